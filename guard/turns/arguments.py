@@ -6,13 +6,12 @@ Told from where the sentinels of probes.py stand in a rendered call.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from guard.turns.probes import CHARS, VALUES
-from guard.turns.splitting import json_at, listed
+from guard.turns.splitting import json_at, listed, shared_end, shared_start
 
 _SPELLINGS = {"true": ("true", "True"), "false": ("false", "False"), "null": ("null", "None", "none", "nil")}
 _TYPES = {
@@ -106,8 +105,8 @@ def _members(call: str, begin: int, samples: Mapping[str, str]) -> Arguments | N
             bracket = held.find("[" if isinstance(VALUES[key], list) else "{")
             leads[_TYPES[key]] = held[:bracket] if bracket >= 0 else lead
         leads["string"] = text_lead
-        head = os.path.commonprefix([*leads.values()])
-        tail = os.path.commonprefix([text[len(head) :][::-1] for text in leads.values()])[::-1]
+        head = shared_start(leads.values())
+        tail = shared_end(text[len(head) :] for text in leads.values())
         labels = {name: text[len(head) : len(text) - len(tail)] for name, text in leads.items()}
         lead = f"{head}{{label}}{tail}"
     last = json.dumps(VALUES[gaps.last])
@@ -172,7 +171,9 @@ def _listed_members(text: str, value: Any) -> dict[str, str] | None:
     """Return the texts around the items of an array, or the members of an object."""
     ends = []
     at = 0
-    pairs = [(key, str(one)) for key, one in value.items()] if isinstance(value, dict) else [("", str(v)) for v in value]
+    pairs = (
+        [(key, str(one)) for key, one in value.items()] if isinstance(value, dict) else [("", str(v)) for v in value]
+    )
     for key, one in pairs:
         begin = text.find(key, at)
         inner = text.find(one, begin + len(key))
@@ -227,12 +228,11 @@ def _quotes(
     """Return the quotes of strings behind a key; an empty list: they are raw. None where it was not told."""
     written: dict[tuple[str, str], dict[str, str]] = {}
     for char, held in _sampled(samples, key, between).items():
-        begin, end = held.find("xa"), held.rfind("bx")
-        if begin < 0 or not held.startswith(lead):
+        at, end = held.find("xa"), held.rfind("bx")
+        if at < 0 or not held.startswith(lead):
             return None
-        behind = held[end + 2 :]
-        opening, closing = held[len(lead) : begin], behind.removesuffix(ending)
-        written.setdefault((opening, closing), {})[char] = held[begin + 2 : end]
+        quotes = (held[len(lead) : at], held[end + 2 :].removesuffix(ending))
+        written.setdefault(quotes, {})[char] = held[at + 2 : end]
     if not written:
         return None
     (main, codes), *others = sorted(written.items(), key=lambda item: -len(item[1]))
@@ -240,12 +240,9 @@ def _quotes(
         return [] if not others and all(char == code for char, code in codes.items()) else None
     escapes = {char: code for char, code in codes.items() if char != code and len(char) == 1}
     both = codes.get(CHARS[-1])
-    if both is not None:  # both quotes in one string
-        for one in "'":
-            code = both.removeprefix(escapes.get('"', '"'))
-            if code != one and code:
-                escapes[one] = code
-    out = [{"begin": main[0], "end": main[1], "escapes": escapes}]
+    if both is not None and (code := both.removeprefix(escapes.get('"', '"'))) not in ("", "'"):
+        escapes["'"] = code
+    out: list[dict[str, Any]] = [{"begin": main[0], "end": main[1], "escapes": escapes}]
     for (begin, end), held_codes in others:
         out.append({"begin": begin, "end": end, "escapes": {c: e for c, e in escapes.items() if c not in held_codes}})
     return out

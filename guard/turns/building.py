@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from guard import formats
 from guard.turns.anatomy import Anatomy, Thinking
+from guard.turns.call_pieces import Piece
 from guard.turns.splitting import MARK
 
 INDEX = "[0-9]{1,4}"
+_NAME = r"[A-Za-z0-9_.:-]{1,64}"
 
 
 class Says(NamedTuple):
@@ -60,14 +62,18 @@ class Builder:
         else:
             if calls and one.text_with_calls is not None and text:
                 forms.append(self._led(lead.block, lead.in_text, self._text_then_calls()))
-            if calls and not (forms and "".join(one.text_with_calls or ("",)) == one.alone and lead.in_text == lead.in_calls):
+            if calls and not (
+                forms and "".join(one.text_with_calls or ("",)) == one.alone and lead.in_text == lead.in_calls
+            ):
                 forms.append(self._led(lead.block, lead.in_calls, self._calls_alone()))
             if text:
                 forms.append(self._led(lead.block, lead.in_text, self._only_text()))
         form = forms[0] if len(forms) == 1 else formats.union(*forms)
         says = {pointer: self._said[id(part)] for pointer, part in _walk(form, "/format") if id(part) in self._said}
         joints = [one.alone + self._space] + ([one.text_with_calls[1] + self._space] if one.text_with_calls else [])
-        return Built(form, says, tuple(sorted(joints, key=len, reverse=True)), (len(one.calls.opening), len(one.calls.closing)))
+        return Built(
+            form, says, tuple(sorted(joints, key=len, reverse=True)), (len(one.calls.opening), len(one.calls.closing))
+        )
 
     # -- Bodies --------------------------------------------------------------------------------------------------------
 
@@ -213,7 +219,9 @@ def _lead(thinking: Thinking | None, wanted: bool | None, begun: str) -> Lead:
         return _NO_LEAD  # thinking is over
     if begun and (begin.startswith(begun) or (begin and begun.startswith(begin)) or begun.strip() == begin.strip()):
         begin = begin[len(begun) :]
-        in_text, in_calls = ([text[len(begun) :] for text in texts if text.startswith(begun)] for texts in (in_text, in_calls))
+        in_text, in_calls = (
+            [text[len(begun) :] for text in texts if text.startswith(begun)] for texts in (in_text, in_calls)
+        )
     in_text, in_calls = ([text for text in texts if text != begin + end] for texts in (in_text, in_calls))
     if wanted is True:
         return Lead((begin, end), [], [])
@@ -258,6 +266,13 @@ def _walk(form: Any, pointer: str) -> Iterator[tuple[str, Any]]:
 
 def names_in(text: str, anatomy: Anatomy) -> list[str]:
     """Return what stands where names of tools would."""
-    first = "".join(piece.text for piece in anatomy.pieces[:1] if piece.slot is None)
-    found = re.findall(re.escape(anatomy.calls.opening + first) + r"([A-Za-z0-9_.:-]{1,64})", text)
-    return list(dict.fromkeys(found))
+    at = next(number for number, piece in enumerate(anatomy.pieces) if piece.slot == "name")
+    before, behind = anatomy.pieces[at - 1] if at else Piece(anatomy.calls.opening), anatomy.pieces[at + 1]
+    ends = [re.escape(behind.text)] if behind.text else ["[{]"]
+    style = anatomy.arguments.style
+    if behind.slot == "arguments" and style is not None:
+        ends = [re.escape(style["members"]["opening"].partition("{")[0]), re.escape(anatomy.calls.closing)]
+    if anatomy.no_arguments:
+        ends.append(re.escape(anatomy.no_arguments))
+    pattern = f"{re.escape(before.text)}({_NAME}?)(?={'|'.join(end for end in ends if end)})"
+    return list(dict.fromkeys(re.findall(pattern, text)))

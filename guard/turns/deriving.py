@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from guard.turns import drawing
+from guard.turns import trials
 from guard.turns.anatomy import anatomy
 from guard.turns.probes import MANNERS, NAMES, probes
 from guard.turns.rendering import render
@@ -34,7 +34,7 @@ def _derived(template: str, special_tokens: tuple[tuple[str, str], ...]) -> Tool
         if found is None:
             continue
         made = ToolFormat(found)
-        tried = drawing.round_trip(template, dict(special_tokens), made, TURNS, seed=1)
+        tried = trials.round_trip(template, dict(special_tokens), made, TURNS, seed=1)
         if tried.turns and not tried.wrong:
             return replace(made, round_trips=True)
         best = best or made

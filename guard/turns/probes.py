@@ -102,7 +102,13 @@ def probes(manner: Manner) -> dict[str, Conversation]:
     out = {name: conversation(manner, assistant(manner, *given), TOOLS) for name, given in said.items()}
     for char in CHARS:
         spelled = f"xa{char}bx"
-        given = {"kstrzq": spelled, "kintzq": 31173, "klistzq": [spelled], "kobjzq": {"kmemzq": spelled}, "kzendzq": 91193}
+        given = {
+            "kstrzq": spelled,
+            "kintzq": 31173,
+            "klistzq": [spelled],
+            "kobjzq": {"kmemzq": spelled},
+            "kzendzq": 91193,
+        }
         out[f"char {char}"] = conversation(manner, assistant(manner, [(NAMES[0], IDS[0], given)]), TOOLS)
     out["prompt"] = conversation(manner, None, TOOLS)
     out["user"] = out["prompt"]._replace(with_prompt=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from guard.schemas.compiled import single_bytes
@@ -38,49 +38,49 @@ class Turn:
 
 
 def read(text: str, compiled: CompiledFormat, built: Built) -> Turn:
-    """Read a turn by the automaton of its format."""
+    """Read a turn by the automaton of its format. O(bytes); of a broken one the logarithm comes to it."""
     data = text.encode(errors="replace")
     matcher = compiled.matcher(single_bytes())
-    length = len(data)
     if matcher.accept_bytes(data) and matcher.can_stop():
-        return _folded(compiled.parts(matcher, data), built, "", None)
-    low, high = 0, length
+        return _folded(compiled.parts(matcher, data), built)
+    low, high = 0, len(data)
     while low < high:  # the longest beginning that is accepted
         half = (low + high + 1) // 2
         matcher.reset()
         low, high = (half, high) if matcher.accept_bytes(data[:half]) else (low, half - 1)
     matcher.reset()
     matcher.accept_bytes(data[:low])
-    return _broken(compiled.parts(matcher, data[:low]), data, low, built)
+    behind = data[max(0, low - 40) : low].decode(errors="replace")
+    what = "goes wrong" if low < len(data) else "ends too soon"
+    return _broken(compiled.parts(matcher, data[:low]), data, built, f"it {what} behind {behind!r} (byte {low:,})")
 
 
-def _broken(parts: list[TurnPart], data: bytes, low: int, built: Built) -> Turn:
+def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> Turn:
     """Return what a turn says up to its last call that is whole; the rest is text."""
-    ends = [number for number, part in enumerate(parts) if _says(part, built) and _says(part, built).kind == "call"]  # type: ignore[union-attr] # looked at
-    whole = parts
-    last_arguments = max((n for n, part in enumerate(parts) if (one := _says(part, built)) and one.kind == "arguments"), default=-1)
-    if last_arguments == len(parts) - 1 and last_arguments >= 0:  # the last call may not have ended
-        begun = max((n for n in ends if n <= last_arguments), default=0)
-        while begun > 0 and (one := _says(parts[begun - 1], built)) and one.kind in ("call", "id"):
-            begun -= 1
-        whole = parts[:begun]
-    elif ends and (last_arguments < max(ends)) and last_arguments < len(parts) - 1:
-        begun = next(n for n in ends if n > last_arguments)
-        whole = parts[:begun]
-    at = whole[-1].end if whole else 0
-    begun_text = data[max(0, low - 40) : low].decode(errors="replace")
-    what = f"it goes wrong behind {begun_text!r} (byte {low:,})" if low < len(data) else f"it ends too soon, behind {begun_text!r}"
-    return _folded(whole, built, data[at:].decode(errors="replace"), what)
+    kinds = [None if (says := _says(part, built)) is None else says.kind for part in parts]
+    in_call = [kind in ("call", "id", "arguments") for kind in kinds]
+    ends = [n for n in range(len(parts) - 1) if in_call[n] and not in_call[n + 1]]
+    if ends:
+        at = min(parts[ends[-1]].end + built.around[1], len(data))
+        kept = parts[: ends[-1] + 1]
+    else:
+        kept = parts[
+            : kinds.index("text") if "text" in kinds else in_call.index(True) if True in in_call else len(parts)
+        ]
+        while kept and _says(kept[-1], built) is None:  # what stands in front of the call
+            kept = kept[:-1]
+        at = kept[-1].end if kept else 0
+    turn = _folded(kept, built)
+    return replace(turn, text=turn.text + data[at:].decode(errors="replace"), trouble=trouble)
 
 
 def _says(part: TurnPart, built: Built) -> Says | None:
     return built.says.get(part.pointer) or built.says.get(part.pointer.removesuffix("/json_schema"))
 
 
-def _folded(parts: Iterable[TurnPart], built: Built, rest: str, trouble: str | None) -> Turn:
+def _folded(parts: Iterable[TurnPart], built: Built) -> Turn:
     text, thinking = [], []
     calls: list[dict[str, Any]] = []
-    arguments: list[TurnPart] = []
     is_open = False
     for part in parts:
         says = _says(part, built)
@@ -109,12 +109,15 @@ def _folded(parts: Iterable[TurnPart], built: Built, rest: str, trouble: str | N
             one["parts"].append(part)
     made = [
         ToolCall(
-            one["name"], _arguments(one["parts"]), one["id"], one["begin"] - built.around[0], one["end"] + built.around[1]
+            one["name"],
+            _arguments(one["parts"]),
+            one["id"],
+            one["begin"] - built.around[0],
+            one["end"] + built.around[1],
         )
         for one in calls
     ]
-    said = "".join(text)
-    return Turn(said + rest, "".join(thinking), tuple(made), trouble)
+    return Turn("".join(text), "".join(thinking), tuple(made))
 
 
 _MISSING: Any = object()
@@ -188,7 +191,11 @@ def guessed(text: str, anatomy: Anatomy) -> list[dict[str, Any]]:
     properties: dict[str, Any] = {}
     if anatomy.arguments.style is not None:
         opening = anatomy.arguments.style["members"]["opening"]
-        pattern = re.escape(opening).replace(re.escape("{label}"), "[^>]*?").replace(re.escape("{key}"), r"([A-Za-z0-9_.-]{1,64})")
-        properties = {key: True for key in re.findall(pattern, text)[:100]}
+        pattern = (
+            re.escape(opening)
+            .replace(re.escape("{label}"), "[^>]*?")
+            .replace(re.escape("{key}"), r"([A-Za-z0-9_.-]{1,64})")
+        )
+        properties = dict.fromkeys(re.findall(pattern, text)[:100], True)
     schema = {"type": "object", "properties": properties}
     return [{"name": name, "parameters": schema} for name in names_in(text, anatomy)[:100]]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 SECONDS = 10  #: Of the processor, for one batch.
 WAIT = 120.0  #: Seconds of the clock, after which a batch is given up on a busy machine.
 MEMORY = 512_000_000
-MOST_CHARS = 1_000_000  #: Of one rendered conversation.
+MOST_CHARS = 100_000  #: Of one rendered conversation.
 MOST_TEMPLATE = 1_000_000  #: Characters of a template.
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 _MAIN = "import sys; sys.path[:] = {path!r}; from guard.turns.rendering import main; main()"
@@ -33,9 +33,7 @@ class Conversation(NamedTuple):
     with_prompt: bool = False
 
 
-def render(
-    template: str, conversations: Sequence[Conversation], special_tokens: Mapping[str, str]
-) -> list[str | None]:
+def render(template: str, conversations: Sequence[Conversation], special_tokens: Mapping[str, str]) -> list[str | None]:
     """Return what a template makes of each conversation; None where it raises, or takes more than its share."""
     try:
         import jinja2  # noqa: F401 (the process needs it)
@@ -59,9 +57,7 @@ def render(
         ).stdout
     except subprocess.TimeoutExpired as error:
         done = error.stdout or b""
-    out: list[str | None] = []
-    for line in done.split(b"\n")[:-1]:  # the last one is not whole
-        out.append(json.loads(line))
+    out: list[str | None] = [json.loads(line) for line in done.split(b"\n")[:-1]]  # the last one is not whole
     return [*out, *[None] * (len(conversations) - len(out))][: len(conversations)]
 
 
@@ -76,7 +72,7 @@ def main() -> None:
     out = sys.stdout
     try:
         template = compiled(job["template"])
-    except Exception:  # noqa: BLE001 (a stranger's program)
+    except Exception:
         return
     for messages, tools, with_prompt in job["conversations"]:
         out.write(json.dumps(_rendered(template, messages, tools, with_prompt, job["special_tokens"])) + "\n")
@@ -89,7 +85,7 @@ def _rendered(template: Any, messages: Any, tools: Any, with_prompt: bool, speci
         text: str = template.render(
             messages=json.loads(json.dumps(messages)), add_generation_prompt=with_prompt, **(more | special)
         )
-    except Exception:  # noqa: BLE001 (a stranger's program)
+    except Exception:
         return None
     return text if len(text) <= MOST_CHARS else None
 

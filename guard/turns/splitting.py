@@ -6,13 +6,16 @@ is in front of the first, between both, and behind the last.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 MARK = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  #: What looks like a token of its own.
+MOST_TRIED = 10
+DIGITS = frozenset("0123456789")
 
 
 class Listed(NamedTuple):
@@ -27,22 +30,35 @@ class Listed(NamedTuple):
 
 def listed(before: str, between: str, behind: str) -> Listed:
     """Tell the texts of a list apart: as much as can be belongs to each element."""
-    opening = whole_end(os.path.commonprefix([before[::-1], between[::-1]])[::-1])
-    rest = between[: len(between) - len(opening)]
-    closing = whole_start(os.path.commonprefix([rest, behind]))
-    return Listed(
-        before[: len(before) - len(opening)], opening, closing, rest[len(closing) :], behind[len(closing) :]
-    )
+    opening = common_end([before, between])
+    rest = between.removesuffix(opening)
+    closing = common_start([rest, behind])
+    return Listed(before[: len(before) - len(opening)], opening, closing, rest[len(closing) :], behind[len(closing) :])
 
 
-def common_start(texts: Sequence[str]) -> str:
+def shared_start(texts: Iterable[str]) -> str:
+    """Return the longest text with which all begin."""
+    given = [*texts]
+    length = 0
+    for length, chars in enumerate(zip(*given, strict=False), 1):
+        if len({*chars}) > 1:
+            return given[0][: length - 1]
+    return given[0][:length]
+
+
+def shared_end(texts: Iterable[str]) -> str:
+    """Return the longest text with which all end."""
+    return shared_start(text[::-1] for text in texts)[::-1]
+
+
+def common_start(texts: Iterable[str]) -> str:
     """Return the longest text with which all begin; no mark is cut in two."""
-    return whole_start(os.path.commonprefix(list(texts)))
+    return whole_start(shared_start(texts))
 
 
-def common_end(texts: Sequence[str]) -> str:
+def common_end(texts: Iterable[str]) -> str:
     """Return the longest text with which all end; no mark is cut in two."""
-    return whole_end(os.path.commonprefix([text[::-1] for text in texts])[::-1])
+    return whole_end(shared_end(texts))
 
 
 def whole_start(text: str) -> str:
@@ -57,16 +73,24 @@ def whole_end(text: str) -> str:
     return text if first < 0 or -1 < text.find("<") < first else text[first + 1 :]
 
 
-def json_at(text: str, value: Any, begin: int = 0) -> tuple[int, int] | None:
-    """Return where a JSON object or array stands in a text."""
-    decoder, bracket = json.JSONDecoder(), "{" if isinstance(value, dict) else "["
-    at = text.find(bracket, begin)
-    while at >= 0:
-        try:
-            found, end = decoder.raw_decode(text, at)
-        except ValueError:
-            found = None
-        if found == value:
-            return at, end
-        at = text.find(bracket, at + 1)
+def json_at(text: str, value: dict[str, Any]) -> tuple[int, int] | None:
+    """Return where a JSON object stands in a text: among the first few places where one of its keys comes first."""
+    decoder = json.JSONDecoder()
+    begun = re.finditer(rf'\{{\s{{0,99}}"(?:{"|".join(map(re.escape, value))})"', text)
+    for match in itertools.islice(begun, MOST_TRIED):
+        with contextlib.suppress(ValueError, RecursionError):
+            found, end = decoder.raw_decode(text, match.start())
+            if found == value:
+                return match.start(), end
     return None
+
+
+def last_number(text: str) -> tuple[int, int] | None:
+    """Return where the last digits of a text stand."""
+    end = len(text)
+    while end and text[end - 1] not in DIGITS:
+        end -= 1
+    begin = end
+    while begin and text[begin - 1] in DIGITS:
+        begin -= 1
+    return (begin, end) if end else None

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 from guard import formats
 from guard.turns import reading, writing
 from guard.turns.anatomy import Anatomy
-from guard.turns.building import Built, Builder
+from guard.turns.building import Builder, Built
+from guard.turns.probes import ABSENT, Manner
 from guard.turns.reading import ToolCall, Turn
 
 Tool: TypeAlias = Mapping[str, Any]
@@ -86,9 +87,20 @@ class ToolFormat:
                 self._compiled.pop(next(iter(self._compiled)), None)
             self._compiled[kept] = found
         read = [reading.read(text.removesuffix(end), *found) for end in ends or [""]]
-        return next((one for one in read if one.trouble is None), read[0])
+        turn = next((one for one in read if one.trouble is None), read[0])
+        thinking = self.anatomy.thinking
+        if turn.trouble and thinking is not None and begun != (over := thinking.begin + thinking.end):
+            without = self.read(text, tools, begun=over)  # the model left out what it would have thought
+            return turn if without.trouble else without
+        return turn
 
-    def assistant(self, calls: Iterable[tuple[str, dict[str, Any]] | ToolCall], text: str = "", thinking: str = "") -> str:
+    def messages(self, messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return a conversation in OpenAI's form as the template takes it: earlier calls in the shape that it wants."""
+        return [_shaped(message, self.anatomy.manner) for message in messages]
+
+    def assistant(
+        self, calls: Iterable[tuple[str, dict[str, Any]] | ToolCall], text: str = "", thinking: str = ""
+    ) -> str:
         """Write a turn as the template writes it: for an earlier turn of a conversation.
 
         `calls`: names and arguments, or calls that were read. Raises ValueError where the format can't express it.
@@ -138,6 +150,26 @@ def _tool(given: Tool) -> tuple[str, Any]:
     if not isinstance(name, str) or not re.fullmatch(r"[^\s<>\"'`{}]{1,256}", name):
         raise ValueError(f"{name!r} is no name of a tool")
     return name, schema
+
+
+def _shaped(message: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
+    out = dict(message)
+    calls = out.get("tool_calls")
+    if not calls:
+        return out
+    out["tool_calls"] = [{**call, "function": _function(call.get("function", call), manner)} for call in calls]
+    if not out.get("content"):
+        out.pop("content", None)
+        if manner.no_text != ABSENT:
+            out["content"] = manner.no_text
+    return out
+
+
+def _function(function: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
+    given = function.get("arguments", {})
+    if manner.arguments_as_text:
+        return {**function, "arguments": given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)}
+    return {**function, "arguments": json.loads(given) if isinstance(given, str) else given}
 
 
 def _written(one: Anatomy, calls: list[ToolCall], text: str, thinking: str) -> str:

@@ -7,7 +7,15 @@ from typing import Any
 
 from guard.turns.arguments import Arguments
 
-_TYPES = {str: "string", bool: "boolean", type(None): "null", int: "number", float: "number", list: "array", dict: "object"}
+_TYPES = {
+    str: "string",
+    bool: "boolean",
+    type(None): "null",
+    int: "number",
+    float: "number",
+    list: "array",
+    dict: "object",
+}
 
 
 def written(given: dict[str, Any], how: Arguments) -> str:

@@ -15,7 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guard.schemas.ops import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING, Rx
 from guard.schemas.structural import strings, trees
-from guard.schemas.structural.tagged import KEPT_OF_ARRAYS, KEPT_OF_OBJECTS, MOST_NESTED, NAMES, Role, Tagged, TagStyle, step_of
+from guard.schemas.structural.tagged import (
+    KEPT_OF_ARRAYS,
+    KEPT_OF_OBJECTS,
+    MOST_NESTED,
+    NAMES,
+    Role,
+    Tagged,
+    TagStyle,
+    step_of,
+)
 
 if TYPE_CHECKING:
     from guard.schemas.compiled import Options
@@ -175,7 +184,9 @@ class Exact(Tagged):
         if left:
             named = [name for bit, name in NAMES.items() if left & bit]
             said: dict[str, Any] = {"$ref": f"{self._reference}#{at}"} if isinstance(schema, dict) and schema else {}
-            arcs.append(make.arc(trees.EMPTY, make.value({**said, "type": named if len(named) > 1 else named[0]}, close)))
+            arcs.append(
+                make.arc(trees.EMPTY, make.value({**said, "type": named if len(named) > 1 else named[0]}, close))
+            )
         return make.vet(make.point(arcs))
 
     def _nested(self, schema: Any, at: str, bit: int, close: int, texts: Members, depth: int) -> list[int]:
@@ -247,7 +258,7 @@ class Exact(Tagged):
         begin, end, escapes = quotes.begin, quotes.end, quotes.escapes
         behind = make.point([make.arc(trees.literal(end), close, end)])
         if escapes:
-            unescaped = trees.no_char([*escapes, end[0]])
+            unescaped = trees.no_char("".join(escapes) + end[0])
             written: Tree = trees.repeat(trees.either([unescaped, *map(trees.literal, escapes.values())]), 0, -1)
             if end[0] not in escapes:
                 self._exclude((at, f"strings with {end} in them"))
@@ -258,7 +269,9 @@ class Exact(Tagged):
             if language is not None:
                 written = trees.both(written, coded(language, escapes, written) if escapes else language)
         except ValueError:
-            raise self._refused(at, "a style that escapes can't keep a pattern that looks around", "word it without") from None
+            raise self._refused(
+                at, "a style that escapes can't keep a pattern that looks around", "word it without"
+            ) from None
         arc = make.doubted(make.arc(written, behind, "", Role("value", quotes)))
         return make.arc(trees.literal(begin), make.point([arc]), begin, Role("string"))
 
@@ -274,7 +287,9 @@ def coded(tree: Tree, code: Mapping[str, str], every: Tree) -> Tree:
         found = [char for char in code if any(low <= ord(char) <= high for low, high in tree[1])]
         if not found:
             return tree
-        return trees.either([trees.both(tree, trees.no_char(found)), *(trees.literal(code[char]) for char in found)])
+        return trees.either(
+            [trees.both(tree, trees.no_char("".join(found))), *(trees.literal(code[char]) for char in found)]
+        )
     if kind in (Rx.CAT, Rx.ALT, Rx.AND):
         return (kind, [coded(part, code, every) for part in tree[1]])
     if kind == Rx.REPEAT:

@@ -77,7 +77,7 @@ STYLES = {
 
 
 class Role(NamedTuple):
-    """What the text of an arc is of a tagged value: "key", "value", "object", "array", "item", "end"; and what it says."""
+    """What an arc's text is: a "key", a "value", where a "string", "object", "array" or "item" begins, an "end"."""
 
     kind: str
     said: Any = None
@@ -145,7 +145,8 @@ class Tagged:
             raise self._refused(at, "the style can't count members", "leave minProperties and maxProperties out")
         patterns: dict[str, Any] = schema.get("patternProperties", {})
         extras = [
-            (below, f"{at}/patternProperties/{step_of(one)}", declared, one, patterns) for one, below in patterns.items()
+            (below, f"{at}/patternProperties/{step_of(one)}", declared, one, patterns)
+            for one, below in patterns.items()
         ]
         if more is not False:
             undeclared: tuple[Any, ...] = (more, f"{at}/additionalProperties", declared, None, patterns)

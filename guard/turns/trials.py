@@ -12,8 +12,34 @@ from guard.turns.reading import ToolCall, Turn
 from guard.turns.rendering import render
 from guard.turns.tool_format import ToolFormat
 
-_WORDS = ("rain", "Ulm", "7 days", "naïve", "größer", "天气", "it is", "a < b", "x=1", "50%", "{curly}", "[list]", "ok.")
-_STRINGS = (*_WORDS, "it's", 'say "hi"', "back\\slash", "two\nlines", "tab\there", "a, b", "None", "key: value", "31", "")
+_WORDS = (
+    "rain",
+    "Ulm",
+    "7 days",
+    "naïve",
+    "größer",
+    "天气",
+    "it is",
+    "a < b",
+    "x=1",
+    "50%",
+    "{curly}",
+    "[list]",
+    "ok.",
+)
+_STRINGS = (
+    *_WORDS,
+    "it's",
+    'say "hi"',
+    "back\\slash",
+    "two\nlines",
+    "tab\there",
+    "a, b",
+    "None",
+    "key: value",
+    "31",
+    "",
+)
 TOOLS = [
     tool(
         "get_weather",
@@ -97,7 +123,7 @@ def round_trip(template: str, special_tokens: dict[str, str], made: ToolFormat, 
             read = made.read(turn, TOOLS, begun="")
         except SchemaError as error:  # the format can't be enforced
             return Tried(done, [str(error)])
-        meant = _meant(one, turn, made)
+        meant = _meant(one, turn)
         if (read.text, read.thinking, _said(read)) != (meant.text, meant.thinking, _said(meant)) or read.trouble:
             wrong.append(f"{turn!r}\n  read as {read}\n  and not {meant}")
     return Tried(done, wrong)
@@ -107,7 +133,7 @@ def _said(turn: Turn) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name, call.arguments) for call in turn.calls]
 
 
-def _meant(one: Turn, turn: str, made: ToolFormat) -> Turn:
+def _meant(one: Turn, turn: str) -> Turn:
     """Return what a template wrote of a turn: some leave text or thinking out."""
     text = one.text if one.text in turn else ""
     thinking = one.thinking if one.thinking in turn else ""
