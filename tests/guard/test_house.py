@@ -36,6 +36,8 @@ ALLOWED = {
         "guard.errors",
         "guard.trace.records",
     ): "an error carries its attempts: for type checkers alone",
+    ("guard.formats", "guard.turns.deriving"): "from_chat_template, when it is called",
+    ("guard.formats", "guard.turns.tool_format"): "what it returns: for type checkers alone",
 }
 
 
