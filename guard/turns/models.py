@@ -52,8 +52,7 @@ class TemplatedModel:
     is_masked = True
 
     def __init__(self, model: Model, form: ToolFormat, wanted: Wanted) -> None:
-        self.model, self.name, self.wanted = model, model.name, wanted
-        self.form = form.behind_thinking
+        self.model, self.name, self.form, self.wanted = model, model.name, form, wanted
         self._tools = tuple(tool.as_json for tool in wanted.tools)
 
     @property
@@ -67,7 +66,7 @@ class TemplatedModel:
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer, blocking: text and calls in pieces (guard/turns/pieces.py), then the reply."""
-        reader = self.form.reader(self._compiled, self._tools)
+        reader = self.form.reader(self._tools, begun=self.form.over)
         for part in adapters.pieces(self.model, self._request(request)):
             if isinstance(part, Reply):
                 yield from reader.end()
@@ -95,14 +94,14 @@ class TemplatedModel:
 
     def _turns(self, choice: str) -> dict[str, Any]:
         most = self.wanted.most
-        return self.form.format(self._tools, choice, parallel=most > 1, max_calls=most)
+        return self.form.format(self._tools, choice, parallel=most > 1, max_calls=most, begun=self.form.over)
 
     def _request(self, request: Request) -> Request:
         messages = tuple(self.form.messages(request.messages))
         return dataclasses.replace(request, messages=messages, compiled=self._compiled, tools=self._tools)
 
     def _reply(self, reply: Reply) -> Reply:
-        read = self.form.read(reply.text, tools=self._tools)
+        read = self.form.read(reply.text, self._tools, begun=self.form.over)
         calls = [(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in read.calls]
         if self.wanted.response is not None and not calls:
             return dataclasses.replace(reply, text=f'{{"content": {reply.text}}}')

@@ -10,7 +10,7 @@ from guard.schemas.compiled import single_bytes
 
 if TYPE_CHECKING:
     from guard.schemas.structural.compiled_format import CompiledFormat, TurnPart
-    from guard.turns.tool_format import Built
+    from guard.turns.building import Built
 
 SHARE = 256  #: A turn is read anew once a share of it, 1 in so many bytes, has come: in all O(bytes).
 
@@ -119,7 +119,7 @@ def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[ReadCall]]:
     calls: list[ReadCall] = []
     is_open = False
     for part in parts:
-        says = reading.says(part, built)
+        says = reading.says_of(part, built)
         if says is not None and says.kind in ("call", "id", "arguments"):
             if not is_open:
                 calls.append(ReadCall(says.tool, [], is_whole=False))
