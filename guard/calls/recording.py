@@ -45,7 +45,7 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **{
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
-            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "sampling", "tools")
+            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "sampling", "tools", "marks")
         },
         **({"repetition": "stop"} if request.repetition == "stop" else {}),
     }

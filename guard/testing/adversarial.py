@@ -67,7 +67,7 @@ class AdversarialModel(LocalModel):
 
     @contextlib.contextmanager
     def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_AdversarialSession]:  # noqa: ARG002 (LocalModel hands it on)
-        completion = Completion(self._vocabulary, **limits)
+        completion = Completion(limits.pop("vocabulary"), **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
         yield _AdversarialSession(self, completion, limits["matcher"], request.seed)
 

@@ -98,7 +98,15 @@ class TemplatedModel:
 
     def _request(self, request: Request) -> Request:
         messages = tuple(self.form.messages(request.messages))
-        return dataclasses.replace(request, messages=messages, compiled=self._compiled, tools=self._tools)
+        marks = self._marks
+        return dataclasses.replace(request, messages=messages, compiled=self._compiled, tools=self._tools, marks=marks)
+
+    @functools.cached_property
+    def _marks(self) -> tuple[str, ...]:
+        """The special tokens that the format writes: to the model each is one token, to the format its name."""
+        told = self.form.spelled
+        known: tuple[str, ...] = self.model.vocabulary.marks  # type: ignore[attr-defined] # it decodes here
+        return tuple(name for name in known if name in told)
 
     def _reply(self, reply: Reply) -> Reply:
         read = self.form.read(reply.text, self._tools, begun=self.form.over)

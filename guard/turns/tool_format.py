@@ -52,6 +52,14 @@ class ToolFormat:
         return self.anatomy.ends
 
     @property
+    def spelled(self) -> str:
+        """Return all texts that a turn's calls are written with, one after the other."""
+        one = self.anatomy
+        style = json.dumps(one.arguments.style, ensure_ascii=False) if one.arguments.style else ""
+        around = [*one.calls, *one.text, *(one.text_with_calls or ()), one.alone, one.no_arguments or "", style]
+        return "\n".join([*around, *(piece.text for piece in one.pieces)])
+
+    @property
     def over(self) -> str | None:
         """Return what is `begun` where the thinking is over; None where the template has none."""
         thinking = self.anatomy.thinking

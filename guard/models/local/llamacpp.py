@@ -63,7 +63,7 @@ class LlamaCppModel(LocalModel):
         if self._template is not None:
             self._formatter = Jinja2ChatFormatter(self._template, **self._ends)
         self._vocabulary = _vocabulary(llama, name)
-        self._forcing = Forcing(_Tokenizer(self._encode), self._vocabulary)
+        self._forcing = {self._vocabulary: Forcing(_Tokenizer(self._encode), self._vocabulary)}
         self._reasoning = Reasoning.of(self._template, self._vocabulary, self._encode) if self._template else None
 
     @classmethod
@@ -113,7 +113,10 @@ class LlamaCppModel(LocalModel):
 
     @contextlib.contextmanager
     def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_LlamaCppSession]:  # noqa: ARG002 (LocalModel hands it on)
-        completion = Completion(self._vocabulary, forcing=self._forcing, **limits)
+        vocabulary = limits.pop("vocabulary")
+        if vocabulary not in self._forcing:
+            self._forcing[vocabulary] = Forcing(_Tokenizer(self._encode), vocabulary)
+        completion = Completion(vocabulary, forcing=self._forcing[vocabulary], **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
         session = _LlamaCppSession(self, completion, request)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ from guard.errors import BudgetExceeded, Truncated, Unsupported
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import as_texts
+from guard.schemas.compiled import warmed
 
 #: Functions as a chat template is told of them, in OpenAI's form.
 Tools = Sequence[Mapping[str, Any]]
 
+_SPELLING = threading.Lock()  #: Held while a vocabulary is made.
 LONGEST_NAME = 64  #: Bytes of the name of a special token, such as <|im_start|>; longer ones are not known.
 
 
@@ -142,9 +145,11 @@ class LocalModel(ABC):
 
     def _begin(self, request: Request) -> tuple[list[int], dict[str, Any]]:
         """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
-        matcher = request.compiled.matcher(self._vocabulary) if request.compiled is not None else None
+        vocabulary = self._spelling(request.marks)
+        matcher = request.compiled.matcher(vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1
         limits: dict[str, Any] = {
+            "vocabulary": vocabulary,
             "matcher": matcher,
             "max_tokens": request.max_tokens,
             "stops_repetition": request.repetition == "stop",
@@ -162,6 +167,19 @@ class LocalModel(ABC):
                 return prompt, {**limits, "room": room, "thinking": thinking}
         prompt = self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
         return prompt, {**limits, "room": self._room(request, len(prompt), 0, least)}
+
+    def _spelling(self, marks: tuple[str, ...]) -> Vocabulary:
+        """The vocabulary in which these special tokens are text; made once."""
+        if not marks:
+            return self._vocabulary
+        with _SPELLING:
+            if marks not in self._spellings:
+                self._spellings[marks] = warmed(self._vocabulary.spelling(marks))
+            return self._spellings[marks]
+
+    @functools.cached_property
+    def _spellings(self) -> dict[tuple[str, ...], Vocabulary]:
+        return {}
 
     def _check_size(self, text: str) -> None:
         """Raise Truncated where a prompt is surely longer than the context; to tokenize it would take far longer."""

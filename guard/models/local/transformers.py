@@ -60,7 +60,7 @@ class TransformersModel(LocalModel):
             self._vocabulary = warmed(Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer)))
         except ValueError as error:
             raise ModelError(f"{name}: {error}") from error
-        self._forcing = Forcing(tokenizer, self._vocabulary)
+        self._forcing = {self._vocabulary: Forcing(tokenizer, self._vocabulary)}
         template = tokenizer.chat_template
         self._reasoning = Reasoning.of(str(template), self._vocabulary, self._tokenize) if template else None
         self._passes = Passes(model, self._prepare, share=share)
@@ -128,8 +128,11 @@ class TransformersModel(LocalModel):
 
     @contextlib.contextmanager
     def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_TransformersSession]:
+        vocabulary = limits.pop("vocabulary")
+        if vocabulary not in self._forcing:
+            self._forcing[vocabulary] = Forcing(self._tokenizer, vocabulary)
         decoding = Decoding(
-            self._vocabulary, forcing=self._forcing, temperature=request.temperature, seed=request.seed, **limits
+            vocabulary, forcing=self._forcing[vocabulary], temperature=request.temperature, seed=request.seed, **limits
         )
         decoding.start(self._model.device)
         try:
