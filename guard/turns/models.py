@@ -94,7 +94,8 @@ class TemplatedModel:
 
     def _turns(self, choice: str) -> dict[str, Any]:
         most = self.wanted.most
-        return self.form.format(self._tools, choice, parallel=most > 1, max_calls=most, begun=self.form.over)
+        tools = [tool.as_json for tool in self.wanted.callable]
+        return self.form.format(tools or self._tools, choice, parallel=most > 1, max_calls=most, begun=self.form.over)
 
     def _request(self, request: Request) -> Request:
         messages = tuple(self.form.messages(request.messages))
