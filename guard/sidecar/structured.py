@@ -119,9 +119,9 @@ class Pipeline:
                         raise BadReply("what was streamed is not how the value ends")
                     yield choice
                 elif isinstance(known, CallPiece):
-                    if known.name and known.index < calls:
+                    if known.name and known.number < calls:
                         raise BadReply("a call that was streamed was not valid")
-                    calls = max(calls, known.index + 1)
+                    calls = max(calls, known.number + 1)
                     yield known
                 elif isinstance(known, Thought):
                     yield known

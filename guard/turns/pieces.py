@@ -18,15 +18,15 @@ SHARE = 256  #: A turn is read anew once a share of it, 1 in so many bytes, has 
 class CallPiece(str):
     """A piece of a call's arguments, in a stream of pieces: no part of the text. The first has the name, and is ""."""
 
-    __slots__ = ("index", "name")
+    __slots__ = ("name", "number")
 
-    index: int  # of the call, in the turn
+    number: int  # of the call, in the turn
     name: str  # of the tool, in the first piece; else ""
 
-    def __new__(cls, text: str, index: int, name: str = "") -> Self:
+    def __new__(cls, text: str, number: int, name: str = "") -> Self:
         """Make a piece."""
         piece = super().__new__(cls, text)
-        piece.index, piece.name = index, name
+        piece.number, piece.name = number, name
         return piece
 
     def __bool__(self) -> bool:

@@ -88,7 +88,8 @@ def text_of(part: TurnPart, says: Says, built: Built) -> str:
 
 
 def _folded(parts: Iterable[TurnPart], built: Built) -> WrittenTurn:
-    text, thinking = [], []
+    text: list[str] = []
+    thinking: list[str] = []
     calls: list[dict[str, Any]] = []
     is_open = False
     for part in parts:

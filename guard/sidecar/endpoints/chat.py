@@ -171,12 +171,12 @@ class ChatEvents:
             return
         yield from self._begin()
         if piece.name:
-            self._calls = piece.index + 1
+            self._calls = piece.number + 1
             begun = {"name": piece.name, "arguments": ""}
-            told = {"index": piece.index, "id": _new_id(), "type": "function", "function": begun}
+            told = {"index": piece.number, "id": _new_id(), "type": "function", "function": begun}
             yield self._event({"tool_calls": [told]})
         if str(piece):
-            yield self._event({"tool_calls": [{"index": piece.index, "function": {"arguments": str(piece)}}]})
+            yield self._event({"tool_calls": [{"index": piece.number, "function": {"arguments": str(piece)}}]})
 
     def end(self, choice: Choice) -> Iterator[bytes]:
         """Yield the events that end the answer: what is left of its text, its calls, its end."""
