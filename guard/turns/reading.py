@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ToolCall:
+class ReadCall:
     """A call as a model wrote it."""
 
     name: str
@@ -28,16 +28,16 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
-class Turn:
+class ReadTurn:
     """What a turn says, thinks and calls."""
 
     text: str = ""
     thinking: str = ""
-    calls: tuple[ToolCall, ...] = ()
+    calls: tuple[ReadCall, ...] = ()
     trouble: str | None = None  #: Where the turn left its format; from there on it is text.
 
 
-def read(text: str, compiled: CompiledFormat, built: Built) -> Turn:
+def read(text: str, compiled: CompiledFormat, built: Built) -> ReadTurn:
     """Read a turn by the automaton of its format. O(bytes); of a broken one the logarithm comes to it."""
     data = text.encode(errors="replace")
     matcher = compiled.matcher(single_bytes())
@@ -55,7 +55,7 @@ def read(text: str, compiled: CompiledFormat, built: Built) -> Turn:
     return _broken(compiled.parts(matcher, data[:low]), data, built, f"it {what} behind {behind!r} (byte {low:,})")
 
 
-def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> Turn:
+def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> ReadTurn:
     """Return what a turn says up to its last call that is whole; the rest is text."""
     kinds = [None if (says := _says(part, built)) is None else says.kind for part in parts]
     in_call = [kind in ("call", "id", "arguments") for kind in kinds]
@@ -78,7 +78,7 @@ def _says(part: TurnPart, built: Built) -> Says | None:
     return built.says.get(part.pointer) or built.says.get(part.pointer.removesuffix("/json_schema"))
 
 
-def _folded(parts: Iterable[TurnPart], built: Built) -> Turn:
+def _folded(parts: Iterable[TurnPart], built: Built) -> ReadTurn:
     text, thinking = [], []
     calls: list[dict[str, Any]] = []
     is_open = False
@@ -108,22 +108,22 @@ def _folded(parts: Iterable[TurnPart], built: Built) -> Turn:
         elif says.kind == "arguments":
             one["parts"].append(part)
     made = [
-        ToolCall(
+        ReadCall(
             one["name"],
-            _arguments(one["parts"]),
+            arguments_of(one["parts"]),
             one["id"],
             one["begin"] - built.around[0],
             one["end"] + built.around[1],
         )
         for one in calls
     ]
-    return Turn("".join(text), "".join(thinking), tuple(made))
+    return ReadTurn("".join(text), "".join(thinking), tuple(made))
 
 
 _MISSING: Any = object()
 
 
-def _arguments(parts: list[TurnPart]) -> dict[str, Any]:
+def arguments_of(parts: list[TurnPart]) -> dict[str, Any]:
     """Return the arguments that parts say: one JSON value, or members in an exact style."""
     if len(parts) == 1 and parts[0].kind == "value":
         value = parts[0].value
