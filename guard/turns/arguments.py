@@ -228,11 +228,11 @@ def _quotes(
     """Return the quotes of strings behind a key; an empty list: they are raw. None where it was not told."""
     written: dict[tuple[str, str], dict[str, str]] = {}
     for char, held in _sampled(samples, key, between).items():
-        at, end = held.find("xa"), held.rfind("bx")
-        if at < 0 or not held.startswith(lead):
+        first, end = held.find("xa"), held.rfind("bx")
+        if first < 0 or not held.startswith(lead):
             return None
-        quotes = (held[len(lead) : at], held[end + 2 :].removesuffix(ending))
-        written.setdefault(quotes, {})[char] = held[at + 2 : end]
+        quotes = (held[len(lead) : first], held[end + 2 :].removesuffix(ending))
+        written.setdefault(quotes, {})[char] = held[first + 2 : end]
     if not written:
         return None
     (main, codes), *others = sorted(written.items(), key=lambda item: -len(item[1]))
@@ -243,6 +243,6 @@ def _quotes(
     if both is not None and (code := both.removeprefix(escapes.get('"', '"'))) not in ("", "'"):
         escapes["'"] = code
     out: list[dict[str, Any]] = [{"begin": main[0], "end": main[1], "escapes": escapes}]
-    for (begin, end), held_codes in others:
-        out.append({"begin": begin, "end": end, "escapes": {c: e for c, e in escapes.items() if c not in held_codes}})
+    for (opening, closing), kept in others:
+        out.append({"begin": opening, "end": closing, "escapes": {c: e for c, e in escapes.items() if c not in kept}})
     return out

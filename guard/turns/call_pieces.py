@@ -20,7 +20,7 @@ class Piece(NamedTuple):
     slot: Slot | None = None
 
 
-class Call(NamedTuple):
+class ProbedCall(NamedTuple):
     """The call of the probe "one"."""
 
     begin: int  #: Of the first slot in that turn.
@@ -30,7 +30,7 @@ class Call(NamedTuple):
     first_index: int = 0  #: Its number, where that is written.
 
 
-def call_in(turns: Mapping[str, str]) -> Call | None:
+def call_in(turns: Mapping[str, str]) -> ProbedCall | None:
     """Return the call of the probe "one"; None where its arguments were not told."""
     turn = turns["one"]
     samples = {char: turns[f"char {char}"] for char in CHARS if f"char {char}" in turns}
@@ -51,10 +51,10 @@ def call_in(turns: Mapping[str, str]) -> Call | None:
     for start, stop, slot in places:
         pieces += [*([Piece(turn[at:start])] if start > at else []), Piece("", slot)]
         at = stop
-    return _numbered(Call(places[0][0], at, tuple(pieces), how), turns)
+    return _numbered(ProbedCall(places[0][0], at, tuple(pieces), how), turns)
 
 
-def _numbered(call: Call, turns: Mapping[str, str]) -> Call:
+def _numbered(call: ProbedCall, turns: Mapping[str, str]) -> ProbedCall:
     """Return a call with a slot where its number is written: what is one more in the second call."""
     before_second, name, behind_second = turns.get("two", "").partition(NAMES[1])
     if not name:
@@ -77,7 +77,7 @@ def _numbered(call: Call, turns: Mapping[str, str]) -> Call:
     return call
 
 
-def between_calls(turns: Mapping[str, str], call: Call) -> str | None:
+def between_calls(turns: Mapping[str, str], call: ProbedCall) -> str | None:
     """Return what stands between two calls; None where a template writes one only."""
     _, found, rest = turns.get("two", "").partition(turns["one"][call.begin : call.end])
     starts = [at for text in (NAMES[1], IDS[1]) if (at := rest.find(text)) >= 0]
@@ -89,7 +89,7 @@ def between_calls(turns: Mapping[str, str], call: Call) -> str | None:
     return rest[:begin]
 
 
-def without_arguments(turns: Mapping[str, str], call: Call) -> str | None:
+def without_arguments(turns: Mapping[str, str], call: ProbedCall) -> str | None:
     """Return what stands behind the name of a call without arguments, where that is not what would be expected."""
     turn = turns.get("none", "")
     slots = {"name": NAMES[0], "id": IDS[0], "index": str(call.first_index)}

@@ -11,6 +11,7 @@ from guard.turns.probes import MANNERS, NAMES, probes
 from guard.turns.rendering import render
 from guard.turns.tool_format import ToolFormat
 
+MOST_WRONG = 3  #: Manners whose formats may fail before no other is tried.
 TURNS = 24  #: That are rendered and read back before a format counts as one that round-trips.
 
 
@@ -26,6 +27,7 @@ def _derived(template: str, special_tokens: tuple[tuple[str, str], ...]) -> Tool
     asked = [(manner, name, one) for manner in MANNERS for name, one in probes(manner).items()]
     rendered = render(template, [one for _, _, one in asked], dict(special_tokens))
     best: ToolFormat | None = None
+    wrong = 0
     for manner in MANNERS:
         of_manner = {name: text for (one, name, _), text in zip(asked, rendered, strict=True) if one == manner}
         if NAMES[0] not in (of_manner["one"] or ""):
@@ -38,4 +40,7 @@ def _derived(template: str, special_tokens: tuple[tuple[str, str], ...]) -> Tool
         if tried.turns and not tried.wrong:
             return replace(made, round_trips=True)
         best = best or made
+        wrong += 1
+        if wrong == MOST_WRONG:
+            break
     return best

@@ -89,7 +89,7 @@ class TurnReader:
         return 0
 
 
-class ReadCall(NamedTuple):
+class CallSoFar(NamedTuple):
     """A call as far as it was read."""
 
     name: str
@@ -108,21 +108,21 @@ class ReadCall(NamedTuple):
 
         if self.is_json:
             return self.parts[0].text
-        return json.dumps(reading.arguments(self.parts), ensure_ascii=False)
+        return json.dumps(reading.arguments_of(self.parts), ensure_ascii=False)
 
 
-def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[ReadCall]]:
+def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[CallSoFar]]:
     """Return what the parts of a turn say: its text, and its calls."""
     from guard.turns import reading
 
     said: list[str] = []
-    calls: list[ReadCall] = []
+    calls: list[CallSoFar] = []
     is_open = False
     for part in parts:
         says = reading.says_of(part, built)
         if says is not None and says.kind in ("call", "id", "arguments"):
             if not is_open:
-                calls.append(ReadCall(says.tool, [], is_whole=False))
+                calls.append(CallSoFar(says.tool, [], is_whole=False))
                 is_open = True
             if says.kind == "arguments":
                 calls[-1].parts.append(part)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-SECONDS = 10  #: Of the processor, for one batch.
+SECONDS = 5  #: Of the processor, for one batch.
 WAIT = 120.0  #: Seconds of the clock, after which a batch is given up on a busy machine.
 MEMORY = 512_000_000
 MOST_CHARS = 100_000  #: Of one rendered conversation.
@@ -43,7 +43,12 @@ def render(
         raise ImportError("chat templates need jinja2: pip install 'guard-slm[local]'", name="jinja2") from None
     if len(template) > MOST_TEMPLATE:
         raise ValueError(f"a template of {len(template):,} characters; at most {MOST_TEMPLATE:,} are read")
-    job = {"template": template, "special_tokens": dict(special_tokens), "conversations": conversations}
+    job = {
+        "seconds": SECONDS,
+        "template": template,
+        "special_tokens": dict(special_tokens),
+        "conversations": conversations,
+    }
     command = [sys.executable, "-c", _MAIN.format(path=sys.path)]
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     done = b""
@@ -67,10 +72,11 @@ def main() -> None:
     """Render the job on the standard input: a line of JSON for each conversation on the standard output."""
     import resource
 
-    for limit, most in ((resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
+    job = json.load(sys.stdin)
+    limits = {resource.RLIMIT_CPU: job["seconds"], resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CORE: 0}
+    for limit, most in limits.items():
         with contextlib.suppress(ValueError, OSError):  # systems differ in what they can limit
             resource.setrlimit(limit, (most, most))
-    job = json.load(sys.stdin)
     out = sys.stdout
     try:
         template = compiled(job["template"])

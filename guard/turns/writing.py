@@ -66,7 +66,7 @@ def _string(value: str, quotes: list[dict[str, Any]], closing: str) -> str:
             raise ValueError(f"no string with {closing!r} in it can be written raw")
         return value
     for one in quotes:
-        text = "".join(one["escapes"].get(char, char) for char in value)
-        if one["end"] not in "".join(char for char in value if char not in one["escapes"]):
+        text = "".join(one.get("escapes", {}).get(char, char) for char in value)
+        if one["end"] not in "".join(char for char in value if char not in one.get("escapes", {})):
             return str(one["begin"]) + text + str(one["end"])
     raise ValueError(f"no string with {quotes[0]['end']!r} in it can be written")
