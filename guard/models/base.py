@@ -43,6 +43,8 @@ class Request:
     thinking: int = 0  # tokens that the model may think before the value; 0: it must not
     repetition: str = "tell"  # one of guard/calls/policy.py's REPETITION; only "stop" concerns a model
     sampling: Sampling = Sampling()
+    tools: tuple[Mapping[str, Any], ...] = ()  # what a chat template is told of functions, in OpenAI's form
+    marks: tuple[str, ...] = ()  # names of special tokens that the answer's text may hold, around its calls
     name: str = "value"  # of what is asked for; providers want one for a schema
     told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # what `cut` calls
 

@@ -34,6 +34,9 @@ from guard.sidecar.schema_cache import Targets
 from guard.sidecar.served_models import Served, Tier, Wrapper
 from guard.trace import TraceStore
 from guard.trace.records import Call
+from guard.turns import asking_again
+from guard.turns import value as turn
+from guard.turns.pieces import Spoken
 
 #: Fields that the pipeline decides, and that a provider must not be asked without where a request says it.
 _WISHES = ("temperature", "seed", "max_tokens", "max_completion_tokens", "parallel_tool_calls")
@@ -62,7 +65,7 @@ class Pipeline:
         if chat_request.has_tools:
             schema, name = tool_calls.schema(chat_request, is_native=first.upstream is not None), "calls"
             more["re_ask"] = functools.partial(
-                tool_calls.re_ask, names=[function.name for function in chat_request.functions]
+                asking_again.re_ask, names=[function.name for function in chat_request.functions]
             )
         else:
             schema, name = chat_request.schema, chat_request.name
@@ -153,7 +156,7 @@ class Worded(Wrapper):
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: the text in pieces, then the reply; with tools, the text that is no call."""
-        spoken = tool_calls.Spoken() if self._chat_request.has_tools else None
+        spoken = Spoken() if self._chat_request.has_tools else None
         is_again = tool_calls.is_asked_again(request.messages, self._chat_request)
         async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
             async for part in parts:
@@ -180,7 +183,7 @@ def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
         return Choice(value, reply)
     if not chat_request.has_tools:
         return Choice(call.text, reply)
-    content, calls = tool_calls.read(value)
+    content, calls = turn.read(value)
     if calls:
         return Choice(None, reply, tuple((c["name"], written(c["arguments"])) for c in calls), beside=content)
     if not isinstance(content, str):

@@ -6,7 +6,7 @@ import itertools
 import json
 from typing import Any, NamedTuple
 
-from guard.turns.rendering import Conversation
+from guard.turns.rendering import TemplateInput
 
 USER, TEXT, THINKING = "Ksaidzq", "Wtextzq", "Vthinkzq"
 NAMES = ("qfirstzq", "jsecondzq")
@@ -77,14 +77,14 @@ def assistant(
     return message
 
 
-def conversation(manner: Manner, message: dict[str, Any] | None, tools: list[dict[str, Any]]) -> Conversation:
+def conversation(manner: Manner, message: dict[str, Any] | None, tools: list[dict[str, Any]]) -> TemplateInput:
     """Return the conversation that ends with a message; without one, with the prompt for it."""
     user = {"role": "user", "content": USER}
     declared = tools if manner.tools_as == "schema" else None
-    return Conversation([user] if message is None else [user, message], declared, message is None)
+    return TemplateInput([user] if message is None else [user, message], declared, message is None)
 
 
-def probes(manner: Manner) -> dict[str, Conversation]:
+def probes(manner: Manner) -> dict[str, TemplateInput]:
     """Return what a template is first asked with, in one manner."""
     first, second = (NAMES[0], IDS[0], VALUES), (NAMES[1], IDS[1], SECOND)
     said: dict[str, tuple[list[Any], str, str]] = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ReadCall:
+class WrittenCall:
     """A call as a model wrote it."""
 
     name: str
@@ -28,16 +28,16 @@ class ReadCall:
 
 
 @dataclass(frozen=True)
-class ReadTurn:
+class WrittenTurn:
     """What a turn says, thinks and calls."""
 
     text: str = ""
     thinking: str = ""
-    calls: tuple[ReadCall, ...] = ()
+    calls: tuple[WrittenCall, ...] = ()
     trouble: str | None = None  #: Where the turn left its format; from there on it is text.
 
 
-def read(text: str, compiled: CompiledFormat, built: Built) -> ReadTurn:
+def read(text: str, compiled: CompiledFormat, built: Built) -> WrittenTurn:
     """Read a turn by the automaton of its format. O(bytes); of a broken one the logarithm comes to it."""
     data = text.encode(errors="replace")
     matcher = compiled.matcher(single_bytes())
@@ -55,9 +55,9 @@ def read(text: str, compiled: CompiledFormat, built: Built) -> ReadTurn:
     return _broken(compiled.parts(matcher, data[:low]), data, built, f"it {what} behind {behind!r} (byte {low:,})")
 
 
-def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> ReadTurn:
+def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> WrittenTurn:
     """Return what a turn says up to its last call that is whole; the rest is text."""
-    kinds = [None if (says := _says(part, built)) is None else says.kind for part in parts]
+    kinds = [None if (says := says_of(part, built)) is None else says.kind for part in parts]
     in_call = [kind in ("call", "id", "arguments") for kind in kinds]
     ends = [n for n in range(len(parts) - 1) if in_call[n] and not in_call[n + 1]]
     if ends:
@@ -67,36 +67,39 @@ def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> R
         kept = parts[
             : kinds.index("text") if "text" in kinds else in_call.index(True) if True in in_call else len(parts)
         ]
-        while kept and _says(kept[-1], built) is None:  # what stands in front of the call
+        while kept and says_of(kept[-1], built) is None:  # what stands in front of the call
             kept = kept[:-1]
         at = kept[-1].end if kept else 0
     turn = _folded(kept, built)
     return replace(turn, text=turn.text + data[at:].decode(errors="replace"), trouble=trouble)
 
 
-def _says(part: TurnPart, built: Built) -> Says | None:
+def says_of(part: TurnPart, built: Built) -> Says | None:
+    """Return what a part of a turn is; None for texts between."""
     return built.says.get(part.pointer) or built.says.get(part.pointer.removesuffix("/json_schema"))
 
 
-def _folded(parts: Iterable[TurnPart], built: Built) -> ReadTurn:
-    text, thinking = [], []
+def text_of(part: TurnPart, says: Says, built: Built) -> str:
+    """Return what a part of free text says, without the texts that end it."""
+    said = part.text.removesuffix(says.tail) if says.tail else part.text
+    if says.kind == "text" and len(said) < len(part.text):
+        said = said.removesuffix(next((one for one in built.joints if one and said.endswith(one)), ""))
+    return said
+
+
+def _folded(parts: Iterable[TurnPart], built: Built) -> WrittenTurn:
+    text: list[str] = []
+    thinking: list[str] = []
     calls: list[dict[str, Any]] = []
     is_open = False
     for part in parts:
-        says = _says(part, built)
+        says = says_of(part, built)
         if says is None:
             is_open = False
             continue
         if says.kind in ("text", "thinking"):
             is_open = False
-            said = part.text.removesuffix(says.tail) if says.tail else part.text
-            if says.kind == "thinking":
-                thinking.append(said)
-                continue
-            if said is not part.text and len(said) < len(part.text):
-                joint = next((one for one in built.joints if one and said.endswith(one)), "")
-                said = said.removesuffix(joint)
-            text.append(said)
+            (thinking if says.kind == "thinking" else text).append(text_of(part, says, built))
             continue
         if not is_open:
             calls.append({"name": says.tool, "parts": [], "id": None, "begin": part.begin})
@@ -108,22 +111,22 @@ def _folded(parts: Iterable[TurnPart], built: Built) -> ReadTurn:
         elif says.kind == "arguments":
             one["parts"].append(part)
     made = [
-        ReadCall(
+        WrittenCall(
             one["name"],
-            arguments_of(one["parts"]),
+            arguments(one["parts"]),
             one["id"],
             one["begin"] - built.around[0],
             one["end"] + built.around[1],
         )
         for one in calls
     ]
-    return ReadTurn("".join(text), "".join(thinking), tuple(made))
+    return WrittenTurn("".join(text), "".join(thinking), tuple(made))
 
 
 _MISSING: Any = object()
 
 
-def arguments_of(parts: list[TurnPart]) -> dict[str, Any]:
+def arguments(parts: list[TurnPart]) -> dict[str, Any]:
     """Return the arguments that parts say: one JSON value, or members in an exact style."""
     if len(parts) == 1 and parts[0].kind == "value":
         value = parts[0].value

@@ -25,7 +25,7 @@ _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYST
 _MAIN = "import sys; sys.path[:] = {path!r}; from guard.turns.rendering import main; main()"
 
 
-class Conversation(NamedTuple):
+class TemplateInput(NamedTuple):
     """What a template is rendered with."""
 
     messages: list[dict[str, Any]]
@@ -33,7 +33,9 @@ class Conversation(NamedTuple):
     with_prompt: bool = False
 
 
-def render(template: str, conversations: Sequence[Conversation], special_tokens: Mapping[str, str]) -> list[str | None]:
+def render(
+    template: str, conversations: Sequence[TemplateInput], special_tokens: Mapping[str, str]
+) -> list[str | None]:
     """Return what a template makes of each conversation; None where it raises, or takes more than its share."""
     try:
         import jinja2  # noqa: F401 (the process needs it)

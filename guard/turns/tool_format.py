@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +13,9 @@ from guard import formats
 from guard.turns import reading, writing
 from guard.turns.anatomy import Anatomy
 from guard.turns.building import Built, FormatBuilder
+from guard.turns.pieces import TurnReader
 from guard.turns.probes import ABSENT, Manner
-from guard.turns.reading import ReadCall, ReadTurn
+from guard.turns.reading import WrittenCall, WrittenTurn
 
 Tool: TypeAlias = Mapping[str, Any]
 ToolChoice: TypeAlias = str  #: "auto", "none", "required", or the name of a tool.
@@ -49,6 +51,24 @@ class ToolFormat:
         """Return what the template writes behind a turn; a model writes its end token instead."""
         return self.anatomy.ends
 
+    @property
+    def spelled(self) -> str:
+        """Return all texts that a turn's calls are written with, one after the other."""
+        one = self.anatomy
+        style = json.dumps(one.arguments.style, ensure_ascii=False) if one.arguments.style else ""
+        around = [*one.calls, *one.text, *(one.text_with_calls or ()), one.alone, one.no_arguments or "", style]
+        return "\n".join([*around, *(piece.text for piece in one.pieces)])
+
+    @property
+    def over(self) -> str | None:
+        """Return what is `begun` where the thinking is over; None where the template has none."""
+        thinking = self.anatomy.thinking
+        return None if thinking is None else thinking.begin + thinking.end
+
+    def reader(self, tools: Sequence[Tool], *, begun: str | None = None) -> TurnReader:
+        """Return what reads a turn of these tools while it is written."""
+        return TurnReader(*self._reading(tools, begun))
+
     def format(
         self,
         tools: Sequence[Tool],
@@ -67,7 +87,7 @@ class ToolFormat:
         """
         return self._built(tools, tool_choice, parallel, thinking, max_calls, begun).form
 
-    def read(self, text: str, tools: Sequence[Tool] | None = None, *, begun: str | None = None) -> ReadTurn:
+    def read(self, text: str, tools: Sequence[Tool] | None = None, *, begun: str | None = None) -> WrittenTurn:
         """Read a turn, without its end token: what it says, thinks and calls. It never raises on a model's text.
 
         With `tools` the automaton of `.format(tools)` reads; without, one of any names and arguments. What is no call
@@ -76,16 +96,7 @@ class ToolFormat:
         ends = [end for end in sorted(self.ends, key=len, reverse=True) if end and text.endswith(end)]
         if tools is None:
             tools = reading.guessed(text, self.anatomy)
-        kept = json.dumps([list(tools), begun], sort_keys=True)
-        found = self._compiled.get(kept)
-        if found is None:
-            from guard.schemas import compile  # noqa: A004 (as re.compile is)
-
-            built = self._built(tools, "auto", True, None, None, begun)
-            found = (compile(built.form, **self.options), built)
-            while len(self._compiled) >= MOST_KEPT:
-                self._compiled.pop(next(iter(self._compiled)), None)
-            self._compiled[kept] = found
+        found = self._reading(tools, begun)
         read = [reading.read(text.removesuffix(end), *found) for end in ends or [""]]
         turn = next((one for one in read if one.trouble is None), read[0])
         thinking = self.anatomy.thinking
@@ -96,16 +107,16 @@ class ToolFormat:
 
     def messages(self, messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return a conversation in OpenAI's form as the template takes it: earlier calls in the shape that it wants."""
-        return [_shaped(message, self.anatomy.manner) for message in messages]
+        return [_shaped(message, self.anatomy) for message in messages]
 
     def assistant(
-        self, calls: Iterable[tuple[str, dict[str, Any]] | ReadCall], text: str = "", thinking: str = ""
+        self, calls: Iterable[tuple[str, dict[str, Any]] | WrittenCall], text: str = "", thinking: str = ""
     ) -> str:
         """Write a turn as the template writes it: for an earlier turn of a conversation.
 
         `calls`: names and arguments, or calls that were read. Raises ValueError where the format can't express it.
         """
-        given = [one if isinstance(one, ReadCall) else ReadCall(one[0], dict(one[1])) for one in calls]
+        given = [one if isinstance(one, WrittenCall) else WrittenCall(one[0], dict(one[1])) for one in calls]
         return _written(self.anatomy, given, text, thinking)
 
     def describe(self) -> dict[str, Any]:
@@ -126,6 +137,20 @@ class ToolFormat:
             "style": one.arguments.style,
             **self.options,
         }
+
+    def _reading(self, tools: Sequence[Tool], begun: str | None) -> tuple[Any, Built]:
+        """Return the format that turns of these tools are read by, compiled and kept."""
+        kept = json.dumps([list(tools), begun], sort_keys=True)
+        found = self._compiled.get(kept)
+        if found is None:
+            from guard.schemas import compile  # noqa: A004 (as re.compile is)
+
+            built = self._built(tools, "auto", True, None, None, begun)
+            found = (compile(built.form, **self.options), built)
+            while len(self._compiled) >= MOST_KEPT:
+                self._compiled.pop(next(iter(self._compiled)), None)
+            self._compiled[kept] = found
+        return found
 
     def _built(
         self,
@@ -152,17 +177,31 @@ def _tool(given: Tool) -> tuple[str, Any]:
     return name, schema
 
 
-def _shaped(message: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
-    out = dict(message)
+def _shaped(message: Mapping[str, Any], anatomy: Anatomy) -> dict[str, Any]:
+    out, manner = dict(message), anatomy.manner
+    if isinstance(of := out.get("tool_call_id"), str):
+        out["tool_call_id"] = _native_id(of, anatomy)
     calls = out.get("tool_calls")
     if not calls:
         return out
-    out["tool_calls"] = [{**call, "function": _function(call.get("function", call), manner)} for call in calls]
+    out["tool_calls"] = [
+        {
+            **call,
+            "id": _native_id(str(call.get("id") or ""), anatomy),
+            "function": _function(call.get("function", call), manner),
+        }
+        for call in calls
+    ]
     if not out.get("content"):
         out.pop("content", None)
         if manner.no_text != ABSENT:
             out["content"] = manner.no_text
     return out
+
+
+def _native_id(given: str, anatomy: Anatomy) -> str:
+    """Return the id of a call as the template takes it: the same where it does, else nine letters and digits of it."""
+    return given if re.fullmatch(anatomy.id_pattern, given) else hashlib.sha256(given.encode()).hexdigest()[:9]
 
 
 def _function(function: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
@@ -172,7 +211,7 @@ def _function(function: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
     return {**function, "arguments": json.loads(given) if isinstance(given, str) else given}
 
 
-def _written(one: Anatomy, calls: list[ReadCall], text: str, thinking: str) -> str:
+def _written(one: Anatomy, calls: list[WrittenCall], text: str, thinking: str) -> str:
     if len(calls) > 1 and not one.several:
         raise ValueError("the template writes one call in a turn")
     lead = ""
@@ -196,7 +235,7 @@ def _written(one: Anatomy, calls: list[ReadCall], text: str, thinking: str) -> s
     return out + (text if one.text_behind else "")
 
 
-def _call(one: Anatomy, call: ReadCall, number: int) -> str:
+def _call(one: Anatomy, call: WrittenCall, number: int) -> str:
     slots = {"name": call.name, "id": call.id or f"call{number:05}", "index": str(one.first_index + number)}
     if not call.arguments and one.no_arguments is not None:
         last = max(n for n, piece in enumerate(one.pieces) if piece.slot in ("name", "id"))

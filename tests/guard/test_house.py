@@ -17,15 +17,15 @@ SOURCES = {"guard": "guard", "schemas": "guard.schemas", "kernels": "guard.kerne
 FLOORS = (
     ("guard", "guard.__main__", "guard.mypy"),
     ("cli",),
-    ("testing", "sidecar", "batch", "integrations"),
+    ("testing", "sidecar", "batch", "integrations", "guard.mcp"),
     ("calls",),
     ("turns",),
     ("trace",),
     ("models",),
-    ("decoding",),
+    ("decoding", "guard.tools"),
     ("output",),
     ("guard.settings",),
-    ("guard.errors", "guard.formats", "guard.tools"),
+    ("guard.errors", "guard.formats"),
     ("support",),
     ("schemas",),
     ("kernels",),
@@ -74,7 +74,7 @@ def graph() -> dict[str, set[str]]:
 def room(module: str) -> str:
     """Return the room that a module is in: the folder below guard/, or the module itself where it is in none."""
     parts = module.split(".")
-    is_folder = len(parts) > 1 and any((ROOT / source / parts[1]).is_dir() for source in ("guard", "."))
+    is_folder = len(parts) > 1 and (parts[1] in SOURCES or (ROOT / "guard" / parts[1]).is_dir())
     return parts[1] if is_folder else module
 
 
