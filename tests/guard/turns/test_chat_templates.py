@@ -12,6 +12,7 @@ import guard
 from guard import formats
 from guard.turns import trials
 from guard.turns.probes import MANNERS, probes
+from guard.turns.reading import ReadCall
 from guard.turns.rendering import TemplateInput, render
 
 DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[4] / "shared" / "data")
