@@ -79,6 +79,7 @@ class Completion:
         self._lead = "" if is_format else " "  # what a tokenizer of SentencePiece's kind puts before an answer
         self._is_scarce = False  # the mask lacks tokens that `_wide` has
         self._engine_seconds = 0.0
+        self.decision: float | None = None  #: How probable the value began so; told by whoever samples.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text = ""
         self._told = 0  # how much of the text `fresh` has returned

@@ -149,7 +149,7 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
             return adapter.validate_json(text), ()
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False)
-            return None, _from_pydantic(found[:MOST_FINDINGS], value)
+            return None, from_pydantic(found[:MOST_FINDINGS], value)
 
     name = "text" if is_bare(wanted) else getattr(wanted, "__name__", None) or str(wanted)
     return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted))
@@ -210,7 +210,8 @@ def _of_formats(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "documents"}
 
 
-def _from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:
+def from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:
+    """Return what Pydantic found in a value, each with its place in it."""
     return tuple(
         Violation(
             at=pointer(_path(error["loc"], value, missing=error["type"] == "missing")),
