@@ -40,6 +40,7 @@ class EngineVocabulary:
         Raises ValueError where it can't be read, or no token ends a sequence.
         """
         self.tokens = Vocabulary.from_tokenizer(tokenizer, ends or None)
+        self.width = -(-self.tokens.size // WORD)  #: Words of a mask; a model may have more tokens, which nobody writes.
         self.forcing: Forcing | None = None
         try:
             self.forcing = forcing_of(tokenizer, self.tokens)
@@ -156,11 +157,11 @@ class TokenGrammar:
 
 
 def fill(grammars: Sequence[TokenGrammar], words: NDArray[Any], rows: Sequence[int]) -> None:
-    """Write the masks of the next tokens into rows of `words`, int32[rows, words], in one call."""
+    """Write the masks of the next tokens into rows of `words`, int32[rows, width or more], in one call."""
     if not grammars:
         return
     remaining = [grammar.remaining() for grammar in grammars]
     fill_bitmasks([grammar.guide.matcher for grammar in grammars], words, rows, remaining)
     for grammar, row in zip(grammars, rows, strict=True):
         if not grammar.is_finished:
-            grammar.guide.narrow(words[row])
+            grammar.guide.narrow(words[row, : grammar.vocabulary.width])

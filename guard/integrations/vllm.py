@@ -56,7 +56,6 @@ SEAMS: dict[str, tuple[str, ...]] = {
     ),
     f"{_STRUCTURED}.backend_types:StructuredOutputBackend.allocate_token_bitmask": ("self", "max_num_seqs"),
     f"{_STRUCTURED}.backend_types:StructuredOutputBackend.destroy": ("self",),
-    f"{_STRUCTURED}.request:get_structured_output_key": ("params",),
     "vllm.sampling_params:SamplingParams._validate_structured_outputs": (
         "self",
         "model_config",
@@ -112,14 +111,6 @@ def register() -> None:
     _search_by_guard(BeamSearchOfflineMixin)
 
 
-def ends_of(model_config: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return the tokens at which vLLM ends a sequence, the tokenizer's own first."""
-    own = getattr(tokenizer, "eos_token_id", None)
-    others = (model_config.try_get_generation_config() or {}).get("eos_token_id")
-    listed = [others] if isinstance(others, int) else list(others or ())
-    return tuple(dict.fromkeys([*([own] if own is not None else []), *listed]))
-
-
 def _add_name(configuration: Any) -> None:
     """Let the configuration say `guard`: the Literal has one more name, and the dataclass is built again."""
     from pydantic.dataclasses import rebuild_dataclass
@@ -135,6 +126,10 @@ def _add_name(configuration: Any) -> None:
 
 def _validate_by_guard(params: Any) -> None:
     """Check requests where the client can still be told: what is refused here is a response of status 400."""
+    from vllm.exceptions import VLLMValidationError
+
+    from guard.integrations.vllm_backend import constraint_of, ends_of
+
     original = params._validate_structured_outputs
 
     @functools.wraps(original)
@@ -143,18 +138,17 @@ def _validate_by_guard(params: Any) -> None:
         if asked is None or structured_outputs_config is None or structured_outputs_config.backend != NAME:
             original(self, model_config, structured_outputs_config, tokenizer)
             return
-        from vllm.exceptions import VLLMValidationError
-
         if tokenizer is None or model_config.is_diffusion:
             missing = "a tokenizer" if tokenizer is None else "a model that writes from left to right"
             raise VLLMValidationError(f"guard: structured outputs need {missing}")
         if asked._backend not in (None, NAME):
             raise VLLMValidationError(f"guard: no other backend can be chosen for a request ({asked._backend!r})")
-        kind, text = _constraint(asked)
         for name in ("whitespace_pattern", "disable_additional_properties"):
             if getattr(asked, name, None):
                 raise VLLMValidationError(f"guard: {name} is not kept; say it in the schema", parameter=name)
+        kind = None
         try:
+            kind, text = constraint_of(asked)
             compiled = compile_constraint(kind, text, is_compact=asked.disable_any_whitespace)
             check_request(compiled, vocabulary_of(tokenizer, ends_of(model_config, tokenizer)), self.max_tokens)
         except (GuardError, ValueError) as error:
@@ -164,34 +158,28 @@ def _validate_by_guard(params: Any) -> None:
     params._validate_structured_outputs = validate
 
 
-def _constraint(asked: Any) -> tuple[str, str]:
-    from vllm.v1.structured_output.request import get_structured_output_key
-
-    kind, text = get_structured_output_key(asked)
-    return kind.name.lower(), text
-
-
 def _mask_by_guard(manager: Any) -> None:
     """Let the engine's manager make Guard's grammars, and fill the masks of a step in one call.
 
     The engine's configuration decides, not the request: a front end may have skipped the validation.
     """
+    from guard.integrations.vllm_backend import VLLMBackend
+
     init, create = manager.grammar_init, manager._create_grammar
     bitmask, validate = manager.grammar_bitmask, manager.validate_tokens
 
     @functools.wraps(init)
     def grammar_init(self: Any, request: Any) -> None:
         config = self.vllm_config
-        if request.structured_output_request is not None and self.backend is None:
-            if config.structured_outputs_config.backend == NAME:
-                from guard.integrations.vllm_backend import VLLMBackend
-
-                self.backend = VLLMBackend(config, self.tokenizer, config.model_config.get_vocab_size())
+        is_first = request.structured_output_request is not None and self.backend is None
+        if is_first and config.structured_outputs_config.backend == NAME:
+            self.backend = VLLMBackend(config, self.tokenizer, config.model_config.get_vocab_size())
         init(self, request)
 
     @functools.wraps(create)
     def _create_grammar(self: Any, request: Any) -> Any:
-        return self.backend.grammar_of(request) if _is_ours(self) else create(self, request)
+        is_ours = isinstance(self.backend, VLLMBackend)
+        return self.backend.grammar_of(request) if is_ours else create(self, request)
 
     @functools.wraps(bitmask)
     def grammar_bitmask(
@@ -201,26 +189,26 @@ def _mask_by_guard(manager: Any) -> None:
         scheduled_spec_decode_tokens: Any,
     ) -> Any:
         given = (requests, structured_output_request_ids, scheduled_spec_decode_tokens)
-        return self.backend.bitmask(self, *given) if _is_ours(self) else bitmask(self, *given)
+        is_ours = isinstance(self.backend, VLLMBackend)
+        return self.backend.bitmask(self, *given) if is_ours else bitmask(self, *given)
 
     @functools.wraps(validate)
     def validate_tokens(self: Any, request: Any, spec_tokens: list[int]) -> list[int]:
-        if _is_ours(self) and request.use_structured_output:
-            drafts: list[int] = self.backend.drafts(self, request, spec_tokens)
-            return drafts
-        return validate(self, request, spec_tokens)  # type: ignore[no-any-return]
+        if isinstance(self.backend, VLLMBackend) and request.use_structured_output:
+            return self.backend.drafts(self, request, spec_tokens)
+        agreed: list[int] = validate(self, request, spec_tokens)
+        return agreed
 
     manager.grammar_init, manager._create_grammar = grammar_init, _create_grammar
     manager.grammar_bitmask, manager.validate_tokens = grammar_bitmask, validate_tokens
 
 
-def _is_ours(manager: Any) -> bool:
-    """Whether a manager's backend is Guard's: only a process that masks has imported it."""
-    return getattr(manager.backend, "is_guard", False)
-
-
 def _search_by_guard(mixin: Any) -> None:
     """Let beam search, which chooses a backend of its own, take Guard's, within the search's number of tokens."""
+    from vllm.v1.structured_output.backend_types import StructuredOutputOptions
+
+    from guard.integrations.vllm_backend import VLLMBackend, constraint_of
+
     search, init = mixin.beam_search, mixin._init_beam_search_structured_output
 
     @functools.wraps(search)
@@ -236,17 +224,13 @@ def _search_by_guard(mixin: Any) -> None:
         config = self.llm_engine.vllm_config
         if config.structured_outputs_config is None or config.structured_outputs_config.backend != NAME:
             return init(self, structured_outputs, tokenizer)
-        from vllm.v1.structured_output.request import get_structured_output_key
-
-        from guard.integrations.vllm_backend import VLLMBackend
-
         backend = VLLMBackend(config, tokenizer, self.model_config.get_vocab_size())
         backend.is_compact, backend.limit = structured_outputs.disable_any_whitespace, _beam_tokens.get()
-        kind, text = _constraint(structured_outputs)
+        kind, text = constraint_of(structured_outputs)
         compiled = compile_constraint(kind, text, is_compact=backend.is_compact)
         check_request(compiled, backend.vocabulary, backend.limit)
         structured_outputs._backend = NAME
-        return backend, get_structured_output_key(structured_outputs), backend.allocate_token_bitmask(1)
+        return backend, (StructuredOutputOptions[kind.upper()], text), backend.allocate_token_bitmask(1)
 
     mixin.beam_search = beam_search
     mixin._init_beam_search_structured_output = _init_beam_search_structured_output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,16 @@ from vllm.v1.structured_output.backend_types import StructuredOutputBackend, Str
 
 from guard.integrations import seams
 from guard.integrations.token_grammar import TokenGrammar, compile_constraint, fill, vocabulary_of
-from guard.integrations.vllm import ends_of
 from guard.kernels.bitmask import WORD
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_log = logging.getLogger("vllm.guard")
+#: vLLM's constraints, in the order in which it looks for them.
+CONSTRAINTS = ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
+
+_log = logging.getLogger("vllm.guard")  # below vLLM's own logger, whose lines one sees
 
 
 class VLLMGrammar(StructuredOutputGrammar):
@@ -69,8 +72,6 @@ class _Row:
 class VLLMBackend(StructuredOutputBackend):
     """Guard's masks over one model's vocabulary."""
 
-    is_guard = True
-
     def __init__(self, vllm_config: Any, tokenizer: Any, vocab_size: int) -> None:
         """Read the tokenizer. Raises ValueError where that can't be done, or where it has more tokens than the model."""
         super().__init__(vllm_config, tokenizer, vocab_size)
@@ -104,9 +105,9 @@ class VLLMBackend(StructuredOutputBackend):
 
     def grammar_of(self, request: Any) -> VLLMGrammar:
         """Make a request's grammar, which keeps to the request's number of tokens."""
-        asked = request.structured_output_request
-        kind, text = asked.structured_output_key
-        compiled = compile_constraint(kind.name.lower(), text, is_compact=asked.params.disable_any_whitespace)
+        asked = request.structured_output_request.params
+        kind, text = constraint_of(asked)
+        compiled = compile_constraint(kind, text, is_compact=asked.disable_any_whitespace)
         limit = min(request.max_tokens, self.vllm_config.model_config.max_model_len - request.num_prompt_tokens)
         return VLLMGrammar(TokenGrammar(compiled, self.vocabulary, limit), self)
 
@@ -204,3 +205,20 @@ class VLLMBackend(StructuredOutputBackend):
         if answer.limit - answer.before <= answer.guide.matcher.distance() + 1:
             words[:] = 0
             words.view("uint32")[end // WORD] = 1 << end % WORD
+
+
+def constraint_of(asked: Any) -> tuple[str, str]:
+    """Return the kind of a request's constraint, and its text, of anything but a text as JSON."""
+    for kind in CONSTRAINTS:
+        value = getattr(asked, kind)
+        if value is not None and value is not False:
+            return kind, value if isinstance(value, str) else json.dumps(value)
+    raise ValueError("structured outputs without a constraint")
+
+
+def ends_of(model_config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the tokens at which vLLM ends a sequence, the tokenizer's own first."""
+    own = getattr(tokenizer, "eos_token_id", None)
+    others = (model_config.try_get_generation_config() or {}).get("eos_token_id")
+    listed = [others] if isinstance(others, int) else list(others or ())
+    return tuple(dict.fromkeys([*([own] if own is not None else []), *listed]))
