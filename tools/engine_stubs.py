@@ -22,6 +22,7 @@ from guard.integrations import seams
 #: Names beside the seams that Guard imports or looks at.
 OTHERS = {
     "vllm": (
+        "vllm.config:VllmConfig.structured_outputs_config",
         "vllm.config.structured_outputs:StructuredOutputsConfig",
         "vllm.config.structured_outputs:StructuredOutputsBackend",
         "vllm.exceptions:VLLMValidationError",
@@ -81,6 +82,15 @@ def method(owner: type, name: str) -> list[str]:
     return [*lines, ""]
 
 
+def field(one: dataclasses.Field[Any]) -> str:
+    """Write a field's type and default; of what is not plain, Any and None."""
+    annotation = "StructuredOutputsBackend" if get_args(one.type) and one.name == "backend" else "Any"
+    settings = [] if one.init else ["init=False"]
+    if one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING:
+        settings.insert(0, f"default={(one.default if isinstance(one.default, PLAIN) else None)!r}")
+    return f"{annotation} = dataclasses.field({', '.join(settings)})" if settings else annotation
+
+
 def written_class(found: type, names: list[str]) -> list[str]:
     """Write a class with the methods that are named."""
     name = found.__name__
@@ -91,15 +101,11 @@ def written_class(found: type, names: list[str]) -> list[str]:
     head, body = [], []
     if dataclasses.is_dataclass(found):
         head.append("@pydantic.dataclasses.dataclass" if hasattr(found, "__pydantic_fields__") else "@dataclasses.dataclass")
-        for one in dataclasses.fields(found):
-            annotation = "StructuredOutputsBackend" if get_args(one.type) and one.name == "backend" else "Any"
-            settings = "".join(
-                f"{key}={value!r}, "
-                for key, value in (("default", None if callable(one.default_factory) else one.default), ("init", one.init))
-                if isinstance(value, PLAIN) and not (key == "init" and value)
-            )
-            body.append(f"    {one.name}: {annotation} = dataclasses.field({settings.rstrip(', ')})" if settings else f"    {one.name}: {annotation}")
+        fields = {one.name: one for one in dataclasses.fields(found)}
+        for one in [fields[name] for name in names if name in fields] or fields.values():
+            body.append(f"    {one.name}: {field(one)}")
         body.append("")
+        names = [name for name in names if name not in fields]
     elif issubclass(found, tuple):
         fields = ", ".join(f"{one!r}" for one in found._fields)  # type: ignore[attr-defined]
         return [f"{name} = collections.namedtuple({name!r}, [{fields}])", "", ""]

@@ -228,7 +228,7 @@ def keep_budget(req: Any) -> None:
         return
     answer.limit = limit
     if reasoner is not None and limit is not None and not reasoner.reasoning_in_grammar:
-        room = max(0, limit - answer.guide.matcher.distance() - len(reasoner.think_end_ids))
+        room = max(0, limit - answer.matcher.distance() - len(reasoner.think_end_ids))
         reasoner.max_think_tokens = min(room, reasoner.max_think_tokens) if reasoner.max_think_tokens >= 0 else room
         reasoner.enable_token_filter, reasoner.token_filter_fn = True, SGLangBackend.set_token_filter
 

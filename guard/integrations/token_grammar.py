@@ -84,11 +84,12 @@ class TokenGrammar:
         self._fits = True  # the limit could hold the answer when it began
         self._scratch: NDArray[Any] | None = None
         self.guide = Guide(compiled.matcher(vocabulary.tokens), vocabulary.tokens, vocabulary.forcing)
+        self.matcher, self.tokens = self.guide.matcher, self.guide.tokens
 
     @property
     def is_finished(self) -> bool:
         """Whether an end-of-sequence token was accepted."""
-        return self.guide.matcher.is_finished()
+        return self.matcher.is_finished()
 
     def remaining(self) -> int | None:
         """Return how many tokens are left; None where nobody counts, or where they could not hold the answer.
@@ -97,18 +98,18 @@ class TokenGrammar:
         """
         if self.limit is None:
             return None
-        left = self.limit - self.before - len(self.guide.tokens)
-        if not self.guide.tokens:
-            self._fits = self.guide.matcher.distance() <= left
+        left = self.limit - self.before - len(self.tokens)
+        if not self.tokens:
+            self._fits = self.matcher.distance() <= left
         return max(left, 1) if self._fits else None
 
     def settle(self, written: int) -> None:
         """Take note that the request has written so many tokens, of which the last are the answer's."""
-        self.before = written - len(self.guide.tokens)
+        self.before = written - len(self.tokens)
 
     def accept(self, tokens: Iterable[int]) -> int:
         """Go on with tokens, as far as they are allowed; returns how many were. Behind the end nothing is looked at."""
-        if not self.guide.tokens:
+        if not self.tokens:
             self.remaining()
         count = 0
         for token in tokens:
@@ -124,7 +125,7 @@ class TokenGrammar:
 
     def reset(self) -> None:
         """Go back to the beginning of the answer."""
-        self.rollback(len(self.guide.tokens))
+        self.rollback(len(self.tokens))
 
     def agreed(self, guessed: Sequence[int], most: int = 0) -> list[int]:
         """Return guessed tokens as far as they lie in the masks, and behind them, up to `most` in all, what must follow.
@@ -157,11 +158,14 @@ class TokenGrammar:
 
 
 def fill(grammars: Sequence[TokenGrammar], words: NDArray[Any], rows: Sequence[int]) -> None:
-    """Write the masks of the next tokens into rows of `words`, int32[rows, width or more], in one call."""
+    """Write the masks of the next tokens into rows of `words`, int32[rows, width or more], in one call.
+
+    All grammars are of one vocabulary.
+    """
     if not grammars:
         return
     remaining = [grammar.remaining() for grammar in grammars]
-    fill_bitmasks([grammar.guide.matcher for grammar in grammars], words, rows, remaining)
+    fill_bitmasks([grammar.matcher for grammar in grammars], words, rows, remaining)
+    words = words[:, : grammars[0].vocabulary.width]
     for grammar, row in zip(grammars, rows, strict=True):
-        if not grammar.is_finished:
-            grammar.guide.narrow(words[row, : grammar.vocabulary.width])
+        grammar.guide.trim(words[row])

@@ -112,8 +112,9 @@ def register() -> None:
 
 
 def _add_name(configuration: Any) -> None:
-    """Let the configuration say `guard`: the Literal has one more name, and the dataclass is built again."""
+    """Let the configuration say `guard`: the Literal has one more name, and what reads it is built again."""
     from pydantic.dataclasses import rebuild_dataclass
+    from vllm.config import VllmConfig
 
     names = Literal[(*get_args(configuration.StructuredOutputsBackend), NAME)]  # type: ignore[valid-type]
     config = configuration.StructuredOutputsConfig
@@ -121,6 +122,7 @@ def _add_name(configuration: Any) -> None:
     config.__dataclass_fields__["backend"].type = names
     config.__pydantic_fields__["backend"].annotation = names
     rebuild_dataclass(config, force=True)
+    rebuild_dataclass(VllmConfig, force=True)
     configuration.StructuredOutputsBackend = names
 
 
@@ -188,9 +190,8 @@ def _mask_by_guard(manager: Any) -> None:
         structured_output_request_ids: Any,
         scheduled_spec_decode_tokens: Any,
     ) -> Any:
-        given = (requests, structured_output_request_ids, scheduled_spec_decode_tokens)
-        is_ours = isinstance(self.backend, VLLMBackend)
-        return self.backend.bitmask(self, *given) if is_ours else bitmask(self, *given)
+        masks = self.backend.bitmask if isinstance(self.backend, VLLMBackend) else bitmask
+        return masks(self, requests, structured_output_request_ids, scheduled_spec_decode_tokens)
 
     @functools.wraps(validate)
     def validate_tokens(self: Any, request: Any, spec_tokens: list[int]) -> list[int]:

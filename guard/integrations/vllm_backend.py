@@ -156,6 +156,9 @@ class VLLMBackend(StructuredOutputBackend):
             most = config.scheduler_config.max_num_seqs * (1 + config.num_speculative_tokens)
             manager._grammar_bitmask = self.allocate_token_bitmask(most)
         words = self.words(manager._grammar_bitmask)
+        if not drafts:
+            self._fill_plain(manager, requests, ids, words)
+            return words[: len(ids)]
         rows, count = [], 0
         for name in ids:
             request = requests[name]
@@ -169,6 +172,23 @@ class VLLMBackend(StructuredOutputBackend):
             for row in rows:
                 row.grammar.answer.rollback(row.accepted)
         return words[:count]
+
+    def _fill_plain(
+        self, manager: Any, requests: Mapping[str, Any], ids: Sequence[str], words: NDArray[np.int32]
+    ) -> None:
+        """Fill the rows of a step without drafts."""
+        answers, rows = [], []
+        for row, name in enumerate(ids):
+            request = requests[name]
+            grammar = request.structured_output_request.grammar
+            grammar.answer.settle(request.num_output_tokens)
+            if manager._get_constraint_bounds(request, ())[1] == 0:
+                answers.append(grammar.answer)
+                rows.append(row)
+            else:
+                words[row] = -1
+                self._end_reasoning(manager, _Row(row, request, grammar, ()), words[row])
+        fill(answers, words, rows)
 
     def _fill(
         self, manager: Any, depth: int, rows: Sequence[_Row], bounds: Sequence[tuple[int, int]], words: NDArray[np.int32]
@@ -200,9 +220,9 @@ class VLLMBackend(StructuredOutputBackend):
         answer = row.grammar.answer
         reasoner = manager._get_reasoner(row.request)
         end = getattr(reasoner, "end_token_id", None)
-        if not isinstance(end, int) or answer.limit is None or answer.guide.tokens:
+        if not isinstance(end, int) or answer.limit is None or answer.tokens:
             return
-        if answer.limit - answer.before <= answer.guide.matcher.distance() + 1:
+        if answer.limit - answer.before <= answer.matcher.distance() + 1:
             words[:] = 0
             words.view("uint32")[end // WORD] = 1 << end % WORD
 

@@ -7,3 +7,8 @@ import enum
 from typing import Any, Literal
 
 import pydantic
+
+
+@pydantic.dataclasses.dataclass
+class VllmConfig:
+    structured_outputs_config: Any = dataclasses.field(default=None)
