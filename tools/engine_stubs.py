@@ -1,7 +1,7 @@
 """Write stubs of the engines that Guard goes into: what its seams name, with signatures and nothing behind them.
 
-Run by the engine's own Python: `build/engines/vllm/bin/python tools/engine_stubs.py vllm tests/integrations/stubs`. With
-`--check` it writes nothing, and fails where the stubs there are not what it would write.
+Run by the engine's own Python: `build/engines/vllm/bin/python tools/engine_stubs.py vllm tests/integrations/stubs`.
+With `--check` it writes nothing, and fails where the stubs there are not what it would write.
 """
 
 from __future__ import annotations
@@ -100,11 +100,12 @@ def written_class(found: type, names: list[str]) -> list[str]:
     base = base or ("abc.ABC" if issubclass(found, abc.ABC) else "")
     head, body = [], []
     if dataclasses.is_dataclass(found):
-        head.append("@pydantic.dataclasses.dataclass" if hasattr(found, "__pydantic_fields__") else "@dataclasses.dataclass")
+        head.append(
+            "@pydantic.dataclasses.dataclass" if hasattr(found, "__pydantic_fields__") else "@dataclasses.dataclass"
+        )
         fields = {one.name: one for one in dataclasses.fields(found)}
-        for one in [fields[name] for name in names if name in fields] or fields.values():
-            body.append(f"    {one.name}: {field(one)}")
-        body.append("")
+        chosen = [fields[name] for name in names if name in fields] or fields.values()
+        body += [*(f"    {one.name}: {field(one)}" for one in chosen), ""]
         names = [name for name in names if name not in fields]
     elif issubclass(found, tuple):
         fields = ", ".join(f"{one!r}" for one in found._fields)  # type: ignore[attr-defined]

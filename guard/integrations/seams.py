@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Any
 
 
-class SeamsDiffer(RuntimeError):
+class SeamsError(RuntimeError):
     """An engine of a version that Guard does not fit; the message names version and places."""
 
 
@@ -36,7 +36,7 @@ def version(*packages: str) -> str:
 
 
 def check(engine: str, seams: Mapping[str, tuple[str, ...]]) -> None:
-    """Raise SeamsDiffer where the engine has other names, or other parameters, than `seams` says of its callables."""
+    """Raise SeamsError where the engine has other names, or other parameters, than `seams` says of its callables."""
     wrong = []
     for place, expected in seams.items():
         try:
@@ -47,4 +47,4 @@ def check(engine: str, seams: Mapping[str, tuple[str, ...]]) -> None:
         if parameters != expected:
             wrong.append(f"{place} takes ({', '.join(parameters)}), not ({', '.join(expected)})")
     if wrong:
-        raise SeamsDiffer(f"guard does not fit {engine}, and changes nothing of it: {'; '.join(wrong)}")
+        raise SeamsError(f"guard does not fit {engine}, and changes nothing of it: {'; '.join(wrong)}")

@@ -1,8 +1,8 @@
 """Guard as SGLang's grammar backend: `--grammar-backend guard`.
 
-`register` is the entry point `guard` of `sglang.srt.plugins`, which every process of SGLang loads. SGLang has a registry
-of such backends; two things it does not offer to one of another package, and hooks add them: a request's number of
-tokens, and reasoning that ends before an answer no longer fits.
+`register` is what the entry point `guard` of `sglang.srt.plugins` calls, in every process of SGLang. SGLang has a
+registry of such backends. Two things it does not offer to one of another package, and hooks add them: a request's
+number of tokens, and reasoning that ends while an answer still fits.
 
 An SGLang whose classes take other parameters is refused, by version and name, and nothing of it is changed.
 """
@@ -10,7 +10,6 @@ An SGLang whose classes take other parameters is refused, by version and name, a
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 NAME = "guard"  #: The backend's, in SGLang's arguments.
 TESTED = ("0.5.23",)  #: Versions of SGLang whose package `make engines` ran.
@@ -70,13 +69,13 @@ def plugin() -> None:
     try:
         register()
     except Exception as error:
-        _log.error("%s", error)  # noqa: TRY400 - the message says all; a traceback of ours would not help
+        _log.error("%s", error)
 
 
 def register() -> None:
     """Make `guard` a grammar backend of this process's SGLang, once.
 
-    Raises SeamsDiffer, and changes nothing, where its seams are not those of the version that is known.
+    Raises SeamsError, and changes nothing, where its seams are not those of the version that is known.
     """
     from guard.integrations import seams
 

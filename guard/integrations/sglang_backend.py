@@ -107,7 +107,7 @@ class SGLangBackend(BaseGrammarBackend):
     is_support_token_filter = True
 
     def __init__(self, tokenizer: Any, vocab_size: int, ends: Sequence[int], *, is_compact: bool = False) -> None:
-        """Read the tokenizer. Raises ValueError where that can't be done, or where it has more tokens than the model."""
+        """Read the tokenizer. Raises ValueError where that can't be done, or it has more tokens than the model."""
         super().__init__()
         own = getattr(tokenizer, "eos_token_id", None)
         ordered = dict.fromkeys([*([own] if own is not None else []), *sorted(ends)])
@@ -162,7 +162,7 @@ class SGLangBackend(BaseGrammarBackend):
         is_allowed: bool = True,
         reset_vocab_mask: bool = True,
     ) -> None:
-        """Allow tokens, or rule them out; `reset_vocab_mask` begins with a mask that says the opposite of all others."""
+        """Allow tokens, or rule them out; with `reset_vocab_mask` the opposite holds of all others."""
         words = vocab_mask[batch_idx].numpy().view("uint32")
         if reset_vocab_mask:
             words[:] = 0 if is_allowed else 0xFFFFFFFF

@@ -9,10 +9,11 @@ Vocabularies and compiled schemas are shared by the process.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from guard.decoding.forced_tokens import Forcing, forcing_of
 from guard.decoding.guide import Guide
@@ -40,12 +41,13 @@ class EngineVocabulary:
         Raises ValueError where it can't be read, or no token ends a sequence.
         """
         self.tokens = Vocabulary.from_tokenizer(tokenizer, ends or None)
-        self.width = -(-self.tokens.size // WORD)  #: Words of a mask; a model may have more tokens, which nobody writes.
+        self.width = -(
+            -self.tokens.size // WORD
+        )  #: Words of a mask; a model may have more tokens, which nobody writes.
         self.forcing: Forcing | None = None
-        try:
+        # A tokenizer that can't be asked to write a text lets the model cut forced text as it likes.
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
             self.forcing = forcing_of(tokenizer, self.tokens)
-        except (AttributeError, TypeError, ValueError):
-            pass  # it can't be asked to write a text: the model writes forced text as it likes
 
 
 @functools.lru_cache(REMEMBERED_TOKENIZERS)
@@ -59,7 +61,7 @@ def compile_constraint(kind: str, text: str, *, is_compact: bool = False) -> Com
 
     `text` is JSON for json, choice and structural_tag. Raises SchemaError where it can't be enforced exactly.
     """
-    whitespace = "compact" if is_compact else "spaced"
+    whitespace: Literal["compact", "spaced"] = "compact" if is_compact else "spaced"
     if kind == "json":
         return compile_schema(text, whitespace=whitespace)
     if kind == "json_object":
@@ -128,7 +130,7 @@ class TokenGrammar:
         self.rollback(len(self.tokens))
 
     def agreed(self, guessed: Sequence[int], most: int = 0) -> list[int]:
-        """Return guessed tokens as far as they lie in the masks, and behind them, up to `most` in all, what must follow.
+        """Return guessed tokens as far as they lie in the masks, and behind them, up to `most` in all, forced ones.
 
         Nothing changes. The budget rules tokens out too, and so does the tokenizer's way to cut forced text.
         """

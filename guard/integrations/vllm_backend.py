@@ -73,7 +73,7 @@ class VLLMBackend(StructuredOutputBackend):
     """Guard's masks over one model's vocabulary."""
 
     def __init__(self, vllm_config: Any, tokenizer: Any, vocab_size: int) -> None:
-        """Read the tokenizer. Raises ValueError where that can't be done, or where it has more tokens than the model."""
+        """Read the tokenizer. Raises ValueError where that can't be done, or it has more tokens than the model."""
         super().__init__(vllm_config, tokenizer, vocab_size)
         self.vocabulary = vocabulary_of(tokenizer, ends_of(vllm_config.model_config, tokenizer))
         if self.vocabulary.tokens.size > -(-vocab_size // WORD) * WORD:
@@ -134,7 +134,7 @@ class VLLMBackend(StructuredOutputBackend):
         begin, _ = manager._get_constraint_bounds(request, guessed)
         if begin > len(guessed):
             return guessed
-        answer = request.structured_output_request.grammar.answer
+        answer: TokenGrammar = request.structured_output_request.grammar.answer
         answer.settle(request.num_output_tokens + begin)
         return guessed[:begin] + answer.agreed(guessed[begin:], self._most_forced - begin)
 
@@ -191,7 +191,12 @@ class VLLMBackend(StructuredOutputBackend):
         fill(answers, words, rows)
 
     def _fill(
-        self, manager: Any, depth: int, rows: Sequence[_Row], bounds: Sequence[tuple[int, int]], words: NDArray[np.int32]
+        self,
+        manager: Any,
+        depth: int,
+        rows: Sequence[_Row],
+        bounds: Sequence[tuple[int, int]],
+        words: NDArray[np.int32],
     ) -> None:
         """Fill the rows that many drafts down, and go on with the draft behind each."""
         there = [(row, bound) for row, bound in zip(rows, bounds, strict=True) if depth <= len(row.drafts)]

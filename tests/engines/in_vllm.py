@@ -23,9 +23,9 @@ os.environ |= {
 }
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from engines.schemas import OWN, schemas  # noqa: E402 - the path is set above
+from engines.schemas import OWN, schemas
 
-from guard.integrations import vllm as plug  # noqa: E402 - the environment is set above
+from guard.integrations import vllm as plug
 
 plug.register()
 
@@ -83,7 +83,7 @@ def answers(llm: LLM, wanted: dict[str, Any], max_tokens: int, temperature: floa
                 config.model_config, config.speculative_config, config.structured_outputs_config, llm.get_tokenizer()
             )
             taken[name] = params
-        except Exception as error:  # noqa: BLE001 - whatever a backend refuses with
+        except Exception as error:
             found[name] = {"refused": str(error)[:300]}
     outputs = llm.chat([asked(wanted[name]) for name in taken], list(taken.values()), use_tqdm=False)
     for name, output in zip(taken, outputs, strict=True):
@@ -112,7 +112,7 @@ def part_speculation(backend: str, data: Path, model: str) -> Any:
     }
 
 
-def part_kinds(backend: str, data: Path, model: str) -> Any:  # noqa: ARG001 - as every part is called
+def part_kinds(backend: str, data: Path, model: str) -> Any:
     """Each kind of constraint, beams, and what is refused."""
     llm, found = engine(backend, model), {}
     code = OWN["pattern with length"]
@@ -137,7 +137,9 @@ def part_kinds(backend: str, data: Path, model: str) -> Any:  # noqa: ARG001 - a
             constraints.items(), llm.chat([asked(code)] * len(params), params, use_tqdm=False), strict=True
         ):
             made = output.outputs[0]
-            compiled = guard.compile({kind: json.loads(v) if kind == "structural_tag" else v for kind, v in one.items()})
+            compiled = guard.compile(
+                {kind: json.loads(v) if kind == "structural_tag" else v for kind, v in one.items()}
+            )
             with contextlib.suppress(ValueError):
                 compiled.read(made.text)
                 found[f"{kind} at {temperature}"] = [made.text, made.finish_reason, True]
@@ -151,16 +153,21 @@ def part_kinds(backend: str, data: Path, model: str) -> Any:  # noqa: ARG001 - a
     return found
 
 
-def part_reasoning(backend: str, data: Path, model: str) -> Any:  # noqa: ARG001 - as every part is called
+def part_reasoning(backend: str, data: Path, model: str) -> Any:
     """A model that thinks first, between two tokens that SmolLM2 has: it stops in time for its answer."""
-    plugin = str(Path(__file__).parent / "reasoning_parser.py")
-    structured = {"reasoning_parser": "guard_test", "reasoning_parser_plugin": plugin}
-    llm, found = engine(backend, model, structured=structured, reasoning_parser="guard_test"), {}
+    import engines.reasoning_parser  # noqa: F401 - it registers the parser
+
+    llm, found = engine(backend, model, structured={"reasoning_parser": "guard_test"}), {}
     tokenizer, schema = llm.get_tokenizer(), OWN["multipleOf"]
-    prompt = tokenizer.apply_chat_template(asked(schema), tokenize=False, add_generation_prompt=True) + "<jupyter_start>"
+    prompt = (
+        tokenizer.apply_chat_template(asked(schema), tokenize=False, add_generation_prompt=True) + "<jupyter_start>"
+    )
     for most in (24, 40, 100):
         params = SamplingParams(
-            temperature=0, max_tokens=most, skip_special_tokens=False, structured_outputs=StructuredOutputsParams(json=schema)
+            temperature=0,
+            max_tokens=most,
+            skip_special_tokens=False,
+            structured_outputs=StructuredOutputsParams(json=schema),
         )
         made = llm.generate([prompt], params, use_tqdm=False)[0].outputs[0]
         thought, _, answer = made.text.partition("<jupyter_output>")
@@ -168,7 +175,7 @@ def part_reasoning(backend: str, data: Path, model: str) -> Any:  # noqa: ARG001
     return found
 
 
-def part_masks(backend: str, data: Path, model: str) -> Any:  # noqa: ARG001 - two backends are measured here
+def part_masks(backend: str, data: Path, model: str) -> Any:
     """`grammar_bitmask` for each row, of Guard and of xgrammar in this process; and Guard's against vLLM's own loop."""
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.request import Request
@@ -177,21 +184,34 @@ def part_masks(backend: str, data: Path, model: str) -> Any:  # noqa: ARG001 - t
 
     texts = {  # what both backends take
         "object": (
-            {"type": "object", "properties": {"name": {"type": "string"}, "n": {"type": "integer"}}, "required": ["name", "n"]},
+            {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "n": {"type": "integer"}},
+                "required": ["name", "n"],
+            },
             '{"name": "Marta Kowalczyk of the second floor", "n": 1234}',
         ),
         "array": (
-            {"type": "array", "items": {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}},
+            {
+                "type": "array",
+                "items": {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]},
+            },
             '[{"id": 1}, {"id": 22}, {"id": 333}, {"id": 4444}]',
         ),
         "enum": (
-            {"type": "object", "properties": {"kind": {"enum": ["invoice", "receipt"]}, "note": {"type": "string"}}, "required": ["kind", "note"]},
+            {
+                "type": "object",
+                "properties": {"kind": {"enum": ["invoice", "receipt"]}, "note": {"type": "string"}},
+                "required": ["kind", "note"],
+            },
             '{"kind": "invoice", "note": "paid in March, by card"}',
         ),
     }
 
     def setup(name: str, rows: int) -> tuple[Any, dict[str, Any], list[list[int]]]:
-        arguments = EngineArgs(model=model, max_model_len=1024, max_num_seqs=max(rows, 8), structured_outputs_config={"backend": name})
+        arguments = EngineArgs(
+            model=model, max_model_len=1024, max_num_seqs=max(rows, 8), structured_outputs_config={"backend": name}
+        )
         manager = StructuredOutputManager(arguments.create_engine_config())
         requests, tokens = {}, []
         for row in range(rows):
@@ -234,7 +254,7 @@ def part_masks(backend: str, data: Path, model: str) -> Any:  # noqa: ARG001 - t
     for rows in (1, 8, 64):
         for name in ("guard", "xgrammar"):
             found[f"{name}, {rows} rows"] = min(once(name, rows) for _ in range(5))
-    found["the same as vLLM's loop"] = _compared(setup, random.Random(7))  # noqa: S311 - test data
+    found["the same as vLLM's loop"] = _compared(setup, random.Random(7))
     return found
 
 
@@ -250,7 +270,9 @@ def _compared(setup: Any, chance: random.Random) -> int:
     for step in range(min(map(len, tokens)) - 1):
         drafts = {}
         for row, one in requests.items():
-            guessed = [t if chance.random() < 0.9 else chance.randrange(49152) for t in tokens[int(row)][step : step + 4]]
+            guessed = [
+                t if chance.random() < 0.9 else chance.randrange(49152) for t in tokens[int(row)][step : step + 4]
+            ]
             kept = manager.validate_tokens(one, guessed)
             drafts[row] = kept + [-1] * chance.randrange(5 - len(kept))
         ours = manager.grammar_bitmask(requests, list(requests), drafts).copy()

@@ -24,7 +24,9 @@ def _object(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
 _STRING, _INTEGER = {"type": "string", "maxLength": 12}, {"type": "integer", "minimum": 0, "maximum": 99}
 OWN: dict[str, Any] = {
     "pattern with length": _object({"code": {"type": "string", "pattern": "^[A-Z]+-[0-9]+$", "maxLength": 8}}),
-    "pattern with minLength": _object({"key": {"type": "string", "pattern": "^[a-f0-9]+$", "minLength": 6, "maxLength": 9}}),
+    "pattern with minLength": _object(
+        {"key": {"type": "string", "pattern": "^[a-f0-9]+$", "minLength": 6, "maxLength": 9}}
+    ),
     "multipleOf": _object({"price": {"type": "integer", "multipleOf": 25, "minimum": 100, "maximum": 900}}),
     "multipleOf of a fraction": _object({"share": {"type": "number", "multipleOf": 0.25, "minimum": 0, "maximum": 4}}),
     "uniqueItems": {"type": "array", "items": {"enum": [1, 2, 3, 4]}, "uniqueItems": True, "minItems": 3},
@@ -90,7 +92,9 @@ OWN: dict[str, Any] = {
     "date and time": _object({"day": {"type": "string", "format": "date"}, "at": {"type": "string", "format": "time"}}),
     "ipv4 and uuid": _object({"ip": {"type": "string", "format": "ipv4"}, "id": {"type": "string", "format": "uuid"}}),
     "email": _object({"mail": {"type": "string", "format": "email", "maxLength": 20}}),
-    "numbers with bounds": _object({"n": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, "k": _INTEGER}),
+    "numbers with bounds": _object(
+        {"n": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, "k": _INTEGER}
+    ),
 }
 
 

@@ -13,8 +13,8 @@ import tiny
 import torch
 
 import guard
-from guard.integrations.outlines import from_outlines
 from guard.errors import BudgetExceeded, ModelError
+from guard.integrations.outlines import from_outlines
 from guard.models.base import Model, Request
 from guard.testing.fake_server import FAULTS, Answer, Server
 

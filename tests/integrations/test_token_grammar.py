@@ -20,7 +20,12 @@ SCHEMAS: tuple[dict[str, Any], ...] = (
     {"type": "object", "properties": {"name": {"type": "string", "maxLength": 6}, "ok": {"type": "boolean"}}},
     {"type": "array", "items": {"type": "integer", "multipleOf": 5}, "uniqueItems": True, "maxItems": 4},
     {"enum": ["Alice", "names", None, 12.5]},
-    {"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"], "additionalProperties": False},
+    {
+        "type": "object",
+        "properties": {"total": {"type": "number"}},
+        "required": ["total"],
+        "additionalProperties": False,
+    },
 )
 VOCABULARY = vocabulary_of(tiny.tokenizer())
 SIZE = VOCABULARY.tokens.size
@@ -172,7 +177,9 @@ def test_each_kind_of_constraint(kind: str, text: str, good: str, bad: str) -> N
 
 
 def test_white_space_can_be_left_out() -> None:
-    matcher = compile_constraint("json", '{"type": "array", "items": {"const": 1}}', is_compact=True).matcher(VOCABULARY.tokens)
+    matcher = compile_constraint("json", '{"type": "array", "items": {"const": 1}}', is_compact=True).matcher(
+        VOCABULARY.tokens
+    )
     assert matcher.accept_bytes(b"[1,1]")
 
 
