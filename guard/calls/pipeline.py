@@ -23,9 +23,10 @@ from typing_extensions import TypeForm
 
 from guard import models
 from guard import trace as traces
-from guard.calls import prompts, recording, validators
+from guard.calls import prompts, recording, turns, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
 from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
@@ -39,6 +40,7 @@ from guard.settings import Settings
 from guard.support.bounds import check_kind, check_names
 from guard.trace.records import Call
 from guard.trace.waits import WAIT_S
+from guard.turns.turn import Turn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -259,6 +261,133 @@ class Guard:
         """Do what `stream` does, async."""
         return self.arun_stream(self._planned(wanted, messages, seed))
 
+    def turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> Turn:
+        """Return a model's next turn: what it says, and the calls of tools in it, all checked.
+
+        `tools` are functions, Pydantic models or JSON. `tool_choice` is "none", "auto", "required" or a tool's name;
+        `parallel=False` allows one call, `max_calls` so many. `response` is a type or a JSON Schema that an answer
+        without calls is held to. `thinking` and `seed` are this turn's. `call_bias` is added to the logit of beginning
+        with a call, where that is the model's choice and it decodes here: above 0 it calls more often.
+
+        A model that decodes here writes calls as its chat template does, under masks; others are told of the tools in
+        words.
+
+        Raises a CallError that says why there is no turn, SchemaError where a tool's schema can't be enforced.
+        """
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        return turns.finished(*self.run(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
+
+    async def aturn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> Turn:
+        """Do what `turn` does, async."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        return turns.finished(*await self.arun(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
+
+    def stream_turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> TurnStream:
+        """Return an iterator of a turn's events while it is written; the arguments are those of `turn`."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts())))
+
+    def astream_turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> AsyncTurnStream:
+        """Do what `stream_turn` does, async."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), Attempts())))
+
+    def turn_plan(
+        self,
+        asked: turns.Asked,
+        messages: Prompt,
+        *,
+        thinking: int | None = None,
+        seed: int | None = None,
+        function: str = "",
+    ) -> Plan:
+        """Return the plan of a turn, which `run` and `arun` carry out."""
+        conversation = turns.conversation(messages, self.system)
+        plan = self.plan(asked.target(conversation, self.options), conversation, function=function)
+        return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
+
     def _planned(self, wanted: Any, messages: Prompt, seed: int | None) -> Plan:
         target = self.target(wanted)
         asked = chat_messages.checked(messages)
@@ -352,7 +481,7 @@ def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
 _A_MODEL = "the name of a model, or an object with a name and generate(request)"
 
 #: Begins the partial values of an answer; None where nobody wants them.
-Partial = Callable[[], Partials | TextSoFar] | None
+Partial = Callable[[], Partials | TextSoFar | Events] | None
 
 
 def marks(call: Call) -> Iterator[str]:
@@ -471,7 +600,7 @@ def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generato
         del error  # its traceback holds this frame
 
 
-def _pieces(step: Ask, partials: Partials | TextSoFar) -> Generator[Any, None, Reply]:
+def _pieces(step: Ask, partials: Partials | TextSoFar | Events) -> Generator[Any, None, Reply]:
     with contextlib.closing(_generator(adapters.pieces(step.model, step.request))) as parts:
         for part in parts:
             if isinstance(part, Reply):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard.cli.console import Problem
 from guard.support.bounds import written
 from guard.support.loading import LoadError, load
+
+if TYPE_CHECKING:
+    from guard.tools import ToolSpec
 
 
 def read_text(path: Path) -> str:
@@ -42,6 +47,17 @@ def resolve(target: str) -> Any:
             raise Problem(f"{target} is {written(found)}, and no type; name a type, or a structured function")
         return found
     return _schema_text(target, ", module:Type, or file.py:Type")
+
+
+def mcp_tools(command: str) -> Sequence[ToolSpec]:
+    """Return the tools of an MCP server that a command starts."""
+    from guard import mcp
+    from guard.errors import ModelError
+
+    try:
+        return asyncio.run(mcp.listed(command))
+    except (ModelError, ValueError) as error:
+        raise Problem(f"--mcp: {error}") from None
 
 
 def _schema_text(path: str, or_else: str = "") -> str:

@@ -127,7 +127,7 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
             return adapter.validate_json(text), ()
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False)
-            return None, _from_pydantic(found[:MOST_FINDINGS], value)
+            return None, from_pydantic(found[:MOST_FINDINGS], value)
 
     name = getattr(wanted, "__name__", None) or str(wanted)
     return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted))
@@ -158,7 +158,8 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     return Target(name, schema, compiled, checker, functools.partial(Partials, None))
 
 
-def _from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:
+def from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:
+    """Return what Pydantic found in a value, each with its place in it."""
     return tuple(
         Violation(
             at=pointer(_path(error["loc"], value, missing=error["type"] == "missing")),

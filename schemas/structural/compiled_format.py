@@ -22,6 +22,7 @@ from guard.schemas.compiled import (
     warmed,
 )
 from guard.schemas.scan import RESIDUAL, ReportLine
+from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked
 from guard.schemas.structural.nets import VALUE, Builder
 from guard.schemas.structural.pruning import prune
@@ -37,12 +38,12 @@ ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
 class TurnPart(NamedTuple):
     """A part of a turn, and what it was read as."""
 
-    kind: str  #: "text", "value" or "token".
+    kind: str  #: "text", "value" or "token"; in an exact style also "key", "array", "object", "item" and "end".
     pointer: str  #: JSON Pointer into the structural tag: to the format that says this part.
     begin: int  #: The first byte.
     end: int  #: The byte behind the last one.
     text: str  #: What stands there; "" for a token that spells nothing.
-    value: Any = None  #: Of a value that has ended: the JSON.
+    value: Any = None  #: Of a value that has ended: the JSON; of a key: its name.
 
 
 class CompiledFormat(Compiled):
@@ -150,6 +151,10 @@ class CompiledFormat(Compiled):
         for kind, what, begin, end in matcher.spans():
             text = data[begin:end].decode(errors="replace")
             pointer = (self._net.arc_places if kind == ARC else self._net.exit_places)[what]
+            role = self._net.roles.get(what) if kind == ARC else None
+            if role is not None:
+                out.append(TurnPart(role.kind, pointer, begin, end, text, exact.said(role, text)))
+                continue
             value = None
             if kind == IS_VALUE and (end < len(data) or matcher.can_stop()):
                 value = json.loads(text)

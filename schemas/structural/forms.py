@@ -15,6 +15,7 @@ from pydantic import Tag as Branch
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.jsontext import clip
+from guard.schemas.structural.exact import ExactStyle
 
 MOST_DEPTH = 100  #: Formats in formats.
 MOST_CHARS = 1_000_000  #: Of all its texts.
@@ -41,6 +42,13 @@ Schema: TypeAlias = Annotated[Annotated[bool, Branch("(bool)")] | _Object, _one_
 TokenName: TypeAlias = Annotated[_Text | _Id, _one_of("expected a token's name or its id")]
 
 
+_Named: TypeAlias = Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"]
+Style: TypeAlias = Annotated[
+    Annotated[_Named, Branch("(text)")] | Annotated[ExactStyle, Branch("(object)")],
+    _one_of("expected a style's name, or an object that says it"),
+]
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -53,7 +61,7 @@ class ConstStringForm(_Form):
 class JSONSchemaForm(_Form):
     type: Literal["json_schema"]
     json_schema: Schema
-    style: Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"] = "json"
+    style: Style = "json"
     any_order: bool = False
     max_whitespace_cnt: Annotated[int, Field(ge=0)] | None = None
     excludes: list[Some] = []

@@ -18,7 +18,7 @@ from guard.schemas import regex
 from guard.schemas.compiled import Options
 from guard.schemas.jsontext import clip
 from guard.schemas.ops import Tree
-from guard.schemas.structural import grammar, tagged, trees
+from guard.schemas.structural import exact, grammar, tagged, trees
 
 _Part = TypeVar("_Part")
 
@@ -54,6 +54,7 @@ class Net:
     symbols: list[tuple[int | str, ...]] = field(default_factory=list)
     arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
     exit_places: list[str] = field(default_factory=list)
+    roles: dict[int, tagged.Role] = field(default_factory=dict)  # of arcs, what they are of a value in an exact style
     any_orders: set[bool] = field(default_factory=set)  # whether the members of its values come in any order
     literals: dict[int, str] = field(default_factory=dict)  # arcs of one text
     spaces: set[int] = field(default_factory=set)  # arcs of white space, or of none
@@ -275,12 +276,17 @@ class Builder:
     def _qwen_xml_parameter(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         return self._in_style(form["json_schema"], "qwen_xml", False, to)
 
-    def _in_style(self, schema: Any, style: str, any_order: bool, to: To, excludes: Iterable[str] = ()) -> list[int]:
+    def _in_style(self, schema: Any, style: Any, any_order: bool, to: To, excludes: Iterable[str] = ()) -> list[int]:
         self.net.documents.append(schema)
         self.net.document_places.append(f"{self._place()}/json_schema")
         uri = f"guard:arguments/{len(self.net.documents) - 1}"
         place = f"{self._place()}/json_schema"
-        made = tagged.Tagged(schema, uri, tagged.STYLES[style], self._options, self, place, excludes)
+        made: tagged.Tagged
+        if isinstance(style, str):
+            made = tagged.Tagged(schema, uri, tagged.STYLES[style], self._options, self, place, excludes)
+        else:
+            own = exact.ExactStyle.model_validate(style)
+            made = exact.Exact(schema, uri, own, self._options, self, place, excludes)
         arcs = made.arcs(self._plain(to), any_order=any_order)
         self.net.excluded += made.excluded
         return arcs
@@ -293,8 +299,10 @@ class Builder:
     def extend(self, point: int, arcs: Iterable[int]) -> None:
         self.net.points[point] += arcs
 
-    def arc(self, tree: Tree, target: int, begins: str = "") -> int:
+    def arc(self, tree: Tree, target: int, begins: str = "", role: tagged.Role | None = None) -> int:
         arc = self._arc(tree, target)
+        if role is not None:
+            self.net.roles[arc] = role
         if begins:
             self.net.literals[arc] = begins
         return arc
