@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from guard.kernels.vocabulary import Vocabulary
     from guard.models.base import Model, Reply, Request
-    from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
+    from guard.schemas import Compiled, Limits, Quoted, Stated, compile  # noqa: A004 (called as re.compile is)
     from guard.trace.errors import TraceError
     from guard.trace.records import Attempt, Call
 
@@ -62,6 +62,7 @@ __all__ = [
     "Model",
     "ModelError",
     "Policy",
+    "Quoted",
     "RateLimited",
     "Refused",
     "Reply",
@@ -69,6 +70,7 @@ __all__ = [
     "Result",
     "SchemaError",
     "SettingError",
+    "Stated",
     "Stream",
     "TimedOut",
     "TraceError",
@@ -116,7 +118,7 @@ _HOMES = {
     "guard.decoding.logits_processor": ("LogitsProcessor",),
     "guard.trace.records": ("Attempt", "Call"),
     "guard.kernels.vocabulary": ("Vocabulary",),
-    "guard.schemas": ("Compiled", "Limits", "compile"),
+    "guard.schemas": ("Compiled", "Limits", "Quoted", "Stated", "compile"),
     "guard.trace.errors": ("TraceError",),
 }
 #: Reached as attributes without an import.

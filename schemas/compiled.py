@@ -11,6 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +25,7 @@ from guard.schemas.common import COMMON
 from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
+from guard.schemas.grounding.sources import Sources
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from guard.kernels._native import Matcher
+    from guard.schemas.grounding.walk import Walk
 
 KEY_ORDERS = {"schema": 0, "any": 1}
 WHITESPACE = {"spaced": 0, "compact": 1, "flexible": 2, "any": 3}
@@ -106,12 +109,24 @@ class FrontEnd:
         troubles = self.scan.troubles
         if troubles and options.inexact == "refuse":
             raise SchemaError(self.scan.findings(self.documents))
-        self.lowering = Lowering(
+        self.sources: Sources | None = None
+        self.lowering = self._lowering()
+
+    def _lowering(self) -> Lowering:
+        return Lowering(
             self.documents,
-            assert_formats=options.formats,
+            assert_formats=self.options.formats,
             annotate=self.scan.unevaluated,
-            dropped=frozenset((t.position, t.keyword) for t in troubles) if troubles else frozenset(),
+            dropped=frozenset((t.position, t.keyword) for t in self.scan.troubles),
+            sources=self.sources,
         )
+
+    def grounded(self, sources: Sources) -> FrontEnd:
+        """Return this front end with the inputs of a call."""
+        found = copy(self)
+        found.sources = sources
+        found.lowering = found._lowering()
+        return found
 
     def report(self, *, refuse: bool = False) -> list[ReportLine]:
         """Return what becomes of each keyword, and what of a type is no keyword; with `refuse`, troubles refuse."""
@@ -168,6 +183,7 @@ class Compiled:
             WHITESPACE[options.whitespace],
             SPELLINGS[options.spelling],
             options.limits.numbers,
+            apart=front.sources is not None,
         )
         self._engine.start()  # so that what it meets first is an error of compile()
 
@@ -189,6 +205,35 @@ class Compiled:
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
         return self._engine.matcher(native)
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether some value comes from the inputs of a call."""
+        return self._front.scan.grounded
+
+    def grounded(self, sources: Sources) -> Compiled:
+        """Return this schema for one call, whose inputs state its grounded values.
+
+        It has tables of its own, which go with it and its matchers: nothing of the inputs is kept. docs/grounding.md.
+        """
+        if self._front.sources is not None:
+            raise ValueError("this schema is that of a call already")
+        return Compiled(self._front.grounded(sources))
+
+    @property
+    def sources(self) -> Sources | None:
+        """Return the inputs of the call that this schema was made for."""
+        return self._front.sources
+
+    def walk(self, is_valid: Callable[[int, Any], bool]) -> Walk:
+        """Return what finds the grounded values of an answer; `is_valid` judges by a position's schema."""
+        from guard.schemas.grounding.walk import Walk
+
+        return Walk(self._front.documents, is_valid)
+
+    def pointer(self, position: int) -> str:
+        """Return the JSON Pointer of a position."""
+        return self._front.documents.pointer(position)
 
     @property
     def options(self) -> Options:
@@ -250,6 +295,8 @@ class Compiled:
         digest = hashlib.sha256(json.dumps(asdict(self.options), sort_keys=True).encode())
         for uri, contents in sorted(self._front.documents.loaded()):
             digest.update(json.dumps([uri, contents], default=str).encode())
+        if self._front.sources is not None:
+            digest.update(self._front.sources.hash.encode())
         return digest.hexdigest()
 
     @cached_property

@@ -25,18 +25,20 @@ from guard import models
 from guard import trace as traces
 from guard.calls import prompts, recording, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
-from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls.steps import Ask, Ground, Keep, Load, Locate, Plan, Recall, Record, Step, Steps, Validate, steps
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
 from guard.models import adapters, chat_messages, replay_only
 from guard.models.base import Model, Reply
+from guard.output import grounding
 from guard.output import target as targets
 from guard.output import worker_pool
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.settings import Settings
 from guard.support.bounds import check_kind, check_names
+from guard.support.clipping import clipped
 from guard.trace.records import Call
 from guard.trace.waits import WAIT_S
 
@@ -48,6 +50,9 @@ _log = logging.getLogger("guard")
 Prompt = str | Sequence[Mapping[str, Any]]
 #: A JSON Schema: an object of keywords, true or false, or the JSON text of one.
 Schema = Mapping[str, Any] | bool | str | bytes
+
+#: The texts that grounded values come from: one, or several by name.
+Inputs = str | Mapping[str, str] | None
 
 #: What a policy's fields are called where a call or a decorator gives them.
 POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
@@ -193,73 +198,74 @@ class Guard:
         return traces.TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
 
     @overload
-    def generate(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> T: ...
+    def generate(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> T: ...
     @overload
-    def generate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> Any: ...
+    def generate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any: ...
     @overload
-    def generate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> T: ...
-    def generate(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> Any:
+    def generate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> T: ...
+    def generate(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any:
         """Return a value of a type, or of a JSON Schema; raises a CallError that says why there is none.
 
         SchemaError where the schema can't be enforced, TraceError where the call can't be recorded.
 
         The messages are sent as they are, a text as a user's only one, behind the system's message and the examples
         where there are any: what the model should know about the fields is the caller's to say, or
-        `guard.structured`'s, which writes the prompt. `seed` is this call's.
+        `guard.structured`'s, which writes the prompt. `seed` is this call's. `sources` are the texts that quoted and
+        stated values come from, one or several by name; None: what the user says in the messages.
         """
-        return whole(*self.traced(wanted, messages, seed=seed))
+        return whole(*self.traced(wanted, messages, seed=seed, sources=sources))
 
     @overload
-    async def agenerate(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> T: ...
+    async def agenerate(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> T: ...
     @overload
-    async def agenerate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> Any: ...
+    async def agenerate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any: ...
     @overload
-    async def agenerate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> T: ...
-    async def agenerate(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> Any:
+    async def agenerate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> T: ...
+    async def agenerate(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any:
         """Do what `generate` does, async."""
-        return whole(*await self.atraced(wanted, messages, seed=seed))
+        return whole(*await self.atraced(wanted, messages, seed=seed, sources=sources))
 
     @overload
-    def traced(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> tuple[T, Call]: ...
+    def traced(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[T, Call]: ...
     @overload
-    def traced(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> tuple[Any, Call]: ...
+    def traced(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[Any, Call]: ...
     @overload
-    def traced(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> tuple[T, Call]: ...
-    def traced(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> tuple[Any, Call]:
+    def traced(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[T, Call]: ...
+    def traced(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
-        return self.run(self._planned(wanted, messages, seed))
+        return self.run(self._planned(wanted, messages, seed, sources))
 
     @overload
-    async def atraced(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> tuple[T, Call]: ...
+    async def atraced(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[T, Call]: ...
     @overload
-    async def atraced(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> tuple[Any, Call]: ...
+    async def atraced(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[Any, Call]: ...
     @overload
-    async def atraced(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> tuple[T, Call]: ...
-    async def atraced(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> tuple[Any, Call]:
+    async def atraced(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[T, Call]: ...
+    async def atraced(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[Any, Call]:
         """Do what `traced` does, async."""
-        return await self.arun(self._planned(wanted, messages, seed))
+        return await self.arun(self._planned(wanted, messages, seed, sources))
 
     @overload
-    def stream(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> Stream[T]: ...
+    def stream(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[T]: ...
     @overload
-    def stream(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> Stream[Any]: ...
+    def stream(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[Any]: ...
     @overload
-    def stream(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> Stream[T]: ...
-    def stream(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> Stream[Any]:
+    def stream(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[T]: ...
+    def stream(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[Any]:
         """Return an iterator of partial values while they arrive; the last one is the value, checked."""
-        return self.run_stream(self._planned(wanted, messages, seed))
+        return self.run_stream(self._planned(wanted, messages, seed, sources))
 
     @overload
-    def astream(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> AsyncStream[T]: ...
+    def astream(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> AsyncStream[T]: ...
     @overload
-    def astream(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> AsyncStream[Any]: ...
+    def astream(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> AsyncStream[Any]: ...
     @overload
-    def astream(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> AsyncStream[T]: ...
-    def astream(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> AsyncStream[Any]:
+    def astream(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> AsyncStream[T]: ...
+    def astream(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> AsyncStream[Any]:
         """Do what `stream` does, async."""
-        return self.arun_stream(self._planned(wanted, messages, seed))
+        return self.arun_stream(self._planned(wanted, messages, seed, sources))
 
-    def _planned(self, wanted: Any, messages: Prompt, seed: int | None) -> Plan:
+    def _planned(self, wanted: Any, messages: Prompt, seed: int | None, sources: Inputs) -> Plan:
         target = self.target(wanted)
         asked = chat_messages.checked(messages)
         if self.system and asked[0]["role"] == "system":
@@ -269,7 +275,8 @@ class Guard:
             for number, (given, answer) in enumerate(self.examples)
         ]
         policy = self.policy if seed is None else dataclasses.replace(self.policy, seed=seed)
-        plan = self.plan(target, (*prompts.opening(self.system, turns), *asked))
+        given = _inputs(sources) if sources is not None else chat_messages.said_by_user(asked)
+        plan = self.plan(target, (*prompts.opening(self.system, turns), *asked), sources=given)
         return plan if seed is None else dataclasses.replace(plan, policy=policy)
 
     def target(self, wanted: Any) -> targets.Target:
@@ -289,12 +296,15 @@ class Guard:
         *,
         template: str = "",
         function: str = "",
+        sources: Mapping[str, str] = MappingProxyType({}),
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
         self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
         asked = chat_messages.checked(messages)
         chat_messages.check_size(asked)
-        return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)
+        return Plan(
+            target, asked, self.policy, self.tiers, template, function, self.validators, self.mode, sources=sources
+        )
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, blocking; returns the value and the record of the call."""
@@ -339,6 +349,14 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} must be a text")
     return value
+
+
+def _inputs(sources: Any) -> dict[str, str]:
+    if isinstance(sources, str):
+        return {"input": sources}
+    if isinstance(sources, Mapping) and all(isinstance(part, str) for pair in sources.items() for part in pair):
+        return dict(sources)
+    raise ValueError(f"sources={clipped(sources)} must be a text, or texts by name")
 
 
 def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
@@ -490,6 +508,10 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
         return adapters.generate(step.model, step.request)
     if isinstance(step, Validate):
         return step.checker.check(step.text, mends=step.mends, until=step.until)
+    if isinstance(step, Ground):
+        return grounding.grounded(step.compiled, step.sources)
+    if isinstance(step, Locate):
+        return step.checker.check(step.text, step.sources)
     if isinstance(step, Load):
         return replay_only.stand_in(step.model) if step.is_replay else models.load(step.model)
     if isinstance(step, Record):

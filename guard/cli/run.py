@@ -222,7 +222,9 @@ def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]
             messages, name = prompts.build(batch.words, {"text": text}, wanted.schema, system=guard.system), FUNCTION
         else:
             messages, name = batch.words.messages(text), batch.words.name
-        yield Question(source, guard.plan(wanted, messages, template=prompts.TEMPLATE, function=name))
+        sources = {"text" if isinstance(batch.words, str) else batch.words.inputs[0]: text}
+        plan = guard.plan(wanted, messages, template=prompts.TEMPLATE, function=name, sources=sources)
+        yield Question(source, plan)
 
 
 def _take(result: Result[Any], counts: Counts, batch: Batch) -> None:

@@ -24,6 +24,7 @@ from guard.support.clipping import clipped
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from guard.output.grounding import GroundingChecker
     from guard.schemas import Compiled
 
 CACHED_TARGETS = 256  #: Types kept compiled for `Guard.generate`; a decorated function holds its own.
@@ -42,6 +43,7 @@ class Target:
     compiled: Compiled
     checker: Checker
     partials: Callable[[], Partials | TextSoFar]  # pieces in, what is known of the value out
+    grounding: GroundingChecker | None = None  # None: no value comes from the inputs of the call
     refused: SchemaError | None = None  # why masks can't enforce it all: only models without masks may be asked
 
     def check(self, text: str) -> tuple[Any, tuple[Violation, ...]]:
@@ -130,7 +132,7 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
             return None, _from_pydantic(found[:MOST_FINDINGS], value)
 
     name = getattr(wanted, "__name__", None) or str(wanted)
-    return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted))
+    return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted), _grounding(compiled))
 
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
@@ -155,7 +157,15 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     checker = SchemaChecker(case, compiled.costs)
     title = schema.get("title") if isinstance(schema, Mapping) else None
     name = title if isinstance(title, str) else "schema"
-    return Target(name, schema, compiled, checker, functools.partial(Partials, None))
+    return Target(name, schema, compiled, checker, functools.partial(Partials, None), _grounding(compiled))
+
+
+def _grounding(compiled: Compiled) -> GroundingChecker | None:
+    if not getattr(compiled, "is_grounded", False):
+        return None
+    from guard.output.grounding import GroundingChecker  # here: few types need it
+
+    return GroundingChecker(compiled)
 
 
 def _from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:

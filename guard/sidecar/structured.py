@@ -85,6 +85,8 @@ class Pipeline:
             budget=Budget(seconds=context.begin(total)),
         )
         models = tuple(_tier(tier, chat_request, context.size) for tier in tiers)
+        if target.grounding is not None:
+            more["sources"] = chat_messages.said_by_user(messages)
         return Plan(target, messages, policy, models, function=context.path, told=context.take, **more)
 
     async def choices(self, chat_request: ChatRequest, plan: Plan) -> list[Choice]:

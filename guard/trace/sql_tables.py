@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 7  #: Of the tables below.
+VERSION = 8  #: Of the tables below.
 
 #: Whole numbers of 64 bits. SQLite's INTEGER has as many, and counts up only what is called so.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -84,6 +84,7 @@ ATTEMPTS = sa.Table(
     sa.Column("cut_at", sa.Text),  # null where nothing was cut
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
     sa.Column("room", _WHOLE),  # null where it is not known
+    sa.Column("sources", sa.Text),  # null where no value is quoted or stated
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -247,6 +248,7 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE INDEX ix_responses_owner ON responses (owner, created)",
     ),
     6: (),
+    7: ("ALTER TABLE attempts ADD COLUMN sources TEXT",),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.
 _ON_POSTGRESQL: dict[int, Sequence[str]] = {
