@@ -17,6 +17,7 @@ import guard
 from guard.schemas import types
 from guard.schemas.grounding.dates import dates
 from guard.schemas.grounding.keyword import KEYWORD, Rule, rule_of
+from guard.schemas.grounding.notations import months
 from guard.schemas.grounding.numbers import numbers
 from guard.schemas.grounding.quotes import Quotes
 from guard.schemas.grounding.sources import Sources
@@ -197,3 +198,9 @@ def test_inputs_are_told_apart_by_name() -> None:
     assert sources.places(Rule("quoted"), "Berta") == [("b", 0, 5)]
     assert sources.numbers(Rule("number")) == [7, 8]
     assert sources.places(Rule("number", "b"), Decimal(8)) == [("b", 6, 7)]
+
+
+def test_the_common_names_of_months_are_those_of_cldr() -> None:
+    ours = months(())
+    assert months(("en", "de", "fr", "es", "it", "nl", "pt")).items() <= ours.items()
+    assert set(ours.values()) == set(range(1, 13))

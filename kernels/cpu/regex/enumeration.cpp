@@ -1,6 +1,6 @@
 // The texts of a language: how long they are, how many, which, and what the cheapest takes. All are
 // searches over its derivatives (regex.cpp).
-#include "regex/regex.hpp"
+#include "regex/quotes.hpp"
 
 #include <algorithm>
 #include <queue>
