@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from guard.kernels import at_fork
+from guard.kernels import at_fork, json_pointer
 from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import Vocabulary
@@ -25,6 +25,7 @@ from guard.schemas.common import COMMON
 from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
+from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.grounding.sources import Sources
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from guard.kernels._native import Matcher
-    from guard.schemas.grounding.walk import Walk
+    from guard.schemas.grounding.walk import GroundedWalk
 
 KEY_ORDERS = {"schema": 0, "any": 1}
 WHITESPACE = {"spaced": 0, "compact": 1, "flexible": 2, "any": 3}
@@ -214,7 +215,8 @@ class Compiled:
     def grounded(self, sources: Sources) -> Compiled:
         """Return this schema for one call, whose inputs state its grounded values.
 
-        It has tables of its own, which go with it and its matchers: nothing of the inputs is kept. docs/grounding.md.
+        It has tables of its own, which go with it and its matchers: nothing of the inputs is kept (docs/grounding.md).
+        Raises ValueError where this is such a schema already.
         """
         if self._front.sources is not None:
             raise ValueError("this schema is that of a call already")
@@ -225,11 +227,11 @@ class Compiled:
         """Return the inputs of the call that this schema was made for."""
         return self._front.sources
 
-    def walk(self, is_valid: Callable[[int, Any], bool]) -> Walk:
+    def walk(self, is_valid: Callable[[int, Any], bool]) -> GroundedWalk:
         """Return what finds the grounded values of an answer; `is_valid` judges by a position's schema."""
-        from guard.schemas.grounding.walk import Walk
+        from guard.schemas.grounding.walk import GroundedWalk
 
-        return Walk(self._front.documents, is_valid)
+        return GroundedWalk(self._front.documents, is_valid)
 
     def pointer(self, position: int) -> str:
         """Return the JSON Pointer of a position."""
@@ -332,12 +334,46 @@ class Compiled:
 
     def contradiction(self) -> Finding:
         """Return what is to be said of a schema that no value meets: where it contradicts itself."""
+        return nothing_meets(self._empty())
+
+    def unstated(self) -> list[str]:
+        """Return the JSON Pointers of values that must be there and that the inputs of the call don't state."""
+        empty = set(self._empty())
+
+        def is_needed(place: str) -> bool:
+            steps = json_pointer.steps(place)
+            for index, step in enumerate(steps):
+                around = json_pointer.pointer(steps[:index])
+                if step in ("anyOf", "oneOf") and around not in empty:
+                    return False
+                if (
+                    step == "properties"
+                    and index + 1 < len(steps)
+                    and (around not in empty or not self._requires(steps[:index], steps[index + 1]))
+                ):
+                    return False
+            return True
+
+        documents = self._front.documents
+        grounded = [
+            documents.pointer(at) for at in range(2, len(documents.schemas)) if KEYWORD in documents.schemas[at]
+        ]
+        return [place for place in grounded if place in empty and is_needed(place)]
+
+    def _requires(self, steps: list[str], name: str) -> bool:
+        part: Any = self.contents
+        for step in steps:
+            part = part[int(step)] if isinstance(part, list) else part[step]
+        return not isinstance(part, dict) or name in part.get("required", ())
+
+    def _empty(self) -> list[str]:
+        """Return the JSON Pointers of the schemas inside of it that no value meets."""
         native = Explorer(self._engine, 0)
         for position in range(FALSE + 1, min(len(self._front.documents.schemas), MOST_CONTRADICTIONS)):
             native.add(position)
         with contextlib.suppress(SchemaError):
             native.run(CONTRADICTIONS_S)
-        return nothing_meets(place for node in native.empty() for place in self._front.where(node))
+        return [place for node in native.empty() for place in self._front.where(node)]
 
     def explore(self, seconds: float = 10.0, report: Callable[[int, int], None] | None = None) -> Exploration:
         """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""

@@ -498,12 +498,10 @@ def _source(lowering: Lowering, c: _Context, _: str, __: Any) -> None:
     if lowering.sources is None:
         return
     rule = rule_of(c.schema)
-    if rule.kind != "number":
+    if rule.kind == "number":
+        _enum(lowering, c, KEYWORD, [*lowering.sources.numbers(rule), *[None] * is_optional(c.schema)])
+    else:
         c.record.append((_FORMAT, KEYWORD, lowering.sources.tree(rule)))
-        return
-    stated: list[Any] = [*lowering.sources.numbers(rule), *([None] if is_optional(c.schema) else [])]
-    found = literals(stated, lowering.documents.limits.digits)
-    c.record.append((_ENUM, found) if found else (_TYPE, 0))
 
 
 # ---- objects ----

@@ -31,9 +31,8 @@ from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
 from guard.models import adapters, chat_messages, replay_only
 from guard.models.base import Model, Reply
-from guard.output import grounding
+from guard.output import grounding, worker_pool
 from guard.output import target as targets
-from guard.output import worker_pool
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.settings import Settings
@@ -202,7 +201,9 @@ class Guard:
     @overload
     def generate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any: ...
     @overload
-    def generate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> T: ...
+    def generate(
+        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> T: ...
     def generate(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any:
         """Return a value of a type, or of a JSON Schema; raises a CallError that says why there is none.
 
@@ -216,52 +217,88 @@ class Guard:
         return whole(*self.traced(wanted, messages, seed=seed, sources=sources))
 
     @overload
-    async def agenerate(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> T: ...
+    async def agenerate(
+        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> T: ...
     @overload
-    async def agenerate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any: ...
+    async def agenerate(
+        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> Any: ...
     @overload
-    async def agenerate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> T: ...
+    async def agenerate(
+        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> T: ...
     async def agenerate(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any:
         """Do what `generate` does, async."""
         return whole(*await self.atraced(wanted, messages, seed=seed, sources=sources))
 
     @overload
-    def traced(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[T, Call]: ...
+    def traced(
+        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> tuple[T, Call]: ...
     @overload
-    def traced(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[Any, Call]: ...
+    def traced(
+        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> tuple[Any, Call]: ...
     @overload
-    def traced(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[T, Call]: ...
-    def traced(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[Any, Call]:
+    def traced(
+        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> tuple[T, Call]: ...
+    def traced(
+        self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
         return self.run(self._planned(wanted, messages, seed, sources))
 
     @overload
-    async def atraced(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[T, Call]: ...
+    async def atraced(
+        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> tuple[T, Call]: ...
     @overload
-    async def atraced(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[Any, Call]: ...
+    async def atraced(
+        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> tuple[Any, Call]: ...
     @overload
-    async def atraced(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[T, Call]: ...
-    async def atraced(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> tuple[Any, Call]:
+    async def atraced(
+        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> tuple[T, Call]: ...
+    async def atraced(
+        self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> tuple[Any, Call]:
         """Do what `traced` does, async."""
         return await self.arun(self._planned(wanted, messages, seed, sources))
 
     @overload
-    def stream(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[T]: ...
+    def stream(
+        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> Stream[T]: ...
     @overload
-    def stream(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[Any]: ...
+    def stream(
+        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> Stream[Any]: ...
     @overload
-    def stream(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[T]: ...
+    def stream(
+        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> Stream[T]: ...
     def stream(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[Any]:
         """Return an iterator of partial values while they arrive; the last one is the value, checked."""
         return self.run_stream(self._planned(wanted, messages, seed, sources))
 
     @overload
-    def astream(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> AsyncStream[T]: ...
+    def astream(
+        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> AsyncStream[T]: ...
     @overload
-    def astream(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> AsyncStream[Any]: ...
+    def astream(
+        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> AsyncStream[Any]: ...
     @overload
-    def astream(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> AsyncStream[T]: ...
-    def astream(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> AsyncStream[Any]:
+    def astream(
+        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> AsyncStream[T]: ...
+    def astream(
+        self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+    ) -> AsyncStream[Any]:
         """Do what `stream` does, async."""
         return self.arun_stream(self._planned(wanted, messages, seed, sources))
 

@@ -426,7 +426,8 @@ class _Run:
         until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
         mends = reply.mode != "masks" and policy.repair and reply.finish != "length"
         checked: Checked = yield Validate(self.plan.target.checker, reply.text, mends, until)
-        findings, places = checked.findings, {}
+        findings = checked.findings
+        places: Places = {}
         if not findings and self._sources is not None:
             text = reply.text if checked.repaired is None else checked.repaired
             assert self.plan.target.grounding is not None

@@ -21,7 +21,7 @@ from guard.support.clipping import clipped
 if TYPE_CHECKING:
     from guard.schemas import Compiled
     from guard.schemas.grounding.sources import Place, Sources
-    from guard.schemas.grounding.walk import Grounded, Walk
+    from guard.schemas.grounding.walk import Grounded, GroundedWalk
 
 QUOTED, STATED, ONCE = "quoted", "not stated", "quoted once"  #: The rules that findings name.
 MOST_TRIES = 10_000  #: Of giving each value that is quoted once a place of its own.
@@ -51,7 +51,7 @@ class GroundingChecker:
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
         self._judges: dict[int, Judge] = {}
-        self._walk: Walk = compiled.walk(self._is_valid)
+        self._walk: GroundedWalk = compiled.walk(self._is_valid)
 
     def check(self, text: str, sources: Sources) -> Located:
         """Check a text that is valid JSON of the schema."""
@@ -84,9 +84,10 @@ def grounded(compiled: Compiled, sources: Sources) -> Compiled:
     except SchemaError as error:
         findings = [
             Violation(place, STATED, "a value that the input states", "nothing")
-            for place in dict.fromkeys(_value_place(finding.pointer) for finding in error.findings)
+            for place in dict.fromkeys(map(_value_place, found.unstated() or [""]))
         ]
-        message = f"the input states no {findings[0].at or 'such value'}: no answer can be right"
+        missing = ", ".join(finding.at for finding in findings if finding.at) or "such value"
+        message = f"the input states no {missing}: no answer can be right"
         raise ValidationFailed(message, findings=findings) from error
     return found
 

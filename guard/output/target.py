@@ -132,7 +132,9 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
             return None, _from_pydantic(found[:MOST_FINDINGS], value)
 
     name = getattr(wanted, "__name__", None) or str(wanted)
-    return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted), _grounding(compiled))
+    return Target(
+        name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted), _grounding(compiled)
+    )
 
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:

@@ -18,7 +18,7 @@ from guard.calls.pipeline import Guard
 from guard.calls.policy import Budget, Policy
 from guard.calls.steps import Plan
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
-from guard.models import adapters
+from guard.models import adapters, chat_messages
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar

@@ -22,7 +22,7 @@ _NUMBERS = {"number", "integer"}
 
 
 @dataclass(frozen=True)
-class Rule:
+class SourceRule:
     """How a value comes from the inputs."""
 
     kind: Kind
@@ -32,7 +32,7 @@ class Rule:
     locales: tuple[str, ...] = ()  # whose notations of numbers and names of months count; empty: those that are common
 
 
-def rule_of(schema: Mapping[str, Any]) -> Rule:
+def rule_of(schema: Mapping[str, Any]) -> SourceRule:
     """Return what a schema that has the keyword asks for; ValueError says what is wrong with it."""
     said = schema[KEYWORD]
     more: Mapping[str, Any] = {"input": said} if isinstance(said, str) else said
@@ -47,7 +47,7 @@ def rule_of(schema: Mapping[str, Any]) -> Rule:
         raise ValueError(f"once={once!r} must be true or false")
     if not isinstance(locales, list | tuple) or not all(isinstance(name, str) for name in locales):
         raise ValueError(f"locales={locales!r} must be a list of names")
-    return Rule(_kind(schema), _input(more.get("input", ANY)), within, once, tuple(locales))
+    return SourceRule(_kind(schema), _input(more.get("input", ANY)), within, once, tuple(locales))
 
 
 def is_optional(schema: Mapping[str, Any]) -> bool:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
-from guard.schemas.grounding.dates import dates
-from guard.schemas.grounding.keyword import Rule, Within
-from guard.schemas.grounding.numbers import numbers
+from guard.schemas.grounding.keyword import SourceRule, Within
 from guard.schemas.grounding.quotes import Quotes
+from guard.schemas.grounding.stated_dates import dates
+from guard.schemas.grounding.stated_numbers import numbers
 from guard.schemas.ops import Rx, Tree
 
 
@@ -34,13 +34,13 @@ class Sources:
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
-            if not isinstance(name, str) or not isinstance(text, str):
+            if not all(isinstance(part, str) for part in (name, text)):
                 raise TypeError("sources=… must be texts by name")
         self.texts = dict(texts)
         self._quotes: dict[tuple[str, Within], Quotes] = {}
         self._numbers: dict[tuple[str, tuple[str, ...]], dict[Decimal, Spans]] = {}
         self._dates: dict[tuple[str, tuple[str, ...]], dict[str, Spans]] = {}
-        self._trees: dict[Rule, Tree] = {}
+        self._trees: dict[SourceRule, Tree] = {}
 
     def __eq__(self, other: object) -> bool:
         """Whether the texts are the same."""
@@ -57,32 +57,32 @@ class Sources:
         """A SHA-256 of the texts by name."""
         return hashlib.sha256(json.dumps(self.texts, sort_keys=True).encode()).hexdigest()
 
-    def places(self, rule: Rule, value: str | Decimal) -> list[Place]:
+    def places(self, rule: SourceRule, value: str | Decimal) -> list[Place]:
         """Return all places where the inputs state a value; none where they don't."""
         return [Place(name, *span) for name in self._names(rule) for span in self._spans(rule, name, value)]
 
-    def tree(self, rule: Rule) -> Tree:
+    def tree(self, rule: SourceRule) -> Tree:
         """Return the texts that a value may be, as the engine takes them; the same object for the same rule."""
-        rule = Rule(rule.kind, rule.input, rule.within, False, rule.locales)
+        rule = SourceRule(rule.kind, rule.input, rule.within, False, rule.locales)
         if rule not in self._trees:
             self._trees[rule] = self._date_tree(rule) if rule.kind == "date" else self._quote_tree(rule)
         return self._trees[rule]
 
-    def numbers(self, rule: Rule) -> list[Decimal]:
+    def numbers(self, rule: SourceRule) -> list[Decimal]:
         """Return the numbers that a value may be."""
         return sorted({number for name in self._names(rule) for number in self._numbers_of(name, rule.locales)})
 
-    def _names(self, rule: Rule) -> list[str]:
+    def _names(self, rule: SourceRule) -> list[str]:
         return list(self.texts) if rule.input is None else [rule.input] if rule.input in self.texts else []
 
-    def _spans(self, rule: Rule, name: str, value: str | Decimal) -> Spans:
+    def _spans(self, rule: SourceRule, name: str, value: str | Decimal) -> Spans:
         if isinstance(value, Decimal):
             return self._numbers_of(name, rule.locales).get(value, [])
         if rule.kind == "date":
             return self._dates_of(name, rule.locales).get(value, [])
         return self._quotes_of(name, rule.within).find(value)
 
-    def _quote_tree(self, rule: Rule) -> Tree:
+    def _quote_tree(self, rule: SourceRule) -> Tree:
         trees = [self._quotes_of(name, rule.within).tree for name in self._names(rule)]
         if len(trees) == 1:
             return trees[0]
@@ -93,7 +93,7 @@ class Sources:
             b"".join(ends for *_, ends in trees) or b"\0",
         )
 
-    def _date_tree(self, rule: Rule) -> Tree:
+    def _date_tree(self, rule: SourceRule) -> Tree:
         found = sorted({date for name in self._names(rule) for date in self._dates_of(name, rule.locales)})
         marks = [(b"\1" + b"\0" * len(date), b"\0" * len(date) + b"\1") for date in found]
         starts, ends = b"".join(start for start, _ in marks), b"".join(end for _, end in marks)

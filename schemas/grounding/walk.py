@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from guard.schemas.documents import Documents
-from guard.schemas.grounding.keyword import KEYWORD, Rule, rule_of
+from guard.schemas.grounding.keyword import KEYWORD, SourceRule, rule_of
 from guard.schemas.grounding.sources import Place, Sources
 from guard.schemas.scan import inexact_positions
 
@@ -24,12 +24,12 @@ class Grounded:
     """One grounded value."""
 
     path: Path
-    rule: Rule
+    rule: SourceRule
     value: str | Decimal
     places: tuple[Place, ...]  # empty: the inputs don't state it
 
 
-class Walk:
+class GroundedWalk:
     """A walk over answers by one schema. `is_valid` tells whether a value is valid by the schema at a position."""
 
     def __init__(self, documents: Documents, is_valid: Callable[[int, Any], bool]) -> None:

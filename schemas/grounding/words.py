@@ -1,8 +1,8 @@
 """Words: where in a text a quotation may begin, and where it may end.
 
-A code, a number, an address is one word: marks such as `-` or `.` between two letters or digits are inside of it. Signs
-that belong to a word may be quoted with it or without: `$13.50`, `Inc.`, `(0113) 555`. Scripts that set no spaces have a
-word with every character.
+A code, a number, an address is one word: marks such as `-` or `.` between two letters or digits are inside of it.
+Signs that belong to a word may be quoted with it or without: `$13.50`, `Inc.`, `(0113) 555`. Scripts that set no spaces
+have a word with every character.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import re
 import unicodedata
 
 #: Han, Kana, Bopomofo, Thai, Lao, Myanmar, Khmer: written without spaces between words.
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff" + (
-    "\uf900-\ufaff\U00020000-\U0003ffff"
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _STARTERS = "+(#@/<$€£¥\\[*"  #: What may stand before a word and belong to it.
 _ENDERS = ").!?%+#>\\]€£$¥°*"  #: The same behind it.
@@ -40,7 +41,7 @@ def _patterns(is_ascii: bool) -> tuple[re.Pattern[str], re.Pattern[str], re.Patt
     else:
         flags, letter = re.UNICODE, rf"(?:[^\W{_SPACELESS}]|[{_marks()}])"
         alone = rf"|[{_SPACELESS}][{_marks()}]*"
-    inner = rf"(?:[-.@_'’‐‑]|(?<=\d)[,:](?=\d)|/(?=\d)|(?<=\d)/)"
+    inner = r"(?:[-.@_'’‐‑]|(?<=\d)[,:](?=\d)|/(?=\d)|(?<=\d)/)"
     any_letter = r"[\w]" if is_ascii else rf"[\w{_marks()}]"
     word = re.compile(rf"{letter}+(?:{inner}{letter}+)*{alone}", flags)
     before = re.compile(rf"(?<!{any_letter})(?:[{_STARTERS}]|[-−](?=\d))(?! )", flags)

@@ -20,7 +20,25 @@ from guard.schemas.grounding.sources import Sources
 from guard.schemas.grounding.words import bounds
 
 LETTERS = 'ab1Bé"\\-.,:$() \n\t|'
-PIECES = ['a"', '", "', "ab", "b a", ' "a', '"a', '\\"', '\\\\', "é ", "1-a", ".b", '"}', '",', "null", ': "', "aé", "1,1"]
+PIECES = [
+    'a"',
+    '", "',
+    "ab",
+    "b a",
+    ' "a',
+    '"a',
+    '\\"',
+    "\\\\",
+    "é ",
+    "1-a",
+    ".b",
+    '"}',
+    '",',
+    "null",
+    ': "',
+    "aé",
+    "1,1",
+]
 PATTERNS = [None, None, "^a", "b$", "^[ab]+$", "^[^1]*$", "^..$", "a.*b", "^\\$"]
 HALVES = [b"\xc3", b"\xa9", b"a\xc3", b"\xa9 a", b'\xa9"', b"\\"]
 
@@ -82,7 +100,9 @@ def expected(texts: list[bytes], done: bytes) -> set[int]:
     """Return the tokens with which some of the texts goes on; the end where one is whole."""
     words = vocabulary()
     rests = [text[len(done) :] for text in texts if text.startswith(done)]
-    found = {token for token in range(words.size - 1) if any(rest.startswith(words.token_bytes(token)) for rest in rests)}
+    found = {
+        token for token in range(words.size - 1) if any(rest.startswith(words.token_bytes(token)) for rest in rests)
+    }
     return found | ({words.size - 1} if done in texts else set())
 
 
@@ -109,7 +129,12 @@ def cases(r: Random) -> tuple[Any, list[bytes], guard.Compiled]:
         schema, answers = one, [written(value) for value in values(one, tree)]
     elif kind == "object":
         other = field(r)
-        schema = {"type": "object", "properties": {"a": one, "b": other}, "required": ["a"], "additionalProperties": False}
+        schema = {
+            "type": "object",
+            "properties": {"a": one, "b": other},
+            "required": ["a"],
+            "additionalProperties": False,
+        }
         both = [(a, b) for a in values(one, tree) for b in [..., *values(other, tree)]]
         answers = [written({"a": a} if b is ... else {"a": a, "b": b}) for a, b in both]
     elif kind == "array":
@@ -141,7 +166,9 @@ def test_masks_hold_the_tokens_of_all_answers_and_no_others(seed: int) -> None:
                 assert allowed == expected(answers, done), (text, schema, done)
                 rests = [a[len(done) :] for a in answers if a.startswith(done)]
                 assert min(map(fewest, rests)) < matcher.distance() <= min(map(len, rests)) + 1, (text, schema, done)
-                fitting = [t for t in allowed if answer[len(done) :].startswith(words.token_bytes(t)) and t < words.size - 1]
+                fitting = [
+                    t for t in allowed if answer[len(done) :].startswith(words.token_bytes(t)) and t < words.size - 1
+                ]
                 if not fitting:
                     break
                 token = r.choice(fitting)
@@ -194,7 +221,9 @@ def test_what_all_quotations_begin_with_is_forced() -> None:
 
 
 def test_no_document_leaves_anything_behind() -> None:
-    schema = guard.compile({"type": "object", "properties": {"a": {"type": "string", KEYWORD: "input"}}, "required": ["a"]})
+    schema = guard.compile(
+        {"type": "object", "properties": {"a": {"type": "string", KEYWORD: "input"}}, "required": ["a"]}
+    )
     row = allocate_bitmask(1, vocabulary().size)
 
     def read(number: int) -> None:
@@ -216,7 +245,9 @@ def test_no_document_leaves_anything_behind() -> None:
 
 
 def test_tables_that_were_flushed_are_made_again() -> None:
-    matcher = guard.compile({"type": "string", KEYWORD: "input"}).grounded(Sources({"text": "one two"})).matcher(vocabulary())
+    matcher = (
+        guard.compile({"type": "string", KEYWORD: "input"}).grounded(Sources({"text": "one two"})).matcher(vocabulary())
+    )
     row = allocate_bitmask(1, vocabulary().size)
     assert matcher.accept_bytes(b'"one')
     matcher.fill_bitmask(row)

@@ -15,12 +15,12 @@ from pydantic import BaseModel
 
 import guard
 from guard.schemas import types
-from guard.schemas.grounding.dates import dates
-from guard.schemas.grounding.keyword import KEYWORD, Rule, rule_of
+from guard.schemas.grounding.keyword import KEYWORD, SourceRule, rule_of
 from guard.schemas.grounding.notations import months
-from guard.schemas.grounding.numbers import numbers
 from guard.schemas.grounding.quotes import Quotes
 from guard.schemas.grounding.sources import Sources
+from guard.schemas.grounding.stated_dates import dates
+from guard.schemas.grounding.stated_numbers import numbers
 
 
 def quoted(text: str, value: str, within: Any = "cell") -> list[str]:
@@ -188,16 +188,18 @@ def test_the_keyword_is_enforced_and_part_of_the_hash() -> None:
 
 def test_a_rule_is_read_with_all_it_says() -> None:
     said = {"input": "/a~1b", "within": "line", "once": True, "locales": ["de", "en"]}
-    assert rule_of({"type": ["integer", "null"], KEYWORD: said}) == Rule("number", "a/b", "line", True, ("de", "en"))
+    assert rule_of({"type": ["integer", "null"], KEYWORD: said}) == SourceRule(
+        "number", "a/b", "line", True, ("de", "en")
+    )
     assert json.dumps(said)
 
 
 def test_inputs_are_told_apart_by_name() -> None:
     sources = Sources({"a": "Anna 7", "b": "Berta 8"})
-    assert sources.places(Rule("quoted", "a"), "Berta") == []
-    assert sources.places(Rule("quoted"), "Berta") == [("b", 0, 5)]
-    assert sources.numbers(Rule("number")) == [7, 8]
-    assert sources.places(Rule("number", "b"), Decimal(8)) == [("b", 6, 7)]
+    assert sources.places(SourceRule("quoted", "a"), "Berta") == []
+    assert sources.places(SourceRule("quoted"), "Berta") == [("b", 0, 5)]
+    assert sources.numbers(SourceRule("number")) == [7, 8]
+    assert sources.places(SourceRule("number", "b"), Decimal(8)) == [("b", 6, 7)]
 
 
 def test_the_common_names_of_months_are_those_of_cldr() -> None:

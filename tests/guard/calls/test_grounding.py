@@ -72,7 +72,9 @@ def test_what_is_invented_is_found_and_asked_for_again(store: TraceStore) -> Non
         ("/due", "not stated"),
     ]
     told = model.requests[1].messages[-1]["content"]
-    assert "/payee: expected a text that stands in the input, word for word, within one line, got 'Anna Schmidt'" in told
+    assert (
+        "/payee: expected a text that stands in the input, word for word, within one line, got 'Anna Schmidt'" in told
+    )
 
 
 def test_the_prompts_own_words_are_no_source(store: TraceStore) -> None:
@@ -145,7 +147,7 @@ def test_sources_may_be_given_by_name(store: TraceStore) -> None:
 def test_what_the_user_says_is_the_source_otherwise(store: TraceStore) -> None:
     asked = guard.Guard(model=Scripted('"seven"'), trace=store, system="one two three")
     _, call = asked.traced({"type": "string", "x-guard-from": "input"}, "Read: seven")
-    assert call.sources == {"": (("messages/1", 6, 11),)}
+    assert call.sources == {"": (("messages/0", 6, 11),)}
 
 
 def test_no_two_values_quote_one_place_once(store: TraceStore) -> None:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from guard.schemas.grounding.dates import Span, dates
 from guard.schemas.grounding.notations import marks
+from guard.schemas.grounding.stated_dates import Span, dates
 
 MOST_DIGITS = 40  #: Of one number; what is longer is none.
 
