@@ -165,8 +165,8 @@ class ModelAdapter:
         compiled = request.compiled
         schema = None if compiled is None else compiled.schema
         more: dict[str, Any] = {"temperature": request.temperature}
-        if compiled is not None and getattr(compiled, "sources", None) is not None:
-            more["sources"] = compiled.sources.texts
+        if (sources := getattr(compiled, "sources", None)) is not None:
+            more["sources"] = sources.texts
         return self._stage.ask("model", self.name, request.messages, schema, streaming=streaming, **more)
 
     def _parts(self, ask: ObservedRequest) -> Iterator[str | Reply]:

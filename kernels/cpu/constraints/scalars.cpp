@@ -151,8 +151,7 @@ Id Scalars::strings(Id g) {
   if (std::any_of(kept.begin(), kept.end(),
                   [&](const StringPiece& p) { return langs.has_quotes(p.lang); })) {
     const Id lang = folded(kept);
-    return goal_strings_[g] =
-               langs.live(lang) ? strings_of({{0, kInf, lang}}) : kNoStrings;
+    return goal_strings_[g] = langs.live(lang) ? strings_of({{0, kInf, lang}}) : kNoStrings;
   }
   return goal_strings_[g] = strings_of(std::move(kept));
 }

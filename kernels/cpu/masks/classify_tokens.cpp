@@ -461,9 +461,9 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
   return true;
 }
 
-// Where all texts are parts of one, the places where they stand are walked down the trie together. As
-// with lists, a state is made only where a part may end or an escape may stand. False: they are not
-// so, or tokens are told apart by states.
+// Where all texts are parts of one, the places where they stand are walked down the trie together.
+// As with lists, a state is made only where a part may end or an escape may stand. False: they are
+// not so, or tokens are told apart by states.
 bool LexemeMasks::read_quoted(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
   Langs::Quoting all_places;
   if (reading.detailed || !reading.texts.quoting(state, &all_places)) return false;

@@ -47,8 +47,8 @@ struct Front : std::enable_shared_from_this<Front> {
         format(std::move(around)),
         lower(std::move(lowering)),
         fail(std::move(failing)),
-        place_(place_in(apart ? Isolates::instance().make() : Isolates::instance().common(),
-                        false)) {}
+        place_(
+            place_in(apart ? Isolates::instance().make() : Isolates::instance().common(), false)) {}
   std::shared_ptr<Place> place() {
     const std::lock_guard lock(lock_);
     return place_;

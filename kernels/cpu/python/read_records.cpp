@@ -37,7 +37,8 @@ std::shared_ptr<Quotable> quotable_of(nb::handle text, nb::handle starts, nb::ha
   if (!nb::isinstance<nb::str>(text)) bad("what may be quoted must be a text");
   const Py_ssize_t n = PyUnicode_GetLength(text.ptr());
   const nb::bytes from = nb::cast<nb::bytes>(starts), to = nb::cast<nb::bytes>(ends);
-  if (n < 0 || n >= kInf || from.size() != static_cast<std::size_t>(n) + 1 || to.size() != from.size())
+  if (n < 0 || n >= kInf || from.size() != static_cast<std::size_t>(n) + 1 ||
+      to.size() != from.size())
     bad("what may be quoted must be marked at each place");
   const std::unique_ptr<Py_UCS4, decltype(&PyMem_Free)> copy(PyUnicode_AsUCS4Copy(text.ptr()),
                                                              PyMem_Free);

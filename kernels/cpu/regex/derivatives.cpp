@@ -167,7 +167,12 @@ const LangRow& Langs::raw(Id r) {
       quoting(r, &q);
       split(q, [&](char32_t c, std::int32_t lo, std::int32_t hi) {
         if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) add(c - 1, kNone);
-        add(c, make({.kind = Kind::Quotes, .a = node.a, .b = node.b + 1, .lo = lo, .hi = hi, .kids = {}}));
+        add(c, make({.kind = Kind::Quotes,
+                     .a = node.a,
+                     .b = node.b + 1,
+                     .lo = lo,
+                     .hi = hi,
+                     .kids = {}}));
       });
       if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
       break;

@@ -317,7 +317,8 @@ bool Langs::is_endless(Id r) {
       ways[q] = 1;
       continue;
     }
-    if (Quoting of; is_words(q) || quoting(q, &of) || ways.size() > 2000) endless = false;  // or too large to know
+    if (Quoting of; is_words(q) || quoting(q, &of) || ways.size() > 2000)
+      endless = false;  // or too large to know
     std::vector<Id> next = row(q).next;
     std::sort(next.begin(), next.end());
     next.erase(std::unique(next.begin(), next.end()), next.end());

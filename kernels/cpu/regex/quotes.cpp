@@ -1,7 +1,7 @@
 // Langs: the parts of a text that may be quoted. See regex.hpp.
 //
-// Alone they are a leaf; together with other languages each place is followed as far as those go, by their rows, so that
-// no state is made of the two together but of what is written.
+// Alone they are a leaf; together with other languages each place is followed as far as those go,
+// by their rows, so that no state is made of the two together but of what is written.
 #include <algorithm>
 #include <unordered_set>
 
@@ -41,8 +41,9 @@ bool Langs::quoting(Id r, Quoting* out) {
 
 bool Langs::may_end(const Quoting& q) const {
   if (q.depth == 0 || !accepts(q.others)) return false;
-  return std::any_of(q.from->places.begin() + q.lo, q.from->places.begin() + q.hi,
-                     [&](std::int32_t p) { return q.from->ends[static_cast<std::size_t>(p + q.depth)]; });
+  return std::any_of(
+      q.from->places.begin() + q.lo, q.from->places.begin() + q.hi,
+      [&](std::int32_t p) { return q.from->ends[static_cast<std::size_t>(p + q.depth)]; });
 }
 
 std::int32_t Langs::to_an_end(const Quoting& q) {
@@ -86,7 +87,8 @@ std::vector<std::u32string> Langs::quoted(const Quoting& q, std::int64_t lo, std
   });
   std::vector<std::u32string> out(found.begin(), found.end());
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.size(), std::u32string_view(a)) < std::pair(b.size(), std::u32string_view(b));
+    return std::pair(a.size(), std::u32string_view(a)) <
+           std::pair(b.size(), std::u32string_view(b));
   });
   return out;
 }

@@ -1,4 +1,5 @@
-// The parts of a text that may be quoted, one by one, each as far as other languages go along with it.
+// The parts of a text that may be quoted, one by one, each as far as other languages go along with
+// it.
 #pragma once
 #include "regex/regex.hpp"
 

@@ -24,15 +24,15 @@
 
 namespace guard {
 
-// A text with marks where a part of it may begin and where one may end; a part does not reach beyond
-// a line feed. The places where one may begin are sorted by what follows as far as that was asked,
-// as a suffix tree that is made from the top down as it is walked (Giegerich, Kurtz, Stoye 2003): a
-// range of them, with how many characters they share, is a state.
+// A text with marks where a part of it may begin and where one may end; a part does not reach
+// beyond a line feed. The places where one may begin are sorted by what follows as far as that was
+// asked, as a suffix tree that is made from the top down as it is walked (Giegerich, Kurtz, Stoye
+// 2003): a range of them, with how many characters they share, is a state.
 struct Quotable {
   std::u32string text;
-  std::vector<std::uint8_t> ends;     // by place: may a part end there?
-  std::vector<std::int32_t> places;   // where one may begin, in the order as far as it is known
-  std::vector<std::int32_t> limits;   // by place: where the last end is, of its line
+  std::vector<std::uint8_t> ends;    // by place: may a part end there?
+  std::vector<std::int32_t> places;  // where one may begin, in the order as far as it is known
+  std::vector<std::int32_t> limits;  // by place: where the last end is, of its line
 };
 
 // A regex syntax tree, as the front end hands it over.
@@ -131,7 +131,7 @@ class Langs {
     std::int32_t depth = 0, lo = 0, hi = 0;
     Id others = kAll;
   };
-  bool quoting(Id r, Quoting* out);                    // is it one such?
+  bool quoting(Id r, Quoting* out);                         // is it one such?
   bool has_quotes(Id r) const { return nodes_[r].quotes; }  // is one such a part of it?
   // Sorts the places by the next character: use(c, lo, hi) for each that leads on.
   template <class F>
@@ -336,7 +336,8 @@ void Langs::split(const Quoting& q, F use) {
     std::stable_sort(first, end, [&](std::int32_t a, std::int32_t b) { return next(a) < next(b); });
   } else {
     constexpr std::size_t kPlain = 128;
-    std::array<std::int32_t, kPlain + 2> at{};  // of those that end, of each plain one, of the others
+    std::array<std::int32_t, kPlain + 2>
+        at{};  // of those that end, of each plain one, of the others
     const auto slot = [&](std::int32_t p) {
       return !leads_on(p) ? 0 : std::min<std::size_t>(next(p), kPlain) + 1;
     };
@@ -355,7 +356,9 @@ void Langs::split(const Quoting& q, F use) {
     const char32_t c = next(*first);
     auto last = first;
     while (last != end && next(*last) == c) ++last;
-    const auto index = [&](auto i) { return static_cast<std::int32_t>(i - q.from->places.begin()); };
+    const auto index = [&](auto i) {
+      return static_cast<std::int32_t>(i - q.from->places.begin());
+    };
     use(c, index(first), index(last));
     first = last;
   }
