@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guard.errors import SchemaError, ValidationFailed, Violation
+from guard.errors import SchemaError, Truncated, Unchecked, ValidationFailed, Violation
 from guard.kernels import json_pointer
 from guard.kernels.json_pointer import pointer
 from guard.output.judge import Judge, JudgedSchema, too_deep
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from guard.schemas.grounding.walk import Grounded, GroundedWalk
 
 QUOTED, STATED, ONCE = "quoted", "not stated", "quoted once"  #: The rules that findings name.
+MOST_INPUT = 4_000_000  #: Characters of all inputs of a call; grounded values are looked for in no more.
+MOST_WORK = 2_000_000_000  #: Characters of inputs times values of an answer that are looked for: some seconds.
+MOST_ONCE = 200  #: Values that are quoted once, of which it is tried whether each has a place of its own.
 MOST_TRIES = 10_000  #: Of giving each value that is quoted once a place of its own.
 _ROOT = "urn:guard:schema"  #: Under which a branch's judge finds the schema.
 
@@ -54,9 +57,12 @@ class GroundingChecker:
         self._walk: GroundedWalk = compiled.walk(self._is_valid)
 
     def check(self, text: str, sources: Sources) -> Located:
-        """Check a text that is valid JSON of the schema."""
+        """Check a text that is valid JSON of the schema; Unchecked where that would take too long."""
+        value = json.loads(text)
+        if _leaves(value) * sources.size > MOST_WORK:
+            raise Unchecked("the answer has too many values to look for all of them in inputs of this length")
         try:
-            found = self._walk.grounded(json.loads(text), sources)
+            found = self._walk.grounded(value, sources)
         except RecursionError:
             return Located(too_deep(text), {})
         places = {pointer(one.path): one.places for one in found if one.places}
@@ -77,7 +83,15 @@ class GroundingChecker:
 
 
 def grounded(compiled: Compiled, sources: Sources) -> Compiled:
-    """Return the schema of one call; ValidationFailed where the inputs state no value that it could have."""
+    """Return the schema of one call; ValidationFailed where the inputs state no value that it could have.
+
+    Truncated where the inputs are longer than what grounded values are looked for in.
+    """
+    if sources.size > MOST_INPUT:
+        words = (
+            f"inputs of {sources.size:,} characters are more than grounded values are looked for in ({MOST_INPUT:,})"
+        )
+        raise Truncated(f"{words}; shorten the input")
     found = compiled.grounded(sources)
     try:
         found.check_satisfiable()
@@ -96,6 +110,20 @@ def _value_place(place: str) -> str:
     """Return where the value of a schema's property stands, as far as its JSON Pointer tells."""
     steps = json_pointer.steps(place)
     return pointer([name for before, name in itertools.pairwise(steps) if before == "properties"])
+
+
+def _leaves(value: Any) -> int:
+    """Return how many texts and numbers a value has."""
+    count, left = 0, [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+        else:
+            count += 1
+    return count
 
 
 def _finding(one: Grounded) -> Violation:
@@ -134,7 +162,7 @@ def _once(found: Sequence[Grounded]) -> list[Violation]:
                 taken.pop()
         return False
 
-    if len(values) < 2 or give(0):
+    if len(values) < 2 or (len(values) <= MOST_ONCE and give(0)):
         return []
     out, taken[:] = [], []
     for one in values:

@@ -8,9 +8,9 @@ stands, without its hyphen, and with it but joined.
 
 from __future__ import annotations
 
+import bisect
 import re
 import unicodedata
-from array import array
 from collections.abc import Callable
 
 from guard.schemas.grounding.keyword import Within
@@ -19,10 +19,12 @@ from guard.schemas.ops import Rx, Tree
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _COLUMN = 3  #: So many spaces, or a tab, are between two columns.
-_PARTS = re.compile(r"\s+|\S+")
-_CELL_PARTS = re.compile(r"\s*(?:\||\t)\s*|\s+|[^\s|]+")
+#: White space that is more than one space, and between cells what stands there.
+_GAPS = re.compile(r" \s+|[^\S ]\s*")
+_CELL_GAPS = re.compile(r"\s*[|\t]\s*| \s+|[^\S ]\s*")
 _WRAP = re.compile(r"(?<=[^\W\d_])[-‐\u00ad][^\S\n\r]*(?:\r\n|\n|\r)[^\S\n\r]*(?=[^\W\d_])")
 _SEPARATOR = re.compile(r"(?:\r\n|[\n\r])[^\S\n\r]*(?:\r\n|[\n\r])\s*")
+MOST_PLACES = 1_000  #: Of one value in one text that are told.
 
 
 class Quotes:
@@ -31,7 +33,10 @@ class Quotes:
     def __init__(self, text: str, within: Within) -> None:
         self.text = text
         self._parts: list[str] = []
-        self._begins, self._ends = array("q"), array("q")  # of each character, in the text that was given
+        # Runs of characters: where each begins in what is compared; where in the text; and where there each of its
+        # characters ends, -1: all of them stand there one after the other.
+        self._at, self._begins, self._ends = [0], [0], [0]
+        self._size = 0
         self._is_plain = text.isascii() or unicodedata.is_normalized("NFC", text)
         self._add(0, len(text), within)
         if within == "paragraph" and _WRAP.search(text):
@@ -45,32 +50,35 @@ class Quotes:
         return (int(Rx.QUOTES), self.compared, self.starts, self.ends)
 
     def find(self, value: str) -> list[tuple[int, int]]:
-        """Return all places where a value stands, in order; none where it can't be quoted."""
+        """Return the places where a value stands, in order; none where it can't be quoted."""
         wanted = compared(value)
         if not wanted or wanted[0] == " " or wanted[-1] == " ":
             return []
-        found: list[tuple[int, int]] = []
+        found: set[tuple[int, int]] = set()
         at = self.compared.find(wanted)
-        while at >= 0:
+        while at >= 0 and len(found) < MOST_PLACES:
             end = at + len(wanted)
             if self.starts[at] and self.ends[end]:
-                found.append((self._begins[at], self._ends[end - 1]))
+                found.add((self._place(at)[0], self._place(end - 1)[1]))
             at = self.compared.find(wanted, at + 1)
-        return sorted(set(found))
+        return sorted(found)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return where a character of what is compared stands in the text."""
+        run = bisect.bisect_right(self._at, index) - 1
+        if self._ends[run] >= 0:
+            return self._begins[run], self._ends[run]
+        begin = self._begins[run] + index - self._at[run]
+        return begin, begin + 1
 
     def _add(self, start: int, end: int, within: Within) -> None:
         """Add the text from `start` to `end`."""
-        is_break = _BREAKS[within]
-        for match in (_CELL_PARTS if within == "cell" else _PARTS).finditer(self.text, start, end):
-            part, begin = match.group(), match.start()
-            if part[0].isspace() or part[-1].isspace() or (part == "|" and within == "cell"):
-                self._put("\n" if is_break(part) else " ", begin, match.end())
-            elif self._is_plain:
-                self._parts.append(part)
-                self._begins.extend(range(begin, match.end()))
-                self._ends.extend(range(begin + 1, match.end() + 1))
-            else:
-                self._add_composed(part, begin)
+        is_break, at = _BREAKS[within], start
+        for gap in (_CELL_GAPS if within == "cell" else _GAPS).finditer(self.text, start, end):
+            self._add_words(at, gap.start())
+            self._put("\n" if is_break(gap.group()) else " ", gap.start(), gap.end())
+            at = gap.end()
+        self._add_words(at, end)
 
     def _add_unwrapped(self) -> None:
         """Add the paragraphs with hyphenated lines once more, without the hyphens, and with them."""
@@ -88,20 +96,26 @@ class Quotes:
                 self._add(at, end, "paragraph")
             start = end
 
-    def _add_composed(self, part: str, begin: int) -> None:
-        """Add a part in NFC: each cluster of characters that compose stands where all of them do."""
+    def _add_words(self, start: int, end: int) -> None:
+        """Add words with single spaces between them, in NFC: a cluster that composes stands where all of it does."""
+        words = self.text[start:end]
+        if self._is_plain or unicodedata.is_normalized("NFC", words):
+            if words:
+                self._put(words, start, -1)
+            return
         at = 0
-        for end in range(1, len(part) + 1):
-            if end < len(part) and not _begins_cluster(part, at, end):
-                continue
-            for char in unicodedata.normalize("NFC", part[at:end]):
-                self._put(char, begin + at, begin + end)
-            at = end
+        for until in range(1, len(words) + 1):
+            if until == len(words) or _begins_cluster(words, at, until):
+                for char in unicodedata.normalize("NFC", words[at:until]):
+                    self._put(char, start + at, start + until)
+                at = until
 
-    def _put(self, char: str, begin: int, end: int) -> None:
-        self._parts.append(char)
+    def _put(self, chars: str, begin: int, end: int) -> None:
+        self._parts.append(chars)
+        self._at.append(self._size)
         self._begins.append(begin)
         self._ends.append(end)
+        self._size += len(chars)
 
 
 def compared(value: str) -> str:

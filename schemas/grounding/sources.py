@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 from guard.schemas.grounding.keyword import SourceRule, Within
-from guard.schemas.grounding.quotes import Quotes
+from guard.schemas.grounding.quotes import MOST_PLACES, Quotes
 from guard.schemas.grounding.stated_dates import dates
 from guard.schemas.grounding.stated_numbers import numbers
 from guard.schemas.ops import Rx, Tree
@@ -40,6 +40,7 @@ class Sources:
         self._quotes: dict[tuple[str, Within], Quotes] = {}
         self._numbers: dict[tuple[str, tuple[str, ...]], dict[Decimal, Spans]] = {}
         self._dates: dict[tuple[str, tuple[str, ...]], dict[str, Spans]] = {}
+        self._places: dict[tuple[SourceRule, str | Decimal], list[Place]] = {}
         self._trees: dict[SourceRule, Tree] = {}
 
     def __eq__(self, other: object) -> bool:
@@ -53,13 +54,22 @@ class Sources:
         return Sources, (self.texts,)
 
     @property
+    def size(self) -> int:
+        """Characters of all texts."""
+        return sum(map(len, self.texts.values()))
+
+    @property
     def hash(self) -> str:
         """A SHA-256 of the texts by name."""
         return hashlib.sha256(json.dumps(self.texts, sort_keys=True).encode()).hexdigest()
 
     def places(self, rule: SourceRule, value: str | Decimal) -> list[Place]:
-        """Return all places where the inputs state a value; none where they don't."""
-        return [Place(name, *span) for name in self._names(rule) for span in self._spans(rule, name, value)]
+        """Return the places where the inputs state a value, as many as are told; none where they don't."""
+        key = rule, value
+        if key not in self._places:
+            places = [Place(name, *span) for name in self._names(rule) for span in self._spans(rule, name, value)]
+            self._places[key] = places[:MOST_PLACES]
+        return self._places[key]
 
     def tree(self, rule: SourceRule) -> Tree:
         """Return the texts that a value may be, as the engine takes them; the same object for the same rule."""

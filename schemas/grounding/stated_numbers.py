@@ -19,7 +19,7 @@ MOST_DIGITS = 40  #: Of one number; what is longer is none.
 _GROUPS = ",.'’ \u00a0\u202f\u2009"
 _NUMBER = re.compile(
     r"(?:(?<!\w)|(?<=EUR)|(?<=USD)|(?<=GBP)|(?<=CHF)|(?<=JPY))[-+−]?"
-    rf"(?:\d{{1,3}}(?:[{_GROUPS}]\d{{2,3}})*[{_GROUPS}]\d{{3}}(?:[.,]\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+    rf"(?:\d{{1,3}}(?:[{_GROUPS}]\d{{2,3}}){{0,9}}[{_GROUPS}]\d{{3}}(?:[.,]\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
     rf"(?!\d)(?:\s?[kK]\b)?"
 )
 _CURRENCY, _UNIT = "(?:EUR|USD|GBP|CHF|JPY)", "(?:[KMGT]B|KG|KM|AM|PM)"
@@ -29,15 +29,15 @@ _MARKED = tuple(
         re.compile,
         (
             rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]\w*(?:[-/.:#@][^\W_]+)+",  # A-17, host-3.example
-            r"\d*[^\W\d_]\w*(?:[-:#@_]\w+)+",  # 2b-11
+            r"(?<!\w)\d*[^\W\d_]\w*(?:[-:#@_]\w+)+",  # 2b-11
             r"(?<!\d)\d{1,2}:\d{2}(?::\d{2})?",  # times
             r"\+?\(?\d[\d ()/-]{7,}\d",  # telephone numbers
             rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]{{2,}}\d+\w*",  # LS6, INV2026
             rf"\b\d+(?!(?:{_CURRENCY}|{_UNIT})\b)[A-Z]{{2,}}\b",  # 2AB
-            r"\w*\d[^\W\d_]{4,}\w*",  # 4chan
-            r"\d+(?:-\w+)+",  # 12-34-AB
-            r"\d+(?:\.\d+){2,}(?!\d)",  # versions, addresses
-            r"https?://\S+|\S+@\S+|#\w+|\*+\d+",
+            r"(?<!\w)\w*\d[^\W\d_]{4,}\w*",  # 4chan
+            r"(?<!\d)\d+(?:-\w+)+",  # 12-34-AB
+            r"(?<!\d)\d+(?:\.\d+){2,}(?!\d)",  # versions, addresses
+            r"https?://\S+|(?<!\S)[^\s@]+@\S+|#\w+|(?<!\*)\*+\d+",
         ),
     )
 )

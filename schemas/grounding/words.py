@@ -42,10 +42,11 @@ def _patterns(is_ascii: bool) -> tuple[re.Pattern[str], re.Pattern[str], re.Patt
         flags, letter = re.UNICODE, rf"(?:[^\W{_SPACELESS}]|[{_marks()}])"
         alone = rf"|[{_SPACELESS}][{_marks()}]*"
     inner = r"(?:[-.@_'’‐‑]|(?<=\d)[,:](?=\d)|/(?=\d)|(?<=\d)/)"
-    any_letter = r"[\w]" if is_ascii else rf"[\w{_marks()}]"
+    any_letter = r"\w" if is_ascii else rf"\w{_marks()}"
     word = re.compile(rf"{letter}+(?:{inner}{letter}+)*{alone}", flags)
-    before = re.compile(rf"(?<!{any_letter})(?:[{_STARTERS}]|[-−](?=\d))(?! )", flags)
-    behind = re.compile(rf"(?<! )[{_ENDERS}](?!{any_letter})", flags)
+    # The character first: to look behind at each place takes ten times as long.
+    before = re.compile(rf"(?:[{_STARTERS}]|[-−](?=\d))(?<![{any_letter}].)(?![ \n])", flags)
+    behind = re.compile(rf"[{_ENDERS}](?<![ \n].)(?![{any_letter}])", flags)
     return word, before, behind
 
 

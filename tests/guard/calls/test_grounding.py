@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ from scripted import Scripted
 
 import guard
 from guard.calls.rerun import replay
+from guard.schemas.grounding.keyword import SourceRule
+from guard.schemas.grounding.sources import Sources
 from guard.trace import TraceStore
 from guard.trace.html import page
 
@@ -181,3 +184,20 @@ def test_calls_that_are_awaited_and_streamed_do_the_same(store: TraceStore) -> N
     assert [*stream][-1].amount == 1204.5
     assert stream.call is not None
     assert "/due" in stream.call.sources
+
+
+def test_what_would_take_too_long_is_refused(store: TraceStore) -> None:
+    asked = guard.Guard(model=Scripted(), trace=store)
+    with pytest.raises(guard.Truncated, match="shorten the input"):
+        asked.generate({"type": "string", "x-guard-from": "input"}, "Read it.", sources="a " * 2_100_000)
+
+
+def test_hostile_inputs_take_no_longer_than_others() -> None:
+    for part in ("a", "1", "1,11", "a_", "1a", "*", "(", "a-", "@", " \t", "-\n", "1 ", "é", "|"):
+        began = time.process_time()
+        sources = Sources({"text": part * (100_000 // len(part))})
+        for kind in ("quoted", "number", "date"):
+            for within in ("cell", "paragraph"):
+                rule = SourceRule(kind, within=within)  # type: ignore[arg-type]
+                sources.numbers(rule) if kind == "number" else sources.tree(rule)
+        assert time.process_time() - began < 5, part
