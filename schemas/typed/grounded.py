@@ -17,7 +17,7 @@ class Quoted:
     """A text that stands in the input, word for word: `Annotated[str, guard.Quoted()]`.
 
     `within` is what it may not reach beyond: a cell of a table, a line, or a paragraph, whose lines are joined. With
-    `once`, no two such values quote the same place. `input` names the argument that it comes from; None: any of them.
+    `once`, no two such values quote the same place; in a list that is marked so, no two items are equal. `input` names the argument that it comes from; None: any of them.
     """
 
     within: Within = "cell"
@@ -68,7 +68,8 @@ def _marked(handler: Any, schema: dict[str, Any], said: Any, kinds: tuple[str, .
         ]
         return {**schema, "anyOf": marked}
     if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
-        return {**schema, "items": _marked(handler, schema["items"], said, kinds, what)}
+        marked = {**schema, "items": _marked(handler, schema["items"], said, kinds, what)}
+        return {**marked, "uniqueItems": True} if isinstance(said, dict) and said.get("once") else marked
     out = {**schema, KEYWORD: said}
     try:
         if rule_of(out).kind in kinds:

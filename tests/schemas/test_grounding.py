@@ -144,6 +144,7 @@ def test_types_say_it_in_their_schemas() -> None:
     assert said["sender"][KEYWORD] == "input"
     assert said["total"]["anyOf"][0][KEYWORD] == {"input": "input", "locales": ["de"]}
     assert said["due"][KEYWORD] == "/letter"
+    assert said["items"]["uniqueItems"]
     assert said["items"]["items"][KEYWORD] == {"input": "input", "within": "line", "once": True}
 
 
