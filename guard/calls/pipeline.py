@@ -23,9 +23,10 @@ from typing_extensions import TypeForm
 
 from guard import models
 from guard import trace as traces
-from guard.calls import prompts, recording, validators
+from guard.calls import prompts, recording, turns, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
 from guard.calls.steps import Ask, Ground, Keep, Load, Locate, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
@@ -37,9 +38,9 @@ from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.settings import Settings
 from guard.support.bounds import check_kind, check_names
-from guard.support.clipping import clipped
 from guard.trace.records import Call
 from guard.trace.waits import WAIT_S
+from guard.turns.turn import Turn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,11 +51,19 @@ Prompt = str | Sequence[Mapping[str, Any]]
 #: A JSON Schema: an object of keywords, true or false, or the JSON text of one.
 Schema = Mapping[str, Any] | bool | str | bytes
 
+#: What a policy's fields are called where a call or a decorator gives them.
+POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
+
+
 #: The texts that grounded values come from: one, or several by name.
 Inputs = str | Mapping[str, str] | None
 
-#: What a policy's fields are called where a call or a decorator gives them.
-POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
+
+class CallArguments(TypedDict, total=False):
+    """What one call may be given beside its messages."""
+
+    seed: int | None
+    sources: Inputs
 
 
 class CallSettings(TypedDict, total=False):
@@ -77,6 +86,7 @@ class CallSettings(TypedDict, total=False):
     mode: recording.Mode
     trace: str | os.PathLike[str] | traces.TraceStore | None
     options: Mapping[str, Any]
+    style: targets.Style
     system: str
     examples: Iterable[tuple[Any, Any]]
 
@@ -97,7 +107,8 @@ class Guard:
 
     `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
     temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
-    `guard.compile`, such as `inexact="residual"`; `trace` is the file or database of the trace; `mode` is "live",
+    `guard.compile`, such as `inexact="residual"`; `style="text"` asks for the bare text of a type that JSON writes as a
+    string, such as a Literal; `trace` is the file or database of the trace; `mode` is "live",
     "record", "replay" or "cache" (guard/calls/recording.py); `validators` check every value. `system` is what the
     system says before all other messages; `examples` are pairs of an input and its answer, shown as turns of the
     conversation. Safe to share between threads where its models are.
@@ -124,6 +135,7 @@ class Guard:
         mode: recording.Mode = "live",
         trace: str | os.PathLike[str] | traces.TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
+        style: targets.Style = "json",
         system: str = "",
         examples: Iterable[tuple[Any, Any]] = (),
     ) -> None:
@@ -162,6 +174,7 @@ class Guard:
         self.validators = _checked(validators)
         check_names("guard.compile", options, _OPTION_NAMES)
         self.options = dict(options)
+        self.style = _style(style)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
         self._trace = trace
@@ -178,6 +191,7 @@ class Guard:
             "mode": self.mode,
             "trace": self._trace,
             "options": self.options,
+            "style": self.style,
             "system": self.system,
             "examples": self.examples,
         }
@@ -197,15 +211,15 @@ class Guard:
         return traces.TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
 
     @overload
-    def generate(self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> T: ...
+    def generate(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
     @overload
-    def generate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any: ...
+    def generate(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> Any: ...
     @overload
-    def generate(
-        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> T: ...
-    def generate(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any:
-        """Return a value of a type, or of a JSON Schema; raises a CallError that says why there is none.
+    def generate(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
+    def generate(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Any:
+        """Return a value of a type, of a JSON Schema or of a format; raises a CallError that says why there is none.
+
+        The value of a format is its text where that is all it says, else the parts that `Compiled.read` returns.
 
         SchemaError where the schema can't be enforced, TraceError where the call can't be recorded.
 
@@ -214,95 +228,188 @@ class Guard:
         `guard.structured`'s, which writes the prompt. `seed` is this call's. `sources` are the texts that quoted and
         stated values come from, one or several by name; None: what the user says in the messages.
         """
-        return whole(*self.traced(wanted, messages, seed=seed, sources=sources))
+        return whole(*self.traced(wanted, messages, **given))
 
     @overload
-    async def agenerate(
-        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> T: ...
+    async def agenerate(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
     @overload
-    async def agenerate(
-        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> Any: ...
+    async def agenerate(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> Any: ...
     @overload
-    async def agenerate(
-        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> T: ...
-    async def agenerate(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Any:
+    async def agenerate(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
+    async def agenerate(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Any:
         """Do what `generate` does, async."""
-        return whole(*await self.atraced(wanted, messages, seed=seed, sources=sources))
+        return whole(*await self.atraced(wanted, messages, **given))
 
     @overload
-    def traced(
-        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> tuple[T, Call]: ...
+    def traced(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
     @overload
-    def traced(
-        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> tuple[Any, Call]: ...
+    def traced(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]: ...
     @overload
-    def traced(
-        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> tuple[T, Call]: ...
-    def traced(
-        self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> tuple[Any, Call]:
+    def traced(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
+    def traced(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
-        return self.run(self._planned(wanted, messages, seed, sources))
+        return self.run(self._planned(wanted, messages, **given))
 
     @overload
-    async def atraced(
-        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> tuple[T, Call]: ...
+    async def atraced(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
+    @overload
+    async def atraced(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]: ...
     @overload
     async def atraced(
-        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> tuple[Any, Call]: ...
-    @overload
-    async def atraced(
-        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
+        self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]
     ) -> tuple[T, Call]: ...
-    async def atraced(
-        self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> tuple[Any, Call]:
+    async def atraced(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]:
         """Do what `traced` does, async."""
-        return await self.arun(self._planned(wanted, messages, seed, sources))
+        return await self.arun(self._planned(wanted, messages, **given))
 
     @overload
-    def stream(
-        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> Stream[T]: ...
+    def stream(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> Stream[T]: ...
     @overload
-    def stream(
-        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> Stream[Any]: ...
+    def stream(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> Stream[Any]: ...
     @overload
-    def stream(
-        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> Stream[T]: ...
-    def stream(self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None) -> Stream[Any]:
+    def stream(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> Stream[T]: ...
+    def stream(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Stream[Any]:
         """Return an iterator of partial values while they arrive; the last one is the value, checked."""
-        return self.run_stream(self._planned(wanted, messages, seed, sources))
+        return self.run_stream(self._planned(wanted, messages, **given))
 
     @overload
-    def astream(
-        self, wanted: type[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> AsyncStream[T]: ...
+    def astream(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[T]: ...
     @overload
-    def astream(
-        self, wanted: Schema, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> AsyncStream[Any]: ...
+    def astream(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[Any]: ...
     @overload
-    def astream(
-        self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> AsyncStream[T]: ...
-    def astream(
-        self, wanted: Any, messages: Prompt, *, seed: int | None = None, sources: Inputs = None
-    ) -> AsyncStream[Any]:
+    def astream(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[T]: ...
+    def astream(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[Any]:
         """Do what `stream` does, async."""
-        return self.arun_stream(self._planned(wanted, messages, seed, sources))
+        return self.arun_stream(self._planned(wanted, messages, **given))
 
-    def _planned(self, wanted: Any, messages: Prompt, seed: int | None, sources: Inputs) -> Plan:
+    def turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> Turn:
+        """Return a model's next turn: what it says, and the calls of tools in it, all checked.
+
+        `tools` are functions, Pydantic models or JSON. `tool_choice` is "none", "auto", "required" or a tool's name;
+        `parallel=False` allows one call, `max_calls` so many. `response` is a type or a JSON Schema that an answer
+        without calls is held to. `thinking` and `seed` are this turn's. `call_bias` is added to the logit of beginning
+        with a call, where that is the model's choice and it decodes here: above 0 it calls more often.
+
+        A model that decodes here writes calls as its chat template does, under masks; others are told of the tools in
+        words.
+
+        Raises a CallError that says why there is no turn, SchemaError where a tool's schema can't be enforced.
+        """
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        return turns.finished(*self.run(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
+
+    async def aturn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> Turn:
+        """Do what `turn` does, async."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        return turns.finished(*await self.arun(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
+
+    def stream_turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> TurnStream:
+        """Return an iterator of a turn's events while it is written; the arguments are those of `turn`."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts())))
+
+    def astream_turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> AsyncTurnStream:
+        """Do what `stream_turn` does, async."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), Attempts())))
+
+    def turn_plan(
+        self,
+        asked: turns.Asked,
+        messages: Prompt,
+        *,
+        thinking: int | None = None,
+        seed: int | None = None,
+        function: str = "",
+    ) -> Plan:
+        """Return the plan of a turn, which `run` and `arun` carry out."""
+        conversation = turns.conversation(messages, self.system)
+        plan = self.plan(asked.target(conversation, self.options), conversation, function=function)
+        return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
+
+    def _planned(self, wanted: Any, messages: Prompt, seed: int | None = None, sources: Inputs = None) -> Plan:
         target = self.target(wanted)
         asked = chat_messages.checked(messages)
         if self.system and asked[0]["role"] == "system":
@@ -312,18 +419,18 @@ class Guard:
             for number, (given, answer) in enumerate(self.examples)
         ]
         policy = self.policy if seed is None else dataclasses.replace(self.policy, seed=seed)
-        given = _inputs(sources) if sources is not None else chat_messages.said_by_user(asked)
-        plan = self.plan(target, (*prompts.opening(self.system, turns), *asked), sources=given)
+        found = prompts.inputs(sources) if sources is not None else chat_messages.said_by_user(asked)
+        plan = self.plan(target, (*prompts.opening(self.system, turns), *asked), sources=found)
         return plan if seed is None else dataclasses.replace(plan, policy=policy)
 
     def target(self, wanted: Any) -> targets.Target:
         """Compile what is wanted; SchemaError where it is refused and no further tier could do without masks."""
         try:
-            return targets.from_any(wanted, self.options)
+            return targets.from_any(wanted, self.options, self.style)
         except SchemaError as error:
             if len(self.tiers) == 1 or "inexact" in self.options:
                 raise
-            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"})
+            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"}, self.style)
             return dataclasses.replace(unmasked, refused=error)
 
     def plan(
@@ -339,9 +446,8 @@ class Guard:
         self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
         asked = chat_messages.checked(messages)
         chat_messages.check_size(asked)
-        return Plan(
-            target, asked, self.policy, self.tiers, template, function, self.validators, self.mode, sources=sources
-        )
+        more = (template, function, self.validators, self.mode)
+        return Plan(target, asked, self.policy, self.tiers, *more, sources=sources)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, blocking; returns the value and the record of the call."""
@@ -376,7 +482,18 @@ class Guard:
         return store
 
 
-SETTING_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+SETTING_NAMES = (
+    "model",
+    "escalate_to",
+    *POLICY_FIELDS,
+    "validators",
+    "mode",
+    "trace",
+    "options",
+    "style",
+    "system",
+    "examples",
+)
 #: What `guard.compile` takes; its signature is not read, for to import it costs time.
 _OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
@@ -388,12 +505,11 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _inputs(sources: Any) -> dict[str, str]:
-    if isinstance(sources, str):
-        return {"input": sources}
-    if isinstance(sources, Mapping) and all(isinstance(part, str) for pair in sources.items() for part in pair):
-        return dict(sources)
-    raise ValueError(f"sources={clipped(sources)} must be a text, or texts by name")
+def _style(given: Any) -> targets.Style:
+    if given not in targets.STYLES:
+        raise ValueError(f"style={given!r} must be {' or '.join(map(repr, targets.STYLES))}")
+    style: targets.Style = given
+    return style
 
 
 def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
@@ -407,7 +523,7 @@ def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
 _A_MODEL = "the name of a model, or an object with a name and generate(request)"
 
 #: Begins the partial values of an answer; None where nobody wants them.
-Partial = Callable[[], Partials | TextSoFar] | None
+Partial = Callable[[], Partials | TextSoFar | Events] | None
 
 
 def marks(call: Call) -> Iterator[str]:
@@ -526,7 +642,7 @@ def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generato
         del error  # its traceback holds this frame
 
 
-def _pieces(step: Ask, partials: Partials | TextSoFar) -> Generator[Any, None, Reply]:
+def _pieces(step: Ask, partials: Partials | TextSoFar | Events) -> Generator[Any, None, Reply]:
     with contextlib.closing(_generator(adapters.pieces(step.model, step.request))) as parts:
         for part in parts:
             if isinstance(part, Reply):

@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 8  #: Of the tables below.
+VERSION = 9  #: Of the tables below.
 
 #: Whole numbers of 64 bits. SQLite's INTEGER has as many, and counts up only what is called so.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -85,6 +85,7 @@ ATTEMPTS = sa.Table(
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
     sa.Column("room", _WHOLE),  # null where it is not known
     sa.Column("sources", sa.Text),  # null where no value is quoted or stated
+    sa.Column("decision", sa.Float),  # null where nobody asked how probable a call was
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -248,7 +249,10 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE INDEX ix_responses_owner ON responses (owner, created)",
     ),
     6: (),
-    7: ("ALTER TABLE attempts ADD COLUMN sources TEXT",),
+    7: (  # SQLite's large texts are compressed from then on, too, which an older Guard can't read
+        "ALTER TABLE attempts ADD COLUMN decision FLOAT",
+    ),
+    8: ("ALTER TABLE attempts ADD COLUMN sources TEXT",),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.
 _ON_POSTGRESQL: dict[int, Sequence[str]] = {
