@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 8  #: Of the tables below.
+VERSION = 9  #: Of the tables below.
 
 #: Whole numbers of 64 bits. SQLite's INTEGER has as many, and counts up only what is called so.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -84,6 +84,7 @@ ATTEMPTS = sa.Table(
     sa.Column("cut_at", sa.Text),  # null where nothing was cut
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
     sa.Column("room", _WHOLE),  # null where it is not known
+    sa.Column("sources", sa.Text),  # null where no value is quoted or stated
     sa.Column("decision", sa.Float),  # null where nobody asked how probable a call was
 )
 SCHEMAS = sa.Table(
@@ -251,6 +252,7 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
     7: (  # SQLite's large texts are compressed from then on, too, which an older Guard can't read
         "ALTER TABLE attempts ADD COLUMN decision FLOAT",
     ),
+    8: ("ALTER TABLE attempts ADD COLUMN sources TEXT",),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.
 _ON_POSTGRESQL: dict[int, Sequence[str]] = {
