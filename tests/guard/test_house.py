@@ -17,7 +17,7 @@ SOURCES = {"guard": "guard", "schemas": "guard.schemas", "kernels": "guard.kerne
 FLOORS = (
     ("guard", "guard.__main__", "guard.mypy"),
     ("cli",),
-    ("testing", "sidecar", "batch", "integrations"),
+    ("testing", "sidecar", "batch", "integrations", "tuning"),
     ("calls",),
     ("trace",),
     ("models",),
