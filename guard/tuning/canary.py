@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 ALPHA = 0.005  #: Of canaries that are no worse, the share that is ended at most;
 CAUTION = 1.0  #: where the baseline is so many standard errors below what was counted.
-GRID = 40  #: Success rates below the baseline that are looked for.
+GRID = 20  #: Success rates below the baseline that are looked for.
+MOST = 2_000  #: Answers of a canary that are looked at; what ends one does so long before.
 LEAST_BASELINE = 50  #: Answers of the version that serves, below which nothing is decided.
 
 
@@ -114,6 +115,8 @@ def _counted(store: TraceStore, function: str, current: int, canary: Canary) -> 
     outcomes: list[bool] = []
     successes = answers = 0
     for call in store.each(since=canary.since):
+        if len(outcomes) == MOST:
+            break
         first = next((attempt for attempt in call.attempts if attempt.model == asked), None)
         served = first.reply.model if first is not None and first.reply is not None else ""
         if first is not None and served == new:

@@ -31,6 +31,12 @@ DRAWS = 2_000  #: Of the bootstrap.
 LEAST = 20  #: Questions below which nothing is concluded.
 TOKENS = 512  #: Of an answer at most.
 THREADS = 2  #: Questions that are asked at a time.
+#: Of the page.
+STYLE = (
+    "body{font:15px/1.5 system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%}td,th{padding:.25rem .5rem;text-align:left}"
+    "td,th{border-bottom:1px solid #ddd;vertical-align:top}code{font-size:12px;word-break:break-all}"
+)
 
 
 @dataclass(frozen=True)
@@ -214,19 +220,14 @@ def page(report: Mapping[str, Any]) -> str:
         + "</tr>"
         for one in report["apart"][:200]
     )
-    verdict = "passed" if report["passed"] else "not passed"
-    head = (
-        "<!doctype html><meta charset=utf-8><title>Shadow run</title><style>body{font:15px/1.5 system-ui;"
-        "margin:2rem auto;max-width:60rem;padding:0 1rem}table{border-collapse:collapse;width:100%}"
-        "td,th{padding:.25rem .5rem;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}code{font-size:12px;word-break:break-all}"
-        "</style>"
-    )
+    verdict, right = "passed" if report["passed"] else "not passed", report["right"]
     return (
-        f"{head}<h1>{say(report['new'])} beside {say(report['old'])}: {verdict}</h1>"
-        f"<p>{count} questions with right answers. Right: {report['right']['old']} before, {report['right']['new']}"
-        f" after; by the new one alone {report['right']['only_new']}, by the old one alone"
-        f" {report['right']['only_old']} (McNemar's exact p = {report['p_value']:.3g})."
-        f" Difference {report['difference']:+.1%}, interval of 95% {low:+.1%} to {high:+.1%}; margin {report['margin']:.1%}.</p>{_interval(low, high, report)}"
+        f"<!doctype html><meta charset=utf-8><title>Shadow run</title><style>{STYLE}</style>"
+        f"<h1>{say(report['new'])} beside {say(report['old'])}: {verdict}</h1>"
+        f"<p>{count} questions with right answers. Right: {right['old']} before, {right['new']} after; by the new one"
+        f" alone {right['only_new']}, by the old one alone {right['only_old']} (McNemar's exact p ="
+        f" {report['p_value']:.3g}). Difference {report['difference']:+.1%}, interval of 95% {low:+.1%} to {high:+.1%};"
+        f" margin {report['margin']:.1%}.</p>{_interval(low, high, report)}"
         f"<h2>By field</h2><table><tr><th>field<th>before<th>after</tr>{rows}</table>"
         f"<h2>Where they differ</h2><table><tr><th>question<th>right<th>before<th>after</tr>{apart}</table>\n"
     )
