@@ -34,7 +34,7 @@ import guard
 from benchmarks.__main__ import DATA
 from guard.tuning.examples import Pair
 from guard.tuning.job import tune
-from guard.tuning.training import Recipe, Report
+from guard.tuning.training import Recipe, TrainingReport
 
 SHARE = 0.8  #: Of --minutes that training may take; loading and saving have the rest.
 TYPES = {"dict": "object", "float": "number", "tuple": "array"}  #: BFCL's names that are not JSON Schema's.
@@ -222,7 +222,7 @@ def main() -> int:
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
     recipe = Recipe(**{"epochs": 4.0, **options, "seconds": SHARE * args.minutes * 60 - time.process_time()})
 
-    def told(report: Report) -> None:
+    def told(report: TrainingReport) -> None:
         if report.step % 10 == 0 or report.validation:
             print(
                 f"step {report.step}, {report.progress:.0%}, loss {report.loss:.3f}, {report.seconds:.0f} s,"

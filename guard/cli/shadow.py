@@ -63,7 +63,7 @@ def shadow(
     more than the margin, with 97.5% confidence.
     """
     from guard.errors import GuardError, ModelError
-    from guard.tuning import shadow as shadows
+    from guard.tuning import shadow_run as shadows
     from guard.tuning.examples import deduplicated
     from guard.tuning.registry import SHADOW, Registry, write_json
 

@@ -29,7 +29,7 @@ from guard.cli.console import (
 
 if TYPE_CHECKING:
     from guard.tuning.examples import Pair
-    from guard.tuning.training import Report
+    from guard.tuning.training import TrainingReport
 
 EXAMPLES = examples(
     "guard tune shop.read --since 30d",
@@ -136,7 +136,7 @@ class _Said:
         self._done = 0
         self._last = time.monotonic()
 
-    def take(self, report: Report) -> None:
+    def take(self, report: TrainingReport) -> None:
         """Show where training is."""
         left = max(0, round(report.seconds_left))
         self.note = f"step {report.step}, loss {report.loss:.3f}, {left // 60}:{left % 60:02} left"

@@ -33,7 +33,7 @@ LEAST_BASELINE = 50  #: Answers of the version that serves, below which nothing 
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CanaryVerdict:
     """What the test says."""
 
     answers: int  # the canary's first answers
@@ -72,10 +72,10 @@ class Evidence:
 def cautious(successes: int, answers: int) -> float:
     """Return a baseline that was counted, less its standard error."""
     rate = (successes + 1) / (answers + 2)
-    return rate - CAUTION * math.sqrt(rate * (1 - rate) / answers)
+    return max(0.0, rate - CAUTION * math.sqrt(rate * (1 - rate) / answers))
 
 
-def verdict(outcomes: Iterable[bool], baseline: float | None) -> Verdict:
+def verdict(outcomes: Iterable[bool], baseline: float | None) -> CanaryVerdict:
     """Return what the test says of the canary's first answers, in their order; once it has ended, no more are heard."""
     evidence = Evidence(baseline) if baseline is not None else None
     answers = successes = 0
@@ -86,7 +86,7 @@ def verdict(outcomes: Iterable[bool], baseline: float | None) -> Verdict:
         if evidence is not None and value < 1 / ALPHA:
             evidence.take(is_success)
             value = evidence.value
-    return Verdict(answers, successes, baseline, value)
+    return CanaryVerdict(answers, successes, baseline, value)
 
 
 def is_canarys(function: str, messages: Sequence[Mapping[str, Any]], share: float) -> bool:
@@ -96,7 +96,7 @@ def is_canarys(function: str, messages: Sequence[Mapping[str, Any]], share: floa
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) < share * 2**32
 
 
-def judge(store: TraceStore, registry: Registry, function: str) -> Verdict | None:
+def judge(store: TraceStore, registry: Registry, function: str) -> CanaryVerdict | None:
     """Judge a function's canary by the trace, and end it where it is worse; None where there is none."""
     serving = registry.serving(function)
     if serving.canary is None:

@@ -29,7 +29,7 @@ from guard.models.local.transformers import TransformersModel, quiet
 from guard.tuning.examples import Example, Pair, cut, deduplicated, split
 from guard.tuning.lora import Adapter
 from guard.tuning.registry import CARD
-from guard.tuning.training import Recipe, Report, Trainer, Validation
+from guard.tuning.training import Recipe, Trainer, TrainingReport, Validation
 
 HELD_OUT = 0.1  #: Share of inputs that is validated on, and never trained on.
 LEAST = 8  #: Examples below which nothing is trained.
@@ -78,7 +78,7 @@ def tune(
     *,
     model: str = "smollm2",
     recipe: Recipe = Recipe(),  # noqa: B008 - frozen
-    told: Callable[[Report], None] = lambda _: None,
+    told: Callable[[TrainingReport], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
     dropped: Counter[str] | None = None,
     lineage: dict[str, Any] | None = None,
@@ -110,7 +110,7 @@ def tune(
     before = trainer.validate(validation)
     trainer.run(told)
     after = trainer.validate(validation)
-    told(Report(trainer.step, 1.0, trainer.losses[-1] if trainer.losses else 0.0, trainer.seconds, 0.0, after))
+    told(TrainingReport(trainer.step, 1.0, trainer.losses[-1] if trainer.losses else 0.0, trainer.seconds, 0.0, after))
     base.model.eval()
     adapter.merge()
     card = {

@@ -76,7 +76,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Report:
+class TrainingReport:
     """Where training is."""
 
     step: int
@@ -122,7 +122,7 @@ class Trainer:
             told.update(repr((example.prompt, example.path.tokens, example.path.chosen)).encode())
         return told.hexdigest()
 
-    def run(self, told: Callable[[Report], None] = lambda _: None) -> None:
+    def run(self, told: Callable[[TrainingReport], None] = lambda _: None) -> None:
         """Train to the end; ends after the checkpoint where it is interrupted."""
         began = self._clock() - self.seconds
         saved = self._clock()
@@ -136,7 +136,7 @@ class Trainer:
             self.seconds = self._clock() - began
             progress = self._progress()
             left = self.seconds * (1 / progress - 1) if progress else math.inf
-            told(Report(self.step, progress, float(np.mean(self.losses[-10:])), self.seconds, left))
+            told(TrainingReport(self.step, progress, float(np.mean(self.losses[-10:])), self.seconds, left))
             if self._checkpoint is not None and self._clock() - saved >= CHECKPOINT_S:
                 self.save()
                 saved = self._clock()

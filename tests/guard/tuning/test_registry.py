@@ -155,12 +155,11 @@ def test_a_canary_that_fails_is_ended_by_the_trace(registry: Registry, trace_fil
     registry.start_canary(FUNCTION, 2, 0.5, force=True)
     store = TraceStore.at(trace_file)
     model = TunedModel(FUNCTION, f"tuned:{FUNCTION}")
-    spoils = canary.Verdict(0, 0, None, 1.0)
+    spoils = canary.CanaryVerdict(0, 0, None, 1.0)
 
-    def check(value: object) -> object:
+    def check(_: object) -> None:
         if model._serving().canary and canary.is_canarys(FUNCTION, asked, 0.5):
             raise ValueError("the canary is wrong")
-        return value
 
     asker = guard.Guard(model=model, retries=0, max_tokens=60, validators=[check])
     for number in range(300):
@@ -172,9 +171,9 @@ def test_a_canary_that_fails_is_ended_by_the_trace(registry: Registry, trace_fil
             if found is None:
                 break
             spoils = found
-    assert spoils.successes == 0
+    assert spoils.successes == 0, spoils
     serving = registry.serving(FUNCTION)
-    assert serving.canary is None
+    assert serving.canary is None, spoils
     assert serving.current == 1
     assert "first answers succeeded" in serving.history[-1]["why"]
 

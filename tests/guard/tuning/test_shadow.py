@@ -18,7 +18,7 @@ from guard.cli.console import Problem
 from guard.errors import GuardError
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
-from guard.tuning import shadow
+from guard.tuning import shadow_run as shadow
 from guard.tuning.examples import Pair, cut
 from guard.tuning.scoring import score
 

@@ -19,7 +19,7 @@ from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
 from guard.tuning import job
 from guard.tuning.examples import Pair
-from guard.tuning.training import Recipe, Report
+from guard.tuning.training import Recipe, TrainingReport
 
 SCHEMA = {
     "type": "object",
@@ -98,7 +98,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     tuned(base, tmp_path / "whole")
     steps: list[int] = []
 
-    def told(report: Report) -> None:
+    def told(report: TrainingReport) -> None:
         steps.append(report.step)
         if report.step == 5 and len(steps) == 5:
             raise KeyboardInterrupt
@@ -147,7 +147,7 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(
 ) -> None:
     monkeypatch.setattr("guard.tuning.training.CHECKPOINT_S", 0.0)
 
-    def stop(report: Report) -> None:
+    def stop(report: TrainingReport) -> None:
         if report.step == 3:
             raise KeyboardInterrupt
 

@@ -49,7 +49,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedCounts:
     """How often each of two is right on the same questions."""
 
     questions: int
@@ -71,10 +71,10 @@ class Comparison:
         return float(min(1.0, 2 * tail / 2**apart))
 
 
-def compare(old: Sequence[bool], new: Sequence[bool]) -> Comparison:
+def compare(old: Sequence[bool], new: Sequence[bool]) -> PairedCounts:
     """Count the answers of two models to the same questions."""
     pairs = Counter(zip(old, new, strict=True))
-    return Comparison(len(old), sum(old), sum(new), pairs[True, False], pairs[False, True])
+    return PairedCounts(len(old), sum(old), sum(new), pairs[True, False], pairs[False, True])
 
 
 def bootstrap(old: Sequence[bool], new: Sequence[bool], *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
