@@ -78,7 +78,7 @@ class Call:
     attempts: tuple[Attempt, ...] = ()
     number: int | None = field(default=None, compare=False)  # of the record in the trace; None until it is written
     item: Item | None = field(default=None, compare=False)  # None: the call is no part of a run that can be resumed
-    trace: Listener | None = field(default=None, compare=False, repr=False)  # in which it is recorded
+    _trace: Listener | None = field(default=None, compare=False, repr=False)  # in which it is recorded
 
     def rate(self, right: bool) -> None:
         """Say on record whether the answer is right; in place of what was said before.
@@ -97,9 +97,9 @@ class Call:
         trace.correct(number, value)
 
     def _recorded(self) -> tuple[Listener, int]:
-        if self.trace is None or self.number is None:
+        if self._trace is None or self.number is None:
             raise ValueError("the call is on no record; there is nothing to say it of")
-        return self.trace, self.number
+        return self._trace, self.number
 
     @property
     def answer(self) -> Attempt | None:

@@ -189,7 +189,7 @@ class TraceStore:
         (number,) = self.write_all([(call, compiled, seconds)])
         if isinstance(number, Exception):
             raise number
-        return dataclasses.replace(call, number=number, trace=self)
+        return dataclasses.replace(call, number=number, _trace=self)
 
     def write_all(self, entries: Sequence[Entry]) -> list[int | Exception]:
         """Commit calls together, as far as each can be written; returns the number of each, or why it has none.
@@ -221,7 +221,7 @@ class TraceStore:
 
     async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
         """Do as `write` does, without holding the event loop up."""
-        return dataclasses.replace(call, number=await self.journal.written(call, compiled, seconds), trace=self)
+        return dataclasses.replace(call, number=await self.journal.written(call, compiled, seconds), _trace=self)
 
     @property
     def journal(self) -> Journal:
@@ -519,7 +519,7 @@ class TraceStore:
             of_these = sa.select(ATTEMPTS).where(ATTEMPTS.c.call.in_(list(attempts))).order_by(ATTEMPTS.c.number)
             for row in connection.execute(of_these):
                 attempts[row.call].append(row_codec.attempt_of(row))
-        return [dataclasses.replace(row_codec.call_of(row, attempts[row.id]), trace=self) for row in calls]
+        return [dataclasses.replace(row_codec.call_of(row, attempts[row.id]), _trace=self) for row in calls]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection | None]:
