@@ -343,6 +343,8 @@ VARIED: dict[str, Any] = {
     "no whole number": {"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 0.3},
     "a text that begins so": {"type": "string", "pattern": "^postgresql://[a-z]*"},
     "nested": {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}}},
+    "one letter over and over": {"type": "string", "pattern": "^a+$"},
+    "two letters over and over": {"type": "string", "pattern": "^(ab)*$"},
 }
 
 

@@ -124,6 +124,8 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
       16;  // characters more than there must be: up to here each choice is one more
   constexpr std::int64_t kAgainUpTo =
       48;  // characters that are chosen by a unit's choices once more where it is over
+  constexpr std::int64_t kRun =
+      56;  // most characters of a run in which all there is to choose is its end
   const bool plainest =
       simplest || is_unit_over() || static_cast<std::uint8_t>(choices_[unit_][at_]) == 0;
   // What a format makes long has parts that a short unit never reaches: fractions of seconds,
@@ -170,6 +172,10 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
                                 : over || !is_unit_over() ? next()
                                                           : once_more(unit, written);
     if (written == hi || (ends && choice < (written == 0 ? kEmpty : kEnd))) break;
+    if (edges.size() == 1 && edges[0].is_one() && !plainest && !closing) {
+      // To go on or to end: one choice tells the length, for a coin for each would make all short.
+      wanted = written + 1 + (choice - kEmpty) * kRun / (256 - kEmpty);
+    }
     if (at == Langs::kAll) {
       append_json(&out, choice < kEnd     ? 'a'
                         : choice < kOddly ? plain_character(choice - kEnd)

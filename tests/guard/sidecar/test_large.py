@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +16,9 @@ import pytest
 
 from guard.sidecar import application
 from guard.sidecar.application import Sidecar
+from guard.sidecar.errors import ApiError
 from guard.sidecar.large import SOON_S, done_so_far, giving_way
+from guard.sidecar.middleware import Watched
 
 
 def test_threads_give_way_sooner_only_while_something_large_is_worked_on() -> None:
@@ -84,3 +88,46 @@ def test_a_full_collection_waits_while_a_request_is_under_way_but_not_for_ever(m
     asyncio.run(collect(0.2))
     assert collected
     assert not any(collected)
+
+
+class Body:
+    """What a request has in its hands."""
+
+
+async def _refused(path: str, kept: list[weakref.ref[Body]]) -> list[dict[str, Any]]:
+    """Ask what fails in a task that is waited for: a circle of the error, the task and the frame that waits."""
+
+    async def fails() -> None:
+        body = Body()
+        kept.append(weakref.ref(body))
+        raise ApiError(422, "no", code="no")
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        task = asyncio.ensure_future(fails())
+        await task
+
+    async def settle(_: Any) -> None:
+        pass
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    side = SimpleNamespace(contexts={}, settle=settle, access=SimpleNamespace(write=lambda _: None), is_draining=False)
+    scope = {"type": "http", "method": "POST", "path": path, "headers": []}
+    await Watched(app, side)(scope, None, send)  # type: ignore[arg-type]
+    return sent
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_refused_request_goes_without_a_collection_of_garbage(path: str) -> None:
+    kept: list[weakref.ref[Body]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        sent = asyncio.run(_refused(path, kept))
+        assert sent[0]["status"] == 422
+        assert kept[0]() is None
+    finally:
+        gc.enable()
