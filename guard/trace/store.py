@@ -31,9 +31,10 @@ from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
 from guard.trace import row_codec, sql_tables, totals
+from guard.trace.asked_for import target_of
 from guard.trace.databases import Database, is_busy
 from guard.trace.errors import TraceError
-from guard.trace.feedback import PERSON, Feedback, written
+from guard.trace.feedback import PERSON, Feedback
 from guard.trace.group_commit import Late, Writer
 from guard.trace.record_queue import Entry, Journal
 from guard.trace.records import VALID, Attempt, Call
@@ -294,10 +295,11 @@ class TraceStore:
         call = self.read(number)
         if call is None:
             raise ValueError(f"there is no call {number} in {self.place}")
-        asked = self.schema(call.schema_hash)
+        kept = self.schema(call.schema_hash)
+        asked = None if kept is None else target_of(kept, call.schema_hash)
         if asked is None:
-            raise TraceError(f"of call {number} is not kept what was asked for; the correction can't be checked")
-        text = written(asked, value)
+            raise TraceError(f"what call {number} asked for is not kept whole; the correction can't be checked")
+        text = asked.written(value, "the correction")
         redacted = Redaction.current().text(text)
         if redacted != text:
             raise TraceError("the correction holds what redaction cuts out; nothing was written")

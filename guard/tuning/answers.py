@@ -18,6 +18,7 @@ from guard.errors import GuardError, SchemaError
 from guard.schemas import compile as compiled_of
 from guard.support.secret_patterns import REDACTED
 from guard.support.strict_json import no_constant, unique_members
+from guard.trace.asked_for import target_of
 from guard.trace.feedback import PERSON
 from guard.trace.records import VALID
 from guard.tuning.examples import Pair
@@ -109,7 +110,8 @@ def _pairs(
 
         def asked(schema_hash: str = call.schema_hash) -> Any:
             kept = store.schema(schema_hash)
-            return None if kept is None else compiled_of(**kept)
+            target = None if kept is None else target_of(kept, schema_hash)
+            return None if target is None else target.compiled
 
         compiled = _compiled(schemas, call.schema_hash, asked)
         if compiled is None:
