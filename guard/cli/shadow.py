@@ -50,6 +50,7 @@ def shadow(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Questions, the newest.")] = 200,
     margin: Annotated[float, bounded(0, 1, "By which the new one may be worse, in shares of right answers.")] = 0.02,
+    precision: Annotated[float, bounded(0, 1, "Of answers that NEW is to serve alone; gives a threshold.")] = 0.95,
     quick: Annotated[
         bool, typer.Option("--quick", help="Score only, by one forward pass an answer; decode nothing.")
     ] = False,
@@ -88,7 +89,7 @@ def shadow(
         trained = {source for one in (version, before) if one is not None for source in one.card.get("sources", ())}
         pairs = sorted((pair for pair in pairs if pair.source not in trained), key=lambda p: p.started)[-limit:]
         with progress(0) as (report, _):
-            found = shadows.run(fresh, old, pairs, margin=margin, is_quick=quick, told=report)
+            found = shadows.run(fresh, old, pairs, margin=margin, precision=precision, is_quick=quick, told=report)
     except ModelError as error:
         raise Problem(first_line(error), EXIT_MODEL) from error
     except GuardError as error:
@@ -124,6 +125,13 @@ def _print(found: dict[str, Any]) -> None:
         f"right: {right['old']} before, {right['new']} after, of {found['questions']}; {right['only_new']} by the new"
         f" one alone, {right['only_old']} by the old one alone (McNemar's exact p = {found['p_value']:.3g})"
     )
+    alone = found["alone"]
+    if alone is not None and alone["threshold"] is not None:
+        say(
+            f"with confidence=guard.Confidence(logprob={alone['threshold']:.4f}) it serves {alone['share']:.1%} alone,"
+            f" {alone['precision']:.1%} of them right (chosen on {alone['chosen_on']} questions, looked at on"
+            f" {alone['looked_at']} others)"
+        )
     verdict = "passed" if found["passed"] else "not passed"
     say(f"difference {found['difference']:+.1%} ({low:+.1%} to {high:+.1%}), margin {found['margin']:.1%}: {verdict}")
 

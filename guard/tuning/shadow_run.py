@@ -17,16 +17,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from guard import models
+from guard.decoding.confidence import Confidence, measured
 from guard.errors import GuardError
 from guard.models.base import Model, Request
+from guard.tuning import economics
+from guard.tuning.economics import Judged
 from guard.tuning.examples import Pair, cut
 from guard.tuning.scoring import score
 
 MARGIN = 0.02  #: By which a new model may be worse, in shares of right answers.
+PRECISION = 0.95  #: Of the answers that a small model is to serve alone.
 DRAWS = 2_000  #: Of the bootstrap.
 LEAST = 20  #: Questions below which nothing is concluded.
 TOKENS = 512  #: Of an answer at most.
@@ -46,6 +50,7 @@ class Answered:
     value: Any  # None: it had no answer
     is_right: bool
     seconds: float
+    confidence: float | None = None  # mean log-probability of its choices; None: the model does not tell
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ def run(
     pairs: Sequence[Pair],
     *,
     margin: float = MARGIN,
+    precision: float = PRECISION,
     is_quick: bool = False,
     told: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
@@ -131,6 +137,7 @@ def run(
         "fields": _by_field(pairs, answers),
         "seconds": {side: sum(one.seconds for one in found) for side, found in answers.items()},
         "apart": _apart(pairs, answers),
+        "alone": _alone(pairs, answers["new"], precision),
     }
 
 
@@ -157,15 +164,44 @@ def _answers(model: Model, pairs: Sequence[Pair], told: Callable[[str, int, int]
         nonlocal done
         began = time.perf_counter()
         value: Any = None
+        sure: Confidence | None = None
         with contextlib.suppress(GuardError, ValueError):
-            value = json.loads(model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS)).text)
+            reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
+            value, sure = json.loads(reply.text), measured(reply.tokens)
         done += 1
         told(f"asking {model.name}", done, len(pairs))
         is_right = value is not None and is_same(value, json.loads(pair.answer))
-        return Answered(value, is_right, time.perf_counter() - began)
+        return Answered(value, is_right, time.perf_counter() - began, None if sure is None else sure.logprob)
 
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(one, pairs))
+
+
+def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float) -> dict[str, Any] | None:
+    """Return what the model may serve alone at a precision: a threshold of one half, and what it does on the other."""
+    known = [number for number, one in enumerate(answered) if one.confidence is not None]
+    judged = [Judged(answered[number].confidence or 0.0, answered[number].is_right) for number in known]
+    first, other = economics.halves([pairs[number].input_hash for number in known])
+    chosen_on = [judged[number] for number in first]
+    threshold = economics.threshold(chosen_on, precision)
+    if not judged:
+        return None
+    rest = [judged[number] for number in other]
+    return {
+        "wanted": precision,
+        "threshold": threshold,
+        "chosen_on": len(first),
+        "looked_at": len(other),
+        **({} if threshold is None else asdict(economics.served(rest, threshold))),
+        "curve": [[round(one.share, 4), round(one.precision, 4)] for one in economics.curve(rest)],
+        "calibration": _steps(chosen_on),
+    }
+
+
+def _steps(judged: Sequence[Judged]) -> list[list[float]]:
+    """Return the calibration as pairs: from which confidence on, and how likely an answer is right there."""
+    scale = economics.calibrated(judged)
+    return [list(step) for step in zip(scale.bounds, scale.probabilities, strict=True)]
 
 
 def _by_schema(pairs: Sequence[Pair], right: Mapping[str, Sequence[bool]]) -> list[dict[str, Any]]:
@@ -228,8 +264,28 @@ def page(report: Mapping[str, Any]) -> str:
         f" alone {right['only_new']}, by the old one alone {right['only_old']} (McNemar's exact p ="
         f" {report['p_value']:.3g}). Difference {report['difference']:+.1%}, interval of 95% {low:+.1%} to {high:+.1%};"
         f" margin {report['margin']:.1%}.</p>{_interval(low, high, report)}"
-        f"<h2>By field</h2><table><tr><th>field<th>before<th>after</tr>{rows}</table>"
+        f"{_alone_shown(report['alone'])}<h2>By field</h2><table><tr><th>field<th>before<th>after</tr>{rows}</table>"
         f"<h2>Where they differ</h2><table><tr><th>question<th>right<th>before<th>after</tr>{apart}</table>\n"
+    )
+
+
+def _alone_shown(alone: Mapping[str, Any] | None) -> str:
+    """Draw precision against the share served alone."""
+    if alone is None:
+        return ""
+    points = " ".join(f"{40 + 540 * share:.0f},{190 - 180 * precision:.0f}" for share, precision in alone["curve"])
+    words = f"no threshold keeps a precision of {alone['wanted']:.0%}"
+    if alone["threshold"] is not None:
+        words = (
+            f"above a mean log-probability of {alone['threshold']:.3f}, which was chosen on {alone['chosen_on']} other"
+            f" questions, it would serve {alone['share']:.1%}, {alone['precision']:.1%} of them right"
+        )
+    return (
+        f"<h2>Served alone</h2><p>Of {alone['looked_at']} questions: {words}.</p>"
+        '<svg width=600 height=220 role=img aria-label="precision against share served"><line x1=40 x2=580 y1=190'
+        ' y2=190 stroke="#333"></line><line x1=40 x2=40 y1=10 y2=190 stroke="#333"></line>'
+        f'<polyline points="{points}" fill=none stroke="#2f6fde" stroke-width=2></polyline>'
+        "<text x=480 y=210 font-size=12>share served</text><text x=44 y=20 font-size=12>precision</text></svg>"
     )
 
 
