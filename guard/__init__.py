@@ -12,9 +12,11 @@ from guard.support.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from guard.batch.mapping import Result, amap, map  # noqa: A004 (called as the built-in is)
+    from guard.calls.conversation import Conversation, arun_tools, run_tools
     from guard.calls.decorator import structured
     from guard.calls.pipeline import AsyncStream, Guard, Stream
     from guard.calls.policy import Budget, Policy
+    from guard.calls.turn_stream import AsyncTurnStream, TurnEvent, TurnStream
     from guard.decoding.confidence import Confidence
     from guard.decoding.logits_processor import LogitsProcessor
     from guard.errors import (
@@ -39,12 +41,15 @@ if TYPE_CHECKING:
     )
     from guard.kernels.vocabulary import Vocabulary
     from guard.models.base import Model, Reply, Request
+    from guard.output.text_target import Pattern
     from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
     from guard.trace.errors import TraceError
     from guard.trace.records import Attempt, Call
+    from guard.turns.turn import Turn, TurnCall
 
 __all__ = [
     "AsyncStream",
+    "AsyncTurnStream",
     "Attempt",
     "BadReply",
     "Budget",
@@ -54,6 +59,7 @@ __all__ = [
     "Compiled",
     "Confidence",
     "ContentFiltered",
+    "Conversation",
     "Finding",
     "Guard",
     "GuardError",
@@ -61,6 +67,7 @@ __all__ = [
     "LogitsProcessor",
     "Model",
     "ModelError",
+    "Pattern",
     "Policy",
     "RateLimited",
     "Refused",
@@ -73,6 +80,10 @@ __all__ = [
     "TimedOut",
     "TraceError",
     "Truncated",
+    "Turn",
+    "TurnCall",
+    "TurnEvent",
+    "TurnStream",
     "Unavailable",
     "Unchecked",
     "Unsupported",
@@ -80,13 +91,16 @@ __all__ = [
     "Violation",
     "Vocabulary",
     "amap",
+    "arun_tools",
     "compile",
     "map",
+    "run_tools",
     "structured",
 ]
 
 #: Where each public name lives.
 _HOMES = {
+    "guard.calls.conversation": ("Conversation", "arun_tools", "run_tools"),
     "guard.calls.decorator": ("structured",),
     "guard.errors": (
         "BadReply",
@@ -110,16 +124,19 @@ _HOMES = {
     ),
     "guard.batch.mapping": ("Result", "amap", "map"),
     "guard.models.base": ("Model", "Reply", "Request"),
+    "guard.output.text_target": ("Pattern",),
     "guard.calls.pipeline": ("AsyncStream", "Guard", "Stream"),
     "guard.calls.policy": ("Budget", "Policy"),
+    "guard.calls.turn_stream": ("AsyncTurnStream", "TurnEvent", "TurnStream"),
     "guard.decoding.confidence": ("Confidence",),
     "guard.decoding.logits_processor": ("LogitsProcessor",),
     "guard.trace.records": ("Attempt", "Call"),
+    "guard.turns.turn": ("Turn", "TurnCall"),
     "guard.kernels.vocabulary": ("Vocabulary",),
     "guard.schemas": ("Compiled", "Limits", "compile"),
     "guard.trace.errors": ("TraceError",),
 }
 #: Reached as attributes without an import.
-_MODULES = ("errors", "kernels", "models", "schemas", "testing", "tools", "trace")
+_MODULES = ("errors", "kernels", "mcp", "models", "schemas", "testing", "tools", "trace")
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES, _MODULES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from guard.kernels.errors import Finding, GuardError, SchemaError
 
@@ -62,7 +62,8 @@ class CallError(GuardError):
     """A call that ended without a value.
 
     `message` says what and how to fix it, in one line; `findings` are the latest there were; `attempts` are all
-    that were made; `call` is the number of the call's record in the trace, or None where nothing was recorded.
+    that were made; `call` is the number of the call's record in the trace, or None where nothing was recorded;
+    `conversation` is what was said until then, where `guard.run_tools` was called.
     A model raises it with a message alone; the pipeline adds the rest.
     """
 
@@ -79,6 +80,7 @@ class CallError(GuardError):
         self.findings = tuple(findings)
         self.attempts = tuple(attempts)
         self.call = call
+        self.conversation: Any = None
 
     def recorded(self, findings: Sequence[Violation], attempts: Sequence[Attempt], call: int | None) -> Self:
         """Return the same error with what the pipeline knows."""

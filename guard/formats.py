@@ -13,15 +13,22 @@ Each function returns the JSON of XGrammar's structural tag (a dict), so that fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from guard.turns.tool_format import ToolFormat
 
 __all__ = (
-    *("any_text", "choice", "const", "dispatch", "grammar", "json", "optional", "plus", "regex", "repeat", "sequence"),
-    *("star", "tag", "tags_with_separator", "token", "triggered_tags", "union"),
+    *("any_text", "choice", "const", "dispatch", "from_chat_template", "grammar", "json", "optional", "plus", "regex"),
+    *("repeat", "sequence", "star", "tag", "tags_with_separator", "token", "triggered_tags", "union"),
 )
 
 Format: TypeAlias = dict[str, Any]
-Style: TypeAlias = Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"]
+#: By name; or an object that says the style itself (docs/formats.md#styles-of-your-own).
+Style: TypeAlias = (
+    Literal["json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"]
+    | dict[str, Any]
+)
 
 
 def const(text: str) -> Format:
@@ -41,7 +48,10 @@ def any_text(*, excludes: Iterable[str] = (), max_chars: int | None = None) -> F
 
 
 def json(schema: Any, *, style: Style = "json", any_order: bool = False) -> Format:
-    """A value of a JSON Schema, or of a type that Pydantic reads; as JSON, or as the arguments of a call in a style."""
+    """A value of a JSON Schema, or of a type that Pydantic reads; as JSON, or as the arguments of a call in a style.
+
+    In the style "text" it is a string, bare.
+    """
     if not isinstance(schema, bool | dict):
         from guard.schemas.types import as_described  # here: a type needs Pydantic
 
@@ -139,3 +149,16 @@ def dispatch(rules: Iterable[tuple[str, Format]], *, loop: bool = True, excludes
         "loop": loop,
         "excludes": list(excludes),
     }
+
+
+def from_chat_template(template: str, **special_tokens: str) -> ToolFormat | None:
+    """A model's own tool format, derived from its chat template; None where the template renders no calls.
+
+    `special_tokens`: those that the template names, such as `eos_token`. The template is rendered with unlikely names
+    and values, in a process of its own with bounds of time and memory; what is derived counts as one that `round_trips`
+    if turns that the template renders are read back equal. It is kept for the next time. Raises ImportError without
+    jinja2.
+    """
+    from guard.turns.deriving import derive  # here: formats are below turns
+
+    return derive(template, special_tokens)

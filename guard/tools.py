@@ -14,10 +14,13 @@ import functools
 import inspect
 import operator
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from guard.support.clipping import clipped
 
 
 class ToolCall(BaseModel):
@@ -43,6 +46,75 @@ def calls(*functions: Callable[..., Any]) -> Any:
     if len(kinds) == 1:
         return kinds[0]
     return Annotated[functools.reduce(operator.or_, kinds), Field(discriminator="name")]
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """What a model is told of a tool: its name, what it does, and the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    function: Callable[..., Any] | None = None  #: What a call of it calls; None: the application sees to that.
+    arguments: type[BaseModel] | None = None  #: What checks the arguments and builds them.
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The tool in OpenAI's form, as chat templates take it."""
+        told = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+        return {"type": "function", "function": told}
+
+
+def spec(tool: Any) -> ToolSpec:
+    """Return what a model is told of a tool: a function, a Pydantic model, or JSON.
+
+    JSON is OpenAI's form, with or without its envelope, MCP's (`inputSchema`) or Anthropic's (`input_schema`). A
+    function's docstring describes it; a model's name is the tool's. Raises TypeError where it is none of these,
+    ValueError where JSON lacks a name or says something that is no object's schema.
+    """
+    if isinstance(tool, ToolSpec):
+        return tool
+    if isinstance(tool, type) and issubclass(tool, BaseModel):
+        about = inspect.getdoc(tool) if tool.__doc__ and tool.__doc__ != BaseModel.__doc__ else ""
+        return ToolSpec(tool.__name__, about or "", _closed_schema(tool), None, tool)
+    if isinstance(tool, Mapping):
+        return _of_json(tool)
+    arguments = _arguments(tool)
+    return ToolSpec(tool.__name__, inspect.getdoc(tool) or "", _closed_schema(arguments), tool, arguments)
+
+
+def specs(tools: Iterable[Any]) -> tuple[ToolSpec, ...]:
+    """Return what a model is told of some tools; ValueError where two have one name."""
+    if isinstance(tools, Mapping | str) or not isinstance(tools, Iterable):
+        raise TypeError("tools=… must be a list of functions, Pydantic models or JSON")
+    found = tuple(map(spec, tools))
+    names = [one.name for one in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"tools=… names {name!r} twice; a model could not tell them apart")
+    return found
+
+
+def _of_json(tool: Mapping[str, Any]) -> ToolSpec:
+    told = tool.get("function", tool) if tool.get("type", "function") == "function" else None
+    if not isinstance(told, Mapping):
+        raise ValueError(f"a tool of type {tool.get('type')!r:.60} is no function, and can't be held to a schema")
+    name, description = told.get("name"), told.get("description") or ""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"the tool {clipped(dict(told))} has no name")
+    schemas = [told[key] for key in ("parameters", "inputSchema", "input_schema") if told.get(key) is not None]
+    parameters: Any = schemas[0] if schemas else {"type": "object", "properties": {}, "additionalProperties": False}
+    if not isinstance(parameters, Mapping) or parameters.get("type", "object") != "object":
+        raise ValueError(f"the tool {name!r} takes {clipped(parameters)}, which is no object's schema")
+    return ToolSpec(name, str(description), {"type": "object", **parameters})
+
+
+def _closed_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    from guard.output.target import closed  # here: it needs the schema compiler
+    from guard.schemas import types
+
+    made: dict[str, Any] = closed(types.json_schema(kind))
+    return made
 
 
 def schema(function: Callable[..., Any]) -> dict[str, Any]:

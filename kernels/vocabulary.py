@@ -175,6 +175,30 @@ class Vocabulary:
             raise TypeError(f"token={token!r:.60} must be the id of a token")
         return self.native.token_bytes(token)
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The names of special tokens that end no sequence: such as a model writes around its calls."""
+        silent = set(self._special) - set(self._eos)
+        return tuple(name for name, token in self._names.items() if token in silent)
+
+    def spelling(self, marks: Iterable[str]) -> Vocabulary:
+        """Return this vocabulary with some special tokens as text: each spells its name.
+
+        A tokenizer reads such a name in a text as that token; so does whoever reads the text. ValueError where one is
+        the name of no special token. It is made anew each time.
+        """
+        spelled: dict[int, bytes] = {}
+        for name in marks:
+            if name not in self.marks:
+                raise ValueError(f"{name!r} is no special token of the vocabulary")
+            spelled[self._names[name]] = name.encode()
+        tokens = [spelled.get(token) or self.token_bytes(token) for token in range(self.size)]
+        special = [token for token in self._special if token not in spelled]
+        made = Vocabulary.from_bytes(tokens, self._eos, special, self._alphabet, self._names)
+        if self._is_expanded:
+            made._expand()
+        return made
+
     def token(self, name: int | str) -> int:
         """Return the token of a name, such as <|im_end|>, or that spells this text alone; an id is returned as it is.
 

@@ -15,10 +15,11 @@ import functools
 import inspect
 import sys
 import typing
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from guard.calls import prompts
+from guard.calls.conversation import ToolLoop
 from guard.calls.pipeline import SETTING_NAMES, AsyncStream, CallSettings, Guard, Stream, whole
 from guard.calls.steps import Plan
 from guard.models import chat_messages
@@ -53,6 +54,7 @@ class Decorated(Generic[P, R]):
         self._is_of_class = False  # whether it was decorated above @classmethod
         self._bound: tuple[Any, ...] = ()  # the object whose method this is
         self._examples = self._shown(guard)
+        self.tools: tuple[Any, ...] = ()  #: What the model may call before it answers.
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -87,7 +89,8 @@ class Decorated(Generic[P, R]):
         function = typing.cast("Any", self).__wrapped__
         if _found(module, f"{name}.__wrapped__") is function:
             function.__qualname__ = f"{name}.__wrapped__"  # where pickle finds it; under its own name it finds this
-        return _again, (type(self), function, self.guard, self.wanted, self.name, self._bound, self._is_of_class)
+        more = self.name, self._bound, self._is_of_class, self.tools
+        return _again, (type(self), function, self.guard, self.wanted, *more)
 
     def using(self, **changes: Unpack[CallSettings]) -> Self:
         """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.
@@ -97,8 +100,9 @@ class Decorated(Generic[P, R]):
         changed = self._copy()
         changed.guard = self.guard.using(**changes)
         changed._examples = changed._shown(changed.guard)
-        if changed.guard.options != self.guard.options:
-            raise TypeError("using(options=…) would compile the type anew; decorate another function")
+        for name in ("options", "style"):
+            if getattr(changed.guard, name) != getattr(self.guard, name):
+                raise TypeError(f"using({name}=…) would compile the type anew; decorate another function")
         return changed
 
     def saying(self, instruction: str) -> Self:
@@ -117,7 +121,7 @@ class Decorated(Generic[P, R]):
             raise TypeError(f"{self.name}(): {error}{more}") from None
         inputs = self._inputs(given)
         return prompts.build(
-            self.instruction, inputs, self.target.schema, system=self.guard.system, examples=self._examples
+            self.instruction, inputs, self.target.shown_schema, system=self.guard.system, examples=self._examples
         )
 
     def _inputs(self, bound: inspect.BoundArguments) -> dict[str, str]:
@@ -140,10 +144,16 @@ class Decorated(Generic[P, R]):
             shown.append((self._inputs(bound), self.target.written(answer, f"examples[{number}]")))
         return shown
 
+    def _conversation(self, *args: P.args, **kwargs: P.kwargs) -> ToolLoop:
+        messages = self.messages(*args, **kwargs)
+        return ToolLoop(self.guard.using(system=""), messages, self.tools, response=self.wanted, function=self.name)
+
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return the plan of a call, which `guard.Guard` carries out."""
         messages = self.messages(*args, **kwargs)
-        return self.guard.plan(self.target, messages, template=prompts.TEMPLATE, function=self.name)
+        return self.guard.plan(
+            self.target, messages, template=prompts.template(self.target.is_json), function=self.name
+        )
 
 
 def _again(
@@ -154,11 +164,12 @@ def _again(
     name: str,
     bound: tuple[Any, ...],
     is_of_class: bool,
+    tools: tuple[Any, ...],
 ) -> Decorated[Any, Any]:
     """Make what a pickle holds."""
     made = kind(function, guard, wanted)
     made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined]
-    made.name, made._bound, made._is_of_class = name, bound, is_of_class
+    made.name, made._bound, made._is_of_class, made.tools = name, bound, is_of_class, tools
     return made
 
 
@@ -192,7 +203,13 @@ class Structured(Decorated[P, R]):
         return whole(*self.traced(*args, **kwargs))
 
     def traced(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Call]:
-        """Return the value and the record of the call: attempts, tokens, times, the model that served."""
+        """Return the value and the record of the call: attempts, tokens, times, the model that served.
+
+        With tools, the record is that of the last turn.
+        """
+        if self.tools:
+            last = self._conversation(*args, **kwargs).run().turns[-1]
+            return last.value, last.record
         return self.guard.run(self.plan(*args, **kwargs))
 
     def stream(self, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
@@ -226,7 +243,10 @@ class AsyncStructured(Decorated[P, R]):
         return whole(*await self.traced(*args, **kwargs))
 
     async def traced(self, *args: P.args, **kwargs: P.kwargs) -> tuple[R, Call]:
-        """Return the value and the record of the call."""
+        """Return the value and the record of the call; with tools, of its last turn."""
+        if self.tools:
+            last = (await self._conversation(*args, **kwargs).arun()).turns[-1]
+            return last.value, last.record
         return await self.guard.arun(self.plan(*args, **kwargs))
 
     def stream(self, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[R]:
@@ -306,8 +326,10 @@ def structured(  # type: ignore[overload-overlap] # first wins
 @overload
 def structured(function: Callable[P, R], /) -> Structured[P, R]: ...
 @overload
-def structured(**settings: Unpack[CallSettings]) -> Decorator: ...
-def structured(function: Callable[P, Any] | None = None, /, **settings: Unpack[CallSettings]) -> Any:
+def structured(*, tools: Iterable[Any] = (), **settings: Unpack[CallSettings]) -> Decorator: ...
+def structured(
+    function: Callable[P, Any] | None = None, /, *, tools: Iterable[Any] = (), **settings: Unpack[CallSettings]
+) -> Any:
     """Make a function return what a model answers, as a valid value of the function's return type.
 
     ```python
@@ -317,7 +339,8 @@ def structured(function: Callable[P, Any] | None = None, /, **settings: Unpack[C
     ```
 
     The settings are those of `guard.Guard`; what is not given comes from the environment and guard.toml. A call returns
-    a value, or raises a CallError that says why there is none. A function that can't be one is refused here: TypeError
+    a value, or raises a CallError that says why there is none. `tools` are functions that the model may call before it
+    answers; each of its turns is a record. A function that can't be one is refused here: TypeError
     where it is no function, ValueError where it says no instruction or no type, SchemaError where its type can't be
     enforced.
     """
@@ -330,6 +353,9 @@ def structured(function: Callable[P, Any] | None = None, /, **settings: Unpack[C
         annotated = return_type(function, caller)
         kind, wanted = _kind(function, annotated)
         made = kind(function, Guard(**settings), wanted)
+        made.tools = tuple(tools)
+        if made.tools and kind not in (Structured, AsyncStructured):
+            raise TypeError(f"{function.__qualname__} has tools, and a value is streamed only without; leave one out")
         made._is_of_class = isinstance(given, classmethod)
         return made
 

@@ -23,9 +23,10 @@ from typing_extensions import TypeForm
 
 from guard import models
 from guard import trace as traces
-from guard.calls import prompts, recording, validators
+from guard.calls import prompts, recording, turns, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
 from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
@@ -39,6 +40,7 @@ from guard.settings import Settings
 from guard.support.bounds import check_kind, check_names
 from guard.trace.records import Call
 from guard.trace.waits import WAIT_S
+from guard.turns.turn import Turn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,6 +75,7 @@ class CallSettings(TypedDict, total=False):
     mode: recording.Mode
     trace: str | os.PathLike[str] | traces.TraceStore | None
     options: Mapping[str, Any]
+    style: targets.Style
     system: str
     examples: Iterable[tuple[Any, Any]]
 
@@ -93,7 +96,8 @@ class Guard:
 
     `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
     temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
-    `guard.compile`, such as `inexact="residual"`; `trace` is the file or database of the trace; `mode` is "live",
+    `guard.compile`, such as `inexact="residual"`; `style="text"` asks for the bare text of a type that JSON writes as a
+    string, such as a Literal; `trace` is the file or database of the trace; `mode` is "live",
     "record", "replay" or "cache" (guard/calls/recording.py); `validators` check every value. `system` is what the
     system says before all other messages; `examples` are pairs of an input and its answer, shown as turns of the
     conversation. Safe to share between threads where its models are.
@@ -120,6 +124,7 @@ class Guard:
         mode: recording.Mode = "live",
         trace: str | os.PathLike[str] | traces.TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
+        style: targets.Style = "json",
         system: str = "",
         examples: Iterable[tuple[Any, Any]] = (),
     ) -> None:
@@ -158,6 +163,7 @@ class Guard:
         self.validators = _checked(validators)
         check_names("guard.compile", options, _OPTION_NAMES)
         self.options = dict(options)
+        self.style = _style(style)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
         self._trace = trace
@@ -174,6 +180,7 @@ class Guard:
             "mode": self.mode,
             "trace": self._trace,
             "options": self.options,
+            "style": self.style,
             "system": self.system,
             "examples": self.examples,
         }
@@ -199,7 +206,9 @@ class Guard:
     @overload
     def generate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> T: ...
     def generate(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> Any:
-        """Return a value of a type, or of a JSON Schema; raises a CallError that says why there is none.
+        """Return a value of a type, of a JSON Schema or of a format; raises a CallError that says why there is none.
+
+        The value of a format is its text where that is all it says, else the parts that `Compiled.read` returns.
 
         SchemaError where the schema can't be enforced, TraceError where the call can't be recorded.
 
@@ -259,6 +268,133 @@ class Guard:
         """Do what `stream` does, async."""
         return self.arun_stream(self._planned(wanted, messages, seed))
 
+    def turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> Turn:
+        """Return a model's next turn: what it says, and the calls of tools in it, all checked.
+
+        `tools` are functions, Pydantic models or JSON. `tool_choice` is "none", "auto", "required" or a tool's name;
+        `parallel=False` allows one call, `max_calls` so many. `response` is a type or a JSON Schema that an answer
+        without calls is held to. `thinking` and `seed` are this turn's. `call_bias` is added to the logit of beginning
+        with a call, where that is the model's choice and it decodes here: above 0 it calls more often.
+
+        A model that decodes here writes calls as its chat template does, under masks; others are told of the tools in
+        words.
+
+        Raises a CallError that says why there is no turn, SchemaError where a tool's schema can't be enforced.
+        """
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        return turns.finished(*self.run(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
+
+    async def aturn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> Turn:
+        """Do what `turn` does, async."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        return turns.finished(*await self.arun(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
+
+    def stream_turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> TurnStream:
+        """Return an iterator of a turn's events while it is written; the arguments are those of `turn`."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts())))
+
+    def astream_turn(
+        self,
+        messages: Prompt,
+        tools: Iterable[Any] = (),
+        *,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        max_calls: int | None = None,
+        response: Any = None,
+        thinking: int | None = None,
+        seed: int | None = None,
+        call_bias: float = 0.0,
+    ) -> AsyncTurnStream:
+        """Do what `stream_turn` does, async."""
+        asked = turns.asked_for(
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
+        )
+        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), Attempts())))
+
+    def turn_plan(
+        self,
+        asked: turns.Asked,
+        messages: Prompt,
+        *,
+        thinking: int | None = None,
+        seed: int | None = None,
+        function: str = "",
+    ) -> Plan:
+        """Return the plan of a turn, which `run` and `arun` carry out."""
+        conversation = turns.conversation(messages, self.system)
+        plan = self.plan(asked.target(conversation, self.options), conversation, function=function)
+        return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
+
     def _planned(self, wanted: Any, messages: Prompt, seed: int | None) -> Plan:
         target = self.target(wanted)
         asked = chat_messages.checked(messages)
@@ -275,11 +411,11 @@ class Guard:
     def target(self, wanted: Any) -> targets.Target:
         """Compile what is wanted; SchemaError where it is refused and no further tier could do without masks."""
         try:
-            return targets.from_any(wanted, self.options)
+            return targets.from_any(wanted, self.options, self.style)
         except SchemaError as error:
             if len(self.tiers) == 1 or "inexact" in self.options:
                 raise
-            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"})
+            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"}, self.style)
             return dataclasses.replace(unmasked, refused=error)
 
     def plan(
@@ -329,7 +465,18 @@ class Guard:
         return store
 
 
-SETTING_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+SETTING_NAMES = (
+    "model",
+    "escalate_to",
+    *POLICY_FIELDS,
+    "validators",
+    "mode",
+    "trace",
+    "options",
+    "style",
+    "system",
+    "examples",
+)
 #: What `guard.compile` takes; its signature is not read, for to import it costs time.
 _OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
@@ -339,6 +486,13 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} must be a text")
     return value
+
+
+def _style(given: Any) -> targets.Style:
+    if given not in targets.STYLES:
+        raise ValueError(f"style={given!r} must be {' or '.join(map(repr, targets.STYLES))}")
+    style: targets.Style = given
+    return style
 
 
 def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
@@ -352,7 +506,7 @@ def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
 _A_MODEL = "the name of a model, or an object with a name and generate(request)"
 
 #: Begins the partial values of an answer; None where nobody wants them.
-Partial = Callable[[], Partials | TextSoFar] | None
+Partial = Callable[[], Partials | TextSoFar | Events] | None
 
 
 def marks(call: Call) -> Iterator[str]:
@@ -471,7 +625,7 @@ def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generato
         del error  # its traceback holds this frame
 
 
-def _pieces(step: Ask, partials: Partials | TextSoFar) -> Generator[Any, None, Reply]:
+def _pieces(step: Ask, partials: Partials | TextSoFar | Events) -> Generator[Any, None, Reply]:
     with contextlib.closing(_generator(adapters.pieces(step.model, step.request))) as parts:
         for part in parts:
             if isinstance(part, Reply):

@@ -45,12 +45,15 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **{
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
-            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "sampling")
+            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "sampling", "tools", "marks")
         },
         **({"repetition": "stop"} if request.repetition == "stop" else {}),
     }
     if request.sampling != Sampling():
-        parts["sampling"] = dataclasses.asdict(request.sampling)
+        told = dataclasses.asdict(request.sampling)
+        parts["sampling"] = {name: one for name, one in told.items() if one or not name.startswith("decision")}
+    if request.tools:
+        parts["tools"] = request.tools
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -69,6 +69,8 @@ class Plan:
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
     item: Item | None = None  # of a run of many: guard/batch/mapping.py
+    #: Puts a model that was loaded into the form in which this plan asks it.
+    around: Callable[[Model], Model] = field(default=lambda model: model, compare=False, repr=False)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -275,7 +277,7 @@ class _Run:
                 span.end(self.attempts[-1])
 
         try:
-            model = yield Load(plan.tiers[tier], plan.mode == "replay")
+            model = plan.around((yield Load(plan.tiers[tier], plan.mode == "replay")))
             if plan.target.refused is not None and getattr(model, "is_masked", False):
                 raise plan.target.refused
             request = self._request(tier, model, cut.append)
@@ -332,9 +334,10 @@ class _Run:
     def _marked(self, reply: Reply, more: Mapping[str, Any], *, is_valid: bool) -> Reply:
         """Return a reply with what of it is cut or repeats itself; such a one has the finish "length"."""
         text = reply.text if more["repaired"] is None else more["repaired"]
+        is_json = self.plan.target.is_json
         if reply.finish == "length" and not reply.cut_at:  # of a model that does not tell
-            return replace(reply, cut_at=end_of(text))
-        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text)):
+            return replace(reply, cut_at=end_of(text) if is_json else ("",))
+        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text, is_json=is_json)):
             return replace(reply, finish="length", repeated_at=repeated)
         return reply
 

@@ -238,13 +238,18 @@ def run(
         "guard check schema.json",
         "guard check shop.types:Ticket --json",
         "guard check schemas/*.json --seconds 60",
+        "guard check --mcp 'npx -y @modelcontextprotocol/server-filesystem .'",
         "cat schema.json | guard check - --draft draft7 --document https://example.com/b=b.json",
     )
 )
 def check(
     targets: Annotated[
-        list[str], typer.Argument(metavar="SCHEMA_OR_MODULE:TYPE…", help="As for guard run; - is standard input.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="SCHEMA_OR_MODULE:TYPE…", help="As for guard run; - is standard input."),
+    ] = None,
+    mcp: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Start an MCP server, and check the arguments of its tools.")
+    ] = None,
     inexact: Annotated[
         bool, typer.Option(help="Let keywords that can't be enforced exactly through, marked residual.")
     ] = False,
@@ -277,7 +282,11 @@ def check(
         "formats": formats,
         "documents": named.documents(documents),
     }
-    wanted = [(target, *named.resolve_type(target)) for target in targets]
+    wanted = [(target, *named.resolve_type(target)) for target in targets or []]
+    if mcp is not None:
+        wanted += [(tool.name, tool.parameters, {}) for tool in named.mcp_tools(mcp)]
+    elif not wanted:
+        raise Problem("nothing to check: name a schema or a type, or a server by --mcp COMMAND")
     refused = 0
     with progress(0) as (report, _):
         for target, schema, own_options in wanted:

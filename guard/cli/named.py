@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard.cli.console import Problem
 from guard.support.bounds import written
 from guard.support.loading import LoadError, load
+
+if TYPE_CHECKING:
+    from guard.tools import ToolSpec
 
 
 def read_text(path: Path) -> str:
@@ -26,7 +31,7 @@ def read_text(path: Path) -> str:
 
 
 def resolve(target: str) -> Any:
-    """Return what a command line calls a type: a JSON Schema's content, or what `module:name` names."""
+    """Return what a command line calls a type: the text of a JSON Schema, a format, or what `module:name` names."""
     if not target:
         raise Problem("'' names nothing; give a JSON Schema's file, module:Type, or file.py:Type")
     if target.lstrip().startswith("{"):
@@ -41,7 +46,21 @@ def resolve(target: str) -> Any:
         if isinstance(found, int | float | list | tuple | set) and not isinstance(found, bool):
             raise Problem(f"{target} is {written(found)}, and no type; name a type, or a structured function")
         return found
-    return _schema_text(target, ", module:Type, or file.py:Type")
+    from guard.schemas.structural.spellings import is_format
+
+    text = _schema_text(target, ", module:Type, or file.py:Type")
+    return found if is_format(found := json.loads(text)) else text
+
+
+def mcp_tools(command: str) -> Sequence[ToolSpec]:
+    """Return the tools of an MCP server that a command starts."""
+    from guard import mcp
+    from guard.errors import ModelError
+
+    try:
+        return asyncio.run(mcp.listed(command))
+    except (ModelError, ValueError) as error:
+        raise Problem(f"--mcp: {error}") from None
 
 
 def _schema_text(path: str, or_else: str = "") -> str:
@@ -62,7 +81,8 @@ def resolve_type(target: str) -> tuple[Any, dict[str, Any]]:
 
     found = resolve(target)
     if isinstance(found, Decorated):
-        return found.wanted, found.guard.options
+        compiled = found.target.compiled
+        return compiled.contents if compiled.is_format else found.wanted, found.guard.options
     return found, {}
 
 

@@ -19,7 +19,7 @@ from guard.decoding.completion import Completion
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Request
-from guard.models.local.local_model import LocalModel
+from guard.models.local.local_model import LocalModel, Tools
 from guard.testing.flaky import seed_of
 
 #: What it would rather write than JSON, each a token of its own beside all bytes.
@@ -54,7 +54,12 @@ class AdversarialModel(LocalModel):
         self._name, self._vocabulary = name, _vocabulary()
         self._context, self._reasoning = None, None
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:  # noqa: ARG002 (it never thinks)
+    @property
+    def chat_template(self) -> None:
+        """None: it reads no messages."""
+        return None
+
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:  # noqa: ARG002 (it never thinks)
         return "\n".join(str(message.get("content", "")) for message in messages)
 
     def _tokenize(self, text: str) -> list[int]:
@@ -62,7 +67,7 @@ class AdversarialModel(LocalModel):
 
     @contextlib.contextmanager
     def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_AdversarialSession]:  # noqa: ARG002 (LocalModel hands it on)
-        completion = Completion(self._vocabulary, **limits)
+        completion = Completion(limits.pop("vocabulary"), **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
         yield _AdversarialSession(self, completion, limits["matcher"], request.seed)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 8  #: Of the tables below.
+VERSION = 9  #: Of the tables below.
 
 #: Whole numbers of 64 bits. SQLite's INTEGER has as many, and counts up only what is called so.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -84,6 +84,7 @@ ATTEMPTS = sa.Table(
     sa.Column("cut_at", sa.Text),  # null where nothing was cut
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
     sa.Column("room", _WHOLE),  # null where it is not known
+    sa.Column("decision", sa.Float),  # null where nobody asked how probable a call was
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -259,7 +260,10 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE INDEX ix_responses_owner ON responses (owner, created)",
     ),
     6: (),
-    7: (
+    7: (  # SQLite's large texts are compressed from then on, too, which an older Guard can't read
+        "ALTER TABLE attempts ADD COLUMN decision FLOAT",
+    ),
+    8: (
         """CREATE TABLE feedback ("call" BIGINT NOT NULL PRIMARY KEY REFERENCES calls (id) ON DELETE CASCADE,
            is_right INTEGER NOT NULL, value TEXT, "by" TEXT NOT NULL, given FLOAT NOT NULL)""",
     ),

@@ -456,6 +456,8 @@ class TraceStore:
         item = None
         if call.item is not None and row_codec.is_whole(call, attempts):
             item = {"run": row_codec.storable(call.item.run), "key": call.item.key}
+        if self.path is not None:
+            attempts = list(map(row_codec.packed, attempts))
         text = None if compiled is None else self._schema(compiled, redaction)
         schema = None if text is None else {"hash": row["schema_hash"], "text": text}
 

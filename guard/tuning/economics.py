@@ -38,7 +38,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedAlone:
     """What a threshold leaves to the small model."""
 
     threshold: float  # as in guard.Confidence(logprob=…)
@@ -60,13 +60,13 @@ def calibrated(judged: Sequence[Judged]) -> Calibration:
     return Calibration(tuple(s[0] for s in steps), tuple(s[1] / s[2] for s in steps))
 
 
-def served(judged: Sequence[Judged], threshold: float) -> Served:
+def served(judged: Sequence[Judged], threshold: float) -> ServedAlone:
     """Return what a threshold leaves to the small model."""
     kept = [one.is_right for one in judged if one.confidence >= threshold]
-    return Served(threshold, len(kept) / max(1, len(judged)), sum(kept) / len(kept) if kept else 0.0)
+    return ServedAlone(threshold, len(kept) / max(1, len(judged)), sum(kept) / len(kept) if kept else 0.0)
 
 
-def curve(judged: Sequence[Judged]) -> list[Served]:
+def curve(judged: Sequence[Judged]) -> list[ServedAlone]:
     """Return what each threshold that matters leaves, from the highest to the lowest."""
     return [served(judged, threshold) for threshold in sorted({one.confidence for one in judged}, reverse=True)]
 

@@ -270,7 +270,7 @@ def _room(model: Any, layers: int, gigabytes: float) -> tuple[int, int]:
     # Of a token in a pass: what backward wants of each layer, and logits with their mask for every fourth token.
     each = layers * (20 * config.hidden_size + 6 * inner) * width + config.vocab_size * 14 // 4
     kept = int(0.2 * free / (config.hidden_size * width))
-    tokens = int(0.6 * free / each)
+    tokens = int(0.4 * free / each)  # the rest is what allocators hold besides, and what merging and saving take
     if tokens < 64:
         raise GuardError(
             f"--memory {gigabytes:g} GB leaves no room for training beside {there / 1e9:.1f} GB of weights and"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from guard.kernels.errors import Finding, SchemaError
@@ -28,10 +28,10 @@ MOST_IN_ANY_ORDER = 8  #: Properties: each subset of them is a point.
 MOST_KEY = 64  #: Characters of an undeclared key.
 MOST_NESTED = 32  #: Tags in tags.
 #: What an object's schema may say beside annotations, for a style that writes its members as tags.
-_OBJECT = frozenset(
+KEPT_OF_OBJECTS = frozenset(
     {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties"}
 )
-_ARRAY = frozenset({"type", "items", "minItems", "maxItems"})
+KEPT_OF_ARRAYS = frozenset({"type", "items", "minItems", "maxItems"})
 #: Keywords that say nothing of an object or an array.
 _OF_SCALARS = frozenset(
     {"minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
@@ -76,11 +76,18 @@ STYLES = {
 }
 
 
+class Role(NamedTuple):
+    """What an arc's text is: a "key", a "value", where a "string", "object", "array" or "item" begins, an "end"."""
+
+    kind: str
+    said: Any = None
+
+
 class Maker(Protocol):
     """What makes points, arcs and exits of a net."""
 
     def point(self, arcs: Iterable[int] = ()) -> int: ...
-    def arc(self, tree: Tree, target: int, begins: str = "") -> int: ...
+    def arc(self, tree: Tree, target: int, begins: str = "", role: Role | None = None) -> int: ...
     def space(self, target: int) -> int: ...
     def vet(self, point: int) -> int: ...
     def extend(self, point: int, arcs: Iterable[int]) -> None: ...
@@ -107,7 +114,7 @@ class Tagged:
         """
         self._barred = [style.closing, *excludes]
         self._style, self._reference, self._maker, self._pointer = style, reference, maker, at
-        self._front = front = FrontEnd(schema, options, {})
+        self.front = front = FrontEnd(schema, options, {})
         self._root = front.documents.root_home.contents
         self._reader = strings.StringLanguages(lambda node: front.lower([node])[0])
         self.excluded: list[tuple[str, str]] = []  # pointers, and what is let through by no text
@@ -121,7 +128,7 @@ class Tagged:
     def _object(self, schema: Any, at: str, target: int, *, any_order: bool, depth: int) -> list[int]:
         make = self._maker
         leave = make.space(target)
-        schema, at = self._resolved(schema, at, _OBJECT, OBJECT)
+        schema, at = self._resolved(schema, at, KEPT_OF_OBJECTS, OBJECT)
         if depth > MOST_NESTED:
             raise self._refused(at, "tags nest too deeply", "style json has no such limit")
         properties: dict[str, Any] = schema.get("properties", {})
@@ -131,14 +138,15 @@ class Tagged:
         if lost := [name for name in required if name not in names]:
             raise self._refused(f"{at}/required", f"the style can't write the key {lost[0]!r}", "use another style")
         for name in properties.keys() - set(names):
-            self._exclude((f"{at}/properties/{_step(name)}", "a key that the style can't write"))
+            self._exclude((f"{at}/properties/{step_of(name)}", "a key that the style can't write"))
         least, most = schema.get("minProperties", 0), schema.get("maxProperties")
         more = schema.get("additionalProperties", True)
         if least > len(required) or (most is not None and most < len(names) + (more is not False)):
             raise self._refused(at, "the style can't count members", "leave minProperties and maxProperties out")
         patterns: dict[str, Any] = schema.get("patternProperties", {})
         extras = [
-            (below, f"{at}/patternProperties/{_step(one)}", declared, one, patterns) for one, below in patterns.items()
+            (below, f"{at}/patternProperties/{step_of(one)}", declared, one, patterns)
+            for one, below in patterns.items()
         ]
         if more is not False:
             undeclared: tuple[Any, ...] = (more, f"{at}/additionalProperties", declared, None, patterns)
@@ -148,7 +156,7 @@ class Tagged:
 
         def member(name: str, to: int) -> list[int]:
             below = properties.get(name, True)
-            where = f"{at}/properties/{_step(name)}" if name in properties else at
+            where = f"{at}/properties/{step_of(name)}" if name in properties else at
             return self._value(below, where, name, to, any_order=any_order, depth=depth)
 
         if any_order:
@@ -204,7 +212,7 @@ class Tagged:
 
     def _array(self, schema: Any, at: str, target: int, *, any_order: bool, depth: int) -> list[int]:
         make = self._maker
-        schema, at = self._resolved(schema, at, _ARRAY, ARRAY)
+        schema, at = self._resolved(schema, at, KEPT_OF_ARRAYS, ARRAY)
         if depth > MOST_NESTED:
             raise self._refused(at, "tags nest too deeply", "style json has no such limit")
         leave = make.space(target)
@@ -363,7 +371,7 @@ class Tagged:
         return isinstance(schema, dict) and ("enum" in schema or "const" in schema)
 
     def _node(self, schema: Any) -> int:
-        documents = self._front.documents
+        documents = self.front.documents
         if isinstance(schema, bool) or not schema:
             return 0 if schema is not False else 1
         return documents.place(documents.root_home, schema, -1, ())
@@ -406,7 +414,7 @@ class Tagged:
         return SchemaError(Finding(self._pointer + at, at.rpartition("/")[2] or None, found, fix))
 
 
-def _step(name: str) -> str:
+def step_of(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 

@@ -14,6 +14,8 @@ from attack.cases import CANARY, CODES, Case, Expected
 from attack.client import Exchange, Reply
 from attack.plays import POISON
 
+from guard.trace.row_codec import restored
+
 
 @dataclass
 class Verdict:
@@ -142,10 +144,11 @@ def text_of(reply: Reply) -> str | None:
 def check_record(trace: Path, verdicts: list[Verdict]) -> None:
     """Compare what was answered with what is on record, and add what differs as faults."""
     with sqlite3.connect(f"file:{trace}?mode=ro", uri=True) as connection:
+        connection.create_function("restored", 1, lambda text: None if text is None else restored(text))
         rows = connection.execute(
-            "SELECT calls.id, calls.outcome, calls.options, coalesce(group_concat(attempts.messages), ''),"
-            " coalesce(group_concat(attempts.text), '') FROM calls LEFT JOIN attempts ON attempts.call = calls.id"
-            " GROUP BY calls.id"
+            "SELECT calls.id, calls.outcome, calls.options, coalesce(group_concat(restored(attempts.messages)), ''),"
+            " coalesce(group_concat(restored(attempts.text)), '') FROM calls"
+            " LEFT JOIN attempts ON attempts.call = calls.id GROUP BY calls.id"
         ).fetchall()
     connection.close()
     found = {row[0]: row for row in rows}

@@ -17,14 +17,15 @@ SOURCES = {"guard": "guard", "schemas": "guard.schemas", "kernels": "guard.kerne
 FLOORS = (
     ("guard", "guard.__main__", "guard.mypy"),
     ("cli",),
-    ("testing", "sidecar", "batch", "integrations", "tuning"),
+    ("testing", "sidecar", "batch", "integrations", "tuning", "guard.mcp"),
     ("calls",),
+    ("turns",),
     ("trace",),
     ("models",),
-    ("decoding",),
+    ("decoding", "guard.tools"),
     ("output",),
     ("guard.settings",),
-    ("guard.errors", "guard.formats", "guard.tools"),
+    ("guard.errors", "guard.formats"),
     ("support",),
     ("schemas",),
     ("kernels",),
@@ -35,6 +36,8 @@ ALLOWED = {
         "guard.errors",
         "guard.trace.records",
     ): "an error carries its attempts: for type checkers alone",
+    ("guard.formats", "guard.turns.deriving"): "from_chat_template, when it is called",
+    ("guard.formats", "guard.turns.tool_format"): "what it returns: for type checkers alone",
 }
 
 
@@ -71,7 +74,7 @@ def graph() -> dict[str, set[str]]:
 def room(module: str) -> str:
     """Return the room that a module is in: the folder below guard/, or the module itself where it is in none."""
     parts = module.split(".")
-    is_folder = len(parts) > 1 and any((ROOT / source / parts[1]).is_dir() for source in ("guard", "."))
+    is_folder = len(parts) > 1 and (parts[1] in SOURCES or (ROOT / "guard" / parts[1]).is_dir())
     return parts[1] if is_folder else module
 
 

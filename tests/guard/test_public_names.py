@@ -20,6 +20,7 @@ PACKAGES = ("guard", "guard.kernels", "guard.models", "guard.schemas", "guard.te
 #: What `import guard` offers. Whoever adds, renames or takes away a name does it here too, and in CHANGELOG.md.
 PUBLIC = [
     "AsyncStream",
+    "AsyncTurnStream",
     "Attempt",
     "BadReply",
     "Budget",
@@ -28,6 +29,7 @@ PUBLIC = [
     "CallError",
     "Compiled",
     "Confidence",
+    "Conversation",
     "ContentFiltered",
     "Finding",
     "Guard",
@@ -36,6 +38,7 @@ PUBLIC = [
     "LogitsProcessor",
     "Model",
     "ModelError",
+    "Pattern",
     "Policy",
     "RateLimited",
     "Refused",
@@ -48,6 +51,10 @@ PUBLIC = [
     "TimedOut",
     "TraceError",
     "Truncated",
+    "Turn",
+    "TurnCall",
+    "TurnEvent",
+    "TurnStream",
     "Unavailable",
     "Unchecked",
     "Unsupported",
@@ -55,8 +62,10 @@ PUBLIC = [
     "Violation",
     "Vocabulary",
     "amap",
+    "arun_tools",
     "compile",
     "map",
+    "run_tools",
     "structured",
 ]
 

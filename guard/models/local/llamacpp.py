@@ -29,7 +29,7 @@ from guard.errors import ModelError
 from guard.kernels.vocabulary import Vocabulary, alphabet_of
 from guard.models.base import Request, Sampling
 from guard.models.chat_messages import without_system
-from guard.models.local.local_model import LocalModel
+from guard.models.local.local_model import LocalModel, Tools
 from guard.models.local.sampling import Sampler
 
 try:
@@ -56,13 +56,14 @@ class LlamaCppModel(LocalModel):
         self._context = min(llama.n_ctx(), llama._model.n_ctx_train())
         self._template = llama.metadata.get("tokenizer.chat_template")
         self._formatter = None
+        self._ends = {
+            name: llama._model.token_get_text(token) if token >= 0 else ""
+            for name, token in (("eos_token", llama.token_eos()), ("bos_token", llama.token_bos()))
+        }
         if self._template is not None:
-            eos, bos = (
-                llama._model.token_get_text(t) if t >= 0 else "" for t in (llama.token_eos(), llama.token_bos())
-            )
-            self._formatter = Jinja2ChatFormatter(self._template, eos_token=eos, bos_token=bos)
+            self._formatter = Jinja2ChatFormatter(self._template, **self._ends)
         self._vocabulary = _vocabulary(llama, name)
-        self._forcing = Forcing(_Tokenizer(self._encode), self._vocabulary)
+        self._forcing = {self._vocabulary: Forcing(_Tokenizer(self._encode), self._vocabulary)}
         self._reasoning = Reasoning.of(self._template, self._vocabulary, self._encode) if self._template else None
 
     @classmethod
@@ -81,21 +82,27 @@ class LlamaCppModel(LocalModel):
             raise ModelError(f"can't load {path}: {str(error) or type(error).__name__}") from error
         return cls(name or f"llamacpp:{path}", llama)
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
+    @property
+    def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
+        """The GGUF's."""
+        return None if self._template is None else (self._template, self._ends)
+
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
         if self._formatter is None:
             return "\n\n".join(message["content"] for message in messages) + "\n\n"
         try:
-            return self._format(messages, thinks)
+            return self._format(messages, thinks, tools)
         except (TemplateError, ValueError):  # some templates know no system message
             try:
-                return self._format(without_system(messages), thinks)
+                return self._format(without_system(messages), thinks, tools)
             except (TemplateError, ValueError) as error:
                 raise ModelError(f"{self._name}'s chat template refuses the messages: {error}") from error
 
-    def _format(self, messages: Sequence[Mapping[str, Any]], thinks: bool) -> str:
+    def _format(self, messages: Sequence[Mapping[str, Any]], thinks: bool, tools: Tools) -> str:
         assert self._formatter is not None
         chat: Any = [dict(message) for message in messages]
-        return str(self._formatter(messages=chat, enable_thinking=thinks).prompt)
+        given: Any = list(tools) or None
+        return str(self._formatter(messages=chat, tools=given, enable_thinking=thinks).prompt)
 
     def _tokenize(self, text: str) -> list[int]:
         # A chat template writes the token that begins a sequence itself.
@@ -106,7 +113,10 @@ class LlamaCppModel(LocalModel):
 
     @contextlib.contextmanager
     def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_LlamaCppSession]:  # noqa: ARG002 (LocalModel hands it on)
-        completion = Completion(self._vocabulary, forcing=self._forcing, **limits)
+        vocabulary = limits.pop("vocabulary")
+        if vocabulary not in self._forcing:
+            self._forcing[vocabulary] = Forcing(_Tokenizer(self._encode), vocabulary)
+        completion = Completion(vocabulary, forcing=self._forcing[vocabulary], **limits)
         completion.use(MaskBuffer(1, self._vocabulary.size))
         session = _LlamaCppSession(self, completion, request)
         try:
@@ -188,8 +198,10 @@ class _LlamaCppSession:
         if mask is not None:
             mask.apply_(logits[None])
             kept = _log_sum(logits)
-        if self._sampler is not None:
-            logits[:] = self._sampler.apply(completion.tokens, logits)
+        sampler = None if self._sampler is None or self._sampler.is_over(completion.tokens) else self._sampler
+        if sampler is not None:
+            logits[:] = sampler.apply(completion.tokens, logits)
+            completion.decision = sampler.decision
             kept = _log_sum(logits)
         token = int(logits.argmax())
         best = float(logits[token])
@@ -216,8 +228,8 @@ class _LlamaCppSession:
             removed=min(1.0, max(0.0, 1.0 - float(np.exp(kept - whole)))) if mask is not None else 0.0,
             margin=margin if np.isfinite(margin) else None,
         )
-        if self._sampler is not None:
-            completion.tell(self._sampler.likeliest(logits))
+        if sampler is not None:
+            completion.tell(sampler.likeliest(logits))
 
     def _drawn(self, logits: NDArray[np.float32]) -> int:
         """Draw a token; the likeliest at temperature 0."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,12 @@ from guard.errors import BudgetExceeded, Truncated, Unsupported
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import as_texts
+from guard.schemas.compiled import warmed
 
+#: Functions as a chat template is told of them, in OpenAI's form.
+Tools = Sequence[Mapping[str, Any]]
+
+_SPELLING = threading.Lock()  #: Held while a vocabulary is made.
 LONGEST_NAME = 64  #: Bytes of the name of a special token, such as <|im_start|>; longer ones are not known.
 
 
@@ -56,6 +62,11 @@ class LocalModel(ABC):
         """The bytes of the model's tokens."""
         return self._vocabulary
 
+    @property
+    @abstractmethod
+    def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
+        """The model's chat template, and the special tokens that it writes by name; None where it has none."""
+
     def generate(self, request: Request) -> Reply:
         """Answer a request; under masks where it carries a compiled schema."""
         *_, reply = self._steps(request, is_told=False)
@@ -76,8 +87,8 @@ class LocalModel(ABC):
         return self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
 
     @abstractmethod
-    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
-        """The prompt's text."""
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
+        """The prompt's text; the chat template is told of the tools."""
 
     @abstractmethod
     def _tokenize(self, text: str) -> list[int]:
@@ -131,6 +142,7 @@ class LocalModel(ABC):
             thinking=completion.thought,
             tokens=tuple(completion.details),
             cut_at=completion.cut_at,
+            decision=completion.decision,
             room=None if self._context is None else self._context - prompt,
             mode="masks" if request.compiled is not None else "prompt",
             cost=0.0,
@@ -138,26 +150,41 @@ class LocalModel(ABC):
 
     def _begin(self, request: Request) -> tuple[list[int], dict[str, Any]]:
         """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
-        matcher = request.compiled.matcher(self._vocabulary) if request.compiled is not None else None
+        vocabulary = self._spelling(request.marks)
+        matcher = request.compiled.matcher(vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1
         limits: dict[str, Any] = {
+            "vocabulary": vocabulary,
             "matcher": matcher,
             "max_tokens": request.max_tokens,
             "stops_repetition": request.repetition == "stop",
         }
         messages = as_texts(request.messages, self._name)
-        text = self._render(messages, thinks=False)
+        text = self._render(messages, thinks=False, tools=request.tools)
         self._check_size(text)
         if self._reasoning is None and request.thinking:
             raise Unsupported(f"{self._name} does not think, as thinking={request.thinking} asks it to; leave it out")
         if self._reasoning is not None and request.thinking:
-            prompt = self._tokenize(self._reasoning.opened(self._render(messages, thinks=True)))
+            prompt = self._tokenize(self._reasoning.opened(self._render(messages, thinks=True, tools=request.tools)))
             room = self._room(request, len(prompt), request.thinking, least)
             budget = request.thinking if room is None else min(request.thinking, room - least)
             if (thinking := self._reasoning.thinking(budget, text)) is not None:
                 return prompt, {**limits, "room": room, "thinking": thinking}
         prompt = self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
         return prompt, {**limits, "room": self._room(request, len(prompt), 0, least)}
+
+    def _spelling(self, marks: tuple[str, ...]) -> Vocabulary:
+        """The vocabulary in which these special tokens are text; made once."""
+        if not marks:
+            return self._vocabulary
+        with _SPELLING:
+            if marks not in self._spellings:
+                self._spellings[marks] = warmed(self._vocabulary.spelling(marks))
+            return self._spellings[marks]
+
+    @functools.cached_property
+    def _spellings(self) -> dict[tuple[str, ...], Vocabulary]:
+        return {}
 
     def _check_size(self, text: str) -> None:
         """Raise Truncated where a prompt is surely longer than the context; to tokenize it would take far longer."""

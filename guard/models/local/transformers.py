@@ -17,7 +17,7 @@ from typing import Any
 from guard.errors import ModelError
 from guard.models.base import Request, Sampling
 from guard.models.chat_messages import without_system
-from guard.models.local.local_model import LocalModel
+from guard.models.local.local_model import LocalModel, Tools
 
 # torch's threads on a CPU wait for each other many times a token. While other work shares the machine, waiting busily
 # halves the speed or worse; asleep costs nothing that can be measured. Read when torch is loaded, so set before.
@@ -61,7 +61,7 @@ class TransformersModel(LocalModel):
             self._vocabulary = warmed(Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer)))
         except ValueError as error:
             raise ModelError(f"{name}: {error}") from error
-        self._forcing = Forcing(tokenizer, self._vocabulary)
+        self._forcing = {self._vocabulary: Forcing(tokenizer, self._vocabulary)}
         template = tokenizer.chat_template
         self._reasoning = Reasoning.of(str(template), self._vocabulary, self._tokenize) if template else None
         self._passes = Passes(model, self._prepare, share=share)
@@ -102,6 +102,17 @@ class TransformersModel(LocalModel):
             raise ModelError(f"can't load {path_or_id}: {_first_line(error)}") from error
 
     @property
+    def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
+        """The tokenizer's; where it has several, that for tools."""
+        template = self._tokenizer.chat_template
+        if isinstance(template, Mapping):
+            template = template.get("tool_use", template.get("default"))
+        if not isinstance(template, str):
+            return None
+        named = self._tokenizer.special_tokens_map
+        return template, {name: token for name, token in named.items() if isinstance(token, str)}
+
+    @property
     def tokenizer(self) -> Any:
         """The model's tokenizer."""
         return self._tokenizer
@@ -119,12 +130,15 @@ class TransformersModel(LocalModel):
     def follow(self, compiled: Compiled, answer: str, most: int) -> AnswerPath | None:
         """Return an answer as it is decoded, token by token; None where the masks lead to no such text."""
         with self._lock:
-            return follow(compiled, self._vocabulary, self._forcing, answer, most)
+            return follow(compiled, self._vocabulary, self._forcing[self._vocabulary], answer, most)
 
     @contextlib.contextmanager
     def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_TransformersSession]:
+        vocabulary = limits.pop("vocabulary")
+        if vocabulary not in self._forcing:
+            self._forcing[vocabulary] = Forcing(self._tokenizer, vocabulary)
         decoding = Decoding(
-            self._vocabulary, forcing=self._forcing, temperature=request.temperature, seed=request.seed, **limits
+            vocabulary, forcing=self._forcing[vocabulary], temperature=request.temperature, seed=request.seed, **limits
         )
         decoding.start(self._model.device)
         try:
@@ -171,21 +185,25 @@ class TransformersModel(LocalModel):
             # Not verbose: that a text is too long is said once, by what raises Truncated.
             return list(self._tokenizer(text, add_special_tokens=not is_chat, verbose=False).input_ids)
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool) -> str:
+    def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
         if self._tokenizer.chat_template is None:
             return "\n\n".join(message["content"] for message in messages) + "\n\n"
         with self._lock:
             try:
-                return self._template(messages, thinks)
+                return self._template(messages, thinks, tools)
             except TemplateError:  # some templates know no system message
                 try:
-                    return self._template(without_system(messages), thinks)
+                    return self._template(without_system(messages), thinks, tools)
                 except TemplateError as error:
                     raise ModelError(f"{self._name}'s chat template refuses the messages: {error}") from error
 
-    def _template(self, messages: Sequence[Mapping[str, Any]], thinks: bool) -> str:
+    def _template(self, messages: Sequence[Mapping[str, Any]], thinks: bool, tools: Tools) -> str:
         text: str = self._tokenizer.apply_chat_template(
-            [dict(message) for message in messages], add_generation_prompt=True, tokenize=False, enable_thinking=thinks
+            [dict(message) for message in messages],
+            tools=list(tools) or None,
+            add_generation_prompt=True,
+            tokenize=False,
+            enable_thinking=thinks,
         )
         return text
 
@@ -202,7 +220,7 @@ class _TransformersSession:
 
     def step(self, tokens: list[int]) -> None:
         logits = self._passes(self._forward, tokens)
-        if self._sampler is None:
+        if self._sampler is None or self._sampler.is_over(self.completion.tokens):
             self.completion.choose(logits)
             return
         self._scores = None
@@ -212,6 +230,7 @@ class _TransformersSession:
     def _sampled(self, _: Any, scores: torch.Tensor) -> torch.Tensor:
         assert self._sampler is not None
         left = self._sampler.apply(self.completion.tokens, scores[0].cpu().numpy())
+        self.completion.decision = self._sampler.decision
         self._scores = left if self._scores is None else self._scores
         return torch.from_numpy(left).to(scores.device)[None]
 

@@ -36,7 +36,7 @@ class _MessagePart(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Turn(_MessagePart):
+class AnthropicTurn(_MessagePart):
     """One message of a conversation."""
 
     role: Literal["user", "assistant", "system"]
@@ -98,7 +98,7 @@ class Counted(_MessagePart):
     """What a prompt is made of: the request to count its tokens."""
 
     model: str = Field(min_length=1)
-    messages: list[Turn] = Field(min_length=1)
+    messages: list[AnthropicTurn] = Field(min_length=1)
     system: str | list[dict[str, Any]] | None = None
     tools: list[MessageTool] | None = Field(default=None, max_length=128)
     tool_choice: MessageToolChoice | None = None
@@ -260,7 +260,7 @@ def _messages(asked: Counted, *, is_signed: bool) -> Iterator[dict[str, Any]]:
             yield from _user(turn.content, where)
 
 
-def _is_question(turn: Turn) -> bool:
+def _is_question(turn: AnthropicTurn) -> bool:
     content = turn.content
     return turn.role == "user" and (
         isinstance(content, str) or not any(block.get("type") == "tool_result" for block in content)

@@ -18,6 +18,7 @@ from sidecars import Reply, Sidecar, model, says, serving, serving_here
 
 from guard.sidecar.endpoints import tool_calls
 from guard.testing import fake_server
+from guard.turns.pieces import Spoken
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER: Any = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
@@ -278,14 +279,14 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
 def test_what_is_said_is_read_out_of_the_value_in_any_pieces(content: str, sizes: list[int]) -> None:
     for is_ascii in (True, False):
         text = json.dumps({"content": content}, ensure_ascii=is_ascii)
-        spoken, found, at, turn = tool_calls.Spoken(), "", 0, 0
+        spoken, found, at, turn = Spoken(), "", 0, 0
         while at < len(text):
             size = sizes[turn % len(sizes)]
             found += spoken.feed(text[at : at + size])
             assert content.startswith(found)
             at, turn = at + size, turn + 1
         assert found == content
-    assert tool_calls.Spoken().feed('[{"name": "content"') == ""
+    assert Spoken().feed('[{"name": "content"') == ""
 
 
 def test_a_call_is_read_as_it_is_written() -> None:

@@ -42,7 +42,7 @@ from guard.trace import (
 from guard.trace.group_commit import Late, Writer
 from guard.trace.records import Attempt, Call
 from guard.trace.retention import EVERY, Retention
-from guard.trace.row_codec import restored, storable
+from guard.trace.row_codec import LARGE, restored, storable
 
 FINDING = guard.Violation("/n", "minimum", "a number >= 3", "1")
 CALL = Call(
@@ -103,6 +103,21 @@ def test_counts_of_tokens_have_64_bits(place: str) -> None:
     store = TraceStore(place)
     assert store.read(store.write(call).number or 0) == call
     store.close()
+
+
+@pytest.mark.parametrize("letter", ["a", "☕", "\0", "\ud800"])
+def test_large_texts_come_back_and_hold_the_writer_up_for_less(place: str, letter: str) -> None:
+    text = letter * (LARGE + 1)
+    messages = ({"role": "user", "content": text},)
+    attempt = Attempt(1, messages, reply(text, thinking=text), (FINDING,), repaired=text)
+    call = dataclasses.replace(CALL, attempts=(attempt,))
+    store = TraceStore(place)
+    assert store.read(store.write(call).number or 0) == call
+    store.close()
+    if store.path is not None:
+        with contextlib.closing(sqlite3.connect(store.path)) as connection:
+            kept = connection.execute("SELECT messages, text, thinking, repaired FROM attempts").fetchone()
+        assert all(isinstance(part, bytes) and len(part) < LARGE // 10 for part in kept)
 
 
 def test_pages_of_calls_join_without_a_gap(place: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,220 @@
+"""`run_tools`: a model's turns, and the calls of tools in them, until it answers; one budget, a record of each turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import inspect
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Unpack
+
+from guard.calls import turns
+from guard.calls.pipeline import CallSettings, Guard, Prompt
+from guard.calls.policy import Budget
+from guard.calls.steps import Plan
+from guard.errors import BudgetExceeded, CallError
+from guard.models import chat_messages
+from guard.tools import specs
+from guard.trace.records import Call
+from guard.turns.turn import Turn, TurnCall
+
+MOST_TURNS = 10  #: Where nobody says how many.
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What came of a conversation: the model's turns, and all that was said."""
+
+    turns: tuple[Turn, ...]
+    messages: tuple[Mapping[str, Any], ...]  #: With the results of calls; ready to go on with.
+
+    @property
+    def text(self) -> str:
+        """What the model said last."""
+        return self.turns[-1].text
+
+    @property
+    def value(self) -> Any:
+        """The answer, of the type that was asked for as `response`."""
+        return self.turns[-1].value
+
+    @property
+    def records(self) -> tuple[Call, ...]:
+        """The records of the turns, in order."""
+        return tuple(turn.record for turn in self.turns)
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars; None where a price is not known."""
+        costs = [reply.cost for record in self.records for reply in _replies(record)]
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
+
+def run_tools(
+    messages: Prompt,
+    tools: Iterable[Any],
+    *,
+    max_turns: int = MOST_TURNS,
+    tool_choice: str = "auto",
+    parallel: bool = True,
+    response: Any = None,
+    on_error: Literal["tell", "raise"] = "tell",
+    **settings: Unpack[CallSettings],
+) -> Conversation:
+    """Ask a model, run the functions that it calls, tell it what they return, until it answers without a call.
+
+    `tools` are functions. `tool_choice` holds for the first turn; later ones are free. `response` is a type or a JSON
+    Schema that the answer is held to. `settings` are those of `guard.Guard`; its budget is the whole conversation's. A
+    function that raises is told to the model, or raises here where `on_error` is "raise".
+
+    Raises a CallError that says why a turn failed, and BudgetExceeded where the model still calls after `max_turns`.
+    The error's `conversation` is what was said until then.
+    """
+    given = Guard(**settings)
+    return ToolLoop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).run()
+
+
+async def arun_tools(
+    messages: Prompt,
+    tools: Iterable[Any],
+    *,
+    max_turns: int = MOST_TURNS,
+    tool_choice: str = "auto",
+    parallel: bool = True,
+    response: Any = None,
+    on_error: Literal["tell", "raise"] = "tell",
+    **settings: Unpack[CallSettings],
+) -> Conversation:
+    """Do what `run_tools` does, async: calls of one turn run side by side, blocking functions in threads."""
+    given = Guard(**settings)
+    return await ToolLoop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).arun()
+
+
+class ToolLoop:
+    """A conversation under way; the arguments are those of `run_tools`, and how the trace calls it."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        messages: Prompt,
+        tools: Iterable[Any],
+        max_turns: int = MOST_TURNS,
+        tool_choice: str = "auto",
+        parallel: bool = True,
+        response: Any = None,
+        on_error: str = "tell",
+        function: str = "",
+    ) -> None:
+        if max_turns < 1:
+            raise ValueError(f"max_turns={max_turns!r} must be 1 or more")
+        if on_error not in ("tell", "raise"):
+            raise ValueError(f"on_error={on_error!r} must be 'tell' or 'raise'")
+        self.tools = specs(tools)
+        for tool in self.tools:
+            if tool.function is None:
+                raise ValueError(f"the tool {tool.name!r} is no function, so nobody could run it; use Guard.turn")
+        self.messages: tuple[Mapping[str, Any], ...] = chat_messages.checked(messages)
+        self._turns: list[Turn] = []
+        self._most, self._choice, self._parallel = max_turns, tool_choice, parallel
+        self._response, self._on_error, self._whole = response, on_error, guard
+        self._start, self._function = time.perf_counter(), function
+
+    def run(self) -> Conversation:
+        """Have the conversation, blocking."""
+        for tool in self.tools:
+            if inspect.iscoroutinefunction(tool.function):
+                raise TypeError(f"{tool.name} is an async function, and this call is not; use arun_tools")
+        with self._remembered():
+            while not self._is_over:
+                guard = self._guard
+                turn = self._taken(*guard.run(self._plan(guard)))
+                self.messages = (*self.messages, *map(self._ran, turn.calls))
+        return self._conversation
+
+    async def arun(self) -> Conversation:
+        """Have the conversation, async."""
+        with self._remembered():
+            while not self._is_over:
+                guard = self._guard
+                turn = self._taken(*await guard.arun(self._plan(guard)))
+                self.messages = (*self.messages, *await asyncio.gather(*map(self._aran, turn.calls)))
+        return self._conversation
+
+    @contextlib.contextmanager
+    def _remembered(self) -> Iterator[None]:
+        """Have an error know what was said until then: functions have run, and what they did is done."""
+        try:
+            yield
+        except CallError as error:
+            error.conversation = self._conversation
+            raise
+
+    @property
+    def _is_over(self) -> bool:
+        if not self._turns or self._turns[-1].calls:
+            if len(self._turns) == self._most:
+                raise BudgetExceeded(f"max_turns={self._most} were over, and the model still called tools; raise it")
+            return False
+        return True
+
+    @property
+    def _conversation(self) -> Conversation:
+        return Conversation(tuple(self._turns), self.messages)
+
+    @property
+    def _guard(self) -> Guard:
+        """The Guard of the next turn, with what is left of the budget."""
+        whole = self._whole.policy.budget
+        if whole == Budget():
+            return self._whole
+        replies = [reply for turn in self._turns for reply in _replies(turn.record)]
+        spent = {
+            "seconds": time.perf_counter() - self._start,
+            "tokens": sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),
+            "usd": sum(reply.cost or 0.0 for reply in replies),
+        }
+        left = {name: None if most is None else most - spent[name] for name, most in vars(whole).items()}
+        for name, rest in left.items():
+            if rest is not None and rest <= 0:
+                most = getattr(whole, name)
+                raise BudgetExceeded(f"the budget of {most} {name} is spent after {len(self._turns)} turns")
+        return self._whole.using(budget=dataclasses.replace(whole, **left))
+
+    def _plan(self, guard: Guard) -> Plan:
+        choice = "auto" if self._turns else self._choice
+        asked = turns.asked_for(
+            self.tools, choice, parallel=self._parallel, response=self._response, options=guard.options
+        )
+        return guard.turn_plan(asked, self.messages, function=self._function)
+
+    def _taken(self, made: Turn, call: Call) -> Turn:
+        turn = turns.finished(made, call)
+        self._turns.append(turn)
+        self.messages = (*self.messages, turn.message)
+        return turn
+
+    def _ran(self, call: TurnCall) -> dict[str, Any]:
+        try:
+            return call.result(call.run())
+        except Exception as error:
+            return self._failed(call, error)
+
+    async def _aran(self, call: TurnCall) -> dict[str, Any]:
+        try:
+            function = call.spec.function if call.spec is not None else None
+            answer = call.run() if inspect.iscoroutinefunction(function) else await asyncio.to_thread(call.run)
+            return call.result(await answer if inspect.isawaitable(answer) else answer)
+        except Exception as error:
+            return self._failed(call, error)
+
+    def _failed(self, call: TurnCall, error: Exception) -> dict[str, Any]:
+        if self._on_error == "raise":
+            raise error
+        return call.result(f"{call.name} failed: {type(error).__name__}: {error}")
+
+
+def _replies(record: Call) -> list[Any]:
+    return [attempt.reply for attempt in record.attempts if attempt.reply is not None]

@@ -1,0 +1,77 @@
+"""One turn of a conversation: the plan of a call whose value is a `Turn`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from guard.models import chat_messages
+from guard.output import target as targets
+from guard.turns import asking_again, value
+from guard.turns import models as turn_models
+from guard.turns.turn import Turn, Wanted
+from guard.turns.turn import target as turn_target
+
+if TYPE_CHECKING:
+    from guard.calls.steps import Plan
+    from guard.trace.records import Call
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a turn may be, and what checks an answer without calls."""
+
+    wanted: Wanted
+    response: targets.Target | None
+
+    def target(self, messages: chat_messages.Messages, options: Mapping[str, Any]) -> targets.Target:
+        """Return what the turn is held to."""
+        return turn_target(self.wanted, messages, options, self.response)
+
+
+def asked_for(
+    tools: Iterable[Any],
+    tool_choice: str = "auto",
+    *,
+    parallel: bool = True,
+    max_calls: int | None = None,
+    response: Any = None,
+    call_bias: float = 0.0,
+    options: Mapping[str, Any],
+) -> Asked:
+    """Return what a turn may be; ValueError and TypeError name the argument that can't be."""
+    from guard import tools as tool_specs  # here: it needs Pydantic
+
+    most = value.MOST_CALLS if max_calls is None else max_calls
+    answer = None if response is None else targets.from_any(response, options)
+    schema = None if answer is None else answer.schema
+    most = most if parallel else min(most, 1)
+    return Asked(Wanted(tool_specs.specs(tools), tool_choice, most, schema, call_bias=call_bias), answer)
+
+
+def conversation(messages: Any, system: str) -> chat_messages.Messages:
+    """Return a caller's messages, behind what the system says."""
+    asked = chat_messages.checked(messages)
+    return ({"role": "system", "content": system}, *asked) if system else asked
+
+
+def shaped(plan: Plan, wanted: Wanted, *, thinking: int | None = None, seed: int | None = None) -> Plan:
+    """Return a plan whose models are asked for a turn."""
+    changes: dict[str, Any] = {"thinking": thinking, "seed": seed}
+    policy = dataclasses.replace(plan.policy, **{name: one for name, one in changes.items() if one is not None})
+    names = [tool.name for tool in wanted.callable]
+    return dataclasses.replace(
+        plan,
+        policy=policy,
+        around=functools.partial(turn_models.around, wanted),
+        re_ask=functools.partial(asking_again.re_ask, names=names),
+    )
+
+
+def finished(made: Turn, call: Call) -> Turn:
+    """Return the turn with what its record tells: the thinking, and the record."""
+    reply = call.answer.reply if call.answer is not None else None
+    told = ("", None) if reply is None else (reply.thinking, reply.decision)
+    return dataclasses.replace(made, thinking=told[0], call_probability=told[1], record=call)

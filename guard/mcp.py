@@ -1,0 +1,128 @@
+"""Tools of servers of the Model Context Protocol: listed, called with arguments under masks, their outputs checked.
+
+    async with ClientSession(read, write) as session:
+        await session.initialize()
+        done = await guard.arun_tools("Weather in Ulm?", await guard.mcp.tools(session))
+
+A session is that of the `mcp` package, of version 1 or 2, or anything with its `list_tools` and `call_tool`. What a
+server says of itself is a stranger's: a tool whose schema can't be enforced is refused when it is asked with.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from guard.errors import ModelError
+from guard.tools import ToolSpec
+
+MOST_TOOLS = 10_000  #: Of one server.
+SECONDS = 30.0  #: In which a server must have started and listed its tools.
+_log = logging.getLogger("guard")
+
+
+class ToolError(Exception):
+    """A server says that its tool has failed."""
+
+
+async def tools(session: Any) -> tuple[ToolSpec, ...]:
+    """Return the tools that a server offers; a call of one is sent to it.
+
+    What a tool returns is its structured output as JSON, else its text. An output that breaks the tool's own output
+    schema is logged as a warning, and handed on. A server that says that a call has failed raises ToolError. ModelError
+    where it lists more than MOST_TOOLS.
+    """
+    found: list[ToolSpec] = []
+    cursor = None
+    while True:
+        page = await _page(session, cursor)
+        found += [_spec(session, tool) for tool in page.tools]
+        if len(found) > MOST_TOOLS:
+            raise ModelError(f"the MCP server lists more than {MOST_TOOLS:,} tools")
+        cursor = _of(page, "next_cursor", "nextCursor")
+        if not cursor:
+            return tuple(found)
+
+
+async def listed(command: str) -> tuple[ToolSpec, ...]:
+    """Start a server by its command, list its tools, and end it; ModelError where it does not start or answer."""
+    import anyio
+
+    try:
+        from mcp import ClientSession, StdioServerParameters, stdio_client
+    except ImportError as error:
+        raise ModelError(f"MCP servers need {error.name}: pip install 'guard-slm[mcp]'") from None
+    program, *arguments = shlex.split(command)
+    started = StdioServerParameters(command=program, args=arguments)
+    try:
+        with anyio.fail_after(SECONDS):
+            async with stdio_client(started) as (reading, writing), ClientSession(reading, writing) as session:
+                await session.initialize()
+                return await tools(session)
+    except TimeoutError:
+        raise ModelError(f"{program} listed no tools within {SECONDS:g} s") from None
+    except (OSError, ExceptionGroup) as error:
+        raise ModelError(f"{program} can't be asked for its tools: {_first(error)}") from None
+    except Exception as error:
+        if type(error).__module__.split(".")[0] != "mcp":
+            raise
+        raise ModelError(f"{program} can't be asked for its tools: {error}") from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _page(session: Any, cursor: str | None) -> Any:
+    if cursor is None:
+        return await session.list_tools()
+    try:
+        from mcp.types import PaginatedRequestParams
+    except ImportError:  # another client's session
+        return await session.list_tools(cursor)
+    return await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
+
+
+def _spec(session: Any, tool: Any) -> ToolSpec:
+    given = _of(tool, "input_schema", "inputSchema")
+    parameters = {"type": "object", **(given if isinstance(given, Mapping) else {})}
+    call = _calling(session, tool.name, _of(tool, "output_schema", "outputSchema"))
+    return ToolSpec(tool.name, getattr(tool, "description", None) or "", parameters, call)
+
+
+def _calling(session: Any, name: str, output: Any) -> Callable[..., Awaitable[str]]:
+    async def call(**arguments: Any) -> str:
+        result = await session.call_tool(name, arguments)
+        text = "\n".join(part.text for part in result.content if getattr(part, "type", "") == "text")
+        if _of(result, "is_error", "isError"):
+            raise ToolError(text or f"{name} has failed")
+        structured = _of(result, "structured_content", "structuredContent")
+        if isinstance(output, Mapping):
+            _check(name, output, structured)
+        return text if structured is None else json.dumps(structured, ensure_ascii=False)
+
+    call.__name__ = name
+    return call
+
+
+def _check(name: str, schema: Mapping[str, Any], output: Any) -> None:
+    """Log what is wrong with an output by its tool's own schema."""
+    from guard.output import target
+
+    try:
+        findings = target.from_any(dict(schema), {"inexact": "residual"}).check(json.dumps(output))[1]
+    except Exception as error:  # of a schema that is none
+        _log.warning("the output schema of the MCP tool %s can't be used: %s", name, error)
+        return
+    if findings:
+        _log.warning("the MCP tool %s returned what its own output schema does not allow: %s", name, findings[0])
+
+
+def _of(thing: Any, *names: str) -> Any:
+    """Return what version 2 of the package, or version 1, calls so."""
+    return next((found for name in names if (found := getattr(thing, name, None)) is not None), None)

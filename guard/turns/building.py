@@ -1,0 +1,278 @@
+"""The format of a turn, built from a template's anatomy for some tools; and which part of it says what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from guard import formats
+from guard.turns.anatomy import Anatomy, ThinkingTexts
+from guard.turns.call_pieces import Piece
+from guard.turns.splitting import MARK
+
+INDEX = "[0-9]{1,4}"
+_NAME = r"[A-Za-z0-9_.:-]{1,64}"
+
+
+class Says(NamedTuple):
+    """What a part of a turn is: "thinking", "text", "call", "id" or "arguments"."""
+
+    kind: str
+    tool: str = ""
+    tail: str = ""  #: A text at its end that belongs to it no more.
+
+
+class Built(NamedTuple):
+    """A format, and what its parts say, by their JSON Pointers."""
+
+    form: formats.Format
+    says: dict[str, Says]
+    joints: tuple[str, ...]  #: What stands between text and calls.
+    around: tuple[int, int]  #: Characters of a call's texts in front of its first part, and behind its last.
+
+
+class FormatBuilder:
+    """One format of a turn, on the way."""
+
+    def __init__(self, anatomy: Anatomy, tools: list[tuple[str, Any]], most: int | None) -> None:
+        self._one, self._tools, self._most = anatomy, tools, most
+        self._said: dict[int, Says] = {}
+        self._kept: list[Any] = []  # so that no form's id comes twice
+        self._whole = anatomy.calls.begin + anatomy.calls.opening
+        self._trigger, self._space = _trigger(self._whole)
+
+    def build(self, tool_choice: str, thinking: bool | None, begun: str) -> Built:
+        """Return the format of what comes behind `begun`."""
+        one = self._one
+        tools = self._tools
+        if tool_choice not in ("auto", "none", "required"):
+            tools = [tool for tool in tools if tool[0] == tool_choice]
+            if not tools:
+                raise ValueError(f"tool_choice={tool_choice!r} names none of the tools")
+            self._most = 1
+        if tool_choice == "required" and not tools:
+            raise ValueError("tool_choice='required' needs a tool")
+        self._tools = tools
+        text, calls = tool_choice in ("auto", "none"), tool_choice != "none" and bool(tools)
+        lead = _lead(one.thinking, thinking, begun)
+        forms = []
+        if text and calls and lead.in_text == lead.in_calls and (body := self._one_text()) is not None:
+            forms.append(self._led(lead.block, lead.in_text, body))
+        else:
+            if calls and one.text_with_calls is not None and text:
+                forms.append(self._led(lead.block, lead.in_text, self._text_then_calls()))
+            if calls and not (
+                forms and "".join(one.text_with_calls or ("",)) == one.alone and lead.in_text == lead.in_calls
+            ):
+                forms.append(self._led(lead.block, lead.in_calls, self._calls_alone()))
+            if text:
+                forms.append(self._led(lead.block, lead.in_text, self._only_text()))
+        form = forms[0] if len(forms) == 1 else formats.union(*forms)
+        says = {pointer: self._said[id(part)] for pointer, part in _walk(form, "/format") if id(part) in self._said}
+        joints = [one.alone + self._space] + ([one.text_with_calls[1] + self._space] if one.text_with_calls else [])
+        return Built(
+            form, says, tuple(sorted(joints, key=len, reverse=True)), (len(one.calls.opening), len(one.calls.closing))
+        )
+
+    # -- Bodies --------------------------------------------------------------------------------------------------------
+
+    def _one_text(self) -> formats.Format | None:
+        """Return free text in which the first call's trigger begins the calls; None where text has its own ends."""
+        one = self._one
+        begin, end = one.text
+        around = one.text_with_calls
+        if end or not self._trigger or (around is None and not one.text_behind):
+            return None
+        if around is not None and (around[0] != begin or around[1].strip()):
+            return None
+        if one.alone.strip() or begin:
+            return None
+        tag = formats.tag(self._whole[len(self._space) :], self._calls(), "")
+        text = formats.triggered_tags([self._trigger], [tag], stop_after_first=True, excludes=self._barred())
+        return self._is(text, Says("text", tail=self._trigger))
+
+    def _text_then_calls(self) -> formats.Format:
+        one = self._one
+        assert one.text_with_calls is not None
+        begin, joint = one.text_with_calls
+        end = joint + self._whole
+        if not end:
+            raise ValueError("the template writes nothing between text and calls")
+        text = self._is(formats.any_text(excludes=self._barred()), Says("text", tail=end))
+        return formats.sequence(formats.tag(begin, text, end), self._calls())
+
+    def _calls_alone(self) -> formats.Format:
+        return formats.sequence(*self._const(self._one.alone + self._whole), self._calls())
+
+    def _only_text(self) -> formats.Format:
+        begin, end = self._one.text
+        around = self._one.text_with_calls
+        joint = "" if around is None else around[1]
+        trigger = self._trigger or joint.strip()
+        excludes = [*self._barred(), *([trigger] if trigger else [])]
+        if end:
+            text = self._is(formats.any_text(excludes=self._barred()), Says("text", tail=end))
+            return formats.tag(begin, text, end)
+        text = self._is(formats.any_text(excludes=excludes), Says("text"))
+        return formats.sequence(*self._const(begin), text)
+
+    def _calls(self) -> formats.Format:
+        """Return all calls of a turn, behind the opening of the first."""
+        one = self._one.calls
+        between = one.closing + one.separator + one.opening
+        tags = [self._call(name, schema) for name, schema in self._tools]
+        if self._most is None or self._most == 1:
+            listed = formats.tags_with_separator(tags, between, at_least_one=True, stop_after_first=self._most == 1)
+            parts = [listed]
+        else:
+            again = [formats.union(*(self._call(name, schema) for name, schema in self._tools))]
+            parts = [formats.union(*tags)]
+            parts.append(formats.repeat(formats.sequence(formats.const(between), *again), 0, self._most - 1))
+        parts += self._const(one.closing + one.end)
+        if self._one.text_behind:
+            excludes = [*self._barred(), *([self._trigger] if self._trigger else [])]
+            parts.append(self._is(formats.any_text(excludes=excludes), Says("text")))
+        return formats.sequence(*parts)
+
+    def _call(self, name: str, schema: Any) -> formats.Format:
+        one = self._one
+        parts: list[formats.Format] = []
+        begin = ""
+        for piece in one.pieces:
+            if piece.slot is None or piece.slot == "name":
+                text = name if piece.slot else piece.text
+                if not parts:
+                    begin += text
+                else:
+                    parts.append(self._is(formats.const(text), Says("call", name)))
+            elif piece.slot in ("id", "index"):
+                pattern = one.id_pattern if piece.slot == "id" else INDEX
+                parts.append(self._is(formats.regex(pattern), Says("id", name)))
+            else:
+                form = formats.json(_ordered(schema) if one.arguments.are_sorted else schema)
+                form["style"] = "json" if one.arguments.style is None else one.arguments.style
+                parts.append(self._is(form, Says("arguments", name)))
+        content = formats.sequence(*parts)
+        if one.no_arguments is not None and not _required(schema):
+            last = max(n for n, piece in enumerate(one.pieces) if piece.slot in ("name", "id"))
+            if all(piece.slot in (None, "name") for piece in one.pieces[: last + 1]):
+                head = "".join(name if piece.slot else piece.text for piece in one.pieces[: last + 1])
+                rest = begin[len(head) :] if begin.startswith(head) else None
+                if rest is not None:
+                    empty = self._is(formats.const(one.no_arguments), Says("call", name))
+                    content = formats.union(formats.sequence(*self._const(rest), content), empty)
+                    begin = head
+        return self._is(formats.tag(begin, content, ""), Says("call", name))
+
+    # -- Parts ---------------------------------------------------------------------------------------------------------
+
+    def _led(self, block: tuple[str, str] | None, texts: list[str], body: formats.Format) -> formats.Format:
+        """Return a body behind what may stand in front of it."""
+        options = [formats.const(text) for text in texts]
+        if block is not None:
+            # Where nothing begins thinking, a call in it would be one in text as well.
+            barred = [self._trigger] if not block[0].strip() and options and self._trigger else []
+            thinking = self._is(formats.any_text(excludes=barred), Says("thinking", tail=block[1]))
+            options.insert(0, formats.tag(block[0], thinking, block[1]))
+        if options == [formats.const("")]:
+            return body
+        return formats.sequence(options[0] if len(options) == 1 else formats.union(*options), body)
+
+    def _barred(self) -> list[str]:
+        """Return what no text has in it: the marks of thinking."""
+        thinking = self._one.thinking
+        if thinking is None:
+            return []
+        begin = MARK.match(thinking.begin.strip())
+        return [mark for mark in (begin[0] if begin else thinking.begin.strip(), thinking.end.strip()) if mark]
+
+    def _const(self, text: str) -> list[formats.Format]:
+        return [formats.const(text)] if text else []
+
+    def _is(self, form: formats.Format, says: Says) -> formats.Format:
+        self._said[id(form)] = says
+        self._kept.append(form)
+        return form
+
+
+class Lead(NamedTuple):
+    """What may stand in front of a body: thinking between two texts, or one of some texts."""
+
+    block: tuple[str, str] | None
+    in_text: list[str]
+    in_calls: list[str]
+
+
+_NO_LEAD = Lead(None, [""], [""])
+
+
+def _lead(thinking: ThinkingTexts | None, wanted: bool | None, begun: str) -> Lead:
+    """Return what may stand in front of text and of calls, behind what the prompt has begun."""
+    if thinking is None:
+        if wanted:
+            raise ValueError("the template writes no thinking")
+        return _NO_LEAD
+    begin, end = thinking.begin, thinking.end
+    in_text, in_calls = [thinking.without_in_text], [thinking.without_in_calls]
+    if begun and (end.strip() in begun or (MARK.search(begun) and begun.strip() not in begin and begin not in begun)):
+        return _NO_LEAD  # thinking is over
+    if begun and (begin.startswith(begun) or (begin and begun.startswith(begin)) or begun.strip() == begin.strip()):
+        begin = begin[len(begun) :]
+        in_text, in_calls = (
+            [text[len(begun) :] for text in texts if text.startswith(begun)] for texts in (in_text, in_calls)
+        )
+    in_text, in_calls = ([text for text in texts if text != begin + end] for texts in (in_text, in_calls))
+    if wanted is True:
+        return Lead((begin, end), [], [])
+    if wanted is False:
+        return Lead(None, in_text or [begin + end], in_calls or [begin + end])
+    return Lead((begin, end), in_text, in_calls)
+
+
+def _trigger(whole: str) -> tuple[str, str]:
+    """Return the text that commits to a call, and the white space in front of it."""
+    text = whole.lstrip()
+    found = MARK.match(text)
+    return (found[0] if found else text), whole[: len(whole) - len(text)]
+
+
+def _required(schema: Any) -> bool:
+    return isinstance(schema, dict) and bool(schema.get("required"))
+
+
+def _ordered(schema: Any) -> Any:
+    """Return a schema with the properties of each object in the alphabet's order."""
+    if isinstance(schema, list):
+        return [_ordered(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out = {key: _ordered(value) for key, value in schema.items()}
+    if isinstance(out.get("properties"), dict):
+        out["properties"] = {key: out["properties"][key] for key in sorted(out["properties"])}
+    return out
+
+
+def _walk(form: Any, pointer: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(form, dict):
+        yield pointer, form
+        for key in ("content", "elements", "tags"):
+            if key in form:
+                yield from _walk(form[key], f"{pointer}/{key}")
+    elif isinstance(form, list):
+        for number, part in enumerate(form):
+            yield from _walk(part, f"{pointer}/{number}")
+
+
+def names_in(text: str, anatomy: Anatomy) -> list[str]:
+    """Return what stands where names of tools would."""
+    at = next(number for number, piece in enumerate(anatomy.pieces) if piece.slot == "name")
+    before, behind = anatomy.pieces[at - 1] if at else Piece(anatomy.calls.opening), anatomy.pieces[at + 1]
+    ends = [re.escape(behind.text)] if behind.text else ["[{]"]
+    style = anatomy.arguments.style
+    if behind.slot == "arguments" and style is not None:
+        ends = [re.escape(style["members"]["opening"].partition("{")[0]), re.escape(anatomy.calls.closing)]
+    if anatomy.no_arguments:
+        ends.append(re.escape(anatomy.no_arguments))
+    pattern = f"{re.escape(before.text)}({_NAME}?)(?={'|'.join(end for end in ends if end)})"
+    return list(dict.fromkeys(re.findall(pattern, text)))

@@ -1,0 +1,46 @@
+"""From a chat template to a tool format: probed in every manner, told apart, and used only if turns come back equal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+from guard.turns import trials
+from guard.turns.anatomy import anatomy
+from guard.turns.probes import MANNERS, NAMES, probes
+from guard.turns.rendering import render
+from guard.turns.tool_format import ToolFormat
+
+MOST_WRONG = 3  #: Manners whose formats may fail before no other is tried.
+TURNS = 24  #: That are rendered and read back before a format counts as one that round-trips.
+
+
+def derive(template: str, special_tokens: dict[str, str]) -> ToolFormat | None:
+    """Return the tool format of a template; None where it renders no calls, or in no way that is told apart."""
+    return _derived(template, tuple(sorted(special_tokens.items())))
+
+
+@lru_cache(64)
+def _derived(template: str, special_tokens: tuple[tuple[str, str], ...]) -> ToolFormat | None:
+    if "tool" not in template:
+        return None
+    asked = [(manner, name, one) for manner in MANNERS for name, one in probes(manner).items()]
+    rendered = render(template, [one for _, _, one in asked], dict(special_tokens))
+    best: ToolFormat | None = None
+    wrong = 0
+    for manner in MANNERS:
+        of_manner = {name: text for (one, name, _), text in zip(asked, rendered, strict=True) if one == manner}
+        if NAMES[0] not in (of_manner["one"] or ""):
+            continue
+        found = anatomy(of_manner, manner, dict(special_tokens))
+        if found is None:
+            continue
+        made = ToolFormat(found)
+        tried = trials.round_trip(template, dict(special_tokens), made, TURNS, seed=1)
+        if tried.turns and not tried.wrong:
+            return replace(made, round_trips=True)
+        best = best or made
+        wrong += 1
+        if wrong == MOST_WRONG:
+            break
+    return best

@@ -1,0 +1,179 @@
+"""A model asked for a turn: in its own template's form where it decodes here, else in words, with a turn as JSON.
+
+Both are models around a model, whose replies are turns as one JSON value (guard/turns/value.py); the pipeline asks,
+checks and records them like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+from collections.abc import AsyncGenerator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from guard import formats
+from guard.errors import Unsupported
+from guard.models import adapters
+from guard.models.base import Model, Reply, Request, Thought
+from guard.turns import value, words
+from guard.turns.pieces import Spoken
+from guard.turns.turn import Wanted
+
+if TYPE_CHECKING:
+    from guard.schemas import Compiled
+    from guard.turns.tool_format import ToolFormat
+
+
+def around(wanted: Wanted, model: Model) -> Model:
+    """Return a model around another that answers with turns as one JSON value."""
+    form = tool_format(model)
+    return WordedModel(model, wanted) if form is None else TemplatedModel(model, form, wanted)
+
+
+def tool_format(model: Model) -> ToolFormat | None:
+    """Return the format of calls that a model's own chat template has; None where nothing is known of it."""
+    template = getattr(model, "chat_template", None)
+    if template is None:
+        return None
+    text, special = template
+    form = _derived(text, tuple(sorted(special.items())))
+    return form if form is not None and form.round_trips else None
+
+
+@functools.lru_cache(64)
+def _derived(template: str, special: tuple[tuple[str, str], ...]) -> ToolFormat | None:
+    return formats.from_chat_template(template, **dict(special))
+
+
+class TemplatedModel:
+    """A model that decodes here, and writes calls as its chat template does: masked and read by one automaton."""
+
+    is_masked = True
+
+    def __init__(self, model: Model, form: ToolFormat, wanted: Wanted) -> None:
+        self.model, self.name, self.form, self.wanted = model, model.name, form, wanted
+        self._tools = tuple(tool.as_json for tool in wanted.tools)
+
+    @property
+    def identity(self) -> str:
+        """What decides its answers beside the request: a key of recorded replies holds it."""
+        return f"{getattr(self.model, 'identity', '')} {self._compiled.hash}"
+
+    def generate(self, request: Request) -> Reply:
+        """Answer, blocking."""
+        return self._reply(self.model.generate(self._request(request)))
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """Answer, blocking: text and calls in pieces (guard/turns/pieces.py), then the reply."""
+        reader = self.form.reader(self._tools, begun=self.form.over)
+        for part in adapters.pieces(self.model, self._request(request)):
+            if isinstance(part, Reply):
+                yield from reader.end()
+                yield self._reply(part)
+            else:
+                yield from (part,) if isinstance(part, Thought) else reader.feed(part)
+
+    @functools.cached_property
+    def _compiled(self) -> Compiled:
+        from guard.schemas import compile as compiled  # here: NumPy-free callers need no engine
+
+        return compiled(self._format(), **self.form.options)
+
+    def _format(self) -> dict[str, Any]:
+        wanted = self.wanted
+        choice = wanted.choice if wanted.tools else "none"
+        if wanted.response is None:
+            return self._turns(choice)
+        answer = formats.json(wanted.response)
+        if choice == "none":
+            return answer
+        if choice != "auto":
+            return self._turns(choice)
+        return formats.union(self._turns("required"), answer)
+
+    def _turns(self, choice: str) -> dict[str, Any]:
+        most = self.wanted.most
+        tools = [tool.as_json for tool in self.wanted.callable]
+        return self.form.format(tools or self._tools, choice, parallel=most > 1, max_calls=most, begun=self.form.over)
+
+    def _request(self, request: Request) -> Request:
+        messages = tuple(self.form.messages(request.messages))
+        sampling = request.sampling
+        if self.wanted.choice == "auto" and self.wanted.callable:
+            bias = self.wanted.call_bias
+            sampling = dataclasses.replace(sampling, decision=self._begins, decision_bias=bias)
+        return dataclasses.replace(
+            request,
+            messages=messages,
+            compiled=self._compiled,
+            tools=self._tools,
+            marks=self._marks,
+            sampling=sampling,
+        )
+
+    @functools.cached_property
+    def _begins(self) -> tuple[int, ...]:
+        """The token that the tokenizer begins a call with; none where a call may begin in several ways."""
+        from guard.schemas import compile as compiled
+        from guard.schemas.compiled import single_bytes
+
+        calls = compiled(self._turns("required"), **self.form.options)
+        first = self.model._tokenize(calls.matcher(single_bytes()).forced_bytes().decode())  # type: ignore[attr-defined]
+        return tuple(first[:1])
+
+    @functools.cached_property
+    def _marks(self) -> tuple[str, ...]:
+        """The special tokens that the format writes: to the model each is one token, to the format its name."""
+        told = self.form.spelled
+        known: tuple[str, ...] = self.model.vocabulary.marks  # type: ignore[attr-defined] # it decodes here
+        return tuple(name for name in known if name in told)
+
+    def _reply(self, reply: Reply) -> Reply:
+        read = self.form.read(reply.text, self._tools, begun=self.form.over)
+        calls = [(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in read.calls]
+        if self.wanted.response is not None and not calls:
+            return dataclasses.replace(reply, text=f'{{"content": {reply.text}}}')
+        return dataclasses.replace(reply, text=value.written(read.text, calls))
+
+
+class WordedModel:
+    """Any other model, told of tools in words; it writes the turn as JSON, held to that as it is to any schema."""
+
+    def __init__(self, model: Model, wanted: Wanted) -> None:
+        self.model, self.name = model, model.name
+        self.is_masked = bool(getattr(model, "is_masked", False))
+        tools = [(tool.name, tool.description, tool.parameters) for tool in wanted.callable]
+        if wanted.call_bias:
+            what = "call_bias needs a model that decodes here and calls as its template does"
+            raise Unsupported(f"{what}, and {model.name} is none; leave it out")
+        self._told = words.instruction(tools, must_call=wanted.must_call) if tools else ""
+
+    def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """Return what an answer would cost, or None."""
+        return adapters.price(self.model, prompt_tokens, completion_tokens)
+
+    def generate(self, request: Request) -> Reply:
+        """Answer, blocking."""
+        return adapters.generate(self.model, self._request(request))
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer, async."""
+        return await adapters.agenerate(self.model, self._request(request))
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """Answer, blocking: what is said without a call, in pieces, then the reply."""
+        spoken = Spoken()
+        for part in adapters.pieces(self.model, self._request(request)):
+            yield spoken.feed(part) if type(part) is str else part
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """Answer, async: the same."""
+        spoken = Spoken()
+        async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
+            async for part in parts:
+                yield spoken.feed(part) if type(part) is str else part
+
+    def _request(self, request: Request) -> Request:
+        return dataclasses.replace(request, messages=words.worded(request.messages, self._told))

@@ -1,0 +1,180 @@
+"""A turn in pieces, while it is written: what is said, as it comes, and calls: names first, then their arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from guard.schemas.compiled import single_bytes
+
+if TYPE_CHECKING:
+    from guard.schemas.structural.compiled_format import CompiledFormat, TurnPart
+    from guard.turns.building import Built
+
+SHARE = 256  #: A turn is read anew once a share of it, 1 in so many bytes, has come: in all O(bytes).
+
+
+class CallPiece(str):
+    """A piece of a call's arguments, in a stream of pieces: no part of the text. The first has the name, and is ""."""
+
+    __slots__ = ("name", "number")
+
+    number: int  # of the call, in the turn
+    name: str  # of the tool, in the first piece; else ""
+
+    def __new__(cls, text: str, number: int, name: str = "") -> Self:
+        """Make a piece."""
+        piece = super().__new__(cls, text)
+        piece.number, piece.name = number, name
+        return piece
+
+    def __bool__(self) -> bool:
+        """Whether there is anything: a name, too."""
+        return len(self) > 0 or bool(self.name)
+
+
+class TurnReader:
+    """Reads a turn in a model's own form while it is written; by the automaton that masks it.
+
+    Of text as much is held back as may be the beginning of a call's mark. Arguments that are JSON come as they are
+    written, others once they are whole.
+    """
+
+    def __init__(self, compiled: CompiledFormat, built: Built) -> None:
+        self._compiled, self._built = compiled, built
+        self._matcher = compiled.matcher(single_bytes())
+        self._data = bytearray()
+        self._next = 0  # so many bytes must be there before the turn is read anew
+        self._said = 0  # characters of the text that were told
+        self._calls: list[int] = []  # of each that was told, how many characters of its arguments were
+        tails = {says.tail for says in built.says.values() if says.tail}
+        self._marks = [joint + tail for tail in tails for joint in ("", *built.joints)] + list(built.joints)
+
+    def feed(self, piece: str) -> Iterator[str]:
+        """Take what was written next; yield what is known by it: text, and CallPieces."""
+        data = piece.encode()
+        self._matcher.accept_bytes(data)
+        self._data += data
+        if len(self._data) >= self._next:
+            self._next = len(self._data) + len(self._data) // SHARE + 1
+            yield from self._fresh(is_whole=False)
+
+    def end(self) -> Iterator[str]:
+        """Yield what is left, of a turn that is whole."""
+        yield from self._fresh(is_whole=True)
+
+    def _fresh(self, *, is_whole: bool) -> Iterator[str]:
+        said, calls = folded(self._compiled.parts(self._matcher, bytes(self._data)), self._built)
+        text = said if is_whole or calls else said[: len(said) - self._held(said)]
+        if fresh := text[self._said :]:
+            self._said = len(text)
+            yield fresh
+        for index, call in enumerate(calls):
+            if index == len(self._calls):
+                self._calls.append(0)
+                yield CallPiece("", index, call.name)
+            arguments = call.text if call.is_json or call.is_whole or is_whole else ""
+            if delta := arguments[self._calls[index] :]:
+                self._calls[index] = len(arguments)
+                yield CallPiece(delta, index)
+
+    def _held(self, text: str) -> int:
+        """Return how many characters at the end of a text may belong to a mark."""
+        longest = max(map(len, self._marks), default=0)
+        for length in range(min(longest, len(text)), 0, -1):
+            end = text[len(text) - length :]
+            if any(mark.startswith(end) for mark in self._marks):
+                return length
+        return 0
+
+
+class CallSoFar(NamedTuple):
+    """A call as far as it was read."""
+
+    name: str
+    parts: list[TurnPart]
+    is_whole: bool  #: Something follows it.
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the arguments are one JSON value, in the text of the turn."""
+        return len(self.parts) == 1 and self.parts[0].kind == "value"
+
+    @property
+    def text(self) -> str:
+        """The arguments as JSON: as they were written, where they are JSON."""
+        from guard.turns import reading
+
+        if self.is_json:
+            return self.parts[0].text
+        return json.dumps(reading.arguments_of(self.parts), ensure_ascii=False)
+
+
+def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[CallSoFar]]:
+    """Return what the parts of a turn say: its text, and its calls."""
+    from guard.turns import reading
+
+    said: list[str] = []
+    calls: list[CallSoFar] = []
+    is_open = False
+    for part in parts:
+        says = reading.says_of(part, built)
+        if says is not None and says.kind in ("call", "id", "arguments"):
+            if not is_open:
+                calls.append(CallSoFar(says.tool, [], is_whole=False))
+                is_open = True
+            if says.kind == "arguments":
+                calls[-1].parts.append(part)
+            continue
+        if is_open:
+            calls[-1] = calls[-1]._replace(is_whole=True)
+            is_open = False
+        if says is not None and says.kind == "text":
+            said.append(reading.text_of(part, says, built))
+    return "".join(said), calls
+
+
+class Spoken:
+    """Reads what is said out of the value's text while it is written: the content, as far as it is there."""
+
+    HEAD = '{"content": "'  #: How such a value begins, as masks write it.
+
+    def __init__(self) -> None:
+        self._head = ""
+        self._is_text: bool | None = None  # None: not known yet
+        self._held = ""  # an escape that is not whole
+
+    def feed(self, piece: str) -> str:
+        """Take a piece of the value's text; returns what of it is said."""
+        if self._is_text is None:
+            self._head += piece
+            if len(self._head) < len(self.HEAD) and self.HEAD.startswith(self._head):
+                return ""
+            self._is_text = self._head.startswith(self.HEAD)
+            piece = self._head[len(self.HEAD) :]
+        if not self._is_text:
+            return ""
+        text, self._held = self._held + piece, ""
+        end = _whole(text)
+        if end < len(text) and text[end] == '"':
+            self._is_text = False
+        else:
+            self._held = text[end:]
+        said: str = json.loads(f'"{text[:end]}"')
+        return said
+
+
+def _whole(text: str) -> int:
+    """Return up to where the beginning of a JSON string's inside is whole: to its end, or before an open escape."""
+    at = 0
+    while at < len(text) and text[at] != '"':
+        width = 1
+        if text[at] == "\\":
+            width = 6 if text[at + 1 : at + 2] == "u" else 2
+            if width == 6 and text[at + 2 : at + 4].lower() in ("d8", "d9", "da", "db"):
+                width = 12  # half of a pair, and the other
+        if at + width > len(text):
+            return at
+        at += width
+    return at

@@ -1,0 +1,137 @@
+"""Rendering of chat templates, each batch in a process of its own: a template is a program of a stranger's.
+
+The environment is that of transformers: sandboxed, with loop controls, `tojson`, `raise_exception`, `strftime_now` and
+`{% generation %}`. The process has bounds of memory and of processor time, no files but its pipes, and an empty
+environment. What a template did to one conversation does not reach another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+SECONDS = 5  #: Of the processor, for one batch.
+WAIT = 120.0  #: Seconds of the clock, after which a batch is given up on a busy machine.
+MEMORY = 512_000_000
+MOST_CHARS = 100_000  #: Of one rendered conversation.
+MOST_TEMPLATE = 1_000_000  #: Characters of a template.
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
+_MAIN = "import sys; sys.path[:] = {path!r}; from guard.turns.rendering import main; main()"
+
+
+class TemplateInput(NamedTuple):
+    """What a template is rendered with."""
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    with_prompt: bool = False
+
+
+def render(
+    template: str, conversations: Sequence[TemplateInput], special_tokens: Mapping[str, str]
+) -> list[str | None]:
+    """Return what a template makes of each conversation; None where it raises, or takes more than its share."""
+    try:
+        import jinja2  # noqa: F401 (the process needs it)
+    except ImportError:
+        raise ImportError("chat templates need jinja2: pip install 'guard-slm[local]'", name="jinja2") from None
+    if len(template) > MOST_TEMPLATE:
+        raise ValueError(f"a template of {len(template):,} characters; at most {MOST_TEMPLATE:,} are read")
+    job = {
+        "seconds": SECONDS,
+        "template": template,
+        "special_tokens": dict(special_tokens),
+        "conversations": conversations,
+    }
+    command = [sys.executable, "-c", _MAIN.format(path=sys.path)]
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    done = b""
+    try:
+        done = subprocess.run(  # noqa: S603 (this Python)
+            command,
+            input=json.dumps(job).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            timeout=WAIT,
+            check=False,
+        ).stdout
+    except subprocess.TimeoutExpired as error:
+        done = error.stdout or b""
+    out: list[str | None] = [json.loads(line) for line in done.split(b"\n")[:-1]]  # the last one is not whole
+    return [*out, *[None] * (len(conversations) - len(out))][: len(conversations)]
+
+
+def main() -> None:
+    """Render the job on the standard input: a line of JSON for each conversation on the standard output."""
+    import resource
+
+    job = json.load(sys.stdin)
+    limits = {resource.RLIMIT_CPU: job["seconds"], resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CORE: 0}
+    for limit, most in limits.items():
+        with contextlib.suppress(ValueError, OSError):  # systems differ in what they can limit
+            resource.setrlimit(limit, (most, most))
+    out = sys.stdout
+    try:
+        template = compiled(job["template"])
+    except Exception:
+        return
+    for messages, tools, with_prompt in job["conversations"]:
+        out.write(json.dumps(_rendered(template, messages, tools, with_prompt, job["special_tokens"])) + "\n")
+        out.flush()
+
+
+def _rendered(template: Any, messages: Any, tools: Any, with_prompt: bool, special: Any) -> str | None:
+    more = {"tools": tools, "documents": None, "functions": json.dumps(tools), "datetime": "2026-01-01"}
+    try:
+        text: str = template.render(
+            messages=json.loads(json.dumps(messages)), add_generation_prompt=with_prompt, **(more | special)
+        )
+    except Exception:
+        return None
+    return text if len(text) <= MOST_CHARS else None
+
+
+def compiled(template: str) -> Any:
+    """Return a template of the environment that transformers gives to chat templates."""
+    import jinja2
+    import jinja2.ext
+    import jinja2.sandbox
+
+    class Generation(jinja2.ext.Extension):
+        tags = {"generation"}  # noqa: RUF012 (as Jinja has it)
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    # Templates may change the lists that they were given, as llama.cpp lets them: those are copies.
+    environment = jinja2.sandbox.SandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals.update(raise_exception=_raise, strftime_now=_now)
+    return environment.from_string(template)
+
+
+def _tojson(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    given = list(value) if hasattr(value, "__next__") else value
+    return json.dumps(given, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise(message: str) -> None:
+    import jinja2
+
+    raise jinja2.TemplateError(message)
+
+
+def _now(format: str) -> str:  # noqa: A002 (as transformers has it)
+    return datetime.now().strftime(format)  # noqa: DTZ005 (as transformers has it)

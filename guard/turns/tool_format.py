@@ -1,0 +1,244 @@
+"""A model's own tool format: a format for `guard.compile`, a reader by the same automaton, and a writer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from guard import formats
+from guard.turns import reading, writing
+from guard.turns.anatomy import Anatomy
+from guard.turns.building import Built, FormatBuilder
+from guard.turns.pieces import TurnReader
+from guard.turns.probes import ABSENT, Manner
+from guard.turns.reading import ReadCall, ReadTurn
+
+Tool: TypeAlias = Mapping[str, Any]
+ToolChoice: TypeAlias = str  #: "auto", "none", "required", or the name of a tool.
+MOST_KEPT = 16  #: Compiled formats that one ToolFormat keeps for reading.
+
+
+@dataclass(frozen=True)
+class ToolFormat:
+    """How a model writes calls, as its chat template shows it; made by `guard.formats.from_chat_template`."""
+
+    anatomy: Anatomy
+    round_trips: bool = False  #: Whether turns that the template rendered were let through and read back equal.
+    _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def kind(self) -> Literal["json", "tagged"]:
+        """Return how arguments are written: as one JSON object, or member by member between texts."""
+        return "json" if self.anatomy.arguments.style is None else "tagged"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what `guard.compile` needs besides: the white space of the template's JSON, where it is not usual."""
+        kept = self.anatomy.arguments.whitespace
+        return {} if kept == "spaced" else {"whitespace": kept}
+
+    @property
+    def opened(self) -> str:
+        """Return what the template's prompt for a turn writes of the turn itself, such as <think>."""
+        return self.anatomy.opened
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Return what the template writes behind a turn; a model writes its end token instead."""
+        return self.anatomy.ends
+
+    @property
+    def spelled(self) -> str:
+        """Return all texts that a turn's calls are written with, one after the other."""
+        one = self.anatomy
+        style = json.dumps(one.arguments.style, ensure_ascii=False) if one.arguments.style else ""
+        around = [*one.calls, *one.text, *(one.text_with_calls or ()), one.alone, one.no_arguments or "", style]
+        return "\n".join([*around, *(piece.text for piece in one.pieces)])
+
+    @property
+    def over(self) -> str | None:
+        """Return what is `begun` where the thinking is over; None where the template has none."""
+        thinking = self.anatomy.thinking
+        return None if thinking is None else thinking.begin + thinking.end
+
+    def reader(self, tools: Sequence[Tool], *, begun: str | None = None) -> TurnReader:
+        """Return what reads a turn of these tools while it is written."""
+        return TurnReader(*self._reading(tools, begun))
+
+    def format(
+        self,
+        tools: Sequence[Tool],
+        tool_choice: ToolChoice = "auto",
+        parallel: bool = True,
+        *,
+        thinking: bool | None = None,
+        max_calls: int | None = None,
+        begun: str | None = None,
+    ) -> formats.Format:
+        """Return the format of a turn, for `guard.compile(…, **options)`.
+
+        `tool_choice`: "auto", "none", "required", or a tool's name: exactly one call of it. `parallel=False` and
+        `max_calls` bound the calls. `thinking`: with it (True), without (False), or either, where the template has any.
+        `begun`: what of the turn is in the prompt; by default what the template's own prompt writes.
+        """
+        return self._built(tools, tool_choice, parallel, thinking, max_calls, begun).form
+
+    def read(self, text: str, tools: Sequence[Tool] | None = None, *, begun: str | None = None) -> ReadTurn:
+        """Read a turn, without its end token: what it says, thinks and calls. It never raises on a model's text.
+
+        With `tools` the automaton of `.format(tools)` reads; without, one of any names and arguments. What is no call
+        of the format stays text, and `trouble` says where it went wrong.
+        """
+        ends = [end for end in sorted(self.ends, key=len, reverse=True) if end and text.endswith(end)]
+        if tools is None:
+            tools = reading.guessed(text, self.anatomy)
+        found = self._reading(tools, begun)
+        read = [reading.read(text.removesuffix(end), *found) for end in ends or [""]]
+        turn = next((one for one in read if one.trouble is None), read[0])
+        thinking = self.anatomy.thinking
+        if turn.trouble and thinking is not None and begun != (over := thinking.begin + thinking.end):
+            without = self.read(text, tools, begun=over)  # the model left out what it would have thought
+            return turn if without.trouble else without
+        return turn
+
+    def messages(self, messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return a conversation in OpenAI's form as the template takes it: earlier calls in the shape that it wants."""
+        return [_shaped(message, self.anatomy) for message in messages]
+
+    def assistant(
+        self, calls: Iterable[tuple[str, dict[str, Any]] | ReadCall], text: str = "", thinking: str = ""
+    ) -> str:
+        """Write a turn as the template writes it: for an earlier turn of a conversation.
+
+        `calls`: names and arguments, or calls that were read. Raises ValueError where the format can't express it.
+        """
+        given = [one if isinstance(one, ReadCall) else ReadCall(one[0], dict(one[1])) for one in calls]
+        return _written(self.anatomy, given, text, thinking)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was derived, as JSON."""
+        one = self.anatomy
+        pieces = "".join(piece.text if piece.slot is None else "{" + piece.slot + "}" for piece in one.pieces)
+        return {
+            "kind": self.kind,
+            "round_trips": self.round_trips,
+            "call": one.calls.opening + pieces + one.calls.closing,
+            "calls": [one.calls.begin, one.calls.separator, one.calls.end],
+            "parallel": one.several,
+            "thinking": None if one.thinking is None else [one.thinking.begin, one.thinking.end],
+            "text": list(one.text),
+            "text with calls": "behind" if one.text_behind else one.text_with_calls is not None,
+            "prompt opens": one.opened,
+            "ends": list(one.ends),
+            "style": one.arguments.style,
+            **self.options,
+        }
+
+    def _reading(self, tools: Sequence[Tool], begun: str | None) -> tuple[Any, Built]:
+        """Return the format that turns of these tools are read by, compiled and kept."""
+        kept = json.dumps([list(tools), begun], sort_keys=True)
+        found = self._compiled.get(kept)
+        if found is None:
+            from guard.schemas import compile  # noqa: A004 (as re.compile is)
+
+            built = self._built(tools, "auto", True, None, None, begun)
+            found = (compile(built.form, **self.options), built)
+            while len(self._compiled) >= MOST_KEPT:
+                self._compiled.pop(next(iter(self._compiled)), None)
+            self._compiled[kept] = found
+        return found
+
+    def _built(
+        self,
+        tools: Sequence[Tool],
+        tool_choice: ToolChoice,
+        parallel: bool,
+        thinking: bool | None,
+        max_calls: int | None,
+        begun: str | None,
+    ) -> Built:
+        most = max_calls if parallel and self.anatomy.several else 1
+        if most is not None and most < 1:
+            raise ValueError(f"max_calls={max_calls} must be at least 1; tool_choice='none' lets no call through")
+        opened = self.opened if begun is None else begun
+        return FormatBuilder(self.anatomy, [_tool(one) for one in tools], most).build(tool_choice, thinking, opened)
+
+
+def _tool(given: Tool) -> tuple[str, Any]:
+    """Return a tool's name and the schema of its arguments."""
+    function = given.get("function", given)
+    name, schema = function.get("name"), function.get("parameters", {"type": "object", "properties": {}})
+    if not isinstance(name, str) or not re.fullmatch(r"[^\s<>\"'`{}]{1,256}", name):
+        raise ValueError(f"{name!r} is no name of a tool")
+    return name, schema
+
+
+def _shaped(message: Mapping[str, Any], anatomy: Anatomy) -> dict[str, Any]:
+    out, manner = dict(message), anatomy.manner
+    if isinstance(of := out.get("tool_call_id"), str):
+        out["tool_call_id"] = _native_id(of, anatomy)
+    calls = out.get("tool_calls")
+    if not calls:
+        return out
+    out["tool_calls"] = [
+        {
+            **call,
+            "id": _native_id(str(call.get("id") or ""), anatomy),
+            "function": _function(call.get("function", call), manner),
+        }
+        for call in calls
+    ]
+    if not out.get("content"):
+        out.pop("content", None)
+        if manner.no_text != ABSENT:
+            out["content"] = manner.no_text
+    return out
+
+
+def _native_id(given: str, anatomy: Anatomy) -> str:
+    """Return the id of a call as the template takes it: the same where it does, else nine letters and digits of it."""
+    return given if re.fullmatch(anatomy.id_pattern, given) else hashlib.sha256(given.encode()).hexdigest()[:9]
+
+
+def _function(function: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
+    given = function.get("arguments", {})
+    if manner.arguments_as_text:
+        return {**function, "arguments": given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)}
+    return {**function, "arguments": json.loads(given) if isinstance(given, str) else given}
+
+
+def _written(one: Anatomy, calls: list[ReadCall], text: str, thinking: str) -> str:
+    if len(calls) > 1 and not one.several:
+        raise ValueError("the template writes one call in a turn")
+    lead = ""
+    if one.thinking is not None:
+        without = one.thinking.without_in_calls if calls else one.thinking.without_in_text
+        lead = one.thinking.begin + thinking + one.thinking.end if thinking else without
+    elif thinking:
+        raise ValueError("the template writes no thinking")
+    if not calls:
+        return lead + one.text[0] + text + one.text[1]
+    whole = one.calls.begin + one.calls.opening
+    if text and one.text_with_calls is None and not one.text_behind:
+        raise ValueError("the template writes no text in a turn with calls")
+    if text and one.text_with_calls is not None:
+        lead += one.text_with_calls[0] + text + one.text_with_calls[1]
+    else:
+        lead += one.alone
+    between = one.calls.closing + one.calls.separator + one.calls.opening
+    parts = [_call(one, call, number) for number, call in enumerate(calls)]
+    out = lead + whole + between.join(parts) + one.calls.closing + one.calls.end
+    return out + (text if one.text_behind else "")
+
+
+def _call(one: Anatomy, call: ReadCall, number: int) -> str:
+    slots = {"name": call.name, "id": call.id or f"call{number:05}", "index": str(one.first_index + number)}
+    if not call.arguments and one.no_arguments is not None:
+        last = max(n for n, piece in enumerate(one.pieces) if piece.slot in ("name", "id"))
+        return "".join(slots.get(p.slot or "", p.text) for p in one.pieces[: last + 1]) + one.no_arguments
+    slots["arguments"] = writing.written(call.arguments, one.arguments)
+    return "".join(slots[piece.slot] if piece.slot else piece.text for piece in one.pieces)

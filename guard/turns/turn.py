@@ -1,0 +1,195 @@
+"""`Turn`: what a model did in one turn (text, calls, a value), and the target that a call for one is held to."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from guard.errors import Violation
+from guard.output import target as targets
+from guard.output.checking import TypeChecker
+from guard.output.partial import TextSoFar
+from guard.turns import value
+
+if TYPE_CHECKING:
+    from guard.tools import ToolSpec
+
+#: What may be said of tools, beside the name of the one that must be called.
+CHOICES = ("none", "auto", "required")
+
+
+@dataclass(frozen=True)
+class TurnCall:
+    """A call of a tool, its arguments checked; `run` calls the function."""
+
+    id: str  #: Of the call, which its result names.
+    name: str  #: Of the tool.
+    arguments: dict[str, Any]  #: As JSON.
+    built: Any = field(default=None, repr=False)  #: The same as the tool's own class has them, where it has one.
+    spec: ToolSpec | None = field(default=None, repr=False, compare=False)
+
+    def run(self) -> Any:
+        """Call the function with the arguments; an `async def` gives its coroutine. TypeError where there is none."""
+        if self.spec is None or self.spec.function is None:
+            raise TypeError(f"{self.name} was given as JSON; call it with .arguments")
+        if self.spec.arguments is None:
+            return self.spec.function(**self.arguments)
+        return self.spec.function(**{name: getattr(self.built, name) for name in self.spec.arguments.model_fields})
+
+    def result(self, answer: Any) -> dict[str, Any]:
+        """Return the message that tells the model what the call has returned: a text as it is, all else as JSON."""
+        return {"role": "tool", "tool_call_id": self.id, "name": self.name, "content": said(answer)}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a model did in one turn."""
+
+    text: str  #: What it said beside its calls, or instead of one; "" where it said nothing.
+    calls: tuple[TurnCall, ...] = ()
+    value: Any = None  #: The answer, of the type that was asked for as `response`; None where it called tools.
+    thinking: str = ""  #: What it thought before.
+    #: How probable it was, under `tool_choice="auto"`, that it begins with a call, before any bias; None: not known.
+    call_probability: float | None = field(default=None, compare=False)
+    record: Any = field(default=None, repr=False, compare=False)  #: The record of the call.
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The turn as the next conversation has it, in OpenAI's form."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
+        if self.calls:
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+                }
+                for call in self.calls
+            ]
+        return message
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a turn may be."""
+
+    tools: tuple[ToolSpec, ...]  # those that may be called
+    choice: str = "auto"  # one of CHOICES, or a tool's name
+    most: int = value.MOST_CALLS  # calls in one turn; 1: not several at once
+    response: Any = None  # the schema of an answer without calls; None: a text
+    allowed: frozenset[str] | None = None  # names of those that may be called; None: all
+    call_bias: float = 0.0  # what is added to the logit of beginning with a call, where that is the model's choice
+
+    def __post_init__(self) -> None:
+        names = [tool.name for tool in self.tools]
+        if self.choice not in (*CHOICES, *names):
+            known = ", ".join(map(repr, (*CHOICES, *names)))
+            raise ValueError(f"tool_choice={self.choice!r} must be one of {known}")
+        if not names and self.choice not in ("none", "auto"):
+            raise ValueError(f"tool_choice={self.choice!r} needs tools")
+        if not math.isfinite(self.call_bias):
+            raise ValueError(f"call_bias={self.call_bias!r} must be a number; tool_choice forces or forbids a call")
+        if self.most < 1:
+            raise ValueError(f"max_calls={self.most!r} must be 1 or more")
+
+    @property
+    def callable(self) -> tuple[ToolSpec, ...]:
+        """The tools that this turn may call."""
+        if self.choice == "none":
+            return ()
+        named = [tool for tool in self.tools if self.choice in ("auto", "required", tool.name)]
+        return tuple(tool for tool in named if self.allowed is None or tool.name in self.allowed)
+
+    @property
+    def must_call(self) -> bool:
+        """Whether a turn without a call is none."""
+        return bool(self.tools) and self.choice not in ("none", "auto")
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The schema of the turn as one JSON value."""
+        return self._schema([(tool.name, tool.parameters) for tool in self.callable], self.response)
+
+    @property
+    def outline(self) -> dict[str, Any]:
+        """The same without what types see to: the arguments of tools that have a class, and the answer."""
+        tools = [(t.name, t.parameters if t.arguments is None else {"type": "object"}) for t in self.callable]
+        return self._schema(tools, None if self.response is None else True)
+
+    def _schema(self, tools: list[tuple[str, Any]], answer: Any) -> dict[str, Any]:
+        return value.schema(tools, must_call=self.must_call, may_talk=True, most=self.most, wanted=answer)
+
+
+def target(
+    wanted: Wanted,
+    messages: Sequence[Mapping[str, Any]],
+    options: Mapping[str, Any],
+    response: targets.Target | None = None,
+) -> targets.Target:
+    """Return what a turn is held to, whichever model writes it; ids of its calls are made of the conversation.
+
+    `response` checks an answer without calls, and builds it.
+    """
+    plain = targets.from_any(wanted.schema, options)
+    outline = targets.from_any(wanted.outline, options)
+    stem = hashlib.sha256(json.dumps([*messages], sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+    def checked(text: str, said: Any) -> tuple[Turn | None, tuple[Violation, ...]]:
+        found = outline.checker.check(text)
+        return (None, found.findings) if found.findings else _built(said, wanted, stem, response)
+
+    return dataclasses.replace(plain, name="turn", checker=TypeChecker(checked), partials=TextSoFar)
+
+
+def _built(
+    said: Any, wanted: Wanted, stem: str, response: targets.Target | None
+) -> tuple[Turn | None, tuple[Violation, ...]]:
+    content, made = value.read(said)
+    findings: list[Violation] = []
+    calls = []
+    by_name = {tool.name: tool for tool in wanted.tools}
+    place = "" if isinstance(said, list) else "/calls"
+    for number, call in enumerate(made):
+        tool = by_name[call["name"]]
+        built = None
+        if tool.arguments is not None:
+            built, wrong = _validated(tool, call["arguments"], f"{place}/{number}/arguments")
+            findings += wrong
+        calls.append(TurnCall(f"call_{stem}_{number}", tool.name, call["arguments"], built, tool))
+    answer = None
+    if response is not None and not calls:
+        answer, amiss = response.check(json.dumps(content))
+        findings += [dataclasses.replace(each, at=f"/content{each.at}") for each in amiss]
+        content = json.dumps(content, ensure_ascii=False)
+    if findings:
+        return None, tuple(findings)
+    return Turn(content or "", tuple(calls), answer), ()
+
+
+def _validated(tool: ToolSpec, arguments: Any, at: str) -> tuple[Any, list[Violation]]:
+    """Build a tool's own arguments of JSON, and say what of it the type refuses."""
+    from pydantic import ValidationError
+
+    assert tool.arguments is not None
+    try:
+        return tool.arguments.model_validate_json(json.dumps(arguments)), []
+    except ValidationError as error:
+        found = targets.from_pydantic(error.errors(include_url=False, include_context=False), arguments)
+        return None, [dataclasses.replace(each, at=at + each.at) for each in found]
+
+
+def said(answer: Any) -> str:
+    """Return what a tool has returned as a model is told of it: a text as it is, all else as JSON."""
+    if isinstance(answer, str):
+        return answer
+    if inspect.isawaitable(answer):
+        raise TypeError("an async tool gives a coroutine; await it first")
+    from pydantic_core import to_json
+
+    return to_json(answer, fallback=str).decode()

@@ -1,0 +1,317 @@
+"""Exact styles: the arguments of a call as a chat template writes them, in texts that a format gives itself.
+
+A style says what stands around a member, between two, around a string, and how null, true and false are spelled; nested
+arrays and objects are JSON, or in the same style again. Nothing else is let through: no other white space. What a style
+can't express is left out, and noted, as in tagged.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guard.schemas.ops import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING, Rx
+from guard.schemas.structural import strings, trees
+from guard.schemas.structural.tagged import (
+    KEPT_OF_ARRAYS,
+    KEPT_OF_OBJECTS,
+    MOST_NESTED,
+    NAMES,
+    Role,
+    Tagged,
+    TagStyle,
+    step_of,
+)
+
+if TYPE_CHECKING:
+    from guard.schemas.compiled import Options
+    from guard.schemas.ops import Tree
+    from guard.schemas.structural.tagged import Maker
+
+WORDS = {"null": None, "true": True, "false": False}
+_FIRST = {NUMBER: "-0123456789"}
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Members(BaseModel):
+    """The texts around a list of members or items: `opening` and `closing` have a place `{key}`, for members."""
+
+    model_config = _STRICT
+    begin: str = ""
+    opening: str = ""
+    closing: str = ""
+    separator: str = ""
+    end: str = ""
+
+
+class Quotes(BaseModel):
+    """The texts around a string, and what some of its characters are written as."""
+
+    model_config = _STRICT
+    begin: str
+    end: str
+    escapes: dict[Annotated[str, Field(min_length=1, max_length=1)], str] = {}
+
+
+class ExactStyle(BaseModel):
+    """How a template writes arguments. `strings`: any of these quotes; none: raw, up to what closes the member."""
+
+    model_config = _STRICT
+    members: Members
+    strings: list[Quotes] = []
+    labels: dict[str, str] | None = None  #: By type: for the place `{label}` of `members.opening`.
+    words: dict[str, str] = {}  #: How null, true and false are spelled, where it is not as in JSON.
+    array: Members | None = None  #: Arrays inside; None: JSON.
+    object: Members | None = None
+    nested_strings: list[Quotes] = []  #: In those arrays and objects.
+
+
+class Exact(Tagged):
+    """One schema in one exact style, on the way into a net."""
+
+    def __init__(
+        self,
+        schema: Any,
+        reference: str,
+        style: ExactStyle,
+        options: Options,
+        maker: Maker,
+        at: str,
+        excludes: Iterable[str] = (),
+    ) -> None:
+        # What the reading of schemas, which is Tagged's, asks of a style: which keys can't be written.
+        barred = '"\\' + (style.members.opening.partition("{key}")[2] or "\0")[0] + "\n"
+        super().__init__(schema, reference, TagStyle("", "", barred=barred), options, maker, at, excludes)
+        self._exact, self._excludes = style, tuple(excludes)
+        self._words = {word: style.words.get(word, word) for word in WORDS}
+
+    def arcs(self, target: int, *, any_order: bool) -> list[int]:
+        """Return the arcs that begin the arguments; behind them the text goes on at the target."""
+        if any_order:
+            raise self._refused("", "a style of its own has one order of keys", "leave any_order out")
+        return self._members(self._root, "", target, self._exact.members, self._exact.strings, 0)
+
+    def _members(
+        self, schema: Any, at: str, target: int, texts: Members, quotes: list[Quotes], depth: int
+    ) -> list[int]:
+        """Return the arcs of an object's members, each in the schema's order."""
+        make = self._maker
+        schema, at = self._resolved(schema, at, KEPT_OF_OBJECTS, OBJECT)
+        if depth > MOST_NESTED:
+            raise self._refused(at, "members nest too deeply", "style json has no such limit")
+        properties: dict[str, Any] = schema.get("properties", {})
+        required = dict.fromkeys(schema.get("required", ()))
+        every = [*properties, *(name for name in required if name not in properties)]
+        names = [name for name in every if self._is_a_key(name)]
+        if lost := [name for name in required if name not in names]:
+            raise self._refused(f"{at}/required", f"the style can't write the key {lost[0]!r}", "use another style")
+        for name in every:
+            if name not in names:
+                self._exclude((f"{at}/properties/{step_of(name)}", "a key that the style can't write"))
+        if schema.get("minProperties", 0) > len(required) or schema.get("maxProperties", len(every)) < len(every):
+            raise self._refused(at, "the style can't count members", "leave minProperties and maxProperties out")
+        if schema.get("patternProperties") or schema.get("additionalProperties", True) is not False:
+            self._exclude((at, "members that the schema does not name"))
+        leave = make.arc(trees.literal(texts.end), target, texts.end, Role("end"))
+        later, first = [leave], [leave]
+        for name in reversed(names):
+            below = properties.get(name, True)
+            where = f"{at}/properties/{step_of(name)}" if name in properties else at
+            options = self._labelled(below, where, name, make.point(later), texts, quotes, depth)
+            begun = [self._opening_arc(texts, name, label, inside) for label, inside in options]
+            again = begun
+            if texts.separator:
+                again = [self._opening_arc(texts, name, label, inside, texts.separator) for label, inside in options]
+            first = begun if name in required else [*begun, *first]
+            later = again if name in required else [*again, *later]
+        if not texts.begin:
+            return first
+        return [make.arc(trees.literal(texts.begin), make.point(first), texts.begin)]
+
+    def _opening_arc(self, texts: Members, name: str, label: str, inside: int, separator: str = "") -> int:
+        text = separator + texts.opening.replace("{label}", label).replace("{key}", name)
+        return self._maker.arc(trees.literal(text), inside, text, Role("key", name))
+
+    def _labelled(
+        self, schema: Any, at: str, key: str, target: int, texts: Members, quotes: list[Quotes], depth: int
+    ) -> list[tuple[str, int]]:
+        """Return labels, and where a value of the types of each begins."""
+        types = self._types(schema, at)
+        labels = self._exact.labels if depth == 0 else None
+        if labels is None:
+            return [("", self._value_point(schema, at, types, key, target, texts, quotes, depth))]
+        by_label: dict[str, int] = {}
+        for bit, name in NAMES.items():
+            if types & bit and name in labels:
+                by_label[labels[name]] = by_label.get(labels[name], 0) | bit
+            elif types & bit:
+                self._exclude((at, f"values of the type {name}"))
+        return [
+            (label, self._value_point(schema, at, bits, key, target, texts, quotes, depth))
+            for label, bits in by_label.items()
+        ]
+
+    def _types(self, schema: Any, at: str) -> int:
+        try:
+            return self._reader.types(self._node(schema))
+        except strings.RecursiveError:
+            raise self._refused(at, "applies itself to the same value", "correct it") from None
+
+    def _value_point(
+        self, schema: Any, at: str, types: int, key: str, target: int, texts: Members, quotes: list[Quotes], depth: int
+    ) -> int:
+        """Return where a value of these types begins, behind which its closing text leads to the target."""
+        make, node = self._maker, self._node(schema)
+        closing = texts.closing.replace("{key}", key)
+        close = make.point([make.arc(trees.literal(closing), target, closing)])
+        arcs: list[int] = []
+        for word, value in WORDS.items():
+            if types & (NULL if value is None else BOOLEAN) and self._reader.admits(node, value):
+                spelled = self._words[word]
+                arcs.append(make.arc(trees.literal(spelled), close, spelled, Role("value", value)))
+        nested = {bit: (self._exact.array, self._exact.object)[bit == OBJECT] for bit in (ARRAY, OBJECT) if types & bit}
+        brackets = "".join(("[", "{")[bit == OBJECT] if one is None else one.begin[:1] for bit, one in nested.items())
+        if types & STRING:
+            first = brackets + (_FIRST[NUMBER] if types & NUMBER else "")
+            arcs += self._strings(node, at, close, closing, quotes, "" if quotes else first, types)
+        for bit, one in nested.items():
+            if one is not None:
+                arcs += self._nested(schema, at, bit, close, one, depth)
+        left = types & (NUMBER | sum(bit for bit, one in nested.items() if one is None))
+        if left:
+            named = [name for bit, name in NAMES.items() if left & bit]
+            said: dict[str, Any] = {"$ref": f"{self._reference}#{at}"} if isinstance(schema, dict) and schema else {}
+            arcs.append(
+                make.arc(trees.EMPTY, make.value({**said, "type": named if len(named) > 1 else named[0]}, close))
+            )
+        return make.vet(make.point(arcs))
+
+    def _nested(self, schema: Any, at: str, bit: int, close: int, texts: Members, depth: int) -> list[int]:
+        one, where = self._branch(schema, at, bit)
+        if one in (True, {}) or (isinstance(one, dict) and ("enum" in one or "const" in one)):
+            self._exclude((at, "arrays and objects that no schema describes, or that it lists"))
+            return []
+        make, quotes = self._maker, self._exact.nested_strings
+        if bit == ARRAY:
+            inside = self._items(one, where, close, texts, quotes, depth + 1)
+        else:
+            inside = self._members(one, where, close, texts.model_copy(update={"begin": ""}), quotes, depth + 1)
+        role = Role("array" if bit == ARRAY else "object")
+        return [make.arc(trees.literal(texts.begin), make.point(inside), texts.begin, role)]
+
+    def _items(self, schema: Any, at: str, target: int, texts: Members, quotes: list[Quotes], depth: int) -> list[int]:
+        """Return the arcs of an array's items, up to behind its end."""
+        make = self._maker
+        schema, at = self._resolved(schema, at, KEPT_OF_ARRAYS, ARRAY)
+        if depth > MOST_NESTED:
+            raise self._refused(at, "arrays nest too deeply", "style json has no such limit")
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
+        items, where = schema.get("items", True), f"{at}/items"
+        leave = make.arc(trees.literal(texts.end), target, texts.end, Role("end"))
+        types = self._types(items, where)
+        if not types or most == 0:
+            return [leave] if least == 0 else []
+
+        def item(behind: int, separator: str) -> int:
+            inside = self._value_point(items, where, types, "", behind, texts, quotes, depth)
+            text = separator + texts.opening
+            return make.arc(trees.literal(text), inside, text, Role("item"))
+
+        if most is None:
+            behind = make.point()
+            make.extend(behind, [item(behind, texts.separator), leave])
+            for _ in range(least - 1):
+                behind = make.point([item(behind, texts.separator)])
+        else:
+            behind = make.point([leave])
+            for number in reversed(range(1, most)):
+                behind = make.point([item(behind, texts.separator), *([leave] if number >= least else [])])
+        return [item(behind, ""), *([] if least else [leave])]
+
+    def _strings(
+        self, node: int, at: str, close: int, closing: str, quotes: list[Quotes], first: str, types: int
+    ) -> list[int]:
+        """Return the arcs of strings: in quotes; or raw, of which none reads as another type that is allowed."""
+        make, language = self._maker, self._reader.language(node)
+        if quotes:
+            return [self._quoted(language, one, at, close) for one in quotes]
+        if not closing:
+            raise self._refused(at, "a style that closes no member has no raw strings", "give its strings quotes")
+        parts = [trees.free([closing, *self._excludes])]
+        if first:
+            parts.append(trees.no(trees.cat(trees.SPACE, trees.char(first), trees.ANY)))
+        texts = [self._words[word] for word, value in WORDS.items() if self._reader.admits(node, value)]
+        parts += [trees.no(trees.literal(text)) for text in texts]
+        if types & ~STRING:
+            self._exclude((at, "strings that begin like another type of the schema's"))
+        self._exclude((at, f"strings with {closing} in them"))
+        if language is not None:
+            parts.append(language)
+        raw = trees.both(*parts) if len(parts) > 1 else parts[0]
+        return [make.doubted(make.arc(raw, close, "", Role("value", "")))]
+
+    def _quoted(self, language: Tree | None, quotes: Quotes, at: str, close: int) -> int:
+        make = self._maker
+        begin, end, escapes = quotes.begin, quotes.end, quotes.escapes
+        behind = make.point([make.arc(trees.literal(end), close, end)])
+        if escapes:
+            unescaped = trees.no_char("".join(escapes) + end[0])
+            written: Tree = trees.repeat(trees.either([unescaped, *map(trees.literal, escapes.values())]), 0, -1)
+            if end[0] not in escapes:
+                self._exclude((at, f"strings with {end} in them"))
+        else:
+            written = trees.free([end, *self._excludes])
+            self._exclude((at, f"strings with {end} in them"))
+        try:
+            if language is not None:
+                written = trees.both(written, coded(language, escapes, written) if escapes else language)
+        except ValueError:
+            raise self._refused(
+                at, "a style that escapes can't keep a pattern that looks around", "word it without"
+            ) from None
+        arc = make.doubted(make.arc(written, behind, "", Role("value", quotes)))
+        return make.arc(trees.literal(begin), make.point([arc]), begin, Role("string"))
+
+
+def coded(tree: Tree, code: Mapping[str, str], every: Tree) -> Tree:
+    """Return the language of what a language's texts are written as, where some characters have a code of their own.
+
+    `every`: how any text is written. No code begins with another, or with a character that has none. Raises ValueError
+    where the language looks around.
+    """
+    kind = tree[0]
+    if kind == Rx.SET:
+        found = [char for char in code if any(low <= ord(char) <= high for low, high in tree[1])]
+        if not found:
+            return tree
+        return trees.either(
+            [trees.both(tree, trees.no_char("".join(found))), *(trees.literal(code[char]) for char in found)]
+        )
+    if kind in (Rx.CAT, Rx.ALT, Rx.AND):
+        return (kind, [coded(part, code, every) for part in tree[1]])
+    if kind == Rx.REPEAT:
+        return trees.repeat(coded(tree[1], code, every), tree[2], tree[3])
+    if kind == Rx.NOT:
+        return trees.both(every, trees.no(coded(tree[1], code, every)))
+    if kind in (Rx.START, Rx.END):
+        return tree
+    raise ValueError
+
+
+def said(role: Role, text: str) -> Any:
+    """Return what a text says in its role: of a string the string itself."""
+    if role.kind != "value" or not isinstance(role.said, Quotes | str):
+        return role.said
+    return text if isinstance(role.said, str) else unescaped(text, role.said)
+
+
+def unescaped(text: str, quotes: Quotes) -> str:
+    """Return the string that stands as this text between quotes."""
+    back = {written: char for char, written in quotes.escapes.items()}
+    if not back:
+        return text
+    pattern = "|".join(map(re.escape, sorted(back, key=len, reverse=True)))
+    return re.sub(pattern, lambda found: back[found[0]], text)

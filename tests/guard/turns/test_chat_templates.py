@@ -1,0 +1,234 @@
+"""Tool formats derived from chat templates: what a template renders is let through, and read back equal."""
+
+import os
+import re
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+import guard
+from guard import formats
+from guard.turns import trials
+from guard.turns.probes import MANNERS, probes
+from guard.turns.reading import ReadCall
+from guard.turns.rendering import TemplateInput, render
+
+DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[4] / "shared" / "data")
+SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+#: One of each shape; `python -m benchmarks.templates` tries them all.
+SHAPES = {
+    "llama.cpp/Qwen-QwQ-32B": "json",
+    "llama.cpp/Apriel-1.6-15b-Thinker-fixed": "json",  # a list; thinking that nothing begins
+    "llama.cpp/Kimi-K2-Thinking": "json",  # calls with numbers
+    "llama.cpp/mistralai-Mistral-Nemo-Instruct-2407": "json",  # with ids
+    "llama.cpp/openai-gpt-oss-120b": "json",  # Harmony; one call
+    "llama.cpp/CohereForAI-c4ai-command-r-plus-tool_use": "json",  # indented
+    "llama.cpp/Qwen3.5-4B": "tagged",
+    "llama.cpp/GLM-4.7-Flash": "tagged",
+    "llama.cpp/deepseek-ai-DeepSeek-V3.2": "tagged",  # with types
+    "llama.cpp/ByteDance-Seed-OSS": "tagged",  # Python's values between tags
+    "llama.cpp/LFM2.5-8B-A1B": "tagged",  # Python's calls
+    "trl/gemma4": "tagged",  # bare keys, strings in marks, text behind calls
+}
+TOOLS = trials.TOOLS
+HERMES = """\
+{%- for message in messages %}
+{{- '<|im_start|>' + message.role + '\\n' + (message.content or '') }}
+{%- for call in message.tool_calls or [] %}
+{{- '\\n' if message.content or not loop.first else '' }}
+{{- '<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' }}
+{{- call.function.arguments | tojson + '}\\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+"""
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, str]:
+    """Real chat templates, by name."""
+    if not (DATA / "chat-templates.tar.gz").exists():
+        pytest.skip("no test data")
+    with tarfile.open(DATA / "chat-templates.tar.gz") as archive:
+        files = [(one.name.removeprefix("./"), archive.extractfile(one)) for one in archive if one.isfile()]
+        return {name.removesuffix(".jinja"): file.read().decode() for name, file in files if file is not None}
+
+
+@pytest.fixture(scope="module")
+def hermes() -> object:
+    """The format of a small template."""
+    found = formats.from_chat_template(HERMES)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_turns_that_a_real_template_renders_are_read_back_equal(name, stored) -> None:
+    form = formats.from_chat_template(stored[name], **SPECIAL)
+    assert form is not None
+    assert (form.kind, form.round_trips) == (SHAPES[name], True)
+    tried = trials.round_trip(stored[name], SPECIAL, form, 40, seed=3)
+    assert tried.turns >= 20
+    assert tried.wrong == []
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_is_written_for_an_earlier_turn_is_read_back(name, stored) -> None:
+    form = formats.from_chat_template(stored[name], **SPECIAL)
+    calls = [("get_weather", {"city": "Ulm", "days": 3}), ("ping", {})][: 1 + form.anatomy.several]
+    written = form.assistant(calls, thinking="hm" if form.anatomy.thinking else "")
+    read = form.read(written, TOOLS, begun="")
+    assert [(call.name, call.arguments) for call in read.calls] == calls
+    assert (read.text, read.thinking) == ("", "hm" if form.anatomy.thinking else "")
+    assert read.trouble is None
+
+
+@pytest.mark.parametrize(
+    "template", ["", "{{ messages[0].content }}", "{{ tools }}", "{% broken", "{{ raise_exception('no') }}"]
+)
+def test_a_template_that_renders_no_calls_has_no_format(template) -> None:
+    assert formats.from_chat_template(template) is None
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% set tools = range(9999) | list %}" + "{% for a in tools %}" * 4 + "{% endfor %}" * 4,
+        "{% set ns = namespace(tools='x') %}{% for i in range(99) %}{% set ns.tools = ns.tools * 2 %}{% endfor %}",
+        "{% set ns = namespace(tools='x') %}{% for i in range(99) %}{% set ns.tools = ns.tools ~ 0 %}{% endfor %}",
+        "{{ 'tool' * 10 ** 11 }}",
+        "{{ ''.__class__.__mro__ }} tools",
+        "{% macro tools() %}{{ tools() }}{% endmacro %}{{ tools() }}",
+        "{% for i in range(99999) %}{{ tools }}{{ 'x' * 9999 }}{% endfor %}",
+    ],
+)
+def test_a_hostile_template_costs_its_share(template, monkeypatch) -> None:
+    monkeypatch.setattr("guard.turns.rendering.SECONDS", 1)
+    begun = time.monotonic()
+    assert formats.from_chat_template(template) is None
+    assert time.monotonic() - begun < 60
+
+
+def test_a_template_has_no_secrets_and_reaches_no_other_conversation(monkeypatch) -> None:
+    monkeypatch.setenv("GUARD_TEST_SECRET", "hush")
+    template = "{% set _ = messages.append({'role': 'x'}) %}{{ messages | length }}{{ strftime_now('%Y') | length }}"
+    assert render(template, [TemplateInput([])] * 2, {}) == ["14", "14"]
+
+
+def test_a_template_that_raises_in_one_manner_is_tried_in_others() -> None:
+    strict = "{% if messages[-1].content == '' %}{{ raise_exception('empty') }}{% endif %}" + HERMES
+    form = formats.from_chat_template(strict)
+    assert form is not None
+    assert form.round_trips
+    assert form.anatomy.manner.no_text is None
+
+
+def test_all_manners_are_asked_in_one_process() -> None:
+    assert len(MANNERS) * len(probes(MANNERS[0])) < 300
+
+
+# -- Choices -----------------------------------------------------------------------------------------------------------
+
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Ulm"}}\n</tool_call>'
+PING = '<tool_call>\n{"name": "ping", "arguments": {}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("choice", "accepted", "refused"),
+    [
+        ({}, ["", "Hello", CALL, f"Hi\n{CALL}", f"{CALL}\n{PING}"], ["<tool_call>", f"{CALL} and more", CALL[:-1]]),
+        ({"tool_choice": "none"}, ["", "Hello"], [CALL, "<tool_call>"]),
+        ({"tool_choice": "required"}, [CALL, f"{PING}\n{CALL}"], ["", "Hello", f"Hi\n{CALL}"]),
+        ({"tool_choice": "ping"}, [PING], ["", CALL, f"{PING}\n{PING}"]),
+        ({"parallel": False}, ["", CALL], [f"{CALL}\n{PING}"]),
+        ({"max_calls": 2}, [CALL, f"{CALL}\n{PING}"], [f"{CALL}\n{PING}\n{PING}"]),
+    ],
+)
+def test_what_may_be_called_is_kept_exactly(hermes, choice, accepted, refused) -> None:
+    compiled = guard.compile(hermes.format(TOOLS, **choice))
+    for text in accepted:
+        compiled.read(text)
+    for text in refused:
+        with pytest.raises(ValueError, match="no such turn"):
+            compiled.read(text)
+
+
+def test_arguments_are_held_to_their_schema(hermes) -> None:
+    wrong = hermes.read(CALL.replace('"Ulm"', "1"), TOOLS)
+    assert wrong.calls == ()
+    assert wrong.text == CALL.replace('"Ulm"', "1")
+    assert wrong.trouble is not None
+
+
+@pytest.mark.parametrize("choice", [{"tool_choice": "nobody"}, {"max_calls": 0}, {"thinking": True}])
+def test_what_can_not_be_asked_for_is_an_error(hermes, choice) -> None:
+    with pytest.raises(ValueError, match=r"nobody|max_calls|thinking"):
+        hermes.format(TOOLS, **choice)
+
+
+# -- Reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_read_with_places(hermes) -> None:
+    read = hermes.read(f"Wait.\n{CALL}\n{PING}<|im_end|>\n", TOOLS)
+    assert read.text == "Wait."
+    assert read.calls == (ReadCall("get_weather", {"city": "Ulm"}), ReadCall("ping", {}))
+    assert f"Wait.\n{CALL}\n{PING}"[read.calls[1].begin : read.calls[1].end] == PING
+    assert read.trouble is None
+
+
+def test_without_tools_any_names_and_arguments_are_read(hermes) -> None:
+    read = hermes.read('<tool_call>\n{"name": "f", "arguments": {"x": [1]}}\n</tool_call>')
+    assert read.calls == (ReadCall("f", {"x": [1]}),)
+
+
+@pytest.mark.parametrize("cut", range(1, len(CALL), 7))
+def test_a_cut_call_stays_text(hermes, cut) -> None:
+    whole = f"{PING}\n{CALL[:-cut]}"
+    read = hermes.read(whole, TOOLS)
+    assert read.calls[0] == ReadCall("ping", {})
+    assert read.trouble is not None
+    if len(read.calls) == 1:
+        assert CALL[:-cut] in read.text
+    else:  # its arguments are whole
+        assert read.calls[1] == ReadCall("get_weather", {"city": "Ulm"})
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800", "<tool_call>" * 50, "x" * 10_000, '{"name": "ping"}', "</think>"])
+def test_reading_never_raises(hermes, text) -> None:
+    hermes.read(text, TOOLS)
+    hermes.read(text)
+
+
+def test_thinking_that_was_left_out_is_no_trouble(stored) -> None:
+    form = formats.from_chat_template(stored["trl/qwen3"], **SPECIAL)
+    assert form.read("Hello", TOOLS).text == "Hello"
+    assert form.read("<think>\nhm\n</think>\n\nHello", TOOLS).thinking == "hm"
+
+
+def test_the_prompt_may_have_begun_thinking(stored) -> None:
+    form = formats.from_chat_template(stored["llama.cpp/GLM-4.7-Flash"], **SPECIAL)
+    assert form.opened == "<think>"
+    call = "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Ulm</arg_value></tool_call>"
+    read = form.read(f"hm</think>{call}", TOOLS)
+    assert (read.thinking, read.calls) == ("hm", (ReadCall("get_weather", {"city": "Ulm"}),))
+    closed = guard.compile(form.format(TOOLS, begun="<think></think>"))
+    closed.read(call)
+
+
+def test_messages_come_in_the_shape_that_the_template_wants(hermes) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "ping", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    (shaped,) = hermes.messages([message])
+    assert shaped["tool_calls"][0]["function"]["arguments"] == {}
+    assert shaped["content"] == ""
+    assert message["content"] is None
+
+
+def test_what_was_derived_can_be_told(hermes) -> None:
+    told = hermes.describe()
+    assert told["call"] == '<tool_call>\n{"name": "{name}", "arguments": {arguments}}\n</tool_call>'
+    assert re.fullmatch("json", told["kind"])

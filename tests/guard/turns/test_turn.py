@@ -1,0 +1,272 @@
+"""Turns: what a model may do with tools, whichever model it is; loops of calls and results."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+import guard
+from guard.models.scripted import ScriptedModel
+from guard.turns import value
+
+
+def weather(city: str, day: datetime.date = datetime.date(2026, 1, 1)) -> str:
+    """Tell the weather of a city."""
+    return f"sunny in {city} on {day:%d.%m.%Y}"
+
+
+class Note(BaseModel):
+    """Keep a note."""
+
+    words: str
+
+
+BALANCE = {
+    "name": "balance",
+    "description": "Tell a balance.",
+    "parameters": {"type": "object", "properties": {"account": {"type": "integer"}}, "required": ["account"]},
+}
+
+
+def asked(model: Any, tmp_path: Path, **settings: Any) -> guard.Guard:
+    return guard.Guard(model=model, trace=tmp_path / "trace.db", **settings)
+
+
+def test_calls_come_checked_and_as_the_functions_own_types(tmp_path: Path) -> None:
+    said = '{"content": "I look.", "calls": [{"name": "weather", "arguments": {"city": "Ulm", "day": "2026-02-03"}}]}'
+    turn = asked(ScriptedModel(said), tmp_path).turn("Weather in Ulm?", [weather, Note, BALANCE])
+    (call,) = turn.calls
+    assert (turn.text, call.name, call.arguments) == ("I look.", "weather", {"city": "Ulm", "day": "2026-02-03"})
+    assert call.built.day == datetime.date(2026, 2, 3)
+    assert call.run() == "sunny in Ulm on 03.02.2026"
+    assert turn.message["tool_calls"][0]["function"] == {"name": "weather", "arguments": json.dumps(call.arguments)}
+    assert call.result({"a": 1}) == {"role": "tool", "tool_call_id": call.id, "name": "weather", "content": '{"a":1}'}
+    assert turn.record.outcome == "valid"
+
+
+def test_tools_of_each_kind(tmp_path: Path) -> None:
+    said = '[{"name": "Note", "arguments": {"words": "x"}}, {"name": "balance", "arguments": {"account": 7}}]'
+    note, balance = asked(ScriptedModel(said), tmp_path).turn("?", [weather, Note, BALANCE]).calls
+    assert note.built == Note(words="x")
+    assert balance.built is None
+    with pytest.raises(TypeError, match="was given as JSON"):
+        balance.run()
+    assert note.id != balance.id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"city": "Ulm", "day": "2026-02-30"}, "day: expected a valid date"),  # only the type knows
+        ({"city": 3}, "city: expected a valid string"),
+        ({"city": "Ulm", "more": 1}, "more: expected no such property"),
+    ],
+)
+def test_a_wrong_call_is_shown_back_as_a_call_and_asked_again(tmp_path: Path, arguments: Any, words: str) -> None:
+    wrong = json.dumps([{"name": "weather", "arguments": arguments}])
+    model = ScriptedModel(wrong, '[{"name": "weather", "arguments": {"city": "Ulm"}}]')
+    turn = asked(model, tmp_path).turn("Weather in Ulm?", [weather])
+    *_, call, result = turn.record.attempts[1].messages
+    assert json.loads(call["tool_calls"][0]["function"]["arguments"]) == arguments
+    assert words in result["content"]
+    assert turn.calls[0].arguments == {"city": "Ulm"}
+
+
+@pytest.mark.parametrize(
+    ("said", "settings", "is_let_through"),
+    [
+        ('{"content": "No."}', {}, True),
+        ('{"content": "No."}', {"tool_choice": "required"}, False),
+        ('{"content": "No."}', {"tool_choice": "weather"}, False),
+        ('[{"name": "balance", "arguments": {"account": 1}}]', {"tool_choice": "weather"}, False),
+        ('[{"name": "balance", "arguments": {"account": 1}}]', {"tool_choice": "none"}, False),
+        ('[{"name": "balance", "arguments": {"account": 1}}]', {"tool_choice": "required"}, True),
+        ('[{"name": "balance", "arguments": {"account": 1.5}}]', {}, False),
+        ('[{"name": "other", "arguments": {}}]', {}, False),
+    ],
+)
+def test_what_a_choice_of_tools_allows(
+    tmp_path: Path, said: str, settings: dict[str, Any], is_let_through: bool
+) -> None:
+    ask = asked(ScriptedModel(said), tmp_path, retries=0)
+    if is_let_through:
+        ask.turn("?", [weather, BALANCE], **settings)
+    else:
+        with pytest.raises(guard.ValidationFailed):
+            ask.turn("?", [weather, BALANCE], **settings)
+
+
+def test_so_many_calls_as_were_allowed(tmp_path: Path) -> None:
+    two = json.dumps([{"name": "balance", "arguments": {"account": n}} for n in range(2)])
+    ask = asked(ScriptedModel(two, two, two), tmp_path, retries=0)
+    assert len(ask.turn("?", [BALANCE]).calls) == 2
+    for settings in ({"parallel": False}, {"max_calls": 1}):
+        with pytest.raises(guard.ValidationFailed):
+            ask.turn("?", [BALANCE], **settings)
+
+
+def test_an_answer_without_calls_is_of_the_type(tmp_path: Path) -> None:
+    ask = asked(ScriptedModel('{"content": {"words": "x"}}'), tmp_path)
+    turn = ask.turn("?", [weather], response=Note)
+    assert turn.value == Note(words="x")
+    assert not turn.calls
+    with pytest.raises(guard.ValidationFailed, match="content"):
+        asked(ScriptedModel('{"content": {"words": 3}}'), tmp_path, retries=0).turn("?", [weather], response=Note)
+
+
+@pytest.mark.parametrize(
+    ("tools", "settings", "words"),
+    [
+        ([weather, weather], {}, "'weather' twice"),
+        ([{"description": "x"}], {}, "has no name"),
+        ([{"name": "x", "parameters": {"type": "string"}}], {}, "no object's schema"),
+        ([{"type": "web_search"}], {}, "no function"),
+        ([weather], {"tool_choice": "wether"}, "must be one of"),
+        ([], {"tool_choice": "required"}, "needs tools"),
+        ([weather], {"max_calls": 0}, "max_calls=0"),
+        ([3], {}, "must be a function"),
+        ("weather", {}, "must be a list"),
+    ],
+)
+def test_wrong_tools_are_named(tmp_path: Path, tools: Any, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        asked(ScriptedModel("{}"), tmp_path).turn("?", tools, **settings)
+
+
+def test_ids_are_the_same_for_a_conversation_and_others_in_its_next_turn(tmp_path: Path) -> None:
+    said = '[{"name": "balance", "arguments": {"account": 1}}]'
+    ask = asked(ScriptedModel(said, said, said), tmp_path)
+    first, again = ask.turn("?", [BALANCE]), ask.turn("?", [BALANCE])
+    assert first.calls[0].id == again.calls[0].id
+    then = [{"role": "user", "content": "?"}, first.message, first.calls[0].result("3")]
+    assert ask.turn(then, [BALANCE]).calls[0].id != first.calls[0].id
+
+
+# ---- loops -----------------------------------------------------------------------------------------------------------
+
+
+def test_tools_run_until_the_model_answers(tmp_path: Path) -> None:
+    model = ScriptedModel(
+        '[{"name": "weather", "arguments": {"city": "Ulm"}}, {"name": "weather", "arguments": {"city": "Bonn"}}]',
+        '{"content": "Sunny in both."}',
+    )
+    done = guard.run_tools("Weather?", [weather], model=model, trace=tmp_path / "trace.db")
+    assert done.text == "Sunny in both."
+    assert [message["role"] for message in done.messages] == ["user", "assistant", "tool", "tool", "assistant"]
+    assert done.messages[3]["content"] == "sunny in Bonn on 01.01.2026"
+    assert [record.outcome for record in done.records] == ["valid", "valid"]
+    assert done.messages[2]["tool_call_id"] == done.turns[0].calls[0].id
+
+
+def test_async_tools_run_side_by_side(tmp_path: Path) -> None:
+    both = asyncio.Event()
+
+    async def one() -> int:
+        """Wait for the other."""
+        await both.wait()
+        return 1
+
+    async def other() -> int:
+        """Let it go."""
+        both.set()
+        return 2
+
+    model = ScriptedModel('[{"name": "one", "arguments": {}}, {"name": "other", "arguments": {}}]', '{"content": "3"}')
+    settings: Any = {"model": model, "trace": tmp_path / "trace.db"}
+    done = asyncio.run(guard.arun_tools("?", [one, other], **settings))
+    assert [message["content"] for message in done.messages[2:4]] == ["1", "2"]
+    with pytest.raises(TypeError, match="use arun_tools"):
+        guard.run_tools("?", [one], **settings)
+
+
+def test_what_a_tool_raises_is_told_or_raised(tmp_path: Path) -> None:
+    def fails(city: str) -> str:
+        """Fail."""
+        raise LookupError(city)
+
+    said = '[{"name": "fails", "arguments": {"city": "Ulm"}}]', '{"content": "Sorry."}'
+    settings: Any = {"trace": tmp_path / "trace.db"}
+    done = guard.run_tools("?", [fails], model=ScriptedModel(*said), **settings)
+    assert done.messages[2]["content"] == "fails failed: LookupError: Ulm"
+    with pytest.raises(LookupError, match="Ulm"):
+        guard.run_tools("?", [fails], model=ScriptedModel(*said), on_error="raise", **settings)
+
+
+def test_a_model_that_never_ends_costs_so_many_turns_and_nothing_is_lost(tmp_path: Path) -> None:
+    said = '[{"name": "weather", "arguments": {"city": "Ulm"}}]'
+    settings: Any = {"model": ScriptedModel(*[said] * 9), "trace": tmp_path / "trace.db"}
+    with pytest.raises(guard.BudgetExceeded, match="max_turns=3") as raised:
+        guard.run_tools("?", [weather], max_turns=3, **settings)
+    assert len(raised.value.conversation.turns) == 3
+    assert raised.value.conversation.messages[-1]["content"].startswith("sunny")
+
+
+def test_one_budget_holds_over_all_turns(tmp_path: Path) -> None:
+    said = '[{"name": "weather", "arguments": {"city": "Ulm"}}]'
+    settings: Any = {"model": ScriptedModel(*[said] * 9), "trace": tmp_path / "trace.db"}
+    with pytest.raises(guard.BudgetExceeded) as raised:
+        guard.run_tools("?", [weather], budget=guard.Budget(tokens=200), **settings)
+    replies = [record.attempts[0].reply for record in raised.value.conversation.records]
+    used = [reply.prompt_tokens + reply.completion_tokens for reply in replies if reply is not None]
+    assert sum(used[:-1]) < 200  # what a turn costs is known once it was asked for
+    assert len(used) < 9
+
+
+def test_a_structured_function_may_call_before_it_answers(tmp_path: Path) -> None:
+    model = ScriptedModel('[{"name": "weather", "arguments": {"city": "Ulm"}}]', '{"content": {"words": "sunny"}}')
+
+    @guard.structured(model=model, trace=tmp_path / "trace.db", tools=[weather])
+    def note(question: str) -> Note:
+        """Answer with a note."""
+
+    value, record = note.traced("Weather in Ulm?")
+    assert value == Note(words="sunny")
+    assert record.function.endswith("note")
+    assert any(message["role"] == "tool" for message in record.attempts[0].messages)
+
+
+# ---- the value -------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.text(),
+    st.lists(st.tuples(st.text(min_size=1), st.dictionaries(st.text(), st.integers() | st.text())), max_size=4),
+)
+def test_a_turn_as_text_reads_back(content: str, calls: list[tuple[str, Any]]) -> None:
+    text = value.written(content, [(name, json.dumps(arguments)) for name, arguments in calls])
+    said, made = value.read(json.loads(text))
+    assert (said or "") == content
+    assert [(call["name"], call["arguments"]) for call in made] == calls
+
+
+# ---- in pieces -------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_streamed_and_said_to_be_void_where_it_is_asked_again(tmp_path: Path) -> None:
+    wrong = '{"content": "Yes", "calls": [{"name": "balance", "arguments": {}}]}'
+    model = ScriptedModel(wrong, '{"content": "I am well."}', pieces=3)
+    with asked(model, tmp_path).stream_turn("How are you?", [BALANCE]) as stream:
+        events = list(stream)
+    assert stream.turn is not None
+    at = [event.kind for event in events].index("again")
+    assert "".join(event.text for event in events[:at]) == "Yes"
+    assert "".join(event.text for event in events[at:]) == stream.turn.text == "I am well."
+
+
+def test_a_turn_is_streamed_async(tmp_path: Path) -> None:
+    async def told() -> tuple[str, Any]:
+        model = ScriptedModel('{"content": "I am well."}', pieces=5)
+        async with asked(model, tmp_path).astream_turn("How are you?", [BALANCE]) as stream:
+            said = "".join([event.text async for event in stream])
+            return said, stream.turn
+
+    said, turn = asyncio.run(told())
+    assert said == turn.text == "I am well."
