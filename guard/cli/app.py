@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from guard.cli import named, serve, test, trace
+from guard.cli import models as registry
+from guard.cli import named, serve, shadow, test, trace, tune
 from guard.cli.console import (
     EPILOG,
     EXIT_INPUT,
@@ -70,6 +71,9 @@ app = typer.Typer(
 )
 app.add_typer(trace.app, name="trace")
 app.command("test", epilog=test.HELP_EXAMPLES)(test.harness)
+app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
+app.command("shadow", epilog=shadow.EXAMPLES)(shadow.shadow)
+app.add_typer(registry.app, name="models")
 app.add_typer(serve.keys, name="keys")
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 
