@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import http.client
 import json
 import os
@@ -186,13 +187,15 @@ def model(url: str, name: str = "m", **settings: Any) -> str:
 
 
 @contextlib.contextmanager
-def serving_here(folder: Path, toml: str = "", name: str = "m") -> Iterator[Sidecar]:
+def serving_here(folder: Path, toml: str = "", name: str = "m", template: str | None = None) -> Iterator[Sidecar]:
     """Start one that has a model here: a random llama so small that it loads at once, never right by itself."""
     import tiny
 
     weights = folder / "tiny"
-    tiny.llama(padded_to=len(tiny.tokenizer())).save_pretrained(weights)
-    tiny.tokenizer().save_pretrained(weights)
+    tokenizer = copy.deepcopy(tiny.tokenizer())
+    tokenizer.chat_template = template or tokenizer.chat_template
+    tiny.llama(padded_to=len(tokenizer), context=2048).save_pretrained(weights)
+    tokenizer.save_pretrained(weights)
     own = f'[serve.models.{name}]\nmodel = "transformers:{weights}"\nmax_tokens = 60\n'
     with serving(folder, toml + own) as sidecar:
         yield sidecar

@@ -27,6 +27,15 @@ REASONING = TEMPLATE.replace(
 )
 #: Another's: the place is always open.
 OPEN = TEMPLATE.replace("assistant\n", "assistant\n<think>\n")
+#: A template that knows tools, as many models have it.
+TOOLS = (
+    "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] or '' }}"
+    "{% for call in message['tool_calls'] or [] %}{% if message['content'] or not loop.first %}\n{% endif %}"
+    '<tool_call>\n{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n'
+    "</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CONTEXT = 512  #: Positions of the tiny llama.
 
@@ -97,7 +106,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary.from_tokenizer(tokenizer(), eos=[2, 0])
 
 
-def llama(seed: int = 0, *, padded_to: int = 384, scale: float = 20.0) -> LlamaForCausalLM:
+def llama(seed: int = 0, *, padded_to: int = 384, scale: float = 20.0, context: int = CONTEXT) -> LlamaForCausalLM:
     """Make a llama of random weights whose logits are wider than the vocabulary and far apart."""
     config = LlamaConfig(
         vocab_size=padded_to,
@@ -106,7 +115,7 @@ def llama(seed: int = 0, *, padded_to: int = 384, scale: float = 20.0) -> LlamaF
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
         tie_word_embeddings=False,
         bos_token_id=1,
         eos_token_id=2,

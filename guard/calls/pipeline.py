@@ -272,18 +272,28 @@ class Guard:
         response: Any = None,
         thinking: int | None = None,
         seed: int | None = None,
+        call_bias: float = 0.0,
     ) -> Turn:
         """Return a model's next turn: what it says, and the calls of tools in it, all checked.
 
         `tools` are functions, Pydantic models or JSON. `tool_choice` is "none", "auto", "required" or a tool's name;
         `parallel=False` allows one call, `max_calls` so many. `response` is a type or a JSON Schema that an answer
-        without calls is held to. `thinking` and `seed` are this turn's. A model that decodes here writes calls as its
-        chat template does, under masks; others are told of the tools in words.
+        without calls is held to. `thinking` and `seed` are this turn's. `call_bias` is added to the logit of beginning
+        with a call, where that is the model's choice and it decodes here: above 0 it calls more often.
+
+        A model that decodes here writes calls as its chat template does, under masks; others are told of the tools in
+        words.
 
         Raises a CallError that says why there is no turn, SchemaError where a tool's schema can't be enforced.
         """
         asked = turns.asked_for(
-            tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
         )
         return turns.finished(*self.run(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
 
@@ -298,10 +308,17 @@ class Guard:
         response: Any = None,
         thinking: int | None = None,
         seed: int | None = None,
+        call_bias: float = 0.0,
     ) -> Turn:
         """Do what `turn` does, async."""
         asked = turns.asked_for(
-            tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
         )
         return turns.finished(*await self.arun(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
 
@@ -316,10 +333,17 @@ class Guard:
         response: Any = None,
         thinking: int | None = None,
         seed: int | None = None,
+        call_bias: float = 0.0,
     ) -> TurnStream:
         """Return an iterator of a turn's events while it is written; the arguments are those of `turn`."""
         asked = turns.asked_for(
-            tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
         )
         plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
         return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts())))
@@ -335,10 +359,17 @@ class Guard:
         response: Any = None,
         thinking: int | None = None,
         seed: int | None = None,
+        call_bias: float = 0.0,
     ) -> AsyncTurnStream:
         """Do what `stream_turn` does, async."""
         asked = turns.asked_for(
-            tools, tool_choice, parallel=parallel, max_calls=max_calls, response=response, options=self.options
+            tools,
+            tool_choice,
+            parallel=parallel,
+            max_calls=max_calls,
+            response=response,
+            call_bias=call_bias,
+            options=self.options,
         )
         plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
         return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), Attempts())))

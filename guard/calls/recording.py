@@ -50,7 +50,8 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **({"repetition": "stop"} if request.repetition == "stop" else {}),
     }
     if request.sampling != Sampling():
-        parts["sampling"] = dataclasses.asdict(request.sampling)
+        told = dataclasses.asdict(request.sampling)
+        parts["sampling"] = {name: one for name, one in told.items() if one or not name.startswith("decision")}
     if request.tools:
         parts["tools"] = request.tools
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=repr)

@@ -20,7 +20,7 @@ class TurnEvent(NamedTuple):
 
     kind: Literal["text", "thinking", "call", "arguments", "again"]
     text: str = ""
-    index: int = 0  #: Of the call, in the turn.
+    number: int = 0  #: Of the call, in the turn.
     name: str = ""  #: Of the tool, of a call that begins.
 
 
@@ -47,8 +47,8 @@ class Events:
         first = [TurnEvent("again")] if self._is_again else []
         self._is_again = False
         if isinstance(piece, CallPiece):
-            begun = [TurnEvent("call", "", piece.index, piece.name)] if piece.name else []
-            return [*first, *begun, *([TurnEvent("arguments", str(piece), piece.index)] if str(piece) else [])]
+            begun = [TurnEvent("call", "", piece.number, piece.name)] if piece.name else []
+            return [*first, *begun, *([TurnEvent("arguments", str(piece), piece.number)] if str(piece) else [])]
         return [*first, TurnEvent("thinking" if isinstance(piece, Thought) else "text", str(piece))]
 
 

@@ -38,6 +38,7 @@ def asked_for(
     parallel: bool = True,
     max_calls: int | None = None,
     response: Any = None,
+    call_bias: float = 0.0,
     options: Mapping[str, Any],
 ) -> Asked:
     """Return what a turn may be; ValueError and TypeError name the argument that can't be."""
@@ -46,7 +47,8 @@ def asked_for(
     most = value.MOST_CALLS if max_calls is None else max_calls
     answer = None if response is None else targets.from_any(response, options)
     schema = None if answer is None else answer.schema
-    return Asked(Wanted(tool_specs.specs(tools), tool_choice, most if parallel else min(most, 1), schema), answer)
+    most = most if parallel else min(most, 1)
+    return Asked(Wanted(tool_specs.specs(tools), tool_choice, most, schema, call_bias=call_bias), answer)
 
 
 def conversation(messages: Any, system: str) -> chat_messages.Messages:
@@ -71,4 +73,5 @@ def shaped(plan: Plan, wanted: Wanted, *, thinking: int | None = None, seed: int
 def finished(made: Turn, call: Call) -> Turn:
     """Return the turn with what its record tells: the thinking, and the record."""
     reply = call.answer.reply if call.answer is not None else None
-    return dataclasses.replace(made, thinking="" if reply is None else reply.thinking, record=call)
+    told = ("", None) if reply is None else (reply.thinking, reply.decision)
+    return dataclasses.replace(made, thinking=told[0], call_probability=told[1], record=call)

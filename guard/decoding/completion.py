@@ -77,6 +77,7 @@ class Completion:
         self._stops_repetition = stops_repetition
         self._is_scarce = False  # the mask lacks tokens that `_wide` has
         self._engine_seconds = 0.0
+        self.decision: float | None = None  #: How probable the value began so; told by whoever samples.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text = ""
         self._told = 0  # how much of the text `fresh` has returned

@@ -26,6 +26,8 @@ class Sampling:
     frequency_penalty: float = 0.0  # what a token's logit loses for each time that the value holds it
     presence_penalty: float = 0.0  # what it loses where the value holds it at all
     top_logprobs: int = 0  # of the likeliest tokens, told with each token of the reply
+    decision: tuple[int, ...] = ()  # tokens of which is told how probable the first of the reply was one of them
+    decision_bias: float = 0.0  # what is added to their logits then
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Reply:
     mode: str = "prompt"  # what held it to the schema: "masks", "native", "tool", or "prompt" (nothing but words)
     cost: float | None = None  # US dollars; None where no price is known, 0 for a model that runs here
     is_estimate: bool = False  # of the tokens, and so of the cost: the provider did not count them
+    decision: float | None = None  # probability that the turn begins with a call, before any bias; None: not asked
     room: int | None = None  # for the completion, in the context; None: unknown
     is_kept: bool = False  # it was recorded before and looked up now: the figures are those of then
 

@@ -46,6 +46,7 @@ from guard.sidecar.structured import Pipeline
 from guard.support.json_pieces import encoded
 from guard.trace import TraceError, TraceStore
 from guard.trace.waits import WAIT_S
+from guard.turns.pieces import CallPiece
 
 T = TypeVar("T")
 
@@ -432,6 +433,8 @@ class Sidecar:
                 async for part in parts:
                     if isinstance(part, Thought):
                         last = list(events.thought(part))
+                    elif isinstance(part, CallPiece):
+                        last = list(events.call(part))
                     else:
                         last = list(events.text(part) if isinstance(part, str) else events.end(part))
                     if keep is not None and not isinstance(part, str):
@@ -535,7 +538,8 @@ async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
 
 def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, served: Served) -> str:
     """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
-    is_talk = chat_request.choice == "auto" and chat_request.schema is None  # beside its calls
+    has_own_calls = len(served.tiers) == 1 and served.has_own_calls
+    is_talk = (chat_request.choice == "auto" or has_own_calls) and chat_request.schema is None  # beside its calls
     has_text = (
         is_talk
         if chat_request.has_tools

@@ -20,6 +20,7 @@ from guard.models.remote.openai import OpenAIModel
 from guard.sidecar.circuit_breaker import Breaker
 from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.sidecar.upstream import Upstream
+from guard.turns import models as turn_models
 
 MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
 #: What says that a model is unwell, rather than the request.
@@ -66,6 +67,11 @@ class Served:
     def is_masked(self) -> bool:
         """Whether every answer is valid by construction."""
         return bool(getattr(self._model, "is_masked", False))
+
+    @property
+    def has_own_calls(self) -> bool:
+        """Whether it decodes here, and calls tools as its own chat template does."""
+        return self._model is not None and turn_models.tool_format(self._model) is not None
 
     @property
     def is_loaded(self) -> bool:

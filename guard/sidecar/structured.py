@@ -35,8 +35,9 @@ from guard.sidecar.served_models import Served, Tier, Wrapper
 from guard.trace import TraceStore
 from guard.trace.records import Call
 from guard.turns import asking_again
+from guard.turns import models as turn_models
 from guard.turns import value as turn
-from guard.turns.pieces import Spoken
+from guard.turns.pieces import CallPiece, Spoken
 
 #: Fields that the pipeline decides, and that a provider must not be asked without where a request says it.
 _WISHES = ("temperature", "seed", "max_tokens", "max_completion_tokens", "parallel_tool_calls")
@@ -63,7 +64,8 @@ class Pipeline:
             raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
         more: dict[str, Any] = {}
         if chat_request.has_tools:
-            schema, name = tool_calls.schema(chat_request, is_native=first.upstream is not None), "calls"
+            has_own = first.upstream is not None or first.has_own_calls
+            schema, name = tool_calls.schema(chat_request, is_native=has_own), "calls"
             more["re_ask"] = functools.partial(
                 asking_again.re_ask, names=[function.name for function in chat_request.functions]
             )
@@ -103,7 +105,7 @@ class Pipeline:
         With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
         """
         live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=_StreamedSoFar))
-        told = ""
+        told, calls = "", 0
         stream = self._guard.arun_stream(live)
         async with stream:
             async for known in stream:
@@ -116,6 +118,11 @@ class Pipeline:
                     else:
                         raise BadReply("what was streamed is not how the value ends")
                     yield choice
+                elif isinstance(known, CallPiece):
+                    if known.name and known.number < calls:
+                        raise BadReply("a call that was streamed was not valid")
+                    calls = max(calls, known.number + 1)
+                    yield known
                 elif isinstance(known, Thought):
                     yield known
                 elif known.startswith(told):
@@ -135,11 +142,30 @@ class Pipeline:
 
 
 class _StreamedSoFar(TextSoFar):
-    """All of the text that has come, or a thought by itself."""
+    """All of the text that has come, or a thought, or a piece of a call, by itself."""
 
     def feed(self, piece: str) -> str:
         """Take a piece; return what is to be told."""
-        return piece if isinstance(piece, Thought) else super().feed(piece)
+        return piece if isinstance(piece, Thought | CallPiece) else super().feed(piece)
+
+
+class Templated(Wrapper):
+    """A model that decodes here, and calls tools as its own chat template does."""
+
+    def __init__(self, model: turn_models.TemplatedModel, chat_request: ChatRequest) -> None:
+        super().__init__(model)
+        self._drawn = chat.sampling(chat_request.body)
+
+    async def agenerate(self, request: Request) -> Reply:
+        """Answer a request."""
+        return await adapters.agenerate(self.model, dataclasses.replace(request, sampling=self._drawn))
+
+    async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """Answer a request: text and calls in pieces, then the reply."""
+        asked = dataclasses.replace(request, sampling=self._drawn)
+        async with contextlib.aclosing(adapters.apieces(self.model, asked)) as parts:
+            async for part in parts:
+                yield part
 
 
 class Worded(Wrapper):
@@ -202,7 +228,11 @@ def _tier(served: Served, chat_request: ChatRequest, size: int) -> Tier:
         wished = {key for key in (*extra, *_WISHES) if {**chat_request.body, **extra}.get(key) is not None}
         model = model.with_body(extra, wished).thinking_aloud()
     if served.upstream is None:
-        return Tier(served, Worded(model, chat_request))
+        form = turn_models.tool_format(model) if chat_request.has_tools else None
+        if form is None:
+            return Tier(served, Worded(model, chat_request))
+        own = turn_models.TemplatedModel(model, form, tool_calls.wanted(chat_request))
+        return Tier(served, Templated(own, chat_request))
     is_constrained = chat_request.kind in ("json", "string") or chat_request.older is not None
     if chat_request.has_tools or (is_constrained and not served.upstream.is_translated):
         return Tier(served, Native(served, chat_request, size))

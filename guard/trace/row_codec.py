@@ -129,6 +129,7 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     row["is_kept"] = int(reply.is_kept)
     row["cut_at"] = _json(redaction.value(reply.cut_at)) if reply.cut_at else None
     row["room"] = reply.room
+    row["decision"] = reply.decision
     row["repeated_at"] = _json(redaction.value(reply.repeated_at)) if reply.repeated_at else None
     return row
 
@@ -147,7 +148,7 @@ _NO_REPLY = dict.fromkeys(
     (
         *("text", "finish", "served", "prompt_tokens", "completion_tokens", "forced_tokens"),
         *("seconds", "mask_seconds", "thinking_tokens", "thinking", "tokens", "retries", "mode", "cost"),
-        *("is_estimate", "is_kept", "cut_at", "repeated_at", "room"),
+        *("is_estimate", "is_kept", "cut_at", "repeated_at", "room", "decision"),
     )
 )
 
@@ -193,6 +194,7 @@ def attempt_of(row: Any) -> Attempt:
             is_kept=bool(row.is_kept),
             cut_at=() if row.cut_at is None else tuple(loaded(row.cut_at)),
             room=row.room,
+            decision=row.decision,
             repeated_at=() if row.repeated_at is None else tuple(loaded(row.repeated_at)),
         )
     return Attempt(

@@ -84,6 +84,7 @@ ATTEMPTS = sa.Table(
     sa.Column("cut_at", sa.Text),  # null where nothing was cut
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
     sa.Column("room", _WHOLE),  # null where it is not known
+    sa.Column("decision", sa.Float),  # null where nobody asked how probable a call was
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -247,7 +248,9 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE INDEX ix_responses_owner ON responses (owner, created)",
     ),
     6: (),
-    7: (),  # SQLite's large texts are compressed from then on, which an older Guard can't read
+    7: (  # SQLite's large texts are compressed from then on, too, which an older Guard can't read
+        "ALTER TABLE attempts ADD COLUMN decision FLOAT",
+    ),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.
 _ON_POSTGRESQL: dict[int, Sequence[str]] = {

@@ -14,7 +14,7 @@ from guard.turns.splitting import MARK, Listed, common_end, common_start, listed
 
 
 @dataclass(frozen=True)
-class ThoughtTexts:
+class ThinkingTexts:
     """The texts around thinking; and what stands there where there is none."""
 
     begin: str
@@ -31,7 +31,7 @@ class Anatomy:
     head: str  #: What stands between a user's message and the turn.
     opened: str  #: What the prompt for a turn writes of it.
     ends: tuple[str, ...]  #: What stands behind a turn, of which a model writes its end token.
-    thinking: ThoughtTexts | None
+    thinking: ThinkingTexts | None
     text: tuple[str, str]  #: Around the text of a turn without calls.
     text_with_calls: tuple[str, str] | None  #: In front of it, and between it and the calls; None: it is left out.
     text_behind: bool  #: Whether text stands behind the calls.
@@ -119,7 +119,7 @@ def _calls(before: str, behind_text: str | None, between: str | None, behind: st
     return each._replace(begin=common_end(starts) if len(starts) > 1 else starts[0])
 
 
-def _thinking(turns: Mapping[str, str], call: ProbedCall, lead: str, before: str) -> ThoughtTexts | None:
+def _thinking(turns: Mapping[str, str], call: ProbedCall, lead: str, before: str) -> ThinkingTexts | None:
     """Return what stands around thinking, in the turns that have it."""
     begins, ends = [], {}
     for name in ("thinking text", "thinking one"):
@@ -148,7 +148,7 @@ def _thinking(turns: Mapping[str, str], call: ProbedCall, lead: str, before: str
     without_in_text, without_in_calls = _without(lead, end), _without(before, end)
     if without_in_text and without_in_calls.startswith(without_in_text):
         without_in_calls = without_in_text  # what differs is white space
-    return ThoughtTexts(begin, end, without_in_text, without_in_calls)
+    return ThinkingTexts(begin, end, without_in_text, without_in_calls)
 
 
 def _without(lead: str, end: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from guard import formats
-from guard.turns.anatomy import Anatomy, ThoughtTexts
+from guard.turns.anatomy import Anatomy, ThinkingTexts
 from guard.turns.call_pieces import Piece
 from guard.turns.splitting import MARK
 
@@ -207,7 +207,7 @@ class Lead(NamedTuple):
 _NO_LEAD = Lead(None, [""], [""])
 
 
-def _lead(thinking: ThoughtTexts | None, wanted: bool | None, begun: str) -> Lead:
+def _lead(thinking: ThinkingTexts | None, wanted: bool | None, begun: str) -> Lead:
     """Return what may stand in front of text and of calls, behind what the prompt has begun."""
     if thinking is None:
         if wanted:

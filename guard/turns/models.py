@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from guard import formats
+from guard.errors import Unsupported
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request, Thought
 from guard.turns import value, words
@@ -94,12 +95,33 @@ class TemplatedModel:
 
     def _turns(self, choice: str) -> dict[str, Any]:
         most = self.wanted.most
-        return self.form.format(self._tools, choice, parallel=most > 1, max_calls=most, begun=self.form.over)
+        tools = [tool.as_json for tool in self.wanted.callable]
+        return self.form.format(tools or self._tools, choice, parallel=most > 1, max_calls=most, begun=self.form.over)
 
     def _request(self, request: Request) -> Request:
         messages = tuple(self.form.messages(request.messages))
-        marks = self._marks
-        return dataclasses.replace(request, messages=messages, compiled=self._compiled, tools=self._tools, marks=marks)
+        sampling = request.sampling
+        if self.wanted.choice == "auto" and self.wanted.callable:
+            bias = self.wanted.call_bias
+            sampling = dataclasses.replace(sampling, decision=self._begins, decision_bias=bias)
+        return dataclasses.replace(
+            request,
+            messages=messages,
+            compiled=self._compiled,
+            tools=self._tools,
+            marks=self._marks,
+            sampling=sampling,
+        )
+
+    @functools.cached_property
+    def _begins(self) -> tuple[int, ...]:
+        """The token that the tokenizer begins a call with; none where a call may begin in several ways."""
+        from guard.schemas import compile as compiled
+        from guard.schemas.compiled import single_bytes
+
+        calls = compiled(self._turns("required"), **self.form.options)
+        first = self.model._tokenize(calls.matcher(single_bytes()).forced_bytes().decode())  # type: ignore[attr-defined]
+        return tuple(first[:1])
 
     @functools.cached_property
     def _marks(self) -> tuple[str, ...]:
@@ -123,6 +145,9 @@ class WordedModel:
         self.model, self.name = model, model.name
         self.is_masked = bool(getattr(model, "is_masked", False))
         tools = [(tool.name, tool.description, tool.parameters) for tool in wanted.callable]
+        if wanted.call_bias:
+            what = "call_bias needs a model that decodes here and calls as its template does"
+            raise Unsupported(f"{what}, and {model.name} is none; leave it out")
         self._told = words.instruction(tools, must_call=wanted.must_call) if tools else ""
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:

@@ -18,15 +18,15 @@ SHARE = 256  #: A turn is read anew once a share of it, 1 in so many bytes, has 
 class CallPiece(str):
     """A piece of a call's arguments, in a stream of pieces: no part of the text. The first has the name, and is ""."""
 
-    __slots__ = ("index", "name")
+    __slots__ = ("name", "number")
 
-    index: int  # of the call, in the turn
+    number: int  # of the call, in the turn
     name: str  # of the tool, in the first piece; else ""
 
-    def __new__(cls, text: str, index: int, name: str = "") -> Self:
+    def __new__(cls, text: str, number: int, name: str = "") -> Self:
         """Make a piece."""
         piece = super().__new__(cls, text)
-        piece.index, piece.name = index, name
+        piece.number, piece.name = number, name
         return piece
 
     def __bool__(self) -> bool:
@@ -89,7 +89,7 @@ class TurnReader:
         return 0
 
 
-class ReadCall(NamedTuple):
+class CallSoFar(NamedTuple):
     """A call as far as it was read."""
 
     name: str
@@ -108,21 +108,21 @@ class ReadCall(NamedTuple):
 
         if self.is_json:
             return self.parts[0].text
-        return json.dumps(reading.arguments(self.parts), ensure_ascii=False)
+        return json.dumps(reading.arguments_of(self.parts), ensure_ascii=False)
 
 
-def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[ReadCall]]:
+def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[CallSoFar]]:
     """Return what the parts of a turn say: its text, and its calls."""
     from guard.turns import reading
 
     said: list[str] = []
-    calls: list[ReadCall] = []
+    calls: list[CallSoFar] = []
     is_open = False
     for part in parts:
         says = reading.says_of(part, built)
         if says is not None and says.kind in ("call", "id", "arguments"):
             if not is_open:
-                calls.append(ReadCall(says.tool, [], is_whole=False))
+                calls.append(CallSoFar(says.tool, [], is_whole=False))
                 is_open = True
             if says.kind == "arguments":
                 calls[-1].parts.append(part)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WrittenCall:
+class ReadCall:
     """A call as a model wrote it."""
 
     name: str
@@ -28,16 +28,16 @@ class WrittenCall:
 
 
 @dataclass(frozen=True)
-class WrittenTurn:
+class ReadTurn:
     """What a turn says, thinks and calls."""
 
     text: str = ""
     thinking: str = ""
-    calls: tuple[WrittenCall, ...] = ()
+    calls: tuple[ReadCall, ...] = ()
     trouble: str | None = None  #: Where the turn left its format; from there on it is text.
 
 
-def read(text: str, compiled: CompiledFormat, built: Built) -> WrittenTurn:
+def read(text: str, compiled: CompiledFormat, built: Built) -> ReadTurn:
     """Read a turn by the automaton of its format. O(bytes); of a broken one the logarithm comes to it."""
     data = text.encode(errors="replace")
     matcher = compiled.matcher(single_bytes())
@@ -55,7 +55,7 @@ def read(text: str, compiled: CompiledFormat, built: Built) -> WrittenTurn:
     return _broken(compiled.parts(matcher, data[:low]), data, built, f"it {what} behind {behind!r} (byte {low:,})")
 
 
-def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> WrittenTurn:
+def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> ReadTurn:
     """Return what a turn says up to its last call that is whole; the rest is text."""
     kinds = [None if (says := says_of(part, built)) is None else says.kind for part in parts]
     in_call = [kind in ("call", "id", "arguments") for kind in kinds]
@@ -87,7 +87,7 @@ def text_of(part: TurnPart, says: Says, built: Built) -> str:
     return said
 
 
-def _folded(parts: Iterable[TurnPart], built: Built) -> WrittenTurn:
+def _folded(parts: Iterable[TurnPart], built: Built) -> ReadTurn:
     text: list[str] = []
     thinking: list[str] = []
     calls: list[dict[str, Any]] = []
@@ -111,22 +111,22 @@ def _folded(parts: Iterable[TurnPart], built: Built) -> WrittenTurn:
         elif says.kind == "arguments":
             one["parts"].append(part)
     made = [
-        WrittenCall(
+        ReadCall(
             one["name"],
-            arguments(one["parts"]),
+            arguments_of(one["parts"]),
             one["id"],
             one["begin"] - built.around[0],
             one["end"] + built.around[1],
         )
         for one in calls
     ]
-    return WrittenTurn("".join(text), "".join(thinking), tuple(made))
+    return ReadTurn("".join(text), "".join(thinking), tuple(made))
 
 
 _MISSING: Any = object()
 
 
-def arguments(parts: list[TurnPart]) -> dict[str, Any]:
+def arguments_of(parts: list[TurnPart]) -> dict[str, Any]:
     """Return the arguments that parts say: one JSON value, or members in an exact style."""
     if len(parts) == 1 and parts[0].kind == "value":
         value = parts[0].value

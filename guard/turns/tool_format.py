@@ -15,7 +15,7 @@ from guard.turns.anatomy import Anatomy
 from guard.turns.building import Built, FormatBuilder
 from guard.turns.pieces import TurnReader
 from guard.turns.probes import ABSENT, Manner
-from guard.turns.reading import WrittenCall, WrittenTurn
+from guard.turns.reading import ReadCall, ReadTurn
 
 Tool: TypeAlias = Mapping[str, Any]
 ToolChoice: TypeAlias = str  #: "auto", "none", "required", or the name of a tool.
@@ -87,7 +87,7 @@ class ToolFormat:
         """
         return self._built(tools, tool_choice, parallel, thinking, max_calls, begun).form
 
-    def read(self, text: str, tools: Sequence[Tool] | None = None, *, begun: str | None = None) -> WrittenTurn:
+    def read(self, text: str, tools: Sequence[Tool] | None = None, *, begun: str | None = None) -> ReadTurn:
         """Read a turn, without its end token: what it says, thinks and calls. It never raises on a model's text.
 
         With `tools` the automaton of `.format(tools)` reads; without, one of any names and arguments. What is no call
@@ -110,13 +110,13 @@ class ToolFormat:
         return [_shaped(message, self.anatomy) for message in messages]
 
     def assistant(
-        self, calls: Iterable[tuple[str, dict[str, Any]] | WrittenCall], text: str = "", thinking: str = ""
+        self, calls: Iterable[tuple[str, dict[str, Any]] | ReadCall], text: str = "", thinking: str = ""
     ) -> str:
         """Write a turn as the template writes it: for an earlier turn of a conversation.
 
         `calls`: names and arguments, or calls that were read. Raises ValueError where the format can't express it.
         """
-        given = [one if isinstance(one, WrittenCall) else WrittenCall(one[0], dict(one[1])) for one in calls]
+        given = [one if isinstance(one, ReadCall) else ReadCall(one[0], dict(one[1])) for one in calls]
         return _written(self.anatomy, given, text, thinking)
 
     def describe(self) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _function(function: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
     return {**function, "arguments": json.loads(given) if isinstance(given, str) else given}
 
 
-def _written(one: Anatomy, calls: list[WrittenCall], text: str, thinking: str) -> str:
+def _written(one: Anatomy, calls: list[ReadCall], text: str, thinking: str) -> str:
     if len(calls) > 1 and not one.several:
         raise ValueError("the template writes one call in a turn")
     lead = ""
@@ -235,7 +235,7 @@ def _written(one: Anatomy, calls: list[WrittenCall], text: str, thinking: str) -
     return out + (text if one.text_behind else "")
 
 
-def _call(one: Anatomy, call: WrittenCall, number: int) -> str:
+def _call(one: Anatomy, call: ReadCall, number: int) -> str:
     slots = {"name": call.name, "id": call.id or f"call{number:05}", "index": str(one.first_index + number)}
     if not call.arguments and one.no_arguments is not None:
         last = max(n for n, piece in enumerate(one.pieces) if piece.slot in ("name", "id"))

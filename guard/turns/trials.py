@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from guard.errors import SchemaError
 from guard.turns import writing
 from guard.turns.probes import USER, assistant, conversation, tool
-from guard.turns.reading import WrittenCall, WrittenTurn
+from guard.turns.reading import ReadCall, ReadTurn
 from guard.turns.rendering import render
 from guard.turns.tool_format import ToolFormat
 
@@ -129,18 +129,18 @@ def round_trip(template: str, special_tokens: dict[str, str], made: ToolFormat, 
     return Tried(done, wrong)
 
 
-def _said(turn: WrittenTurn) -> list[tuple[str, dict[str, Any]]]:
+def _said(turn: ReadTurn) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name, call.arguments) for call in turn.calls]
 
 
-def _meant(one: WrittenTurn, turn: str) -> WrittenTurn:
+def _meant(one: ReadTurn, turn: str) -> ReadTurn:
     """Return what a template wrote of a turn: some leave text or thinking out."""
     text = one.text if one.text in turn else ""
     thinking = one.thinking if one.thinking in turn else ""
-    return WrittenTurn(text, thinking, one.calls)
+    return ReadTurn(text, thinking, one.calls)
 
 
-def _turn(draw: random.Random, made: ToolFormat) -> WrittenTurn:
+def _turn(draw: random.Random, made: ToolFormat) -> ReadTurn:
     known = made.anatomy
     count = draw.choice((0, 1, 1, 2, 3) if known.several else (0, 1))
     text = _text(draw, "said") if not count or draw.random() < 0.5 else ""
@@ -150,8 +150,8 @@ def _turn(draw: random.Random, made: ToolFormat) -> WrittenTurn:
     calls = []
     for number in range(count):
         one = draw.choice(TOOLS)["function"]
-        calls.append(WrittenCall(one["name"], _arguments(draw, one["parameters"], made), f"call{number:05}"))
-    return WrittenTurn(text, thinking, tuple(calls))
+        calls.append(ReadCall(one["name"], _arguments(draw, one["parameters"], made), f"call{number:05}"))
+    return ReadTurn(text, thinking, tuple(calls))
 
 
 def _text(draw: random.Random, begin: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,8 @@ class Turn:
     calls: tuple[TurnCall, ...] = ()
     value: Any = None  #: The answer, of the type that was asked for as `response`; None where it called tools.
     thinking: str = ""  #: What it thought before.
+    #: How probable it was, under `tool_choice="auto"`, that it begins with a call, before any bias; None: not known.
+    call_probability: float | None = field(default=None, compare=False)
     record: Any = field(default=None, repr=False, compare=False)  #: The record of the call.
 
     @property
@@ -81,6 +84,7 @@ class Wanted:
     most: int = value.MOST_CALLS  # calls in one turn; 1: not several at once
     response: Any = None  # the schema of an answer without calls; None: a text
     allowed: frozenset[str] | None = None  # names of those that may be called; None: all
+    call_bias: float = 0.0  # what is added to the logit of beginning with a call, where that is the model's choice
 
     def __post_init__(self) -> None:
         names = [tool.name for tool in self.tools]
@@ -89,6 +93,8 @@ class Wanted:
             raise ValueError(f"tool_choice={self.choice!r} must be one of {known}")
         if not names and self.choice not in ("none", "auto"):
             raise ValueError(f"tool_choice={self.choice!r} needs tools")
+        if not math.isfinite(self.call_bias):
+            raise ValueError(f"call_bias={self.call_bias!r} must be a number; tool_choice forces or forbids a call")
         if self.most < 1:
             raise ValueError(f"max_calls={self.most!r} must be 1 or more")
 

@@ -198,8 +198,10 @@ class _LlamaCppSession:
         if mask is not None:
             mask.apply_(logits[None])
             kept = _log_sum(logits)
-        if self._sampler is not None:
-            logits[:] = self._sampler.apply(completion.tokens, logits)
+        sampler = None if self._sampler is None or self._sampler.is_over(completion.tokens) else self._sampler
+        if sampler is not None:
+            logits[:] = sampler.apply(completion.tokens, logits)
+            completion.decision = sampler.decision
             kept = _log_sum(logits)
         token = int(logits.argmax())
         best = float(logits[token])
@@ -226,8 +228,8 @@ class _LlamaCppSession:
             removed=min(1.0, max(0.0, 1.0 - float(np.exp(kept - whole)))) if mask is not None else 0.0,
             margin=margin if np.isfinite(margin) else None,
         )
-        if self._sampler is not None:
-            completion.tell(self._sampler.likeliest(logits))
+        if sampler is not None:
+            completion.tell(sampler.likeliest(logits))
 
     def _drawn(self, logits: NDArray[np.float32]) -> int:
         """Draw a token; the likeliest at temperature 0."""

@@ -138,6 +138,7 @@ class LocalModel(ABC):
             thinking=completion.thought,
             tokens=tuple(completion.details),
             cut_at=completion.cut_at,
+            decision=completion.decision,
             room=None if self._context is None else self._context - prompt,
             mode="masks" if request.compiled is not None else "prompt",
             cost=0.0,

@@ -6,6 +6,7 @@ far, as OpenAI has them; the nucleus is the least set of tokens that has `top_p`
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,11 +20,18 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, temperature: float) -> None:
         self._sampling, self._temperature = sampling, temperature
+        self.decision: float | None = None  #: How probable the first token was one of `Sampling.decision`.
+
+    def is_over(self, written: Sequence[int]) -> bool:
+        """Whether nothing is left to do: only the first token was asked about."""
+        return bool(written) and dataclasses.replace(self._sampling, decision=(), decision_bias=0.0) == Sampling()
 
     def apply(self, written: Sequence[int], logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the logits of the next token, `[vocabulary]`, after penalties and outside of the nucleus -inf."""
         asked = self._sampling
         changed = logits.copy()
+        if asked.decision and not written:
+            self._decide(changed)
         if written and (asked.frequency_penalty or asked.presence_penalty):
             tokens, counts = np.unique(np.asarray(written, dtype=np.int64), return_counts=True)
             changed[tokens] -= (asked.frequency_penalty * counts + asked.presence_penalty).astype(np.float32)
@@ -36,6 +44,15 @@ class Sampler:
             beyond[0] = False
             changed[order[beyond]] = -np.inf
         return changed
+
+    def _decide(self, logits: NDArray[np.float32]) -> None:
+        """Tell how probable one of the tokens of `decision` is among those that are allowed, then add its bias."""
+        tokens = list(self._sampling.decision)
+        best = logits.max()
+        if best > -np.inf:
+            weights = np.exp(logits.astype(np.float64) - float(best))
+            self.decision = float(weights[tokens].sum() / weights.sum())
+        logits[tokens] += np.float32(self._sampling.decision_bias)
 
     def likeliest(self, logits: NDArray[np.float32]) -> list[tuple[int, float]]:
         """Return the likeliest tokens that are allowed, with the logarithms of their probabilities."""

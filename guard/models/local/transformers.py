@@ -214,7 +214,7 @@ class _TransformersSession:
 
     def step(self, tokens: list[int]) -> None:
         logits = self._passes(self._forward, tokens)
-        if self._sampler is None:
+        if self._sampler is None or self._sampler.is_over(self.completion.tokens):
             self.completion.choose(logits)
             return
         self._scores = None
@@ -224,6 +224,7 @@ class _TransformersSession:
     def _sampled(self, _: Any, scores: torch.Tensor) -> torch.Tensor:
         assert self._sampler is not None
         left = self._sampler.apply(self.completion.tokens, scores[0].cpu().numpy())
+        self.completion.decision = self._sampler.decision
         self._scores = left if self._scores is None else self._scores
         return torch.from_numpy(left).to(scores.device)[None]
 

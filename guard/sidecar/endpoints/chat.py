@@ -20,6 +20,7 @@ from guard.sidecar.request_context import RequestContext, written
 from guard.sidecar.served_models import Served
 from guard.sidecar.upstream import Upstream
 from guard.support.json_pieces import encoded
+from guard.turns.pieces import CallPiece
 
 #: Fields of a chat that a model without a provider heeds.
 HEEDED = (
@@ -148,6 +149,7 @@ class ChatEvents:
         self._context, self._chat_request = context, chat_request
         self._id, self._is_begun, self._has_thought = f"chatcmpl-{context.id}", False, False
         self._cut = Cut(chat_request.chat.stops if chat_request.schema is None else ())  # of a value nothing is cut
+        self._calls = 0  # that were told
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
@@ -163,6 +165,19 @@ class ChatEvents:
         signed = {"thinking_blocks": [piece.block]}
         yield self._event({"reasoning_content": piece} if piece.block is None else signed)
 
+    def call(self, piece: CallPiece) -> Iterator[bytes]:
+        """Yield the events of a piece of a call."""
+        if self._chat_request.has_older_functions:
+            return
+        yield from self._begin()
+        if piece.name:
+            self._calls = piece.number + 1
+            begun = {"name": piece.name, "arguments": ""}
+            told = {"index": piece.number, "id": _new_id(), "type": "function", "function": begun}
+            yield self._event({"tool_calls": [told]})
+        if str(piece):
+            yield self._event({"tool_calls": [{"index": piece.number, "function": {"arguments": str(piece)}}]})
+
     def end(self, choice: Choice) -> Iterator[bytes]:
         """Yield the events that end the answer: what is left of its text, its calls, its end."""
         rest = self._cut.feed(choice.text or choice.beside or "") + self._cut.end()
@@ -171,7 +186,8 @@ class ChatEvents:
             yield self._event({"reasoning_content": choice.reply.thinking})
         if rest:
             yield self._event({"content": rest})
-        for calls in (deltas := _deltas(choice, self._chat_request)):
+        deltas = _deltas(choice, self._chat_request)
+        for calls in deltas[self._calls :]:
             yield self._event(calls)
         is_cut = self._cut.is_over and not deltas
         yield self._event({}, "stop" if is_cut else _finish(choice, self._chat_request))
@@ -316,6 +332,11 @@ def sampling(body: Mapping[str, Any]) -> Sampling:
     return Sampling(**given)
 
 
+def _new_id() -> str:
+    """Return the id of a call: no other has it."""
+    return f"call_{secrets.token_hex(12)}"
+
+
 def _message(choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice.text}
     if choice.reply.thinking:
@@ -328,7 +349,7 @@ def _message(choice: Choice) -> dict[str, Any]:
         message["content"] = choice.beside or None
         message["tool_calls"] = [
             {
-                "id": f"call_{secrets.token_hex(12)}",
+                "id": _new_id(),
                 "type": "function",
                 "function": {"name": name, "arguments": arguments},
             }

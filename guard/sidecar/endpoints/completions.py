@@ -130,6 +130,10 @@ class CompletionEvents:
         if piece := self._cut.feed(piece):
             yield event(_whole(self._context, piece, None, self._context.model))
 
+    def call(self, _: str) -> Iterator[bytes]:
+        """Yield nothing: a call comes whole, at the end."""
+        yield from ()
+
     def thought(self, _: str) -> Iterator[bytes]:
         """Yield nothing: a completion has no place for what a model thinks."""
         yield from ()

@@ -115,6 +115,10 @@ class ResponseEvents:
         if piece:
             yield from self._piece(_TEXT, piece)
 
+    def call(self, _: str) -> Iterator[bytes]:
+        """Yield nothing: a call comes whole, at the end."""
+        yield from ()
+
     def thought(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of what the model thinks; once it has begun to answer there are none."""
         if piece and _TEXT not in self._told:

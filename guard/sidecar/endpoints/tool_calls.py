@@ -12,7 +12,9 @@ from typing import Any
 
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import bad
+from guard.tools import ToolSpec
 from guard.turns import asking_again, value, words
+from guard.turns.turn import Wanted
 
 
 def schema(chat_request: ChatRequest, *, is_native: bool) -> dict[str, Any]:
@@ -25,6 +27,20 @@ def schema(chat_request: ChatRequest, *, is_native: bool) -> dict[str, Any]:
         may_talk=is_native,
         most=value.MOST_CALLS if several else 1,
         wanted=chat_request.schema if chat_request.choice == "auto" else None,
+    )
+
+
+def wanted(chat_request: ChatRequest) -> Wanted:
+    """Return what a turn may be, of a model that has tools of its own."""
+    parallel = chat_request.chat.parallel_tool_calls
+    callable_ = chat_request.functions
+    told = [tool.function for tool in chat_request.chat.tools or [] if tool.function is not None]
+    return Wanted(
+        tuple(ToolSpec(one.name, one.description or "", one.parameters or {"type": "object"}) for one in told),
+        chat_request.choice,
+        1 if parallel is False else value.MOST_CALLS,
+        chat_request.schema if chat_request.choice == "auto" else None,
+        frozenset(one.name for one in callable_),
     )
 
 

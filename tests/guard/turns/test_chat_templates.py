@@ -12,7 +12,7 @@ import guard
 from guard import formats
 from guard.turns import trials
 from guard.turns.probes import MANNERS, probes
-from guard.turns.reading import WrittenCall
+from guard.turns.reading import ReadCall
 from guard.turns.rendering import TemplateInput, render
 
 DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[4] / "shared" / "data")
@@ -175,26 +175,26 @@ def test_what_can_not_be_asked_for_is_an_error(hermes, choice) -> None:
 def test_a_turn_is_read_with_places(hermes) -> None:
     read = hermes.read(f"Wait.\n{CALL}\n{PING}<|im_end|>\n", TOOLS)
     assert read.text == "Wait."
-    assert read.calls == (WrittenCall("get_weather", {"city": "Ulm"}), WrittenCall("ping", {}))
+    assert read.calls == (ReadCall("get_weather", {"city": "Ulm"}), ReadCall("ping", {}))
     assert f"Wait.\n{CALL}\n{PING}"[read.calls[1].begin : read.calls[1].end] == PING
     assert read.trouble is None
 
 
 def test_without_tools_any_names_and_arguments_are_read(hermes) -> None:
     read = hermes.read('<tool_call>\n{"name": "f", "arguments": {"x": [1]}}\n</tool_call>')
-    assert read.calls == (WrittenCall("f", {"x": [1]}),)
+    assert read.calls == (ReadCall("f", {"x": [1]}),)
 
 
 @pytest.mark.parametrize("cut", range(1, len(CALL), 7))
 def test_a_cut_call_stays_text(hermes, cut) -> None:
     whole = f"{PING}\n{CALL[:-cut]}"
     read = hermes.read(whole, TOOLS)
-    assert read.calls[0] == WrittenCall("ping", {})
+    assert read.calls[0] == ReadCall("ping", {})
     assert read.trouble is not None
     if len(read.calls) == 1:
         assert CALL[:-cut] in read.text
     else:  # its arguments are whole
-        assert read.calls[1] == WrittenCall("get_weather", {"city": "Ulm"})
+        assert read.calls[1] == ReadCall("get_weather", {"city": "Ulm"})
 
 
 @pytest.mark.parametrize("text", ["\0", "\ud800", "<tool_call>" * 50, "x" * 10_000, '{"name": "ping"}', "</think>"])
@@ -214,7 +214,7 @@ def test_the_prompt_may_have_begun_thinking(stored) -> None:
     assert form.opened == "<think>"
     call = "<tool_call>get_weather<arg_key>city</arg_key><arg_value>Ulm</arg_value></tool_call>"
     read = form.read(f"hm</think>{call}", TOOLS)
-    assert (read.thinking, read.calls) == ("hm", (WrittenCall("get_weather", {"city": "Ulm"}),))
+    assert (read.thinking, read.calls) == ("hm", (ReadCall("get_weather", {"city": "Ulm"}),))
     closed = guard.compile(form.format(TOOLS, begun="<think></think>"))
     closed.read(call)
 

@@ -1,0 +1,101 @@
+"""A model that decodes here is asked in its own template's form: masks, marks that are special tokens, decisions."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+import guard
+from guard.models.local.transformers import TransformersModel
+from guard.turns.models import tool_format
+
+
+def lamp(on: bool, room: str = "hall") -> str:
+    """Turn a lamp on or off."""
+    return f"{room}: {on}"
+
+
+def clock() -> str:
+    """Tell the time."""
+    return "noon"
+
+
+@functools.cache
+def model(*marks: str) -> TransformersModel:
+    tokenizer = copy.deepcopy(tiny.tokenizer())
+    tokenizer.chat_template = tiny.TOOLS
+    if marks:
+        tokenizer.add_special_tokens({"additional_special_tokens": list(marks)})
+    weights = tiny.llama(padded_to=len(tokenizer), context=2048)
+    return TransformersModel("tiny", weights, tokenizer)
+
+
+def asked(which: TransformersModel, tmp_path: Path, **settings: Any) -> guard.Guard:
+    given = {"temperature": 1.0, "max_tokens": 160, "on": {"length": "return"}, "trace": tmp_path / "trace.db"}
+    return guard.Guard(model=which, **{**given, **settings})
+
+
+def test_the_template_is_derived() -> None:
+    form = tool_format(model())
+    assert form is not None
+    assert form.kind == "json"
+    assert tool_format(guard.testing.AdversarialModel()) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("choice", ["auto", "required", "lamp", "none"])
+@pytest.mark.parametrize("marks", [(), ("<tool_call>", "</tool_call>")])
+def test_turns_are_whole_and_streamed_alike(tmp_path: Path, choice: str, seed: int, marks: tuple[str, ...]) -> None:
+    ask = asked(model(*marks), tmp_path)
+    turn = ask.turn("Light!", [lamp, clock], tool_choice=choice, seed=seed)
+    assert turn.record.attempts[-1].reply.mode == "masks"
+    assert "<tool_call>" not in turn.text
+    assert bool(turn.calls) >= (choice in ("required", "lamp"))
+    assert not (turn.calls and choice == "none")
+    assert [call.run() for call in turn.calls] or not turn.calls
+    with ask.stream_turn("Light!", [lamp, clock], tool_choice=choice, seed=seed) as stream:
+        events = list(stream)
+    assert "".join(event.text for event in events if event.kind == "text") == turn.text
+    assert [event.name for event in events if event.kind == "call"] == [call.name for call in turn.calls]
+    for number, call in enumerate(turn.calls):
+        told = "".join(event.text for event in events if event.kind == "arguments" and event.number == number)
+        assert json.loads(told) == call.arguments
+
+
+def test_a_mark_that_is_a_special_token_is_one_token(tmp_path: Path) -> None:
+    turn = asked(model("<tool_call>", "</tool_call>"), tmp_path, temperature=0.0).turn("?", [lamp], tool_choice="lamp")
+    written = [token.text for token in turn.record.attempts[-1].reply.tokens]
+    assert "<tool_call>" in written
+
+
+def test_a_bias_makes_calls_likelier_and_is_told_of(tmp_path: Path) -> None:
+    ask = asked(model("<tool_call>", "</tool_call>"), tmp_path, temperature=0.0)
+    plain = ask.turn("Light!", [lamp])
+    assert plain.call_probability is not None
+    assert 0 <= plain.call_probability <= 1
+    forced = ask.turn("Light!", [lamp], call_bias=1000.0)
+    assert forced.calls
+    assert forced.call_probability == pytest.approx(plain.call_probability)
+    assert not ask.turn("Light!", [lamp], call_bias=-1000.0).text.startswith("<tool_call>")
+    with pytest.raises(guard.Unsupported, match="call_bias"):
+        asked(guard.testing.AdversarialModel(), tmp_path).turn("Light!", [lamp], call_bias=1.0)
+
+
+def test_earlier_turns_are_shown_in_the_templates_form(tmp_path: Path) -> None:
+    which = model()
+    ask = asked(which, tmp_path)
+    first = ask.turn("Light!", [lamp], tool_choice="lamp", seed=1)
+    then = [{"role": "user", "content": "Light!"}, first.message, *[call.result("ok") for call in first.calls]]
+    form = tool_format(which)
+    assert form is not None
+    shown = which._render(form.messages(then), thinks=False, tools=[])
+    assert (
+        f'<tool_call>\n{{"name": "lamp", "arguments": {json.dumps(first.calls[0].arguments)}}}\n</tool_call>' in shown
+    )
+    assert ask.turn(then, [lamp], tool_choice="none").text
