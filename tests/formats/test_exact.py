@@ -13,7 +13,7 @@ from guard.errors import SchemaError
 from guard.kernels.bitmask import allocate_bitmask
 from guard.schemas.compiled import single_bytes
 from guard.turns.arguments import Arguments
-from guard.turns.reading import arguments
+from guard.turns.reading import arguments_of
 from guard.turns.trials import value_of
 from guard.turns.writing import written
 
@@ -73,7 +73,7 @@ def compiled(name, schema=SCHEMA):
 
 
 def read(turn, text):
-    return arguments(turn.read(text)[1:-1])
+    return arguments_of(turn.read(text)[1:-1])
 
 
 @pytest.mark.parametrize("name", STYLES)
