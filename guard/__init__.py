@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from guard.kernels.vocabulary import Vocabulary
     from guard.models.base import Model, Reply, Request
+    from guard.output.text_target import Pattern
     from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
     from guard.trace.errors import TraceError
     from guard.trace.records import Attempt, Call
@@ -66,6 +67,7 @@ __all__ = [
     "LogitsProcessor",
     "Model",
     "ModelError",
+    "Pattern",
     "Policy",
     "RateLimited",
     "Refused",
@@ -122,6 +124,7 @@ _HOMES = {
     ),
     "guard.batch.mapping": ("Result", "amap", "map"),
     "guard.models.base": ("Model", "Reply", "Request"),
+    "guard.output.text_target": ("Pattern",),
     "guard.calls.pipeline": ("AsyncStream", "Guard", "Stream"),
     "guard.calls.policy": ("Budget", "Policy"),
     "guard.calls.turn_stream": ("AsyncTurnStream", "TurnEvent", "TurnStream"),

@@ -135,6 +135,9 @@ class Matcher:
     def accept_bytes(self, data: bytes) -> bool:
         """Take bytes as one step; False, and unchanged, where no valid value begins so."""
 
+    def is_format(self) -> bool:
+        """Whether it reads the turns of a format. O(1)."""
+
     def can_stop(self) -> bool:
         """Whether the value is complete: end-of-sequence is allowed here."""
 

@@ -191,6 +191,11 @@ class Compiled:
         return self._engine.matcher(native)
 
     @property
+    def is_format(self) -> bool:
+        """Return whether its texts are the turns of a format, and no JSON (docs/formats.md)."""
+        return False
+
+    @property
     def options(self) -> Options:
         """Return how the schema was compiled."""
         return self._front.options
@@ -237,6 +242,17 @@ class Compiled:
 
         with _LOWERING:
             return advice(self._front.documents, assert_formats=self.options.formats)
+
+    def unknown_names(self) -> tuple[list[str], list[str]]:
+        """Return the pointers of all keywords that are not known, and of all formats of strings that are not."""
+        from guard.schemas.advice import unknown_names
+
+        with _LOWERING:
+            return unknown_names(self._front.documents)
+
+    def property_names(self, most: int) -> list[bytes]:
+        """Return property names as JSON has them, of which bytes one by one would hit few."""
+        return self._front.property_names(most)
 
     @cached_property
     def costs(self) -> Costs:
@@ -290,14 +306,18 @@ class Compiled:
             native.add(position)
         with contextlib.suppress(SchemaError):
             native.run(CONTRADICTIONS_S)
-        return nothing_meets(place for node in native.empty() for place in self._front.where(node))
+        return nothing_meets(place for node in native.empty() for place in self._where(node))
 
     def explore(self, seconds: float = 10.0, report: Callable[[int, int], None] | None = None) -> Exploration:
         """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""
         size = len(json.dumps(self.schema, default=str))
         native = Explorer(self._engine, MOST_STATES + size)
         native.add(self._front.lowering.root)
-        return explore(native, self._front.where, size, seconds, report)
+        return explore(native, self._where, size, seconds, report)
+
+    def _where(self, node: int) -> list[str]:
+        """Return the JSON Pointers of what says a node."""
+        return self._front.where(node)
 
     def warm(self, vocabulary: Vocabulary, *, masks: int = 256, seconds: float = 1.0) -> Future[int]:
         """Make masks that are likely to be asked for, in a background thread; nothing is ever warmed unasked.

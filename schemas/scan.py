@@ -26,6 +26,7 @@ from guard.schemas.ops import FALSE
 MOST_FINDINGS = 100
 
 ENFORCED, RESIDUAL, REFUSED, ANNOTATION = "enforced", "residual", "refused", "annotation"
+EXCLUDED = "excluded"  #: Of a format: what its schemas allow and none of its texts says.
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class ReportLine:
 
     pointer: str  # JSON Pointer of the keyword
     keyword: str  # "(type)" where it is what a Python type checks and no schema says
-    status: str  # "enforced", "residual", "refused" or "annotation"
+    status: str  # "enforced", "residual", "refused", "annotation" or "excluded"
     note: str  # why, where that is not plain; "" otherwise
 
 

@@ -100,8 +100,9 @@ class Decorated(Generic[P, R]):
         changed = self._copy()
         changed.guard = self.guard.using(**changes)
         changed._examples = changed._shown(changed.guard)
-        if changed.guard.options != self.guard.options:
-            raise TypeError("using(options=…) would compile the type anew; decorate another function")
+        for name in ("options", "style"):
+            if getattr(changed.guard, name) != getattr(self.guard, name):
+                raise TypeError(f"using({name}=…) would compile the type anew; decorate another function")
         return changed
 
     def saying(self, instruction: str) -> Self:
@@ -120,7 +121,7 @@ class Decorated(Generic[P, R]):
             raise TypeError(f"{self.name}(): {error}{more}") from None
         inputs = self._inputs(given)
         return prompts.build(
-            self.instruction, inputs, self.target.schema, system=self.guard.system, examples=self._examples
+            self.instruction, inputs, self.target.shown_schema, system=self.guard.system, examples=self._examples
         )
 
     def _inputs(self, bound: inspect.BoundArguments) -> dict[str, str]:
@@ -150,7 +151,9 @@ class Decorated(Generic[P, R]):
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return the plan of a call, which `guard.Guard` carries out."""
         messages = self.messages(*args, **kwargs)
-        return self.guard.plan(self.target, messages, template=prompts.TEMPLATE, function=self.name)
+        return self.guard.plan(
+            self.target, messages, template=prompts.template(self.target.is_json), function=self.name
+        )
 
 
 def _again(

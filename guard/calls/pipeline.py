@@ -75,6 +75,7 @@ class CallSettings(TypedDict, total=False):
     mode: recording.Mode
     trace: str | os.PathLike[str] | traces.TraceStore | None
     options: Mapping[str, Any]
+    style: targets.Style
     system: str
     examples: Iterable[tuple[Any, Any]]
 
@@ -95,7 +96,8 @@ class Guard:
 
     `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
     temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
-    `guard.compile`, such as `inexact="residual"`; `trace` is the file or database of the trace; `mode` is "live",
+    `guard.compile`, such as `inexact="residual"`; `style="text"` asks for the bare text of a type that JSON writes as a
+    string, such as a Literal; `trace` is the file or database of the trace; `mode` is "live",
     "record", "replay" or "cache" (guard/calls/recording.py); `validators` check every value. `system` is what the
     system says before all other messages; `examples` are pairs of an input and its answer, shown as turns of the
     conversation. Safe to share between threads where its models are.
@@ -122,6 +124,7 @@ class Guard:
         mode: recording.Mode = "live",
         trace: str | os.PathLike[str] | traces.TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
+        style: targets.Style = "json",
         system: str = "",
         examples: Iterable[tuple[Any, Any]] = (),
     ) -> None:
@@ -160,6 +163,7 @@ class Guard:
         self.validators = _checked(validators)
         check_names("guard.compile", options, _OPTION_NAMES)
         self.options = dict(options)
+        self.style = _style(style)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
         self._trace = trace
@@ -176,6 +180,7 @@ class Guard:
             "mode": self.mode,
             "trace": self._trace,
             "options": self.options,
+            "style": self.style,
             "system": self.system,
             "examples": self.examples,
         }
@@ -201,7 +206,9 @@ class Guard:
     @overload
     def generate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> T: ...
     def generate(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> Any:
-        """Return a value of a type, or of a JSON Schema; raises a CallError that says why there is none.
+        """Return a value of a type, of a JSON Schema or of a format; raises a CallError that says why there is none.
+
+        The value of a format is its text where that is all it says, else the parts that `Compiled.read` returns.
 
         SchemaError where the schema can't be enforced, TraceError where the call can't be recorded.
 
@@ -404,11 +411,11 @@ class Guard:
     def target(self, wanted: Any) -> targets.Target:
         """Compile what is wanted; SchemaError where it is refused and no further tier could do without masks."""
         try:
-            return targets.from_any(wanted, self.options)
+            return targets.from_any(wanted, self.options, self.style)
         except SchemaError as error:
             if len(self.tiers) == 1 or "inexact" in self.options:
                 raise
-            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"})
+            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"}, self.style)
             return dataclasses.replace(unmasked, refused=error)
 
     def plan(
@@ -458,7 +465,18 @@ class Guard:
         return store
 
 
-SETTING_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+SETTING_NAMES = (
+    "model",
+    "escalate_to",
+    *POLICY_FIELDS,
+    "validators",
+    "mode",
+    "trace",
+    "options",
+    "style",
+    "system",
+    "examples",
+)
 #: What `guard.compile` takes; its signature is not read, for to import it costs time.
 _OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
@@ -468,6 +486,13 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} must be a text")
     return value
+
+
+def _style(given: Any) -> targets.Style:
+    if given not in targets.STYLES:
+        raise ValueError(f"style={given!r} must be {' or '.join(map(repr, targets.STYLES))}")
+    style: targets.Style = given
+    return style
 
 
 def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:

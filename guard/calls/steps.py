@@ -334,9 +334,10 @@ class _Run:
     def _marked(self, reply: Reply, more: Mapping[str, Any], *, is_valid: bool) -> Reply:
         """Return a reply with what of it is cut or repeats itself; such a one has the finish "length"."""
         text = reply.text if more["repaired"] is None else more["repaired"]
+        is_json = self.plan.target.is_json
         if reply.finish == "length" and not reply.cut_at:  # of a model that does not tell
-            return replace(reply, cut_at=end_of(text))
-        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text)):
+            return replace(reply, cut_at=end_of(text) if is_json else ("",))
+        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text, is_json=is_json)):
             return replace(reply, finish="length", repeated_at=repeated)
         return reply
 

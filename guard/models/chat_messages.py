@@ -74,6 +74,24 @@ def with_schema(messages: Sequence[Mapping[str, Any]], schema: Any) -> Messages:
         "Answer with one JSON value and nothing else: no prose, no code fences. It must be valid under this JSON"
         f" Schema:\n{json.dumps(schema, ensure_ascii=False)}"
     )
+    return _with_words(messages, words)
+
+
+def with_format(messages: Sequence[Mapping[str, Any]], tag: Mapping[str, Any]) -> Messages:
+    """Return the messages with a format in words, for a model that nothing else holds to it."""
+    form = tag["format"]
+    if form["type"] == "json_schema" and form["style"] == "text":
+        what = "one text and nothing else: no quotes around it, no prose, no code fences. It must be a string that is"
+        words = (
+            f"Answer with {what} valid under this JSON Schema:\n{json.dumps(form['json_schema'], ensure_ascii=False)}"
+        )
+    else:
+        what = "Answer with a text of this format and nothing else. It is written as an XGrammar structural tag:"
+        words = f"{what}\n{json.dumps(tag, ensure_ascii=False)}"
+    return _with_words(messages, words)
+
+
+def _with_words(messages: Sequence[Mapping[str, Any]], words: str) -> Messages:
     first, *rest = copied(messages)
     if first.get("role") == "system" and isinstance(first.get("content"), str):
         return ({**first, "content": f"{first['content']}\n\n{words}"}, *rest)

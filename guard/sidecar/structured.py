@@ -205,8 +205,6 @@ def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
     """Return a call's value as an answer."""
     reply = call.answer.reply if call.answer is not None else None
     assert reply is not None
-    if chat_request.kind == "string":
-        return Choice(value, reply)
     if not chat_request.has_tools:
         return Choice(call.text, reply)
     content, calls = turn.read(value)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -42,7 +42,9 @@ Schema: TypeAlias = Annotated[Annotated[bool, Branch("(bool)")] | _Object, _one_
 TokenName: TypeAlias = Annotated[_Text | _Id, _one_of("expected a token's name or its id")]
 
 
-_Named: TypeAlias = Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"]
+_Named: TypeAlias = Literal[
+    "json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"
+]
 Style: TypeAlias = Annotated[
     Annotated[_Named, Branch("(text)")] | Annotated[ExactStyle, Branch("(object)")],
     _one_of("expected a style's name, or an object that says it"),
@@ -246,6 +248,16 @@ def checked(form: Any) -> Any:
         return _adapter().dump_python(_adapter().validate_python(_listed(form)))
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
+
+
+def formats_in(form: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a format and those in it, each with its pointer, outer ones first."""
+    yield at, form
+    for name in ("content", "elements", "tags", "rules"):
+        if name == "content" and name in form:
+            yield from formats_in(form[name], f"{at}/{name}")
+        for number, one in enumerate(form.get(name, ()) if name != "content" else ()):
+            yield from formats_in(one[1] if name == "rules" else one, f"{at}/{name}/{number}")
 
 
 def _listed(form: Any) -> Any:

@@ -38,6 +38,7 @@ PUBLIC = [
     "LogitsProcessor",
     "Model",
     "ModelError",
+    "Pattern",
     "Policy",
     "RateLimited",
     "Refused",
