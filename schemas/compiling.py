@@ -9,12 +9,13 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Literal
 
+from guard.kernels._native import copy_json
 from guard.schemas import jsontext, types
 from guard.schemas.compiled import Compiled, FrontEnd, Options
 from guard.schemas.grounding.sources import Sources
 from guard.schemas.kept import KEPT
 from guard.schemas.limits import Limits
-from guard.schemas.structural import spellings
+from guard.schemas.structural import forms, spellings
 from guard.schemas.structural.compiled_format import CompiledFormat
 from guard.schemas.typed.notes import Beyond
 
@@ -59,7 +60,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     if spellings.is_format(schema):
         if documents:
             raise TypeError("documents=… go with schemas; in a format write what their references lead to")
-        return CompiledFormat(schema, options)
+        return _format(schema, options)
     if documents is not None and not isinstance(documents, Mapping):
         raise TypeError(f"documents={documents!r} must be a dictionary, from URIs to schemas")
     if documents:
@@ -76,6 +77,17 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     kept: Compiled = KEPT.get(
         key, lambda: Compiled(FrontEnd(private, options, {}, described.beyond)), len(private.written)
     )
+    return kept
+
+
+def _format(given: Any, options: Options) -> CompiledFormat:
+    """Return what was compiled of a format; the same content gives the same object, as of schemas."""
+    copied = copy_json(given, forms.MOST_DEPTH, forms.MOST_CHARS)
+    if copied is None:  # it says itself what is wrong with it
+        return CompiledFormat(given, options)
+    content, _, written = copied
+    key = "format", hashlib.blake2b(written, digest_size=32).digest(), options.tag
+    kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options), len(written))
     return kept
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from guard import models
 from guard.calls.policy import FIRST_TOKENS, Policy
-from guard.errors import CallError, SchemaError, Violation
+from guard.errors import CallError, Violation
 from guard.models.base import Model, Reply, Request
 from guard.output import target as targets
-from guard.schemas import Limits
 from guard.support.secret_patterns import REDACTED
+from guard.trace.asked_for import target_of
 from guard.trace.errors import TraceError
 from guard.trace.records import VALID, Attempt, Call
 from guard.trace.store import TraceStore
@@ -123,13 +123,7 @@ def _target(store: TraceStore, call: Call) -> targets.Target:
         raise TraceError(
             f"the schema of call {call.number} was not kept, as in traces of version 1; it can't be replayed"
         )
-    if "limits" in kept:
-        kept["limits"] = Limits(**kept["limits"])
-    schema = kept.pop("schema")
-    try:
-        target = targets.from_any(schema, kept)
-    except (SchemaError, TypeError, ValueError):
-        target = None
-    if target is None or target.compiled.hash != call.schema_hash:
+    target = target_of(kept, call.schema_hash)
+    if target is None:
         raise TraceError(f"what was kept of call {call.number}'s schema is not the whole of it; it can't be replayed")
     return target

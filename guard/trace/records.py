@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from guard.errors import Violation
 from guard.models.base import Reply
@@ -56,6 +56,16 @@ class Attempt:
         return self.reply.text if self.reply else ""
 
 
+class Listener(Protocol):
+    """What takes feedback on a call: the trace that it is recorded in."""
+
+    def rate(self, number: int, right: bool, by: str = ...) -> None:
+        """Keep whether a call's answer is right."""
+
+    def correct(self, number: int, value: Any, by: str = ...) -> None:
+        """Keep what would have been right."""
+
+
 @dataclass(frozen=True)
 class Item:
     """Which input of a run of many a call is for; the trace finds the call again by it."""
@@ -81,6 +91,28 @@ class Call:
     attempts: tuple[Attempt, ...] = ()
     number: int | None = field(default=None, compare=False)  # of the record in the trace; None until it is written
     item: Item | None = field(default=None, compare=False)  # None: the call is no part of a run that can be resumed
+    _trace: Listener | None = field(default=None, compare=False, repr=False)  # in which it is recorded
+
+    def rate(self, right: bool) -> None:
+        """Say on record whether the answer is right; in place of what was said before.
+
+        Raises TraceError where it can't be recorded, ValueError where the call is on no record.
+        """
+        trace, number = self._recorded()
+        trace.rate(number, right)
+
+    def correct(self, value: Any) -> None:
+        """Say on record what would have been right, as a value of the type or of JSON; what was answered may be it.
+
+        Raises ValueError where the type does not allow it, and as `rate` does.
+        """
+        trace, number = self._recorded()
+        trace.correct(number, value)
+
+    def _recorded(self) -> tuple[Listener, int]:
+        if self._trace is None or self.number is None:
+            raise ValueError("the call is on no record; there is nothing to say it of")
+        return self._trace, self.number
 
     @property
     def answer(self) -> Attempt | None:

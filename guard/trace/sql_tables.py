@@ -109,6 +109,18 @@ ITEMS = sa.Table(
     sa.Column("call", sa.BigInteger, sa.ForeignKey("calls.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 
+FEEDBACK = sa.Table(
+    "feedback",
+    TABLES,
+    sa.Column(
+        "call", sa.BigInteger, sa.ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("is_right", sa.Integer, nullable=False),
+    sa.Column("value", sa.Text),  # null: nobody said what would have been right
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("given", sa.Float, nullable=False),
+)
+
 #: What totals.py counts and sums up; each is of the calls, tiers or attempts of one row.
 COUNTS = (
     "parts",  # calls that have added to it
@@ -252,7 +264,11 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
     7: (  # SQLite's large texts are compressed from then on, too, which an older Guard can't read
         "ALTER TABLE attempts ADD COLUMN decision FLOAT",
     ),
-    8: ("ALTER TABLE attempts ADD COLUMN sources TEXT",),
+    8: (
+        "ALTER TABLE attempts ADD COLUMN sources TEXT",
+        """CREATE TABLE feedback ("call" BIGINT NOT NULL PRIMARY KEY REFERENCES calls (id) ON DELETE CASCADE,
+           is_right INTEGER NOT NULL, value TEXT, "by" TEXT NOT NULL, given FLOAT NOT NULL)""",
+    ),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.
 _ON_POSTGRESQL: dict[int, Sequence[str]] = {
