@@ -84,8 +84,8 @@ ATTEMPTS = sa.Table(
     sa.Column("cut_at", sa.Text),  # null where nothing was cut
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
     sa.Column("room", _WHOLE),  # null where it is not known
-    sa.Column("sources", sa.Text),  # null where no value is quoted or stated
     sa.Column("decision", sa.Float),  # null where nobody asked how probable a call was
+    sa.Column("sources", sa.Text),  # null where no value is quoted or stated
 )
 SCHEMAS = sa.Table(
     "schemas",

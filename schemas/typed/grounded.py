@@ -17,7 +17,8 @@ class Quoted:
     """A text that stands in the input, word for word: `Annotated[str, guard.Quoted()]`.
 
     `within` is what it may not reach beyond: a cell of a table, a line, or a paragraph, whose lines are joined. With
-    `once`, no two such values quote the same place; in a list that is marked so, no two items are equal. `input` names the argument that it comes from; None: any of them.
+    `once`, no two such values quote the same place; in a list that is marked so, no two items are equal. `input` names
+    the argument that it comes from; None: any of them.
     """
 
     within: Within = "cell"
