@@ -15,7 +15,10 @@ _TOOL = {
     "name": "get_weather",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
 }
-_CALLS: list[tuple[str, dict[str, Any]]] = [("get_weather", {"city": "Ulm", "days": 3}), ("get_weather", {"city": "Bonn"})]
+_CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("get_weather", {"city": "Ulm", "days": 3}),
+    ("get_weather", {"city": "Bonn"}),
+]
 
 
 def show(name: str | None, template: Path | None, *, as_json: bool) -> None:
