@@ -250,14 +250,15 @@ class CompiledFormat(Compiled):
         return self._contradiction(())
 
     def _contradiction(self, dead: Collection[int]) -> Finding:
-        """Return what is to be said of a format without a text; of its dead parts, the first value."""
+        """Return what is to be said of a format without a text: of its dead parts, the first value is named."""
         net = self._net
         places = [
             net.schema_places[what]
             for at, (kind, what, following) in enumerate(net.exits)
             if kind == VALUE and ~at in dead and following not in dead
         ]
-        place = place_of(self._told, (places or ["/format"])[0])
+        whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
+        place = place_of(self._told, (places or [whole])[0])
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
 
 
