@@ -6,6 +6,7 @@ checkpoint as well, and is renamed in the end. `tuning.json` in it says what the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -14,13 +15,14 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from filelock import FileLock, Timeout
 
 from guard import models
 from guard.errors import GuardError, ModelError
@@ -101,37 +103,56 @@ def tune(
         raise GuardError(f"{len(examples)} examples are too few, {LEAST} are needed ({told_why})")
     partial = out.with_name(f"{out.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    adapter = Adapter(base.model, recipe.layers, recipe.rank, recipe.seed)
-    spent = clock() - began
-    if recipe.seconds is not None:
-        recipe = dataclasses.replace(recipe, seconds=max(1.0, recipe.seconds - spent))
-    trainer = Trainer(adapter, examples, recipe, clock=clock, checkpoint=partial / "checkpoint.pt")
-    base.model.train()
-    before = trainer.validate(validation)
-    trainer.run(told)
-    after = trainer.validate(validation)
-    told(TrainingReport(trainer.step, 1.0, trainer.losses[-1] if trainer.losses else 0.0, trainer.seconds, 0.0, after))
-    base.model.eval()
-    adapter.merge()
-    card = {
-        "base": model,
-        "base_hash": _weights_hash(base_folder(model)),
-        "recipe": dataclasses.asdict(recipe),
-        "steps": trainer.step,
-        "seconds": round(trainer.seconds + spent, 1),
-        "run": trainer.digest,
-        "examples": len(examples),
-        "sources": _sources(examples),
-        "schemas": sorted({example.pair.compiled.hash for example in examples}),
-        "dropped": dict(dropped.most_common()),
-        "validation": {"before": dataclasses.asdict(before), "after": dataclasses.asdict(after)},
-        "versions": {name: importlib.metadata.version(name) for name in ("guard-slm", "torch", "transformers")},
-        "threads": torch.get_num_threads(),
-        "made": time.time(),
-        **(lineage or {}),
-    }
-    _save(base, card, partial, out)
-    return Tuned(out, card, before, after)
+    with _alone(partial, out):
+        adapter = Adapter(base.model, recipe.layers, recipe.rank, recipe.seed)
+        spent = clock() - began
+        if recipe.seconds is not None:
+            recipe = dataclasses.replace(recipe, seconds=max(1.0, recipe.seconds - spent))
+        trainer = Trainer(adapter, examples, recipe, clock=clock, checkpoint=partial / "checkpoint.pt")
+        base.model.train()
+        before = trainer.validate(validation)
+        trainer.run(told)
+        after = trainer.validate(validation)
+        told(
+            TrainingReport(
+                trainer.step, 1.0, trainer.losses[-1] if trainer.losses else 0.0, trainer.seconds, 0.0, after
+            )
+        )
+        base.model.eval()
+        adapter.merge()
+        card = {
+            "base": model,
+            "base_hash": _weights_hash(base_folder(model)),
+            "recipe": dataclasses.asdict(recipe),
+            "steps": trainer.step,
+            "seconds": round(trainer.seconds + spent, 1),
+            "run": trainer.digest,
+            "examples": len(examples),
+            "sources": _sources(examples),
+            "schemas": sorted({example.pair.compiled.hash for example in examples}),
+            "dropped": dict(dropped.most_common()),
+            "validation": {"before": dataclasses.asdict(before), "after": dataclasses.asdict(after)},
+            "versions": {name: importlib.metadata.version(name) for name in ("guard-slm", "torch", "transformers")},
+            "threads": torch.get_num_threads(),
+            "made": time.time(),
+            **(lineage or {}),
+        }
+        _save(base, card, partial, out)
+        return Tuned(out, card, before, after)
+
+
+@contextlib.contextmanager
+def _alone(partial: Path, out: Path) -> Iterator[None]:
+    """Hold what a run has written for this process alone; GuardError where another is at it."""
+    lock = FileLock(partial / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise GuardError(f"another run is making {out}; wait for it, or name another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _save(base: TransformersModel, card: dict[str, Any], partial: Path, out: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -114,10 +115,11 @@ class Trainer:
         if checkpoint is not None:
             self._resume(checkpoint)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
-        """What tells this run from others: base, examples and recipe."""
-        told = hashlib.sha256(json.dumps(dataclasses.asdict(self._recipe), sort_keys=True).encode())
+        """What tells this run from others: the examples and the recipe, but for how long it may take."""
+        recipe = {name: value for name, value in dataclasses.asdict(self._recipe).items() if name != "seconds"}
+        told = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
         for example in self._examples:
             told.update(repr((example.prompt, example.path.tokens, example.path.chosen)).encode())
         return told.hexdigest()

@@ -111,6 +111,26 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
+def test_a_run_by_time_goes_on_where_it_was_stopped(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guard.tuning.training.CHECKPOINT_S", 0.0)
+    recipe = Recipe(batch=4, layers=1, rank=4, seconds=60.0, epochs=1.0)
+    steps: list[int] = []
+
+    def told(report: TrainingReport) -> None:
+        steps.append(report.step)
+        if len(steps) == 4:
+            with pytest.raises(GuardError, match="another run is making"):
+                tuned(base, tmp_path / "out", recipe)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(base, tmp_path / "out", recipe, told=told)
+    tuned(base, tmp_path / "out", recipe, told=told)
+    assert steps[:6] == [1, 2, 3, 4, 4, 5]
+
+
 KILLED = """
 import sys, json, torch
 from pathlib import Path
