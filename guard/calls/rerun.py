@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard import models
 from guard.calls.policy import FIRST_TOKENS, Policy
@@ -16,6 +16,9 @@ from guard.trace.asked_for import target_of
 from guard.trace.errors import TraceError
 from guard.trace.records import VALID, Attempt, Call
 from guard.trace.store import TraceStore
+
+if TYPE_CHECKING:
+    from guard.schemas.grounding.sources import Sources
 
 FUNCTION = "guard trace replay"  #: Under which a replay is recorded itself.
 
@@ -49,7 +52,9 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
     name = model if isinstance(model, str) else asked.name
     defaults = {field: call.options.get(field, getattr(Policy, field)) for field in _OPTIONS}
     defaults["max_tokens"] = defaults["max_tokens"] or FIRST_TOKENS
-    request = Request(tuple(first.messages), target.compiled, name=call.target, **defaults)
+    sources = _sources(target, first)
+    compiled = target.compiled if sources is None else target.compiled.grounded(sources)
+    request = Request(tuple(first.messages), compiled, name=call.target, **defaults)
     started, clock = time.time(), time.perf_counter()
     reply: Reply | None = None
     outcome, error = VALID, ""
@@ -60,6 +65,8 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
         outcome, error = type(raised).__name__, raised.message
     else:
         findings = target.check(reply.text)[1]
+        if not findings and sources is not None and target.grounding is not None:
+            findings = target.grounding.check(reply.text, sources).findings
         if findings:
             outcome, error = "ValidationFailed", str(findings[0])
     seconds = time.perf_counter() - clock
@@ -93,6 +100,16 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
     was = first.reply.text if first.reply and first.reply.finish != "cut" else first.error
     cut = any(REDACTED in str(message) for message in first.messages)
     return Replay(written.number, name, was, reply.text if reply else error, cut)
+
+
+def _sources(target: targets.Target, attempt: Attempt) -> Sources | None:
+    """Return the inputs that grounded values came from, as the messages show them."""
+    if target.grounding is None:
+        return None
+    from guard.schemas.grounding.sources import Sources  # here: few calls need it
+
+    texts = {name: str(attempt.messages[at.message].get("content")) for name, at in attempt.inputs.items()}
+    return Sources({name: texts[name][at.start : at.start + at.length] for name, at in attempt.inputs.items()})
 
 
 #: Of a call's options, those that decide its first answer.

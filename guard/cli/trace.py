@@ -11,7 +11,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -39,10 +39,12 @@ from guard.support import private_files
 from guard.support.plain_text import plain, plain_json
 
 if TYPE_CHECKING:
+    from guard.schemas.grounding.sources import Place
     from guard.trace import TraceStore
     from guard.trace.records import Call
     from guard.trace.stats import Line
 
+MOST_PLACES = 3  #: Of one value that are shown.
 STDOUT = Path("-")  #: The name under which standard output is written.
 _UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}  #: Of --since, in seconds.
 
@@ -140,6 +142,8 @@ def show(
             out.print(Text(f"mended: {edit.kind} at {edit.at}: {edit.removed!r} became {edit.inserted!r}"))
         for finding in attempt.findings:
             out.print(Text(f"finding: {finding}", style="yellow"))
+        for at, places in attempt.sources.items():
+            out.print(Text(f"{at} stands in {_places(places)}", style="green"))
         if attempt.reply and attempt.reply.cut_at:
             out.print(Text(f"max_tokens cut it {listed(attempt.reply.cut_at)}", style="yellow"))
         if attempt.reply and attempt.reply.repeated_at:
@@ -209,6 +213,12 @@ def _stats_row(line: Line) -> tuple[Any, ...]:
         _dollars(line.large_cost, line.large_unknown),
         f"{line.replayed:,}",
     )
+
+
+def _places(places: Sequence[Place]) -> str:
+    """Say where an input states a value: the first places, and how many more there are."""
+    told = ", ".join(f"{place.input}[{place.start}:{place.end}]" for place in places[:MOST_PLACES])
+    return told + (f" and {len(places) - MOST_PLACES} more places" if len(places) > MOST_PLACES else "")
 
 
 def _counted(count: int, what: str) -> str:
@@ -453,6 +463,7 @@ def _as_dict(call: Call) -> dict[str, Any]:
         "cost": call.cost,
         "cut_at": list(call.cut_at),
         "repeated_at": list(call.repeated_at),
+        "sources": {at: [list(place) for place in places] for at, places in call.sources.items()},
         "answer": call.text,
     }
 

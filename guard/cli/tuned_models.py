@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard.cli import trace
+from guard.cli import model_show, trace
 from guard.cli.console import AsJson, Problem, console, examples, first_line, say, say_json, spoken, table
 from guard.errors import GuardError
 
@@ -58,19 +60,37 @@ def list_(as_json: AsJson = False) -> None:
         say(f"no models in {registry.root}; `guard tune FUNCTION` makes one")
 
 
-@app.command("show", epilog=examples("guard models show shop.read@2", "guard models show shop.read"))
+@app.command(
+    "show",
+    epilog=examples(
+        "guard models show shop.read@2",
+        "guard models show shop.read",
+        "guard models show smollm2",
+        "guard models show --template chat_template.jinja --json",
+    ),
+)
 def show(
-    name: Annotated[str, typer.Argument(metavar=f"FUNCTION|{AT}")],
+    name: Annotated[str | None, typer.Argument(metavar=f"FUNCTION|{AT}|MODEL", show_default=False)] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="A file with a chat template, instead of a model.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Print a version's lineage, or which version of a function serves and what was decided before, as JSON."""
-    registry = _registry()
-    if "@" not in name:
-        from dataclasses import asdict
+    """Print a version's lineage, which version of a function serves, or how a model writes calls of tools.
 
-        say_json(asdict(registry.serving(_known(registry, name))), indent=1)
-        return
-    version = _version(registry, name)
-    say_json({**version.card, "folder": str(version.folder), "shadow": version.shadow}, indent=1)
+    Of a tuned model, FUNCTION@VERSION, and of a function it is JSON. Of any other model, which is loaded, or of a chat
+    template it is the form of its calls, as it was derived from the template.
+    """
+    registry = _registry()
+    if template is None and name is not None:
+        if "@" in name:
+            version = _version(registry, name)
+            say_json({**version.card, "folder": str(version.folder), "shadow": version.shadow}, indent=1)
+            return
+        if name in registry.functions():
+            say_json(asdict(registry.serving(name)), indent=1)
+            return
+    model_show.show(name, template, as_json=as_json)
 
 
 @app.command("promote", epilog=examples("guard models promote shop.read@2", "guard models promote shop.read@2 --force"))

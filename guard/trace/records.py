@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from guard.errors import Violation
 from guard.models.base import Reply
 
 if TYPE_CHECKING:
     from guard.output.repair import Edit
+    from guard.schemas.grounding.sources import Place
 
 VALID = "valid"  #: The outcome of a call that returned a value; any other outcome is the name of the error raised.
+
+
+class Shown(NamedTuple):
+    """Where a message shows an input."""
+
+    message: int  #: Its index.
+    start: int  #: In its content, in characters.
+    skipped: int  #: White space that the input begins with, and the message leaves out.
+    length: int  #: Of what it shows.
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,9 @@ class Attempt:
     repaired: str | None = None  # the text after that; None where nothing was mended
     started: float = 0.0  # seconds since the epoch
     seconds: float = 0.0  # from the request to the reply or the error
+    #: By JSON Pointer, where the inputs state each value that is quoted or stated.
+    sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, Shown] = field(default_factory=dict)  # where the messages show them, as far as they do
 
     @property
     def text(self) -> str:
@@ -111,6 +124,11 @@ class Call:
     def cut_at(self) -> tuple[str, ...]:
         """JSON Pointers of the value's parts that are not whole: `max_tokens` cut them. Empty: the value is whole."""
         return self.answer.reply.cut_at if self.answer is not None and self.answer.reply is not None else ()
+
+    @property
+    def sources(self) -> Mapping[str, tuple[Place, ...]]:
+        """By JSON Pointer, all places (argument, start, end) where the inputs state a quoted or stated value."""
+        return self.answer.sources if self.answer is not None else {}
 
     @property
     def repeated_at(self) -> tuple[str, ...]:

@@ -85,6 +85,7 @@ ATTEMPTS = sa.Table(
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
     sa.Column("room", _WHOLE),  # null where it is not known
     sa.Column("decision", sa.Float),  # null where nobody asked how probable a call was
+    sa.Column("sources", sa.Text),  # null where no value is quoted or stated
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -264,6 +265,7 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "ALTER TABLE attempts ADD COLUMN decision FLOAT",
     ),
     8: (
+        "ALTER TABLE attempts ADD COLUMN sources TEXT",
         """CREATE TABLE feedback ("call" BIGINT NOT NULL PRIMARY KEY REFERENCES calls (id) ON DELETE CASCADE,
            is_right INTEGER NOT NULL, value TEXT, "by" TEXT NOT NULL, given FLOAT NOT NULL)""",
     ),
