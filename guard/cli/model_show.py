@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from guard.turns.tool_format import ToolFormat
 
 app = typer.Typer(help="Look at models that run here.", no_args_is_help=True, rich_markup_mode="markdown")
-_TOOL = {
-    "name": "get_weather",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
-}
-_CALLS = [("get_weather", {"city": "Ulm", "days": 3}), ("get_weather", {"city": "Bonn"})]
+_CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("get_weather", {"city": "Ulm", "days": 3}),
+    ("get_weather", {"city": "Bonn"}),
+]
 
 
 @app.callback()
