@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from guard.cli import model_show, named, serve, test, trace
+from guard.cli import models as registry
+from guard.cli import named, serve, shadow, test, trace, tune
 from guard.cli.console import (
     EPILOG,
     EXIT_INPUT,
@@ -69,8 +70,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(trace.app, name="trace")
-app.add_typer(model_show.app, name="models")
 app.command("test", epilog=test.HELP_EXAMPLES)(test.harness)
+app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
+app.command("shadow", epilog=shadow.EXAMPLES)(shadow.shadow)
+app.add_typer(registry.app, name="models")
 app.add_typer(serve.keys, name="keys")
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 

@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from guard.cli.console import EXIT_MODEL, AsJson, Problem, console, examples, say, say_json, table
+from guard.cli.console import EXIT_MODEL, Problem, console, say, say_json, table
 from guard.cli.named import read_text
 
 if TYPE_CHECKING:
     from guard.turns.tool_format import ToolFormat
 
-app = typer.Typer(help="Look at models that run here.", no_args_is_help=True, rich_markup_mode="markdown")
 _CALLS: list[tuple[str, dict[str, Any]]] = [
     ("get_weather", {"city": "Ulm", "days": 3}),
     ("get_weather", {"city": "Bonn"}),
 ]
 
 
-@app.callback()
-def models() -> None:
-    """Look at models that run here."""
-
-
-@app.command(
-    epilog=examples(
-        "guard models show smollm2",
-        "guard models show transformers:./my-model --json",
-        "guard models show --template chat_template.jinja",
-    )
-)
-def show(
-    name: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="As for guard run; it is loaded.", show_default=False)
-    ] = None,
-    template: Annotated[
-        Path | None, typer.Option(help="A file with a chat template, instead of a model.", show_default=False)
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+def show(name: str | None, template: Path | None, *, as_json: bool) -> None:
     """Print how a model writes tool calls: derived from its chat template, and tried on turns that it renders.
 
     Where nothing was derived, or turns do not come back equal, tools are asked for in words and calls are written as
     JSON.
     """
     if (name is None) == (template is None):
-        raise Problem("name one model, or a file with --template")
+        raise Problem("name a function, a version or a model, or a file with --template")
     found = _derived(*_template(name, template))
     shown = str(template if name is None else name)
     if as_json:

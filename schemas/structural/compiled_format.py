@@ -21,6 +21,7 @@ from guard.schemas.compiled import (
     single_bytes,
     warmed,
 )
+from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
@@ -69,6 +70,9 @@ class CompiledFormat(Compiled):
             self._front = front = FrontEnd(root, options, documents)
         except SchemaError as error:
             raise self._placed(error) from None
+        if front.scan.grounded:
+            fix = "ask for the JSON Schema itself"
+            raise self._as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
         home = front.documents.root_home
         values = home.contents["anyOf"] if net.schemas else []
         nodes = [front.documents.place(home, value, -1, ()) for value in values]
@@ -246,14 +250,15 @@ class CompiledFormat(Compiled):
         return self._contradiction(())
 
     def _contradiction(self, dead: Collection[int]) -> Finding:
-        """Return what is to be said of a format without a text; of its dead parts, the first value."""
+        """Return what is to be said of a format without a text: of its dead parts, the first value is named."""
         net = self._net
         places = [
             net.schema_places[what]
             for at, (kind, what, following) in enumerate(net.exits)
             if kind == VALUE and ~at in dead and following not in dead
         ]
-        place = place_of(self._told, (places or ["/format"])[0])
+        whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
+        place = place_of(self._told, (places or [whole])[0])
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
 
 

@@ -151,8 +151,9 @@ class Builder:
         self.net.points.append(list(arcs))
         return len(self.net.points) - 1
 
-    def _arc(self, tree: Tree, target: int, place: str | None = None) -> int:
-        self._parts += ARC + trees.size(tree)
+    def _arc(self, tree: Tree, target: int, place: str | None = None, size: int | None = None) -> int:
+        """Return a new arc; `size`: of the tree, where that is known."""
+        self._parts += ARC + (trees.size(tree) if size is None else size)
         if self._parts > MOST_PARTS:
             raise self._refused("the format is too large, written out", "repeat less often, or say less")
         self.net.arcs.append((tree, target))
@@ -160,7 +161,7 @@ class Builder:
         return len(self.net.arcs) - 1
 
     def _literal(self, text: str, target: int, place: str | None = None) -> int:
-        arc = self._arc(trees.literal(text), target, place)
+        arc = self._arc(trees.literal(text), target, place, 1 + len(text))
         if text:
             self.net.literals[arc] = text
         return arc

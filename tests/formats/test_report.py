@@ -55,6 +55,11 @@ def test_findings_lead_to_what_was_written(wanted, pointer):
         ({"structures": [{**STRUCTURE, "schema": {}, "stop": 1}], "triggers": ["<"]}, "/structures/0/stop"),
         ({"structures": [{**STRUCTURE, "schema": {}}], "triggers": ["<"], "a/b": 1}, "/a~1b"),
         ({"regex": "a", "whitespace_pattern": " "}, "/whitespace_pattern"),
+        ({"regex": "a", "choice": ["a"]}, "/choice"),
+        (formats.json({"type": ["string", "null"]}, style="text"), "/format/json_schema"),
+        (formats.union(formats.json(NUMBER), formats.json(NUMBER, any_order=True)), "/format"),
+        (formats.sequence(formats.json({"type": "number"}), formats.const("e")), "/format"),
+        (formats.union(formats.json({"enum": ["ab"]}), formats.const('"')), "/format"),
         ({"regex": "a", "disable_any_whitespace": True}, "/disable_any_whitespace"),
     ],
 )
@@ -75,6 +80,8 @@ def test_a_field_that_asks_for_nothing_is_none():
         ({"json": {"type": "string", "pattern": "^a", "enum": ["b"]}}, "/json"),
         (formats.tag("<", formats.json({"type": "string", "enum": [">"]}, style="text"), ">"), "/format"),
         (formats.regex("a^b"), "/format"),
+        (formats.json({"required": ["a"], "properties": {"a": False}}, style="qwen_xml"), "/format/json_schema"),
+        (formats.json({"type": "array", "items": False, "minItems": 1}), "/format/json_schema"),
     ],
 )
 def test_what_nothing_can_meet_is_refused(wanted, pointer):
