@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable
 
 from guard.schemas.grounding.keyword import Within
-from guard.schemas.grounding.words import bounds
+from guard.schemas.grounding.word_bounds import bounds
 from guard.schemas.ops import Rx, Tree
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -27,7 +27,7 @@ _SEPARATOR = re.compile(r"(?:\r\n|[\n\r])[^\S\n\r]*(?:\r\n|[\n\r])\s*")
 MOST_PLACES = 1_000  #: Of one value in one text that are told.
 
 
-class Quotes:
+class QuotableText:
     """What may be quoted from one text."""
 
     def __init__(self, text: str, within: Within) -> None:

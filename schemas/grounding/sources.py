@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 from guard.schemas.grounding.keyword import SourceRule, Within
-from guard.schemas.grounding.quotes import MOST_PLACES, Quotes
+from guard.schemas.grounding.quotes import MOST_PLACES, QuotableText
 from guard.schemas.grounding.stated_dates import dates
 from guard.schemas.grounding.stated_numbers import numbers
 from guard.schemas.ops import Rx, Tree
@@ -37,7 +37,7 @@ class Sources:
             if not all(isinstance(part, str) for part in (name, text)):
                 raise TypeError("sources=… must be texts by name")
         self.texts = dict(texts)
-        self._quotes: dict[tuple[str, Within], Quotes] = {}
+        self._quotes: dict[tuple[str, Within], QuotableText] = {}
         self._numbers: dict[tuple[str, tuple[str, ...]], dict[Decimal, Spans]] = {}
         self._dates: dict[tuple[str, tuple[str, ...]], dict[str, Spans]] = {}
         self._places: dict[tuple[SourceRule, str | Decimal], list[Place]] = {}
@@ -109,10 +109,10 @@ class Sources:
         starts, ends = b"".join(start for start, _ in marks), b"".join(end for _, end in marks)
         return (int(Rx.QUOTES), "\n".join(found), starts or b"\0", ends or b"\0")
 
-    def _quotes_of(self, name: str, within: Within) -> Quotes:
+    def _quotes_of(self, name: str, within: Within) -> QuotableText:
         key = name, within
         if key not in self._quotes:
-            self._quotes[key] = Quotes(self.texts[name], within)
+            self._quotes[key] = QuotableText(self.texts[name], within)
         return self._quotes[key]
 
     def _numbers_of(self, name: str, locales: tuple[str, ...]) -> dict[Decimal, Spans]:

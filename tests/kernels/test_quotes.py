@@ -17,7 +17,7 @@ from guard.kernels import _native
 from guard.kernels.bitmask import allocate_bitmask
 from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.grounding.sources import Sources
-from guard.schemas.grounding.words import bounds
+from guard.schemas.grounding.word_bounds import bounds
 
 LETTERS = 'ab1Bé"\\-.,:$() \n\t|'
 PIECES = [

@@ -16,7 +16,7 @@ import guard
 from guard.schemas import types
 from guard.schemas.grounding.keyword import KEYWORD, SourceRule, rule_of
 from guard.schemas.grounding.notations import months
-from guard.schemas.grounding.quotes import Quotes
+from guard.schemas.grounding.quotes import QuotableText
 from guard.schemas.grounding.sources import Sources
 from guard.schemas.grounding.stated_dates import dates
 from guard.schemas.grounding.stated_numbers import numbers
@@ -24,7 +24,7 @@ from guard.schemas.grounding.stated_numbers import numbers
 
 def quoted(text: str, value: str, within: Any = "cell") -> list[str]:
     """Return what stands in the caller's own text where a value is quoted."""
-    return [text[start:end] for start, end in Quotes(text, within).find(value)]
+    return [text[start:end] for start, end in QuotableText(text, within).find(value)]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_every_quotation_stands_in_the_text_as_it_was_given() -> None:
     for _ in range(300):
         text = "".join(r.choice("aB1é\u0301-. \n\t|,ㄱᅡ") for _ in range(r.randint(0, 20)))
         for within in ("cell", "line", "paragraph"):
-            quotes = Quotes(text, within)
+            quotes = QuotableText(text, within)
             lines = quotes.compared
             for start in range(len(lines)):
                 for end in range(start + 1, len(lines) + 1):
