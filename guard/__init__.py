@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from guard.kernels.vocabulary import Vocabulary
     from guard.models.base import Model, Reply, Request
     from guard.output.text_target import Pattern
-    from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
+    from guard.schemas import Compiled, Limits, Quoted, Stated, compile  # noqa: A004 (called as re.compile is)
     from guard.trace.errors import TraceError
     from guard.trace.records import Attempt, Call
     from guard.turns.turn import Turn, TurnCall
@@ -69,6 +69,7 @@ __all__ = [
     "ModelError",
     "Pattern",
     "Policy",
+    "Quoted",
     "RateLimited",
     "Refused",
     "Reply",
@@ -76,6 +77,7 @@ __all__ = [
     "Result",
     "SchemaError",
     "SettingError",
+    "Stated",
     "Stream",
     "TimedOut",
     "TraceError",
@@ -133,7 +135,7 @@ _HOMES = {
     "guard.trace.records": ("Attempt", "Call"),
     "guard.turns.turn": ("Turn", "TurnCall"),
     "guard.kernels.vocabulary": ("Vocabulary",),
-    "guard.schemas": ("Compiled", "Limits", "compile"),
+    "guard.schemas": ("Compiled", "Limits", "Quoted", "Stated", "compile"),
     "guard.trace.errors": ("TraceError",),
 }
 #: Reached as attributes without an import.

@@ -9,11 +9,13 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Literal
 
+from guard.kernels._native import copy_json
 from guard.schemas import jsontext, types
 from guard.schemas.compiled import Compiled, FrontEnd, Options
+from guard.schemas.grounding.sources import Sources
 from guard.schemas.kept import KEPT
 from guard.schemas.limits import Limits
-from guard.schemas.structural import spellings
+from guard.schemas.structural import forms, spellings
 from guard.schemas.structural.compiled_format import CompiledFormat
 from guard.schemas.typed.notes import Beyond
 
@@ -58,7 +60,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     if spellings.is_format(schema):
         if documents:
             raise TypeError("documents=… go with schemas; in a format write what their references lead to")
-        return CompiledFormat(schema, options)
+        return _format(schema, options)
     if documents is not None and not isinstance(documents, Mapping):
         raise TypeError(f"documents={documents!r} must be a dictionary, from URIs to schemas")
     if documents:
@@ -78,21 +80,38 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     return kept
 
 
+def _format(given: Any, options: Options) -> CompiledFormat:
+    """Return what was compiled of a format; the same content gives the same object, as of schemas."""
+    copied = copy_json(given, forms.MOST_DEPTH, forms.MOST_CHARS)
+    if copied is None:  # it says itself what is wrong with it
+        return CompiledFormat(given, options)
+    content, _, written = copied
+    key = "format", hashlib.blake2b(written, digest_size=32).digest(), options.tag
+    kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options), len(written))
+    return kept
+
+
 def _again(
-    schema: Any, options: Mapping[str, Any], documents: Mapping[str, Any], beyond: tuple[Beyond, ...] = ()
+    schema: Any,
+    options: Mapping[str, Any],
+    documents: Mapping[str, Any],
+    beyond: tuple[Beyond, ...] = (),
+    sources: Sources | None = None,
 ) -> Compiled:
     """Compile what a pickle holds; ValueError, TypeError or SchemaError where it is broken."""
     limits = options.get("limits")
     if not isinstance(limits, Limits):
         raise TypeError(f"a pickled schema's limits are guard.Limits, not {type(limits).__name__}")
     Limits(**{field.name: getattr(limits, field.name) for field in fields(limits)})  # which checks them
-    return compile(types.Described(schema, beyond) if beyond else schema, **options, documents=documents or None)
+    made = compile(types.Described(schema, beyond) if beyond else schema, **options, documents=documents or None)
+    return made if sources is None else made.grounded(sources)
 
 
 def _reduced(compiled: Compiled) -> tuple[Any, ...]:
     """Pickle by content: the schema, the options, the documents. Whoever reads it compiles it, under its limits."""
     options = {field.name: getattr(compiled.options, field.name) for field in fields(compiled.options)}
-    return _again, (compiled.schema, options, compiled.documents, compiled.beyond)
+    arguments = (compiled.schema, options, compiled.documents, compiled.beyond)
+    return _again, arguments if compiled.sources is None else (*arguments, compiled.sources)
 
 
 copyreg.pickle(Compiled, _reduced)

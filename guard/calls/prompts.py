@@ -12,6 +12,7 @@ from typing import Any
 
 from guard.errors import Violation
 from guard.models.chat_messages import Messages, copied
+from guard.support.clipping import clipped
 
 TEMPLATE = "typed/2"  #: Name and version of what `build` writes; change it with the words.
 TEXT_TEMPLATE = "text/1"  #: The same where the answer is no JSON.
@@ -85,6 +86,15 @@ def re_ask(messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[
         {"role": "assistant", "content": text},
         {"role": "user", "content": question},
     )
+
+
+def inputs(sources: Any) -> dict[str, str]:
+    """Return the texts that grounded values come from, by name; ValueError where they are none."""
+    if isinstance(sources, str):
+        return {"input": sources}
+    if isinstance(sources, Mapping) and all(isinstance(part, str) for pair in sources.items() for part in pair):
+        return dict(sources)
+    raise ValueError(f"sources={clipped(sources)} must be a text, or texts by name")
 
 
 def as_text(value: object) -> str:

@@ -225,7 +225,9 @@ def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]
             )
         else:
             messages, name = batch.words.messages(text), batch.words.name
-        yield Question(source, guard.plan(wanted, messages, template=prompts.template(wanted.is_json), function=name))
+        sources = {"text" if isinstance(batch.words, str) else batch.words.inputs[0]: text}
+        template = prompts.template(wanted.is_json)
+        yield Question(source, guard.plan(wanted, messages, template=template, function=name, sources=sources))
 
 
 def _take(result: Result[Any], counts: Counts, batch: Batch) -> None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: The bytes that an answer may begin with which is not led by white space.
 FIRST_BYTES = tuple(bytes([byte]) for byte in range(256) if byte not in b" \t\r\n")
 
+#: The bits of a mask's word.
+BITS = tuple(np.array([1 << bit for bit in range(WORD)], np.uint32).view(np.int32))
+
 
 class Guide:
     """The matcher of one value, with the tokens that it has accepted. Belongs to one thread at a time."""
@@ -90,27 +93,34 @@ class Guide:
         return cut_places(self._vocabulary, self.tokens, self.wishes, is_format=self.matcher.is_format())
 
     def narrow(self, words: NDArray[np.int32]) -> int | None:
+        """Trim the mask of the next token; returns the token that is left, None where several are."""
+        token = self.trim(words)
+        if token is None:
+            allowed = allowed_tokens(words, 1)
+            token = allowed[0] if len(allowed) == 1 else None
+        return token
+
+    def trim(self, words: NDArray[np.int32]) -> int | None:
         """Take from the mask of the next token what the tokenizer itself would not write; it stays a subset, not empty.
 
-        `words` is int32[ceil(vocabulary / 32)], in and out. Returns the token that is left, None where several are.
+        `words` is int32[ceil(vocabulary / 32)], in and out. Returns the token that was chosen, None where none was.
         """
-        eos = self._vocabulary.eos
         token = self.forced()
-        if token is not None and not words.view(np.uint32)[token // WORD] >> np.uint32(token % WORD) & 1:
-            token = None
-        if token is None:
-            if self._forcing is not None and not self.tokens and not self._forcing.leads_with_space:
-                kept = words & ~self._forcing.space_words
-                if kept.any():
-                    words[:] = kept
-            allowed = allowed_tokens(words, len(eos))
-            if len(allowed) == 1:
-                return allowed[0]
-            if not allowed or not set(allowed) <= set(eos):
-                return None
-            token = next(token for token in eos if token in allowed)  # the tokenizer's own comes first
-        words[:] = 0
-        words.view(np.uint32)[token // WORD] = np.uint32(1 << token % WORD)
+        if token is not None and words.item(token // WORD) >> token % WORD & 1:
+            _leave(words, token)
+            return token
+        if self._forcing is not None and not self.tokens and not self._forcing.leads_with_space:
+            kept = words & ~self._forcing.space_words
+            if kept.any():
+                words[:] = kept
+        if not self.matcher.can_stop():
+            return None
+        eos = self._vocabulary.eos
+        allowed = allowed_tokens(words, len(eos))
+        if not allowed or not set(allowed) <= set(eos):
+            return None
+        token = next(token for token in eos if token in allowed)  # the tokenizer's own comes first
+        _leave(words, token)
         return token
 
     def _run(self) -> tuple[tuple[int, int], ...]:
@@ -155,6 +165,12 @@ class Guide:
             return bool(allowed) and set(allowed) <= set(self._vocabulary.eos)
         finally:
             self.matcher.rollback()
+
+
+def _leave(words: NDArray[np.int32], token: int) -> None:
+    """Let a mask allow one token."""
+    words.fill(0)
+    words[token // WORD] = BITS[token % WORD]
 
 
 def cut_places(

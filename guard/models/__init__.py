@@ -21,7 +21,7 @@ from guard.models.local.cache import Progress
 from guard.models.remote.known_servers import SERVERS
 from guard.support.bounds import check_kind
 
-__all__ = ["Model", "Progress", "Reply", "Request", "check_name", "check_there", "from_outlines", "load", "pull"]
+__all__ = ["Model", "Progress", "Reply", "Request", "check_name", "check_there", "load", "pull"]
 
 _EMBEDDED = ("smollm2", "gemma-3-270m")  #: The keys of `embedded.SOURCES`, which takes a while to import.
 
@@ -101,13 +101,6 @@ def load(model: str | Model, progress: Progress | None = None) -> Model:
             finally:
                 _loading.discard(model)
         return _loaded[model]
-
-
-def from_outlines(model: Any, name: str | None = None) -> Model:
-    """Return a model of the outlines library as one of Guard's; see guard/models/outlines.py."""
-    from guard.models import outlines
-
-    return outlines.from_outlines(model, name)
 
 
 def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -> Path:

@@ -44,6 +44,19 @@ def checked(messages: Any) -> Messages:
     return copied(listed)
 
 
+def said_by_user(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the texts that the user says, by the place of each message: what grounded values come from by default."""
+    found = {}
+    for index, message in enumerate(messages):
+        content = message.get("content")
+        parts = content if isinstance(content, list | tuple) else ()
+        texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+        text = content if isinstance(content, str) else "\n".join(text for text in texts if isinstance(text, str))
+        if message.get("role") == "user" and text:
+            found[f"messages/{index}"] = text
+    return found
+
+
 def check_size(messages: Sequence[Mapping[str, Any]]) -> None:
     """Raise Truncated where the texts of the messages are longer than any model reads."""
     size = sum(len(message["content"]) for message in messages if isinstance(message.get("content"), str))

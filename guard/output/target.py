@@ -26,6 +26,7 @@ from guard.support.clipping import clipped
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from guard.output.grounding import GroundingChecker
     from guard.schemas import Compiled
 
 #: How an answer is written: as JSON, or, where JSON writes a string, as the bare text.
@@ -48,6 +49,7 @@ class Target:
     checker: Checker
     partials: Callable[[], Partials | TextSoFar]  # pieces in, what is known of the value out
     is_json: bool = True  # else the answer is text of a format, and `schema` of its bare text
+    grounding: GroundingChecker | None = None  # None: no value comes from the inputs of the call
     refused: SchemaError | None = None  # why masks can't enforce it all: only models without masks may be asked
 
     @property
@@ -152,7 +154,8 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
             return None, from_pydantic(found[:MOST_FINDINGS], value)
 
     name = "text" if is_bare(wanted) else getattr(wanted, "__name__", None) or str(wanted)
-    return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted))
+    partials = functools.partial(Partials, wanted)
+    return Target(name, schema, compiled, TypeChecker(validated), partials, grounding=_grounding(compiled))
 
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
@@ -177,7 +180,15 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     checker = SchemaChecker(case, compiled.costs)
     title = schema.get("title") if isinstance(schema, Mapping) else None
     name = title if isinstance(title, str) else "schema"
-    return Target(name, schema, compiled, checker, functools.partial(Partials, None))
+    return Target(name, schema, compiled, checker, functools.partial(Partials, None), grounding=_grounding(compiled))
+
+
+def _grounding(compiled: Compiled) -> GroundingChecker | None:
+    if not compiled.is_grounded:
+        return None
+    from guard.output.grounding import GroundingChecker  # here: few types need it
+
+    return GroundingChecker(compiled)
 
 
 def _bare(target: Target, options: Mapping[str, Any]) -> Target:

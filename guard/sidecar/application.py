@@ -200,6 +200,7 @@ class Sidecar:
             Route("/openapi.json", _Page(_openapi), methods=get),
             *(Route(path, _Page(ui.file), methods=get) for path in ui.FILES),
             *(Route(path, _Page(functools.partial(page, self)), methods=get) for path, page in operator.PAGES.items()),
+            Route("/guard/feedback", _Endpoint(self, functools.partial(operator.feedback, sidecar=self)), methods=post),
             Route(
                 "/guard/playground", _Endpoint(self, functools.partial(operator.playground, sidecar=self)), methods=post
             ),

@@ -21,6 +21,7 @@ from guard.schemas.compiled import (
     single_bytes,
     warmed,
 )
+from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
@@ -39,7 +40,7 @@ ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
 class TurnPart(NamedTuple):
     """A part of a turn, and what it was read as."""
 
-    kind: str  #: "text", "value" or "token"; in an exact style also "key", "array", "object", "item" and "end".
+    kind: str  #: "text", "value", "token"; in a style of its own also "key", "string", "array", "object", "item", …
     pointer: str  #: JSON Pointer into the structural tag: to the format that says this part.
     begin: int  #: The first byte.
     end: int  #: The byte behind the last one.
@@ -69,6 +70,9 @@ class CompiledFormat(Compiled):
             self._front = front = FrontEnd(root, options, documents)
         except SchemaError as error:
             raise self._placed(error) from None
+        if front.scan.grounded:
+            fix = "ask for the JSON Schema itself"
+            raise self._as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
         home = front.documents.root_home
         values = home.contents["anyOf"] if net.schemas else []
         nodes = [front.documents.place(home, value, -1, ()) for value in values]

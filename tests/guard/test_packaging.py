@@ -39,7 +39,7 @@ def test_every_extra_is_documented_and_no_other() -> None:
         ("huggingface_hub", "from guard import models; models.load('transformers:some/model')", "local"),
         ("llama_cpp", "from guard import models; models.load('llamacpp:' + sys.executable)", "llamacpp"),
         ("anthropic", "from guard import models; models.load('anthropic:any')", "anthropic"),
-        ("outlines", "from guard import models; models.from_outlines(object())", "outlines"),
+        ("outlines", "from guard.integrations.outlines import from_outlines; from_outlines(object())", "outlines"),
         ("uvicorn", "from guard.cli import serve; serve.serve()", "serve"),
         ("psycopg", "from guard.trace import TraceStore; TraceStore('postgresql://a@b/c')", "postgres"),
         ("pyarrow", "from guard.batch.inputs import pyarrow_parquet; pyarrow_parquet()", "parquet"),

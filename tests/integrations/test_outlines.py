@@ -13,8 +13,8 @@ import tiny
 import torch
 
 import guard
-from guard import models
 from guard.errors import BudgetExceeded, ModelError
+from guard.integrations.outlines import from_outlines
 from guard.models.base import Model, Request
 from guard.testing.fake_server import FAULTS, Answer, Server
 
@@ -35,7 +35,7 @@ def request(schema: Any = SCHEMA, **changes: Any) -> Request:
 @pytest.mark.filterwarnings("ignore")  # outlines' and its engine's own
 def test_a_local_model_of_outlines_answers_under_its_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch._dynamo.config, "disable", True)  # it compiles its kernels for longer than they run
-    model = models.from_outlines(outlines.from_transformers(tiny.llama(), tiny.tokenizer()))
+    model = from_outlines(outlines.from_transformers(tiny.llama(), tiny.tokenizer()))
     assert isinstance(model, Model)
     reply = model.generate(request({"enum": ["invoice", "receipt"]}))
     assert json.loads(reply.text) in ("invoice", "receipt")
@@ -49,7 +49,7 @@ def test_a_local_model_of_outlines_answers_under_its_masks(monkeypatch: pytest.M
 
 def test_a_provider_of_outlines_is_given_the_schema() -> None:
     with Server(Answer(TEXT)) as server, openai.OpenAI(base_url=server.url, api_key="k", max_retries=0) as client:
-        model = models.from_outlines(outlines.from_openai(client, "m"), name="mine")
+        model = from_outlines(outlines.from_openai(client, "m"), name="mine")
         reply = model.generate(request())
         assert (reply.text, reply.model, reply.mode) == (TEXT, "mine", "native")
         body = server.requests[0].body
@@ -62,7 +62,7 @@ def test_a_provider_of_outlines_is_given_the_schema() -> None:
 def test_an_async_model_of_outlines_is_asked_in_both_ways() -> None:
     with Server(Answer(TEXT)) as server:
         client = openai.AsyncOpenAI(base_url=server.url, api_key="k", max_retries=0)
-        model: Any = models.from_outlines(outlines.from_openai(client, "m"))
+        model: Any = from_outlines(outlines.from_openai(client, "m"))
         assert model.generate(request()).text == TEXT
         assert asyncio.run(model.agenerate(request())).text == TEXT
         server.answers = [FAULTS["time-out"](Answer(TEXT))]
@@ -74,7 +74,7 @@ def test_what_fails_in_outlines_is_typed_and_tells_no_secret() -> None:
     failing = Server(FAULTS["500"](Answer(TEXT)))
     with failing as server, openai.OpenAI(base_url=server.url, api_key="sk-0123456789", max_retries=0) as client:
         with pytest.raises(ModelError, match="outlines:m failed") as caught:
-            models.from_outlines(outlines.from_openai(client, "m")).generate(request())
+            from_outlines(outlines.from_openai(client, "m")).generate(request())
         assert "sk-0" not in str(caught.value)
     with pytest.raises(ModelError, match="no model of outlines"):
-        models.from_outlines(object())
+        from_outlines(object())

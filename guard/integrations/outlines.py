@@ -1,4 +1,4 @@
-"""Models of the outlines library as Guard's: `guard.models.from_outlines(outlines.from_transformers(…))`.
+"""Models of the outlines library as Guard's: `from_outlines(outlines.from_transformers(…))`.
 
 The schema goes to outlines as its output type, which its masks or its provider hold; one that outlines refuses goes in
 words. outlines returns a text and nothing else, so tokens are counted by the model's own tokenizer where it has one and

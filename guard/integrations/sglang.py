@@ -1,0 +1,102 @@
+"""Guard as SGLang's grammar backend: `--grammar-backend guard`.
+
+`register` is what the entry point `guard` of `sglang.srt.plugins` calls, in every process of SGLang. SGLang has a
+registry of such backends. Two things it does not offer to one of another package, and hooks add them: a request's
+number of tokens, and reasoning that ends while an answer still fits.
+
+An SGLang whose classes take other parameters is refused, by version and name, and nothing of it is changed.
+"""
+
+from __future__ import annotations
+
+import logging
+
+NAME = "guard"  #: The backend's, in SGLang's arguments.
+TESTED = ("0.5.23",)  #: Versions of SGLang whose package `make engines` ran.
+
+_CONSTRAINED = "sglang.srt.constrained"
+_GRAMMAR = f"{_CONSTRAINED}.base_grammar_backend:BaseGrammarObject"
+_BACKEND = f"{_CONSTRAINED}.base_grammar_backend:BaseGrammarBackend"
+_REASONER = f"{_CONSTRAINED}.reasoner_grammar_backend"
+_MANAGER = f"{_CONSTRAINED}.grammar_manager:GrammarManager"
+#: What Guard calls, derives from and hooks into, with its parameters.
+SEAMS: dict[str, tuple[str, ...]] = {
+    "sglang.srt.arg_groups.choices:add_grammar_backend_choices": ("iterable",),
+    f"{_CONSTRAINED}.base_grammar_backend:register_grammar_backend": ("name", "init_func"),
+    f"{_CONSTRAINED}.base_grammar_backend:InvalidGrammarObject": ("error_message",),
+    f"{_CONSTRAINED}.base_grammar_backend:GrammarRow": ("row", "grammar"),
+    f"{_GRAMMAR}.accept_token": ("self", "token"),
+    f"{_GRAMMAR}.rollback": ("self", "k"),
+    f"{_GRAMMAR}.is_terminated": ("self",),
+    f"{_GRAMMAR}.allocate_vocab_mask": ("self", "vocab_size", "batch_size", "device"),
+    f"{_GRAMMAR}.fill_vocab_mask": ("self", "vocab_mask", "idx"),
+    f"{_GRAMMAR}.fill_vocab_mask_batched": ("entries", "vocab_mask"),
+    f"{_GRAMMAR}.reset_vocab_mask": ("vocab_mask",),
+    f"{_GRAMMAR}.move_vocab_mask": ("vocab_mask", "device"),
+    f"{_GRAMMAR}.apply_vocab_mask": ("logits", "vocab_mask"),
+    f"{_GRAMMAR}.copy": ("self",),
+    f"{_GRAMMAR}.try_jump_forward": ("self", "tokenizer"),
+    f"{_BACKEND}.dispatch_json": ("self", "key_string"),
+    f"{_BACKEND}.dispatch_regex": ("self", "key_string"),
+    f"{_BACKEND}.dispatch_ebnf": ("self", "key_string"),
+    f"{_BACKEND}.dispatch_structural_tag": ("self", "key_string"),
+    f"{_BACKEND}.set_token_filter": (
+        "self",
+        "vocab_mask",
+        "token_ids",
+        "batch_idx",
+        "is_allowed",
+        "reset_vocab_mask",
+    ),
+    f"{_REASONER}:ReasonerGrammarBackend": (
+        "grammar_backend",
+        "reasoning_parser",
+        "tokenizer",
+        "enable_strict_thinking",
+    ),
+    f"{_REASONER}:ReasonerGrammarObject.fill_vocab_mask": ("self", "vocab_mask", "idx"),
+    f"{_MANAGER}.process_req_with_grammar": ("self", "req"),
+    f"{_MANAGER}.get_ready_grammar_requests": ("self",),
+    "sglang.srt.plugins.hook_registry:HookRegistry.register": ("target", "hook", "hook_type", "source"),
+    "sglang.srt.plugins.hook_registry:HookRegistry.apply_hooks": (),
+}
+
+_log = logging.getLogger("sglang.guard")
+
+
+def plugin() -> None:
+    """Register from the entry point: an SGLang that Guard does not fit goes on without the backend, and says so."""
+    try:
+        register()
+    except Exception as error:
+        _log.error("%s", error)
+
+
+def register() -> None:
+    """Make `guard` a grammar backend of this process's SGLang, once.
+
+    Raises SeamsError, and changes nothing, where its seams are not those of the version that is known.
+    """
+    from guard.integrations import seams
+
+    engine = seams.version("sglang")
+    seams.check(engine, SEAMS)
+    from sglang.srt.arg_groups.choices import GRAMMAR_BACKEND_CHOICES, add_grammar_backend_choices
+    from sglang.srt.constrained.base_grammar_backend import register_grammar_backend
+    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+    from guard.integrations import sglang_backend
+
+    if NAME in GRAMMAR_BACKEND_CHOICES:
+        return
+    if engine.split()[-1] not in TESTED:
+        _log.warning("guard was tested with SGLang %s; this is %s, whose seams are the same", ", ".join(TESTED), engine)
+    add_grammar_backend_choices([NAME])
+    register_grammar_backend(NAME, sglang_backend.make)
+    for place, hook, kind in (
+        (f"{_MANAGER}.process_req_with_grammar", sglang_backend.after_a_request, HookType.AFTER),
+        (f"{_MANAGER}.get_ready_grammar_requests", sglang_backend.after_requests, HookType.AFTER),
+        (f"{_REASONER}:ReasonerGrammarObject.fill_vocab_mask", sglang_backend.before_a_fill, HookType.BEFORE),
+    ):
+        HookRegistry.register(place.replace(":", "."), hook, kind)
+    HookRegistry.apply_hooks()

@@ -1,0 +1,173 @@
+"""What an inference engine asks of a backend for structured output, in terms of Guard's own matcher.
+
+A grammar is one request's: its matcher, the tokens that it has accepted, and the tokens that the request may write in
+all. An engine may guess tokens ahead and take them back. `fill` writes the masks of all requests of a step in one call,
+and leaves of forced text what the tokenizer itself would write (guard/decoding/guide.py).
+
+Vocabularies and compiled schemas are shared by the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from guard.decoding.forced_tokens import Forcing, forcing_of
+from guard.decoding.guide import Guide
+from guard.decoding.mask_buffer import check_budget
+from guard.kernels._native import fill_bitmasks
+from guard.kernels.bitmask import WORD, allocate_bitmask
+from guard.kernels.vocabulary import Vocabulary
+from guard.schemas.compiling import compile as compile_schema
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from guard.schemas.compiled import Compiled
+
+REMEMBERED_TOKENIZERS = 4  #: How many tokenizers of engines are remembered with their vocabularies.
+UNBOUNDED = 2**31 - 1  #: Tokens of a request that says no number.
+
+
+class EngineVocabulary:
+    """The vocabulary of an engine's tokenizer, and how that writes forced text. Any number of threads may use it."""
+
+    def __init__(self, tokenizer: Any, ends: tuple[int, ...]) -> None:
+        """Read a tokenizer; `ends` are the tokens at which the engine ends a sequence, the tokenizer's own first.
+
+        Raises ValueError where it can't be read, or no token ends a sequence.
+        """
+        self.tokens = Vocabulary.from_tokenizer(tokenizer, ends or None)
+        self.width = -(
+            -self.tokens.size // WORD
+        )  #: Words of a mask; a model may have more tokens, which nobody writes.
+        self.forcing: Forcing | None = None
+        # A tokenizer that can't be asked to write a text lets the model cut forced text as it likes.
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            self.forcing = forcing_of(tokenizer, self.tokens)
+
+
+@functools.lru_cache(REMEMBERED_TOKENIZERS)
+def vocabulary_of(tokenizer: Any, ends: tuple[int, ...] = ()) -> EngineVocabulary:
+    """Read a tokenizer, or return what was read of the same object before."""
+    return EngineVocabulary(tokenizer, ends)
+
+
+def compile_constraint(kind: str, text: str, *, is_compact: bool = False) -> Compiled:
+    """Compile an engine's constraint: json, json_object, regex, choice, grammar or structural_tag.
+
+    `text` is JSON for json, choice and structural_tag. Raises SchemaError where it can't be enforced exactly.
+    """
+    whitespace: Literal["compact", "spaced"] = "compact" if is_compact else "spaced"
+    if kind == "json":
+        return compile_schema(text, whitespace=whitespace)
+    if kind == "json_object":
+        return compile_schema({"type": "object"}, whitespace=whitespace)
+    constraint: Any = json.loads(text) if kind == "choice" else text
+    return compile_schema({kind: constraint}, whitespace=whitespace)
+
+
+def check_request(compiled: Compiled, vocabulary: EngineVocabulary, most_tokens: int | None) -> None:
+    """Raise SchemaError where no answer meets the constraint, Truncated where the tokens can't hold the shortest."""
+    check_budget(compiled.matcher(vocabulary.tokens), UNBOUNDED if most_tokens is None else most_tokens)
+
+
+class TokenGrammar:
+    """One request's answer as far as it is written. Belongs to one thread at a time."""
+
+    def __init__(self, compiled: Compiled, vocabulary: EngineVocabulary, limit: int | None = None) -> None:
+        """Begin an answer; `limit` is the number of tokens that the request may write, reasoning included."""
+        self.compiled, self.vocabulary = compiled, vocabulary
+        self.limit = limit
+        self.before = 0  #: Tokens that the request wrote before its answer began.
+        self._fits = True  # the limit could hold the answer when it began
+        self._scratch: NDArray[Any] | None = None
+        self.guide = Guide(compiled.matcher(vocabulary.tokens), vocabulary.tokens, vocabulary.forcing)
+        self.matcher, self.tokens = self.guide.matcher, self.guide.tokens
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an end-of-sequence token was accepted."""
+        return self.matcher.is_finished()
+
+    def remaining(self) -> int | None:
+        """Return how many tokens are left; None where nobody counts, or where they could not hold the answer.
+
+        The latter is an answer that begins too late, behind long reasoning: the engine cuts it off.
+        """
+        if self.limit is None:
+            return None
+        left = self.limit - self.before - len(self.tokens)
+        if not self.tokens:
+            self._fits = self.matcher.distance() <= left
+        return max(left, 1) if self._fits else None
+
+    def settle(self, written: int) -> None:
+        """Take note that the request has written so many tokens, of which the last are the answer's."""
+        self.before = written - len(self.tokens)
+
+    def accept(self, tokens: Iterable[int]) -> int:
+        """Go on with tokens, as far as they are allowed; returns how many were. Behind the end nothing is looked at."""
+        if not self.tokens:
+            self.remaining()
+        count = 0
+        for token in tokens:
+            if self.is_finished or not self.guide.accept(token):
+                break
+            count += 1
+        return count
+
+    def rollback(self, count: int) -> None:
+        """Take back the last tokens."""
+        if count:
+            self.guide.rollback(count)
+
+    def reset(self) -> None:
+        """Go back to the beginning of the answer."""
+        self.rollback(len(self.tokens))
+
+    def agreed(self, guessed: Sequence[int], most: int = 0) -> list[int]:
+        """Return guessed tokens as far as they lie in the masks, and behind them, up to `most` in all, forced ones.
+
+        Nothing changes. The budget rules tokens out too, and so does the tokenizer's way to cut forced text.
+        """
+        kept: list[int] = []
+        for token in guessed:
+            if not self._takes(token):
+                break
+            kept.append(token)
+        while len(kept) < most and not self.is_finished:
+            forced = self.guide.forced(self.remaining())
+            if forced is None or not self._takes(forced):
+                break
+            kept.append(forced)
+        self.rollback(len(kept))
+        return kept
+
+    def _takes(self, token: int) -> bool:
+        """Accept a token if it is in the mask."""
+        if self.is_finished or not 0 <= token < self.vocabulary.tokens.size:
+            return False
+        if self._scratch is None:
+            self._scratch = allocate_bitmask(1, self.vocabulary.tokens.size)
+        fill([self], self._scratch, [0])
+        if not self._scratch[0, token // WORD] >> token % WORD & 1:
+            return False
+        return self.guide.accept(token)
+
+
+def fill(grammars: Sequence[TokenGrammar], words: NDArray[Any], rows: Sequence[int]) -> None:
+    """Write the masks of the next tokens into rows of `words`, int32[rows, width or more], in one call.
+
+    All grammars are of one vocabulary.
+    """
+    if not grammars:
+        return
+    remaining = [grammar.remaining() for grammar in grammars]
+    fill_bitmasks([grammar.matcher for grammar in grammars], words, rows, remaining)
+    words = words[:, : grammars[0].vocabulary.width]
+    for grammar, row in zip(grammars, rows, strict=True):
+        grammar.guide.trim(words[row])
