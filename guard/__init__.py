@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     )
     from guard.kernels.vocabulary import Vocabulary
     from guard.models.base import Model, Reply, Request
-    from guard.schemas import Compiled, Limits, compile  # noqa: A004 (called as re.compile is)
+    from guard.output.text_target import Pattern
+    from guard.schemas import Compiled, Limits, Quoted, Stated, compile  # noqa: A004 (called as re.compile is)
     from guard.trace.errors import TraceError
     from guard.trace.records import Attempt, Call
     from guard.turns.turn import Turn, TurnCall
@@ -66,7 +67,9 @@ __all__ = [
     "LogitsProcessor",
     "Model",
     "ModelError",
+    "Pattern",
     "Policy",
+    "Quoted",
     "RateLimited",
     "Refused",
     "Reply",
@@ -74,6 +77,7 @@ __all__ = [
     "Result",
     "SchemaError",
     "SettingError",
+    "Stated",
     "Stream",
     "TimedOut",
     "TraceError",
@@ -122,6 +126,7 @@ _HOMES = {
     ),
     "guard.batch.mapping": ("Result", "amap", "map"),
     "guard.models.base": ("Model", "Reply", "Request"),
+    "guard.output.text_target": ("Pattern",),
     "guard.calls.pipeline": ("AsyncStream", "Guard", "Stream"),
     "guard.calls.policy": ("Budget", "Policy"),
     "guard.calls.turn_stream": ("AsyncTurnStream", "TurnEvent", "TurnStream"),
@@ -130,7 +135,7 @@ _HOMES = {
     "guard.trace.records": ("Attempt", "Call"),
     "guard.turns.turn": ("Turn", "TurnCall"),
     "guard.kernels.vocabulary": ("Vocabulary",),
-    "guard.schemas": ("Compiled", "Limits", "compile"),
+    "guard.schemas": ("Compiled", "Limits", "Quoted", "Stated", "compile"),
     "guard.trace.errors": ("TraceError",),
 }
 #: Reached as attributes without an import.

@@ -26,7 +26,8 @@ __all__ = (
 Format: TypeAlias = dict[str, Any]
 #: By name; or an object that says the style itself (docs/formats.md#styles-of-your-own).
 Style: TypeAlias = (
-    Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"] | dict[str, Any]
+    Literal["json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"]
+    | dict[str, Any]
 )
 
 
@@ -47,7 +48,10 @@ def any_text(*, excludes: Iterable[str] = (), max_chars: int | None = None) -> F
 
 
 def json(schema: Any, *, style: Style = "json", any_order: bool = False) -> Format:
-    """A value of a JSON Schema, or of a type that Pydantic reads; as JSON, or as the arguments of a call in a style."""
+    """A value of a JSON Schema, or of a type that Pydantic reads; as JSON, or as the arguments of a call in a style.
+
+    In the style "text" it is a string, bare.
+    """
     if not isinstance(schema, bool | dict):
         from guard.schemas.types import as_described  # here: a type needs Pydantic
 

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         default=None, description="so many of the newest calls stay; None: all do"
     )
 
+    registry: str | None = Field(
+        default=None, description="folder of tuned models; None: a folder in the user's data folder"
+    )
+
     file: ClassVar[Path | None] = None  # in place of guard.toml where it is looked for
 
     @classmethod
@@ -83,6 +87,10 @@ class Settings(BaseSettings):
     def trace_path(self) -> str:
         """Return the file or the URL of the trace."""
         return self.trace or str(platformdirs.user_data_path("guard", appauthor=False) / "trace.db")
+
+    def registry_path(self) -> str:
+        """Return the folder of tuned models."""
+        return self.registry or str(platformdirs.user_data_path("guard", appauthor=False) / "models")
 
     @classmethod
     def settings_customise_sources(

@@ -55,13 +55,15 @@ class Engine:
         limits: Mapping[str, float],
         around: tuple[list[list[int]], list[tuple[tuple[Any, ...], int]], list[tuple[int, int, int]], bool]
         | None = None,
+        apart: bool = False,
     ) -> None:
         """Make an engine that asks `lower` for the records of nodes never lowered before.
 
         schemas/ops.py has their shape. `fail(limit, node, detail)` returns the exception to raise where a limit is met.
         `key_order`: 0 schema, 1 any; `whitespace`: 0 spaced, 1 compact, 2 flexible, 3 any; `spelling`: 0 canonical,
         1 any. `limits` is a dict of the fields of guard.Limits. `around`: a format's net (schemas/structural/nets.py):
-        points, arcs, exits, and whether values must be told from text.
+        points, arcs, exits, and whether values must be told from text. `apart`: with tables of its own, which go with
+        it.
         """
 
     def matcher(self, vocabulary: Vocabulary, symbols: list[list[int]] | None = None) -> Matcher:
@@ -134,6 +136,9 @@ class Matcher:
 
     def accept_bytes(self, data: bytes) -> bool:
         """Take bytes as one step; False, and unchanged, where no valid value begins so."""
+
+    def is_format(self) -> bool:
+        """Whether it reads the turns of a format. O(1)."""
 
     def can_stop(self) -> bool:
         """Whether the value is complete: end-of-sequence is allowed here."""

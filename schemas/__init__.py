@@ -10,6 +10,7 @@ from guard.schemas.compiled import Compiled, Options
 from guard.schemas.compiling import compile  # noqa: A004 - as re.compile is called
 from guard.schemas.limits import Limits
 from guard.schemas.scan import ReportLine
+from guard.schemas.typed.grounded import Quoted, Stated
 
 __all__ = [
     "Compiled",
@@ -17,8 +18,10 @@ __all__ = [
     "GuardError",
     "Limits",
     "Options",
+    "Quoted",
     "ReportLine",
     "SchemaError",
+    "Stated",
     "Vocabulary",
     "compile",
 ]

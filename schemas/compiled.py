@@ -11,11 +11,12 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from guard.kernels import at_fork
+from guard.kernels import at_fork, json_pointer
 from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import Vocabulary
@@ -24,6 +25,8 @@ from guard.schemas.common import COMMON
 from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
+from guard.schemas.grounding.keyword import KEYWORD
+from guard.schemas.grounding.sources import Sources
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from guard.kernels._native import Matcher
+    from guard.schemas.grounding.walk import GroundedWalk
 
 KEY_ORDERS = {"schema": 0, "any": 1}
 WHITESPACE = {"spaced": 0, "compact": 1, "flexible": 2, "any": 3}
@@ -106,12 +110,24 @@ class FrontEnd:
         troubles = self.scan.troubles
         if troubles and options.inexact == "refuse":
             raise SchemaError(self.scan.findings(self.documents))
-        self.lowering = Lowering(
+        self.sources: Sources | None = None
+        self.lowering = self._lowering()
+
+    def _lowering(self) -> Lowering:
+        return Lowering(
             self.documents,
-            assert_formats=options.formats,
+            assert_formats=self.options.formats,
             annotate=self.scan.unevaluated,
-            dropped=frozenset((t.position, t.keyword) for t in troubles) if troubles else frozenset(),
+            dropped=frozenset((t.position, t.keyword) for t in self.scan.troubles),
+            sources=self.sources,
         )
+
+    def grounded(self, sources: Sources) -> FrontEnd:
+        """Return this front end with the inputs of a call."""
+        found = copy(self)
+        found.sources = sources
+        found.lowering = found._lowering()
+        return found
 
     def report(self, *, refuse: bool = False) -> list[ReportLine]:
         """Return what becomes of each keyword, and what of a type is no keyword; with `refuse`, troubles refuse."""
@@ -168,6 +184,7 @@ class Compiled:
             WHITESPACE[options.whitespace],
             SPELLINGS[options.spelling],
             options.limits.numbers,
+            apart=front.sources is not None,
         )
         self._engine.start()  # so that what it meets first is an error of compile()
 
@@ -189,6 +206,41 @@ class Compiled:
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
         return self._engine.matcher(native)
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether some value comes from the inputs of a call."""
+        return self._front.scan.grounded
+
+    def grounded(self, sources: Sources) -> Compiled:
+        """Return this schema for one call, whose inputs state its grounded values.
+
+        It has tables of its own, which go with it and its matchers: nothing of the inputs is kept (docs/grounding.md).
+        Raises ValueError where this is such a schema already.
+        """
+        if self._front.sources is not None:
+            raise ValueError("this schema is that of a call already")
+        return Compiled(self._front.grounded(sources))
+
+    @property
+    def sources(self) -> Sources | None:
+        """Return the inputs of the call that this schema was made for."""
+        return self._front.sources
+
+    def walk(self, is_valid: Callable[[int, Any], bool]) -> GroundedWalk:
+        """Return what finds the grounded values of an answer; `is_valid` judges by a position's schema."""
+        from guard.schemas.grounding.walk import GroundedWalk
+
+        return GroundedWalk(self._front.documents, is_valid)
+
+    def pointer(self, position: int) -> str:
+        """Return the JSON Pointer of a position."""
+        return self._front.documents.pointer(position)
+
+    @property
+    def is_format(self) -> bool:
+        """Return whether its texts are the turns of a format, and no JSON (docs/formats.md)."""
+        return False
 
     @property
     def options(self) -> Options:
@@ -238,6 +290,17 @@ class Compiled:
         with _LOWERING:
             return advice(self._front.documents, assert_formats=self.options.formats)
 
+    def unknown_names(self) -> tuple[list[str], list[str]]:
+        """Return the pointers of all keywords that are not known, and of all formats of strings that are not."""
+        from guard.schemas.advice import unknown_names
+
+        with _LOWERING:
+            return unknown_names(self._front.documents)
+
+    def property_names(self, most: int) -> list[bytes]:
+        """Return property names as JSON has them, of which bytes one by one would hit few."""
+        return self._front.property_names(most)
+
     @cached_property
     def costs(self) -> Costs:
         """Return what judging a text by this schema can cost."""
@@ -250,6 +313,8 @@ class Compiled:
         digest = hashlib.sha256(json.dumps(asdict(self.options), sort_keys=True).encode())
         for uri, contents in sorted(self._front.documents.loaded()):
             digest.update(json.dumps([uri, contents], default=str).encode())
+        if self._front.sources is not None:
+            digest.update(self._front.sources.hash.encode())
         return digest.hexdigest()
 
     @cached_property
@@ -285,19 +350,57 @@ class Compiled:
 
     def contradiction(self) -> Finding:
         """Return what is to be said of a schema that no value meets: where it contradicts itself."""
+        return nothing_meets(self._empty())
+
+    def unstated(self) -> list[str]:
+        """Return the JSON Pointers of values that must be there and that the inputs of the call don't state."""
+        empty = set(self._empty())
+
+        def is_needed(place: str) -> bool:
+            steps = json_pointer.steps(place)
+            for index, step in enumerate(steps):
+                around = json_pointer.pointer(steps[:index])
+                if step in ("anyOf", "oneOf") and around not in empty:
+                    return False
+                if (
+                    step == "properties"
+                    and index + 1 < len(steps)
+                    and (around not in empty or not self._requires(steps[:index], steps[index + 1]))
+                ):
+                    return False
+            return True
+
+        documents = self._front.documents
+        grounded = [
+            documents.pointer(at) for at in range(2, len(documents.schemas)) if KEYWORD in documents.schemas[at]
+        ]
+        return [place for place in grounded if place in empty and is_needed(place)]
+
+    def _requires(self, steps: list[str], name: str) -> bool:
+        part: Any = self.contents
+        for step in steps:
+            part = part[int(step)] if isinstance(part, list) else part[step]
+        return not isinstance(part, dict) or name in part.get("required", ())
+
+    def _empty(self) -> list[str]:
+        """Return the JSON Pointers of the schemas inside of it that no value meets."""
         native = Explorer(self._engine, 0)
         for position in range(FALSE + 1, min(len(self._front.documents.schemas), MOST_CONTRADICTIONS)):
             native.add(position)
         with contextlib.suppress(SchemaError):
             native.run(CONTRADICTIONS_S)
-        return nothing_meets(place for node in native.empty() for place in self._front.where(node))
+        return [place for node in native.empty() for place in self._where(node)]
 
     def explore(self, seconds: float = 10.0, report: Callable[[int, int], None] | None = None) -> Exploration:
         """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""
         size = len(json.dumps(self.schema, default=str))
         native = Explorer(self._engine, MOST_STATES + size)
         native.add(self._front.lowering.root)
-        return explore(native, self._front.where, size, seconds, report)
+        return explore(native, self._where, size, seconds, report)
+
+    def _where(self, node: int) -> list[str]:
+        """Return the JSON Pointers of what says a node."""
+        return self._front.where(node)
 
     def warm(self, vocabulary: Vocabulary, *, masks: int = 256, seconds: float = 1.0) -> Future[int]:
         """Make masks that are likely to be asked for, in a background thread; nothing is ever warmed unasked.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from guard.kernels._native import copy_json
 from guard.schemas import jsontext, types
 from guard.schemas.compiled import Compiled, FrontEnd, Options
+from guard.schemas.grounding.sources import Sources
 from guard.schemas.kept import KEPT
 from guard.schemas.limits import Limits
 from guard.schemas.structural import forms, spellings
@@ -91,20 +92,26 @@ def _format(given: Any, options: Options) -> CompiledFormat:
 
 
 def _again(
-    schema: Any, options: Mapping[str, Any], documents: Mapping[str, Any], beyond: tuple[Beyond, ...] = ()
+    schema: Any,
+    options: Mapping[str, Any],
+    documents: Mapping[str, Any],
+    beyond: tuple[Beyond, ...] = (),
+    sources: Sources | None = None,
 ) -> Compiled:
     """Compile what a pickle holds; ValueError, TypeError or SchemaError where it is broken."""
     limits = options.get("limits")
     if not isinstance(limits, Limits):
         raise TypeError(f"a pickled schema's limits are guard.Limits, not {type(limits).__name__}")
     Limits(**{field.name: getattr(limits, field.name) for field in fields(limits)})  # which checks them
-    return compile(types.Described(schema, beyond) if beyond else schema, **options, documents=documents or None)
+    made = compile(types.Described(schema, beyond) if beyond else schema, **options, documents=documents or None)
+    return made if sources is None else made.grounded(sources)
 
 
 def _reduced(compiled: Compiled) -> tuple[Any, ...]:
     """Pickle by content: the schema, the options, the documents. Whoever reads it compiles it, under its limits."""
     options = {field.name: getattr(compiled.options, field.name) for field in fields(compiled.options)}
-    return _again, (compiled.schema, options, compiled.documents, compiled.beyond)
+    arguments = (compiled.schema, options, compiled.documents, compiled.beyond)
+    return _again, arguments if compiled.sources is None else (*arguments, compiled.sources)
 
 
 copyreg.pickle(Compiled, _reduced)

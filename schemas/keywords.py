@@ -14,6 +14,7 @@ from enum import IntEnum
 from functools import cache, cached_property
 
 from guard.schemas import ops
+from guard.schemas.grounding.keyword import KEYWORD
 
 
 class Holds(IntEnum):
@@ -37,6 +38,7 @@ class Holds(IntEnum):
     FORMAT = 13
     CONTENT = 14  # a schema that never applies: contentSchema
     IDENTITY = 15  # what names a place: $id, $anchor, $schema
+    SOURCE = 16  # of a value that comes from the inputs of a call: x-guard-from
 
 
 #: Assertions that are enforced today. What a keyword means is known for all of them; this is what the engine can do.
@@ -86,6 +88,7 @@ SUPPORTED = frozenset(
         "$ref",
         "$dynamicRef",
         "$recursiveRef",
+        KEYWORD,
     }
 )
 
@@ -169,6 +172,7 @@ _KEYWORDS: dict[str, tuple[Holds, str]] = {
     "discriminator": (Holds.NOTE, _META),
     "xml": (Holds.NOTE, _META),
     "externalDocs": (Holds.NOTE, _META),
+    KEYWORD: (Holds.SOURCE, _CORE),  # of every draft, though of none
 }
 
 #: What says something about a schema and nothing about a value; $defs apply only where they are referred to.
@@ -251,7 +255,7 @@ class Dialect:
 
 
 def _table(names: frozenset[str], **other: Holds) -> dict[str, Holds]:
-    return {name: _KEYWORDS[name][0] for name in names} | other
+    return {name: _KEYWORDS[name][0] for name in (*names, KEYWORD)} | other
 
 
 #: By the name that `draft=` takes.

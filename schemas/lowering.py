@@ -19,6 +19,8 @@ from typing import Any, TypeAlias
 from guard.kernels._native import lowered
 from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
+from guard.schemas.grounding.keyword import KEYWORD, is_optional, rule_of
+from guard.schemas.grounding.sources import Sources
 from guard.schemas.keywords import SUPPORTED, Dialect
 from guard.schemas.numbers import decimal
 from guard.schemas.ops import (
@@ -152,11 +154,13 @@ class Lowering:
         assert_formats: bool,
         annotate: bool,
         dropped: frozenset[tuple[int, str]] = frozenset(),
+        sources: Sources | None = None,
     ) -> None:
         self.documents = documents
         self.assert_formats = assert_formats
         self.annotate = annotate  # some unevaluated* is enforced: what evaluates without asserting must be lowered too
         self.dropped = dropped  # (position, keyword) that are left to validation
+        self.sources = sources  # the inputs of one call, which grounded values come from; None: of no call
         self.inexact = inexact_positions(documents, dropped) if dropped else frozenset()
         self._nodes: dict[tuple[int, Scope], int] = {}
         self._twins: dict[tuple[Any, ...], int] = {}
@@ -487,6 +491,19 @@ def _range(least_word: str, most_word: str, op: Op, kind: int) -> _How:
     return how
 
 
+# ---- grounded values ----
+
+
+def _source(lowering: Lowering, c: _Context, _: str, __: Any) -> None:
+    if lowering.sources is None:
+        return
+    rule = rule_of(c.schema)
+    if rule.kind == "number":
+        _enum(lowering, c, KEYWORD, [*lowering.sources.numbers(rule), *[None] * is_optional(c.schema)])
+    else:
+        c.record.append((_FORMAT, KEYWORD, lowering.sources.tree(rule)))
+
+
 # ---- objects ----
 
 
@@ -657,6 +674,7 @@ _HOW: dict[str, _How] = {
     "contains": _contains,
     "uniqueItems": _unique,
     "unevaluatedItems": _unevaluated_items,
+    KEYWORD: _source,
 }
 
 #: The same, with numbers for the keywords that kernels/cpu/python/lower_fast.cpp lowers; it has the same ones.

@@ -62,7 +62,7 @@ class Op(IntEnum):
 KEYWORDS: dict[int, tuple[str, ...]] = {
     Op.TYPE: ("type",),
     Op.CONST: ("const",),
-    Op.ENUM: ("enum",),
+    Op.ENUM: ("enum", "x-guard-from"),
     Op.REF: ("$ref", "$dynamicRef", "$recursiveRef"),
     Op.ALL: ("allOf",),
     Op.ANY: ("anyOf", "oneOf", "type"),
@@ -74,7 +74,7 @@ KEYWORDS: dict[int, tuple[str, ...]] = {
     Op.MULTIPLE: ("multipleOf",),
     Op.LENGTH: ("minLength", "maxLength"),
     Op.PATTERN: ("pattern", "format", "patternProperties", "propertyNames"),
-    Op.FORMAT: ("format",),
+    Op.FORMAT: ("format", "x-guard-from"),
     Op.PROPERTIES: ("properties",),
     Op.PATTERNS: ("patternProperties",),
     Op.ADDITIONAL: ("additionalProperties",),
@@ -106,3 +106,4 @@ class Rx(IntEnum):
     NOT = 8  # (tree): complement over whole texts; only in formats
     MAYBE = 9  # (tree): texts of which it is not said; they meet neither the format nor its negation; only in formats
     PUNYCODE = 10  # (tree): the Punycode of its texts, which must be few, without `xn--`; only in formats
+    QUOTES = 11  # (text, starts, ends): its parts from a marked start to a marked end, in one line; of one call alone

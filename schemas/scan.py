@@ -17,6 +17,8 @@ from guard.kernels import json_pointer
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, regex, string_formats
 from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
+from guard.schemas.grounding.keyword import KEYWORD, rule_of
+from guard.schemas.grounding.notations import marks
 from guard.schemas.keywords import IN_PLACE, NOT_SUPPORTED_YET, SILENT, SUPPORTED, Holds
 from guard.schemas.limits import limit_error
 from guard.schemas.numbers import TooManyDigitsError, decimal
@@ -26,6 +28,7 @@ from guard.schemas.ops import FALSE
 MOST_FINDINGS = 100
 
 ENFORCED, RESIDUAL, REFUSED, ANNOTATION = "enforced", "residual", "refused", "annotation"
+EXCLUDED = "excluded"  #: Of a format: what its schemas allow and none of its texts says.
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class ReportLine:
 
     pointer: str  # JSON Pointer of the keyword
     keyword: str  # "(type)" where it is what a Python type checks and no schema says
-    status: str  # "enforced", "residual", "refused" or "annotation"
+    status: str  # "enforced", "residual", "refused", "annotation" or "excluded"
     note: str  # why, where that is not plain; "" otherwise
 
 
@@ -54,6 +57,7 @@ class Scan:
 
     troubles: list[Trouble]
     unevaluated: bool  # some unevaluated* is enforced, so that annotations matter
+    grounded: bool = False  # some value comes from the inputs of a call
 
     def findings(self, documents: Documents) -> list[Finding]:
         """Return the troubles as findings, with pointers."""
@@ -118,6 +122,8 @@ def scan(documents: Documents, *, assert_formats: bool) -> Scan:
                 out.unevaluated = True
     if documents.targets:
         check_loops(documents)
+    if out.grounded:
+        _check_grounded(documents)
     return out
 
 
@@ -266,7 +272,53 @@ def read(documents: Documents, position: int, path: tuple[Step, ...], source: st
         raise SchemaError(Finding(where, str(path[0]), message, "mend the pattern"), limit=limit) from error
 
 
-_LOOK = {Holds.NUMBER: _number, Holds.VALUES: _values, Holds.PATTERN: _pattern}
+def _source(out: Scan, documents: Documents, position: int, keyword: str, _value: Any, _: bool) -> None:
+    out.grounded = True
+    try:
+        rule = rule_of(documents.schemas[position])
+        marks(rule.locales)
+    except ValueError as error:
+        where = f"{documents.pointer(position)}/{keyword}"
+        raise SchemaError(Finding(where, keyword, str(error), "see docs/grounding.md")) from None
+
+
+#: Keywords below which a value can't be grounded: they ask what is not the case, or of keys.
+_NOT_GROUNDED = frozenset(
+    ("not", "if", "contains", "propertyNames", "patternProperties", "unevaluatedProperties", "unevaluatedItems")
+)
+
+
+def _check_grounded(documents: Documents) -> None:
+    """Refuse grounded values where what is left of them would not be exact."""
+    grounded = [(at, KEYWORD) for at in range(2, len(documents.schemas)) if KEYWORD in documents.schemas[at]]
+    around = inexact_positions(documents, frozenset(grounded))
+    for position in around:
+        home = documents.homes[position]
+        schema = documents.schemas[position]
+        for steps, child in subschemas(schema, home.dialect.keywords):
+            keyword = str(steps[0])
+            is_open = keyword == "additionalProperties" and schema.get("patternProperties")
+            if (keyword in _NOT_GROUNDED or is_open) and home.document.places.get(id(child)) in around:
+                where = f"{documents.pointer(position)}/{keyword}"
+                message = f"a value below {keyword} can't be grounded"
+                raise SchemaError(Finding(where, keyword, message, f"say {KEYWORD} in properties, items or branches"))
+    for position, _ in grounded:
+        if rule_of(documents.schemas[position]).once and not _is_once(documents, position):
+            where, words = f"{documents.pointer(position)}/{KEYWORD}", "once is said of items of a list that differ"
+            raise SchemaError(Finding(where, KEYWORD, words, "say uniqueItems: true beside items, or leave once out"))
+    if documents.dynamic and around:
+        raise SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told beside dynamic references", "use $ref"))
+
+
+def _is_once(documents: Documents, position: int) -> bool:
+    """Whether a schema is one of the items of a list in which no two are equal."""
+    parent, path = documents.trail[position]
+    while parent >= 0 and path[0] in ("anyOf", "oneOf", "allOf"):
+        parent, path = documents.trail[parent]
+    return parent >= 0 and path[0] in ("items", "prefixItems") and documents.schemas[parent].get("uniqueItems") is True
+
+
+_LOOK = {Holds.NUMBER: _number, Holds.VALUES: _values, Holds.PATTERN: _pattern, Holds.SOURCE: _source}
 
 
 # ---- derived from a scan ----
@@ -351,6 +403,8 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: b
                 status, note = ANNOTATION, "formats=False"
             elif holds == Holds.FORMAT and not string_formats.is_known(value):
                 status, note = ANNOTATION, f"the format {jsontext.clip(value)} is not known"
+            elif holds == Holds.SOURCE:
+                note = "of the inputs of each call; where there are none, of nothing"
             elif keyword in HAS_NO_SENSE_ALONE and HAS_NO_SENSE_ALONE[keyword] not in schema:
                 status, note = ANNOTATION, f"{keyword} means nothing without {HAS_NO_SENSE_ALONE[keyword]}"
             lines.append(ReportLine(at + json_pointer.pointer([keyword]), keyword, status, note))

@@ -22,6 +22,9 @@ def trace_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 TO_VERSION_5 = (
     "DROP TABLE items",
     "DROP TABLE responses",
-    *(f"ALTER TABLE attempts DROP COLUMN {column}" for column in ("cut_at", "repeated_at", "room")),
+    *(
+        f"ALTER TABLE attempts DROP COLUMN {column}"
+        for column in ("cut_at", "repeated_at", "room", "decision", "sources")
+    ),
     "UPDATE guard_schema SET version = 5",
 )

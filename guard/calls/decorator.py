@@ -100,8 +100,9 @@ class Decorated(Generic[P, R]):
         changed = self._copy()
         changed.guard = self.guard.using(**changes)
         changed._examples = changed._shown(changed.guard)
-        if changed.guard.options != self.guard.options:
-            raise TypeError("using(options=…) would compile the type anew; decorate another function")
+        for name in ("options", "style"):
+            if getattr(changed.guard, name) != getattr(self.guard, name):
+                raise TypeError(f"using({name}=…) would compile the type anew; decorate another function")
         return changed
 
     def saying(self, instruction: str) -> Self:
@@ -112,16 +113,22 @@ class Decorated(Generic[P, R]):
 
     def messages(self, *args: P.args, **kwargs: P.kwargs) -> chat_messages.Messages:
         """Return what the model would be asked first."""
+        return self._asking(self._given(*args, **kwargs))
+
+    def _asking(self, inputs: Mapping[str, str]) -> chat_messages.Messages:
+        return prompts.build(
+            self.instruction, inputs, self.target.shown_schema, system=self.guard.system, examples=self._examples
+        )
+
+    def _given(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, str]:
+        """Return the arguments of a call as the model is shown them, by name."""
         try:
             given = self._signature.bind(*self._bound, *args, **kwargs)
         except TypeError as error:
             is_lost = next(iter(self._signature.parameters), "") == "cls" and not self._bound
             more = "; write @guard.structured above @classmethod, not below" if is_lost else ""
             raise TypeError(f"{self.name}(): {error}{more}") from None
-        inputs = self._inputs(given)
-        return prompts.build(
-            self.instruction, inputs, self.target.schema, system=self.guard.system, examples=self._examples
-        )
+        return self._inputs(given)
 
     def _inputs(self, bound: inspect.BoundArguments) -> dict[str, str]:
         bound.apply_defaults()
@@ -149,8 +156,9 @@ class Decorated(Generic[P, R]):
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return the plan of a call, which `guard.Guard` carries out."""
-        messages = self.messages(*args, **kwargs)
-        return self.guard.plan(self.target, messages, template=prompts.TEMPLATE, function=self.name)
+        inputs = self._given(*args, **kwargs)
+        template = prompts.template(self.target.is_json)
+        return self.guard.plan(self.target, self._asking(inputs), template=template, function=self.name, sources=inputs)
 
 
 def _again(

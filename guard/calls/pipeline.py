@@ -25,15 +25,15 @@ from guard import models
 from guard import trace as traces
 from guard.calls import prompts, recording, turns, validators
 from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
-from guard.calls.steps import Ask, Keep, Load, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls.steps import Ask, Ground, Keep, Load, Locate, Plan, Recall, Record, Step, Steps, Validate, steps
 from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
 from guard.models import adapters, chat_messages, replay_only
 from guard.models.base import Model, Reply
+from guard.output import grounding, worker_pool
 from guard.output import target as targets
-from guard.output import worker_pool
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.settings import Settings
@@ -53,6 +53,17 @@ Schema = Mapping[str, Any] | bool | str | bytes
 
 #: What a policy's fields are called where a call or a decorator gives them.
 POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
+
+
+#: The texts that grounded values come from: one, or several by name.
+Inputs = str | Mapping[str, str] | None
+
+
+class CallArguments(TypedDict, total=False):
+    """What one call may be given beside its messages."""
+
+    seed: int | None
+    sources: Inputs
 
 
 class CallSettings(TypedDict, total=False):
@@ -75,6 +86,7 @@ class CallSettings(TypedDict, total=False):
     mode: recording.Mode
     trace: str | os.PathLike[str] | traces.TraceStore | None
     options: Mapping[str, Any]
+    style: targets.Style
     system: str
     examples: Iterable[tuple[Any, Any]]
 
@@ -95,7 +107,8 @@ class Guard:
 
     `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
     temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
-    `guard.compile`, such as `inexact="residual"`; `trace` is the file or database of the trace; `mode` is "live",
+    `guard.compile`, such as `inexact="residual"`; `style="text"` asks for the bare text of a type that JSON writes as a
+    string, such as a Literal; `trace` is the file or database of the trace; `mode` is "live",
     "record", "replay" or "cache" (guard/calls/recording.py); `validators` check every value. `system` is what the
     system says before all other messages; `examples` are pairs of an input and its answer, shown as turns of the
     conversation. Safe to share between threads where its models are.
@@ -122,6 +135,7 @@ class Guard:
         mode: recording.Mode = "live",
         trace: str | os.PathLike[str] | traces.TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
+        style: targets.Style = "json",
         system: str = "",
         examples: Iterable[tuple[Any, Any]] = (),
     ) -> None:
@@ -160,6 +174,7 @@ class Guard:
         self.validators = _checked(validators)
         check_names("guard.compile", options, _OPTION_NAMES)
         self.options = dict(options)
+        self.style = _style(style)
         self.system = _text("system", system)
         self.examples = _pairs(examples)
         self._trace = trace
@@ -176,6 +191,7 @@ class Guard:
             "mode": self.mode,
             "trace": self._trace,
             "options": self.options,
+            "style": self.style,
             "system": self.system,
             "examples": self.examples,
         }
@@ -195,71 +211,76 @@ class Guard:
         return traces.TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
 
     @overload
-    def generate(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> T: ...
+    def generate(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
     @overload
-    def generate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> Any: ...
+    def generate(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> Any: ...
     @overload
-    def generate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> T: ...
-    def generate(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> Any:
-        """Return a value of a type, or of a JSON Schema; raises a CallError that says why there is none.
+    def generate(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
+    def generate(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Any:
+        """Return a value of a type, of a JSON Schema or of a format; raises a CallError that says why there is none.
+
+        The value of a format is its text where that is all it says, else the parts that `Compiled.read` returns.
 
         SchemaError where the schema can't be enforced, TraceError where the call can't be recorded.
 
         The messages are sent as they are, a text as a user's only one, behind the system's message and the examples
         where there are any: what the model should know about the fields is the caller's to say, or
-        `guard.structured`'s, which writes the prompt. `seed` is this call's.
+        `guard.structured`'s, which writes the prompt. `seed` is this call's. `sources` are the texts that quoted and
+        stated values come from, one or several by name; None: what the user says in the messages.
         """
-        return whole(*self.traced(wanted, messages, seed=seed))
+        return whole(*self.traced(wanted, messages, **given))
 
     @overload
-    async def agenerate(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> T: ...
+    async def agenerate(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
     @overload
-    async def agenerate(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> Any: ...
+    async def agenerate(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> Any: ...
     @overload
-    async def agenerate(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> T: ...
-    async def agenerate(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> Any:
+    async def agenerate(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
+    async def agenerate(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Any:
         """Do what `generate` does, async."""
-        return whole(*await self.atraced(wanted, messages, seed=seed))
+        return whole(*await self.atraced(wanted, messages, **given))
 
     @overload
-    def traced(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> tuple[T, Call]: ...
+    def traced(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
     @overload
-    def traced(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> tuple[Any, Call]: ...
+    def traced(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]: ...
     @overload
-    def traced(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> tuple[T, Call]: ...
-    def traced(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> tuple[Any, Call]:
+    def traced(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
+    def traced(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
-        return self.run(self._planned(wanted, messages, seed))
+        return self.run(self._planned(wanted, messages, **given))
 
     @overload
-    async def atraced(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> tuple[T, Call]: ...
+    async def atraced(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
     @overload
-    async def atraced(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> tuple[Any, Call]: ...
+    async def atraced(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]: ...
     @overload
-    async def atraced(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> tuple[T, Call]: ...
-    async def atraced(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> tuple[Any, Call]:
+    async def atraced(
+        self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]
+    ) -> tuple[T, Call]: ...
+    async def atraced(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]:
         """Do what `traced` does, async."""
-        return await self.arun(self._planned(wanted, messages, seed))
+        return await self.arun(self._planned(wanted, messages, **given))
 
     @overload
-    def stream(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> Stream[T]: ...
+    def stream(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> Stream[T]: ...
     @overload
-    def stream(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> Stream[Any]: ...
+    def stream(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> Stream[Any]: ...
     @overload
-    def stream(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> Stream[T]: ...
-    def stream(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> Stream[Any]:
+    def stream(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> Stream[T]: ...
+    def stream(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Stream[Any]:
         """Return an iterator of partial values while they arrive; the last one is the value, checked."""
-        return self.run_stream(self._planned(wanted, messages, seed))
+        return self.run_stream(self._planned(wanted, messages, **given))
 
     @overload
-    def astream(self, wanted: type[T], messages: Prompt, *, seed: int | None = None) -> AsyncStream[T]: ...
+    def astream(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[T]: ...
     @overload
-    def astream(self, wanted: Schema, messages: Prompt, *, seed: int | None = None) -> AsyncStream[Any]: ...
+    def astream(self, wanted: Schema, messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[Any]: ...
     @overload
-    def astream(self, wanted: TypeForm[T], messages: Prompt, *, seed: int | None = None) -> AsyncStream[T]: ...
-    def astream(self, wanted: Any, messages: Prompt, *, seed: int | None = None) -> AsyncStream[Any]:
+    def astream(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[T]: ...
+    def astream(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[Any]:
         """Do what `stream` does, async."""
-        return self.arun_stream(self._planned(wanted, messages, seed))
+        return self.arun_stream(self._planned(wanted, messages, **given))
 
     def turn(
         self,
@@ -388,7 +409,7 @@ class Guard:
         plan = self.plan(asked.target(conversation, self.options), conversation, function=function)
         return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
 
-    def _planned(self, wanted: Any, messages: Prompt, seed: int | None) -> Plan:
+    def _planned(self, wanted: Any, messages: Prompt, seed: int | None = None, sources: Inputs = None) -> Plan:
         target = self.target(wanted)
         asked = chat_messages.checked(messages)
         if self.system and asked[0]["role"] == "system":
@@ -398,17 +419,18 @@ class Guard:
             for number, (given, answer) in enumerate(self.examples)
         ]
         policy = self.policy if seed is None else dataclasses.replace(self.policy, seed=seed)
-        plan = self.plan(target, (*prompts.opening(self.system, turns), *asked))
+        found = prompts.inputs(sources) if sources is not None else chat_messages.said_by_user(asked)
+        plan = self.plan(target, (*prompts.opening(self.system, turns), *asked), sources=found)
         return plan if seed is None else dataclasses.replace(plan, policy=policy)
 
     def target(self, wanted: Any) -> targets.Target:
         """Compile what is wanted; SchemaError where it is refused and no further tier could do without masks."""
         try:
-            return targets.from_any(wanted, self.options)
+            return targets.from_any(wanted, self.options, self.style)
         except SchemaError as error:
             if len(self.tiers) == 1 or "inexact" in self.options:
                 raise
-            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"})
+            unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"}, self.style)
             return dataclasses.replace(unmasked, refused=error)
 
     def plan(
@@ -418,12 +440,14 @@ class Guard:
         *,
         template: str = "",
         function: str = "",
+        sources: Mapping[str, str] = MappingProxyType({}),
     ) -> Plan:
         """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
         self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
         asked = chat_messages.checked(messages)
         chat_messages.check_size(asked)
-        return Plan(target, asked, self.policy, self.tiers, template, function, self.validators, self.mode)
+        more = (template, function, self.validators, self.mode)
+        return Plan(target, asked, self.policy, self.tiers, *more, sources=sources)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, blocking; returns the value and the record of the call."""
@@ -458,7 +482,18 @@ class Guard:
         return store
 
 
-SETTING_NAMES = ("model", "escalate_to", *POLICY_FIELDS, "validators", "mode", "trace", "options", "system", "examples")
+SETTING_NAMES = (
+    "model",
+    "escalate_to",
+    *POLICY_FIELDS,
+    "validators",
+    "mode",
+    "trace",
+    "options",
+    "style",
+    "system",
+    "examples",
+)
 #: What `guard.compile` takes; its signature is not read, for to import it costs time.
 _OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
@@ -468,6 +503,13 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} must be a text")
     return value
+
+
+def _style(given: Any) -> targets.Style:
+    if given not in targets.STYLES:
+        raise ValueError(f"style={given!r} must be {' or '.join(map(repr, targets.STYLES))}")
+    style: targets.Style = given
+    return style
 
 
 def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
@@ -619,6 +661,10 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
         return adapters.generate(step.model, step.request)
     if isinstance(step, Validate):
         return step.checker.check(step.text, mends=step.mends, until=step.until)
+    if isinstance(step, Ground):
+        return grounding.grounded(step.compiled, step.sources)
+    if isinstance(step, Locate):
+        return step.checker.check(step.text, step.sources)
     if isinstance(step, Load):
         return replay_only.stand_in(step.model) if step.is_replay else models.load(step.model)
     if isinstance(step, Record):

@@ -12,8 +12,10 @@ from typing import Any
 
 from guard.errors import Violation
 from guard.models.chat_messages import Messages, copied
+from guard.support.clipping import clipped
 
 TEMPLATE = "typed/2"  #: Name and version of what `build` writes; change it with the words.
+TEXT_TEMPLATE = "text/1"  #: The same where the answer is no JSON.
 
 
 def build(
@@ -24,14 +26,19 @@ def build(
     system: str = "",
     examples: Sequence[tuple[Mapping[str, str], str]] = (),
 ) -> Messages:
-    """Return the messages that ask for a value of `schema` from named inputs.
+    """Return the messages that ask for a value of `schema` from named inputs; None: for a text that is no JSON.
 
     The text first, the question last, and of the fields only what their names don't say. docs/small-models.md compares
     this prompt with others on a small model; they are close. `system` is a message before it all; `examples`, each
-    inputs and the answer as JSON, are turns of the same form before the question.
+    inputs and the answer as it is written, are turns of the same form before the question.
     """
     turns = [(_question(instruction, given, schema), answer) for given, answer in examples]
     return (*opening(system, turns), {"role": "user", "content": _question(instruction, inputs, schema)})
+
+
+def template(is_json: bool) -> str:
+    """Return the name and version of what `build` writes."""
+    return TEMPLATE if is_json else TEXT_TEMPLATE
 
 
 def opening(system: str, turns: Sequence[tuple[str, str]]) -> Messages:
@@ -47,7 +54,8 @@ def opening(system: str, turns: Sequence[tuple[str, str]]) -> Messages:
 
 def _question(instruction: str, inputs: Mapping[str, str], schema: Any) -> str:
     texts = [f"{name}:\n{text.strip()}" if len(inputs) > 1 else text.strip() for name, text in inputs.items()]
-    question = "\n".join([f"{instruction.strip()} Answer as JSON.", *descriptions(schema)])
+    how = "Answer as JSON." if schema is not None else "Answer with the text alone."
+    question = "\n".join([f"{instruction.strip()} {how}", *descriptions(schema)])
     return "\n\n".join([*texts, question])
 
 
@@ -78,6 +86,15 @@ def re_ask(messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[
         {"role": "assistant", "content": text},
         {"role": "user", "content": question},
     )
+
+
+def inputs(sources: Any) -> dict[str, str]:
+    """Return the texts that grounded values come from, by name; ValueError where they are none."""
+    if isinstance(sources, str):
+        return {"input": sources}
+    if isinstance(sources, Mapping) and all(isinstance(part, str) for pair in sources.items() for part in pair):
+        return dict(sources)
+    raise ValueError(f"sources={clipped(sources)} must be a text, or texts by name")
 
 
 def as_text(value: object) -> str:

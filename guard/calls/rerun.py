@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard import models
 from guard.calls.policy import FIRST_TOKENS, Policy
-from guard.errors import CallError, SchemaError, Violation
+from guard.errors import CallError, Violation
 from guard.models.base import Model, Reply, Request
 from guard.output import target as targets
-from guard.schemas import Limits
 from guard.support.secret_patterns import REDACTED
+from guard.trace.asked_for import target_of
 from guard.trace.errors import TraceError
 from guard.trace.records import VALID, Attempt, Call
 from guard.trace.store import TraceStore
+
+if TYPE_CHECKING:
+    from guard.schemas.grounding.sources import Sources
 
 FUNCTION = "guard trace replay"  #: Under which a replay is recorded itself.
 
@@ -49,7 +52,9 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
     name = model if isinstance(model, str) else asked.name
     defaults = {field: call.options.get(field, getattr(Policy, field)) for field in _OPTIONS}
     defaults["max_tokens"] = defaults["max_tokens"] or FIRST_TOKENS
-    request = Request(tuple(first.messages), target.compiled, name=call.target, **defaults)
+    sources = _sources(target, first)
+    compiled = target.compiled if sources is None else target.compiled.grounded(sources)
+    request = Request(tuple(first.messages), compiled, name=call.target, **defaults)
     started, clock = time.time(), time.perf_counter()
     reply: Reply | None = None
     outcome, error = VALID, ""
@@ -60,6 +65,8 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
         outcome, error = type(raised).__name__, raised.message
     else:
         findings = target.check(reply.text)[1]
+        if not findings and sources is not None and target.grounding is not None:
+            findings = target.grounding.check(reply.text, sources).findings
         if findings:
             outcome, error = "ValidationFailed", str(findings[0])
     seconds = time.perf_counter() - clock
@@ -95,6 +102,16 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
     return Replay(written.number, name, was, reply.text if reply else error, cut)
 
 
+def _sources(target: targets.Target, attempt: Attempt) -> Sources | None:
+    """Return the inputs that grounded values came from, as the messages show them."""
+    if target.grounding is None:
+        return None
+    from guard.schemas.grounding.sources import Sources  # here: few calls need it
+
+    texts = {name: str(attempt.messages[at.message].get("content")) for name, at in attempt.inputs.items()}
+    return Sources({name: texts[name][at.start : at.start + at.length] for name, at in attempt.inputs.items()})
+
+
 #: Of a call's options, those that decide its first answer.
 _OPTIONS = ("max_tokens", "temperature", "seed", "thinking", "repetition")
 
@@ -106,13 +123,7 @@ def _target(store: TraceStore, call: Call) -> targets.Target:
         raise TraceError(
             f"the schema of call {call.number} was not kept, as in traces of version 1; it can't be replayed"
         )
-    if "limits" in kept:
-        kept["limits"] = Limits(**kept["limits"])
-    schema = kept.pop("schema")
-    try:
-        target = targets.from_any(schema, kept)
-    except (SchemaError, TypeError, ValueError):
-        target = None
-    if target is None or target.compiled.hash != call.schema_hash:
+    target = target_of(kept, call.schema_hash)
+    if target is None:
         raise TraceError(f"what was kept of call {call.number}'s schema is not the whole of it; it can't be replayed")
     return target

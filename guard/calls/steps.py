@@ -41,11 +41,13 @@ from guard.output.checking import Checked, Checker
 from guard.output.repair import Edit
 from guard.support.clipping import clipped
 from guard.support.interrupts import injected, is_injected
-from guard.trace.records import VALID, Attempt, Call, Item
+from guard.trace.records import VALID, Attempt, Call, Item, Shown
 from guard.trace.waits import WAIT_S
 
 if TYPE_CHECKING:
+    from guard.output.grounding import GroundingChecker, Located, Places
     from guard.schemas import Compiled
+    from guard.schemas.grounding.sources import Sources
 
 MOST_TEXT = 10_000_000  #: Characters of an answer; what says more is no model.
 SHOWN_TEXT = 10_000  #: Characters of such an answer that are recorded.
@@ -69,6 +71,7 @@ class Plan:
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
     item: Item | None = None  # of a run of many: guard/batch/mapping.py
+    sources: Mapping[str, str] = field(default_factory=dict)  # the inputs by name, which grounded values come from
     #: Puts a model that was loaded into the form in which this plan asks it.
     around: Callable[[Model], Model] = field(default=lambda model: model, compare=False, repr=False)
 
@@ -129,7 +132,24 @@ class Validate:
     until: float | None  # by time.monotonic(), when nobody waits any more
 
 
-Step = Load | Ask | Validate | Recall | Keep | Record
+@dataclass(frozen=True)
+class Ground:
+    """Make the schema of the call from its inputs; is sent what was compiled."""
+
+    compiled: Compiled
+    sources: Sources
+
+
+@dataclass(frozen=True)
+class Locate:
+    """Look for the grounded values of a valid text in the inputs; is sent what was Located."""
+
+    checker: GroundingChecker
+    text: str
+    sources: Sources
+
+
+Step = Load | Ask | Validate | Recall | Keep | Record | Ground | Locate
 #: What the steps of a call yield, are sent, and return.
 Steps = Generator[Step, Any, tuple[Any, Call]]
 
@@ -182,6 +202,8 @@ class _Run:
         self.attempts: list[Attempt] = []
         self.spans = telemetry.Spans(plan.function, plan.target.name, plan.target.compiled.hash)
         self._messages = plan.messages
+        self._compiled = plan.target.compiled
+        self._sources: Sources | None = None  # of grounded values
         self._started, self._clock = time.time(), time.perf_counter()
         self._tier_clock = self._clock
         self._most = self._first = plan.policy.max_tokens or FIRST_TOKENS  # tokens of the next completion
@@ -190,6 +212,11 @@ class _Run:
     def tiers(self) -> Generator[Step, Any, Any]:
         """Ask the tiers in order; returns the value."""
         policy, last = self.plan.policy, len(self.plan.tiers) - 1
+        if self.plan.target.grounding is not None:
+            from guard.schemas.grounding.sources import Sources  # here: few calls need it
+
+            self._sources = Sources(self.plan.sources)
+            self._compiled = yield Ground(self.plan.target.compiled, self._sources)
         marked: _Answer | None = None  # the latest valid answer that is not whole
         for tier in range(last + 1):
             outcome = yield from self._tier(tier)
@@ -302,7 +329,7 @@ class _Run:
             keep("refusal", reply)
             return _Failure("refusal", ContentFiltered(f"the provider of {name} withheld the answer"))
         try:
-            value, findings, edits, repaired = yield from self._checked(reply)
+            value, findings, edits, repaired, places = yield from self._checked(reply)
         except Unchecked as error:
             keep("schema", reply, error=error.message)
             return _Failure("schema", error)
@@ -313,6 +340,8 @@ class _Run:
                 keep("error", reply, error=f"the check failed: {type(error).__name__}: {error}")
             raise
         more: dict[str, Any] = {"repairs": edits, "repaired": repaired}
+        if self._sources is not None:
+            more |= {"sources": places, "inputs": shown(plan.sources, messages)}
         reply = self._marked(reply, more, is_valid=not findings)
         room = self._room(model, request, reply) if reply.finish == "length" else None
         if reply.finish == "length" and not (findings and reply.mode == "masks" and room is None):
@@ -334,9 +363,10 @@ class _Run:
     def _marked(self, reply: Reply, more: Mapping[str, Any], *, is_valid: bool) -> Reply:
         """Return a reply with what of it is cut or repeats itself; such a one has the finish "length"."""
         text = reply.text if more["repaired"] is None else more["repaired"]
+        is_json = self.plan.target.is_json
         if reply.finish == "length" and not reply.cut_at:  # of a model that does not tell
-            return replace(reply, cut_at=end_of(text))
-        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text)):
+            return replace(reply, cut_at=end_of(text) if is_json else ("",))
+        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text, is_json=is_json)):
             return replace(reply, finish="length", repeated_at=repeated)
         return reply
 
@@ -392,17 +422,23 @@ class _Run:
 
     def _checked(
         self, reply: Reply
-    ) -> Generator[Step, Any, tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None]]:
-        """Check a reply, mended where it is not JSON: value, findings, edits, and the text after them."""
+    ) -> Generator[Step, Any, tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None, Places]]:
+        """Check a reply, mended where it is not JSON: value, findings, edits, the text after them, places."""
         policy = self.plan.policy
         most = policy.budget.seconds
         until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
         mends = reply.mode != "masks" and policy.repair and reply.finish != "length"
         checked: Checked = yield Validate(self.plan.target.checker, reply.text, mends, until)
         findings = checked.findings
+        places: Places = {}
+        if not findings and self._sources is not None:
+            text = reply.text if checked.repaired is None else checked.repaired
+            assert self.plan.target.grounding is not None
+            located: Located = yield Locate(self.plan.target.grounding, text, self._sources)
+            findings, places = located.findings, located.places
         if not findings and self.plan.validators:
             findings = validators.check(checked.value, self.plan.validators)
-        return checked.value, findings, checked.edits, checked.repaired
+        return checked.value, findings, checked.edits, checked.repaired, places
 
     def _invalid(self, name: str, findings: Sequence[Violation]) -> ValidationFailed:
         more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
@@ -455,7 +491,7 @@ class _Run:
                 raise _Spent(f"what is left of the budget can't pay a prompt of about {prompt} tokens", is_final)
         return Request(
             messages=chat_messages.copied(self._messages),
-            compiled=plan.target.compiled,
+            compiled=self._compiled,
             max_tokens=most,
             temperature=policy.temperature,
             seed=policy.seed + len(self.attempts),  # another draw for another attempt
@@ -490,6 +526,19 @@ class _Run:
         except _Spent:
             return False
         return tier < len(self.plan.tiers) - 1
+
+
+def shown(sources: Mapping[str, str], messages: chat_messages.Messages) -> dict[str, Shown]:
+    """Return where the messages show the inputs, without the white space around them; those that none shows are not."""
+    found = {}
+    for name, text in sources.items():
+        bare = text.strip()
+        for index, message in enumerate(messages):
+            content = message.get("content")
+            at = content.find(bare) if bare and isinstance(content, str) and message.get("role") == "user" else -1
+            if at >= 0:
+                found[name] = Shown(index, at, len(text) - len(text.lstrip()), len(bare))
+    return found
 
 
 class _Spent(Exception):  # noqa: N818 (never leaves this module)

@@ -89,7 +89,9 @@ class Span:
                     "gen_ai.request.max_tokens": request.max_tokens,
                     "gen_ai.request.temperature": request.temperature,
                     "gen_ai.request.seed": request.seed,
-                    "gen_ai.output.type": "text" if request.compiled is None else "json",
+                    "gen_ai.output.type": "json"
+                    if request.compiled is not None and not request.compiled.is_format
+                    else "text",
                 }
             )
             if _wants_content():

@@ -1,4 +1,4 @@
-"""The command line: `guard run`, `check`, `pull`, `test`, `trace`, `serve` and `keys`.
+"""The command line: `guard run`, `check`, `pull`, `models`, `test`, `trace`, `serve` and `keys`.
 
 Results go to standard output, progress and errors to standard error. An error is one line that says what is wrong and
 how to mend it. Exit codes are `EXIT_*` in guard/cli/console.py; `guard --help` lists them. What costs time to import is
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from guard.cli import named, serve, test, trace
+from guard.cli import named, serve, shadow, test, trace, tune, tuned_models
 from guard.cli.console import (
     EPILOG,
     EXIT_INPUT,
@@ -70,6 +70,9 @@ app = typer.Typer(
 )
 app.add_typer(trace.app, name="trace")
 app.command("test", epilog=test.HELP_EXAMPLES)(test.harness)
+app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
+app.command("shadow", epilog=shadow.EXAMPLES)(shadow.shadow)
+app.add_typer(tuned_models.app, name="models")
 app.add_typer(serve.keys, name="keys")
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 

@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
 
 
 def resolve(target: str) -> Any:
-    """Return what a command line calls a type: a JSON Schema's content, or what `module:name` names."""
+    """Return what a command line calls a type: the text of a JSON Schema, a format, or what `module:name` names."""
     if not target:
         raise Problem("'' names nothing; give a JSON Schema's file, module:Type, or file.py:Type")
     if target.lstrip().startswith("{"):
@@ -46,7 +46,10 @@ def resolve(target: str) -> Any:
         if isinstance(found, int | float | list | tuple | set) and not isinstance(found, bool):
             raise Problem(f"{target} is {written(found)}, and no type; name a type, or a structured function")
         return found
-    return _schema_text(target, ", module:Type, or file.py:Type")
+    from guard.schemas.structural.spellings import is_format
+
+    text = _schema_text(target, ", module:Type, or file.py:Type")
+    return found if is_format(found := json.loads(text)) else text
 
 
 def mcp_tools(command: str) -> Sequence[ToolSpec]:
@@ -78,7 +81,8 @@ def resolve_type(target: str) -> tuple[Any, dict[str, Any]]:
 
     found = resolve(target)
     if isinstance(found, Decorated):
-        return found.wanted, found.guard.options
+        compiled = found.target.compiled
+        return compiled.contents if compiled.is_format else found.wanted, found.guard.options
     return found, {}
 
 

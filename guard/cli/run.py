@@ -219,10 +219,15 @@ def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]
             yield Question(source, None, error)
             continue
         if isinstance(batch.words, str):
-            messages, name = prompts.build(batch.words, {"text": text}, wanted.schema, system=guard.system), FUNCTION
+            messages, name = (
+                prompts.build(batch.words, {"text": text}, wanted.shown_schema, system=guard.system),
+                FUNCTION,
+            )
         else:
             messages, name = batch.words.messages(text), batch.words.name
-        yield Question(source, guard.plan(wanted, messages, template=prompts.TEMPLATE, function=name))
+        sources = {"text" if isinstance(batch.words, str) else batch.words.inputs[0]: text}
+        template = prompts.template(wanted.is_json)
+        yield Question(source, guard.plan(wanted, messages, template=template, function=name, sources=sources))
 
 
 def _take(result: Result[Any], counts: Counts, batch: Batch) -> None:

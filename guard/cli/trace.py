@@ -11,7 +11,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -39,10 +39,12 @@ from guard.support import private_files
 from guard.support.plain_text import plain, plain_json
 
 if TYPE_CHECKING:
+    from guard.schemas.grounding.sources import Place
     from guard.trace import TraceStore
     from guard.trace.records import Call
     from guard.trace.stats import Line
 
+MOST_PLACES = 3  #: Of one value that are shown.
 STDOUT = Path("-")  #: The name under which standard output is written.
 _UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}  #: Of --since, in seconds.
 
@@ -65,7 +67,7 @@ def list_(
     """List the latest calls."""
     from rich.text import Text
 
-    store = _store()
+    store = opened()
     calls = store.latest(limit=limit, outcome=outcome, function=function)
     if as_json:
         for call in calls:
@@ -106,7 +108,7 @@ def show(
     """Show one call: every attempt, what was asked, what came, what was found, what was mended."""
     from rich.text import Text
 
-    store = _store()
+    store = opened()
     call = _call(store, number)
     if as_json:
         say_json(_as_dict(call) | {"attempts": [_attempt_as_dict(attempt) for attempt in call.attempts]})
@@ -140,6 +142,8 @@ def show(
             out.print(Text(f"mended: {edit.kind} at {edit.at}: {edit.removed!r} became {edit.inserted!r}"))
         for finding in attempt.findings:
             out.print(Text(f"finding: {finding}", style="yellow"))
+        for at, places in attempt.sources.items():
+            out.print(Text(f"{at} stands in {_places(places)}", style="green"))
         if attempt.reply and attempt.reply.cut_at:
             out.print(Text(f"max_tokens cut it {listed(attempt.reply.cut_at)}", style="yellow"))
         if attempt.reply and attempt.reply.repeated_at:
@@ -170,8 +174,8 @@ def stats(
         raise Problem(
             f"no price of {large!r} is known; name a model as openai:gpt-5-mini or anthropic:claude-haiku-4-5"
         )
-    store = _store()
-    lines = figures.collect(store.ledger(function=function, since=_since(since)), large)
+    store = opened()
+    lines = figures.collect(store.ledger(function=function, since=since_of(since)), large)
     if as_json:
         for line in lines:
             say_json(line.as_dict())
@@ -211,6 +215,12 @@ def _stats_row(line: Line) -> tuple[Any, ...]:
     )
 
 
+def _places(places: Sequence[Place]) -> str:
+    """Say where an input states a value: the first places, and how many more there are."""
+    told = ", ".join(f"{place.input}[{place.start}:{place.end}]" for place in places[:MOST_PLACES])
+    return told + (f" and {len(places) - MOST_PLACES} more places" if len(places) > MOST_PLACES else "")
+
+
 def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
@@ -238,7 +248,7 @@ def replay(
     from guard.calls.rerun import replay as again
     from guard.errors import ModelError
 
-    store = _store()
+    store = opened()
     call = _call(store, number)
     with progress(0) as (report, _):
         try:
@@ -293,7 +303,7 @@ def export(
 
     if form not in exported.FORMATS:
         raise Problem(f"--format {form} must be one of {', '.join(exported.FORMATS)}")
-    store, began = _store(), _since(since)
+    store, began = opened(), since_of(since)
     count = 0
     with _writing(output, force) as file, progress(store.count(function=function, since=began)) as (_, advance):
         for call in store.each(function=function, since=began):
@@ -306,6 +316,60 @@ def export(
     say(_counted(count, "row"), err=True)
 
 
+@app.command(
+    "feedback",
+    epilog=examples(
+        "guard trace feedback 12 --right",
+        "guard trace feedback 12 --wrong",
+        "guard trace feedback 12 --value '{\"total\": 12.5}'",
+        "guard trace feedback 12 --value corrected.json",
+    ),
+)
+def feedback(
+    number: Number,
+    right: Annotated[
+        bool | None, typer.Option("--right/--wrong", help="Whether the answer is right.", show_default=False)
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(metavar="JSON_OR_FILE", help="What would have been right; checked against the type.")
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who says so.")] = "person",
+    as_json: AsJson = False,
+) -> None:
+    """Say of a call's answer whether it is right, or what would have been; with neither, show what was said.
+
+    What is said last counts. `guard tune` learns from it before all other answers.
+    """
+    store = opened()
+    _call(store, number)
+    try:
+        if value is not None:
+            store.correct(number, _json_or_file(value), by)
+        elif right is not None:
+            store.rate(number, right, by)
+    except ValueError as error:
+        raise Problem(spoken(error)) from None
+    said = store.feedback([number]).get(number)
+    if as_json:
+        corrected = json.loads(said.value) if said and said.value else None
+        say_json({"call": number, "right": said and said.right, "value": corrected, "by": said and said.by})
+    elif said is None:
+        say(f"nobody has said anything of call {number}")
+    else:
+        correction = f"; right would be {said.value}" if said.value and not said.right else ""
+        say(f"call {number} is {'right' if said.right else 'wrong'}, by {said.by}{correction}")
+
+
+def _json_or_file(given: str) -> Any:
+    from guard.cli.named import read_text
+
+    text = read_text(Path(given)) if not given.lstrip().startswith(("{", "[", '"')) and Path(given).is_file() else given
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Problem(f"--value is not JSON ({error})") from None
+
+
 @app.command("prune", epilog=examples("guard trace prune --days 30", "guard trace prune --calls 100000"))
 def prune(
     days: Annotated[float | None, typer.Option(help="Delete calls older than this. Default: the settings'.")] = None,
@@ -315,7 +379,7 @@ def prune(
     """Delete what is too old, for good; a file shrinks."""
     from guard.trace.retention import Retention
 
-    store = _store()
+    store = opened()
     try:
         retention = store.retention if days is None and calls is None else Retention(days, calls)
     except ValueError as error:
@@ -331,7 +395,8 @@ def prune(
         say(f"{_counted(gone, 'call')} deleted from {store.place}")
 
 
-def _store() -> TraceStore:
+def opened() -> TraceStore:
+    """Return the trace that the settings name."""
     from guard.settings import Settings
     from guard.trace import TraceStore
 
@@ -345,8 +410,8 @@ def _call(store: TraceStore, number: int) -> Call:
     return call
 
 
-def _since(when: str | None) -> float | None:
-    """Return seconds since the epoch."""
+def since_of(when: str | None) -> float | None:
+    """Return --since in seconds since the epoch."""
     if when is None:
         return None
     if ago := re.fullmatch(r"(\d+)([mhdw])", when):
@@ -398,6 +463,7 @@ def _as_dict(call: Call) -> dict[str, Any]:
         "cost": call.cost,
         "cut_at": list(call.cut_at),
         "repeated_at": list(call.repeated_at),
+        "sources": {at: [list(place) for place in places] for at, places in call.sources.items()},
         "answer": call.text,
     }
 

@@ -74,7 +74,9 @@ class Completion:
         self._fed = 0  # how many of the tokens are in the model's cache
         self._mask: MaskBuffer | None = None
         self._wide: MaskBuffer | None = None
-        self._stops_repetition = stops_repetition
+        is_format = matcher is not None and matcher.is_format()
+        self._stops_repetition = stops_repetition and not is_format  # a string ends with a quote, a turn does not
+        self._lead = "" if is_format else " "  # what a tokenizer of SentencePiece's kind puts before an answer
         self._is_scarce = False  # the mask lacks tokens that `_wide` has
         self._engine_seconds = 0.0
         self.decision: float | None = None  #: How probable the value began so; told by whoever samples.
@@ -107,8 +109,11 @@ class Completion:
 
     @property
     def answer(self) -> str:
-        """The value's text, without the space that a tokenizer of SentencePiece's kind puts before it."""
-        return self._text.removeprefix(" ")
+        """The value's text, without the space that a tokenizer of SentencePiece's kind puts before it.
+
+        In the turn of a format a space is one that the format has.
+        """
+        return self._text.removeprefix(self._lead)
 
     @property
     def thinking_tokens(self) -> int:
@@ -189,10 +194,10 @@ class Completion:
 
     def fresh(self) -> str:
         """The text written since the last call, in whole characters."""
-        if self._told == 0 and self._text == " ":
+        if self._told == 0 and self._text == self._lead:
             return ""  # SentencePiece's own leading space may be no part of it
         told, self._told = self._told, len(self._text)
-        return self._text[told:].removeprefix(" ") if told == 0 else self._text[told:]
+        return self._text[told:].removeprefix(self._lead) if told == 0 else self._text[told:]
 
     def end(self) -> None:
         """End the text; what is left of a character that was cut off becomes a replacement character."""

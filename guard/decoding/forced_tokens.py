@@ -65,6 +65,15 @@ class Forcing:
         context = b"".join(map(self._vocabulary.native.token_bytes, written[-CONTEXT_TOKENS:]))
         return self._run(context, forced, is_final)
 
+    def rest(self, text: str, done: int) -> tuple[int, ...]:
+        """Return the tokens of a text behind its first `done` bytes, as the tokenizer cuts the whole of it.
+
+        Where it cuts no token there, the rest is cut as a text of its own.
+        """
+        data = text.encode()
+        whole = self._behind(text, done, len(data)) if done else None
+        return tuple(self._encode(data[done:].decode(errors="ignore"))) if whole is None else whole
+
     def _encode_run(self, context: bytes, forced: bytes, is_final: bool) -> tuple[int, ...]:
         cut = _characters(context + forced)
         if cut is None or cut[0] > len(context):

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
-#: The bytes that a JSON value may begin with.
-FIRST_BYTES = tuple(bytes([byte]) for byte in b'{["-0123456789tfn')
+#: The bytes that an answer may begin with which is not led by white space.
+FIRST_BYTES = tuple(bytes([byte]) for byte in range(256) if byte not in b" \t\r\n")
 
 #: The bits of a mask's word.
 BITS = tuple(np.array([1 << bit for bit in range(WORD)], np.uint32).view(np.int32))
@@ -86,8 +86,11 @@ class Guide:
             self.wishes.append(wish)
 
     def cut_at(self) -> tuple[str, ...]:
-        """The JSON Pointers of what the budget cut: values, and containers that would have had more in them."""
-        return cut_places(self._vocabulary, self.tokens, self.wishes)
+        """The JSON Pointers of what the budget cut: values, and containers that would have had more in them.
+
+        A turn of a format is cut as a whole.
+        """
+        return cut_places(self._vocabulary, self.tokens, self.wishes, is_format=self.matcher.is_format())
 
     def narrow(self, words: NDArray[np.int32]) -> int | None:
         """Trim the mask of the next token; returns the token that is left, None where several are."""
@@ -137,6 +140,9 @@ class Guide:
     def _without_leading_space(self) -> bytes:
         """What the value begins with if it does not begin with a space; b"" where there is a choice."""
         found = b""
+        if not self.matcher.accept_bytes(b" "):
+            return b""
+        self.matcher.rollback()
         for byte in FIRST_BYTES:
             if self.matcher.accept_bytes(byte):
                 forced = byte + self.matcher.forced_bytes()
@@ -167,10 +173,12 @@ def _leave(words: NDArray[np.int32], token: int) -> None:
     words[token // WORD] = BITS[token % WORD]
 
 
-def cut_places(vocabulary: Vocabulary, tokens: Sequence[int], wishes: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+def cut_places(
+    vocabulary: Vocabulary, tokens: Sequence[int], wishes: Sequence[tuple[int, int]], *, is_format: bool = False
+) -> tuple[str, ...]:
     """The JSON Pointers of what a budget cut of a value of these tokens; of a wish, how many came before it."""
-    if not wishes:
-        return ()
+    if not wishes or is_format:
+        return ("",) if wishes else ()
     spelled = [vocabulary.token_bytes(token) for token in tokens]
     ends = [0, *itertools.accumulate(map(len, spelled))]
     return pointers(b"".join(spelled), [(ends[count], vocabulary.token_bytes(token)) for count, token in wishes])

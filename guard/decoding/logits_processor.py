@@ -210,7 +210,8 @@ class LogitsProcessor:
         wishes = self._wishes.get(self._prompt_of(row), {})
         lengths = sorted({len(before) for before in wishes if len(before) <= len(tokens)})
         found = [(length, wishes[before]) for length in lengths if (before := tuple(tokens[:length])) in wishes]
-        return cut_places(self._vocabulary, tokens, found)
+        is_format = self._rows[row].matcher.is_format()
+        return cut_places(self._vocabulary, tokens, found, is_format=is_format)
 
     def _start(self, ids: torch.Tensor, device: torch.device) -> None:
         rows = ids.shape[0]

@@ -22,12 +22,14 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _QUOTE = re.compile(rb'(?<!\\)(?:\\\\)*+"')
 
 
-def repeated_at(text: str) -> tuple[str, ...]:
-    """Return the JSON Pointers of the strings that repeat themselves. O(text).
+def repeated_at(text: str, *, is_json: bool = True) -> tuple[str, ...]:
+    """Return the JSON Pointers of the strings that repeat themselves; that of the root for a text that does. O(text).
 
     A repetition of SHORTEST + _STRIDE characters and REPEATS parts is surely found.
     """
     data = text[:LOOKED_INTO].encode(errors="replace")
+    if not is_json:
+        return ("",) if _repeats(data, 0, len(data)) else ()
     found = []
     for match in _STRING.finditer(data):
         start, end = match.span()

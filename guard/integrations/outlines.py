@@ -85,6 +85,8 @@ class OutlinesModel:
         messages = chat_messages.copied(request.messages)
         if request.compiled is None:
             return self._generator(None), "prompt", list(messages)
+        if request.compiled.is_format:
+            return self._generator(None), "prompt", list(chat_messages.with_format(messages, request.compiled.contents))
         try:
             return self._generator(request.compiled), "native", list(messages)
         except Exception as error:  # whatever its engine says of a schema that it can't hold; it goes in words
@@ -103,7 +105,7 @@ class OutlinesModel:
     def _reply(self, text: Any, request: Request, mode: str, messages: list[dict[str, Any]], seconds: float) -> Reply:
         if not isinstance(text, str):
             raise ModelError(f"{self._name} answered with a {type(text).__name__}, not a text")
-        thinking = Thoughts(is_value=request.compiled is not None)
+        thinking = Thoughts(is_value=request.compiled is not None and not request.compiled.is_format)
         answer = thinking.feed(text) + thinking.end()
         budget = request.max_tokens + request.thinking
         tokens, is_counted = self._counted(text)

@@ -44,6 +44,19 @@ def checked(messages: Any) -> Messages:
     return copied(listed)
 
 
+def said_by_user(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the texts that the user says, by the place of each message: what grounded values come from by default."""
+    found = {}
+    for index, message in enumerate(messages):
+        content = message.get("content")
+        parts = content if isinstance(content, list | tuple) else ()
+        texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+        text = content if isinstance(content, str) else "\n".join(text for text in texts if isinstance(text, str))
+        if message.get("role") == "user" and text:
+            found[f"messages/{index}"] = text
+    return found
+
+
 def check_size(messages: Sequence[Mapping[str, Any]]) -> None:
     """Raise Truncated where the texts of the messages are longer than any model reads."""
     size = sum(len(message["content"]) for message in messages if isinstance(message.get("content"), str))
@@ -74,6 +87,24 @@ def with_schema(messages: Sequence[Mapping[str, Any]], schema: Any) -> Messages:
         "Answer with one JSON value and nothing else: no prose, no code fences. It must be valid under this JSON"
         f" Schema:\n{json.dumps(schema, ensure_ascii=False)}"
     )
+    return _with_words(messages, words)
+
+
+def with_format(messages: Sequence[Mapping[str, Any]], tag: Mapping[str, Any]) -> Messages:
+    """Return the messages with a format in words, for a model that nothing else holds to it."""
+    form = tag["format"]
+    if form["type"] == "json_schema" and form["style"] == "text":
+        what = "one text and nothing else: no quotes around it, no prose, no code fences. It must be a string that is"
+        words = (
+            f"Answer with {what} valid under this JSON Schema:\n{json.dumps(form['json_schema'], ensure_ascii=False)}"
+        )
+    else:
+        what = "Answer with a text of this format and nothing else. It is written as an XGrammar structural tag:"
+        words = f"{what}\n{json.dumps(tag, ensure_ascii=False)}"
+    return _with_words(messages, words)
+
+
+def _with_words(messages: Sequence[Mapping[str, Any]], words: str) -> Messages:
     first, *rest = copied(messages)
     if first.get("role") == "system" and isinstance(first.get("content"), str):
         return ({**first, "content": f"{first['content']}\n\n{words}"}, *rest)

@@ -1,4 +1,4 @@
-"""Inspection: what becomes of a schema, all that `guard check` says of it, as one value.
+"""Inspection: what becomes of a schema or a format, all that `guard check` says of it, as one value.
 
 Each keyword is enforced, residual, refused, or an annotation; the automaton is expanded ahead of need and walked at
 random, so that a limit is met here and not in production; advice is a sentence for each thing that a person should
@@ -7,8 +7,9 @@ change.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from guard.errors import Finding, SchemaError
 from guard.kernels.bitmask import allocate_bitmask
 from guard.kernels.vocabulary import Vocabulary
+from guard.schemas.structural.spellings import is_format
 
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled, FrontEnd
@@ -28,6 +30,7 @@ MOST_TEXTS = 200  #: Random texts; after as many, further ones rarely find anyth
 FREE_BYTES = 120  #: Bytes of a random text before it is led to an end.
 NAMED = 0.7  #: How often a property's name is tried where a string may begin.
 MOST_NAMES = 10_000  #: Names that are tried.
+MOST_TOKENS = 1_000_000  #: Of a vocabulary in which a format may name one by its id.
 MOST_BYTES = 4_000  #: Bytes after which a random text is given up.
 
 
@@ -82,6 +85,8 @@ def inspect(
 
     `report` is told what is being done, how much of it is done and how much is known.
     """
+    if is_format(wanted):
+        return _of_format(wanted, options, seconds, report)
     try:
         front, read_seconds = _timed(lambda: _front_end(wanted, {**options, "inexact": RESIDUAL}))
     except SchemaError as error:
@@ -104,17 +109,57 @@ def inspect(
     if found.verdict == REFUSED:
         return found
     try:
-        vocabulary = _bytes()
         compiled, compile_seconds = _timed(lambda: Compiled(front))
+    except SchemaError as error:
+        return replace(found, verdict=REFUSED, troubles=error.findings)
+    return _tried(replace(found, compile_seconds=read_seconds + compile_seconds), compiled, _bytes(), seconds, report)
+
+
+def _of_format(
+    form: Any, options: Mapping[str, Any], seconds: float, report: Callable[[str, int, int], None]
+) -> Inspection:
+    from guard.schemas.compiled import Options
+    from guard.schemas.structural.compiled_format import CompiledFormat
+
+    given = {name: value for name, value in options.items() if name != "documents"}
+    if options.get("documents"):
+        raise ValueError("documents go with schemas; in a format write what their references lead to")
+    try:
+        compiled, compile_seconds = _timed(lambda: CompiledFormat(form, Options(**given)))
+    except SchemaError as error:
+        return Inspection(REFUSED, troubles=error.findings)
+    keywords, names = compiled.unknown_names()
+    found = Inspection(
+        RESIDUAL if any(line.status == RESIDUAL for line in compiled.report) else ENFORCED,
+        draft=compiled.draft,
+        lines=tuple(compiled.report),
+        advice=tuple(compiled.advice()),
+        unknown_keywords=tuple(keywords),
+        unknown_formats=tuple(names),
+        compile_seconds=compile_seconds,
+    )
+    return _tried(found, compiled, _bytes([name for _, name in compiled.named_tokens()]), seconds, report)
+
+
+def _tried(
+    found: Inspection,
+    compiled: Compiled,
+    vocabulary: Vocabulary,
+    seconds: float,
+    report: Callable[[str, int, int], None],
+) -> Inspection:
+    """Return an inspection with what came of expanding and of walking what was compiled."""
+    try:
         matcher, first_mask_seconds = _timed(lambda: _first_mask(compiled, vocabulary))
         exploration = compiled.explore(
             seconds * (1 - WALKED_PORTION), lambda done, known: report("expanding", done, known)
         )
-        tried = front.property_names(MOST_NAMES)
-        walk = _walk(matcher, tried, seconds * WALKED_PORTION, lambda done: report("walking", done, MOST_TEXTS))
+        tried = compiled.property_names(MOST_NAMES)
+        told = functools.partial(_report_walk, report)
+        walk = _walk(matcher, vocabulary.size, tried, seconds * WALKED_PORTION, told)
         satisfiable = matcher.distance() >= 0 if not walk.limits else True
     except SchemaError as error:
-        return replace(found, verdict=REFUSED, troubles=error.findings)
+        return replace(found, verdict=REFUSED, compile_seconds=None, troubles=error.findings)
     limits = tuple(dict.fromkeys([*exploration.limits, *walk.limits]))
     more = exploration.advice
     if not satisfiable:
@@ -127,12 +172,15 @@ def inspect(
         troubles=limits,
         advice=(*found.advice, *more),
         satisfiable=satisfiable,
-        compile_seconds=read_seconds + compile_seconds,
         first_mask_seconds=first_mask_seconds,
         automaton={**compiled.stats(), "bytes": compiled.nbytes},
         exploration=exploration,
         walk=walk,
     )
+
+
+def _report_walk(report: Callable[[str, int, int], None], done: int) -> None:
+    report("walking", done, MOST_TEXTS)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
@@ -152,11 +200,14 @@ def _front_end(wanted: Any, options: dict[str, Any]) -> FrontEnd:
     return FrontEnd(types.Described(target.closed(described.schema), described.beyond), Options(**options), documents)
 
 
-def _bytes() -> Vocabulary:
-    """Return a vocabulary of single bytes whose first use, which costs time once, is over."""
+def _bytes(named: Sequence[int | str] = ()) -> Vocabulary:
+    """Return a vocabulary of single bytes and the tokens named, whose first use, which costs time once, is over."""
     from guard import schemas
 
-    vocabulary = Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
+    size = max([256 + len(named), *(one for one in named if isinstance(one, int) and one < MOST_TOKENS)]) + 1
+    names = {one: 257 + number for number, one in enumerate(named) if isinstance(one, str)}
+    tokens = [bytes([token]) if token < 256 else b"" for token in range(size)]
+    vocabulary = Vocabulary.from_bytes(tokens, eos=[256], special=range(257, size), names=names)
     _first_mask(schemas.compile({"type": "integer"}), vocabulary)
     return vocabulary
 
@@ -167,12 +218,12 @@ def _first_mask(compiled: Compiled, vocabulary: Vocabulary) -> Any:
     return matcher
 
 
-def _walk(matcher: Any, names: list[bytes], seconds: float, report: Callable[[int], None]) -> Walk:
+def _walk(matcher: Any, size: int, names: list[bytes], seconds: float, report: Callable[[int], None]) -> Walk:
     """Write random texts: some bytes and names at will, then the way to an end; the same ones each time."""
     import numpy as np
 
     r = Random(0)  # noqa: S311 - not a secret
-    row = allocate_bitmask(1, 257)
+    row = allocate_bitmask(1, size)
     until = time.perf_counter() + seconds
     texts = masks = 0
     slowest = (0.0, b"")
@@ -198,7 +249,7 @@ def _walk(matcher: Any, names: list[bytes], seconds: float, report: Callable[[in
                 if token is None:
                     break
                 matcher.accept(token)
-                text += bytes([token])
+                text += bytes([token]) if token < 256 else b""
         except SchemaError as error:
             limits += [replace(f, message=f"{f.message}, after the text {_shown(text)}") for f in error.findings]
         texts += 1

@@ -1,7 +1,8 @@
-"""What a call asks for: a type or a JSON Schema, compiled for masks, with the check that follows decoding.
+"""What a call asks for: a type, a JSON Schema or a format, compiled for masks, with the check that follows decoding.
 
 A type is checked by Pydantic, which also builds the value; a plain schema by jsonschema-rs, whose value is what
-`json.loads` gives. Both are independent of the mask engine: nothing is valid because the masks said so.
+`json.loads` gives. Both are independent of the mask engine: nothing is valid because the masks said so. What is no
+JSON is guard/output/text_target.py's.
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from guard.errors import SchemaError, Violation
 from guard.kernels.json_pointer import pointer
 from guard.output.checking import Checker, SchemaChecker, TypeChecker
 from guard.output.judge import MOST_FINDINGS, JudgedSchema
 from guard.output.partial import Partials, TextSoFar
+from guard.output.text_target import FormatChecker, TextChecker, as_format, is_bare
 from guard.support.clipping import clipped
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+    from guard.output.grounding import GroundingChecker
     from guard.schemas import Compiled
 
+#: How an answer is written: as JSON, or, where JSON writes a string, as the bare text.
+Style: TypeAlias = Literal["json", "text"]
+STYLES = ("json", "text")
 CACHED_TARGETS = 256  #: Types kept compiled for `Guard.generate`; a decorated function holds its own.
 
 #: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
@@ -38,11 +44,18 @@ class Target:
     """A compiled type or schema and its check."""
 
     name: str  # how a person calls it: "Invoice"
-    schema: Any  # as compiled
+    schema: Any  # of the value, as compiled; of a format, the structural tag
     compiled: Compiled
     checker: Checker
     partials: Callable[[], Partials | TextSoFar]  # pieces in, what is known of the value out
+    is_json: bool = True  # else the answer is text of a format, and `schema` of its bare text
+    grounding: GroundingChecker | None = None  # None: no value comes from the inputs of the call
     refused: SchemaError | None = None  # why masks can't enforce it all: only models without masks may be asked
+
+    @property
+    def shown_schema(self) -> Any:
+        """The schema whose fields a prompt describes; None where the answer is no JSON."""
+        return self.schema if self.is_json else None
 
     def check(self, text: str) -> tuple[Any, tuple[Violation, ...]]:
         """Return the value of a reply's text (None where there are findings), and the findings; blocks.
@@ -59,17 +72,28 @@ class Target:
         """
         from pydantic_core import to_json
 
-        text = json.dumps(json.loads(to_json(value)), ensure_ascii=False)
+        said = json.loads(to_json(value))
+        text = said if isinstance(said, str) and not self.is_json else json.dumps(said, ensure_ascii=False)
         findings = self.check(text)[1]
         if findings:
             raise ValueError(f"{what}: the answer is not valid: {findings[0]}")
         return text
 
 
-def from_any(wanted: Any, options: Mapping[str, Any]) -> Target:
-    """Return the target of a type or a JSON Schema (dict, bool, or JSON text); SchemaError where it is refused."""
-    if is_schema(wanted):
-        return _from_schema(wanted, options)
+def from_any(wanted: Any, options: Mapping[str, Any], style: Style = "json") -> Target:
+    """Return the target of a type, a JSON Schema (dict, bool, or JSON text) or a format; SchemaError where refused.
+
+    With the style "text" the answer is the bare text of a type, or of a schema, whose values are strings.
+    """
+    from guard.schemas.structural import spellings
+
+    if spellings.is_format(wanted):
+        return _from_format(wanted, options)
+    target = _from_schema(wanted, options) if is_schema(wanted) else _of_type(wanted, options)
+    return _bare(target, options) if style == "text" or is_bare(wanted) else target
+
+
+def _of_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     if inspect.isfunction(wanted) or inspect.isbuiltin(wanted) or isinstance(getattr(wanted, "target", None), Target):
         name = getattr(wanted, "__qualname__", repr(wanted))
         raise TypeError(f"{name} is a function, and no type; name its return type, or call it where it is structured")
@@ -129,8 +153,9 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
             found = error.errors(include_url=False, include_context=False)
             return None, from_pydantic(found[:MOST_FINDINGS], value)
 
-    name = getattr(wanted, "__name__", None) or str(wanted)
-    return Target(name, schema, compiled, TypeChecker(validated), functools.partial(Partials, wanted))
+    name = "text" if is_bare(wanted) else getattr(wanted, "__name__", None) or str(wanted)
+    partials = functools.partial(Partials, wanted)
+    return Target(name, schema, compiled, TypeChecker(validated), partials, grounding=_grounding(compiled))
 
 
 def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
@@ -155,7 +180,45 @@ def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
     checker = SchemaChecker(case, compiled.costs)
     title = schema.get("title") if isinstance(schema, Mapping) else None
     name = title if isinstance(title, str) else "schema"
-    return Target(name, schema, compiled, checker, functools.partial(Partials, None))
+    return Target(name, schema, compiled, checker, functools.partial(Partials, None), grounding=_grounding(compiled))
+
+
+def _grounding(compiled: Compiled) -> GroundingChecker | None:
+    if not compiled.is_grounded:
+        return None
+    from guard.output.grounding import GroundingChecker  # here: few types need it
+
+    return GroundingChecker(compiled)
+
+
+def _bare(target: Target, options: Mapping[str, Any]) -> Target:
+    """Return the target of the same values, written as bare texts; SchemaError where some are no strings."""
+    from guard import schemas
+
+    compiled = schemas.compile(as_format(target.schema), **_of_formats(options))
+    compiled.check_satisfiable()
+    checker = TextChecker(target.checker)
+    return replace(target, compiled=compiled, checker=checker, partials=TextSoFar, is_json=False)
+
+
+def _from_format(given: Any, options: Mapping[str, Any]) -> Target:
+    from guard.schemas.compiled import Options
+    from guard.schemas.structural.compiled_format import CompiledFormat
+
+    compiled = CompiledFormat(given, Options(**_of_formats(options)))
+    form = compiled.contents["format"]
+    if form["type"] == "json_schema" and form["style"] in STYLES and not form["any_order"] and not form["excludes"]:
+        target = _from_schema(form["json_schema"], options)
+        return target if form["style"] == "json" else _bare(target, options)
+    checker = FormatChecker(compiled)
+    compiled.check_satisfiable()
+    return Target("format", compiled.contents, compiled, checker, TextSoFar, is_json=False)
+
+
+def _of_formats(options: Mapping[str, Any]) -> dict[str, Any]:
+    if options.get("documents"):
+        raise TypeError("documents=… go with schemas; in a format write what their references lead to")
+    return {name: value for name, value in options.items() if name != "documents"}
 
 
 def from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:

@@ -200,6 +200,7 @@ class Sidecar:
             Route("/openapi.json", _Page(_openapi), methods=get),
             *(Route(path, _Page(ui.file), methods=get) for path in ui.FILES),
             *(Route(path, _Page(functools.partial(page, self)), methods=get) for path, page in operator.PAGES.items()),
+            Route("/guard/feedback", _Endpoint(self, functools.partial(operator.feedback, sidecar=self)), methods=post),
             Route(
                 "/guard/playground", _Endpoint(self, functools.partial(operator.playground, sidecar=self)), methods=post
             ),
@@ -543,7 +544,7 @@ def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, 
     has_text = (
         is_talk
         if chat_request.has_tools
-        else chat_request.kind != "string" and (chat_request.older is None or served.is_masked)
+        else served.is_masked or (chat_request.kind != "string" and chat_request.older is None)
     )
     can_be_live = has_text and (chat_request.chat.n or 1) == 1 and not chat_request.chat.logprobs
     given = fields.get(b"x-guard-stream", b"").decode("latin-1").strip().lower()
@@ -552,8 +553,8 @@ def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, 
             raise bad(f"x-guard-stream: {given[:40]!r} must be live or buffered", "x-guard-stream")
         if given == "live" and not can_be_live:
             raise bad(
-                "calls that must be made, several choices, logprobs and texts of a language are streamed once they are"
-                " whole",
+                "calls that must be made, several choices, logprobs and a provider's texts of a language are streamed"
+                " once they are whole",
                 "x-guard-stream",
             )
         context.guarantee = given

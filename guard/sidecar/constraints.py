@@ -2,8 +2,9 @@
 
 OpenAI's word is `response_format`. vLLM, SGLang, llama.cpp, Ollama and TGI have a dozen others for the same thing, and
 a server that does not know one ignores it. So `understood` reads them all: a JSON Schema in any spelling becomes a
-`response_format`; a regular expression, or a list of choices, becomes a `Language` of plain texts; a grammar, which
-nothing here can check, is refused. `check_known` refuses what a model that decodes here does not do, by what it does.
+`response_format`; a regular expression, a list of choices, a grammar or a structural tag becomes a `Language` of plain
+texts, as a format (docs/formats.md). What nothing here can check is refused. `check_known` refuses what a model that
+decodes here does not do, by what it does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from guard.output.text_target import as_format, matching
+from guard.schemas.structural.spellings import is_tag
 from guard.sidecar.errors import bad
 from guard.sidecar.schema_cache import LIMITS
 
@@ -25,15 +28,18 @@ SCHEMAS = (
 PATTERNS = ("guided_regex", "structured_outputs.regex", "nvext.guided_regex", "regex", "regex_pattern")
 #: Fields that hold a list of texts, of which the answer must be one.
 CHOICES = ("guided_choice", "structured_outputs.choice", "nvext.guided_choice")
+#: Fields that hold a grammar: GBNF, XGrammar's EBNF, or Lark.
+GRAMMARS = ("guided_grammar", "structured_outputs.grammar", "nvext.guided_grammar", "grammar", "ebnf", "lark")
+#: Fields that hold a structural tag, as an object or as its text.
+TAGS = ("structural_tag", "structured_outputs.structural_tag", "guided_structural_tag")
 #: Fields that ask for any JSON object.
 OBJECTS = ("guided_json_object", "structured_outputs.json_object")
 #: Fields that say what an answer may be in a language that nothing here reads, or change what JSON may look like.
-GRAMMARS = (
-    *("guided_grammar", "structured_outputs.grammar", "grammar", "ebnf", "lark", "grammar_string", "structural_tag"),
-    *("structured_outputs.structural_tag", "guided_structural_tag", "stop_regex", "custom_logit_processor"),
-    *("logits_processors", "guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
+UNREAD = (
+    *("grammar_string", "stop_regex", "custom_logit_processor", "logits_processors"),
+    *("guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
     *("structured_outputs.disable_any_whitespace", "structured_outputs.disable_additional_properties"),
-    *("grammar_lazy", "grammar_triggers", "grammar_json_functions", "nvext.guided_grammar", "guided_decoding_params"),
+    *("grammar_lazy", "grammar_triggers", "grammar_json_functions", "guided_decoding_params"),
     "guided_decoding",
 )
 #: Fields that say only which engine a server should use.
@@ -66,10 +72,11 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Language:
-    """The plain texts that an answer may be, as the JSON Schema of a string; `field` asked for it."""
+    """The plain texts that an answer may be, as a format; `field` asked for it."""
 
     field: str
-    schema: Mapping[str, Any]
+    format: Mapping[str, Any]
+    is_told: bool = False  # the format is the client's own, and no pattern's or list's that was made one here
 
 
 class Understood(NamedTuple):
@@ -88,9 +95,9 @@ def understood(body: dict[str, Any]) -> Understood:
     """
     if body.keys().isdisjoint(_FIELDS):  # as of most bodies
         return Understood(body, None, "")
-    for field in (*GRAMMARS, *_NO_FIELD):
+    for field in (*UNREAD, *_NO_FIELD):
         value = _value(body, field)
-        if not is_neutral(field, value) and not (field == "grammar" and _is_typed(value)):
+        if not is_neutral(field, value):
             words = "is an argument of SDKs, whose fields belong into the body itself"
             raise _refused(field, words if field in _NO_FIELD else "can't be enforced or checked here")
     if isinstance(given := body.get("structured_outputs"), Mapping):
@@ -102,7 +109,11 @@ def understood(body: dict[str, Any]) -> Understood:
         raise bad("structured_outputs must be an object", "structured_outputs")
     found = [*_formats(body), *_typed_grammar(body)]
     for read, fields in _READERS:
-        found += [read(field, value) for field in fields if not is_neutral(field, value := _value(body, field))]
+        found += [
+            read(field, value)
+            for field in fields
+            if not is_neutral(field, value := _value(body, field)) and not (field == "grammar" and _is_typed(value))
+        ]
     if not found:
         return Understood(body, None, "")
     first, *others = found
@@ -124,7 +135,7 @@ def understood(body: dict[str, Any]) -> Understood:
 def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> None:
     """Refuse a field that is not known to the model `name`, unless it asks for nothing."""
     told = {"grammar", *known, *NOTES}
-    told |= {*(field.partition(".")[0] for field in (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *ENGINES))}
+    told |= {*(field.partition(".")[0] for field in (*_READ, *ENGINES))}
     for field, value in body.items():
         is_told = field in told and (field not in _OUTER or isinstance(value, Mapping))
         if not is_told and not is_neutral(field, value):
@@ -168,7 +179,7 @@ class _Wanted:
     def meaning(self) -> tuple[str, Any]:
         """What is the same where two fields ask for the same."""
         if self.language is not None:
-            return "text", self.language.schema
+            return "text", self.language.format
         assert self.format is not None
         inner = self.format.get("json_schema") if self.format["type"] == "json_schema" else None
         return self.format["type"], inner.get("schema") if isinstance(inner, Mapping) else inner
@@ -186,6 +197,8 @@ def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:
         yield _of_schema("response_format.schema" if "schema" in given else "response_format.value", inner)
     elif kind in ("json_object", "json_schema"):
         yield _Wanted("response_format", given, place="response_format.json_schema.schema")
+    elif kind == "structural_tag":
+        yield _of_tag("response_format", given)
     elif kind in ("regex", "regex_schema"):
         key = next((key for key in ("regex", "pattern", "regex_schema", "schema", "value") if key in given), "pattern")
         yield _of_pattern(f"response_format.{key}", given.get(key))
@@ -231,26 +244,43 @@ def _of_object(field: str, value: Any) -> _Wanted:
 def _of_pattern(field: str, value: Any) -> _Wanted:
     if not isinstance(value, str):
         raise bad(f"{field} must be a regular expression", field)
-    patterns = [
-        {"pattern": value},
-        {"pattern": f"^(?:{value})$"},
-    ]  # by itself too: it may close a group it did not open
-    return _Wanted(field, language=Language(field, {"type": "string", "allOf": patterns}), place=field)
+    return _Wanted(field, language=Language(field, as_format(matching(value))), place=field)
 
 
 def _of_choice(field: str, value: Any) -> _Wanted:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
         raise bad(f"{field} must be a list of texts", field)
-    return _Wanted(field, language=Language(field, {"type": "string", "enum": list(dict.fromkeys(value))}), place=field)
+    listed = {"type": "string", "enum": list(dict.fromkeys(value))}
+    return _Wanted(field, language=Language(field, as_format(listed)), place=field)
+
+
+def _of_grammar(field: str, value: Any) -> _Wanted:
+    if not isinstance(value, str):
+        raise bad(f"{field} must be the text of a grammar", field)
+    return _Wanted(field, language=Language(field, {"type": "grammar", "grammar": value}), place=field)
+
+
+def _of_tag(field: str, value: Any) -> _Wanted:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if len(value) <= LIMITS.bytes else None
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict) or not is_tag(value):
+        raise bad(f"{field} must be a structural tag, or the text of one", field)
+    return _Wanted(field, language=Language(field, value, is_told=True), place=field)
 
 
 _READERS: tuple[tuple[Callable[[str, Any], _Wanted], tuple[str, ...]], ...] = (
     (_of_schema, SCHEMAS),
     (_of_pattern, PATTERNS),
     (_of_choice, CHOICES),
+    (_of_grammar, GRAMMARS),
+    (_of_tag, TAGS),
     (_of_object, OBJECTS),
 )
-_ALL = (*SCHEMAS, *PATTERNS, *CHOICES, *OBJECTS, *GRAMMARS, *ENGINES, *_NO_FIELD)
+_READ = tuple(field for _, fields in _READERS for field in fields)
+_ALL = (*_READ, *UNREAD, *ENGINES, *_NO_FIELD)
 _OUTER = frozenset(field.partition(".")[0] for field in _ALL if "." in field)
 _FIELDS = frozenset({"response_format", *(field.partition(".")[0] for field in _ALL)})  # of a body's outermost object
 

@@ -1,8 +1,8 @@
-"""An upstream asked with the fields that the client sent, its answer written down as one JSON text that can be checked.
+"""An upstream asked with the fields that the client sent, its answer written down as one text that can be checked.
 
-The text is the answer's own where that is JSON, the JSON of a string where it is a plain text of a language, and the
-value of guard/sidecar/endpoints/tool_calls.py where there are tools. Streamed, it yields what the model thinks, and
-says beside calls; a model that has said what it calls is silent until the calls are whole.
+The text is the answer's own, and where there are tools the JSON of guard/sidecar/endpoints/tool_calls.py's value.
+Streamed, it yields what the model thinks, and says beside calls; a model that has said what it calls is silent until
+the calls are whole.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.endpoints.completions import Completions
-from guard.sidecar.request_context import written
 from guard.sidecar.served_models import Served, Wrapper
 from guard.sidecar.upstream import events_of
 from guard.support.json_pieces import encoded
@@ -112,8 +111,6 @@ class Native(Wrapper):
         if chat_request.has_tools:
             text = tool_calls.value_of(message, has_schema=chat_request.schema is not None)
             text = tool_calls.still_calls(text, request.messages, chat_request)
-        elif chat_request.kind == "string":
-            text = written(text)
         refusal = message.get("refusal")
         thought = _thought(message)
         told = said.get("usage")

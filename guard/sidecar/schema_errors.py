@@ -1,8 +1,8 @@
 """What is wrong with a client's schema, said by the field of the request in which it stands.
 
 The engine speaks of JSON Pointers into the schema that it was given. With tools that one is put together of several
-(guard/sidecar/endpoints/tool_calls.py), and of a language it was made here: what a client is told is where its own text
-is wrong.
+(guard/sidecar/endpoints/tool_calls.py), and of a pattern or a choice it was made here: what a client is told is where
+its own text is wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def refused(error: SchemaError, chat_request: ChatRequest) -> ApiError:
     found = [_placed(finding, chat_request) for finding in error.findings]
     field = found[0][0]
     lines = [f"{place}: {finding}" for place, finding in found]
-    if chat_request.language is not None:  # it has no pointers: the schema around it is ours
+    if chat_request.language is not None and not chat_request.language.is_told:  # the schema around it is ours
         lines = [": ".join((place, f"{finding.message}; {finding.fix}".removesuffix("; "))) for place, finding in found]
     return bad("\n".join(dict.fromkeys(lines)), field or None, "invalid_schema")
 

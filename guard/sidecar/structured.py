@@ -18,7 +18,7 @@ from guard.calls.pipeline import Guard
 from guard.calls.policy import Budget, Policy
 from guard.calls.steps import Plan
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
-from guard.models import adapters
+from guard.models import adapters, chat_messages
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar
@@ -90,6 +90,8 @@ class Pipeline:
             budget=Budget(seconds=context.begin(total)),
         )
         models = tuple(_tier(tier, chat_request, context.size) for tier in tiers)
+        if target.grounding is not None:
+            more["sources"] = chat_messages.said_by_user(messages)
         return Plan(target, messages, policy, models, function=context.path, told=context.take, **more)
 
     async def choices(self, chat_request: ChatRequest, plan: Plan) -> list[Choice]:
@@ -205,8 +207,6 @@ def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
     """Return a call's value as an answer."""
     reply = call.answer.reply if call.answer is not None else None
     assert reply is not None
-    if chat_request.kind == "string":
-        return Choice(value, reply)
     if not chat_request.has_tools:
         return Choice(call.text, reply)
     content, calls = turn.read(value)

@@ -50,6 +50,7 @@ class ObservedRequest:
     usage: tuple[int, int] | None = None  # prompt and completion, as they were told; None: nothing was
     was_left: bool = False  # the application left the stream before its end
     was_whole: bool = False  # the application took the stream to its end
+    sources: Mapping[str, str] | None = None  # the inputs that grounded values come from; None: not told
 
     @property
     def words(self) -> str:
@@ -161,10 +162,12 @@ class ModelAdapter:
             raise
 
     def _asked(self, request: Request, *, streaming: bool) -> ObservedRequest:
-        schema = None if request.compiled is None else request.compiled.schema
-        return self._stage.ask(
-            "model", self.name, request.messages, schema, streaming=streaming, temperature=request.temperature
-        )
+        compiled = request.compiled
+        schema = None if compiled is None else compiled.schema
+        more: dict[str, Any] = {"temperature": request.temperature}
+        if (sources := getattr(compiled, "sources", None)) is not None:
+            more["sources"] = sources.texts
+        return self._stage.ask("model", self.name, request.messages, schema, streaming=streaming, **more)
 
     def _parts(self, ask: ObservedRequest) -> Iterator[str | Reply]:
         if not ask.reply.finish:

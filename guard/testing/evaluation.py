@@ -177,8 +177,8 @@ def evaluate(
     """Ask a model for each case; calls are recorded as all calls are. Errors of the model are outcomes."""
     outcomes = []
     for number, case in enumerate(cases):
-        messages = prompts.build(instruction, {"text": case.input}, target.schema)
-        plan = guard.plan(target, messages, template=prompts.TEMPLATE, function="guard test")
+        messages = prompts.build(instruction, {"text": case.input}, target.shown_schema)
+        plan = guard.plan(target, messages, template=prompts.template(target.is_json), function="guard test")
         try:
             value, call = guard.run(plan)
             outcomes.append(_outcome(number, case, call, plain(value)))

@@ -10,7 +10,7 @@ import contextlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -53,9 +53,10 @@ class FlakyStage(Stage):
     ) -> ObservedRequest:
         """Take a request, and answer as the seed says: the n-th request for a schema is always answered alike."""
         wanted = self._schema if schema is None else schema
-        key = json.dumps(wanted, sort_keys=False, default=repr)
+        sources = more.get("sources")
+        key = json.dumps(wanted if sources is None else [wanted, sources], sort_keys=False, default=repr)
         with self._turn:
-            good, bad = self._replies(key, wanted)
+            good, bad = self._replies(key, wanted, sources)
             self._count[key] += 1
             r = Random(f"{self._seed} {self._count[key]} {key}")  # noqa: S311 (a test's choices)
             is_bad = bool(bad) and r.random() < self._rate
@@ -69,13 +70,16 @@ class FlakyStage(Stage):
             self._told(ask)
         return ask
 
-    def _replies(self, key: str, wanted: Any) -> tuple[list[ScriptedReply], list[ScriptedReply]]:
+    def _replies(
+        self, key: str, wanted: Any, sources: Mapping[str, str] | None
+    ) -> tuple[list[ScriptedReply], list[ScriptedReply]]:
         if key not in self._drawn:
             from guard.testing.drawing import drawn
 
             try:
                 options = {"inexact": "residual"}
-                palette = Palette(target.from_any(wanted, options), wanted, options)
+                more = {} if sources is None else {"sources": sources}
+                palette = Palette(target.from_any(wanted, options), wanted, {**options, **more})
                 good = drawn(palette.values, DRAWN, self._seed)
             except (SchemaError, ValueError):  # whatever is wrong with the schema is the application's to be told
                 palette = Palette(target.from_any(True, {}), True)
@@ -85,7 +89,10 @@ class FlakyStage(Stage):
             bad = drawn(palette.faulty(self._faults), DRAWN, self._seed) if self._faults else []
             if palette.misses is not None and NEAR_MISS in self._faults:
                 bad += drawn(palette.misses, DRAWN // 2, self._seed, 3.0)
-            self._drawn[key] = [valid(value) for value in good], bad
+            replies = [valid(value) for value in good], bad
+            if sources is not None:  # of one call
+                return replies
+            self._drawn[key] = replies
         return self._drawn[key]
 
 

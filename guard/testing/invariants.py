@@ -21,6 +21,7 @@ from guard.testing.app_adapters import CANARY, ObservedRequest, content
 from guard.testing.harness import Run
 from guard.testing.oracle import Verdict, is_held, leaves, plain, same
 from guard.testing.scripted_replies import written
+from guard.testing.stated import held, sources_of
 from guard.testing.subjects import Subject
 from guard.trace.records import VALID
 
@@ -98,7 +99,13 @@ def _visible(character: str) -> str:
 
 def readings(subject: Subject, run: Run) -> list[Verdict]:
     """Return what may be made of each answer that was given in a run."""
-    return [subject.read(ask.reply) for ask in run.asks]
+    return [reading(subject, run, ask) for ask in run.asks]
+
+
+def reading(subject: Subject, run: Run, ask: ObservedRequest) -> Verdict:
+    """Return what may be made of one of them, for what the call was given."""
+    assert subject.target is not None
+    return held(subject.read(ask.reply), subject.target, run.given)
 
 
 @dataclass(frozen=True)
@@ -207,6 +214,16 @@ def _invented(trial: Trial) -> str | None:
     return None
 
 
+def _grounded(trial: Trial) -> str | None:
+    """A value that comes from the inputs stands in them."""
+    subject, run = trial.subject, trial.main
+    if not _has_value(trial) or subject.target is None or subject.target.grounding is None:
+        return None
+    text = written(plain(subject.value(run)))
+    findings = subject.target.grounding.check(text, sources_of(run.given)).findings
+    return f"it returned {clipped(text)}, and no input states {findings[0].at}: {findings[0]}" if findings else None
+
+
 def _one_meaning(trial: Trial) -> str | None:
     """A key that stands twice is not read as one of its values in silence."""
     if not _has_value(trial):
@@ -277,7 +294,7 @@ def _bounded(trial: Trial) -> str | None:
 def _terminal(trial: Trial) -> str | None:
     run = trial.main
     for before, after in _pairs(run.asks):
-        if trial.subject.read(before.reply).kind == "refused" and after.model == before.model:
+        if reading(trial.subject, run, before).kind == "refused" and after.model == before.model:
             return f"{before.model} declined ({before.reply.how}) and was asked again"
     return None
 
@@ -285,16 +302,16 @@ def _terminal(trial: Trial) -> str | None:
 def _feedback(trial: Trial) -> str | None:
     run = trial.main
     for before, after in _pairs(run.asks):
-        reading = trial.subject.read(before.reply)
-        if reading.kind != "invalid":
+        found = reading(trial.subject, run, before)
+        if found.kind != "invalid":
             continue
         new = _new_words(run.asks, after)
-        lost = [finding for finding in reading.findings if not _is_told(finding, new)]
-        told = [finding for finding in reading.findings if _name_of(finding) and finding not in lost]
+        lost = [finding for finding in found.findings if not _is_told(finding, new)]
+        told = [finding for finding in found.findings if _name_of(finding) and finding not in lost]
         if before.model != after.model and not told:
             continue  # another model may be asked as if it were the first
         if not new.strip():
-            return f"after {reading.findings[0]} the model was asked again without a word about it"
+            return f"after {found.findings[0]} the model was asked again without a word about it"
         if lost:
             return f"asked again, the model was not told of every finding; missing: {lost[0]}"
     return None
@@ -321,12 +338,13 @@ def _first_carrier(trial: Trial) -> str:
 
 def _question_kept(trial: Trial) -> str | None:
     """Who is asked because an answer failed sees what the first one was asked about."""
-    asks = trial.main.asks
+    run = trial.main
+    asks = run.asks
     if not asks:
         return None
     asked = [(name, text) for name, text in _texts(trial.main.given) if text in asks[0].words]
     for before, after in _pairs(asks):
-        if trial.subject.read(before.reply).is_answer:
+        if reading(trial.subject, run, before).is_answer:
             return None  # what follows may be another question
         for name, text in asked:
             if text not in after.words:
@@ -518,6 +536,7 @@ INVARIANTS: tuple[Invariant, ...] = (
         "faithful", "What is returned is what an answer says: nothing is changed, added or taken away.", 7, _faithful
     ),
     Invariant("nothing-invented", "No text or number is returned that no answer holds.", 11, _invented),
+    Invariant("grounded", "A value that is quoted or stated stands in the inputs of the call.", 11, _grounded),
     Invariant(
         "one-meaning",
         "A key that stands twice in an answer is not read as one of its values in silence.",

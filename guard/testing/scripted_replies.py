@@ -377,6 +377,7 @@ class Palette:
     def __init__(self, target: Target, wanted: Any, options: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.target = target
         self.values: SearchStrategy[Any] = values(wanted, **options)
+        options = {name: option for name, option in options.items() if name != "sources"}
         #: Near misses, where there are any.
         self.misses: SearchStrategy[ScriptedReply] | None = _possible(
             lambda: near_misses(wanted, **options).map(of_miss)

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from guard.calls.decorator import Decorated
+from guard.output.target import Target
 from guard.testing import subjects
 from guard.testing.app_adapters import Stage
 from guard.testing.drawing import SETTINGS, drawn
@@ -29,6 +30,7 @@ from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
 from guard.testing.report import Counterexample, InvariantResult, Report, as_text
 from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, ScriptedReply, spoiled, telling, valid, written
+from guard.testing.stated import sources_of
 from guard.testing.subjects import FILLER
 
 #: What ends up as more than text where a prompt is put together with str.format, %, a template or markup.
@@ -192,7 +194,7 @@ class Check:
     def _aim(self) -> None:
         target = self.subject.target
         assert target is not None
-        self.palette = Palette(target, target.schema, self._strategy_options())
+        self.palette = self._palette(target)
         values = drawn(self.palette.values, DRAWN, self.seed, DRAW_SECONDS)
         # Rules that no schema can say keep some out.
         self.examples = [value for value in values if not target.check(written(value))[1]][:12] or values[:12]
@@ -200,6 +202,14 @@ class Check:
         if missed and len(missed) < DRAWN:  # they cost too much to draw them anew
             self.palette.keep_misses(missed)
         self.misses = list({reply.how: reply for reply in reversed(missed)}.values())[::-1][:MOST_MISSES]
+
+    def _palette(self, target: Target) -> Palette:
+        options = self._strategy_options()
+        if target.grounding is not None:
+            sources = sources_of(self.subject.data("")).texts
+            with contextlib.suppress(ValueError):  # of these inputs no answer can be right
+                return Palette(target, target.schema, {**options, "sources": sources})
+        return Palette(target, target.schema, options)
 
     def _strategy_options(self) -> dict[str, Any]:
         return {**self.subject.options, "inexact": "residual"}

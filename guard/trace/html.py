@@ -19,6 +19,7 @@ from guard.decoding.confidence import Token
 from guard.decoding.places import listed
 from guard.trace.records import VALID, Attempt, Call
 
+MOST_PLACES = 5  #: Of one value that are listed; all of them are marked.
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
 
 #: What everything that Guard shows in a browser is coloured with.
@@ -48,6 +49,7 @@ header dl { grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); }
 header dl div { display: flex; gap: .5rem; }
 .columns { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 1.25rem; }
 @media (max-width: 48rem) { .columns { grid-template-columns: minmax(0, 1fr); } body { padding: .5rem; } }
+mark { background: color-mix(in srgb, var(--forced) 25%, transparent); color: inherit; border-radius: 2px; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 ul { margin: 0; padding-left: 1.1rem; font-size: .9rem; } li { margin-bottom: .4rem; }
 table { border-collapse: collapse; font-size: .85rem; width: 100%; font-variant-numeric: tabular-nums; }
@@ -177,9 +179,41 @@ def _attempt(attempt: Attempt) -> str:
 
 
 def _asked(attempt: Attempt) -> str:
-    messages = "".join(f"<h3>{escaped(m.get('role', ''))}</h3>{_pre(_content(m))}" for m in attempt.messages)
+    marks = _marks(attempt)
+    messages = "".join(
+        f"<h3>{escaped(m.get('role', ''))}</h3><pre>\n{_marked(_content(m), marks.get(index, []))}</pre>"
+        for index, m in enumerate(attempt.messages)
+    )
     count = f"{len(attempt.messages)} message{'' if len(attempt.messages) == 1 else 's'}"
-    return _folded(f"Asked: {count}", messages) if messages else ""
+    return _folded(f"Asked: {count}", messages, is_open=bool(marks)) if messages else ""
+
+
+def _marks(attempt: Attempt) -> dict[int, list[tuple[int, int, str]]]:
+    """Return by message what the answer quotes or states: from where, to where, for which values."""
+    found: dict[int, dict[tuple[int, int], list[str]]] = {}
+    for at, places in attempt.sources.items():
+        for place in places:
+            shown = attempt.inputs.get(place.input)
+            if shown is not None:
+                shift = shown.start - shown.skipped
+                spans = found.setdefault(shown.message, {})
+                spans.setdefault((place.start + shift, place.end + shift), []).append(at)
+    return {
+        index: sorted((*span, ", ".join(pointers)) for span, pointers in spans.items())
+        for index, spans in found.items()
+    }
+
+
+def _marked(text: str, marks: list[tuple[int, int, str]]) -> str:
+    """Return a text with its marks; of those that overlap, what is inside of another begins anew behind it."""
+    out, at = [], 0
+    for start, end, values in marks:
+        if end <= at:
+            continue
+        start = max(start, at)
+        out += [escaped(text[at:start]), f'<mark title="{escaped(values)}">{escaped(text[start:end])}</mark>']
+        at = end
+    return "".join(out) + escaped(text[at:])
 
 
 def _content(message: Mapping[str, Any]) -> str:
@@ -238,6 +272,14 @@ def _found(attempt: Attempt) -> str:
         for f in attempt.findings
     )
     out = f"<h3>Findings</h3><ul>{out}</ul>" if out else ""
+    places = "".join(
+        f"<li><b>{escaped(at or '(root)')}</b> stands in "
+        + escaped(", ".join(f"{place.input}[{place.start}:{place.end}]" for place in found[:MOST_PLACES]))
+        + (f" and {len(found) - MOST_PLACES} more places" if len(found) > MOST_PLACES else "")
+        + "</li>"
+        for at, found in attempt.sources.items()
+    )
+    out += f"<h3>Where it stands</h3><ul>{places}</ul>" if places else ""
     edits = "".join(
         f"<li>{escaped(e.kind)} at {escaped(e.at)}: {escaped(json.dumps(e.removed, ensure_ascii=False))} became "
         f"{escaped(json.dumps(e.inserted, ensure_ascii=False))}</li>"
@@ -279,8 +321,8 @@ def _dollars(cost: float | None) -> str:
     return "not known" if cost is None else f"${cost:.6f}".rstrip("0").rstrip(".")
 
 
-def _folded(summary: str, inner: str) -> str:
-    return f"<details><summary>{escaped(summary)}</summary>{inner}</details>"
+def _folded(summary: str, inner: str, *, is_open: bool = False) -> str:
+    return f"<details{' open' * is_open}><summary>{escaped(summary)}</summary>{inner}</details>"
 
 
 def _pre(text: str) -> str:

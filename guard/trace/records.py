@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from guard.errors import Violation
 from guard.models.base import Reply
 
 if TYPE_CHECKING:
     from guard.output.repair import Edit
+    from guard.schemas.grounding.sources import Place
 
 VALID = "valid"  #: The outcome of a call that returned a value; any other outcome is the name of the error raised.
+
+
+class Shown(NamedTuple):
+    """Where a message shows an input."""
+
+    message: int  #: Its index.
+    start: int  #: In its content, in characters.
+    skipped: int  #: White space that the input begins with, and the message leaves out.
+    length: int  #: Of what it shows.
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,9 @@ class Attempt:
     repaired: str | None = None  # the text after that; None where nothing was mended
     started: float = 0.0  # seconds since the epoch
     seconds: float = 0.0  # from the request to the reply or the error
+    #: By JSON Pointer, where the inputs state each value that is quoted or stated.
+    sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, Shown] = field(default_factory=dict)  # where the messages show them, as far as they do
 
     @property
     def text(self) -> str:
@@ -41,6 +54,16 @@ class Attempt:
         if self.repaired is not None:
             return self.repaired
         return self.reply.text if self.reply else ""
+
+
+class Listener(Protocol):
+    """What takes feedback on a call: the trace that it is recorded in."""
+
+    def rate(self, number: int, right: bool, by: str = ...) -> None:
+        """Keep whether a call's answer is right."""
+
+    def correct(self, number: int, value: Any, by: str = ...) -> None:
+        """Keep what would have been right."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +91,28 @@ class Call:
     attempts: tuple[Attempt, ...] = ()
     number: int | None = field(default=None, compare=False)  # of the record in the trace; None until it is written
     item: Item | None = field(default=None, compare=False)  # None: the call is no part of a run that can be resumed
+    _trace: Listener | None = field(default=None, compare=False, repr=False)  # in which it is recorded
+
+    def rate(self, right: bool) -> None:
+        """Say on record whether the answer is right; in place of what was said before.
+
+        Raises TraceError where it can't be recorded, ValueError where the call is on no record.
+        """
+        trace, number = self._recorded()
+        trace.rate(number, right)
+
+    def correct(self, value: Any) -> None:
+        """Say on record what would have been right, as a value of the type or of JSON; what was answered may be it.
+
+        Raises ValueError where the type does not allow it, and as `rate` does.
+        """
+        trace, number = self._recorded()
+        trace.correct(number, value)
+
+    def _recorded(self) -> tuple[Listener, int]:
+        if self._trace is None or self.number is None:
+            raise ValueError("the call is on no record; there is nothing to say it of")
+        return self._trace, self.number
 
     @property
     def answer(self) -> Attempt | None:
@@ -79,6 +124,11 @@ class Call:
     def cut_at(self) -> tuple[str, ...]:
         """JSON Pointers of the value's parts that are not whole: `max_tokens` cut them. Empty: the value is whole."""
         return self.answer.reply.cut_at if self.answer is not None and self.answer.reply is not None else ()
+
+    @property
+    def sources(self) -> Mapping[str, tuple[Place, ...]]:
+        """By JSON Pointer, all places (argument, start, end) where the inputs state a quoted or stated value."""
+        return self.answer.sources if self.answer is not None else {}
 
     @property
     def repeated_at(self) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ from guard.decoding.confidence import Token
 from guard.errors import Violation
 from guard.models.base import Reply
 from guard.output.repair import Edit
+from guard.schemas.grounding.sources import Place
 from guard.support.json_pieces import COMPACT, WINDOW, pieces
 from guard.support.secret_patterns import REDACTED
-from guard.trace.records import Attempt, Call
+from guard.trace.records import Attempt, Call, Shown
 from guard.trace.redaction import Redaction
 
 LARGE = 262_144  #: Characters of a text from which on SQLite has it compressed.
@@ -108,6 +109,7 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
         "repaired": None if repaired is None else storable(repaired),
         "started": attempt.started,
         "elapsed": attempt.seconds,
+        "sources": _sources(attempt, redaction),
     }
     if reply is None or written is None:
         return row | _NO_REPLY
@@ -210,6 +212,7 @@ def attempt_of(row: Any) -> Attempt:
         repaired=None if row.repaired is None else restored(row.repaired),
         started=row.started,
         seconds=row.elapsed,
+        **({} if row.sources is None else _sources_of(row.sources)),
     )
 
 
@@ -226,6 +229,18 @@ def loaded(text: str | bytes) -> Any:
 
 def _json(value: Any) -> str:
     return "".join(map(storable, pieces(value, COMPACT)))
+
+
+def _sources(attempt: Attempt, redaction: Redaction) -> str | None:
+    if not attempt.sources and not attempt.inputs:
+        return None
+    return _json(redaction.value({"places": dict(attempt.sources), "inputs": dict(attempt.inputs)}))
+
+
+def _sources_of(text: str) -> dict[str, Any]:
+    kept = loaded(text)
+    places = {at: tuple(Place(*place) for place in found) for at, found in kept["places"].items()}
+    return {"sources": places, "inputs": {name: Shown(*shown) for name, shown in kept["inputs"].items()}}
 
 
 def _texts(redaction: Redaction) -> Any:

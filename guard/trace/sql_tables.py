@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 8  #: Of the tables below.
+VERSION = 9  #: Of the tables below.
 
 #: Whole numbers of 64 bits. SQLite's INTEGER has as many, and counts up only what is called so.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -85,6 +85,7 @@ ATTEMPTS = sa.Table(
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
     sa.Column("room", _WHOLE),  # null where it is not known
     sa.Column("decision", sa.Float),  # null where nobody asked how probable a call was
+    sa.Column("sources", sa.Text),  # null where no value is quoted or stated
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -106,6 +107,18 @@ ITEMS = sa.Table(
     sa.Column("run", sa.Text, primary_key=True),  # the name that a run is resumed by
     sa.Column("key", sa.Text, primary_key=True),  # of an input
     sa.Column("call", sa.BigInteger, sa.ForeignKey("calls.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+FEEDBACK = sa.Table(
+    "feedback",
+    TABLES,
+    sa.Column(
+        "call", sa.BigInteger, sa.ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("is_right", sa.Integer, nullable=False),
+    sa.Column("value", sa.Text),  # null: nobody said what would have been right
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("given", sa.Float, nullable=False),
 )
 
 #: What totals.py counts and sums up; each is of the calls, tiers or attempts of one row.
@@ -250,6 +263,11 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
     6: (),
     7: (  # SQLite's large texts are compressed from then on, too, which an older Guard can't read
         "ALTER TABLE attempts ADD COLUMN decision FLOAT",
+    ),
+    8: (
+        "ALTER TABLE attempts ADD COLUMN sources TEXT",
+        """CREATE TABLE feedback ("call" BIGINT NOT NULL PRIMARY KEY REFERENCES calls (id) ON DELETE CASCADE,
+           is_right INTEGER NOT NULL, value TEXT, "by" TEXT NOT NULL, given FLOAT NOT NULL)""",
     ),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.

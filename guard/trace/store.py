@@ -31,14 +31,16 @@ from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
 from guard.trace import row_codec, sql_tables, totals
+from guard.trace.asked_for import target_of
 from guard.trace.databases import Database, is_busy
 from guard.trace.errors import TraceError
+from guard.trace.feedback import PERSON, Feedback
 from guard.trace.group_commit import Late, Writer
 from guard.trace.record_queue import Entry, Journal
-from guard.trace.records import Attempt, Call
+from guard.trace.records import VALID, Attempt, Call
 from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, MOST, Retention
-from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
+from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, FEEDBACK, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
 from guard.trace.waits import WAIT_S
 
@@ -188,7 +190,7 @@ class TraceStore:
         (number,) = self.write_all([(call, compiled, seconds)])
         if isinstance(number, Exception):
             raise number
-        return dataclasses.replace(call, number=number)
+        return dataclasses.replace(call, number=number, _trace=self)
 
     def write_all(self, entries: Sequence[Entry]) -> list[int | Exception]:
         """Commit calls together, as far as each can be written; returns the number of each, or why it has none.
@@ -220,7 +222,7 @@ class TraceStore:
 
     async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
         """Do as `write` does, without holding the event loop up."""
-        return dataclasses.replace(call, number=await self.journal.written(call, compiled, seconds))
+        return dataclasses.replace(call, number=await self.journal.written(call, compiled, seconds), _trace=self)
 
     @property
     def journal(self) -> Journal:
@@ -277,6 +279,53 @@ class TraceStore:
                 return None
             text = connection.scalar(sa.select(SCHEMAS.c.text).where(SCHEMAS.c.hash == row_codec.storable(schema_hash)))
         return None if text is None else row_codec.loaded(text)
+
+    def rate(self, number: int, right: bool, by: str = PERSON) -> None:
+        """Keep whether a call's answer is right, in place of what was said before.
+
+        Raises ValueError where there is no such call.
+        """
+        self._tell(number, Feedback(right, None, by, time.time()))
+
+    def correct(self, number: int, value: Any, by: str = PERSON) -> None:
+        """Keep what would have been a call's right answer, in place of what was said before.
+
+        Raises ValueError where there is no such call, or the type that it asked for does not allow the value.
+        """
+        call = self.read(number)
+        if call is None:
+            raise ValueError(f"there is no call {number} in {self.place}")
+        kept = self.schema(call.schema_hash)
+        asked = None if kept is None else target_of(kept, call.schema_hash)
+        if asked is None:
+            raise TraceError(f"what call {number} asked for is not kept whole; the correction can't be checked")
+        text = asked.written(value, "the correction")
+        redacted = Redaction.current().text(text)
+        if redacted != text:
+            raise TraceError("the correction holds what redaction cuts out; nothing was written")
+        self._tell(number, Feedback(call.outcome == VALID and _is_same(text, call.text), text, by, time.time()))
+
+    def _tell(self, number: int, said: Feedback) -> None:
+        row = {"call": number, "is_right": int(said.right), "value": said.value, "by": said.by, "given": said.given}
+        for name in ("value", "by"):
+            row[name] = None if row[name] is None else row_codec.storable(str(row[name]))
+        with self.begin() as connection:
+            if connection.scalar(sa.select(CALLS.c.id).where(CALLS.c.id == number)) is None:
+                raise ValueError(f"there is no call {number} in {self.place}")
+            connection.execute(FEEDBACK.delete().where(FEEDBACK.c.call == number))
+            connection.execute(FEEDBACK.insert().values(row))
+
+    def feedback(self, numbers: Sequence[int]) -> dict[int, Feedback]:
+        """Return what was said of calls, by their numbers; nothing of those of which nobody said anything."""
+        found: dict[int, Feedback] = {}
+        with self.reading() as connection:
+            for at in range(0, len(numbers) if connection is not None else 0, PAGE):
+                assert connection is not None
+                of_these = sa.select(FEEDBACK).where(FEEDBACK.c.call.in_(numbers[at : at + PAGE]))
+                for row in connection.execute(of_these):
+                    value = None if row.value is None else row_codec.restored(row.value)
+                    found[row.call] = Feedback(bool(row.is_right), value, row_codec.restored(row.by), row.given)
+        return found
 
     def read(self, number: int) -> Call | None:
         """Return one call, or None where the trace has no such number."""
@@ -474,7 +523,7 @@ class TraceStore:
             of_these = sa.select(ATTEMPTS).where(ATTEMPTS.c.call.in_(list(attempts))).order_by(ATTEMPTS.c.number)
             for row in connection.execute(of_these):
                 attempts[row.call].append(row_codec.attempt_of(row))
-        return [row_codec.call_of(row, attempts[row.id]) for row in calls]
+        return [dataclasses.replace(row_codec.call_of(row, attempts[row.id]), _trace=self) for row in calls]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection | None]:
@@ -523,6 +572,13 @@ def _renew_lock() -> None:
 
 
 at_fork.in_child(_renew_lock)  # another thread may have held it
+
+
+def _is_same(text: str, other: str) -> bool:
+    try:
+        return bool(json.loads(text) == json.loads(other))
+    except ValueError:
+        return False
 
 
 def _conditions(

@@ -21,6 +21,7 @@ WAIT = 120.0  #: Seconds of the clock, after which a batch is given up on a busy
 MEMORY = 512_000_000
 MOST_CHARS = 100_000  #: Of one rendered conversation.
 MOST_TEMPLATE = 1_000_000  #: Characters of a template.
+DEFAULTS = {"bos_token": "<s>", "eos_token": "</s>"}  #: Special tokens that most templates name.
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 _MAIN = "import sys; sys.path[:] = {path!r}; from guard.turns.rendering import main; main()"
 
@@ -43,12 +44,8 @@ def render(
         raise ImportError("chat templates need jinja2: pip install 'guard-slm[local]'", name="jinja2") from None
     if len(template) > MOST_TEMPLATE:
         raise ValueError(f"a template of {len(template):,} characters; at most {MOST_TEMPLATE:,} are read")
-    job = {
-        "seconds": SECONDS,
-        "template": template,
-        "special_tokens": dict(special_tokens),
-        "conversations": conversations,
-    }
+    special = DEFAULTS | dict(special_tokens)
+    job = {"seconds": SECONDS, "template": template, "special_tokens": special, "conversations": conversations}
     command = [sys.executable, "-c", _MAIN.format(path=sys.path)]
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     done = b""

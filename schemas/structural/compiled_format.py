@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,24 +21,26 @@ from guard.schemas.compiled import (
     single_bytes,
     warmed,
 )
-from guard.schemas.scan import RESIDUAL, ReportLine
+from guard.schemas.grounding.keyword import KEYWORD
+from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
-from guard.schemas.structural.forms import checked
-from guard.schemas.structural.nets import VALUE, Builder
+from guard.schemas.structural.forms import checked, formats_in
+from guard.schemas.structural.nets import START, SYMBOL, VALUE, Builder
 from guard.schemas.structural.pruning import prune
-from guard.schemas.structural.spellings import as_tag
+from guard.schemas.structural.spellings import as_tag, place_of
 
 if TYPE_CHECKING:
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
+STRIDE = 4_096  #: Bytes of a text that are read at once where it is looked for how far it goes.
 ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
 
 
 class TurnPart(NamedTuple):
     """A part of a turn, and what it was read as."""
 
-    kind: str  #: "text", "value" or "token"; in an exact style also "key", "array", "object", "item" and "end".
+    kind: str  #: "text", "value", "token"; in a style of its own also "key", "string", "array", "object", "item", …
     pointer: str  #: JSON Pointer into the structural tag: to the format that says this part.
     begin: int  #: The first byte.
     end: int  #: The byte behind the last one.
@@ -50,12 +52,17 @@ class CompiledFormat(Compiled):
     """A format that was compiled: matchers for any vocabulary, and what each part of a text was read as."""
 
     def __init__(self, given: Any, options: Options) -> None:
-        tag = {"type": "structural_tag", "format": checked(as_tag(given)["format"])}
-        self._given, self._net = tag, Builder(options).build(tag)
-        net = self._net
+        tag = as_tag(given)
+        self._told: dict[str, Any] = given
+        try:
+            self._given = tag = {"type": "structural_tag", "format": checked(tag["format"])}
+            self._net = net = Builder(options).build(tag)
+        except SchemaError as error:
+            raise self._as_told(error) from None
         if len(net.any_orders) > 1:
             fix = "say any_order of all of them, or of none"
-            raise SchemaError(Finding("/format", "any_order", "one format has values of both orders of keys", fix))
+            finding = Finding("/format", "any_order", "one format has values of both orders of keys", fix)
+            raise self._as_told(SchemaError(finding))
         documents: dict[str, Any] = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
         root: Any = {"anyOf": [{"$ref": uri} for uri in documents]} if documents else True
         documents |= {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
@@ -63,12 +70,17 @@ class CompiledFormat(Compiled):
             self._front = front = FrontEnd(root, options, documents)
         except SchemaError as error:
             raise self._placed(error) from None
+        if front.scan.grounded:
+            fix = "ask for the JSON Schema itself"
+            raise self._as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
         home = front.documents.root_home
         values = home.contents["anyOf"] if net.schemas else []
         nodes = [front.documents.place(home, value, -1, ()) for value in values]
         self._engine = self._made(nodes)
         self._engine.start()
-        if prune(net, self._engine):
+        if dead := prune(net, self._engine):
+            if START in dead:
+                raise SchemaError(self._contradiction(dead))
             self._engine = self._made(nodes)
             self._engine.start()
 
@@ -92,7 +104,12 @@ class CompiledFormat(Compiled):
         found = [
             Finding(self._pointer(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
         ]
-        return SchemaError(found, limit=error.limit)
+        return self._as_told(SchemaError(found, limit=error.limit))
+
+    def _as_told(self, error: SchemaError) -> SchemaError:
+        """Return an error with pointers into what was given, where that is no structural tag."""
+        told = [replace(one, pointer=place_of(self._told, one.pointer)) for one in error.findings]
+        return SchemaError(told, limit=error.limit)
 
     def _pointer(self, pointer: str) -> str:
         head, _, rest = pointer.partition("#")
@@ -109,6 +126,18 @@ class CompiledFormat(Compiled):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by content: the format and the options. Whoever reads it compiles it."""
         return CompiledFormat, (self._given, self.options)
+
+    @property
+    def is_format(self) -> bool:
+        """Return that its texts are turns, and no JSON."""
+        return True
+
+    def named_tokens(self) -> list[tuple[str, int | str]]:
+        """Return the tokens that the format names, which no text of it tells, each with its place."""
+        net = self._net
+        places = [place for (kind, _, _), place in zip(net.exits, net.exit_places, strict=True) if kind == SYMBOL]
+        barred = [("/format", name) for name in net.barred_tokens]
+        return [*((place, names[0]) for place, names in zip(places, net.symbols, strict=True)), *barred]
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a turn. It belongs to one thread.
@@ -170,13 +199,28 @@ class CompiledFormat(Compiled):
     def excluded(self) -> list[ReportLine]:
         """Return what no text of the format says although its schemas allow it, each with its place."""
         lines = dict.fromkeys(self._net.excluded)
-        return [ReportLine(pointer, "style", RESIDUAL, f"left out: {words}") for pointer, words in lines]
+        return [ReportLine(pointer, "style", EXCLUDED, f"left out: {words}") for pointer, words in lines]
 
     @cached_property
     def report(self) -> list[ReportLine]:
-        """Return what becomes of each keyword of the values' schemas, and what is left out."""
+        """Return what becomes of each format and of each keyword of the values' schemas, and what is left out."""
         lines = [line for line in self._front.report() if not line.pointer.startswith("/anyOf")]
-        return [*(replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer), *self.excluded]
+        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer]
+        of_texts = [
+            replace(line, pointer=place + line.pointer) for place, front in self._net.fronts for line in front.report()
+        ]
+        return [*self._of_formats(), *dict.fromkeys([*of_values, *of_texts]), *self.excluded]
+
+    def _of_formats(self) -> Iterator[ReportLine]:
+        """Yield a line for each format, outer ones first."""
+        held: dict[str, list[str]] = {}
+        for place, end in self._net.notes:
+            held.setdefault(place, []).append(repr(end))
+        for pointer, form in formats_in(self._given["format"], "/format"):
+            note = ""
+            if ends := held.get(pointer):
+                note = f"a string in its JSON may hold {' or '.join(ends)}, which ends no value where it stands in one"
+            yield ReportLine(pointer, form["type"], ENFORCED, note)
 
     @cached_property
     def hash(self) -> str:
@@ -185,22 +229,47 @@ class CompiledFormat(Compiled):
 
     def arguments(self) -> dict[str, Any]:
         """Return what `compile` makes this of again, by name; options only where they are not the defaults."""
-        plain = Options()
-        given = {field.name: getattr(self.options, field.name) for field in fields(plain)}
-        return {"schema": self._given, **{name: one for name, one in given.items() if one != getattr(plain, name)}}
+        given, defaults = asdict(self.options), asdict(Options())
+        return {"schema": self._given, **{name: one for name, one in given.items() if one != defaults[name]}}
+
+    def advice(self) -> list[Finding]:
+        """Return what of the values' schemas constrains nothing although it looks as if it should."""
+        found = [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
+        return [one for one in found if not one.pointer.startswith("/anyOf")]
+
+    def unknown_names(self) -> tuple[list[str], list[str]]:
+        """Return the pointers of all keywords that are not known, and of all formats of strings that are not."""
+        keywords, names = super().unknown_names()
+        return [*map(self._pointer, keywords)], [*map(self._pointer, names)]
+
+    def _where(self, node: int) -> list[str]:
+        return [self._pointer(place) for place in super()._where(node)]
 
     def contradiction(self) -> Finding:
         """Return what is to be said of a format that no text meets."""
-        return Finding("/format", None, "no text meets it", "correct what contradicts itself")
+        return self._contradiction(())
+
+    def _contradiction(self, dead: Collection[int]) -> Finding:
+        """Return what is to be said of a format without a text: of its dead parts, the first value is named."""
+        net = self._net
+        places = [
+            net.schema_places[what]
+            for at, (kind, what, following) in enumerate(net.exits)
+            if kind == VALUE and ~at in dead and following not in dead
+        ]
+        whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
+        place = place_of(self._told, (places or [whole])[0])
+        return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
 
 
 def _wrong(compiled: CompiledFormat, data: bytes) -> str:
-    """Return how far a text goes."""
-    matcher, low, high = compiled.matcher(single_bytes()), 0, len(data)
-    while low < high:  # the longest beginning that is accepted
-        half = (low + high + 1) // 2
-        matcher.reset()
-        low, high = (half, high) if matcher.accept_bytes(data[:half]) else (low, half - 1)
-    begun = data[max(0, low - 40) : low].decode(errors="replace")
-    what = f"goes wrong behind {begun!r} (byte {low:,})" if low < len(data) else f"ends too soon, behind {begun!r}"
+    """Return how far a text goes. O(bytes)."""
+    matcher, at, step = compiled.matcher(single_bytes()), 0, STRIDE
+    while step and at < len(data):  # the longest beginning that is accepted
+        if matcher.accept_bytes(data[at : at + step]):
+            at = min(at + step, len(data))
+        else:
+            step //= 2
+    begun = data[max(0, at - 40) : at].decode(errors="replace")
+    what = f"goes wrong behind {begun!r} (byte {at:,})" if at < len(data) else f"ends too soon, behind {begun!r}"
     return f"the format has no such turn: it {what}"

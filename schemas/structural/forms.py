@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -24,7 +24,7 @@ MOST_COUNT = 2**31 - 1
 
 def _branch(given: Any) -> str | None:
     """Return which branch of a union a value takes, so that a wrong one is found in that branch alone."""
-    return next((name for kind, name in _BRANCHES.items() if isinstance(given, kind)), None)
+    return _BRANCHES.get(type(given))
 
 
 def _one_of(expected: str) -> Discriminator:
@@ -40,9 +40,12 @@ _Texts: TypeAlias = Annotated[list[str], Field(min_length=1), Branch("(list)")]
 _Object: TypeAlias = Annotated[dict[str, Any], Branch("(object)")]
 Schema: TypeAlias = Annotated[Annotated[bool, Branch("(bool)")] | _Object, _one_of("expected a JSON Schema")]
 TokenName: TypeAlias = Annotated[_Text | _Id, _one_of("expected a token's name or its id")]
+_IS_A_LIST = Field(strict=False)  # JSON has no tuples
 
 
-_Named: TypeAlias = Literal["json", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"]
+_Named: TypeAlias = Literal[
+    "json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"
+]
 Style: TypeAlias = Annotated[
     Annotated[_Named, Branch("(text)")] | Annotated[ExactStyle, Branch("(object)")],
     _one_of("expected a style's name, or an object that says it"),
@@ -178,14 +181,14 @@ class RepeatForm(_Form):
 
 class DispatchForm(_Form):
     type: Literal["dispatch"]
-    rules: list[tuple[Some, Form]]
+    rules: list[Annotated[tuple[Some, Form], _IS_A_LIST]]
     loop: bool = True
     excludes: list[Some] = []
 
 
 class TokenDispatchForm(_Form):
     type: Literal["token_dispatch"]
-    rules: list[tuple[TokenName, Form]]
+    rules: list[Annotated[tuple[TokenName, Form], _IS_A_LIST]]
     loop: bool = True
     exclude_tokens: list[TokenName] = []
 
@@ -243,32 +246,33 @@ def checked(form: Any) -> Any:
     """Return a format with all of its fields; SchemaError names the first that is wrong."""
     _check_size(form)
     try:
-        return _adapter().dump_python(_adapter().validate_python(_listed(form)))
+        return _adapter().dump_python(_adapter().validate_python(form))
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
 
 
-def _listed(form: Any) -> Any:
-    """JSON has no tuples, which rules are in Python: nothing else of the JSON changes."""
-    if isinstance(form, dict):
-        out = {key: _listed(value) if key != "json_schema" else value for key, value in form.items()}
-        if out.get("type") in ("dispatch", "token_dispatch") and isinstance(out.get("rules"), list):
-            out["rules"] = [tuple(rule) if isinstance(rule, list) else rule for rule in out["rules"]]
-        return out
-    return [_listed(one) for one in form] if isinstance(form, list) else form
+def formats_in(form: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a format and those in it, each with its pointer, outer ones first."""
+    yield at, form
+    for name in ("content", "elements", "tags", "rules"):
+        if name == "content" and name in form:
+            yield from formats_in(form[name], f"{at}/{name}")
+        for number, one in enumerate(form.get(name, ()) if name != "content" else ()):
+            yield from formats_in(one[1] if name == "rules" else one, f"{at}/{name}/{number}")
 
 
 def _check_size(form: Any) -> None:
     waiting, chars = [(form, 0)], 0
     while waiting:
         part, depth = waiting.pop()
+        inside: Sequence[Any]
         if isinstance(part, dict):
             depth += "type" in part
-            waiting += [(value, depth) for key, value in part.items() if key != "json_schema"]
-        elif isinstance(part, list | tuple):
-            waiting += [(value, depth) for value in part]
-        elif isinstance(part, str):
-            chars += len(part)
+            inside = [value for key, value in part.items() if key != "json_schema"]
+        else:
+            inside = part if isinstance(part, list | tuple) else [part]
+        chars += sum([len(value) for value in inside if isinstance(value, str)])
+        waiting += [(value, depth) for value in inside if isinstance(value, dict | list | tuple)]
         if depth > MOST_DEPTH:
             raise SchemaError(
                 Finding("/format", None, f"formats nest deeper than {MOST_DEPTH}", "nest them less deeply")

@@ -8,21 +8,24 @@ symbol, the end. Free text in front of an enclosing tag's end is one language wi
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
-from guard.schemas.compiled import Options
+from guard.schemas.compiled import FrontEnd, Options
 from guard.schemas.jsontext import clip
 from guard.schemas.ops import Tree
-from guard.schemas.structural import exact, grammar, tagged, trees
+from guard.schemas.structural import exact, grammar, strings, tagged, trees
 
 _Part = TypeVar("_Part")
 
+_BARRED_IN_STRINGS = re.compile(r'["\x00-\x1f]')  # what no JSON string holds as it is
 NUMERIC = "0123456789.eE+-"  #: What a number may go on with.
+START = 0  #: The point at which a turn begins.
 END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
 MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
 MOST_PARTS = 1_000_000  #: Of all trees of a format, written out; what an arc costs besides counts as `ARC` parts.
@@ -51,6 +54,8 @@ class Net:
     schema_places: list[str] = field(default_factory=list)
     barred_tokens: list[int | str] = field(default_factory=list)  # which must be special: those are in no text
     excluded: list[tuple[str, str]] = field(default_factory=list)  # what tags can't express: pointers, words
+    fronts: list[tuple[str, FrontEnd]] = field(default_factory=list)  # of schemas whose strings are text, with pointers
+    notes: list[tuple[str, str]] = field(default_factory=list)  # tags, and ends that a JSON string in them may hold
     symbols: list[tuple[int | str, ...]] = field(default_factory=list)
     arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
     exit_places: list[str] = field(default_factory=list)
@@ -146,8 +151,9 @@ class Builder:
         self.net.points.append(list(arcs))
         return len(self.net.points) - 1
 
-    def _arc(self, tree: Tree, target: int, place: str | None = None) -> int:
-        self._parts += ARC + trees.size(tree)
+    def _arc(self, tree: Tree, target: int, place: str | None = None, size: int | None = None) -> int:
+        """Return a new arc; `size`: of the tree, where that is known."""
+        self._parts += ARC + (trees.size(tree) if size is None else size)
         if self._parts > MOST_PARTS:
             raise self._refused("the format is too large, written out", "repeat less often, or say less")
         self.net.arcs.append((tree, target))
@@ -155,7 +161,7 @@ class Builder:
         return len(self.net.arcs) - 1
 
     def _literal(self, text: str, target: int, place: str | None = None) -> int:
-        arc = self._arc(trees.literal(text), target, place)
+        arc = self._arc(trees.literal(text), target, place, 1 + len(text))
         if text:
             self.net.literals[arc] = text
         return arc
@@ -257,8 +263,10 @@ class Builder:
             raise self._refused(error.found, error.fix) from None
         return [self._doubted(self._open(self._arc(tree, self._plain(to))))]
 
-    def _json_schema(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+    def _json_schema(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         style = form.get("style", "json")
+        if style == "text":
+            return self._bare_text(form["json_schema"], form.get("excludes", ()), to, stops)
         self.net.any_orders.add(bool(form.get("any_order")))
         most, whitespace = form.get("max_whitespace_cnt"), self._options.whitespace
         if most is not None and whitespace != "compact" and (most < 1 or whitespace != "spaced"):
@@ -272,6 +280,27 @@ class Builder:
         if style != "json":
             return self._in_style(form["json_schema"], style, bool(form.get("any_order")), to, form.get("excludes", ()))
         return [self._arc(trees.EMPTY, self.value(form["json_schema"], self._following(to)))]
+
+    def _bare_text(self, schema: Any, excludes: Iterable[str], to: To, stops: tuple[str, ...]) -> list[int]:
+        """Return the arcs of a string as it is; in front of a tag's end it ends with the first end, as free text."""
+        place = f"{self._place()}/json_schema"
+        try:
+            bare = strings.BareStrings(schema, self._options)
+        except SchemaError as error:
+            raise SchemaError(
+                [replace(one, pointer=place + one.pointer) for one in error.findings], limit=error.limit
+            ) from None
+        self.net.fronts.append((place, bare.front))
+        avoid = (*stops, *to.ends)
+        self.net.excluded += [(place, f"strings with {text} in them") for text in dict.fromkeys((*avoid, *excludes))]
+        if not to.ends:
+            tree = trees.both(trees.free((*avoid, *excludes)), bare.tree)
+            return [self._doubted(self._open(self._arc(tree, to.target)))]
+        arcs = [
+            self._doubted(self._arc(trees.until(end, avoid, None, excludes, bare.tree), to.target)) for end in to.ends
+        ]
+        self.net.exclusive |= dict.fromkeys(arcs, ~arcs[0])
+        return arcs
 
     def _qwen_xml_parameter(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         return self._in_style(form["json_schema"], "qwen_xml", False, to)
@@ -287,6 +316,7 @@ class Builder:
         else:
             own = exact.ExactStyle.model_validate(style)
             made = exact.Exact(schema, uri, own, self._options, self, place, excludes)
+        self.net.fronts.append((place, made.front))
         arcs = made.arcs(self._plain(to), any_order=any_order)
         self.net.excluded += made.excluded
         return arcs
@@ -414,6 +444,8 @@ class Builder:
             inner = To(target, closers, self._place())
         else:
             inner = To(self._point([self._literal(end, target) for end in closers]))
+        if form["content"]["type"] == "json_schema" and form["content"]["style"] == "json":
+            self.net.notes += [(self._place(), end) for end in closers if end and not _BARRED_IN_STRINGS.search(end)]
         content = self._content(form, inner, inner.ends)
         if isinstance(begin, Mapping):
             return self._token(begin, To(self._point(content)), ())

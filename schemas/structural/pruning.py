@@ -27,17 +27,17 @@ def doubtful_exits(net: Net) -> list[int]:
     return [at for at, (kind, what, _) in enumerate(net.exits) if kind == VALUE and not _is_plain(net.schemas[what])]
 
 
-def prune(net: Net, engine: Engine) -> bool:
-    """Take the dead parts out of a net, of which this is the engine; returns whether there were any."""
+def prune(net: Net, engine: Engine) -> set[int]:
+    """Take the dead parts out of a net, of which this is the engine; returns them: points, and exits (~exit)."""
     exits = doubtful_exits(net)
     if not exits and not net.doubtful and all(net.points):
-        return False
+        return set()
     dead = set(engine.dead_parts(net.doubtful, exits))
     if not dead:
-        return False
+        return dead
     dead |= {~at for at, (_, _, following) in enumerate(net.exits) if following in dead}
     net.points = [[arc for arc in arcs if net.arcs[arc][1] not in dead] for arcs in net.points]
-    return True
+    return dead
 
 
 def _is_plain(schema: Any, depth: int = 0) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,19 +19,25 @@ TYPES = frozenset(
 #: vLLM's constraints, one of which stands in `structured_outputs`, and the fields that say only how it is kept.
 CONSTRAINTS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 _HOW = frozenset({"disable_fallback", "backend", "_backend", "_backend_was_auto"})
+#: Its fields that change what JSON may look like: refused unless they ask for nothing.
+_LOOKS = ("disable_any_whitespace", "disable_additional_properties", "whitespace_pattern")
 
 
 def is_format(given: Any) -> bool:
     """Whether what `compile` is given is a format, and no schema. O(1)."""
+    if is_tag(given):
+        return True
+    return type(given) is dict and bool(_asked(given)) and given.keys() <= {*CONSTRAINTS, *_HOW, *_LOOKS}
+
+
+def is_tag(given: Any) -> bool:
+    """Whether it is a structural tag, in XGrammar's present form or its older one, or a format alone. O(1)."""
     if type(given) is not dict:
         return False
     kind = given.get("type")
-    if (isinstance(kind, str) and (kind in TYPES or kind == "structural_tag")) or given.keys() >= {
-        "structures",
-        "triggers",
-    }:
-        return True
-    return bool(_asked(given)) and given.keys() <= {*CONSTRAINTS, *_HOW}
+    return (isinstance(kind, str) and (kind in TYPES or kind == "structural_tag")) or (
+        given.keys() >= {"structures", "triggers"}
+    )
 
 
 def as_tag(given: Any) -> Any:
@@ -42,14 +49,50 @@ def as_tag(given: Any) -> Any:
     if "structures" in given:
         return _of_structures(given)
     if given.get("type") == "structural_tag":
+        _check_fields(given, ("type", "format"), "", "a structural tag")
         if "format" not in given:
             raise SchemaError(Finding("/format", None, "missing", "add it"))
         return given
+    for name in _LOOKS:
+        if given.get(name) not in (None, False):
+            raise SchemaError(Finding(f"/{name}", name, "it can't be kept", "leave it out"))
     asked = _asked(given)
     if len(asked) > 1:
         found = f"{asked[0]} and {asked[1]} ask for different answers"
         raise SchemaError(Finding(f"/{asked[1]}", None, found, "send one of them"))
     return {"type": "structural_tag", "format": _of_constraint(asked[0], given[asked[0]])}
+
+
+def place_of(given: Mapping[str, Any], pointer: str) -> str:
+    """Return where what `compile` was given says what stands at a pointer into the structural tag made of it."""
+    if is_tag(given):
+        if "structures" not in given:
+            return pointer
+        within = re.fullmatch(r"/format/(tags/(\d+)(/content/json_schema)?|triggers)(.*)", pointer, re.DOTALL)
+        if within is None:
+            return "/structures"
+        name, number, schema, below = within.groups()
+        return f"/structures/{number}{'/schema' if schema else ''}{below}" if number else f"/{name}{below}"
+    name = _asked(given)[0]
+    if not pointer.startswith("/format"):
+        return pointer
+    below = pointer.removeprefix("/format")
+    if name == "structural_tag":
+        inner = given[name]
+        tag = jsontext.parse(inner, Limits(), "") if isinstance(inner, str) else inner
+        return f"/{name}{place_of(tag, pointer)}"
+    if name == "choice":
+        return f"/{name}{below.removeprefix('/elements').removesuffix('/value')}"
+    for made in ("/json_schema", "/pattern", "/grammar"):
+        below = below.removeprefix(made)
+    return f"/{name}{below}"
+
+
+def _check_fields(given: Mapping[str, Any], known: tuple[str, ...], at: str, what: str) -> None:
+    for name in given:
+        if name not in known:
+            step = str(name).replace("~", "~0").replace("/", "~1")
+            raise SchemaError(Finding(f"{at}/{step}", str(name), f"no field of {what}", "leave it out"))
 
 
 def _asked(given: Mapping[str, Any]) -> list[str]:
@@ -59,10 +102,12 @@ def _asked(given: Mapping[str, Any]) -> list[str]:
 def _of_structures(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the older form says: free text in which each trigger begins one of the structures."""
     tags = []
+    _check_fields(given, ("type", "structures", "triggers"), "", "a structural tag with structures")
     for number, one in enumerate(_list_of(given, "structures")):
         place = f"/structures/{number}"
         if not isinstance(one, Mapping):
             raise SchemaError(Finding(place, "structures", "expected an object", "give it begin, schema and end"))
+        _check_fields(one, ("begin", "schema", "end"), place, "a structure")
         for name in ("begin", "end"):
             if not isinstance(one.get(name), str):
                 found = "expected a text" if name in one else "missing"

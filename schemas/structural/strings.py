@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from guard.kernels.errors import Finding, SchemaError
+from guard.schemas.compiled import FrontEnd, Options
 from guard.schemas.ops import BOOLEAN, FALSE, NULL, STRING, TRUE, Op, Record, Tree
 from guard.schemas.structural import trees
 
@@ -19,6 +21,23 @@ _NOTHING: Tree = trees.either([])
 
 class RecursiveError(Exception):
     """A schema that applies itself to the same value."""
+
+
+class BareStrings:
+    """The strings of a schema whose values are all strings, for who writes them bare."""
+
+    def __init__(self, schema: Any, options: Options) -> None:
+        """Take a schema; SchemaError, with a pointer into it, where it has other values or can't be enforced."""
+        self.front = front = FrontEnd(schema, options, {})
+        reader, root = StringLanguages(lambda node: front.lower([node])[0]), front.lowering.root
+        try:
+            others = reader.types(root) & ~STRING
+            language = reader.language(root)
+        except RecursiveError:
+            raise SchemaError(Finding("", None, "applies itself to the same value", "correct it")) from None
+        if others:
+            raise SchemaError(Finding("", "type", "a bare text is a string", 'say "type": "string"'))
+        self.tree: Tree = trees.ANY if language is None else language
 
 
 class StringLanguages:

@@ -77,7 +77,7 @@ STYLES = {
 
 
 class Role(NamedTuple):
-    """What an arc's text is: a "key", a "value", where a "string", "object", "array" or "item" begins, an "end"."""
+    """What an arc's text is: a "key", a "value", where a "string", "object", "array", "item" begins; "end", "close"."""
 
     kind: str
     said: Any = None
@@ -114,7 +114,7 @@ class Tagged:
         """
         self._barred = [style.closing, *excludes]
         self._style, self._reference, self._maker, self._pointer = style, reference, maker, at
-        self._front = front = FrontEnd(schema, options, {})
+        self.front = front = FrontEnd(schema, options, {})
         self._root = front.documents.root_home.contents
         self._reader = strings.StringLanguages(lambda node: front.lower([node])[0])
         self.excluded: list[tuple[str, str]] = []  # pointers, and what is let through by no text
@@ -371,7 +371,7 @@ class Tagged:
         return isinstance(schema, dict) and ("enum" in schema or "const" in schema)
 
     def _node(self, schema: Any) -> int:
-        documents = self._front.documents
+        documents = self.front.documents
         if isinstance(schema, bool) or not schema:
             return 0 if schema is not False else 1
         return documents.place(documents.root_home, schema, -1, ())

@@ -112,16 +112,23 @@ def is_met(end: str, avoid: Iterable[str]) -> bool:
     return not any(text and text in end[:-1] for text in avoid)
 
 
-def until(end: str, avoid: Iterable[str], max_chars: int | None = None, excludes: Iterable[str] = ()) -> Tree:
+def until(
+    end: str,
+    avoid: Iterable[str],
+    max_chars: int | None = None,
+    excludes: Iterable[str] = (),
+    within: Tree | None = None,
+) -> Tree:
     """Return the texts that end with `end`, and before that with none of the strings; nor there with a longer one.
 
     Whoever reads free text commits to the string that is complete first, and of several that are so at once to the
-    longest. None of `excludes` stands in what is in front of the end.
+    longest. What is in front of the end is `within` a language, and none of `excludes` stands in it.
     """
+    before = free(excludes, max_chars) if within is None else both(free(excludes, max_chars), within)
     others = sorted({*avoid, end} - {""})
     earlier = cat(ANY, either([literal(text) for text in others]), CHAR, ANY)
     longer = [text for text in others if len(text) > len(end) and text.endswith(end)]
-    parts = [cat(free(excludes, max_chars), literal(end)), no(earlier)]
+    parts = [cat(before, literal(end)), no(earlier)]
     if longer:
         parts.append(no(cat(ANY, either([literal(text) for text in longer]))))
     return both(*parts)

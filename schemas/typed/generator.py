@@ -77,6 +77,8 @@ class Generator(GenerateJsonSchema):
             note = f"the constraint {name.removesuffix('_validator')}"
         elif isinstance(function, operator.attrgetter) and schema["schema"]["type"] == "enum":
             return found  # `use_enum_values`
+        elif getattr(function, "is_in_schema", False):  # as of guard.Pattern, whose own schema says it
+            return found
         else:
             note = f"the validator {name}"
         if "$ref" in found and "ref" in schema:  # the definition is what the function belongs to

@@ -17,7 +17,7 @@ SOURCES = {"guard": "guard", "schemas": "guard.schemas", "kernels": "guard.kerne
 FLOORS = (
     ("guard", "guard.__main__", "guard.mypy"),
     ("cli",),
-    ("testing", "sidecar", "batch", "integrations", "guard.mcp"),
+    ("testing", "sidecar", "batch", "integrations", "tuning", "guard.mcp"),
     ("calls",),
     ("turns",),
     ("trace",),

@@ -289,6 +289,21 @@ IN_PLACE: Mapping[str, str] = {
 #: Those that end in another code than 0 here, for a reason.
 ENDS: Mapping[str, int] = {
     "guard keys revoke 4f2a9c01d3e7": 2,  # there is no such key
+    # Of shop.read nothing is on record, and no model was tuned.
+    **dict.fromkeys(
+        (
+            "guard tune shop.read --since 30d",
+            "guard tune shop.read",
+            "guard shadow shop.read@1",
+            "guard models promote shop.read@1",
+            "guard models promote shop.read@2",
+            "guard models show shop.read@2",
+            "guard models diff shop.read@1 shop.read@2",
+            "guard models canary shop.read@3 --share 0.1",
+            "guard models rollback shop.read",
+        ),
+        2,
+    ),
 }
 
 

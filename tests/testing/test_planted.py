@@ -50,6 +50,7 @@ PLANTED: dict[str, set[str]] = {
     "swallowed_error": {"no-answer-no-value"},
     "thinking_taken": {"no-answer-no-value", "faithful"},
     "truncated_stream": {"no-answer-no-value"},
+    "ungrounded": {"grounded"},
     "unbounded_retry": {"bounded"},
     "weaker_schema": {"valid"},
     "wrong_exception": {"typed-error"},

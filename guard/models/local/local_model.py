@@ -79,8 +79,12 @@ class LocalModel(ABC):
 
     def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
         """Return how many tokens of prompt these messages are, where the model does not think; thread-safe."""
+        return len(self.prompt(messages))
+
+    def prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Return the tokens of prompt that these messages are, where the model does not think; thread-safe."""
         text = self._render(as_texts(messages, self._name), thinks=False)
-        return len(self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text))
+        return self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
 
     @abstractmethod
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:

@@ -32,12 +32,13 @@ except ImportError as error:
 
 from guard.decoding.forced_tokens import Forcing
 from guard.decoding.reasoning import Reasoning
+from guard.decoding.teacher import AnswerPath, follow
 from guard.decoding.torch_loop import Decoding, Forward
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.local.batching import Passes
 from guard.models.local.packed_linear import is_fast_in_bfloat16, pack
 from guard.models.local.sampling import Sampler
-from guard.schemas.compiled import warmed
+from guard.schemas.compiled import Compiled, warmed
 
 
 class TransformersModel(LocalModel):
@@ -89,7 +90,7 @@ class TransformersModel(LocalModel):
         source = str(path.expanduser() if is_local else path_or_id)
         device = device or _device()
         try:
-            with _quiet(is_local):
+            with quiet(is_local):
                 tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=is_local)
                 model = transformers.AutoModelForCausalLM.from_pretrained(
                     source, local_files_only=is_local, dtype=getattr(torch, dtype) if dtype else _dtype(device)
@@ -125,6 +126,11 @@ class TransformersModel(LocalModel):
     def passes(self) -> Passes:
         """The forward passes that concurrent requests share; it tells whether they do."""
         return self._passes
+
+    def follow(self, compiled: Compiled, answer: str, most: int) -> AnswerPath | None:
+        """Return an answer as it is decoded, token by token; None where the masks lead to no such text."""
+        with self._lock:
+            return follow(compiled, self._vocabulary, self._forcing[self._vocabulary], answer, most)
 
     @contextlib.contextmanager
     def _open(self, prompt: list[int], request: Request, **limits: Any) -> Iterator[_TransformersSession]:
@@ -250,7 +256,7 @@ def _dtype(device: str) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet(is_local: bool) -> Iterator[None]:
+def quiet(is_local: bool = True) -> Iterator[None]:
     """No progress bars for weights that are on this machine: they take a second."""
     logging = transformers.utils.logging
     if not is_local or not logging.is_progress_bar_enabled():

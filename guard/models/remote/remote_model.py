@@ -320,7 +320,8 @@ class Remote(ABC):
         if request.compiled is not None:
             mode, sent = self._carried(request.compiled)
             if mode == "prompt":
-                messages = chat_messages.with_schema(messages, request.compiled.contents)
+                told = chat_messages.with_format if request.compiled.is_format else chat_messages.with_schema
+                messages = told(messages, request.compiled.contents)
         max_tokens = request.max_tokens + request.thinking
         schema = estimated_tokens(json.dumps(sent.schema)) if sent else 0
         prompt = chat_messages.most_tokens(messages) + schema
@@ -364,6 +365,8 @@ class Remote(ABC):
 
     def _send_as(self, compiled: Any, mode: str) -> provider_schema.Sent | str | None:
         """Return a schema as a mode sends it, or the reason why it can't."""
+        if compiled.is_format and mode != "prompt":
+            return "its answers are no JSON"
         try:
             if mode == "native":
                 return provider_schema.strict(compiled.contents, self.dialect, formats=compiled.options.formats)
@@ -402,6 +405,10 @@ class Remote(ABC):
         return any(_names(failure.words, name) for name in self._wished)
 
 
+def _is_json(request: Request) -> bool:
+    return request.compiled is not None and not request.compiled.is_format
+
+
 def _names(words: str, field: str) -> bool:
     """Whether words speak of a field: one that might be any word, such as `user`, in quotes or before a colon."""
     name = re.escape(field)
@@ -419,7 +426,7 @@ class ReplyReader:
         self._untold = ""  # of the thought
         self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached"
         self._provider_request, self._model = provider_request, model
-        self._thinking = Thoughts(is_value=provider_request.request.compiled is not None)
+        self._thinking = Thoughts(is_value=_is_json(provider_request.request))
         self._parts: list[str] = []  # of the answer
         self._beside: list[str] = []  # text beside a tool's call
         self._calls: dict[object, None] = {}

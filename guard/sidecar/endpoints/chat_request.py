@@ -185,10 +185,10 @@ class ChatRequest:
 
     @property
     def schema(self) -> Any:
-        """The schema of the answer's text; True where any will do."""
+        """The schema or the format of the answer's text; True where any will do."""
         wanted = self.chat.response_format
         if self.language is not None:
-            return self.language.schema
+            return self.language.format
         if wanted is None or wanted.type == "text":
             return None
         return {"type": "object"} if wanted.json_schema is None else wanted.json_schema.schema_

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from guard.sidecar.endpoints.chat_request import ChatBody
 from guard.sidecar.endpoints.completions import CompletionBody, Embedding
 from guard.sidecar.endpoints.messages import COUNT_PATH, PATH, Counted, Message
-from guard.sidecar.endpoints.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground
+from guard.sidecar.endpoints.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground, Said
 from guard.sidecar.endpoints.responses import Response
 
 _OBJECT = {"type": "object"}
@@ -42,6 +42,7 @@ def document() -> bytes:
         PATH: (Message, "Ask for a message, by Anthropic's protocol"),
         COUNT_PATH: (Counted, "Count the tokens of a prompt, by Anthropic's protocol"),
         "/guard/playground": (Playground, "Try a schema against a model"),
+        "/guard/feedback": (Said, "Say whether an answer is right, or what would have been"),
     }
     pages = {
         "/v1/models": "List the models",

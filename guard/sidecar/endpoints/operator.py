@@ -55,6 +55,17 @@ class Playground(BaseModel):
     seed: int | None = None
 
 
+class Said(BaseModel):
+    """What somebody says of a call's answer: whether it is right, or what would have been."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    call: int = Field(ge=1, le=MOST_NUMBER)
+    right: bool | None = None
+    value: Any = None
+    by: str = Field(default="person", min_length=1, max_length=100)
+
+
 async def live(sidecar: Service, _scope: Any) -> tuple[int, bytes]:
     """List the requests under way in this process."""
     contexts = [
@@ -176,6 +187,22 @@ async def playground(
     }
     await sidecar.settle(context)
     await answer(send, context, 200, _json(found))
+
+
+async def feedback(
+    context: RequestContext, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Service
+) -> None:
+    """Keep what somebody says of a call's answer: `{"call": 12, "right": true}` or `{"call": 12, "value": …}`."""
+    said: Said = checked(Said, body)
+    if ("value" in body) == (said.right is not None):
+        raise bad("give right, or value, what would have been right", "right")
+    work = sidecar.store.correct if "value" in body else sidecar.store.rate
+    try:
+        await sidecar.read(work, said.call, said.value if "value" in body else said.right, said.by)
+    except ValueError as error:
+        raise bad(str(error), "value" if "value" in body else "call") from None
+    kept = (await sidecar.read(sidecar.store.feedback, [said.call]))[said.call]
+    await answer(send, context, 200, _json({"call": said.call, "right": kept.right, "by": kept.by}))
 
 
 #: The pages by path.

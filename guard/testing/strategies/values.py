@@ -22,6 +22,8 @@ from guard.kernels.errors import SchemaError
 from guard.output import target
 from guard.schemas import Compiled, Options, string_formats, types
 from guard.schemas.compiled import FrontEnd
+from guard.schemas.grounding.keyword import KEYWORD
+from guard.schemas.grounding.sources import Sources
 from guard.schemas.ops import Entry, Op, Record
 
 LONGEST = 65  #: Bytes of one unit: choices behind them are the simplest.
@@ -39,8 +41,11 @@ class Instances:
         """Compile; SchemaError where the schema is refused, ValueError where it has no instance."""
         chosen = {**options, "whitespace": "compact", "spelling": "canonical", "key_order": "schema"}
         documents = chosen.pop("documents", None) or {}
-        front = AgreedFront(schema_of(wanted), Options(**{k: v for k, v in chosen.items() if v is not None}), documents)
-        self.compiled = Compiled(front)
+        sources = chosen.pop("sources", None)
+        front: FrontEnd = AgreedFront(
+            schema_of(wanted), Options(**{k: v for k, v in chosen.items() if v is not None}), documents
+        )
+        self.compiled = Compiled(front if sources is None else front.grounded(Sources(sources)))
         self._sampler = Sampler(self.compiled._engine)
         if self._sampler.sample([]) is None:
             raise ValueError(f"schema={wanted!r:.200} has no instance: no value meets it")
@@ -104,7 +109,9 @@ class AgreedFront(FrontEnd):
 
 def agreed(entry: Entry, draft: str) -> Entry:
     """Return an entry of a record as AgreedFront has it."""
-    return (entry[0], entry[1], string_formats.agreed(entry[1], draft)) if entry[0] == Op.FORMAT else entry
+    if entry[0] != Op.FORMAT or entry[1] == KEYWORD:
+        return entry
+    return (entry[0], entry[1], string_formats.agreed(entry[1], draft))
 
 
 def schema_of(wanted: Any) -> Any:
@@ -115,7 +122,8 @@ def schema_of(wanted: Any) -> Any:
 def values(wanted: Any, **options: Any) -> SearchStrategy[Any]:
     """Return a strategy of valid instances of a schema or type, as `json.loads` gives them.
 
-    `options` are those of `guard.compile`: draft, formats, documents, limits, … Every value is valid by construction:
+    `options` are those of `guard.compile`: draft, formats, documents, limits, …; and `sources`, the inputs by name that
+    quoted and stated values come from. Every value is valid by construction:
     it is written through the masks' own automaton. Boundaries come often: the ends of ranges and lengths, the empty,
     every plane of Unicode, nesting, members in every subset. It shrinks to the smallest that the schema has.
 

@@ -147,18 +147,28 @@ Id Scalars::strings(Id g) {
     if (langs.live(p.lang) &&
         (p.lang == Langs::kAll || (p.lo == 0 && p.hi == kInf) || langs.meets(p.lang, p.lo, p.hi)))
       kept.push_back(p);
+  // What may be quoted has few texts of its own: lengths go into the language, which is one then.
+  if (std::any_of(kept.begin(), kept.end(),
+                  [&](const StringPiece& p) { return langs.has_quotes(p.lang); })) {
+    const Id lang = folded(kept);
+    return goal_strings_[g] = langs.live(lang) ? strings_of({{0, kInf, lang}}) : kNoStrings;
+  }
   return goal_strings_[g] = strings_of(std::move(kept));
 }
 
 Id Scalars::keys_lang(Id g) {
   const auto found = keys_lang_.find(g);
   if (found != keys_lang_.end()) return found->second;
-  std::vector<Id> parts;
+  return keys_lang_[g] = folded(std::vector<StringPiece>(string_sets_[strings(g)].pieces));
+}
+
+Id Scalars::folded(const std::vector<StringPiece>& pieces) {
   Langs& langs = lexicon_.langs;
-  for (const StringPiece& p : std::vector<StringPiece>(string_sets_[strings(g)].pieces))
+  std::vector<Id> parts;
+  for (const StringPiece& p : pieces)
     parts.push_back(p.lo == 0 && p.hi == kInf ? p.lang
                                               : langs.both({p.lang, langs.of_length(p.lo, p.hi)}));
-  return keys_lang_[g] = langs.alt(std::move(parts));
+  return langs.alt(std::move(parts));
 }
 
 }  // namespace guard

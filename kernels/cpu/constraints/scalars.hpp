@@ -44,6 +44,7 @@ class Scalars {
   Id strings_and(Id a, Id b);
   Id strings_not(Id a);
   Id strings_of(std::vector<StringPiece> pieces);
+  Id folded(const std::vector<StringPiece>& pieces);  // as one language
   Id numbers_and(Id a, Id b);
   Id numbers_or(const std::vector<Id>& sets);
   Id number_set(std::vector<Id> pieces);

@@ -547,6 +547,12 @@ bool Texts::listed(Id state, std::vector<Langs::Listed>* out) const {
   return true;
 }
 
+bool Texts::quoting(Id state, Langs::Quoting* out) {
+  const State& s = states_[state];
+  return !s.pending.kind && s.use == Use::Value && s.net < 0 && s.components.size() == 1 &&
+         langs_.quoting(s.components[0].lang, out);
+}
+
 Id Texts::goes_on(Id state) {
   const State& s = states_[state];
   Id out = Langs::kNone;

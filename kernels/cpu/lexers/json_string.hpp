@@ -165,6 +165,7 @@ class Texts {
   // Of a whole state, all of whose texts are listed in plain ASCII (Langs::listed): the lists; else
   // false.
   bool listed(Id state, std::vector<Langs::Listed>* out) const;
+  bool quoting(Id state, Langs::Quoting* out);  // the same of a value whose texts are quotations
   Id goes_on(Id state);  // one whose every text can, from this, go on to an end: that of a free
                          // string or of `.*`. Lengths aside; kDead: not known
   // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the

@@ -461,6 +461,81 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
   return true;
 }
 
+// Where all texts are parts of one, the places where they stand are walked down the trie together.
+// As with lists, a state is made only where a part may end or an escape may stand. False: they are
+// not so, or tokens are told apart by states.
+bool LexemeMasks::read_quoted(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
+  Langs::Quoting all_places;
+  if (reading.detailed || !reading.texts.quoting(state, &all_places)) return false;
+  Langs& langs = reading.texts.langs();
+  struct Part {  // places behind which the same characters were read, up to a node
+    std::int32_t node;
+    Langs::Quoting at;
+  };
+  // Nodes of closing quotes and of backslashes, and what is in front of them.
+  std::vector<std::pair<std::int32_t, std::u32string_view>> marks;
+  std::vector<Part> todo{{node, all_places}};
+  Tokens& all = reading.draft.all;
+  std::int64_t rest = 0;
+  const auto take = [&](std::int32_t at, const Langs::Quoting& to, bool whole) {
+    if (trie.begin(at) == trie.end(at)) return;
+    rest = std::max<std::int64_t>(rest, langs.to_an_end(to) + !whole);
+    all.add({trie.begin(at), trie.end(at), nullptr}, words());
+  };
+  while (!todo.empty()) {
+    const auto [at, from] = todo.back();
+    todo.pop_back();
+    const std::int32_t place = from.from->places[static_cast<std::size_t>(from.lo)];
+    const std::u32string_view text =
+        std::u32string_view(from.from->text)
+            .substr(static_cast<std::size_t>(place + all_places.depth),
+                    static_cast<std::size_t>(from.depth - all_places.depth));
+    const auto mark = [&, at = at](char byte) {
+      if (const std::int32_t child = trie.find(at, {&byte, 1}); child >= 0)
+        marks.push_back({child, text});
+    };
+    mark('\\');
+    if (langs.may_end(from)) mark('"');
+    Langs::split(from, [&, at = at, from = from](char32_t c, std::int32_t lo, std::int32_t hi) {
+      kernel_clock.tick();
+      if (c < 0x20 || c == '"' || c == '\\') return;  // as an escape
+      Langs::Quoting to{from.from, from.depth + 1, lo, hi, from.others};
+      if (to.others != Langs::kAll) {
+        to.others = langs.row(to.others).at(c);
+        if (to.others == Langs::kNone) return;
+      }
+      const std::string bytes = encode_utf8(std::u32string_view(&c, 1));
+      std::int32_t child = trie.find(at, {bytes.data(), 1});
+      if (child < 0 || (to.others != Langs::kAll && langs.to_an_end(to) < 0)) return;
+      for (std::size_t i = 1; child >= 0 && i < bytes.size(); ++i) {
+        take(child, to, false);
+        child = trie.find(child, {bytes.data() + i, 1});
+      }
+      if (child < 0) return;
+      take(child, to, true);
+      if (trie.skip(child) > child + 1) todo.push_back({child, to});
+    });
+  }
+  sort_unique(&all.few);  // characters may begin alike
+  const auto behind = [&](std::u32string_view text) {
+    Id now = state;
+    for (char b : encode_utf8(text)) now = reading.texts.step(now, static_cast<std::uint8_t>(b));
+    return Key{now, 0};
+  };
+  reading.draft.rest = rest;
+  for (const auto& [at, text] : marks) {
+    Key from = behind(text);
+    if (trie.byte(at) == '"') {
+      reading.leave(trie, at, encode_utf8(text).size() + 1, from);
+    } else if (from.first = reading.texts.step(from.first, '\\'); from.first != Texts::kDead) {
+      all.add({trie.begin(at), trie.end(at), nullptr}, words());
+      reading.read(trie, at, trie.depth(at), from);
+      reading.draft.rest = -1;
+    }
+  }
+  return true;
+}
+
 std::int64_t LexemeMasks::rest(Texts& texts, LexemeMask& mask) {
   if (mask.rest != -2) return mask.rest;
   std::int64_t all = 0;
@@ -551,6 +626,7 @@ LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffi
   if (any)
     reading.read(v_.closing_, 0, 0, {state, 0});
   else if (!read_listed(reading, state, among.trie, node) &&
+           !read_quoted(reading, state, among.trie, node) &&
            (detailed || !read_relaxed(texts, state, among, node, &draft)))
     whole ? read_plain(reading, state)
           : reading.read(among.trie, node, among.trie.depth(node), {state, 0});

@@ -53,16 +53,19 @@ std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64
   const std::int64_t enough = bytes ? mark(nullptr) : kNoLimit;
   if (budget <= 0) return kNoLimit;  // of nothing not even the end is allowed
   if (enough != kNoLimit) return enough;
-  const std::int64_t tokens = mark(&distances_);
-  // Never a dead end in silence (docs/explanation/engine.md, "Known faults").
-  if (at.top && !at.finished &&
-      std::all_of(row, row + vocabulary.words(), [](std::uint32_t word) { return word == 0; }))
-    if (const std::int64_t left = distances_(at, vocabulary, symbols); left >= 0 && left <= budget)
-      throw Limit{
-          "distance", -1,
-          "what compared items take to their end was reckoned too low, and no token leads there within remaining=" +
-              std::to_string(budget)};
-  return tokens;
+  return mark(&distances_);
+}
+
+void MaskFiller::check_end(const Config& at, const Vocabulary& vocabulary, std::int64_t budget,
+                           const std::uint32_t* row, const Symbols* symbols) {
+  if (budget <= 0 || !at.top || at.finished ||
+      std::any_of(row, row + vocabulary.words(), [](std::uint32_t word) { return word != 0; }))
+    return;
+  if (const std::int64_t left = distances_(at, vocabulary, symbols); left >= 0 && left <= budget)
+    throw Limit{
+        "distance", -1,
+        "what compared items take to their end was reckoned too low, and no token leads there within remaining=" +
+            std::to_string(budget)};
 }
 
 // Marks the tokens below the node that go on from the configuration.

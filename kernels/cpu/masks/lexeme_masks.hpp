@@ -115,6 +115,7 @@ class LexemeMasks {
   std::shared_ptr<const Tokens> inside_like(Texts& texts, Id state, Id other);
   void read_plain(Reading& reading, Id state);
   bool read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node);
+  bool read_quoted(Reading& reading, Id state, const Trie& trie, std::int32_t node);
   bool read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft);
   struct Loop {  // plain tokens of nothing but some classes
     Tokens tokens;

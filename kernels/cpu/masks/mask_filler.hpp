@@ -30,6 +30,10 @@ class MaskFiller {
   // from which on all are the same, as without one; kNoLimit: not known, or more than this one.
   std::int64_t fill(const Config& at, LexemeMasks& masks, std::int64_t budget, std::uint32_t* row,
                     Scratch& scratch, const Symbols* symbols, bool factors = true);
+  // Of a row that was filled, its named tokens included: never a dead end in silence
+  // (docs/explanation/engine.md, "Known faults"). Throws Limit{"distance"}.
+  void check_end(const Config& at, const Vocabulary& vocabulary, std::int64_t budget,
+                 const std::uint32_t* row, const Symbols* symbols);
   // Tokens to the end; see TokenDistances.
   std::int64_t distance(const Config& at, const Vocabulary& vocabulary, const Symbols* symbols) {
     return distances_(at, vocabulary, symbols);

@@ -41,13 +41,14 @@ struct Front : std::enable_shared_from_this<Front> {
   nanobind::object lower, fail;
 
   Front(Options how, Id at, std::shared_ptr<const FormatSource> around, nanobind::object lowering,
-        nanobind::object failing)
+        nanobind::object failing, bool apart)
       : options(how),
         root(at),
         format(std::move(around)),
         lower(std::move(lowering)),
         fail(std::move(failing)),
-        place_(place_in(Isolates::instance().common(), false)) {}
+        place_(
+            place_in(apart ? Isolates::instance().make() : Isolates::instance().common(), false)) {}
   std::shared_ptr<Place> place() {
     const std::lock_guard lock(lock_);
     return place_;

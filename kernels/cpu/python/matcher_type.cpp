@@ -58,6 +58,8 @@ void bind_matcher(nb::module_& m) {
                out.emplace_back(s.kind, s.what, s.begin, s.end);
              return out;
            })
+      .def("is_format",
+           [](PyMatcher& self) { return self.placed([&] { return self.matcher.is_format(); }); })
       .def("can_stop",
            [](PyMatcher& self) { return self.placed([&] { return self.matcher.can_stop(); }); })
       .def("is_finished",

@@ -97,7 +97,7 @@ NB_MODULE(_native, m) {
 
   nb::class_<Front>(m, "Engine")
       .def(nb::new_([](nb::object lower, nb::object fail, Id root, int key_order, int whitespace,
-                       int spelling, const nb::dict& limits, const nb::object& format) {
+                       int spelling, const nb::dict& limits, const nb::object& format, bool apart) {
              Options o;
              o.schema_order = key_order == 0;
              o.whitespace = static_cast<Whitespace>(whitespace);
@@ -115,10 +115,10 @@ NB_MODULE(_native, m) {
                o.limits.memory =
                    static_cast<std::int64_t>(std::min(nb::cast<double>(limits["memory"]), 1e18));
              return std::make_shared<Front>(o, root, format.is_none() ? nullptr : source_of(format),
-                                            std::move(lower), std::move(fail));
+                                            std::move(lower), std::move(fail), apart);
            }),
            "lower"_a, "fail"_a, "root"_a, "key_order"_a, "whitespace"_a, "spelling"_a, "limits"_a,
-           "format"_a = nb::none())
+           "format"_a = nb::none(), "apart"_a = false)
       .def(
           "matcher",
           [](const std::shared_ptr<Front>& f, const std::shared_ptr<Vocabulary>& v,

@@ -31,6 +31,36 @@ nb::tuple tuple_of(nb::handle h) {
   return nb::borrow<nb::tuple>(h);
 }
 
+// A text with marks where a part of it may begin and end, a byte for each place.
+std::shared_ptr<Quotable> quotable_of(nb::handle text, nb::handle starts, nb::handle ends) {
+  auto out = std::make_shared<Quotable>();
+  if (!nb::isinstance<nb::str>(text)) bad("what may be quoted must be a text");
+  const Py_ssize_t n = PyUnicode_GetLength(text.ptr());
+  const nb::bytes from = nb::cast<nb::bytes>(starts), to = nb::cast<nb::bytes>(ends);
+  if (n < 0 || n >= kInf || from.size() != static_cast<std::size_t>(n) + 1 ||
+      to.size() != from.size())
+    bad("what may be quoted must be marked at each place");
+  const std::unique_ptr<Py_UCS4, decltype(&PyMem_Free)> copy(PyUnicode_AsUCS4Copy(text.ptr()),
+                                                             PyMem_Free);
+  if (!copy) throw nb::python_error();
+  const std::size_t size = static_cast<std::size_t>(n);
+  out->text.assign(copy.get(), copy.get() + size);
+  const auto* marks = static_cast<const std::uint8_t*>(to.data());
+  out->ends.assign(marks, marks + size + 1);
+  out->limits.assign(size + 1, 0);
+  std::int32_t last = 0;  // end of the line
+  for (std::size_t at = size + 1; at-- > 0;) {
+    if (at < size && out->text[at] == U'\n') last = 0;
+    if (out->ends[at]) last = std::max(last, static_cast<std::int32_t>(at));
+    out->limits[at] = last;
+  }
+  const auto* begins = static_cast<const std::uint8_t*>(from.data());
+  for (std::size_t at = 0; at < size; ++at)
+    if (begins[at] && out->limits[at] > static_cast<std::int32_t>(at))
+      out->places.push_back(static_cast<std::int32_t>(at));
+  return out;
+}
+
 Tree tree_of(nb::handle h, int depth) {
   if (depth > 2000) throw Limit{"depth", -1, "a pattern nests deeper than 2,000"};
   const nb::tuple t = tuple_of(h);
@@ -72,6 +102,10 @@ Tree tree_of(nb::handle h, int depth) {
     case 10:
       out.kind = kind == 8 ? Tree::Not : kind == 9 ? Tree::Maybe : Tree::Punycode;
       kid(t[1]);
+      return out;
+    case 11:
+      out.kind = Tree::Quotes;
+      out.quotable = quotable_of(t[1], t[2], t[3]);
       return out;
     default: bad("an unknown kind of regex tree");
   }

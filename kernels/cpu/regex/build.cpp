@@ -147,6 +147,7 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
     case Tree::Not: return cat(no(build(tree.kids[0], kEps, places)), then);
     case Tree::Punycode:
       return cat(make({.kind = Kind::Coded, .a = build(tree.kids[0], kEps, {}), .kids = {}}), then);
+    case Tree::Quotes: return cat(quotes(tree.quotable), then);
     case Tree::Maybe: return maybe(build(tree.kids[0], then, places));
   }
   return kNone;

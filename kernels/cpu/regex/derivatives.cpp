@@ -162,6 +162,21 @@ const LangRow& Langs::raw(Id r) {
       out = combine({&raw(node.a)}, [&](const auto& kids) { return each_then(kids[0], more); });
       break;
     }
+    case Kind::Quotes: {
+      Quoting q;
+      quoting(r, &q);
+      split(q, [&](char32_t c, std::int32_t lo, std::int32_t hi) {
+        if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) add(c - 1, kNone);
+        add(c, make({.kind = Kind::Quotes,
+                     .a = node.a,
+                     .b = node.b + 1,
+                     .lo = lo,
+                     .hi = hi,
+                     .kids = {}}));
+      });
+      if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
+      break;
+    }
     case Kind::Words: {
       const std::size_t depth = static_cast<std::size_t>(node.b);
       std::int32_t i = node.lo;
@@ -211,6 +226,16 @@ bool Langs::contains(Id r, std::u32string_view text) {
         return at != words.begin() + node.hi &&
                std::u32string_view(*at).substr(static_cast<std::size_t>(node.b)) == text;
       }
+      case Kind::Quotes: {
+        const Quotable& from = *quotables_[static_cast<std::size_t>(node.a)];
+        const std::size_t depth = static_cast<std::size_t>(node.b);
+        return std::any_of(
+            from.places.begin() + node.lo, from.places.begin() + node.hi, [&](std::int32_t place) {
+              const std::size_t p = static_cast<std::size_t>(place), end = p + depth + text.size();
+              return end > p && end <= static_cast<std::size_t>(from.limits[p]) && from.ends[end] &&
+                     std::u32string_view(from.text).substr(p + depth, text.size()) == text;
+            });
+      }
       default: break;
     }
   for (char32_t c : text) {
@@ -226,6 +251,10 @@ bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (nodes_[start].alive) return true;
   if (nodes_[start].live >= 0) return nodes_[start].live;
+  if (Quoting q; quoting(start, &q)) {
+    const bool found = to_an_end(q) >= 0;
+    return nodes_[start].live = found, found;
+  }
   // Where bounds on repetitions are far, a text without them has few enough characters for those.
   std::int32_t most = kInf;
   if (const Id r = relaxed(start, &most); r != start)

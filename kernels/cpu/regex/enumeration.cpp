@@ -1,6 +1,6 @@
 // The texts of a language: how long they are, how many, which, and what the cheapest takes. All are
 // searches over its derivatives (regex.cpp).
-#include "regex/regex.hpp"
+#include "regex/quotes.hpp"
 
 #include <algorithm>
 #include <queue>
@@ -70,6 +70,7 @@ std::int64_t Langs::near(Id r) {
   if (accepts(r)) return 0;
   if (nodes_[r].least >= 0) return nodes_[r].least;
   if (nodes_[r].near != -2) return nodes_[r].near;
+  if (Quoting q; quoting(r, &q)) return nodes_[r].near = to_an_end(q);
   std::int64_t best = -1;
   std::unordered_set<Id> seen{r};
   std::vector<Id> now{r};
@@ -102,6 +103,14 @@ std::int64_t Langs::shortest(Id r) {
     std::size_t least = std::numeric_limits<std::int32_t>::max();
     each_word(r, [&](std::u32string_view word) { least = std::min(least, word.size()); });
     return shortest_[r] = static_cast<std::int64_t>(least);
+  }
+  if (Quoting q; quoting(r, &q)) {
+    std::int32_t least = kInf;
+    each_quoted(q, [&](std::int32_t place, std::int32_t end) {
+      least = std::min(least, end - place - q.depth);
+      return Then::NextPlace;
+    });
+    return shortest_[r] = least;
   }
   std::unordered_map<Id, Id> from{{r, -1}};
   std::vector<Id> now{r};
@@ -229,6 +238,15 @@ bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (const auto known = a_length_.find(r);
       known != a_length_.end() && known->second >= lo && known->second <= hi)
     return true;
+  if (Quoting q; quoting(r, &q)) {
+    bool found = false;
+    each_quoted(q, [&](std::int32_t place, std::int32_t end) {
+      const std::int64_t length = end - place - q.depth;
+      found = length >= lo && length <= hi;
+      return found ? Then::Stop : length > hi ? Then::NextPlace : Then::GoOn;
+    });
+    return found;
+  }
   if (nodes_[r].least < 0 && !shortest_.contains(r) && meets_on_sight(r, lo, hi)) return true;
   const std::int64_t least = shortest(r);
   if (least < 0 || least > hi) return false;
@@ -281,7 +299,7 @@ std::int64_t Langs::some_text(Id r) const {
 
 bool Langs::is_endless(Id r) {
   if (r == kAll) return true;
-  if (is_words(r)) return false;
+  if (Quoting q; is_words(r) || quoting(r, &q)) return false;
   const auto found = endless_.find(r);
   if (found != endless_.end()) return found->second;
   // Every live state must lead to a cycle: none may lead only to states without one. Those without
@@ -299,7 +317,8 @@ bool Langs::is_endless(Id r) {
       ways[q] = 1;
       continue;
     }
-    if (is_words(q) || ways.size() > 2000) endless = false;  // or too large to know
+    if (Quoting of; is_words(q) || quoting(q, &of) || ways.size() > 2000)
+      endless = false;  // or too large to know
     std::vector<Id> next = row(q).next;
     std::sort(next.begin(), next.end());
     next.erase(std::unique(next.begin(), next.end()), next.end());
@@ -319,6 +338,8 @@ bool Langs::is_endless(Id r) {
 std::int64_t Langs::count(Id r, std::int64_t cap) {
   if (!live(r)) return 0;
   if (r == kAll) return cap;
+  if (Quoting q; quoting(r, &q))
+    return static_cast<std::int64_t>(quoted(q, 0, kInf, static_cast<std::size_t>(cap)).size());
   std::unordered_map<Id, std::int64_t> now{{r, 1}};
   std::int64_t total = 0;
   for (int steps = 0; !now.empty() && total < cap; ++steps) {
@@ -350,6 +371,11 @@ std::int64_t Langs::count(Id r, std::int64_t cap) {
 bool Langs::list(Id r, std::size_t cap, std::vector<std::u32string>* out) {
   const std::int64_t n = count(r, static_cast<std::int64_t>(cap) + 1);
   if (n > static_cast<std::int64_t>(cap)) return false;
+  if (Quoting q; n > 0 && quoting(r, &q)) {
+    const std::vector<std::u32string> found = quoted(q, 0, kInf, cap);
+    out->insert(out->end(), found.begin(), found.end());
+    return true;
+  }
   std::vector<std::pair<Id, std::u32string>> todo;
   if (n > 0) todo.push_back({r, U""});
   while (!todo.empty()) {
@@ -376,6 +402,11 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n,
                                    {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0x60}, {0x7B, 0x7F}},
                                    {{0x22, 0x22}, {0x5C, 0x5C}, {0x80, 0xD7FF}, {0xE000, kMaxChar}},
                                    {{0, 0x1F}}};
+  if (Quoting q; n > 0 && quoting(r, &q)) {
+    const std::vector<std::u32string> found = quoted(q, lo, hi, n);
+    out->insert(out->end(), found.begin(), found.end());
+    return;
+  }
   struct Part {  // the beginning of a text, last character first
     Id lang;
     std::ptrdiff_t before;
@@ -455,6 +486,7 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   if (r == kAll) return lo;
   if (lo == 0 && hi >= kInf) return cheapest(r);
   if (is_words(r)) return cheapest_word(r, lo, hi);
+  if (Quoting q; quoting(r, &q)) return cheapest_quoted(q, lo, hi);
   if (!meets(r, lo, hi)) return -1;
   if (lo > 0)
     if (const std::int64_t found = cheapest_long(r, lo, hi); found >= 0) return found;
@@ -518,6 +550,7 @@ std::int64_t Langs::cheapest(Id r) {
   };
   if (const std::int64_t bytes = known(r); bytes != -2) return bytes;
   if (is_words(r)) return cheapest_[r] = cheapest_word(r, 0, kInf);
+  if (Quoting q; quoting(r, &q)) return cheapest_[r] = cheapest_quoted(q, 0, kInf);
   if (!live(r)) return cheapest_[r] = -1;
   struct State {
     Id lang;

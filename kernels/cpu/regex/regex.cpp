@@ -82,6 +82,7 @@ Id Langs::make(Node n) {
       n.nullable = a.nullable && b.nullable;
       n.possible = a.possible && b.possible;
       n.moves = b.moves, n.here = b.here, n.loops = b.loops, n.unsure = b.unsure;
+      n.quotes = a.quotes || b.quotes;
       n.alive = a.alive && b.alive;
       n.floor = capped(a.floor + b.floor);
       if (a.least >= 0 && b.least >= 0)
@@ -102,6 +103,7 @@ Id Langs::make(Node n) {
         n.possible = any ? n.possible || k.possible : n.possible && k.possible;
         n.moves |= k.moves, n.here |= k.here, n.loops |= k.loops, n.unsure |= k.unsure;
         n.alive |= any && k.alive;
+        n.quotes |= k.quotes;
         known = known && k.least >= 0;
         least = std::min<std::int64_t>(least, k.least), bytes = std::min(bytes, k.bytes);
       }
@@ -110,12 +112,13 @@ Id Langs::make(Node n) {
     }
     case Kind::Not:
       n.nullable = !a.possible, n.possible = !a.nullable;
-      n.moves = a.moves, n.loops = a.loops, n.unsure = a.unsure;
+      n.moves = a.moves, n.loops = a.loops, n.unsure = a.unsure, n.quotes = a.quotes;
       if (n.a == kNone) n.least = 0, n.bytes = 0, n.alive = true;
       break;
     case Kind::Repeat:
       n.nullable = n.possible = n.lo == 0;
       n.alive = n.lo == 0 || a.alive;
+      n.quotes = a.quotes;
       n.floor = capped(n.lo * a.floor);
       if (n.lo == 0)
         n.least = 0, n.bytes = 0;
@@ -127,6 +130,11 @@ Id Langs::make(Node n) {
       n.alive = true;
       n.nullable = n.possible = tables_[n.a].words[static_cast<std::size_t>(n.lo)].size() ==
                                 static_cast<std::size_t>(n.b);
+      break;
+    case Kind::Quotes:
+      n.alive = n.quotes = true;
+      n.nullable = n.possible =
+          may_end({quotables_[static_cast<std::size_t>(n.a)].get(), n.b, n.lo, n.hi, kAll});
       break;
     case Kind::Behind: n.moves = true, n.loops = a.loops, n.unsure = a.unsure; break;
     case Kind::Loop:

@@ -13,12 +13,27 @@
 // state that it decides. Recursion is bounded by the depth of expressions (Limits.depth). Tested
 // against a slow matcher in tests/kernels.
 #pragma once
+#include <algorithm>
+#include <array>
+#include <memory>
 #include <unordered_set>
+#include <utility>
 
 #include "regex/unicode.hpp"
 #include "support/base.hpp"
 
 namespace guard {
+
+// A text with marks where a part of it may begin and where one may end; a part does not reach
+// beyond a line feed. The places where one may begin are sorted by what follows as far as that was
+// asked, as a suffix tree that is made from the top down as it is walked (Giegerich, Kurtz, Stoye
+// 2003): a range of them, with how many characters they share, is a state.
+struct Quotable {
+  std::u32string text;
+  std::vector<std::uint8_t> ends;    // by place: may a part end there?
+  std::vector<std::int32_t> places;  // where one may begin, in the order as far as it is known
+  std::vector<std::int32_t> limits;  // by place: where the last end is, of its line
+};
 
 // A regex syntax tree, as the front end hands it over.
 struct Tree {
@@ -33,12 +48,14 @@ struct Tree {
     And,
     Not,
     Maybe,
-    Punycode
+    Punycode,
+    Quotes
   } kind = Cat;  // numbered as Rx is
   bool ahead = true, negative = false;
   std::int32_t lo = 0, hi = 0;
   Ranges ranges;
   std::vector<Tree> kids;
+  std::shared_ptr<Quotable> quotable;  // of Quotes
   bool operator==(const Tree&) const = default;
   std::size_t hash() const;
 };
@@ -46,7 +63,8 @@ struct Tree {
 static_assert(Tree::Set == static_cast<int>(Rx::Set) &&
               Tree::Repeat == static_cast<int>(Rx::Repeat) &&
               Tree::Finish == static_cast<int>(Rx::End) &&
-              Tree::Punycode == static_cast<int>(Rx::Punycode));
+              Tree::Punycode == static_cast<int>(Rx::Punycode) &&
+              Tree::Quotes == static_cast<int>(Rx::Quotes));
 
 // The numbers n such that some text of n characters is in a language: a prefix, then a period for
 // ever.
@@ -92,6 +110,7 @@ class Langs {
   Id no(Id a);
   Id repeat(Id a, std::int32_t lo, std::int32_t hi);
   Id words(std::vector<std::u32string> words);  // exactly these texts
+  Id quotes(std::shared_ptr<Quotable> from);    // the parts of a text that may be quoted
   Id search(const Tree& tree);                  // every text in which the pattern occurs
   Id whole(const Tree& tree);  // every text that the pattern matches from end to end
   Id of_length(std::int32_t lo, std::int32_t hi);
@@ -105,6 +124,21 @@ class Langs {
     std::size_t depth;
   };
   Listed listed(Id r) const;
+  // A language of parts of a text that may be quoted, as far as another language has them: the
+  // places [lo, hi) with `depth` characters read, and what the others ask of the rest.
+  struct Quoting {
+    Quotable* from = nullptr;
+    std::int32_t depth = 0, lo = 0, hi = 0;
+    Id others = kAll;
+  };
+  bool quoting(Id r, Quoting* out);                         // is it one such?
+  bool has_quotes(Id r) const { return nodes_[r].quotes; }  // is one such a part of it?
+  // Sorts the places by the next character: use(c, lo, hi) for each that leads on.
+  template <class F>
+  static void split(const Quoting& q, F use);
+  // Characters to an end from some of the places; -1: none of them leads to one.
+  std::int32_t to_an_end(const Quoting& q);
+  bool may_end(const Quoting& q) const;                // may a part end right here?
   bool live(Id r);                                     // some text
   const LangRow& row(Id r);                            // derivatives; dead ones are kNone
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
@@ -152,13 +186,15 @@ class Langs {
     Behind,
     Loop,
     Maybe,
-    Coded
+    Coded,
+    Quotes
   };
   struct Node {
     Kind kind = Kind::None;
     Id a = 0, b = 0;  // Cat: two languages; Not, Repeat, Behind, Maybe, Coded: one; Set: ranges;
-                      // Words: table, depth; Loop: body, rest
-    std::int32_t lo = 0, hi = 0;  // Repeat, Loop: times; Words: rows of the table
+                      // Words: table, depth; Loop: body, rest;
+                      // Quotes: text, depth
+    std::int32_t lo = 0, hi = 0;  // Repeat, Loop: times; Words, Quotes: rows of the table
     std::vector<Id> kids;  // Alt, And: sorted; Loop: its body's look-behinds, each where it began
                            // and where it is
     // Derived, and no part of what is compared:
@@ -170,6 +206,7 @@ class Langs {
                             // finitely many
     bool unsure = false;    // holds a Maybe
     bool alive = false;     // has a text, as the parts tell; false: they don't
+    bool quotes = false;    // holds a Quotes
     std::int32_t least = -1;  // characters of a shortest text, and bytes of a cheapest, where the
                               // parts tell it; -1: they don't
     std::int64_t bytes = -1;
@@ -249,7 +286,18 @@ class Langs {
               .substr(static_cast<std::size_t>(node.b)));
   }
 
+  // use(place, end) for each part of the text, until it says otherwise; O(places), and as many
+  // characters of each as the others let through.
+  enum class Then : std::uint8_t { GoOn, NextPlace, Stop };
+  template <class F>
+  void each_quoted(const Quoting& q, F use);
+  std::int64_t cheapest_quoted(const Quoting& q, std::int64_t lo, std::int64_t hi);
+  // Their texts of lo to hi characters, each once; at most so many.
+  std::vector<std::u32string> quoted(const Quoting& q, std::int64_t lo, std::int64_t hi,
+                                     std::size_t most);
+
   Interner<Node> nodes_;
+  std::vector<std::shared_ptr<Quotable>> quotables_;
   Interner<RangesValue> sets_;
   Interner<Table> tables_;
   Blocks<LangRow> rows_;
@@ -270,6 +318,51 @@ class Langs {
   std::unordered_map<Id, Costs> costs_;
   int depth_ = 0;
 };
+
+template <class F>
+void Langs::split(const Quoting& q, F use) {
+  const auto begin = q.from->places.begin() + q.lo, end = q.from->places.begin() + q.hi;
+  const auto leads_on = [&](std::int32_t p) {
+    return q.from->limits[static_cast<std::size_t>(p)] > p + q.depth;
+  };
+  const auto next = [&](std::int32_t p) {
+    return q.from->text[static_cast<std::size_t>(p + q.depth)];
+  };
+  // Stable, so that to sort again what was sorted further changes nothing.
+  constexpr std::ptrdiff_t kFew = 48;
+  auto first = begin;
+  if (end - begin <= kFew) {
+    first = std::stable_partition(begin, end, [&](std::int32_t p) { return !leads_on(p); });
+    std::stable_sort(first, end, [&](std::int32_t a, std::int32_t b) { return next(a) < next(b); });
+  } else {
+    constexpr std::size_t kPlain = 128;
+    std::array<std::int32_t, kPlain + 2>
+        at{};  // of those that end, of each plain one, of the others
+    const auto slot = [&](std::int32_t p) {
+      return !leads_on(p) ? 0 : std::min<std::size_t>(next(p), kPlain) + 1;
+    };
+    for (auto i = begin; i != end; ++i) ++at[slot(*i)];
+    std::int32_t sum = 0;
+    for (std::int32_t& n : at) sum += std::exchange(n, sum);
+    first = begin + at[1];
+    const auto others = begin + at[kPlain + 1];
+    std::vector<std::int32_t> sorted(static_cast<std::size_t>(end - begin));
+    for (auto i = begin; i != end; ++i) sorted[static_cast<std::size_t>(at[slot(*i)]++)] = *i;
+    std::copy(sorted.begin(), sorted.end(), begin);
+    std::stable_sort(others, end,
+                     [&](std::int32_t a, std::int32_t b) { return next(a) < next(b); });
+  }
+  while (first != end) {
+    const char32_t c = next(*first);
+    auto last = first;
+    while (last != end && next(*last) == c) ++last;
+    const auto index = [&](auto i) {
+      return static_cast<std::int32_t>(i - q.from->places.begin());
+    };
+    use(c, index(first), index(last));
+    first = last;
+  }
+}
 
 // Throws Limit where n is beyond that part of limits.states, of which one language may take no
 // more.

@@ -40,6 +40,7 @@ class Matcher {
     const std::int64_t text =
         engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get());
     const std::int64_t enough = std::max(text, fill_symbols(budget, row));  // behind: on that row
+    engine_->filler.check_end(now(), *vocabulary_, budget, row, symbols_.get());
     const bool alone = scarce_ =
         budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
     if (is_held() && held_.row) {           // a batch may be reading the row
@@ -56,6 +57,7 @@ class Matcher {
     Scratch scratch;
     engine_->filler.fill(now(), *masks_, budget, row, scratch, symbols_.get(), false);
     fill_symbols(budget, row);
+    engine_->filler.check_end(now(), *vocabulary_, budget, row, symbols_.get());
   }
   // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until
   // the next call. Needs no turn.
@@ -116,6 +118,7 @@ class Matcher {
   std::int64_t lexeme() { return engine_->state_keys.lexeme(now()); }
   int classes(std::uint8_t* of) { return engine_->filler.classes(now(), *masks_, of); }
   std::size_t steps() const { return steps_.size(); }
+  bool is_format() const { return engine_->format.has_value(); }
   // Of a format: what each part of the bytes that were accepted was read as, in order; the last may
   // not have ended. O(bytes).
   std::vector<FormatSpan> spans() {

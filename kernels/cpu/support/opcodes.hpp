@@ -51,6 +51,7 @@ enum class Rx : std::uint8_t {
   Not = 8,
   Maybe = 9,
   Punycode = 10,
+  Quotes = 11,
 };
 
 namespace types {  // the bits of Op::Type

@@ -214,6 +214,23 @@ def test_check_reads_several_schemas_and_standard_input_and_ends_in_the_worst_ex
     assert out.startswith("back.json (draft2020-12): residual\n")
 
 
+def test_check_says_of_a_format_what_it_guarantees_leaves_out_and_refuses(run: Run, tmp_path: Path) -> None:
+    string = {"type": "string", "maxLength": 9}
+    content = {"type": "json_schema", "style": "text", "json_schema": string}
+    form = {"type": "tag", "begin": "<s>", "content": content, "end": "</s>"}
+    (tmp_path / "turn.json").write_text(json.dumps({"type": "structural_tag", "format": form}))
+    (tmp_path / "outputs.json").write_text(json.dumps({"json": {"type": "integer", "minimum": "x"}}))
+    code, out, err = run("check", "turn.json", "--seconds", "0.3")
+    assert (code, err) == (0, "")
+    assert "turn.json (draft2020-12): enforced" in out
+    assert "left out: strings with </s> in them" in out
+    code, out, err = run("check", "outputs.json", "turn.json", "--seconds", "0.3", "--json")
+    first, second = map(json.loads, out.splitlines())
+    assert (code, first["verdict"], first["troubles"][0]["pointer"]) == (3, "refused", "/json/minimum")
+    assert (second["verdict"], second["counts"]) == ("enforced", {"enforced": 4, "excluded": 1})
+    assert "outputs.json: the schema is refused: /json/minimum" in err
+
+
 def test_check_says_what_a_person_should_change(run: Run, tmp_path: Path) -> None:
     schema = {
         "type": "object",

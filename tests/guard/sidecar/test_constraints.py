@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sidecars import Reply, Sidecar, serving_here
 
+import guard
 from guard.sidecar import constraints
 from guard.sidecar.errors import ApiError
 from guard.testing import fake_server
@@ -72,13 +73,55 @@ CHOICES: dict[str, dict[str, Any]] = {
     "vLLM guided_choice": {"guided_choice": CHOICE},
     "vLLM structured_outputs": {"structured_outputs": {"choice": CHOICE}},
 }
+GRAMMAR = """root ::= name "-" [0-9]
+name ::= [ab] [ab] [ab]
+"""
+LARK = """start: NAME "-" /[0-9]/
+NAME: /[ab]{3}/
+"""
+#: Ways to ask for a text of GRAMMAR, which PATTERN matches.
+GRAMMARS: dict[str, dict[str, Any]] = {
+    "vLLM guided_grammar": {"guided_grammar": GRAMMAR},
+    "vLLM structured_outputs": {"structured_outputs": {"grammar": GRAMMAR}},
+    "vLLM structured_outputs, Lark": {"structured_outputs": {"grammar": LARK}},
+    "llama.cpp grammar": {"grammar": GRAMMAR},
+    "SGLang ebnf": {"ebnf": GRAMMAR},
+    "NIM nvext": {"nvext": {"guided_grammar": GRAMMAR}},
+}
+TAG: dict[str, Any] = {
+    "type": "structural_tag",
+    "format": {
+        "type": "tag",
+        "begin": "<n>",
+        "content": {"type": "json_schema", "json_schema": SCHEMA},
+        "end": ["</n>"],
+    },
+}
+OLDER_TAG: dict[str, Any] = {
+    "type": "structural_tag",
+    "structures": [{"begin": "<n>", "schema": SCHEMA, "end": "</n>"}],
+    "triggers": ["<n>"],
+}
+#: Ways to ask for a turn of TAG.
+TAGS: dict[str, dict[str, Any]] = {
+    "vLLM structured_outputs": {"structured_outputs": {"structural_tag": TAG}},
+    "vLLM structured_outputs, text": {"structured_outputs": {"structural_tag": json.dumps(TAG)}},
+    "vLLM guided_structural_tag": {"guided_structural_tag": TAG},
+    "OpenAI servers' response_format": {"response_format": TAG},
+    "SGLang structural_tag": {"structural_tag": json.dumps(TAG)},
+}
+_TEXTS = {"pattern": PATTERNS, "choice": CHOICES, "grammar": GRAMMARS}
+RECURSIVE = 'root ::= "a" root "b" | "c"'
+TEXTS = {f"{field} {name}": asked for field, ways in _TEXTS.items() for name, asked in ways.items()}
 #: What nothing here can check, by the field that is to be named.
 REFUSED: dict[str, Any] = {
-    "guided_grammar": 'root ::= "a"',
-    "grammar": 'root ::= "a"',
-    "ebnf": 'root ::= "a"',
+    "guided_grammar": RECURSIVE,
+    "grammar": RECURSIVE,
+    "ebnf": 'root ::= "a',
+    "lark": 3,
     "structural_tag": {"type": "structural_tag", "structures": []},
-    "structured_outputs.grammar": 'root ::= "a"',
+    "guided_structural_tag": {"type": "structural_tag", "format": {"type": "token", "token": "<|im_end|>"}},
+    "structured_outputs.grammar": RECURSIVE,
     "structured_outputs.structural_tag": "{}",
     "structured_outputs.whitespace_pattern": " ",
     "structured_outputs.disable_any_whitespace": True,
@@ -86,7 +129,7 @@ REFUSED: dict[str, Any] = {
     "structured_outputs.nonesuch": 1,
     "guided_whitespace_pattern": " ",
     "guided_decoding_params": {"grammar": "x"},
-    "nvext.guided_grammar": "x",
+    "nvext.guided_grammar": RECURSIVE,
     "stop_regex": "a+",
     "custom_logit_processor": "x",
     "logits_processors": ["x"],
@@ -94,7 +137,8 @@ REFUSED: dict[str, Any] = {
     "grammar_triggers": [{}],
     "grammar_string": "x",
     "extra_body": {"guided_json": SCHEMA},
-    "response_format.type": {"type": "structural_tag", "structures": []},
+    "response_format": {**TAG, "strict": True},
+    "response_format.type": {"type": "nonesuch"},
     "guided_choice": [],
     "guided_regex": "a)|(?:b",
     "sampling_params": {"regex": "a"},
@@ -196,11 +240,39 @@ def test_a_model_here_writes_an_object(here: Sidecar, path: str, fields: dict[st
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("fields", [*PATTERNS.values(), *CHOICES.values()], ids=[*PATTERNS, *CHOICES])
+@pytest.mark.parametrize("fields", TEXTS.values(), ids=TEXTS)
 def test_a_model_here_writes_plain_text_of_a_language(here: Sidecar, path: str, fields: dict[str, Any]) -> None:
     for stream in (False, True):
         text = text_of(ask(here, path, stream=stream, max_tokens=60, temperature=1, **fields))
-        assert re.fullmatch(PATTERN, text) if fields in PATTERNS.values() else text in CHOICE
+        assert text in CHOICE if fields in CHOICES.values() else re.fullmatch(PATTERN, text)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fields", TAGS.values(), ids=TAGS)
+def test_a_model_here_writes_a_turn_of_a_structural_tag(here: Sidecar, path: str, fields: dict[str, Any]) -> None:
+    for stream in (False, True):
+        text = text_of(ask(here, path, stream=stream, max_tokens=60, temperature=1, **fields))
+        assert text[:3] + text[-4:] == "<n></n>"
+        jsonschema.validate(json.loads(text[3:-4]), SCHEMA)
+
+
+def test_a_model_here_is_held_to_the_older_form_of_a_structural_tag(here: Sidecar) -> None:
+    turns = guard.compile(OLDER_TAG)
+    for seed in range(8):
+        asked = {"response_format": OLDER_TAG, "max_tokens": 60, "temperature": 1, "seed": seed}
+        turns.read(text_of(ask(here, PATHS[0], **asked)))
+
+
+def test_what_is_wrong_with_a_structural_tag_is_said_with_its_place(here: Sidecar) -> None:
+    wrong = {**TAG, "format": {**TAG["format"], "content": {"type": "regex", "pattern": "("}}}
+    for fields, field, place in (
+        ({"structured_outputs": {"structural_tag": wrong}}, "structured_outputs.structural_tag", "/format/content"),
+        ({"response_format": {**OLDER_TAG, "triggers": ["<b>"]}}, "response_format", "/structures/0/begin"),
+        ({"guided_grammar": RECURSIVE}, "guided_grammar", "root"),
+    ):
+        said = ask(here, PATHS[0], **fields).json["error"]
+        assert said["param"] == field
+        assert place in said["message"]
 
 
 @pytest.mark.parametrize("path", ALL_PATHS)
@@ -225,6 +297,8 @@ def test_responses_are_held_by_the_same_words(here: Sidecar) -> None:
         jsonschema.validate(json.loads(text(**fields)), SCHEMA)
     assert text(**CHOICES["vLLM guided_choice"]) in CHOICE
     assert re.fullmatch(PATTERN, text(**PATTERNS["SGLang regex"]))
+    assert re.fullmatch(PATTERN, text(**GRAMMARS["SGLang ebnf"]))
+    assert text(**TAGS["vLLM structured_outputs"]).startswith("<n>{")
     for field in ("grammar", "guided_grammar", "logit_bias", "min_tokens", "top_k"):
         reply = respond(**nested(field, {**REFUSED, **SERVERS_OWN}[field]))
         assert (reply.status, reply.json["error"]["param"]) == (400, field)
@@ -291,11 +365,11 @@ def test_a_provider_is_held_to_an_object(
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("fields", [*PATTERNS.values(), *CHOICES.values()], ids=[*PATTERNS, *CHOICES])
+@pytest.mark.parametrize("fields", [*TEXTS.values(), *TAGS.values()], ids=[*TEXTS, *TAGS])
 def test_a_provider_is_sent_a_language_as_it_came_and_its_text_is_checked(
     sidecar: Sidecar, provider: fake_server.Server, path: str, fields: dict[str, Any]
 ) -> None:
-    good = "aba-7" if fields in PATTERNS.values() else CHOICE[2]
+    good = CHOICE[2] if fields in CHOICES.values() else '<n>{"n": 3}</n>' if fields in TAGS.values() else "aba-7"
     for stream in (False, True):
         provider.requests.clear()
         provider.answers = [says(f"It is {good}."), says(good)]

@@ -38,6 +38,23 @@ def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, pr
     assert (none.status, none.json["error"]["param"]) == (400, "max_tokens")
 
 
+def test_a_person_says_of_an_answer_whether_it_is_right(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = ['{"total": 3}']
+    number = sidecar.ask("POST", "/guard/playground", {"model": "m", "prompt": "?", "schema": SCHEMA}).json["call"]
+
+    def said(**body: Any) -> Any:
+        return sidecar.ask("POST", "/guard/feedback", {"call": number, **body})
+
+    assert said(right=True).json == {"call": number, "right": True, "by": "person"}
+    assert said(value={"total": 5}, by="ada").json == {"call": number, "right": False, "by": "ada"}
+    assert said(value={"total": 3}).json["right"] is True
+    refused = said(value={"total": "much"})
+    assert (refused.status, refused.json["error"]["param"]) == (400, "value")
+    assert "/total: expected" in refused.json["error"]["message"]
+    for wrong in ({}, {"right": True, "value": 1}, {"right": "yes"}, {"right": True, "call": 999_999_999}):
+        assert said(**wrong).status == 400
+
+
 def test_failures_come_with_their_findings_and_traces_with_every_attempt(
     sidecar: Sidecar, provider: fake_server.Server
 ) -> None:

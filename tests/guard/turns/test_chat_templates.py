@@ -1,15 +1,20 @@
 """Tool formats derived from chat templates: what a template renders is let through, and read back equal."""
 
 import os
+import random
 import re
 import tarfile
 import time
 from pathlib import Path
 
+import jsonschema_rs
+import numpy as np
 import pytest
 
 import guard
 from guard import formats
+from guard.kernels.bitmask import allocate_bitmask
+from guard.schemas.compiled import single_bytes
 from guard.turns import trials
 from guard.turns.probes import MANNERS, probes
 from guard.turns.reading import ReadCall
@@ -29,6 +34,7 @@ SHAPES = {
     "llama.cpp/GLM-4.7-Flash": "tagged",
     "llama.cpp/deepseek-ai-DeepSeek-V3.2": "tagged",  # with types
     "llama.cpp/ByteDance-Seed-OSS": "tagged",  # Python's values between tags
+    "llama.cpp/MiniMax-M3": "tagged",  # values in tags that are named by their keys
     "llama.cpp/LFM2.5-8B-A1B": "tagged",  # Python's calls
     "trl/gemma4": "tagged",  # bare keys, strings in marks, text behind calls
 }
@@ -232,3 +238,31 @@ def test_what_was_derived_can_be_told(hermes) -> None:
     told = hermes.describe()
     assert told["call"] == '<tool_call>\n{"name": "{name}", "arguments": {arguments}}\n</tool_call>'
     assert re.fullmatch("json", told["kind"])
+
+
+# -- Under masks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("choice", ["auto", "required", "search-files"])
+def test_what_the_masks_let_through_is_read_as_valid_calls(name, choice, stored) -> None:
+    form = formats.from_chat_template(stored[name], **SPECIAL)
+    compiled = guard.compile(form.format(TOOLS, choice), **form.options)
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in TOOLS}
+    vocabulary, row = single_bytes(), allocate_bitmask(1, 257)
+    for seed in range(3):
+        draw, matcher, text = random.Random(seed), compiled.matcher(vocabulary), bytearray()
+        while not matcher.can_stop() or len(text) < 60:
+            matcher.fill_bitmask(row, remaining=1 + matcher.distance() + max(0, 150 - len(text)))
+            allowed = np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little")[:256])
+            if matcher.can_stop() and not allowed.size:
+                break
+            plain = [int(byte) for byte in allowed if 32 <= byte < 127 or byte == 10]
+            byte = draw.choice(plain or [int(byte) for byte in allowed])
+            assert matcher.accept(byte)
+            text.append(byte)
+        read = form.read(text.decode(), TOOLS)
+        assert read.trouble is None, text
+        assert all(jsonschema_rs.is_valid(schemas[call.name], call.arguments) for call in read.calls)
+        assert read.calls or choice == "auto"
+        assert {call.name for call in read.calls} <= {choice} or choice in ("auto", "required")

@@ -1,0 +1,248 @@
+"""Does tuning pay? `python -m benchmarks.tuning --data FILE --minutes 10 --out FOLDER`: BFCL, trained and measured.
+
+Questions of the Berkeley Function Calling Leaderboard with one function. The functions whose names have the lowest
+hashes are held out, with whatever asks about them; a model is trained on the others and saved in FOLDER, which
+`transformers:FOLDER` loads. Then the held-out questions are answered under masks, once each, by the base and by the
+tuned model: right by the leaderboard's rules.
+
+--minutes are of one processor, loading and cutting included; what is measured before and after is beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gzip
+import hashlib
+import json
+import math
+import os
+import re
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GUARD_TRACE", tempfile.mktemp(suffix=".db"))  # noqa: S306 - made by the trace
+
+import guard
+from benchmarks.__main__ import DATA
+from guard.tuning.examples import Pair
+from guard.tuning.job import tune
+from guard.tuning.training import Recipe, TrainingReport
+
+SHARE = 0.8  #: Of --minutes that training may take; loading and saving have the rest.
+TYPES = {"dict": "object", "float": "number", "tuple": "array"}  #: BFCL's names that are not JSON Schema's.
+
+
+def schema(given: dict[str, Any]) -> dict[str, Any]:
+    """Return BFCL's parameters as a JSON Schema, closed to other keys."""
+    made = {key: value for key, value in given.items() if key not in ("type", "properties", "items", "optional")}
+    kind = str(given.get("type", "object")).lower()
+    if kind != "any":
+        made["type"] = TYPES.get(kind, kind)
+    if "properties" in given:
+        made["properties"] = {key: schema(value) for key, value in given["properties"].items()}
+        made.setdefault("additionalProperties", False)
+    if isinstance(given.get("items"), dict):
+        made["items"] = schema(given["items"])
+    return made
+
+
+def messages(row: dict[str, Any], function: dict[str, Any]) -> tuple[dict[str, str], ...]:
+    """Return the question as a model is asked."""
+    asked = row["question"][0][-1]["content"]
+    words = f"Call {function['name']}: {function.get('description', '')} Answer with its arguments as JSON."
+    return ({"role": "user", "content": f"{asked}\n\n{words}"},)
+
+
+def right_answer(accepted: dict[str, list[Any]], function: dict[str, Any]) -> dict[str, Any]:
+    """Return one accepted answer: the first value of each argument, in the schema's order, optional ones left out."""
+    declared = function["parameters"].get("properties", {})
+    required = function["parameters"].get("required", [])
+    chosen = {}
+    for key in declared:
+        values = accepted.get(key)
+        if values is None or ("" in values and key not in required):
+            continue
+        chosen[key] = _first(values)
+    return chosen
+
+
+def _first(values: list[Any]) -> Any:
+    value = next((value for value in values if value != ""), "")
+    if isinstance(value, dict):  # of whose members the accepted values are listed again
+        return {k: _first(v) if isinstance(v, list) else v for k, v in value.items() if v != [""]}
+    if isinstance(value, list):
+        return [_first([item]) if isinstance(item, dict) else item for item in value]
+    return value
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[ ,./\-_*^]", "", text).lower().replace("'", '"')
+
+
+def same(x: Any, y: Any) -> bool:
+    """Whether a value is an accepted one, by BFCL's rules."""
+    if isinstance(x, bool) or isinstance(y, bool):
+        return x is y
+    if isinstance(x, int | float) and isinstance(y, int | float):
+        return x == y
+    if isinstance(x, str) and isinstance(y, str):
+        return _plain(x) == _plain(y)
+    if isinstance(x, list) and isinstance(y, list):
+        return len(x) == len(y) and all(map(same, x, y))
+    return fits(x, y) if isinstance(x, dict) and isinstance(y, dict) else bool(x == y)
+
+
+def fits(arguments: dict[str, Any], accepted: dict[str, Any]) -> bool:
+    """Whether each argument's value is among the accepted ones; "" among them says that it may be left out."""
+    for key, value in arguments.items():
+        if key not in accepted:
+            return False
+        values = accepted[key] if isinstance(accepted[key], list) else [accepted[key]]
+        if not any(same(value, other) for other in values if other != "" or value == ""):
+            return False
+    return all(key in arguments or "" in values for key, values in accepted.items())
+
+
+def questions(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, list[Any]]]]:
+    """Yield rows with one right call, its function, and the accepted values of its arguments."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            answer = row["answer"]
+            if not answer or len(answer) != 1:
+                continue
+            ((name, accepted),) = answer[0].items()
+            function = next((f for f in row["function"] if f["name"] == name), None)
+            if function is not None:
+                yield row, function, accepted
+
+
+def held_out(rows: list[Any], categories: list[str], count: int) -> tuple[dict[str, list[Any]], set[str]]:
+    """Return held-out questions by category, three of a function at most, and the names of their functions."""
+    found: dict[str, list[Any]] = {}
+    names: set[str] = set()
+    for category in categories:
+        of = [row for row in rows if row[0]["category"] == category and len(row[0]["function"]) == 1]
+        by_hash = sorted({_last(f["name"]) for _, f, _ in of}, key=lambda n: hashlib.sha256(n.encode()).hexdigest())
+        chosen: list[Any] = []
+        for name in by_hash:
+            if len(chosen) >= count:
+                break
+            chosen += [row for row in of if _last(row[1]["name"]) == name][:3]
+            names.add(name)
+        found[category] = chosen[:count]
+    return found, names
+
+
+def _last(name: str) -> str:
+    return name.split(".")[-1].lower()
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{4,}", text.lower()))
+
+
+def pairs(rows: list[Any], names: set[str], held: list[Any], dropped: Counter[str]) -> Iterator[Pair]:
+    """Yield what may be trained on: other functions than the held-out ones, and no question that is nearly theirs."""
+    texts = [_words(row["question"][0][-1]["content"]) for row, _, _ in held]
+    for row, function, accepted in rows:
+        if _last(function["name"]) in names:
+            continue
+        words = _words(row["question"][0][-1]["content"])
+        if any(len(words & other) >= 0.8 * max(1, len(words | other)) for other in texts):
+            dropped["nearly a held-out question"] += 1
+            continue
+        answer = right_answer(accepted, function)
+        if not fits(answer, accepted):
+            dropped["its answer is not one of its own"] += 1
+            continue
+        try:
+            compiled = guard.compile(schema(function["parameters"]))
+        except guard.SchemaError:
+            dropped["its schema is refused"] += 1
+            continue
+        yield Pair(messages(row, function), compiled, json.dumps(answer, ensure_ascii=False), row["id"], by="person")
+
+
+def measured(model: str, rows: list[Any]) -> list[bool]:
+    """Answer questions under masks, once each; returns which are right."""
+    asker = guard.Guard(model=model, retries=0, max_tokens=160)
+
+    def one(asked: Any) -> bool:
+        row, function, accepted = asked
+        try:
+            value = asker.generate(schema(function["parameters"]), messages=messages(row, function))
+        except guard.GuardError:
+            return False
+        return fits(value, accepted)
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(one, rows))
+
+
+def interval(right: int, count: int) -> str:
+    """Return a share with Wilson's interval of 95%."""
+    share, z = right / count, 1.96
+    middle = (share + z * z / 2 / count) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / 4 / count / count) / (1 + z * z / count)
+    return f"{share:.1%} ({100 * (middle - half):.0f} to {100 * (middle + half):.0f})"
+
+
+def main() -> int:
+    """Train, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA / "bfcl.jsonl.gz")
+    parser.add_argument("--category", default="simple_python,live_simple", help="measured; separated by commas")
+    parser.add_argument("--train", default="", help="categories that are trained on; default: all of the file")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of one processor")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    parser.add_argument("--held-out", type=int, default=60, help="questions of each category; 0: none, all are trained")
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--no-base", action="store_true", help="do not measure the base as well")
+    for field in dataclasses.fields(Recipe):
+        if field.name not in ("seconds", "steps"):
+            kind = type(field.default)
+            parser.add_argument(f"--{field.name}", type=kind, default=None)
+    args = parser.parse_args()
+    categories = args.category.split(",")
+    rows = list(questions(args.data))
+    held, names = held_out(rows, categories, args.held_out)
+    wanted = set(args.train.split(",")) if args.train else {row["category"] for row, _, _ in rows}
+    dropped: Counter[str] = Counter()
+    training = [row for row in rows if row[0]["category"] in wanted]
+    given = [row for part in held.values() for row in part]
+    usable = list(pairs(training, names, given, dropped))
+    options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
+    recipe = Recipe(**{"epochs": 4.0, **options, "seconds": SHARE * args.minutes * 60 - time.process_time()})
+
+    def told(report: TrainingReport) -> None:
+        if report.step % 10 == 0 or report.validation:
+            print(
+                f"step {report.step}, {report.progress:.0%}, loss {report.loss:.3f}, {report.seconds:.0f} s,"
+                f" {report.seconds_left:.0f} s left {report.validation or ''}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    tuned = tune(usable, args.out, model=args.model, recipe=recipe, told=told, clock=time.process_time, dropped=dropped)
+    spent, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"{tuned.card['examples']} examples, {tuned.card['steps']} steps, {spent:.0f} processor seconds, {peak:.2f} GB"
+    )
+    print(f"left out: {dict(dropped)}\nbefore: {tuned.before}\nafter: {tuned.after}\n")
+    print("| | " + " | ".join(f"{c}, {len(part)}" for c, part in held.items()) + " |\n|:--|" + "--:|" * len(held))
+    for name in ([] if args.no_base else [args.model]) + [f"transformers:{args.out}"]:
+        shares = [interval(sum(measured(name, part)), len(part)) for part in held.values() if part]
+        print(f"| {name} | " + " | ".join(shares) + " |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The check that follows decoding for grounded values: each stands in an input, as its schema says, and where.
+
+It is made of every answer, of local and remote models alike, and is independent of the mask engine: masks that let a
+value through which no input states would be found out here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guard.errors import SchemaError, Truncated, Unchecked, ValidationFailed, Violation
+from guard.kernels import json_pointer
+from guard.kernels.json_pointer import pointer
+from guard.output.judge import Judge, JudgedSchema, too_deep
+from guard.support.clipping import clipped
+
+if TYPE_CHECKING:
+    from guard.schemas import Compiled
+    from guard.schemas.grounding.sources import Place, Sources
+    from guard.schemas.grounding.walk import Grounded, GroundedWalk
+
+QUOTED, STATED, ONCE = "quoted", "not stated", "quoted once"  #: The rules that findings name.
+MOST_INPUT = 4_000_000  #: Characters of all inputs of a call; grounded values are looked for in no more.
+MOST_WORK = 2_000_000_000  #: Characters of inputs times values of an answer that are looked for: some seconds.
+_ROOT = "urn:guard:schema"  #: Under which a branch's judge finds the schema.
+
+_EXPECTED = {
+    "quoted": "a text that stands in the input, word for word",
+    "number": "a number that the input states",
+    "date": "a date that the input states",
+}
+
+#: The places of each grounded value, by its JSON Pointer.
+Places = Mapping[str, tuple["Place", ...]]
+
+
+@dataclass(frozen=True)
+class Located:
+    """What was found of the grounded values of an answer."""
+
+    findings: tuple[Violation, ...]
+    places: Places
+
+
+class GroundingChecker:
+    """Checks the answers by one compiled schema."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        self._compiled = compiled
+        self._judges: dict[int, Judge] = {}
+        self._walk: GroundedWalk = compiled.walk(self._is_valid)
+
+    def check(self, text: str, sources: Sources) -> Located:
+        """Check a text that is valid JSON of the schema; Unchecked where that would take too long."""
+        value = json.loads(text)
+        if _leaves(value) * sources.size > MOST_WORK:
+            raise Unchecked("the answer has too many values to look for all of them in inputs of this length")
+        try:
+            found = self._walk.grounded(value, sources)
+        except RecursionError:
+            return Located(too_deep(text), {})
+        places = {pointer(one.path): one.places for one in found if one.places}
+        return Located((*map(_finding, (one for one in found if not one.places)), *_once(found)), places)
+
+    def _is_valid(self, position: int, value: Any) -> bool:
+        if position < 2:
+            return position == 0
+        if position not in self._judges:
+            compiled = self._compiled
+            at = compiled.pointer(position)
+            branch = {"$ref": at if "#" in at else f"{_ROOT}#{at}"}
+            documents = {_ROOT: compiled.schema, **compiled.documents}
+            case = JudgedSchema(branch, compiled.draft, compiled.options.formats, documents)
+            self._judges[position] = Judge(case, backtracks=True)
+        judge = self._judges[position]
+        return judge.is_valid(judge.meant(value))
+
+
+def grounded(compiled: Compiled, sources: Sources) -> Compiled:
+    """Return the schema of one call; ValidationFailed where the inputs state no value that it could have.
+
+    Truncated where the inputs are longer than what grounded values are looked for in.
+    """
+    if sources.size > MOST_INPUT:
+        words = (
+            f"inputs of {sources.size:,} characters are more than grounded values are looked for in ({MOST_INPUT:,})"
+        )
+        raise Truncated(f"{words}; shorten the input")
+    found = compiled.grounded(sources)
+    try:
+        found.check_satisfiable()
+    except SchemaError as error:
+        findings = [
+            Violation(place, STATED, "a value that the input states", "nothing")
+            for place in dict.fromkeys(map(_value_place, found.unstated() or [""]))
+        ]
+        missing = ", ".join(finding.at for finding in findings if finding.at) or "such value"
+        message = f"the input states no {missing}: no answer can be right"
+        raise ValidationFailed(message, findings=findings) from error
+    return found
+
+
+def _value_place(place: str) -> str:
+    """Return where the value of a schema's property stands, as far as its JSON Pointer tells."""
+    steps = json_pointer.steps(place)
+    return pointer([name for before, name in itertools.pairwise(steps) if before == "properties"])
+
+
+def _leaves(value: Any) -> int:
+    """Return how many texts and numbers a value has."""
+    count, left = 0, [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+        else:
+            count += 1
+    return count
+
+
+def _finding(one: Grounded) -> Violation:
+    rule = QUOTED if one.rule.kind == "quoted" else STATED
+    where = "" if one.rule.input is None else f" {one.rule.input!r}"
+    expected = _EXPECTED[one.rule.kind].replace("the input", f"the input{where}")
+    if one.rule.kind == "quoted" and one.rule.within != "cell":
+        expected += f", within a {one.rule.within}"
+    elif one.rule.kind == "quoted":
+        expected += ", within one line"
+    got = one.value if isinstance(one.value, str) else float(one.value)
+    return Violation(pointer(one.path), rule, expected, clipped(got))
+
+
+def _once(found: Sequence[Grounded]) -> list[Violation]:
+    """Return findings about items that a list has twice, though each is to be quoted once."""
+    seen: set[tuple[Any, ...]] = set()
+    out = []
+    for one in found:
+        key = (one.path[:-1], one.value)
+        if one.rule.once and key in seen:
+            out.append(Violation(pointer(one.path), ONCE, "an item that the list has not yet", clipped(one.value)))
+        seen.add(key)
+    return out

@@ -1,0 +1,161 @@
+"""Right answers: from the trace, or from a file; what is not surely right is left out, and counted under its reason.
+
+An answer on record is right where a person said so or corrected it. Else it is taken for right where it is valid and
+whole, and another model than the tuned one gave it: what a model answered itself teaches it nothing new.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guard.calls import rerun
+from guard.errors import GuardError, SchemaError
+from guard.schemas import compile as compiled_of
+from guard.support.secret_patterns import REDACTED
+from guard.support.strict_json import no_constant, unique_members
+from guard.trace.asked_for import target_of
+from guard.trace.feedback import PERSON
+from guard.trace.records import VALID
+from guard.tuning.examples import Pair
+
+if TYPE_CHECKING:
+    from guard.schemas.compiled import Compiled
+    from guard.trace.feedback import Feedback
+    from guard.trace.records import Call
+    from guard.trace.store import TraceStore
+
+#: What providers say of training on answers; shown before answers of theirs are used.
+TERMS = {
+    "openai": "OpenAI's terms forbid to train models that compete with OpenAI on its outputs: https://openai.com/policies",
+    "anthropic": "Anthropic's terms forbid to train competing models on its outputs: https://www.anthropic.com/legal",
+}
+
+
+def from_trace(
+    store: TraceStore,
+    dropped: Counter[str],
+    *,
+    own: Collection[str],
+    function: str | None = None,
+    schema_hash: str | None = None,
+    since: float | None = None,
+) -> Iterator[Pair]:
+    """Yield the right answers of a function or a schema; `own` are the names of the model that is tuned."""
+    schemas: dict[str, Compiled | None] = {}
+    page: list[Call] = []
+    for call in store.each(function=function, since=since):
+        if schema_hash is None or call.schema_hash == schema_hash:
+            page.append(call)
+        if len(page) == 100:
+            yield from _pairs(store, page, own, dropped, schemas)
+            page = []
+    yield from _pairs(store, page, own, dropped, schemas)
+
+
+def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator[Pair]:
+    """Yield the lines of a file: `{"messages": [...], "answer": ..., "schema": ...}`; `schema` where a line has none.
+
+    GuardError names the line that is not so. A `started` (seconds since the epoch) splits by time.
+    """
+    known: dict[str, Compiled | None] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line, object_pairs_hook=unique_members, parse_constant=no_constant)
+                messages = tuple(dict(message) for message in row["messages"])
+                answer = row["answer"]
+                wanted = row.get("schema", schema)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise GuardError(
+                    f"{path}, line {number}: {type(error).__name__} {error}; a line has messages and answer"
+                ) from None
+            if wanted is None or not messages:
+                raise GuardError(f"{path}, line {number} has no schema, or no messages; give SCHEMA, or add them")
+            key = wanted if isinstance(wanted, str) else json.dumps(wanted)
+            compiled = _compiled(known, key, functools.partial(compiled_of, wanted))
+            if compiled is None:
+                dropped["its schema is refused"] += 1
+                continue
+            text = json.dumps(answer, ensure_ascii=False)
+            yield Pair(messages, compiled, text, f"line {number}", float(row.get("started", 0.0)), PERSON)
+
+
+def providers(pairs: Collection[Pair]) -> list[str]:
+    """Return the terms of the providers whose answers are among the pairs."""
+    kinds = {pair.by.partition(":")[0] for pair in pairs}
+    return [TERMS[kind] for kind in sorted(kinds & TERMS.keys())]
+
+
+def _pairs(
+    store: TraceStore,
+    calls: list[Call],
+    own: Collection[str],
+    dropped: Counter[str],
+    schemas: dict[str, Compiled | None],
+) -> Iterator[Pair]:
+    said = store.feedback([call.number for call in calls if call.number is not None])
+    for call in calls:
+        feedback = said.get(call.number or 0)
+        why = _why_not(call, feedback, own)
+        if why:
+            dropped[why] += 1
+            continue
+
+        def asked(schema_hash: str = call.schema_hash) -> Any:
+            kept = store.schema(schema_hash)
+            target = None if kept is None else target_of(kept, schema_hash)
+            return None if target is None else target.compiled
+
+        compiled = _compiled(schemas, call.schema_hash, asked)
+        if compiled is None:
+            dropped["its schema is not kept"] += 1
+            continue
+        is_corrected = feedback is not None and feedback.value is not None
+        text = feedback.value if feedback is not None and feedback.value is not None else call.text
+        answer = call.answer
+        by = PERSON if is_corrected else answer.model if answer is not None else ""
+        yield Pair(call.attempts[0].messages, compiled, text, f"call {call.number}", call.started, by)
+
+
+def _why_not(call: Call, feedback: Feedback | None, own: Collection[str]) -> str:
+    """Return why a call teaches nothing; "" where it does."""
+    if call.function == rerun.FUNCTION or not call.attempts:
+        return "a replay"
+    if any(REDACTED in json.dumps(message, ensure_ascii=False) for message in call.attempts[0].messages):
+        return "redacted"
+    if feedback is not None and feedback.value is not None:
+        return ""
+    if feedback is not None and not feedback.right:
+        return "said to be wrong"
+    answer = call.answer
+    if call.outcome != VALID or answer is None or answer.reply is None:
+        return "no valid answer"
+    if REDACTED in call.text:
+        return "redacted"
+    if answer.reply.is_kept:
+        return "a replay"
+    if call.cut_at or call.repeated_at:
+        return "not whole"
+    if feedback is not None:
+        return ""
+    if answer.reason == "confidence":
+        return "not sure"
+    if answer.model in own or answer.reply.model in own:
+        return "the model's own answer, which nobody confirmed"
+    return ""
+
+
+def _compiled(known: dict[str, Compiled | None], key: str, make: Callable[[], Compiled | None]) -> Compiled | None:
+    if key not in known:
+        try:
+            known[key] = make()
+        except SchemaError:
+            known[key] = None
+    return known[key]

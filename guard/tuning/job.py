@@ -1,0 +1,185 @@
+"""A tuning run from pairs to a folder: cut, split, train, merge, save; resumed where it was killed.
+
+The folder appears at once or not at all: everything is written beside it, in `FOLDER.partial`, which holds the
+checkpoint as well, and is renamed in the end. `tuning.json` in it says what the model was made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from filelock import FileLock, Timeout
+
+from guard import models
+from guard.errors import GuardError, ModelError
+from guard.models.local.packed_linear import is_fast_in_bfloat16
+from guard.models.local.transformers import TransformersModel, quiet
+from guard.tuning.examples import Example, Pair, cut, deduplicated, split
+from guard.tuning.lora import Adapter
+from guard.tuning.registry import CARD
+from guard.tuning.training import Recipe, Trainer, TrainingReport, Validation
+
+HELD_OUT = 0.1  #: Share of inputs that is validated on, and never trained on.
+LEAST = 8  #: Examples below which nothing is trained.
+VALIDATED = 60  #: Held-out examples that are looked at, at most.
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of a run."""
+
+    folder: Path
+    card: dict[str, Any]
+    before: Validation
+    after: Validation
+
+
+def base_folder(name: str) -> Path:
+    """Return the folder of a model that can be tuned; ModelError where its weights are no folder's."""
+    kind, _, rest = name.partition(":")
+    if kind == "transformers":
+        folder = Path(rest).expanduser()
+        if not folder.is_dir():
+            raise ModelError(f"no such folder: {rest}; fetch the model into one first")
+        return folder
+    if ":" in name:
+        raise ModelError(f"{name} can't be tuned: it is no model of transformers; name smollm2 or transformers:FOLDER")
+    return models.pull(name)
+
+
+def load(name: str) -> TransformersModel:
+    """Load a model's weights plainly, as they are trained; what decodes lays them out otherwise."""
+    folder = base_folder(name)
+    dtype = torch.bfloat16 if is_fast_in_bfloat16() else torch.float32
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            model = transformers.AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"can't load {folder}: {str(error).splitlines()[0]}") from error
+    return TransformersModel(name, model, tokenizer)
+
+
+def tune(
+    pairs: Iterable[Pair],
+    out: Path,
+    *,
+    model: str = "smollm2",
+    recipe: Recipe = Recipe(),  # noqa: B008 - frozen
+    told: Callable[[TrainingReport], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+    dropped: Counter[str] | None = None,
+    lineage: dict[str, Any] | None = None,
+) -> Tuned:
+    """Train a model on pairs, and save it as a folder that `transformers:FOLDER` loads.
+
+    `recipe.seconds` count from here. `dropped` has what was left out before. Raises ModelError where the model can't be
+    tuned or saved, and GuardError where there are too few examples.
+    """
+    began = clock()
+    if out.exists():
+        raise GuardError(f"{out} is there already; name a new folder")
+    dropped = Counter() if dropped is None else dropped
+    base = load(model)
+    train, held = split(deduplicated(pairs, dropped), HELD_OUT)
+    examples = list(cut(base, train, dropped))
+    validation = list(cut(base, held[:VALIDATED], dropped))
+    if len(examples) < LEAST:
+        told_why = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none was left out"
+        raise GuardError(f"{len(examples)} examples are too few, {LEAST} are needed ({told_why})")
+    partial = out.with_name(f"{out.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    with _alone(partial, out):
+        adapter = Adapter(base.model, recipe.layers, recipe.rank, recipe.seed)
+        spent = clock() - began
+        if recipe.seconds is not None:
+            recipe = dataclasses.replace(recipe, seconds=max(1.0, recipe.seconds - spent))
+        trainer = Trainer(adapter, examples, recipe, clock=clock, checkpoint=partial / "checkpoint.pt")
+        base.model.train()
+        before = trainer.validate(validation)
+        trainer.run(told)
+        after = trainer.validate(validation)
+        told(
+            TrainingReport(
+                trainer.step, 1.0, trainer.losses[-1] if trainer.losses else 0.0, trainer.seconds, 0.0, after
+            )
+        )
+        base.model.eval()
+        adapter.merge()
+        card = {
+            "base": model,
+            "base_hash": _weights_hash(base_folder(model)),
+            "recipe": dataclasses.asdict(recipe),
+            "steps": trainer.step,
+            "seconds": round(trainer.seconds + spent, 1),
+            "run": trainer.digest,
+            "examples": len(examples),
+            "sources": _sources(examples),
+            "schemas": sorted({example.pair.compiled.hash for example in examples}),
+            "dropped": dict(dropped.most_common()),
+            "validation": {"before": dataclasses.asdict(before), "after": dataclasses.asdict(after)},
+            "versions": {name: importlib.metadata.version(name) for name in ("guard-slm", "torch", "transformers")},
+            "threads": torch.get_num_threads(),
+            "made": time.time(),
+            **(lineage or {}),
+        }
+        _save(base, card, partial, out)
+        return Tuned(out, card, before, after)
+
+
+@contextlib.contextmanager
+def _alone(partial: Path, out: Path) -> Iterator[None]:
+    """Hold what a run has written for this process alone; GuardError where another is at it."""
+    lock = FileLock(partial / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise GuardError(f"another run is making {out}; wait for it, or name another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _save(base: TransformersModel, card: dict[str, Any], partial: Path, out: Path) -> None:
+    folder = partial / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with quiet():
+            base.model.save_pretrained(folder)
+        base.tokenizer.save_pretrained(folder)
+        (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for path in folder.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        folder.rename(out)
+        shutil.rmtree(partial)
+    except OSError as error:
+        raise ModelError(f"can't write the model to {out}: {error.strerror or error}") from error
+
+
+def _sources(examples: Sequence[Example]) -> list[str]:
+    return [example.pair.source for example in examples]
+
+
+def _weights_hash(folder: Path) -> str:
+    told = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while chunk := file.read(2**22):
+                told.update(chunk)
+    return told.hexdigest()

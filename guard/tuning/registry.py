@@ -1,0 +1,197 @@
+"""The registry of tuned models: a folder of versions for each function, and which of them serves.
+
+    ROOT/shop.read/1/            a model, as `transformers:FOLDER` loads it, with its lineage (tuning.json)
+    ROOT/shop.read/1/shadow.json what `guard shadow` found of it
+    ROOT/shop.read/serving.json  the version that serves, the canary beside it, and what was decided before
+
+Version 0 is the base, which is in no folder. `serving.json` is written beside its place and renamed, so that a reader
+finds the old or the new one, and a process that is killed leaves one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from guard.errors import GuardError
+from guard.settings import Settings
+from guard.support import private_files
+
+CARD = "tuning.json"  #: In the folder of a version: what it was made of.
+SHADOW = "shadow.json"  #: The same: how it did beside the version that served.
+SERVING = "serving.json"
+BASE = 0  #: The version that is the base model.
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A version that answers a share of the inputs."""
+
+    version: int
+    share: float
+    since: float  # seconds since the epoch
+    baseline: float | None = None  # share of first answers that were taken before it began; None: not known
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Which version of a function's models serves."""
+
+    current: int = BASE
+    canary: Canary | None = None
+    history: tuple[dict[str, Any], ...] = field(default=())  # decisions, the oldest first
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version that is there, whole."""
+
+    function: str
+    number: int
+    folder: Path
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Return its lineage."""
+        return _read(self.folder / CARD) or {}
+
+    @property
+    def shadow(self) -> dict[str, Any] | None:
+        """Return what a shadow run found of it; None where there was none."""
+        return _read(self.folder / SHADOW)
+
+
+class Registry:
+    """A folder of tuned models. Any number of processes may share it."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).expanduser()
+
+    @classmethod
+    def default(cls) -> Registry:
+        """Return the one that the settings name."""
+        return cls(Settings.load().registry_path())
+
+    def functions(self) -> list[str]:
+        """Return the functions that have models."""
+        if not self.root.is_dir():
+            return []
+        return sorted(urllib.parse.unquote(path.name) for path in self.root.iterdir() if path.is_dir())
+
+    def versions(self, function: str) -> list[Version]:
+        """Return the versions of a function that are whole, the oldest first."""
+        place = self.place(function)
+        numbers = [int(path.name) for path in place.iterdir() if path.name.isdecimal()] if place.is_dir() else []
+        return [Version(function, number, place / str(number)) for number in sorted(numbers)]
+
+    def version(self, function: str, number: int) -> Version:
+        """Return a version; GuardError says which there are."""
+        found = next((version for version in self.versions(function) if version.number == number), None)
+        if found is None:
+            there = ", ".join(str(version.number) for version in self.versions(function)) or "none"
+            raise GuardError(f"{function} has no version {number}; there are {there}")
+        return found
+
+    def next_folder(self, function: str) -> Path:
+        """Return the folder that the next version is to be made in; beside it lies what a killed run has left."""
+        known = self.versions(function)
+        return self.place(function) / str(known[-1].number + 1 if known else 1)
+
+    def place(self, function: str) -> Path:
+        """Return the folder of a function."""
+        return self.root / urllib.parse.quote(function, safe="<> ")
+
+    def serving(self, function: str) -> Serving:
+        """Return which version serves."""
+        found = _read(self.place(function) / SERVING)
+        if found is None:
+            return Serving()
+        canary = found.get("canary")
+        return Serving(found["current"], Canary(**canary) if canary else None, tuple(found["history"]))
+
+    def promote(self, function: str, number: int, *, force: bool = False, why: str = "") -> Serving:
+        """Have a version serve. GuardError where it has passed no shadow run against what serves, unless forced."""
+        with self._changing(function) as serving:
+            if number != BASE:
+                self._check_passed(function, number, serving.current, force)
+            return self._decided(function, replace(serving, current=number, canary=None), "promote", force, why)
+
+    def rollback(self, function: str, why: str = "") -> Serving:
+        """End the canary, where there is one; else have the version serve that served before."""
+        with self._changing(function) as serving:
+            if serving.canary is not None:
+                return self._decided(function, replace(serving, canary=None), "end canary", False, why)
+            before = [one["from"] for one in serving.history if one["action"] in ("promote", "roll back")]
+            if not before:
+                raise GuardError(f"{function} has always been served by version {serving.current}")
+            return self._decided(function, replace(serving, current=before[-1]), "roll back", False, why)
+
+    def start_canary(
+        self, function: str, number: int, share: float, *, baseline: float | None = None, force: bool = False
+    ) -> Serving:
+        """Have a version answer a share of the inputs; as `promote` refuses."""
+        if not 0 < share < 1:
+            raise ValueError(f"share={share} must be between 0 and 1")
+        with self._changing(function) as serving:
+            self._check_passed(function, number, serving.current, force)
+            canary = Canary(number, share, time.time(), baseline)
+            return self._decided(function, replace(serving, canary=canary), "canary", force, f"share {share:g}")
+
+    def _check_passed(self, function: str, number: int, against: int, force: bool) -> None:
+        shadow = self.version(function, number).shadow
+        if force:
+            return
+        if shadow is None or shadow.get("against") != against:
+            raise GuardError(
+                f"version {number} of {function} was not measured beside version {against}, which serves:"
+                f" `guard shadow {function}@{number}`, or --force"
+            )
+        if not shadow.get("passed"):
+            raise GuardError(
+                f"version {number} of {function} has not passed its shadow run; --force promotes it all the same"
+            )
+
+    @contextlib.contextmanager
+    def _changing(self, function: str) -> Iterator[Serving]:
+        place = self.place(function)
+        place.mkdir(mode=private_files.FOLDER, parents=True, exist_ok=True)
+        with FileLock(place / f"{SERVING}.lock"):
+            yield self.serving(function)
+
+    def _decided(self, function: str, serving: Serving, action: str, force: bool, why: str) -> Serving:
+        before = self.serving(function)
+        entry = {"at": time.time(), "action": action, "version": serving.current, "from": before.current}
+        if serving.canary is not None or before.canary is not None:
+            entry["canary"] = (serving.canary or before.canary).version  # type: ignore[union-attr]
+        entry |= {"forced": force, "why": why}
+        serving = replace(serving, history=(*serving.history, entry))
+        write_json(self.place(function) / SERVING, asdict(serving))
+        return serving
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file whole, or leave the one that was there."""
+    beside = path.with_name(f"{path.name}.new")
+    with private_files.open_text(beside, "w") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found

@@ -1,0 +1,133 @@
+"""`tuned:FUNCTION`: the version of a function's tuned models that serves, and its canary, without a restart.
+
+The registry's pointer is looked at before every answer, which costs microseconds. A reply names the version that gave
+it, as `tuned:shop.read@3`; version 0 is the base. A canary is judged now and then in the background, by the trace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from guard import models
+from guard.errors import GuardError, ModelError
+from guard.models.base import Model, Reply, Request
+from guard.settings import Settings
+from guard.trace.store import TraceStore
+from guard.tuning import canary
+from guard.tuning.registry import BASE, Registry, Serving
+
+JUDGED_EVERY = 20  #: Answers of a canary, after which it is judged.
+BASE_MODEL = "smollm2"  #: Version 0 of a function of which no version says what it was made of.
+_log = logging.getLogger("guard")
+
+
+class TunedModel:
+    """A model that is whichever version serves; from any thread."""
+
+    is_masked = True
+
+    def __init__(self, function: str, name: str, registry: Registry | None = None) -> None:
+        """Take a function of the registry; ModelError where there is no version of it."""
+        self.name = name
+        self._function = function
+        self._registry = registry or Registry.default()
+        if not self._registry.versions(function):
+            known = ", ".join(self._registry.functions()) or "none"
+            raise ModelError(f"no model of {function} was tuned; there are {known}")
+        self._lock = threading.RLock()
+        self._known: tuple[object, Serving] | None = None
+        self._loaded: dict[int, Model] = {}
+        self._answers = 0
+        self._judging = threading.Lock()
+
+    def generate(self, request: Request) -> Reply:
+        """Answer by the version that the input goes to."""
+        reply = self._model(request).generate(request)
+        self._count(reply)
+        return reply
+
+    def stream(self, request: Request) -> Iterator[str | Reply]:
+        """Answer in pieces by the version that the input goes to."""
+        for piece in self._model(request).stream(request):  # type: ignore[attr-defined]
+            if isinstance(piece, Reply):
+                self._count(piece)
+            yield piece
+
+    def count_tokens(self, messages: Any) -> int:
+        """Return how many tokens of prompt these messages are."""
+        count: int = self._version(self._serving().current).count_tokens(messages)  # type: ignore[attr-defined]
+        return count
+
+    def _model(self, request: Request) -> Model:
+        serving = self._serving()
+        number = serving.current
+        if serving.canary is not None and canary.is_canarys(self._function, request.messages, serving.canary.share):
+            number = serving.canary.version
+        return self._version(number)
+
+    def _serving(self) -> Serving:
+        """Return the pointer as it stands; read again only where its file is another."""
+        place = self._registry.place(self._function) / "serving.json"
+        try:
+            stat = place.stat()
+            mark: object = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        except FileNotFoundError:
+            mark = None
+        known = self._known
+        if known is None or known[0] != mark:
+            known = self._known = mark, self._registry.serving(self._function)
+        return known[1]
+
+    def _version(self, number: int) -> Model:
+        with self._lock:
+            if number not in self._loaded:
+                wanted = {number, self._serving().current}
+                self._loaded = {there: model for there, model in self._loaded.items() if there in wanted}
+                self._loaded[number] = self._load(number)
+            return self._loaded[number]
+
+    def _load(self, number: int) -> Model:
+        from guard.models.local.transformers import TransformersModel
+
+        name = f"{self.name}@{number}"
+        if number == BASE:
+            card = self._registry.versions(self._function)[0].card
+            base = str(card.get("base", BASE_MODEL))
+            folder = base.partition(":")[2] if base.startswith("transformers:") else models.pull(base)
+        else:
+            try:
+                folder = self._registry.version(self._function, number).folder
+            except GuardError as error:
+                raise ModelError(str(error)) from error
+        return TransformersModel.from_pretrained(folder, name=name)
+
+    def _count(self, reply: Reply) -> None:
+        serving = self._serving()
+        if serving.canary is None or reply.model != f"{self.name}@{serving.canary.version}":
+            return
+        self._answers += 1
+        if self._answers % JUDGED_EVERY == 0 and self._judging.acquire(blocking=False):
+            threading.Thread(target=self._judge, name="guard canary", daemon=True).start()
+
+    def _judge(self) -> None:
+        try:
+            with contextlib.suppress(GuardError):  # the trace can't be read now: the next time it may
+                found = canary.judge(TraceStore.at(Settings.load().trace_path()), self._registry, self._function)
+                if found is not None and found.is_worse:
+                    _log.warning(
+                        "the canary of %s was ended: %d of %d first answers succeeded",
+                        self._function,
+                        found.successes,
+                        found.answers,
+                    )
+        finally:
+            self._judging.release()
+
+
+def by_name(rest: str, name: str) -> TunedModel:
+    """Return the model that `tuned:FUNCTION` names."""
+    return TunedModel(rest, name)

@@ -1,0 +1,315 @@
+"""Shadow runs: a new model beside the one that serves, on answers known to be right, before it serves anyone.
+
+Two measures on the same questions. Teacher forcing is one forward pass an answer, and says in seconds which model
+foresees more. Decoding says what would have been served. Both models answer every question, so differences are paired:
+an exact McNemar test, and a bootstrap over questions. The new model passes where it is worse than the old one by no
+more than a margin, with 97.5% confidence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import json
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from guard import models
+from guard.decoding.confidence import Confidence, measured
+from guard.errors import GuardError
+from guard.models.base import Model, Request
+from guard.tuning import economics
+from guard.tuning.economics import Judged
+from guard.tuning.examples import Pair, cut
+from guard.tuning.scoring import score
+
+MARGIN = 0.02  #: By which a new model may be worse, in shares of right answers.
+PRECISION = 0.95  #: Of the answers that a small model is to serve alone.
+DRAWS = 2_000  #: Of the bootstrap.
+LEAST = 20  #: Questions below which nothing is concluded.
+TOKENS = 512  #: Of an answer at most.
+THREADS = 2  #: Questions that are asked at a time.
+#: Of the page.
+STYLE = (
+    "body{font:15px/1.5 system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%}td,th{padding:.25rem .5rem;text-align:left}"
+    "td,th{border-bottom:1px solid #ddd;vertical-align:top}code{font-size:12px;word-break:break-all}"
+)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one model made of one question."""
+
+    value: Any  # None: it had no answer
+    is_right: bool
+    seconds: float
+    confidence: float | None = None  # mean log-probability of its choices; None: the model does not tell
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """How often each of two is right on the same questions."""
+
+    questions: int
+    old: int
+    new: int
+    only_old: int  # right by the old one alone
+    only_new: int
+
+    @property
+    def difference(self) -> float:
+        """Share of right answers, the new one's less the old one's."""
+        return (self.new - self.old) / max(1, self.questions)
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact two-sided test: how likely so uneven a split is where the two are alike."""
+        apart = self.only_old + self.only_new
+        tail = sum(math.comb(apart, k) for k in range(min(self.only_old, self.only_new) + 1))
+        return float(min(1.0, 2 * tail / 2**apart))
+
+
+def compare(old: Sequence[bool], new: Sequence[bool]) -> PairedCounts:
+    """Count the answers of two models to the same questions."""
+    pairs = Counter(zip(old, new, strict=True))
+    return PairedCounts(len(old), sum(old), sum(new), pairs[True, False], pairs[False, True])
+
+
+def bootstrap(old: Sequence[bool], new: Sequence[bool], *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+    """Return the interval of 95% of the difference of shares, over questions drawn again."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    steps = [int(n) - int(o) for o, n in zip(old, new, strict=True)]
+    count = len(steps)
+    sums = sorted(sum(chance.choices(steps, k=count)) / count for _ in range(draws))
+    return sums[int(0.025 * draws)], sums[math.ceil(0.975 * draws) - 1]
+
+
+def is_same(x: Any, y: Any) -> bool:
+    """Whether two values of JSON are the same; 1 and 1.0 are, true and 1 are not."""
+    if isinstance(x, bool) or isinstance(y, bool):
+        return x is y
+    if isinstance(x, dict) and isinstance(y, dict):
+        return x.keys() == y.keys() and all(is_same(x[key], y[key]) for key in x)
+    if isinstance(x, list) and isinstance(y, list):
+        return len(x) == len(y) and all(map(is_same, x, y))
+    return bool(x == y)
+
+
+def run(
+    new: str,
+    old: str,
+    pairs: Sequence[Pair],
+    *,
+    margin: float = MARGIN,
+    precision: float = PRECISION,
+    is_quick: bool = False,
+    told: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Measure a new model beside an old one; returns the report as JSON.
+
+    Raises GuardError where there are too few questions, ModelError where a model can't be had.
+    """
+    if len(pairs) < LEAST:
+        raise GuardError(f"{len(pairs)} questions with right answers are too few to compare on; {LEAST} are needed")
+    report: dict[str, Any] = {"new": new, "old": old, "questions": len(pairs), "margin": margin, "made": time.time()}
+    report["foreseen"] = {side: _foreseen(name, pairs, told) for side, name in (("old", old), ("new", new))}
+    if is_quick:
+        return report
+    answers = {side: _answers(models.load(name), pairs, told) for side, name in (("old", old), ("new", new))}
+    right = {side: [one.is_right for one in found] for side, found in answers.items()}
+    whole = compare(right["old"], right["new"])
+    low, high = bootstrap(right["old"], right["new"])
+    return {
+        **report,
+        "right": {"old": whole.old, "new": whole.new, "only_old": whole.only_old, "only_new": whole.only_new},
+        "difference": whole.difference,
+        "interval": [low, high],
+        "p_value": whole.p_value,
+        "passed": low >= -margin,
+        "schemas": _by_schema(pairs, right),
+        "fields": _by_field(pairs, answers),
+        "seconds": {side: sum(one.seconds for one in found) for side, found in answers.items()},
+        "apart": _apart(pairs, answers),
+        "alone": _alone(pairs, answers["new"], precision),
+    }
+
+
+def _foreseen(name: str, pairs: Sequence[Pair], told: Callable[[str, int, int], None]) -> dict[str, Any] | None:
+    """Return what teacher forcing says; None of a model whose weights are not here."""
+    told(f"scoring by {name}", 0, len(pairs))
+    try:
+        from guard.tuning.job import load
+
+        model = load(name)
+    except GuardError:
+        return None
+    examples = list(cut(model, pairs, Counter()))
+    scores = score(model.model, examples)
+    choices = max(1, sum(one.choices for one in scores))
+    written = sum(one.is_written for one in scores)
+    return {"answers": len(scores), "written": written, "nll": sum(one.nll for one in scores) / choices}
+
+
+def _answers(model: Model, pairs: Sequence[Pair], told: Callable[[str, int, int], None]) -> list[Answered]:
+    done = 0
+
+    def one(pair: Pair) -> Answered:
+        nonlocal done
+        began = time.perf_counter()
+        value: Any = None
+        sure: Confidence | None = None
+        with contextlib.suppress(GuardError, ValueError):
+            reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
+            value, sure = json.loads(reply.text), measured(reply.tokens)
+        done += 1
+        told(f"asking {model.name}", done, len(pairs))
+        is_right = value is not None and is_same(value, json.loads(pair.answer))
+        return Answered(value, is_right, time.perf_counter() - began, None if sure is None else sure.logprob)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(one, pairs))
+
+
+def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float) -> dict[str, Any] | None:
+    """Return what the model may serve alone at a precision: a threshold of one half, and what it does on the other."""
+    known = [number for number, one in enumerate(answered) if one.confidence is not None]
+    judged = [Judged(answered[number].confidence or 0.0, answered[number].is_right) for number in known]
+    first, other = economics.halves([pairs[number].input_hash for number in known])
+    chosen_on = [judged[number] for number in first]
+    threshold = economics.threshold(chosen_on, precision)
+    if not judged:
+        return None
+    rest = [judged[number] for number in other]
+    return {
+        "wanted": precision,
+        "threshold": threshold,
+        "chosen_on": len(first),
+        "looked_at": len(other),
+        **({} if threshold is None else asdict(economics.served(rest, threshold))),
+        "curve": [[round(one.share, 4), round(one.precision, 4)] for one in economics.curve(rest)],
+        "calibration": _steps(chosen_on),
+    }
+
+
+def _steps(judged: Sequence[Judged]) -> list[list[float]]:
+    """Return the calibration as pairs: from which confidence on, and how likely an answer is right there."""
+    scale = economics.calibrated(judged)
+    return [list(step) for step in zip(scale.bounds, scale.probabilities, strict=True)]
+
+
+def _by_schema(pairs: Sequence[Pair], right: Mapping[str, Sequence[bool]]) -> list[dict[str, Any]]:
+    found: dict[str, Counter[str]] = {}
+    for number, pair in enumerate(pairs):
+        counts = found.setdefault(pair.compiled.hash, Counter())
+        counts["questions"] += 1
+        for side, answers in right.items():
+            counts[side] += answers[number]
+    return [{"schema": name, **counts} for name, counts in found.items()]
+
+
+def _by_field(pairs: Sequence[Pair], answers: Mapping[str, Sequence[Answered]]) -> list[dict[str, Any]]:
+    """Count for each member of the answers how often it is right; of another answer than an object there is none."""
+    found: dict[str, Counter[str]] = {}
+    for number, pair in enumerate(pairs):
+        wanted = json.loads(pair.answer)
+        for key, value in wanted.items() if isinstance(wanted, dict) else ():
+            counts = found.setdefault(key, Counter())
+            counts["questions"] += 1
+            for side, given in answers.items():
+                said = given[number].value
+                counts[side] += isinstance(said, dict) and key in said and is_same(said[key], value)
+    return [{"field": name, **counts} for name, counts in found.items()]
+
+
+def _apart(pairs: Sequence[Pair], answers: Mapping[str, Sequence[Answered]]) -> list[dict[str, Any]]:
+    """List the questions on which one is right and the other is not."""
+    listed = []
+    for pair, old, new in zip(pairs, answers["old"], answers["new"], strict=True):
+        if old.is_right != new.is_right:
+            right = json.loads(pair.answer)
+            listed.append({"source": pair.source, "right": right, "old": old.value, "new": new.value})
+    return listed
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """Return a report as a page of HTML that needs nothing from elsewhere."""
+    say = html.escape
+    count = report["questions"]
+    low, high = report["interval"]
+    rows = "".join(
+        f"<tr><td>{say(one['field'])}</td><td>{_bar(one.get('old', 0), one['questions'], '#98a2b3')}</td>"
+        f"<td>{_bar(one.get('new', 0), one['questions'], '#2f6fde')}</td></tr>"
+        for one in report["fields"]
+    )
+    apart = "".join(
+        f"<tr><td>{say(one['source'])}</td>"
+        + "".join(
+            f"<td><code>{say(json.dumps(one[k], ensure_ascii=False))}</code></td>" for k in ("right", "old", "new")
+        )
+        + "</tr>"
+        for one in report["apart"][:200]
+    )
+    verdict, right = "passed" if report["passed"] else "not passed", report["right"]
+    return (
+        f"<!doctype html><meta charset=utf-8><title>Shadow run</title><style>{STYLE}</style>"
+        f"<h1>{say(report['new'])} beside {say(report['old'])}: {verdict}</h1>"
+        f"<p>{count} questions with right answers. Right: {right['old']} before, {right['new']} after; by the new one"
+        f" alone {right['only_new']}, by the old one alone {right['only_old']} (McNemar's exact p ="
+        f" {report['p_value']:.3g}). Difference {report['difference']:+.1%}, interval of 95% {low:+.1%} to {high:+.1%};"
+        f" margin {report['margin']:.1%}.</p>{_interval(low, high, report)}"
+        f"{_alone_shown(report['alone'])}<h2>By field</h2><table><tr><th>field<th>before<th>after</tr>{rows}</table>"
+        f"<h2>Where they differ</h2><table><tr><th>question<th>right<th>before<th>after</tr>{apart}</table>\n"
+    )
+
+
+def _alone_shown(alone: Mapping[str, Any] | None) -> str:
+    """Draw precision against the share served alone."""
+    if alone is None:
+        return ""
+    points = " ".join(f"{40 + 540 * share:.0f},{190 - 180 * precision:.0f}" for share, precision in alone["curve"])
+    words = f"no threshold keeps a precision of {alone['wanted']:.0%}"
+    if alone["threshold"] is not None:
+        words = (
+            f"above a mean log-probability of {alone['threshold']:.3f}, which was chosen on {alone['chosen_on']} other"
+            f" questions, it would serve {alone['share']:.1%}, {alone['precision']:.1%} of them right"
+        )
+    return (
+        f"<h2>Served alone</h2><p>Of {alone['looked_at']} questions: {words}.</p>"
+        '<svg width=600 height=220 role=img aria-label="precision against share served"><line x1=40 x2=580 y1=190'
+        ' y2=190 stroke="#333"></line><line x1=40 x2=40 y1=10 y2=190 stroke="#333"></line>'
+        f'<polyline points="{points}" fill=none stroke="#2f6fde" stroke-width=2></polyline>'
+        "<text x=480 y=210 font-size=12>share served</text><text x=44 y=20 font-size=12>precision</text></svg>"
+    )
+
+
+def _bar(part: int, whole: int, colour: str) -> str:
+    share = part / max(1, whole)
+    return (
+        f'<svg width=160 height=14><rect width="{150 * share:.0f}" height=14 fill="{colour}"></rect></svg>'
+        f" {part}/{whole}"
+    )
+
+
+def _interval(low: float, high: float, report: Mapping[str, Any]) -> str:
+    """Draw the interval of the difference, with zero and the margin."""
+
+    def x(share: float) -> float:
+        scale: float = max(0.05, abs(low), abs(high), report["margin"])
+        return 300 + 280 * max(-1.0, min(1.0, share / scale))
+
+    return (
+        '<svg width=600 height=60 role=img aria-label="interval of the difference">'
+        f'<line x1="{x(0):.0f}" x2="{x(0):.0f}" y1=5 y2=45 stroke="#333"></line>'
+        f'<line x1="{x(-report["margin"]):.0f}" x2="{x(-report["margin"]):.0f}" y1=5 y2=45 stroke="#c33"'
+        " stroke-dasharray=4></line>"
+        f'<line x1="{x(low):.0f}" x2="{x(high):.0f}" y1=25 y2=25 stroke="#2f6fde" stroke-width=4></line>'
+        f'<circle cx="{x(report["difference"]):.0f}" cy=25 r=6 fill="#2f6fde"></circle>'
+        f'<text x="{x(0) + 4:.0f}" y=57 font-size=12>no difference</text></svg>'
+    )

@@ -1,0 +1,290 @@
+"""The training loop: loss under the masks, checkpoints, and a run that can be repeated bit for bit.
+
+Loss is taken where the masks leave a choice, over the tokens that they allow (`masked`) or over all (`chosen`), or on
+every token of the answer (`all`). Forced tokens are never asked for in decoding, and to learn them is wasted.
+
+With `steps` a run depends on nothing but its data, its recipe and its seed: on one thread two runs are equal to the
+bit, also where one of them was killed and resumed. With `seconds` the learning rate falls with the time that is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from guard.errors import GuardError
+from guard.tuning.examples import Example
+from guard.tuning.lora import Adapter
+from guard.tuning.scoring import IMPOSSIBLE, allowed, behind, head, padded, passes, score, tokens_at
+
+LOSSES = ("masked", "chosen", "all")
+WARM_UP = 0.05  #: Of the run, in which the learning rate rises;
+LOWEST = 0.02  #: and where it ends, of its highest.
+JITTER = 20.0  #: Tokens by which examples that are batched together may differ, about.
+CHECKPOINT_S = 30.0  #: Between two checkpoints.
+CLIP = 1.0  #: The longest gradient.
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How it is trained."""
+
+    loss: str = "masked"
+    layers: int = 15  # from the top
+    rank: int = 16
+    rate: float = 1e-3
+    batch: int = 8  # examples a step
+    epochs: float = 3.0  # at most
+    seed: int = 0
+    steps: int | None = None  # exactly; None: what epochs and seconds allow
+    seconds: float | None = None
+    gigabytes: float = 3.0  # that the process takes at most, about
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss={self.loss!r} must be one of {', '.join(LOSSES)}")
+        for name in ("layers", "rank", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How held-out answers are foreseen, each token under its mask behind the right ones before it."""
+
+    examples: int
+    nll: float  # of a choice, on average
+    choices_right: float  # share of choices in which the likeliest allowed token is the answer's
+    paths_right: float  # share of answers of which all choices are: greedy decoding writes them
+
+    def __str__(self) -> str:
+        return f"{self.paths_right:.1%} of {self.examples} answers foreseen, {self.nll:.3f} nats a choice"
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Where training is."""
+
+    step: int
+    progress: float  # 0 to 1
+    loss: float  # of the last steps, on average
+    seconds: float
+    seconds_left: float
+    validation: Validation | None = None
+
+
+class Trainer:
+    """One training run over an adapter. Belongs to one thread."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        examples: Sequence[Example],
+        recipe: Recipe,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        checkpoint: Path | None = None,
+    ) -> None:
+        """Take examples, of which there must be one at least; a `checkpoint` of the same run is gone on from."""
+        self._adapter = adapter
+        self._examples = examples
+        self._recipe = recipe
+        self._clock = clock
+        self._checkpoint = checkpoint
+        self._optimizer = torch.optim.AdamW(adapter.parameters, lr=recipe.rate, weight_decay=0.0, betas=(0.9, 0.99))
+        self._states: dict[int, torch.Tensor] = {}
+        self._pass_tokens, self._kept_tokens = _room(adapter.model, adapter.layers, recipe.gigabytes)
+        self.step = 0
+        self.seconds = 0.0
+        self.losses: list[float] = []
+        if checkpoint is not None:
+            self._resume(checkpoint)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """What tells this run from others: the examples and the recipe, but for how long it may take."""
+        recipe = {name: value for name, value in dataclasses.asdict(self._recipe).items() if name != "seconds"}
+        told = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+        for example in self._examples:
+            told.update(repr((example.prompt, example.path.tokens, example.path.chosen)).encode())
+        return told.hexdigest()
+
+    def run(self, told: Callable[[TrainingReport], None] = lambda _: None) -> None:
+        """Train to the end; ends after the checkpoint where it is interrupted."""
+        began = self._clock() - self.seconds
+        saved = self._clock()
+        for batch in self._batches():
+            self.seconds = self._clock() - began
+            progress = self._progress()
+            if progress >= 1:
+                break
+            self.losses.append(self._train(batch, _rate(progress)))
+            self.step += 1
+            self.seconds = self._clock() - began
+            progress = self._progress()
+            left = self.seconds * (1 / progress - 1) if progress else math.inf
+            told(TrainingReport(self.step, progress, float(np.mean(self.losses[-10:])), self.seconds, left))
+            if self._checkpoint is not None and self._clock() - saved >= CHECKPOINT_S:
+                self.save()
+                saved = self._clock()
+        if self._checkpoint is not None:
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint: whole, or the one before."""
+        assert self._checkpoint is not None
+        state = {
+            "digest": self.digest,
+            "step": self.step,
+            "seconds": self.seconds,
+            "losses": self.losses,
+            "parameters": [parameter.detach() for parameter in self._adapter.parameters],
+            "optimizer": self._optimizer.state_dict(),
+        }
+        beside = self._checkpoint.with_suffix(".new")
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._checkpoint)
+
+    def _resume(self, checkpoint: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            state = torch.load(checkpoint, weights_only=True)
+            if state["digest"] != self.digest:
+                return
+            self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
+            with torch.no_grad():
+                for parameter, saved in zip(self._adapter.parameters, state["parameters"], strict=True):
+                    parameter.copy_(saved)
+            self._optimizer.load_state_dict(state["optimizer"])
+
+    def validate(self, examples: Sequence[Example]) -> Validation:
+        """Foresee the answers of examples."""
+        scores = score(self._adapter.model, examples, self._pass_tokens)
+        choices = max(1, sum(one.choices for one in scores))
+        return Validation(
+            len(scores),
+            sum(one.nll for one in scores) / choices,
+            1 - sum(one.wrong for one in scores) / choices,
+            sum(one.is_written for one in scores) / max(1, len(scores)),
+        )
+
+    def _progress(self) -> float:
+        """How far the run is, 0 to 1: by steps alone where they are given."""
+        recipe = self._recipe
+        if recipe.steps is not None:
+            return self.step / max(1, recipe.steps)
+        most = math.ceil(recipe.epochs * math.ceil(len(self._examples) / recipe.batch))
+        timed = self.seconds / recipe.seconds if recipe.seconds else 0.0
+        return max(self.step / max(1, most), timed)
+
+    def _batches(self) -> Iterator[list[Example]]:
+        """Yield batches for ever, from the step that comes next; each epoch has an order of its own."""
+        per = math.ceil(len(self._examples) / self._recipe.batch)
+        while True:
+            epoch = self.step // per
+            order = _order([e.size for e in self._examples], self._recipe.batch, f"{self._recipe.seed}/{epoch}")
+            for numbers in order[self.step % per :]:
+                yield [self._examples[number] for number in numbers]
+
+    def _train(self, batch: list[Example], rate: float) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * self._recipe.rate
+        places = [self._places(example) for example in batch]
+        positions = sum(map(len, places))
+        total = 0.0
+        for numbers in passes(range(len(batch)), [e.size for e in batch], self._pass_tokens):
+            rows, at = [batch[number] for number in numbers], [places[number] for number in numbers]
+            logits = head(self._adapter.model, behind(self._hidden(rows), rows, at))
+            if self._recipe.loss == "masked":
+                masks = [mask for example in rows for mask in example.path.masks]
+                logits = logits.masked_fill(~allowed(masks, logits.shape[1]), IMPOSSIBLE)
+            targets = torch.tensor(list(tokens_at(rows, at)))
+            loss = functional.cross_entropy(logits, targets, reduction="sum") / positions
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self._adapter.parameters, CLIP)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return total
+
+    def _places(self, example: Example) -> Sequence[int]:
+        """Return the places in the answer where loss is taken."""
+        return range(len(example.path.tokens)) if self._recipe.loss == "all" else example.path.chosen
+
+    def _hidden(self, rows: list[Example]) -> torch.Tensor:
+        """Return the last hidden states of examples; what the lower layers make of them is kept while there is room."""
+        ids = padded(rows)
+        kept = [self._states.get(id(example)) for example in rows]
+        if all(state is not None for state in kept):
+            states = torch.nn.utils.rnn.pad_sequence([s for s in kept if s is not None], batch_first=True)
+        else:
+            states = self._adapter.lower(ids)
+            for row, example in enumerate(rows):
+                if self._kept_tokens >= example.size and id(example) not in self._states:
+                    self._states[id(example)] = states[row, : example.size].clone()
+                    self._kept_tokens -= example.size
+        return self._adapter.upper(ids, states)
+
+
+def _rate(progress: float) -> float:
+    """Return the learning rate of its highest: it rises, and then falls along a cosine."""
+    rising = min(1.0, (progress + 1e-3) / WARM_UP)
+    return rising * max(LOWEST, 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _order(sizes: Sequence[int], batch: int, seed: str) -> list[list[int]]:
+    """Return the numbers of examples in batches of about one size, in an order that the seed alone decides."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    by_size = sorted(range(len(sizes)), key=lambda number: sizes[number] + chance.random() * JITTER)
+    batches = [by_size[at : at + batch] for at in range(0, len(by_size), batch)]
+    chance.shuffle(batches)
+    return batches
+
+
+def _room(model: Any, layers: int, gigabytes: float) -> tuple[int, int]:
+    """Return tokens of one pass, and of all states that are kept, so that the process stays inside its memory.
+
+    What is there already (weights, libraries) is taken off; a fifth of the rest is for kept states.
+    """
+    config = model.config.get_text_config()
+    there = _resident() or sum(p.numel() * p.element_size() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * 16
+    free = gigabytes * 1e9 - there - trained
+    width = torch.finfo(model.dtype).bits // 8
+    inner = getattr(config, "intermediate_size", 4 * config.hidden_size)
+    # Of a token in a pass: what backward wants of each layer, and logits with their mask for every fourth token.
+    each = layers * (20 * config.hidden_size + 6 * inner) * width + config.vocab_size * 14 // 4
+    kept = int(0.2 * free / (config.hidden_size * width))
+    tokens = int(0.4 * free / each)  # the rest is what allocators hold besides, and what merging and saving take
+    if tokens < 64:
+        raise GuardError(
+            f"--memory {gigabytes:g} GB leaves no room for training beside {there / 1e9:.1f} GB of weights and"
+            " libraries; give more, or train fewer --layers"
+        )
+    return tokens, kept
+
+
+def _resident() -> int:
+    """Return bytes of memory that the process has now; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

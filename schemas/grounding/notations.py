@@ -1,0 +1,72 @@
+"""Notations: how numbers are written and months are called.
+
+What is common is here; what a locale has that is named is CLDR's, as Babel tells it.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+#: Names of months in English, German, French, Spanish, Italian, Dutch and Portuguese, as CLDR has them; in parts of
+#: twelve, each with its short forms behind a slash.
+_COMMON = """
+january/jan february/feb march/mar april/apr may june/jun july/jul august/aug september/sept/sep october/oct
+november/nov december/dec
+januar/jan februar/feb märz/mär april/apr mai juni/jun juli/jul august/aug september/sept/sep oktober/okt november/nov
+dezember/dez
+janvier/janv février/févr mars avril/avr mai juin juillet/juil août septembre/sept octobre/oct novembre/nov décembre/déc
+enero/ene febrero/feb marzo/mar abril/abr mayo/may junio/jun julio/jul agosto/ago septiembre/sept octubre/oct
+noviembre/nov diciembre/dic
+gennaio/gen febbraio/feb marzo/mar aprile/apr maggio/mag giugno/giu luglio/lug agosto/ago settembre/set ottobre/ott
+novembre/nov dicembre/dic
+januari/jan februari/feb maart/mrt april/apr mei juni/jun juli/jul augustus/aug september/sep oktober/okt november/nov
+december/dec
+janeiro/jan fevereiro/fev março/mar abril/abr maio/mai junho/jun julho/jul agosto/ago setembro/set outubro/out
+novembro/nov dezembro/dez
+"""
+_SPACES = " \u00a0\u202f\u2009"
+_APOSTROPHES = "'’"
+#: Decimal mark and marks between groups, where no locales are named.
+_ALL = ((".", "," + _APOSTROPHES + _SPACES), (",", "." + _APOSTROPHES + _SPACES))
+
+
+@functools.lru_cache(256)
+def marks(locales: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return pairs of a decimal mark and the marks that may stand between groups; ValueError for an unknown locale."""
+    if not locales:
+        return _ALL
+    found = []
+    for locale in map(_locale, locales):
+        symbols = locale.number_symbols["latn"]
+        group = symbols["group"]
+        alike = next((others for others in (_SPACES, _APOSTROPHES) if group in others), group)
+        found.append((symbols["decimal"], alike))
+    return tuple(dict.fromkeys(found))
+
+
+@functools.lru_cache(256)
+def months(locales: tuple[str, ...]) -> dict[str, int]:
+    """Return the number of each month by its names, in lower case; ValueError for an unknown locale."""
+    out: dict[str, int] = {}
+    if not locales:
+        for index, names in enumerate(_COMMON.split()):
+            out.update(dict.fromkeys(names.split("/"), index % 12 + 1))
+    for locale in map(_locale, locales):
+        for context in ("format", "stand-alone"):
+            for width in ("wide", "abbreviated"):
+                for number, name in locale.months[context][width].items():
+                    if not name.isdigit() and len(bare := name.lower().rstrip(".")) > 1:
+                        out.setdefault(bare, number)
+    return out
+
+
+def _locale(name: str) -> Any:
+    try:
+        import babel  # here: who names no locale does not need it
+    except ImportError:
+        raise ValueError(f"locales={name!r} needs Babel: pip install 'guard-slm[locales]'") from None
+    try:
+        return babel.Locale.parse(name.replace("-", "_"))
+    except (ValueError, babel.UnknownLocaleError):
+        raise ValueError(f"locales={name!r} is no locale that CLDR has") from None

@@ -1,0 +1,145 @@
+"""Quotes: the texts that may be quoted from a text, and the places where they stand in it.
+
+Of a text is kept what is compared: each run of white space is one space, each break that a quotation may not reach
+beyond a line feed, all in NFC; and for each character where it stands in the text as it was given. Where lines may be
+joined (within="paragraph"), a word that is hyphenated at a line's end is read in three ways, one paragraph each: as it
+stands, without its hyphen, and with it but joined.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+import unicodedata
+from collections.abc import Callable
+
+from guard.schemas.grounding.keyword import Within
+from guard.schemas.grounding.words import bounds
+from guard.schemas.ops import Rx, Tree
+
+_LINE_BREAK = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_COLUMN = 3  #: So many spaces, or a tab, are between two columns.
+#: White space that is more than one space, and between cells what stands there.
+_GAPS = re.compile(r" \s+|[^\S ]\s*")
+_CELL_GAPS = re.compile(r"\s*[|\t]\s*| \s+|[^\S ]\s*")
+_WRAP = re.compile(r"(?<=[^\W\d_])[-‐\u00ad][^\S\n\r]*(?:\r\n|\n|\r)[^\S\n\r]*(?=[^\W\d_])")
+_SEPARATOR = re.compile(r"(?:\r\n|[\n\r])[^\S\n\r]*(?:\r\n|[\n\r])\s*")
+MOST_PLACES = 1_000  #: Of one value in one text that are told.
+
+
+class Quotes:
+    """What may be quoted from one text."""
+
+    def __init__(self, text: str, within: Within) -> None:
+        self.text = text
+        self._parts: list[str] = []
+        # Runs of characters: where each begins in what is compared; where in the text; and where there each of its
+        # characters ends, -1: all of them stand there one after the other.
+        self._at, self._begins, self._ends = [0], [0], [0]
+        self._size = 0
+        self._is_plain = text.isascii() or unicodedata.is_normalized("NFC", text)
+        self._add(0, len(text), within)
+        if within == "paragraph" and _WRAP.search(text):
+            self._add_unwrapped()
+        self.compared = "".join(self._parts)
+        self.starts, self.ends = bounds(self.compared)
+
+    @property
+    def tree(self) -> Tree:
+        """What may be quoted, as the engine takes it."""
+        return (int(Rx.QUOTES), self.compared, self.starts, self.ends)
+
+    def find(self, value: str) -> list[tuple[int, int]]:
+        """Return the places where a value stands, in order; none where it can't be quoted."""
+        wanted = compared(value)
+        if not wanted or wanted[0] == " " or wanted[-1] == " ":
+            return []
+        found: set[tuple[int, int]] = set()
+        at = self.compared.find(wanted)
+        while at >= 0 and len(found) < MOST_PLACES:
+            end = at + len(wanted)
+            if self.starts[at] and self.ends[end]:
+                found.add((self._place(at)[0], self._place(end - 1)[1]))
+            at = self.compared.find(wanted, at + 1)
+        return sorted(found)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return where a character of what is compared stands in the text."""
+        run = bisect.bisect_right(self._at, index) - 1
+        if self._ends[run] >= 0:
+            return self._begins[run], self._ends[run]
+        begin = self._begins[run] + index - self._at[run]
+        return begin, begin + 1
+
+    def _add(self, start: int, end: int, within: Within) -> None:
+        """Add the text from `start` to `end`."""
+        is_break, at = _BREAKS[within], start
+        for gap in (_CELL_GAPS if within == "cell" else _GAPS).finditer(self.text, start, end):
+            self._add_words(at, gap.start())
+            self._put("\n" if is_break(gap.group()) else " ", gap.start(), gap.end())
+            at = gap.end()
+        self._add_words(at, end)
+
+    def _add_unwrapped(self) -> None:
+        """Add the paragraphs with hyphenated lines once more, without the hyphens, and with them."""
+        start = 0
+        for end in [*(match.end() for match in _SEPARATOR.finditer(self.text)), len(self.text)]:
+            wraps = list(_WRAP.finditer(self.text, start, end))
+            for hyphen in ("", "-") if wraps else ():
+                self._put("\n", start, start)
+                at = start
+                for wrap in wraps:
+                    self._add(at, wrap.start(), "paragraph")
+                    if hyphen:
+                        self._put(hyphen, wrap.start(), wrap.start() + 1)
+                    at = wrap.end()
+                self._add(at, end, "paragraph")
+            start = end
+
+    def _add_words(self, start: int, end: int) -> None:
+        """Add words with single spaces between them, in NFC: a cluster that composes stands where all of it does."""
+        words = self.text[start:end]
+        if self._is_plain or unicodedata.is_normalized("NFC", words):
+            if words:
+                self._put(words, start, -1)
+            return
+        at = 0
+        for until in range(1, len(words) + 1):
+            if until == len(words) or _begins_cluster(words, at, until):
+                for char in unicodedata.normalize("NFC", words[at:until]):
+                    self._put(char, start + at, start + until)
+                at = until
+
+    def _put(self, chars: str, begin: int, end: int) -> None:
+        self._parts.append(chars)
+        self._at.append(self._size)
+        self._begins.append(begin)
+        self._ends.append(end)
+        self._size += len(chars)
+
+
+def compared(value: str) -> str:
+    """Return a value as it is compared: in NFC, each run of white space one space."""
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value))
+
+
+def _begins_cluster(part: str, start: int, at: int) -> bool:
+    """Whether no character from `at` on composes with one between `start` and there."""
+    if part[at].isascii():
+        return True
+    end = at + 1
+    while end < len(part) and unicodedata.combining(part[end]):
+        end += 1
+    normalize = unicodedata.normalize
+    return normalize("NFC", part[start:end]) == normalize("NFC", part[start:at]) + normalize("NFC", part[at:end])
+
+
+def _cell_breaks(space: str) -> bool:
+    return "|" in space or "\t" in space or len(space) >= _COLUMN or _LINE_BREAK.search(space) is not None
+
+
+_BREAKS: dict[Within, Callable[[str], bool]] = {
+    "cell": _cell_breaks,
+    "line": lambda space: _LINE_BREAK.search(space) is not None,
+    "paragraph": lambda space: len(_LINE_BREAK.findall(space)) > 1,
+}

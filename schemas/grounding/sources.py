@@ -1,0 +1,128 @@
+"""Sources: the inputs of one call, and what they state.
+
+What is found in a text is found once and kept as long as the call. Nothing here is shared between calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeAlias
+
+from guard.schemas.grounding.keyword import SourceRule, Within
+from guard.schemas.grounding.quotes import MOST_PLACES, Quotes
+from guard.schemas.grounding.stated_dates import dates
+from guard.schemas.grounding.stated_numbers import numbers
+from guard.schemas.ops import Rx, Tree
+
+
+class Place(NamedTuple):
+    """Where an input states a value."""
+
+    input: str  #: Its name.
+    start: int  #: In the text as it was given, in characters.
+    end: int
+
+
+Spans: TypeAlias = "list[tuple[int, int]]"
+
+
+class Sources:
+    """The inputs of one call by name."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        for name, text in texts.items():
+            if not all(isinstance(part, str) for part in (name, text)):
+                raise TypeError("sources=… must be texts by name")
+        self.texts = dict(texts)
+        self._quotes: dict[tuple[str, Within], Quotes] = {}
+        self._numbers: dict[tuple[str, tuple[str, ...]], dict[Decimal, Spans]] = {}
+        self._dates: dict[tuple[str, tuple[str, ...]], dict[str, Spans]] = {}
+        self._places: dict[tuple[SourceRule, str | Decimal], list[Place]] = {}
+        self._trees: dict[SourceRule, Tree] = {}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the texts are the same."""
+        return isinstance(other, Sources) and self.texts == other.texts
+
+    __hash__ = None  # type: ignore[assignment] # texts by name may be large
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the texts: the rest is found again."""
+        return Sources, (self.texts,)
+
+    @property
+    def size(self) -> int:
+        """Characters of all texts."""
+        return sum(map(len, self.texts.values()))
+
+    @property
+    def hash(self) -> str:
+        """A SHA-256 of the texts by name."""
+        return hashlib.sha256(json.dumps(self.texts, sort_keys=True).encode()).hexdigest()
+
+    def places(self, rule: SourceRule, value: str | Decimal) -> list[Place]:
+        """Return the places where the inputs state a value, as many as are told; none where they don't."""
+        key = rule, value
+        if key not in self._places:
+            places = [Place(name, *span) for name in self._names(rule) for span in self._spans(rule, name, value)]
+            self._places[key] = places[:MOST_PLACES]
+        return self._places[key]
+
+    def tree(self, rule: SourceRule) -> Tree:
+        """Return the texts that a value may be, as the engine takes them; the same object for the same rule."""
+        rule = SourceRule(rule.kind, rule.input, rule.within, False, rule.locales)
+        if rule not in self._trees:
+            self._trees[rule] = self._date_tree(rule) if rule.kind == "date" else self._quote_tree(rule)
+        return self._trees[rule]
+
+    def numbers(self, rule: SourceRule) -> list[Decimal]:
+        """Return the numbers that a value may be."""
+        return sorted({number for name in self._names(rule) for number in self._numbers_of(name, rule.locales)})
+
+    def _names(self, rule: SourceRule) -> list[str]:
+        return list(self.texts) if rule.input is None else [rule.input] if rule.input in self.texts else []
+
+    def _spans(self, rule: SourceRule, name: str, value: str | Decimal) -> Spans:
+        if isinstance(value, Decimal):
+            return self._numbers_of(name, rule.locales).get(value, [])
+        if rule.kind == "date":
+            return self._dates_of(name, rule.locales).get(value, [])
+        return self._quotes_of(name, rule.within).find(value)
+
+    def _quote_tree(self, rule: SourceRule) -> Tree:
+        trees = [self._quotes_of(name, rule.within).tree for name in self._names(rule)]
+        if len(trees) == 1:
+            return trees[0]
+        return (
+            int(Rx.QUOTES),
+            "\n".join(compared for _, compared, _, _ in trees),
+            b"".join(starts for _, _, starts, _ in trees) or b"\0",
+            b"".join(ends for *_, ends in trees) or b"\0",
+        )
+
+    def _date_tree(self, rule: SourceRule) -> Tree:
+        found = sorted({date for name in self._names(rule) for date in self._dates_of(name, rule.locales)})
+        marks = [(b"\1" + b"\0" * len(date), b"\0" * len(date) + b"\1") for date in found]
+        starts, ends = b"".join(start for start, _ in marks), b"".join(end for _, end in marks)
+        return (int(Rx.QUOTES), "\n".join(found), starts or b"\0", ends or b"\0")
+
+    def _quotes_of(self, name: str, within: Within) -> Quotes:
+        key = name, within
+        if key not in self._quotes:
+            self._quotes[key] = Quotes(self.texts[name], within)
+        return self._quotes[key]
+
+    def _numbers_of(self, name: str, locales: tuple[str, ...]) -> dict[Decimal, Spans]:
+        key = name, locales
+        if key not in self._numbers:
+            self._numbers[key] = numbers(self.texts[name], locales)
+        return self._numbers[key]
+
+    def _dates_of(self, name: str, locales: tuple[str, ...]) -> dict[str, Spans]:
+        key = name, locales
+        if key not in self._dates:
+            self._dates[key] = dates(self.texts[name], locales)
+        return self._dates[key]

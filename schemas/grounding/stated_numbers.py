@@ -1,0 +1,102 @@
+"""Numbers that a text states, by value, each with the places where it does.
+
+Only what stands as a number: not what is inside of a date, a time, a code, a telephone number or an address. A number
+whose notation is not sure has each of its values: 1.234 is 1234, too, unless the locales rule it out.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+
+from guard.schemas.grounding.notations import marks
+from guard.schemas.grounding.stated_dates import Span, dates
+
+MOST_DIGITS = 40  #: Of one number; what is longer is none.
+
+_GROUPS = ",.'’ \u00a0\u202f\u2009"
+_NUMBER = re.compile(
+    r"(?:(?<!\w)|(?<=EUR)|(?<=USD)|(?<=GBP)|(?<=CHF)|(?<=JPY))[-+−]?"
+    rf"(?:\d{{1,3}}(?:[{_GROUPS}]\d{{2,3}}){{0,9}}[{_GROUPS}]\d{{3}}(?:[.,]\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+    rf"(?!\d)(?:\s?[kK]\b)?"
+)
+_CURRENCY, _UNIT = "(?:EUR|USD|GBP|CHF|JPY)", "(?:[KMGT]B|KG|KM|AM|PM)"
+#: What digits stand in that are no numbers; each is looked for by itself, for they overlap.
+_MARKED = tuple(
+    map(
+        re.compile,
+        (
+            rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]\w*(?:[-/.:#@][^\W_]+)+",  # A-17, host-3.example
+            r"(?<!\w)\d*[^\W\d_]\w*(?:[-:#@_]\w+)+",  # 2b-11
+            r"(?<!\d)\d{1,2}:\d{2}(?::\d{2})?",  # times
+            r"\+?\(?\d[\d ()/-]{7,}\d",  # telephone numbers
+            rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]{{2,}}\d+\w*",  # LS6, INV2026
+            rf"\b\d+(?!(?:{_CURRENCY}|{_UNIT})\b)[A-Z]{{2,}}\b",  # 2AB
+            r"(?<!\w)\w*\d[^\W\d_]{4,}\w*",  # 4chan
+            r"(?<!\d)\d+(?:-\w+)+",  # 12-34-AB
+            r"(?<!\d)\d+(?:\.\d+){2,}(?!\d)",  # versions, addresses
+            r"https?://\S+|(?<!\S)[^\s@]+@\S+|#\w+|(?<!\*)\*+\d+",
+        ),
+    )
+)
+_GROUPED = re.compile(r"[-+−]?\d{1,3}(?:[ .]\d{3})+")  # a number after all
+
+
+def numbers(text: str, locales: tuple[str, ...] = ()) -> dict[Decimal, list[Span]]:
+    """Return the numbers of a text with their places in order."""
+    taken = sorted(_taken(text, locales))
+    out: dict[Decimal, list[Span]] = {}
+    at = 0
+    furthest = 0
+    for match in _NUMBER.finditer(text):
+        begin, end = match.span()
+        while at < len(taken) and taken[at][0] <= begin:
+            furthest = max(furthest, taken[at][1])
+            at += 1
+        if end <= furthest:
+            continue
+        for value in _values(match.group(), locales):
+            out.setdefault(value, []).append((begin, end))
+    return out
+
+
+def _taken(text: str, locales: tuple[str, ...]) -> Iterator[Span]:
+    for spans in dates(text, locales).values():
+        yield from spans
+    for pattern in _MARKED:
+        for match in pattern.finditer(text):
+            if _GROUPED.fullmatch(match.group()) is None and "=" not in match.group():
+                yield match.span()
+
+
+def _values(written: str, locales: tuple[str, ...]) -> set[Decimal]:
+    """Return what a number may mean; of one with a minus, which may be a dash, also what it is without."""
+    thousand = 1000 if written[-1] in "kK" else 1
+    digits = written.rstrip("kK ").replace("−", "-")
+    bare = digits.lstrip("+-")
+    if len(bare) > MOST_DIGITS:
+        return set()
+    found: set[Decimal] = set()
+    for decimal, groups in marks(locales):
+        pattern = _notation(decimal, groups)
+        if pattern.fullmatch(bare):
+            found.add(_read(bare, decimal) * thousand)
+        elif any(space in bare for space in " \u00a0\u202f\u2009"):  # two numbers beside each other
+            for part in bare.split():
+                if pattern.fullmatch(part):
+                    found.add(_read(part, decimal) * thousand)
+    return found | {-value for value in found} if digits.startswith("-") else found
+
+
+@functools.lru_cache(64)
+def _notation(decimal: str, groups: str) -> re.Pattern[str]:
+    point = re.escape(decimal)
+    grouped = rf"\d{{1,3}}(?:(?P<g>[{re.escape(groups)}])\d{{2,3}}(?:(?P=g)\d{{2,3}})*)(?<=\d{{3}})"
+    return re.compile(rf"(?:{grouped}|\d+)(?:{point}\d+)?|{point}\d+")
+
+
+def _read(bare: str, decimal: str) -> Decimal:
+    whole, _, fraction = bare.partition(decimal)
+    return Decimal(re.sub(r"\D", "", whole) + "." + fraction if fraction else re.sub(r"\D", "", whole))

@@ -1,0 +1,137 @@
+"""Which answers on record are right, and the command that learns from them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from scripted import Scripted, reply
+from typer.testing import CliRunner
+
+import guard
+from guard.cli.app import app
+from guard.cli.console import Problem
+from guard.errors import GuardError
+from guard.models.local.transformers import quiet
+from guard.trace import TraceStore
+from guard.tuning import answers
+from guard.tuning.examples import Pair
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"kind": {"enum": ["new", "used"]}, "n": {"type": "integer"}},
+    "required": ["kind", "n"],
+    "additionalProperties": False,
+}
+RIGHT = '{"kind": "new", "n": 1}'
+
+
+def asked(text: str, *replies: Any, name: str = "large", **options: Any) -> Any:
+    asker = guard.Guard(model=Scripted(*replies, name=name), **{"retries": 0, **options})
+    return asker.traced(SCHEMA, messages=[{"role": "user", "content": text}])[1]
+
+
+def found(trace: Path, **options: Any) -> tuple[list[Pair], Counter[str]]:
+    dropped: Counter[str] = Counter()
+    return list(answers.from_trace(TraceStore.at(trace), dropped, own={"small"}, **options)), dropped
+
+
+def test_right_answers_are_kept_and_others_counted_under_their_reason(trace_file: Path) -> None:
+    asked("by a large one", RIGHT)
+    asked("its own", RIGHT, name="small")
+    asked("its own, confirmed", RIGHT, name="small").rate(True)
+    asked("its own, corrected", RIGHT, name="small").correct({"kind": "used", "n": 2})
+    asked("wrong, says a person", RIGHT).rate(False)
+    asked("cut", reply(RIGHT, cut_at=("/n",), finish="length"))
+    with pytest.raises(guard.ValidationFailed):
+        asked("invalid", '{"kind": "lost", "n": 1}')
+    pairs, dropped = found(trace_file)
+    kept = {pair.messages[-1]["content"]: (json.loads(pair.answer), pair.by) for pair in pairs}
+    assert kept == {
+        "by a large one": ({"kind": "new", "n": 1}, "large"),
+        "its own, confirmed": ({"kind": "new", "n": 1}, "small"),
+        "its own, corrected": ({"kind": "used", "n": 2}, "person"),
+    }
+    assert dropped == {
+        "the model's own answer, which nobody confirmed": 1,
+        "said to be wrong": 1,
+        "not whole": 1,
+        "no valid answer": 1,
+    }
+
+
+def test_an_answer_that_a_larger_model_gave_in_the_end_is_learned_under_the_first_question(trace_file: Path) -> None:
+    asker = guard.Guard(
+        model=Scripted('{"kind": "lost"}', name="small"), escalate_to=Scripted(RIGHT, name="large"), retries=0
+    )
+    asker.generate(SCHEMA, messages=[{"role": "user", "content": "Read."}])
+    (pair,), _ = found(trace_file)
+    assert [dict(message) for message in pair.messages] == [{"role": "user", "content": "Read."}]
+    assert pair.answer == RIGHT
+
+
+def test_what_redaction_changed_and_what_was_replayed_is_left_out(
+    trace_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_API_KEY", "a-secret-of-some-length")
+    asked("a-secret-of-some-length", RIGHT)
+    asked("recorded", RIGHT, mode="record")
+    asked("recorded", RIGHT, mode="cache")
+    pairs, dropped = found(trace_file)
+    assert [pair.messages[-1]["content"] for pair in pairs] == ["recorded"]
+    assert dropped == {"redacted": 1, "a replay": 1}
+
+
+def test_the_providers_terms_are_named(trace_file: Path) -> None:
+    asked("one", RIGHT, name="openai:gpt-5-mini")
+    pairs, _ = found(trace_file)
+    assert [told.partition(" ")[0] for told in answers.providers(pairs)] == ["OpenAI's"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("nonsense", "line 2: JSONDecodeError"),
+        ('{"messages": [], "answer": 1, "schema": true}', "line 2 has no schema, or no messages"),
+        ('{"messages": [{"role": "user", "content": "?"}], "answer": 1}', "line 2 has no schema"),
+        ('{"messages": [{"role": "user", "content": "?"}]}', "line 2: KeyError 'answer'"),
+    ],
+)
+def test_a_line_that_is_none_is_named(tmp_path: Path, line: str, told: str) -> None:
+    file = tmp_path / "right.jsonl"
+    file.write_text(
+        '{"messages": [{"role": "user", "content": "?"}], "answer": 1, "schema": {"type": "integer"}}\n' + line
+    )
+    with pytest.raises(GuardError, match=told):
+        list(answers.from_file(file, Counter()))
+
+
+def test_the_command_line_tunes_on_the_trace_and_the_result_is_in_the_registry(
+    trace_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_REGISTRY", str(tmp_path / "models"))
+    with quiet():
+        tiny.llama().save_pretrained(tmp_path / "base")
+        tiny.tokenizer().save_pretrained(tmp_path / "base")
+    (tmp_path / "kinds.json").write_text(json.dumps(SCHEMA))
+    run = CliRunner()
+    command = ["tune", str(tmp_path / "kinds.json"), "--model", f"transformers:{tmp_path / 'base'}"]
+    command += ["--steps", "3", "--layers", "1"]
+    refused = run.invoke(app, command)
+    assert isinstance(refused.exception, Problem)
+    assert "0 examples are too few, 8 are needed" in str(refused.exception)
+    for number in range(30):
+        asked(f"question {number}", RIGHT)
+    done = run.invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    card = json.loads(done.stdout)
+    assert card["folder"] == str(tmp_path / "models" / "kinds" / "1")
+    assert card["steps"] == 3
+    assert 8 <= card["examples"] <= 28
+    assert run.invoke(app, command).stdout == f"transformers:{tmp_path / 'models' / 'kinds' / '2'}\n"
+    wrong = run.invoke(app, [*command, "--loss", "none"])
+    assert str(wrong.exception) == "--loss none must be one of masked, chosen, all"

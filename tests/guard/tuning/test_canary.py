@@ -1,0 +1,63 @@
+"""The canary's test, by simulation: what is no worse is left alone, what is much worse is found soon."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from guard.tuning.canary import ALPHA, Evidence, cautious, is_canarys, verdict
+
+RUNS = 1_000
+CALLS = 300
+
+
+def ended(rate: float, baseline: float, seed: int) -> int | None:
+    """Return after how many answers a canary of that success rate is ended; None: not within CALLS."""
+    chance = random.Random(seed)
+    evidence = Evidence(baseline)
+    for call in range(CALLS):
+        evidence.take(chance.random() < rate)
+        if evidence.value >= 1 / ALPHA:
+            return call + 1
+    return None
+
+
+def counted(rate: float, seed: int, answers: int = 1_000) -> float:
+    """Return the baseline that so many answers of the other version give."""
+    chance = random.Random(f"baseline {seed}")
+    return cautious(sum(chance.random() < rate for _ in range(answers)), answers)
+
+
+@pytest.mark.parametrize("rate", [0.85, 0.9, 0.97])
+def test_a_canary_that_is_no_worse_is_ended_in_one_run_of_a_hundred_at_most(rate: float) -> None:
+    runs = [ended(rate, counted(rate, seed), seed) for seed in range(RUNS)]
+    assert sum(run is not None for run in runs) <= 0.01 * RUNS
+
+
+@pytest.mark.parametrize("rate", [0.85, 0.9, 0.97])
+def test_a_canary_that_is_a_fifth_worse_is_found_within_300_answers(rate: float) -> None:
+    runs = [ended(0.8 * rate, counted(rate, seed), seed) for seed in range(RUNS)]
+    assert sum(run is not None for run in runs) >= 0.99 * RUNS
+
+
+def test_what_is_said_of_a_twentieth_worse() -> None:
+    """It is found now and then: 300 answers tell it from none worse only so often."""
+    runs = [ended(0.95 * 0.9, counted(0.9, seed), seed) for seed in range(RUNS)]
+    assert 0.01 * RUNS <= sum(run is not None for run in runs) <= 0.5 * RUNS
+
+
+def test_a_verdict_is_that_of_the_answers_up_to_the_end() -> None:
+    found = verdict([False] * 50 + [True] * 1_000, 0.9)
+    assert found.is_worse
+    assert (found.answers, found.successes) == (1_050, 1_000)
+    assert not verdict([True] * 50, 0.9).is_worse
+    assert verdict([False] * 50, None).evidence == 1.0
+
+
+def test_a_share_of_the_inputs_is_the_canarys_and_the_same_ones_each_time() -> None:
+    inputs = [({"role": "user", "content": f"question {n}"},) for n in range(4_000)]
+    chosen = [is_canarys("shop.read", messages, 0.1) for messages in inputs]
+    assert 320 <= sum(chosen) <= 480
+    assert chosen == [is_canarys("shop.read", messages, 0.1) for messages in inputs]
+    assert all(is_canarys("shop.read", m, 0.3) for m, is_chosen in zip(inputs, chosen, strict=True) if is_chosen)

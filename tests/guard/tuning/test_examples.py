@@ -1,0 +1,111 @@
+"""Answers as examples: the tokens that decoding would write, the spelling that the masks have, parts without leaks."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import guard
+from guard.models.base import Request
+from guard.models.local.transformers import TransformersModel
+from guard.tuning.examples import Pair, cut, deduplicated, spellings, split
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "total": {"type": "integer"},
+        "kind": {"enum": ["new", "used"]},
+    },
+    "required": ["name", "total", "kind"],
+    "additionalProperties": False,
+}
+
+
+@functools.cache
+def model() -> TransformersModel:
+    return TransformersModel("tiny", tiny.llama(), tiny.tokenizer())
+
+
+def pair(answer: Any, schema: Any = SCHEMA, asked: str = "Read.", **more: Any) -> Pair:
+    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    return Pair(({"role": "user", "content": asked},), guard.compile(schema), text, **more)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_tokens_that_are_trained_are_those_that_decoding_writes(seed: int) -> None:
+    """What a model decodes, followed as an answer, gives its own tokens back, and its own choices."""
+    writer = TransformersModel("tiny", tiny.llama(seed), tiny.tokenizer())
+    total = {"type": "integer", "minimum": 0, "maximum": 999}
+    compiled = guard.compile({**SCHEMA, "properties": {**SCHEMA["properties"], "total": total}})
+    messages = ({"role": "user", "content": "Read."},)
+    reply = writer.generate(Request(messages, compiled, max_tokens=200))
+    path = writer.follow(compiled, reply.text, 400)
+    assert path is not None
+    spelled = [writer.vocabulary.token_bytes(token) for token in path.tokens[:-1]]
+    assert b"".join(spelled).decode() == reply.text
+    assert len(path.tokens) - len(path.chosen) == pytest.approx(reply.forced_tokens, abs=2)
+
+
+@given(
+    name=st.text(max_size=12).filter(lambda t: t.isprintable()),
+    total=st.integers(-999, 999),
+    kind=st.sampled_from(["new", "used"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_every_valid_answer_is_followed_in_whatever_order_its_keys_came(name: str, total: int, kind: str) -> None:
+    members = [("name", name), ("total", total), ("kind", kind)]
+    random.Random(total).shuffle(members)
+    (example,) = cut(model(), [pair(dict(members))], Counter())
+    spelled = b"".join(model().vocabulary.token_bytes(token) for token in example.path.tokens[:-1])
+    assert json.loads(spelled) == dict(members)
+    assert list(json.loads(spelled)) == ["name", "total", "kind"]
+    for place, mask in zip(example.path.chosen, example.path.masks, strict=True):
+        token = example.path.tokens[place]
+        assert mask[token // 32] >> (token % 32) & 1
+        assert sum(int(word).bit_count() for word in mask.view("uint32")) > 1
+
+
+def test_what_is_no_example_is_counted_under_its_reason() -> None:
+    dropped: Counter[str] = Counter()
+    wrong = pair({"name": "a", "total": 1, "kind": "lost"})
+    fixed = pair({}, {"type": "object", "additionalProperties": False})
+    assert list(cut(model(), [wrong, fixed], dropped)) == []
+    assert dropped == {"no path of the masks": 1, "nothing to choose": 1}
+
+
+def test_numbers_and_keys_are_respelled_inside_of_references_and_lists() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"b": {"type": "array", "items": {"$ref": "#/$defs/p"}}, "a": {"type": "integer"}},
+        "$defs": {"p": {"type": "object", "properties": {"y": {"type": "integer"}, "x": {"type": "integer"}}}},
+    }
+    found = list(spellings(pair('{"a": 2.0, "b": [{"x": 1, "y": 2}]}', schema)))
+    assert '{"b": [{"y": 2, "x": 1}], "a": 2}' in found
+
+
+def test_a_question_asked_twice_is_kept_once_and_a_persons_answer_goes_first() -> None:
+    dropped: Counter[str] = Counter()
+    first = pair({"name": "a", "total": 1, "kind": "new"}, by="person", started=1.0)
+    later = pair({"name": "b", "total": 1, "kind": "new"}, by="openai:gpt", started=2.0)
+    newest = pair({"name": "c", "total": 1, "kind": "new"}, by="openai:gpt", started=3.0)
+    assert deduplicated([later, first, newest], dropped) == [first]
+    assert deduplicated([later, newest], Counter()) == [newest]
+    assert dropped == {"asked twice": 2}
+
+
+def test_no_input_is_in_two_parts_and_the_newest_are_held_out() -> None:
+    pairs = [pair({}, {"type": "object"}, f"Read {n}.", started=float(n)) for n in range(200)]
+    train, held = split(pairs, 0.1)
+    assert not {p.input_hash for p in train} & {p.input_hash for p in held}
+    assert all(p in held for p in pairs[-20:])
+    assert 20 <= len(held) <= 60
+    assert split(pairs, 0.1) == (train, held)

@@ -1,0 +1,140 @@
+"""Shadow runs: the statistics, and a whole run over two small models."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import tiny
+from typer.testing import CliRunner
+
+import guard
+from guard.cli.app import app
+from guard.cli.console import Problem
+from guard.errors import GuardError
+from guard.models.base import Request
+from guard.models.local.transformers import TransformersModel, quiet
+from guard.tuning import shadow_run as shadow
+from guard.tuning.examples import Pair, cut
+from guard.tuning.scoring import score
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"kind": {"enum": ["new", "used"]}, "n": {"type": "integer", "minimum": 0, "maximum": 9}},
+    "required": ["kind", "n"],
+    "additionalProperties": False,
+}
+
+
+def pairs(count: int) -> list[Pair]:
+    compiled = guard.compile(SCHEMA)
+    answer = json.dumps({"kind": "used", "n": 3})
+    return [Pair(({"role": "user", "content": f"Read {n}."},), compiled, answer, f"line {n}") for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("only_old", "only_new", "p_value"),
+    [(0, 0, 1.0), (5, 5, 1.0), (0, 5, 2 / 32), (4, 13, 0.04904175), (5, 33, 4.256e-06)],
+)
+def test_mcnemars_test_is_the_binomials(only_old: int, only_new: int, p_value: float) -> None:
+    old = [True] * only_old + [False] * only_new + [True, False] * 10
+    new = [False] * only_old + [True] * only_new + [True, False] * 10
+    found = shadow.compare(old, new)
+    assert found.p_value == pytest.approx(p_value, rel=0.02)
+    assert found.difference == pytest.approx((only_new - only_old) / len(old))
+
+
+def test_the_bootstraps_interval_is_that_of_the_paired_difference() -> None:
+    chance = random.Random(1)
+    old = [chance.random() < 0.5 for _ in range(400)]
+    new = [right or chance.random() < 0.2 for right in old]
+    low, high = shadow.bootstrap(old, new)
+    steps = [int(n) - int(o) for o, n in zip(old, new, strict=True)]
+    mean = sum(steps) / 400
+    spread = 1.96 * math.sqrt(sum((s - mean) ** 2 for s in steps)) / 400
+    assert low == pytest.approx(mean - spread, abs=0.01)
+    assert high == pytest.approx(mean + spread, abs=0.01)
+    assert (low, high) == shadow.bootstrap(old, new)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "same"), [(1, 1.0, True), (True, 1, False), ([1], [1.0], True), ({"a": 1}, {}, False)]
+)
+def test_what_is_the_same_value(x: object, y: object, same: bool) -> None:
+    assert shadow.is_same(x, y) is same
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_answer_that_is_foreseen_is_the_one_that_is_decoded(seed: int) -> None:
+    """Teacher forcing promises what greedy decoding keeps. (A text may be decoded in other tokens as well.)"""
+    model = TransformersModel("tiny", tiny.llama(seed), tiny.tokenizer())
+    (pair,) = pairs(1)
+    text = model.generate(Request(pair.messages, pair.compiled, max_tokens=60)).text
+    answers = [json.dumps({"kind": kind, "n": n}) for kind in ("new", "used") for n in range(10)]
+    asked = [Pair(pair.messages, pair.compiled, answer) for answer in answers]
+    written = [one.is_written for one in score(model.model, list(cut(model, asked, Counter())))]
+    assert sum(written) <= 1
+    assert all(json.loads(text) == json.loads(answer) for answer, is_it in zip(answers, written, strict=True) if is_it)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> tuple[str, str]:
+    for name, seed in (("old", 0), ("new", 1)):
+        with quiet():
+            tiny.llama(seed).save_pretrained(tmp_path / name)
+            tiny.tokenizer().save_pretrained(tmp_path / name)
+        config = tmp_path / name / "config.json"
+        config.write_text(
+            config.read_text().replace('"max_position_embeddings": 512', '"max_position_embeddings": 2048')
+        )
+    return f"transformers:{tmp_path / 'old'}", f"transformers:{tmp_path / 'new'}"
+
+
+def test_a_run_reports_both_measures_and_a_model_beside_itself_passes(models: tuple[str, str]) -> None:
+    old, new = models
+    found = shadow.run(old, old, pairs(20))
+    assert found["passed"]
+    assert found["difference"] == 0
+    assert found["p_value"] == 1
+    found = shadow.run(new, old, pairs(20))
+    right = found["right"]
+    for side in ("old", "new"):
+        assert found["foreseen"][side]["written"] <= right[side]
+        assert found["foreseen"][side]["answers"] == 20
+    assert right["new"] - right["old"] == right["only_new"] - right["only_old"]
+    assert len(found["apart"]) == right["only_new"] + right["only_old"]
+    assert {one["field"] for one in found["fields"]} == {"kind", "n"}
+    assert json.loads(json.dumps(found)) == found
+    told = shadow.page({**found, "new": "<script>"})
+    assert "<script>" not in told
+    assert "&lt;script&gt; beside" in told
+
+
+def test_too_few_questions_are_not_concluded_from(models: tuple[str, str]) -> None:
+    with pytest.raises(GuardError, match="5 questions with right answers are too few"):
+        shadow.run(*models, pairs(5))
+
+
+def test_the_command_line_tells_which_is_better(models: tuple[str, str], tmp_path: Path) -> None:
+    old, new = models
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    lines = [
+        json.dumps({"messages": [{"role": "user", "content": f"Read {n}."}], "answer": {"n": 3, "kind": "used"}})
+        for n in range(20)
+    ]
+    data = tmp_path / "right.jsonl"
+    data.write_text("\n".join(lines))
+    args = ["shadow", old, "--against", old, "--function", str(tmp_path / "schema.json"), "--data", str(data)]
+    done = CliRunner().invoke(app, [*args, "--html", str(tmp_path / "report.html")])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == "difference +0.0% (+0.0% to +0.0%), margin 2.0%: passed"
+    assert "passed" in (tmp_path / "report.html").read_text()
+    again = CliRunner().invoke(app, [*args, "--html", str(tmp_path / "report.html")])
+    assert isinstance(again.exception, Problem)
+    args[1] = new
+    found = json.loads(CliRunner().invoke(app, [*args, "--quick", "--json"]).output)
+    assert set(found["foreseen"]) == {"old", "new"}

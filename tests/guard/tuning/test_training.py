@@ -1,0 +1,207 @@
+"""Training: it learns, it is the same run to the bit however often it is killed, and the folder is whole or absent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+import guard
+from guard.errors import GuardError
+from guard.models.base import Request
+from guard.models.local.transformers import TransformersModel, quiet
+from guard.tuning import job
+from guard.tuning.examples import Pair
+from guard.tuning.training import Recipe, TrainingReport
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"enum": ["Alice", "total", "ok"]}, "n": {"type": "integer"}},
+    "required": ["name", "n"],
+    "additionalProperties": False,
+}
+RECIPE = Recipe(steps=12, batch=4, layers=1, rank=4, rate=2e-2)
+
+
+def pairs(count: int = 60) -> list[Pair]:
+    compiled = guard.compile(SCHEMA)
+    names = ("Alice", "total", "ok")
+    return [
+        Pair(
+            ({"role": "user", "content": f"{names[n % 3]} {n}"},),
+            compiled,
+            json.dumps({"n": 7, "name": names[n % 3]}),
+            f"line {n}",
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    with quiet():
+        tiny.llama(scale=1.0).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tuned(base: Path, out: Path, recipe: Recipe = RECIPE, **more: Any) -> job.Tuned:
+    return job.tune(pairs(), out, model=f"transformers:{base}", recipe=recipe, **more)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_what_was_trained_loads_as_a_model_and_foresees_more(base: Path, tmp_path: Path) -> None:
+    found = tuned(base, tmp_path / "out", Recipe(steps=60, batch=4, layers=2, rank=8, rate=2e-2))
+    assert found.after.nll < 0.8 * found.before.nll
+    model = TransformersModel.from_pretrained(tmp_path / "out")
+    reply = model.generate(Request(({"role": "user", "content": "Alice 3"},), guard.compile(SCHEMA), max_tokens=100))
+    assert json.loads(reply.text)["name"] in ("Alice", "total", "ok")
+    card = json.loads((tmp_path / "out" / job.CARD).read_text())
+    assert card["steps"] == 60
+    assert card["base_hash"] == job._weights_hash(base)
+    assert len(card["sources"]) == card["examples"] == len(set(card["sources"]))
+    assert not (tmp_path / "out.partial").exists()
+
+
+@pytest.mark.parametrize("loss", ["masked", "chosen", "all"])
+def test_two_runs_are_equal_to_the_bit(base: Path, tmp_path: Path, loss: str) -> None:
+    recipe = Recipe(steps=6, batch=4, layers=1, rank=4, loss=loss)
+    tuned(base, tmp_path / "a", recipe)
+    tuned(base, tmp_path / "b", recipe)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(base)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guard.tuning.training.CHECKPOINT_S", 0.0)
+    tuned(base, tmp_path / "whole")
+    steps: list[int] = []
+
+    def told(report: TrainingReport) -> None:
+        steps.append(report.step)
+        if report.step == 5 and len(steps) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(base, tmp_path / "stopped", told=told)
+    assert not (tmp_path / "stopped").exists()
+    tuned(base, tmp_path / "stopped", told=told)
+    assert steps[5] == 5  # the checkpoint is of the step before
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
+def test_a_run_by_time_goes_on_where_it_was_stopped(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guard.tuning.training.CHECKPOINT_S", 0.0)
+    recipe = Recipe(batch=4, layers=1, rank=4, seconds=60.0, epochs=1.0)
+    steps: list[int] = []
+
+    def told(report: TrainingReport) -> None:
+        steps.append(report.step)
+        if len(steps) == 4:
+            with pytest.raises(GuardError, match="another run is making"):
+                tuned(base, tmp_path / "out", recipe)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(base, tmp_path / "out", recipe, told=told)
+    tuned(base, tmp_path / "out", recipe, told=told)
+    assert steps[:6] == [1, 2, 3, 4, 4, 5]
+
+
+KILLED = """
+import sys, json, torch
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+torch.set_num_threads(1)
+import guard.tuning.training as training
+training.CHECKPOINT_S = 0.0
+import importlib.util
+spec = importlib.util.spec_from_file_location("case", sys.argv[4])
+case = importlib.util.module_from_spec(spec); spec.loader.exec_module(case)
+case.tuned(Path(sys.argv[1]), Path(sys.argv[2]), told=lambda report: print(report.step, flush=True))
+"""
+
+
+def test_kill_9_leaves_no_half_a_model_and_the_next_run_goes_on(base: Path, tmp_path: Path) -> None:
+    tuned(base, tmp_path / "whole")
+    out = tmp_path / "killed"
+    tests = Path(__file__).parents[2]
+    command = [sys.executable, "-c", KILLED, str(base), str(out), str(tests), __file__]
+    for least in (2, 7):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own)
+            assert process.stdout is not None
+            for line in process.stdout:
+                if int(line) >= least:
+                    process.kill()
+                    break
+        assert not out.exists()
+    tuned(base, out)
+    assert weights(out) == weights(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guard.tuning.training.CHECKPOINT_S", 0.0)
+
+    def stop(report: TrainingReport) -> None:
+        if report.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(base, tmp_path / "out", told=stop)
+    steps: list[int] = []
+    tuned(
+        base, tmp_path / "out", Recipe(steps=4, batch=4, layers=1, rank=4, seed=1), told=lambda r: steps.append(r.step)
+    )
+    assert steps[0] == 1
+
+
+def test_time_ends_a_run(base: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    found = tuned(base, tmp_path / "out", Recipe(batch=4, layers=1, rank=4, seconds=1.0, epochs=10_000))
+    assert time.monotonic() - began < 20
+    assert found.card["steps"] > 0
+
+
+def test_what_is_kept_of_the_lower_layers_changes_no_bit(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned(base, tmp_path / "kept")
+    monkeypatch.setattr("guard.tuning.training._room", lambda *_: (100_000, 0))
+    tuned(base, tmp_path / "made_anew")
+    assert weights(tmp_path / "kept") == weights(tmp_path / "made_anew")
+
+
+def test_too_few_examples_are_an_error_that_says_what_became_of_them(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(GuardError, match=r"1 examples are too few, 8 are needed \(.*asked twice\)"):
+        job.tune([pairs()[0]] * 3, tmp_path / "out", model=f"transformers:{base}", recipe=RECIPE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_memory_that_holds_nothing_is_an_error(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(GuardError, match="leaves no room"):
+        tuned(base, tmp_path / "out", Recipe(steps=1, gigabytes=0.01))

@@ -1,0 +1,208 @@
+"""Grounded values: the keyword, what may be quoted, and what is a number or a date."""
+
+from __future__ import annotations
+
+import datetime
+import pickle
+import unicodedata
+from decimal import Decimal
+from random import Random
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+import guard
+from guard.schemas import types
+from guard.schemas.grounding.keyword import KEYWORD, SourceRule, rule_of
+from guard.schemas.grounding.notations import months
+from guard.schemas.grounding.quotes import Quotes
+from guard.schemas.grounding.sources import Sources
+from guard.schemas.grounding.stated_dates import dates
+from guard.schemas.grounding.stated_numbers import numbers
+
+
+def quoted(text: str, value: str, within: Any = "cell") -> list[str]:
+    """Return what stands in the caller's own text where a value is quoted."""
+    return [text[start:end] for start, end in Quotes(text, within).find(value)]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "within", "found"),
+    [
+        ("GREEN  LANE\nLeeds", "GREEN LANE", "cell", ["GREEN  LANE"]),
+        ("GREEN LANE\r\nLeeds", "LANE Leeds", "line", []),
+        ("GREEN LANE\r\nLeeds", "LANE Leeds", "paragraph", ["LANE\r\nLeeds"]),
+        ("GREEN LANE\n\nLeeds", "LANE Leeds", "paragraph", []),
+        ("Tax    7.60", "Tax 7.60", "cell", []),
+        ("Tax    7.60", "Tax 7.60", "line", ["Tax    7.60"]),
+        ("| Anna | Smith |", "Anna", "cell", ["Anna"]),
+        ("| Anna | Smith |", "Anna | Smith", "cell", []),
+        ("no PP-77Q1-D here", "77Q1", "cell", []),
+        ("no PP-77Q1-D here", "PP-77Q1-D", "cell", ["PP-77Q1-D"]),
+        ("in 79098 Freiburg", "9098", "cell", []),
+        ("costs 1,204 points", "204", "cell", []),
+        ("Anna Smith's bag", "Anna Smith", "cell", ["Anna Smith"]),
+        ("Inc. and Co.", "Inc.", "cell", ["Inc."]),
+        ("Inc. and Co.", "Inc", "cell", ["Inc"]),
+        ("pay $13.50 now", "$13.50", "cell", ["$13.50"]),
+        ("pay $13.50 now", "13.50", "cell", ["13.50"]),
+        ("call (0113) 555", "(0113) 555", "cell", ["(0113) 555"]),
+        ("mail a.b@c.example!", "a.b@c.example", "cell", ["a.b@c.example"]),
+        ("Case as written", "case", "cell", []),
+        ("the infor-\nmation desk", "information desk", "paragraph", ["infor-\nmation desk"]),
+        ("the self-\nservice desk", "self-service desk", "paragraph", ["self-\nservice desk"]),
+        ("the infor-\nmation desk", "information", "line", []),
+        ("Caf\u0065\u0301 Noir", "Café Noir", "cell", ["Cafe\u0301 Noir"]),
+        ("Café Noir", "Cafe\u0301", "cell", ["Café"]),
+        ("東京都港区", "港区", "cell", ["港区"]),
+        ("a a a", "a", "cell", ["a", "a", "a"]),
+        ("a b", " a", "cell", []),
+        ("a b", "", "cell", []),
+        ('say "hi" \\ now', 'hi" \\ now', "cell", ['hi" \\ now']),
+    ],
+)  # fmt: skip
+def test_a_text_is_quoted_where_it_stands(text: str, value: str, within: Any, found: list[str]) -> None:
+    assert quoted(text, value, within) == found
+
+
+def test_every_quotation_stands_in_the_text_as_it_was_given() -> None:
+    r = Random(5)
+    for _ in range(300):
+        text = "".join(r.choice("aB1é\u0301-. \n\t|,ㄱᅡ") for _ in range(r.randint(0, 20)))
+        for within in ("cell", "line", "paragraph"):
+            quotes = Quotes(text, within)
+            lines = quotes.compared
+            for start in range(len(lines)):
+                for end in range(start + 1, len(lines) + 1):
+                    value = lines[start:end]
+                    if not quotes.starts[start] or not quotes.ends[end] or "\n" in value:
+                        continue
+                    places = quotes.find(value)
+                    assert places, (text, value)
+                    for a, b in places:
+                        stands = " ".join(unicodedata.normalize("NFC", text[a:b]).split())
+                        assert within == "paragraph" or value in (stands, " ".join(value.split())), (text, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "locales", "found"),
+    [
+        ("total 1,204.50", (), {"1204.5"}),
+        ("SUMME 1.204,50", (), {"1204.5"}),
+        ("12,50 EUR", (), {"12.5"}),
+        ("1.234", (), {"1234", "1.234"}),
+        ("1.234", ("de",), {"1234"}),
+        ("1.234", ("en",), {"1.234"}),
+        ("4 x 2", (), {"4", "2"}),
+        ("Receipt 004417", (), {"4417"}),
+        ("14/05/2026 18:42", (), set()),
+        ("on 2026-05-14", (), set()),
+        ("PP-77Q1-D, LS6 2AB", (), set()),
+        ("Tel 0113 555 0187", (), set()),
+        ("host 10.0.0.1 v1.2.3", (), set()),
+        ("-0.45", (), {"-0.45", "0.45"}),
+        ("45k", (), {"45000"}),
+        ("750g", (), {"750"}),
+        ("key=1205", (), {"1205"}),
+        ("EUR13.50", (), {"13.5"}),
+        ("12'345.60", ("de_CH",), {"12345.6"}),
+    ],
+)
+def test_numbers_count_by_value_where_they_stand_as_numbers(text: str, locales: Any, found: set[str]) -> None:
+    assert set(numbers(text, locales)) == {Decimal(value) for value in found}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("on 2026-05-14", {"2026-05-14"}),
+        ("born 04/11/1948", {"1948-11-04", "1948-04-11"}),
+        ("14.05.26", {"2026-05-14"}),
+        ("3 February 2026", {"2026-02-03"}),
+        ("February 3rd, 2026", {"2026-02-03"}),
+        ("am 9. November 2025", {"2025-11-09"}),
+        ("le 1er août 2025", {"2025-08-01"}),
+        ("3 de marzo de 2026", {"2026-03-03"}),
+        ("before 28 February (2026 season)", {"2026-02-28"}),
+        ("31/02/2026", set()),
+        ("no date 99", set()),
+    ],
+)
+def test_dates_have_all_their_readings(text: str, found: set[str]) -> None:
+    assert set(dates(text)) == found
+
+
+def test_types_say_it_in_their_schemas() -> None:
+    class Letter(BaseModel):
+        sender: Annotated[str, guard.Quoted()]
+        total: Annotated[float | None, guard.Stated(locales=("de",))]
+        due: Annotated[datetime.date, guard.Stated(input="letter")]
+        items: Annotated[list[str], guard.Quoted(within="line", once=True)]
+
+    said = types.json_schema(Letter)["properties"]
+    assert said["sender"][KEYWORD] == "input"
+    assert said["total"]["anyOf"][0][KEYWORD] == {"input": "input", "locales": ["de"]}
+    assert said["due"][KEYWORD] == "/letter"
+    assert said["items"]["uniqueItems"]
+    assert said["items"]["items"][KEYWORD] == {"input": "input", "within": "line", "once": True}
+
+
+def test_a_mark_on_another_type_is_refused() -> None:
+    for wanted in (Annotated[bool, guard.Stated()], Annotated[float, guard.Quoted()]):
+        with pytest.raises(guard.SchemaError, match="is marked as one that the input states"):
+            types.described(wanted)
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({KEYWORD: "input"}, "needs a type beside it"),
+        ({"type": "boolean", KEYWORD: "input"}, "needs a type beside it"),
+        ({"type": "string", KEYWORD: "text"}, "JSON Pointer to one input"),
+        ({"type": "string", KEYWORD: 1}, "expected"),
+        ({"type": "string", KEYWORD: {"input": "input", "wihtin": "line"}}, "'wihtin' is none"),
+        ({"type": "string", KEYWORD: {"within": "page"}}, "within='page'"),
+        ({"type": "number", KEYWORD: {"locales": ["xx"]}}, "no locale"),
+        ({"type": "string", "format": "date-time", KEYWORD: "input"}, "date-time"),
+        ({"type": "string", KEYWORD: {"once": True}}, "once is said of items"),
+        ({"items": {"type": "string", KEYWORD: {"once": True}}}, "once is said of items"),
+        ({"not": {"type": "string", KEYWORD: "input"}}, "below not"),
+        ({"patternProperties": {"a": {"type": "string", KEYWORD: "input"}}}, "below patternProperties"),
+    ],
+)
+def test_what_can_not_be_exact_is_refused(schema: Any, words: str) -> None:
+    with pytest.raises(guard.SchemaError, match=words):
+        guard.compile(schema)
+
+
+def test_the_keyword_is_enforced_and_part_of_the_hash() -> None:
+    schema = {"type": "string", KEYWORD: "input"}
+    compiled = guard.compile(schema)
+    assert [(line.keyword, line.status) for line in compiled.report][1] == (KEYWORD, "enforced")
+    assert compiled.is_grounded
+    assert not guard.compile({"type": "string"}).is_grounded
+    of_call = compiled.grounded(Sources({"text": "a b"}))
+    others = {compiled.hash, of_call.hash, compiled.grounded(Sources({"text": "a c"})).hash}
+    assert len(others) == 3
+    assert pickle.loads(pickle.dumps(of_call)).hash == of_call.hash  # noqa: S301
+
+
+def test_a_rule_is_read_with_all_it_says() -> None:
+    said = {"input": "/a~1b", "within": "line", "once": True, "locales": ["de", "en"]}
+    rule = rule_of({"type": ["integer", "null"], KEYWORD: said})
+    assert rule == SourceRule("number", "a/b", "line", True, ("de", "en"))
+
+
+def test_inputs_are_told_apart_by_name() -> None:
+    sources = Sources({"a": "Anna 7", "b": "Berta 8"})
+    assert sources.places(SourceRule("quoted", "a"), "Berta") == []
+    assert sources.places(SourceRule("quoted"), "Berta") == [("b", 0, 5)]
+    assert sources.numbers(SourceRule("number")) == [7, 8]
+    assert sources.places(SourceRule("number", "b"), Decimal(8)) == [("b", 6, 7)]
+
+
+def test_the_common_names_of_months_are_those_of_cldr() -> None:
+    ours = months(())
+    assert months(("en", "de", "fr", "es", "it", "nl", "pt")).items() <= ours.items()
+    assert set(ours.values()) == set(range(1, 13))
