@@ -302,8 +302,20 @@ def _check_grounded(documents: Documents) -> None:
                 where = f"{documents.pointer(position)}/{keyword}"
                 message = f"a value below {keyword} can't be grounded"
                 raise SchemaError(Finding(where, keyword, message, f"say {KEYWORD} in properties, items or branches"))
+    for position, _ in grounded:
+        if rule_of(documents.schemas[position]).once and not _is_once(documents, position):
+            where, words = f"{documents.pointer(position)}/{KEYWORD}", "once is said of items of a list that differ"
+            raise SchemaError(Finding(where, KEYWORD, words, "say uniqueItems: true beside items, or leave once out"))
     if documents.dynamic and around:
         raise SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told beside dynamic references", "use $ref"))
+
+
+def _is_once(documents: Documents, position: int) -> bool:
+    """Whether a schema is one of the items of a list in which no two are equal."""
+    parent, path = documents.trail[position]
+    while parent >= 0 and path[0] in ("anyOf", "oneOf", "allOf"):
+        parent, path = documents.trail[parent]
+    return parent >= 0 and path[0] in ("items", "prefixItems") and documents.schemas[parent].get("uniqueItems") is True
 
 
 _LOOK = {Holds.NUMBER: _number, Holds.VALUES: _values, Holds.PATTERN: _pattern, Holds.SOURCE: _source}

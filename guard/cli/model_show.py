@@ -11,10 +11,6 @@ from guard.cli.named import read_text
 if TYPE_CHECKING:
     from guard.turns.tool_format import ToolFormat
 
-_TOOL = {
-    "name": "get_weather",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
-}
 _CALLS: list[tuple[str, dict[str, Any]]] = [
     ("get_weather", {"city": "Ulm", "days": 3}),
     ("get_weather", {"city": "Bonn"}),

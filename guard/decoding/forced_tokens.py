@@ -62,7 +62,7 @@ class Forcing:
         """
         if len(forced) < SHORTEST_RUN and not is_final:
             return ()
-        context = b"".join(map(self._vocabulary.token_bytes, written[-CONTEXT_TOKENS:]))
+        context = b"".join(map(self._vocabulary.native.token_bytes, written[-CONTEXT_TOKENS:]))
         return self._run(context, forced, is_final)
 
     def rest(self, text: str, done: int) -> tuple[int, ...]:

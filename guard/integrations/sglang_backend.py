@@ -211,7 +211,7 @@ def after_requests(result: Any, manager: Any) -> Any:  # noqa: ARG001 - as SGLan
 
 
 def keep_budget(req: Any) -> None:
-    """Let a request's answer end within its number of tokens, and its reasoning leave room for that.
+    """Let a request's answer end within its number of tokens; its reasoning leaves room for that, and does not end all.
 
     A request whose number can't hold the shortest answer is refused.
     """
@@ -230,6 +230,8 @@ def keep_budget(req: Any) -> None:
     if reasoner is not None and limit is not None and not reasoner.reasoning_in_grammar:
         room = max(0, limit - answer.matcher.distance() - len(reasoner.think_end_ids))
         reasoner.max_think_tokens = min(room, reasoner.max_think_tokens) if reasoner.max_think_tokens >= 0 else room
+        ends = list(answer.vocabulary.tokens.eos)
+        reasoner.think_excluded_token_ids = [*(reasoner.think_excluded_token_ids or ()), *ends]
         reasoner.enable_token_filter, reasoner.token_filter_fn = True, SGLangBackend.set_token_filter
 
 

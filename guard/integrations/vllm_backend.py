@@ -186,8 +186,7 @@ class VLLMBackend(StructuredOutputBackend):
                 answers.append(grammar.answer)
                 rows.append(row)
             else:
-                words[row] = -1
-                self._end_reasoning(manager, _Row(row, request, grammar, ()), words[row])
+                self._let_reason(manager, request, words[row])
         fill(answers, words, rows)
 
     def _fill(
@@ -207,10 +206,10 @@ class VLLMBackend(StructuredOutputBackend):
                 words[row.first + depth] = words[row.refused]
             elif depth <= row.usable and depth >= constrained:
                 masked.append(row)
+            elif depth <= row.usable:
+                self._let_reason(manager, row.request, words[row.first + depth])
             else:
                 words[row.first + depth] = -1
-                if depth <= row.usable:
-                    self._end_reasoning(manager, row, words[row.first + depth])
         fill([row.grammar.answer for row in masked], words, [row.first + depth for row in masked])
         for row, (begin, _) in there:
             if begin <= depth < row.usable and row.refused is None:
@@ -220,16 +219,23 @@ class VLLMBackend(StructuredOutputBackend):
                     row.refused = row.first + depth
                     _log.error("guard: request %s has a draft outside of its mask", row.request.request_id)
 
-    def _end_reasoning(self, manager: Any, row: _Row, words: NDArray[np.int32]) -> None:
-        """Leave nothing but the token that ends reasoning where the rest of the budget is needed for the answer."""
-        answer = row.grammar.answer
-        reasoner = manager._get_reasoner(row.request)
-        end = getattr(reasoner, "end_token_id", None)
-        if not isinstance(end, int) or answer.limit is None or answer.tokens:
+    def _let_reason(self, manager: Any, request: Any, words: NDArray[np.int32]) -> None:
+        """Allow what may come in reasoning: everything but the end of the sequence, as long as the answer still fits.
+
+        Then the token that ends reasoning comes. Where no single token does, reasoning is left alone.
+        """
+        words[:] = -1
+        answer = request.structured_output_request.grammar.answer
+        end = getattr(manager._get_reasoner(request), "end_token_id", None)
+        if not isinstance(end, int) or answer.tokens:
             return
-        if answer.limit - answer.before <= answer.matcher.distance() + 1:
+        bits = words.view("uint32")
+        if answer.limit is not None and answer.limit - answer.before <= answer.matcher.distance() + 1:
             words[:] = 0
-            words.view("uint32")[end // WORD] = 1 << end % WORD
+            bits[end // WORD] = 1 << end % WORD
+            return
+        for token in self.vocabulary.tokens.eos:
+            bits[token // WORD] &= 0xFFFFFFFF ^ 1 << token % WORD
 
 
 def constraint_of(asked: Any) -> tuple[str, str]:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 QUOTED, STATED, ONCE = "quoted", "not stated", "quoted once"  #: The rules that findings name.
 MOST_INPUT = 4_000_000  #: Characters of all inputs of a call; grounded values are looked for in no more.
 MOST_WORK = 2_000_000_000  #: Characters of inputs times values of an answer that are looked for: some seconds.
-MOST_ONCE = 200  #: Values that are quoted once, of which it is tried whether each has a place of its own.
-MOST_TRIES = 10_000  #: Of giving each value that is quoted once a place of its own.
 _ROOT = "urn:guard:schema"  #: Under which a branch's judge finds the schema.
 
 _EXPECTED = {
@@ -139,37 +137,12 @@ def _finding(one: Grounded) -> Violation:
 
 
 def _once(found: Sequence[Grounded]) -> list[Violation]:
-    """Return findings about values that would have to quote a place that another one quotes."""
-    values = sorted((one for one in found if one.rule.once and one.places), key=lambda one: len(one.places))
-    taken: list[Place] = []
-    tries = 0
-
-    def fits(place: Place) -> bool:
-        return all(place.input != t.input or place.end <= t.start or t.end <= place.start for t in taken)
-
-    def give(index: int) -> bool:
-        nonlocal tries
-        if index == len(values):
-            return True
-        for place in values[index].places:
-            tries += 1
-            if tries > MOST_TRIES:
-                return True  # that is not told
-            if fits(place):
-                taken.append(place)
-                if give(index + 1):
-                    return True
-                taken.pop()
-        return False
-
-    if len(values) < 2 or (len(values) <= MOST_ONCE and give(0)):
-        return []
-    out, taken[:] = [], []
-    for one in values:
-        place = next(filter(fits, one.places), None)
-        if place is None:
-            expected = "a place in the input that no other value quotes"
-            out.append(Violation(pointer(one.path), ONCE, expected, clipped(one.value)))
-        else:
-            taken.append(place)
+    """Return findings about items that a list has twice, though each is to be quoted once."""
+    seen: set[tuple[Any, ...]] = set()
+    out = []
+    for one in found:
+        key = (one.path[:-1], one.value)
+        if one.rule.once and key in seen:
+            out.append(Violation(pointer(one.path), ONCE, "an item that the list has not yet", clipped(one.value)))
+        seen.add(key)
     return out

@@ -161,7 +161,8 @@ def _nested(
             return None
         out[kind] = members
         before = members["begin"] + members["opening"].replace("{key}", "kmemzq")
-        quotes = _quotes(samples, key, real + before, between, members["closing"] + members["end"])
+        behind = members["closing"].replace("{key}", "kmemzq") + members["end"]
+        quotes = _quotes(samples, key, real + before, between, behind)
         if quotes is None or out.setdefault("nested_strings", quotes) != quotes:
             return None
     return out
@@ -183,7 +184,10 @@ def _listed_members(text: str, value: Any) -> dict[str, str] | None:
         ends.append((begin, text[begin + len(key) : inner], inner + len(one)))
         at = inner + len(one)
     (first, lead, end), (second, _, last) = ends
-    around = listed(text[:first], text[end:second], text[last:])
+    between, behind = text[end:second], text[last:]
+    if isinstance(value, dict):  # a closing text may name its key
+        between, behind = (part.replace(key, "{key}") for part, key in zip((between, behind), value, strict=True))
+    around = listed(text[:first], between, behind)
     place = "{key}" if isinstance(value, dict) else ""
     return {
         "begin": around.begin,

@@ -140,38 +140,51 @@ class _Folding:
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
         self._open: list[Any] = [self._top]
+        self._bare: set[int] = set()  # how deep the containers are that no text begins
         self._key: str | None = None
         self._value: Any = _MISSING
-        self._expects = False
+        self._expects = False  # a value
 
     def of(self, parts: list[TurnPart]) -> dict[str, Any]:
+        """Return the members that parts say."""
         for part in parts:
             kind = part.kind
-            if kind == "key":
-                self._close()
+            if kind in ("key", "item"):
+                self._next(kind)
                 self._key, self._expects = part.value, True
-            elif kind == "item":
-                self._close()
-                self._expects = True
-            elif kind == "string":
-                self._value = ""
-            elif kind == "value":
-                self._value = part.value
+            elif kind in ("string", "value"):
+                self._value = "" if kind == "string" else part.value
             elif kind in ("array", "object"):
                 self._begin([] if kind == "array" else {})
             elif kind == "end":
-                self._close()
+                self._settle()
                 self._open.pop()
-                self._expects, self._key = False, None
-        self._close()
+                self._expects = False
+            elif kind == "close":
+                self._close()
+        self._settle()
         return self._top
+
+    def _next(self, kind: str) -> None:
+        """Go on to a key or an item: of the container that is open, or of one that this begins."""
+        if self._expects and self._value is _MISSING:
+            self._bare.add(len(self._open))
+            self._begin({} if kind == "key" else [])
+        self._settle()
 
     def _begin(self, value: Any) -> None:
         self._put(value)
         self._open.append(value)
-        self._key, self._value, self._expects = None, _MISSING, False
+        self._key, self._value = None, _MISSING
 
     def _close(self) -> None:
+        if self._expects or self._value is not _MISSING:
+            self._settle()
+        elif len(self._open) - 1 in self._bare:
+            self._bare.discard(len(self._open) - 1)
+            self._open.pop()
+
+    def _settle(self) -> None:
         if self._value is not _MISSING:
             self._put(self._value)
         elif self._expects:

@@ -20,12 +20,20 @@ _TYPES = {
 
 def written(given: dict[str, Any], how: Arguments) -> str:
     """Return the text of a call's arguments. Raises ValueError where the format can't express one of them."""
+    for value in given.values():
+        if how.lost and _types_in(value) & {*how.lost}:
+            raise ValueError(f"the template leaves values out that are {' or '.join(how.lost)}")
     if how.are_sorted:
         given = _sorted(given)
     if how.style is None:
         separators = (",", ":") if how.whitespace == "compact" else None
         return json.dumps(given, ensure_ascii=False, separators=separators)
     return _members(given, how.style["members"], how.style, is_top=True)
+
+
+def _types_in(value: Any) -> set[str]:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {_TYPES[type(value)]}.union(*map(_types_in, inside))
 
 
 def _sorted(value: Any) -> Any:
@@ -53,6 +61,8 @@ def _value(value: Any, style: dict[str, Any], closing: str, *, is_top: bool) -> 
     texts = style.get("array" if isinstance(value, list) else "object") if isinstance(value, list | dict) else None
     if texts is None:
         return json.dumps(value, ensure_ascii=False)
+    if not (value or texts.get("begin") or texts.get("end")):
+        raise ValueError("no array or object without anything in it can be written")
     if isinstance(value, dict):
         return _members(value, texts, style, is_top=False)
     closing = texts.get("closing", "")

@@ -28,7 +28,7 @@ class SourceRule:
     kind: Kind
     input: str | None = None  # the name of one; None: any of them
     within: Within = "cell"  # what a quoted text may not reach beyond
-    once: bool = False  # whether no two values may quote the same place
+    once: bool = False  # whether no two items of the list that it is in may be equal
     locales: tuple[str, ...] = ()  # whose notations of numbers and names of months count; empty: those that are common
 
 

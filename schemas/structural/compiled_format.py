@@ -40,7 +40,7 @@ ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
 class TurnPart(NamedTuple):
     """A part of a turn, and what it was read as."""
 
-    kind: str  #: "text", "value" or "token"; in an exact style also "key", "array", "object", "item" and "end".
+    kind: str  #: "text", "value", "token"; in a style of its own also "key", "string", "array", "object", "item", …
     pointer: str  #: JSON Pointer into the structural tag: to the format that says this part.
     begin: int  #: The first byte.
     end: int  #: The byte behind the last one.

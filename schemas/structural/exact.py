@@ -92,7 +92,11 @@ class Exact(Tagged):
         """Return the arcs that begin the arguments; behind them the text goes on at the target."""
         if any_order:
             raise self._refused("", "a style of its own has one order of keys", "leave any_order out")
-        return self._members(self._root, "", target, self._exact.members, self._exact.strings, 0)
+        texts = self._exact.members
+        inside = self._members(self._root, "", target, texts, self._exact.strings, 0)
+        if not texts.begin:
+            return inside
+        return [self._maker.arc(trees.literal(texts.begin), self._maker.point(inside), texts.begin)]
 
     def _members(
         self, schema: Any, at: str, target: int, texts: Members, quotes: list[Quotes], depth: int
@@ -117,6 +121,9 @@ class Exact(Tagged):
             self._exclude((at, "members that the schema does not name"))
         leave = make.arc(trees.literal(texts.end), target, texts.end, Role("end"))
         later, first = [leave], [leave]
+        if depth and not (texts.begin or texts.end):
+            first = []
+            self._exclude((at, "objects without members"))
         for name in reversed(names):
             below = properties.get(name, True)
             where = f"{at}/properties/{step_of(name)}" if name in properties else at
@@ -127,9 +134,7 @@ class Exact(Tagged):
                 again = [self._opening_arc(texts, name, label, inside, texts.separator) for label, inside in options]
             first = begun if name in required else [*begun, *first]
             later = again if name in required else [*again, *later]
-        if not texts.begin:
-            return first
-        return [make.arc(trees.literal(texts.begin), make.point(first), texts.begin)]
+        return first
 
     def _opening_arc(self, texts: Members, name: str, label: str, inside: int, separator: str = "") -> int:
         text = separator + texts.opening.replace("{label}", label).replace("{key}", name)
@@ -166,7 +171,7 @@ class Exact(Tagged):
         """Return where a value of these types begins, behind which its closing text leads to the target."""
         make, node = self._maker, self._node(schema)
         closing = texts.closing.replace("{key}", key)
-        close = make.point([make.arc(trees.literal(closing), target, closing)])
+        close = make.point([make.arc(trees.literal(closing), target, closing, Role("close"))])
         arcs: list[int] = []
         for word, value in WORDS.items():
             if types & (NULL if value is None else BOOLEAN) and self._reader.admits(node, value):
@@ -198,7 +203,7 @@ class Exact(Tagged):
         if bit == ARRAY:
             inside = self._items(one, where, close, texts, quotes, depth + 1)
         else:
-            inside = self._members(one, where, close, texts.model_copy(update={"begin": ""}), quotes, depth + 1)
+            inside = self._members(one, where, close, texts, quotes, depth + 1)
         role = Role("array" if bit == ARRAY else "object")
         return [make.arc(trees.literal(texts.begin), make.point(inside), texts.begin, role)]
 
@@ -209,6 +214,9 @@ class Exact(Tagged):
         if depth > MOST_NESTED:
             raise self._refused(at, "arrays nest too deeply", "style json has no such limit")
         least, most = schema.get("minItems", 0), schema.get("maxItems")
+        if not (texts.begin or texts.end):
+            least = max(least, 1)
+            self._exclude((at, "arrays without items"))
         items, where = schema.get("items", True), f"{at}/items"
         leave = make.arc(trees.literal(texts.end), target, texts.end, Role("end"))
         types = self._types(items, where)

@@ -77,7 +77,7 @@ STYLES = {
 
 
 class Role(NamedTuple):
-    """What an arc's text is: a "key", a "value", where a "string", "object", "array" or "item" begins, an "end"."""
+    """What an arc's text is: a "key", a "value", where a "string", "object", "array", "item" begins; "end", "close"."""
 
     kind: str
     said: Any = None

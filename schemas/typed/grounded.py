@@ -14,11 +14,11 @@ from guard.schemas.grounding.keyword import ANY, KEYWORD, Within, rule_of
 
 @dataclass(frozen=True, kw_only=True)
 class Quoted:
-    """A text that stands in the input, word for word: `Annotated[str, guard.Quoted()]`.
+    """A text that stands in the input, word for word: `Annotated[str, guard.Quoted()]`; or a list of such.
 
     `within` is what it may not reach beyond: a cell of a table, a line, or a paragraph, whose lines are joined. With
-    `once`, no two such values quote the same place; in a list that is marked so, no two items are equal. `input` names
-    the argument that it comes from; None: any of them.
+    `once`, no two items of a list that is marked so are equal. `input` names the argument that it comes from; None: any
+    of them.
     """
 
     within: Within = "cell"
@@ -69,8 +69,9 @@ def _marked(handler: Any, schema: dict[str, Any], said: Any, kinds: tuple[str, .
         ]
         return {**schema, "anyOf": marked}
     if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
-        marked = {**schema, "items": _marked(handler, schema["items"], said, kinds, what)}
-        return {**marked, "uniqueItems": True} if isinstance(said, dict) and said.get("once") else marked
+        items = _marked(handler, schema["items"], said, kinds, what)
+        is_once = isinstance(said, dict) and said.get("once") is True
+        return {**schema, "items": items, **({"uniqueItems": True} if is_once else {})}
     out = {**schema, KEYWORD: said}
     try:
         if rule_of(out).kind in kinds:

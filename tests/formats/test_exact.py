@@ -37,6 +37,11 @@ STYLES = {
         "object": {"begin": "{", "opening": "'{key}': ", "separator": ", ", "end": "}"},
         "nested_strings": QUOTED,
     },
+    "nested tags": {
+        "members": {"opening": "<{key}>", "closing": "</{key}>"},
+        "array": {"opening": "<item>", "closing": "</item>"},
+        "object": {"opening": "<{key}>", "closing": "</{key}>"},
+    },
     "bare keys": {
         "members": {"opening": "{key}:", "separator": ","},
         "strings": MARKED,
@@ -126,6 +131,9 @@ def test_what_the_masks_let_through_is_valid_and_is_what_is_written(name, seed) 
         ("Python", "city='it\\'s', names=[\"it's\", '']", {"city": "it's", "names": ["it's", ""]}),
         ("Python", "city='', place={'x': -1.5, 'name': 'a'}", {"city": "", "place": {"x": -1.5, "name": "a"}}),
         ("Python", "city='a', many=[[], [1, 2]]", {"city": "a", "many": [[], [1, 2]]}),
+        ("nested tags", "<city></city><place><x>1</x></place>", {"city": "", "place": {"x": 1}}),
+        ("nested tags", "<city>a</city><many><item><item>1</item></item></many>", {"city": "a", "many": [[1]]}),
+        ("nested tags", "<city>a</city><names><item></item></names>", {"city": "a", "names": [""]}),
         ("bare keys", 'city:<|"|>say "hi"<|"|>,days:3', {"city": 'say "hi"', "days": 3}),
     ],
 )

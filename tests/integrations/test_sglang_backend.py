@@ -181,6 +181,7 @@ def test_reasoning_leaves_room_for_the_answer(backend: Any) -> None:
     need = inner.answer.matcher.distance()
     assert reasoner.max_think_tokens == 40 - need - 1
     assert reasoner.enable_token_filter
+    assert reasoner.think_excluded_token_ids == [2]
     reasoner.tokens_in_think = reasoner.max_think_tokens
     ours().before_a_fill(reasoner, None, 0)
     assert inner.answer.remaining() == need

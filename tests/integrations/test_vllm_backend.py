@@ -23,7 +23,7 @@ SCHEMA = {
     "required": ["name", "total"],
     "additionalProperties": False,
 }
-END_OF_REASONING = 0  # a token of the tiny tokenizer that no answer holds
+END_OF_REASONING = 1  # a token of the tiny tokenizer that no answer holds
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -194,6 +194,7 @@ class TestMasks:
         asked_for, written = each.structured_output_request, list[int]()
         while len(written) < 60:
             choices = allowed(one.grammar_bitmask(asked, ["a"], {})[0])
+            assert asked_for.reasoning_ended or 2 not in choices, "the end of the sequence is no end of reasoning"
             written.append(choices[0] if asked_for.reasoning_ended else max(choices))
             each.num_output_tokens += 1
             if asked_for.reasoning_ended:

@@ -165,6 +165,8 @@ def test_a_mark_on_another_type_is_refused() -> None:
         ({"type": "string", KEYWORD: {"within": "page"}}, "within='page'"),
         ({"type": "number", KEYWORD: {"locales": ["xx"]}}, "no locale"),
         ({"type": "string", "format": "date-time", KEYWORD: "input"}, "date-time"),
+        ({"type": "string", KEYWORD: {"once": True}}, "once is said of items"),
+        ({"items": {"type": "string", KEYWORD: {"once": True}}}, "once is said of items"),
         ({"not": {"type": "string", KEYWORD: "input"}}, "below not"),
         ({"patternProperties": {"a": {"type": "string", KEYWORD: "input"}}}, "below patternProperties"),
     ],

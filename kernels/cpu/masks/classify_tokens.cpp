@@ -488,7 +488,7 @@ bool LexemeMasks::read_quoted(Reading& reading, Id state, const Trie& trie, std:
     const std::int32_t place = from.from->places[static_cast<std::size_t>(from.lo)];
     const std::u32string_view text =
         std::u32string_view(from.from->text)
-            .substr(static_cast<std::size_t>(place + all_places.depth),
+            .substr(static_cast<std::size_t>(place) + static_cast<std::size_t>(all_places.depth),
                     static_cast<std::size_t>(from.depth - all_places.depth));
     const auto mark = [&, at = at](char byte) {
       if (const std::int32_t child = trie.find(at, {&byte, 1}); child >= 0)

@@ -42,8 +42,9 @@ bool Langs::quoting(Id r, Quoting* out) {
 bool Langs::may_end(const Quoting& q) const {
   if (q.depth == 0 || !accepts(q.others)) return false;
   return std::any_of(
-      q.from->places.begin() + q.lo, q.from->places.begin() + q.hi,
-      [&](std::int32_t p) { return q.from->ends[static_cast<std::size_t>(p + q.depth)]; });
+      q.from->places.begin() + q.lo, q.from->places.begin() + q.hi, [&](std::int32_t p) {
+        return q.from->ends[static_cast<std::size_t>(p) + static_cast<std::size_t>(q.depth)];
+      });
 }
 
 std::int32_t Langs::to_an_end(const Quoting& q) {
@@ -81,8 +82,9 @@ std::vector<std::u32string> Langs::quoted(const Quoting& q, std::int64_t lo, std
     const std::int64_t length = end - place - q.depth;
     if (length > hi) return Then::NextPlace;
     if (length >= lo)
-      found.insert(q.from->text.substr(static_cast<std::size_t>(place + q.depth),
-                                       static_cast<std::size_t>(length)));
+      found.insert(
+          q.from->text.substr(static_cast<std::size_t>(place) + static_cast<std::size_t>(q.depth),
+                              static_cast<std::size_t>(length)));
     return found.size() < most ? Then::GoOn : Then::Stop;
   });
   std::vector<std::u32string> out(found.begin(), found.end());

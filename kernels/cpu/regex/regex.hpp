@@ -326,7 +326,7 @@ void Langs::split(const Quoting& q, F use) {
     return q.from->limits[static_cast<std::size_t>(p)] > p + q.depth;
   };
   const auto next = [&](std::int32_t p) {
-    return q.from->text[static_cast<std::size_t>(p + q.depth)];
+    return q.from->text[static_cast<std::size_t>(p) + static_cast<std::size_t>(q.depth)];
   };
   // Stable, so that to sort again what was sorted further changes nothing.
   constexpr std::ptrdiff_t kFew = 48;

@@ -34,6 +34,7 @@ SHAPES = {
     "llama.cpp/GLM-4.7-Flash": "tagged",
     "llama.cpp/deepseek-ai-DeepSeek-V3.2": "tagged",  # with types
     "llama.cpp/ByteDance-Seed-OSS": "tagged",  # Python's values between tags
+    "llama.cpp/MiniMax-M3": "tagged",  # values in tags that are named by their keys
     "llama.cpp/LFM2.5-8B-A1B": "tagged",  # Python's calls
     "trl/gemma4": "tagged",  # bare keys, strings in marks, text behind calls
 }
