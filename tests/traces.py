@@ -22,6 +22,7 @@ def trace_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 TO_VERSION_5 = (
     "DROP TABLE items",
     "DROP TABLE responses",
+    "DROP TABLE feedback",
     *(
         f"ALTER TABLE attempts DROP COLUMN {column}"
         for column in ("cut_at", "repeated_at", "room", "decision", "sources")

@@ -314,6 +314,7 @@ def _files(folder: Path) -> None:
         (folder / name).write_text(schema)
     (folder / "a.json").write_text('{"properties": {"b": {"$ref": "urn:b"}}}')
     (folder / "b.json").write_text('{"type": "integer"}')
+    (folder / "chat_template.jinja").write_text(tiny.TOOLS)
     (folder / "guard.toml").write_text('[serve.models.small]\nmodel = "smollm2"\n')
     for name in ("mail.txt", "a.txt"):
         (folder / name).write_text(TEXT)

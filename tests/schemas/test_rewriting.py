@@ -24,6 +24,7 @@ LISTS = {
     "schemas/ops.py": "the names of what the engine executes, for people",
     "guard/testing/strategies/near_misses.py": "keywords that a validator names in a finding",
     "schemas/structural/tagged.py": "what a tagged style can keep of an object",
+    "schemas/grounding/walk.py": "keywords that apply to the value itself: it walks a value, not a schema",
     "guard/testing/invariants.py": "the order of keys, which definitions have by their names",
 }
 

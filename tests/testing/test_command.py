@@ -44,7 +44,7 @@ def called(*arguments: str) -> int:
 
 def test_a_function_that_holds_exits_with_0_and_one_that_does_not_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert called("testing.planted.empty_success:mended", "--runs", "0") == 0
-    assert "23 of 23 invariants hold" in capsys.readouterr().out
+    assert "24 of 24 invariants hold" in capsys.readouterr().out
     assert called("testing.planted.empty_success:broken", "--runs", "0", "--fault", "empty") == 1
     out = capsys.readouterr().out
     assert "✗ no-answer-no-value: Without a whole, valid answer there is an error, never a value." in out
@@ -63,7 +63,7 @@ def test_the_reports_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert failed["name"] == "no-answer-no-value"
     assert failed["counterexample"]["replies"] == [{"how": "empty", "text": "", "finish": "stop", "error": ""}]
     suites = ET.parse(junit).getroot()  # noqa: S314 (written above)
-    assert [(s.get("tests"), s.get("failures")) for s in suites] == [("23", "1"), ("23", "0")]
+    assert [(s.get("tests"), s.get("failures")) for s in suites] == [("24", "1"), ("24", "0")]
     assert "though the answer was empty" in (suites.find(".//failure").text or "")  # type: ignore[union-attr]
     page = html.read_text("utf-8")
     assert "no-answer-no-value" in page
@@ -82,13 +82,13 @@ def test_a_run_is_the_same_for_a_seed(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_schema_alone_puts_guards_own_pipeline_under_test(schema: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert called(schema, "--runs", "5") == 0
-    assert capsys.readouterr().out.startswith(f"{schema}: 23 of 23 invariants hold")
+    assert capsys.readouterr().out.startswith(f"{schema}: 24 of 24 invariants hold")
 
 
 def test_a_type_is_put_under_test_as_a_schema_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert called("testing.planted.duplicate_key:SCHEMA", "--runs", "0") == 2
     assert called("testing.planted.swallowed_error:Order", "--runs", "0") == 0
-    assert "23 of 23 invariants hold" in capsys.readouterr().out
+    assert "24 of 24 invariants hold" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

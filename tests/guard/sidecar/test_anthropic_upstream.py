@@ -352,7 +352,7 @@ def test_what_it_has_no_words_for_is_checked(sidecar: Sidecar, provider: Any, fi
         return says(
             {**OSLO, "name": request.body["tools"][0]["name"], "input": value}
             if request.body.get("tools")
-            else text(json.dumps(value))
+            else text(json.dumps(value) if is_object else good)
         )(request)
 
     provider.answers = [answer]

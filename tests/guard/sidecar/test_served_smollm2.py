@@ -126,7 +126,7 @@ def test_what_it_can_not_do_is_refused_not_ignored(client: openai.OpenAI) -> Non
     for fields in (
         {"logit_bias": {"5": 1}},
         {"messages": picture},
-        {"extra_body": {"grammar": "root ::= [0-9]"}},
+        {"extra_body": {"grammar": 'root ::= "(" root ")" | "x"'}},
         {"stream": True, "n": 2},
         {"stream": True, "logprobs": True},
     ):
