@@ -114,7 +114,7 @@ CLIENTS :=
 clients: build  ## Try real clients against a sidecar: a table of clients and features.
 	cd tests && $(CURDIR)/$(BIN)/python -m clients $(CLIENTS)
 
-# vLLM (3.4 GB) and SGLang's package, each under build/engines; the first time takes ten minutes, and then five. ENGINES="--only kinds" chooses, --docs writes docs/integrations.md.
+# vLLM (3.4 GB) and SGLang's package, each under build/engines; the first time takes ten minutes, and then five. ENGINES="--only kinds" chooses.
 ENGINES :=
 engines: build  ## Run vLLM and SGLang with Guard inside, on SmolLM2: a table of what is valid, and what it costs.
 	cd tests && $(CURDIR)/$(BIN)/python -m engines $(ENGINES)

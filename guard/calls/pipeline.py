@@ -91,6 +91,18 @@ class CallSettings(TypedDict, total=False):
     examples: Iterable[tuple[Any, Any]]
 
 
+class TurnSettings(TypedDict, total=False):
+    """What `turn` may be told, as type checkers and editors see it."""
+
+    tool_choice: str
+    parallel: bool
+    max_calls: int | None
+    response: Any
+    thinking: int | None
+    seed: int | None
+    call_bias: float
+
+
 def _by_known_names(constructor: F) -> F:
     """Have a constructor say of a name that is not among its parameters which one is meant."""
 
@@ -282,118 +294,43 @@ class Guard:
         """Do what `stream` does, async."""
         return self.arun_stream(self._planned(wanted, messages, **given))
 
-    def turn(
-        self,
-        messages: Prompt,
-        tools: Iterable[Any] = (),
-        *,
-        tool_choice: str = "auto",
-        parallel: bool = True,
-        max_calls: int | None = None,
-        response: Any = None,
-        thinking: int | None = None,
-        seed: int | None = None,
-        call_bias: float = 0.0,
-    ) -> Turn:
+    def turn(self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]) -> Turn:
         """Return a model's next turn: what it says, and the calls of tools in it, all checked.
 
-        `tools` are functions, Pydantic models or JSON. `tool_choice` is "none", "auto", "required" or a tool's name;
-        `parallel=False` allows one call, `max_calls` so many. `response` is a type or a JSON Schema that an answer
-        without calls is held to. `thinking` and `seed` are this turn's. `call_bias` is added to the logit of beginning
-        with a call, where that is the model's choice and it decodes here: above 0 it calls more often.
+        `tools` are functions, Pydantic models or JSON. Of the settings, `tool_choice` is "none", "auto" (the default),
+        "required" or a tool's name; `parallel=False` allows one call, `max_calls` so many. `response` is a type or a
+        JSON Schema that an answer without calls is held to. `thinking` and `seed` are this turn's. `call_bias` is added
+        to the logit of beginning with a call, where that is the model's choice and it decodes here: above 0 it calls
+        more often.
 
         A model that decodes here writes calls as its chat template does, under masks; others are told of the tools in
         words.
 
         Raises a CallError that says why there is no turn, SchemaError where a tool's schema can't be enforced.
         """
-        asked = turns.asked_for(
-            tools,
-            tool_choice,
-            parallel=parallel,
-            max_calls=max_calls,
-            response=response,
-            call_bias=call_bias,
-            options=self.options,
-        )
-        return turns.finished(*self.run(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
+        return turns.finished(*self.run(self._turn(messages, tools, asked)))
 
-    async def aturn(
-        self,
-        messages: Prompt,
-        tools: Iterable[Any] = (),
-        *,
-        tool_choice: str = "auto",
-        parallel: bool = True,
-        max_calls: int | None = None,
-        response: Any = None,
-        thinking: int | None = None,
-        seed: int | None = None,
-        call_bias: float = 0.0,
-    ) -> Turn:
+    async def aturn(self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]) -> Turn:
         """Do what `turn` does, async."""
-        asked = turns.asked_for(
-            tools,
-            tool_choice,
-            parallel=parallel,
-            max_calls=max_calls,
-            response=response,
-            call_bias=call_bias,
-            options=self.options,
-        )
-        return turns.finished(*await self.arun(self.turn_plan(asked, messages, thinking=thinking, seed=seed)))
+        return turns.finished(*await self.arun(self._turn(messages, tools, asked)))
 
-    def stream_turn(
-        self,
-        messages: Prompt,
-        tools: Iterable[Any] = (),
-        *,
-        tool_choice: str = "auto",
-        parallel: bool = True,
-        max_calls: int | None = None,
-        response: Any = None,
-        thinking: int | None = None,
-        seed: int | None = None,
-        call_bias: float = 0.0,
-    ) -> TurnStream:
+    def stream_turn(self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]) -> TurnStream:
         """Return an iterator of a turn's events while it is written; the arguments are those of `turn`."""
-        asked = turns.asked_for(
-            tools,
-            tool_choice,
-            parallel=parallel,
-            max_calls=max_calls,
-            response=response,
-            call_bias=call_bias,
-            options=self.options,
-        )
-        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        plan = self._turn(messages, tools, asked)
         return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts())))
 
     def astream_turn(
-        self,
-        messages: Prompt,
-        tools: Iterable[Any] = (),
-        *,
-        tool_choice: str = "auto",
-        parallel: bool = True,
-        max_calls: int | None = None,
-        response: Any = None,
-        thinking: int | None = None,
-        seed: int | None = None,
-        call_bias: float = 0.0,
+        self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]
     ) -> AsyncTurnStream:
         """Do what `stream_turn` does, async."""
-        asked = turns.asked_for(
-            tools,
-            tool_choice,
-            parallel=parallel,
-            max_calls=max_calls,
-            response=response,
-            call_bias=call_bias,
-            options=self.options,
-        )
-        plan = self.turn_plan(asked, messages, thinking=thinking, seed=seed)
+        plan = self._turn(messages, tools, asked)
         return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), Attempts())))
+
+    def _turn(self, messages: Prompt, tools: Iterable[Any], asked: TurnSettings) -> Plan:
+        check_names("turn", asked, tuple(TurnSettings.__annotations__))
+        wanted = {name: one for name, one in asked.items() if name not in ("thinking", "seed")}
+        may_be = turns.asked_for(tools, **wanted, options=self.options)  # type: ignore[arg-type]
+        return self.turn_plan(may_be, messages, thinking=asked.get("thinking"), seed=asked.get("seed"))
 
     def turn_plan(
         self,

@@ -134,6 +134,8 @@ def test_an_answer_without_calls_is_of_the_type(tmp_path: Path) -> None:
         ([weather], {"max_calls": 0}, "max_calls=0"),
         ([3], {}, "must be a function"),
         ("weather", {}, "must be a list"),
+        ([weather], {"tool_chioce": "auto"}, "tool_choice"),
+        ([weather], {"call_bias": float("inf")}, "call_bias=inf"),
     ],
 )
 def test_wrong_tools_are_named(tmp_path: Path, tools: Any, settings: dict[str, Any], words: str) -> None:
