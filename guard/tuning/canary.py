@@ -102,9 +102,9 @@ def judge(store: TraceStore, registry: Registry, function: str) -> CanaryVerdict
     if serving.canary is None:
         return None
     found = verdict(*_counted(store, function, serving.current, serving.canary))
-    if found.is_worse and registry.serving(function).canary == serving.canary:
+    if found.is_worse:  # several processes may see it at once: the first ends it
         why = f"{found.successes} of {found.answers} first answers succeeded, {found.baseline:.1%} were to be kept"
-        registry.rollback(function, why)
+        registry.end_canary(function, serving.canary, why)
     return found
 
 

@@ -135,6 +135,13 @@ class Registry:
                 raise GuardError(f"{function} has always been served by version {serving.current}")
             return self._decided(function, replace(serving, current=before[-1]), "roll back", False, why)
 
+    def end_canary(self, function: str, canary: Canary, why: str = "") -> Serving:
+        """End that canary; where it is over already, or another runs, nothing changes."""
+        with self._changing(function) as serving:
+            if serving.canary != canary:
+                return serving
+            return self._decided(function, replace(serving, canary=None), "end canary", False, why)
+
     def start_canary(
         self, function: str, number: int, share: float, *, baseline: float | None = None, force: bool = False
     ) -> Serving:

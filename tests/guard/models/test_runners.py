@@ -29,6 +29,7 @@ from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.runners import LOOP, THREAD, Runner
+from guard.models.scripted import ScriptedModel
 from guard.testing import fake_server
 from guard.testing.fake_server import FAULTS, Answer, Server
 
@@ -381,6 +382,7 @@ def test_streams_in_one_thread_have_each_its_own_deadline() -> None:
 def test_a_whole_call_keeps_its_budget_under_a_drip_and_is_on_record(trace_file: Any) -> None:
     from guard.trace import TraceStore
 
+    guard.Guard(ScriptedModel("1"), trace=trace_file.with_name("other.db")).generate(int, "?")  # loads what calls need
     with Raw(SLOW["the body"]) as server, clock.waiting() as wait:
         asked = guard.Guard(OpenAIModel("m", base_url=server.url), budget=guard.Budget(seconds=SECONDS))
         with pytest.raises(CallError):

@@ -178,6 +178,21 @@ def test_a_canary_that_fails_is_ended_by_the_trace(registry: Registry, trace_fil
     assert "first answers succeeded" in serving.history[-1]["why"]
 
 
+def test_two_that_end_one_canary_leave_the_version_that_serves(registry: Registry) -> None:
+    version(registry, 1)
+    version(registry, 2)
+    registry.promote(FUNCTION, 1, force=True)
+    seen = registry.start_canary(FUNCTION, 2, 0.5, force=True).canary
+    assert seen is not None
+    for _ in range(2):
+        registry.end_canary(FUNCTION, seen, "worse")
+        serving = registry.serving(FUNCTION)
+        assert (serving.current, serving.canary) == (1, None)
+    again = registry.start_canary(FUNCTION, 2, 0.25, force=True).canary
+    registry.end_canary(FUNCTION, seen, "worse")
+    assert registry.serving(FUNCTION).canary == again
+
+
 def test_the_command_line_lists_shows_promotes_and_compares(registry: Registry) -> None:
     run = CliRunner()
     assert "no models in" in run.invoke(app, ["models", "list"]).output
