@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from guard import formats
-from guard.errors import Unsupported
+from guard.errors import SchemaError, Unsupported
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request, Thought
 from guard.turns import value, words
@@ -59,14 +59,29 @@ class TemplatedModel:
     @property
     def identity(self) -> str:
         """What decides its answers beside the request: a key of recorded replies holds it."""
-        return f"{getattr(self.model, 'identity', '')} {self._compiled.hash}"
+        form = "" if self._words is not None else self._compiled.hash
+        return f"{getattr(self.model, 'identity', '')} {form}"
+
+    @functools.cached_property
+    def _words(self) -> WordedModel | None:
+        """What is asked where the template's form can't say these tools, for a name or a schema; None where it can."""
+        try:
+            _ = self._compiled
+        except (SchemaError, ValueError):
+            return WordedModel(self.model, self.wanted)
+        return None
 
     def generate(self, request: Request) -> Reply:
         """Answer, blocking."""
+        if self._words is not None:
+            return self._words.generate(request)
         return self._reply(self.model.generate(self._request(request)))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer, blocking: text and calls in pieces (guard/turns/pieces.py), then the reply."""
+        if self._words is not None:
+            yield from self._words.stream(request)
+            return
         reader = self.form.reader(self._tools, begun=self.form.over)
         for part in adapters.pieces(self.model, self._request(request)):
             if isinstance(part, Reply):

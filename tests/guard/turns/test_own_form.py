@@ -99,3 +99,13 @@ def test_earlier_turns_are_shown_in_the_templates_form(tmp_path: Path) -> None:
         f'<tool_call>\n{{"name": "lamp", "arguments": {json.dumps(first.calls[0].arguments)}}}\n</tool_call>' in shown
     )
     assert ask.turn(then, [lamp], tool_choice="none").text
+
+
+def test_tools_that_the_form_can_not_say_are_asked_for_in_words(tmp_path: Path) -> None:
+    named = {"name": "turn {it} on", "parameters": {"type": "object", "additionalProperties": False}}
+    turn = asked(model(), tmp_path).turn("Light!", [named], tool_choice="required", seed=1)
+    assert {call.name for call in turn.calls} == {"turn {it} on"}
+    with asked(model(), tmp_path).stream_turn("Light!", [named], tool_choice="required", seed=1) as stream:
+        list(stream)
+    assert stream.turn is not None
+    assert stream.turn.calls
