@@ -70,7 +70,7 @@ class Plan:
     re_ask: Callable[[chat_messages.Messages, str, Sequence[Violation]], chat_messages.Messages] = prompts.re_ask
     #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
-    item: Item | None = None  # of a run of many: guard/batch/mapping.py
+    item: Item | None = None  # of a run of many: guard/batch/map_run.py
     sources: Mapping[str, str] = field(default_factory=dict)  # the inputs by name, which grounded values come from
     #: Puts a model that was loaded into the form in which this plan asks it.
     around: Callable[[Model], Model] = field(default=lambda model: model, compare=False, repr=False)
