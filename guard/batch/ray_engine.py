@@ -12,7 +12,7 @@ import pickle
 import uuid
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from guard import errors
 from guard.batch.map_run import AnyResults, MapOptions, MapRun, Question, Result, keyed
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from guard.batch.ray_limits import JobLimits
 
 R = TypeVar("R")
+Chosen: TypeAlias = "Literal['ray'] | RayEngine"
 
 BLOCK = 4  #: Questions of a block, as a multiple of those that a worker asks at once.
 BATCHES = 2  #: Blocks that a worker is at, so that the end of one does not wait for its slowest question.
@@ -52,7 +53,7 @@ class RayEngine:
                 check(name, getattr(self, name), 0, most, is_above=True)
 
 
-def results(guard: Guard, questions: Iterable[Question], options: MapOptions, engine: Literal["ray"] | RayEngine) -> RayResults[Any]:
+def results(guard: Guard, questions: Iterable[Question], options: MapOptions, engine: Chosen) -> RayResults[Any]:
     """Begin a run; ValueError for an engine that there is not, GuardError where Ray is not installed."""
     chosen = RayEngine() if engine == "ray" else engine
     if not isinstance(chosen, RayEngine):
@@ -139,16 +140,16 @@ class RayResults(AnyResults[R]):
         check_sendable(self._guard, common)
         limits = self._limits(name)
         workers = engine.workers or sum(node["Alive"] for node in ray.nodes())
+        pool = min(workers, -(-len(table) // size))
         dataset = ray.data.from_arrow([table.slice(at, size) for at in range(0, len(table), size)])
         dataset.context.enable_progress_bars = False
         answers = dataset.map_batches(
             PlannedMapper,
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(workers, -(-len(table) // size))),
+            compute=ray.data.ActorPoolStrategy(size=pool, max_concurrent_calls_per_actor=BATCHES),
             num_cpus=1 if engine.num_cpus is None else engine.num_cpus,
             num_gpus=engine.num_gpus,
-            max_concurrency=BATCHES,
             fn_constructor_kwargs={
                 "guard": self._guard.using(trace=store),
                 "plan": common,

@@ -140,7 +140,9 @@ class Mapper(QuestionMapper):
         """Answer a batch."""
         names = getattr(batch, "column_names", None)
         if names is None:
-            raise TypeError(f'Mapper takes Arrow tables, not {type(batch).__name__}: map_batches(…, batch_format="pyarrow")')
+            raise TypeError(
+                f'Mapper takes Arrow tables, not {type(batch).__name__}: map_batches(…, batch_format="pyarrow")'
+            )
         needed = self._columns if self._key is None else (*self._columns, self._key)
         if missing := [name for name in needed if name not in names]:
             raise ValueError(f"the batch has the columns {', '.join(names)}, and no {missing[0]!r}; name others")

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from guard import models
-from guard.batch.inputs import Input, InputError, Inputs
 from guard.batch import mapping
+from guard.batch.inputs import Input, InputError, Inputs
 from guard.batch.map_run import AnyResults, MapOptions, Question, Result
 from guard.batch.outputs import Output, Row
 from guard.calls import prompts
