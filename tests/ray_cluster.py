@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +53,7 @@ with guard.map(read, texts, engine=engine, concurrency=concurrency, resume="docu
         kept += result.is_kept
         failed = None if result.error is None else type(result.error).__name__
         number = None if failed else result.value.number
-        rows.append({"document": result.index, "number": number, "error": failed, "call": result.call and result.call.number})
+        rows.append({"document": result.index, "number": number, "error": failed})
 pyarrow.parquet.write_table(pa.Table.from_pylist(rows), output)
 print(json.dumps({"kept": kept}))
 '''
@@ -69,6 +70,7 @@ class Judged:
     asked: Counter[int] = field(default_factory=Counter)  # how often about each document
     again: list[int] = field(default_factory=list)  # documents asked about again that were on record at a kill
     rows: list[dict[str, object]] = field(default_factory=list)  # of the output
+    kept: int = 0  # answers that the second driver had of the first
     items: int = 0  # inputs of the run in the trace
     calls: int = 0  # calls in the trace
     seconds: float = 0.0
@@ -107,25 +109,26 @@ class Killed:
             number = int(re.findall(r"Document number (\d+)\.", str(call.attempts[0].messages))[0])
             self._known.setdefault(number, asked[number])
 
-    def run(self, address: str, *, kill_node: object, url: str) -> None:
+    def run(self, address: str, kill_node: Callable[[], object]) -> None:
         """Run: a node is killed after a third, the driver after two; then the run is begun again, to its end."""
         began = time.perf_counter()
-        process = self._driver(address, url)
+        process = self._driver(address)
         self.wait(1 / 3, process)
-        kill_node()  # type: ignore[operator]
+        kill_node()
         self.note()
         self.wait(2 / 3, process)
         process.kill()
         process.communicate()
         time.sleep(1.0)  # until the workers have ended with their driver
         self.note()
-        process = self._driver(address, url)
+        process = self._driver(address)
         out, err = process.communicate(timeout=900)
         assert process.returncode == 0, err
+        self.found.kept = json.loads(out.splitlines()[-1])["kept"]
         self.found.seconds = time.perf_counter() - began
         self._judge()
 
-    def _driver(self, address: str, url: str) -> subprocess.Popen[str]:
+    def _driver(self, address: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", DRIVER, address, str(self.found.documents), str(CONCURRENCY), "out.parquet"]
         return subprocess.Popen(  # noqa: S603 (our own command)
             command, cwd=self._folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -156,11 +159,7 @@ def killed(documents: int, folder: Path, *, delay: float = 0.02) -> Judged:
         cluster = Cluster(initialize_head=True, head_node_args={**memory, "include_dashboard": False})
         try:
             nodes = [cluster.add_node(**memory) for _ in range(2)]
-            killed.run(
-                cluster.address,
-                kill_node=lambda: cluster.remove_node(nodes[0], allow_graceful=False),
-                url=server.url,
-            )
+            killed.run(cluster.address, lambda: cluster.remove_node(nodes[0], allow_graceful=False))
         finally:
             cluster.shutdown()
             ray.shutdown()
@@ -192,9 +191,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = killed(arguments.documents, Path(folder))
-    print(
-        f"{found.documents:,} documents, {found.kills} kills, {found.seconds:.0f} s; {found.asked.total():,} questions"
-    )
+    print(f"{found.documents:,} documents, {found.kills} kills, {found.seconds:.0f} s")
+    print(f"{found.asked.total():,} questions, {found.kept:,} answers of the first driver")
     print(f"{found.items:,} inputs on record, {found.calls:,} calls; asked again of those on record: {found.again}")
     check(found)
     return 0
