@@ -45,12 +45,10 @@ class RayEngine:
     def __post_init__(self) -> None:
         if self.workers is not None:
             check("workers", self.workers, 1, MOST_COUNT, is_whole=True)
-        for name, most in (("num_cpus", MOST_COUNT), ("num_gpus", MOST_COUNT)):
+        bounds = {"num_cpus": MOST_COUNT, "num_gpus": MOST_COUNT, "per_second": MOST_COUNT, "usd": MOST_USD}
+        for name, most in bounds.items():
             if getattr(self, name) is not None:
-                check(name, getattr(self, name), 0, most)
-        for name, most in (("per_second", MOST_COUNT), ("usd", MOST_USD)):
-            if getattr(self, name) is not None:
-                check(name, getattr(self, name), 0, most, is_above=True)
+                check(name, getattr(self, name), 0, most, is_above=name in ("per_second", "usd"))
 
 
 def results(guard: Guard, questions: Iterable[Question], options: MapOptions, engine: Chosen) -> RayResults[Any]:
@@ -133,9 +131,10 @@ class RayResults(AnyResults[R]):
             columns["index"].append(index)
             columns["key"].append(question.plan.item.key)
             columns["asked"].append(pickle.dumps((question.plan.messages, question.plan.sources)))
-            plan = question.plan
         table = pa.table(columns, pa.schema({"index": pa.int64(), "key": pa.string(), "asked": pa.binary()}))
         size = self._options.concurrency * BLOCK
+        plan = next(iter(asked.values())).plan
+        assert plan is not None
         common = dataclasses.replace(plan, messages=(), sources={}, item=None)
         check_sendable(self._guard, common)
         limits = self._limits(name)
@@ -145,7 +144,7 @@ class RayResults(AnyResults[R]):
         dataset.context.enable_progress_bars = False
         answers = dataset.map_batches(
             PlannedMapper,
-            batch_size=None,
+            batch_size=size,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=pool, max_concurrent_calls_per_actor=BATCHES),
             num_cpus=1 if engine.num_cpus is None else engine.num_cpus,
@@ -159,11 +158,11 @@ class RayResults(AnyResults[R]):
                 "limits": limits,
             },
         )
-        try:
-            for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                yield from batch.to_pylist()
-        except ray.exceptions.RayTaskError as error:
-            raise _own(error) from error
+        for batch in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for row in batch.to_pylist():
+                if row["raised"] is not None:
+                    raise pickle.loads(row["raised"])  # noqa: S301 (our own worker's)
+                yield row
 
     def _limits(self, name: str) -> JobLimits | None:
         engine = self._engine
@@ -200,14 +199,3 @@ def check_sendable(guard: Guard, plan: Plan) -> None:
             cloudpickle.dumps(part)
         except Exception as error:  # whatever a __reduce__ raises
             raise TypeError(f"{name} can't be sent to the workers of a cluster: {error}") from None
-
-
-def _own(error: BaseException) -> BaseException:
-    """Return what a worker's code has raised, without what Ray and the task group put around it."""
-    while True:
-        inner = getattr(error, "cause", None) or error.__cause__
-        if isinstance(error, BaseExceptionGroup):
-            inner = error.exceptions[0]
-        elif not type(error).__module__.startswith("ray.") or not isinstance(inner, BaseException):
-            return error
-        error = inner

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import pickle
+import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +74,13 @@ class QuestionMapper:
         run = MapRun(self._guard, (), self._options, kept)
         self._turns = self._turns or asyncio.Semaphore(self._concurrency)
         asked: dict[str | int, asyncio.Task[Result[Any]]] = {}
-        async with asyncio.TaskGroup() as group:
-            for index, (key, question) in enumerate(zip(keys, questions, strict=True)):
-                if (key or index) not in asked:
-                    asked[key or index] = group.create_task(self._result(run, index, question, self._turns))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index, (key, question) in enumerate(zip(keys, questions, strict=True)):
+                    if (key or index) not in asked:
+                        asked[key or index] = group.create_task(self._result(run, index, question, self._turns))
+        except ExceptionGroup as raised:
+            raise raised.exceptions[0] from None
         return [asked[key or index].result() for index, key in enumerate(keys)]
 
     async def _result(self, run: MapRun, index: int, question: Question, turns: asyncio.Semaphore) -> Result[Any]:
@@ -95,14 +99,33 @@ class PlannedMapper(QuestionMapper):
         self._plan, self._name = plan, run
 
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
-        """Answer a batch."""
-        rows = batch.to_pylist()
-        results = await self.results([Question(None, self._planned(row)) for row in rows])
-        yield with_results(batch.select(["index"]), results)
+        """Answer a batch; what ends the run is handed to the driver, for Ray would hand on no more than its words."""
+        import pyarrow as pa
+
+        numbers, raised = batch.select(["index"]), None
+        try:
+            results = await self.results([Question(None, self._planned(row)) for row in batch.to_pylist()])
+        except Exception as error:
+            numbers, results, raised = numbers.slice(0, 1), [Result(0, None)], _pickled(error)
+        answered = with_results(numbers, results)
+        yield answered.append_column("raised", pa.array([raised] * len(answered), pa.binary()))
 
     def _planned(self, row: Mapping[str, Any]) -> Plan:
         messages, sources = pickle.loads(row["asked"])  # noqa: S301 (our own driver's)
         return dataclasses.replace(self._plan, messages=messages, sources=sources, item=Item(self._name, row["key"]))
+
+
+def _pickled(error: Exception) -> bytes:
+    """Return an exception as bytes, with its traceback as a note; where it can't be pickled, its words."""
+    from ray import cloudpickle
+
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        made: bytes = cloudpickle.dumps(error)
+        pickle.loads(made)  # noqa: S301 (our own)
+    except Exception:  # whatever its __reduce__ or its constructor raises
+        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    return made
 
 
 class Mapper(QuestionMapper):

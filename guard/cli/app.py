@@ -233,7 +233,9 @@ def run(
     if function is not None and instruction is not None:
         function = function.saying(instruction)
     words = function or (instruction or INSTRUCTION)
-    batch = cli_run.Batch(read, words, concurrency, write, resume, force, retry_failed, as_json, engine)
+    batch = cli_run.Batch(
+        read, words, concurrency, write, resume, force, retry_failed, as_json, "ray" if engine == "ray" else "threads"
+    )
     cli_run.run(guard, wanted, batch)
 
 

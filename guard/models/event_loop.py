@@ -70,7 +70,9 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
     Guard's transport tries several addresses of a host at once, which uvloop does not.
     """
-    return asyncio.ProactorEventLoop() if sys.platform == "win32" else asyncio.SelectorEventLoop()
+    if sys.platform == "win32":
+        return asyncio.ProactorEventLoop()
+    return asyncio.SelectorEventLoop()
 
 
 class EventLoopThread:

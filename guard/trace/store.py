@@ -274,12 +274,12 @@ class TraceStore:
     def spent(self, run: str) -> float:
         """Return what the calls on record of a run of many have cost, in US dollars, as far as prices are known."""
         query = (
-            sa.select(sa.func.coalesce(sa.func.sum(ATTEMPTS.c.cost), 0.0))
+            sa.select(sa.func.sum(ATTEMPTS.c.cost))
             .join(ITEMS, ITEMS.c.call == ATTEMPTS.c.call)
             .where(ITEMS.c.run == row_codec.storable(run))
         )
         with self.reading() as connection:
-            return 0.0 if connection is None else float(connection.scalar(query))
+            return 0.0 if connection is None else float(connection.scalar(query) or 0.0)
 
     def forget_items(self, run: str) -> None:
         """Begin a run of many anew: its calls stay on record, and answer no input any more."""
