@@ -22,6 +22,7 @@ from guard.schemas.compiled import (
     warmed,
 )
 from guard.schemas.grounding.keyword import KEYWORD
+from guard.schemas.jsontext import Private
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
@@ -55,7 +56,8 @@ class CompiledFormat(Compiled):
         tag = as_tag(given)
         self._told: dict[str, Any] = given
         try:
-            self._given = tag = {"type": "structural_tag", "format": checked(tag["format"])}
+            form, is_private = checked(tag["format"], options.limits)
+            self._given = tag = {"type": "structural_tag", "format": form}
             self._net = net = Builder(options).build(tag)
         except SchemaError as error:
             raise self._as_told(error) from None
@@ -63,29 +65,28 @@ class CompiledFormat(Compiled):
             fix = "say any_order of all of them, or of none"
             finding = Finding("/format", "any_order", "one format has values of both orders of keys", fix)
             raise self._as_told(SchemaError(finding))
-        documents: dict[str, Any] = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
-        root: Any = {"anyOf": [{"$ref": uri} for uri in documents]} if documents else True
-        documents |= {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
+        values = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
+        documents = values | {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
         try:
-            self._front = front = FrontEnd(root, options, documents)
+            if is_private:
+                documents = {uri: Private(schema, 0, None) for uri, schema in documents.items()}
+            self._front = front = FrontEnd(True, options, documents, roots=[*values])
         except SchemaError as error:
             raise self._placed(error) from None
         if front.scan.grounded:
             fix = "ask for the JSON Schema itself"
             raise self._as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
-        home = front.documents.root_home
-        values = home.contents["anyOf"] if net.schemas else []
-        nodes = [front.documents.place(home, value, -1, ()) for value in values]
-        self._engine = self._made(nodes)
+        self._engine = self._made()
         self._engine.start()
         if dead := prune(net, self._engine):
             if START in dead:
                 raise SchemaError(self._contradiction(dead))
-            self._engine = self._made(nodes)
+            self._engine = self._made()
             self._engine.start()
 
-    def _made(self, nodes: list[int]) -> Engine:
+    def _made(self) -> Engine:
         net, front, options = self._net, self._front, self.options
+        nodes = front.lowering.roots[1:]  # of the values
         exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
         return Engine(
             front.lower,
@@ -116,7 +117,6 @@ class CompiledFormat(Compiled):
         for prefix, places in (
             ("guard:value/", self._net.schema_places),
             ("guard:arguments/", self._net.document_places),
-            ("/anyOf/", self._net.schema_places),
         ):
             if head.startswith(prefix):
                 number, _, below = head.removeprefix(prefix).partition("/")
@@ -204,8 +204,7 @@ class CompiledFormat(Compiled):
     @cached_property
     def report(self) -> list[ReportLine]:
         """Return what becomes of each format and of each keyword of the values' schemas, and what is left out."""
-        lines = [line for line in self._front.report() if not line.pointer.startswith("/anyOf")]
-        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer]
+        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in self._front.report()]
         of_texts = [
             replace(line, pointer=place + line.pointer) for place, front in self._net.fronts for line in front.report()
         ]
@@ -234,8 +233,7 @@ class CompiledFormat(Compiled):
 
     def advice(self) -> list[Finding]:
         """Return what of the values' schemas constrains nothing although it looks as if it should."""
-        found = [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
-        return [one for one in found if not one.pointer.startswith("/anyOf")]
+        return [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
 
     def unknown_names(self) -> tuple[list[str], list[str]]:
         """Return the pointers of all keywords that are not known, and of all formats of strings that are not."""

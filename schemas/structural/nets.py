@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
@@ -32,8 +32,7 @@ MOST_PARTS = 1_000_000  #: Of all trees of a format, written out; what an arc co
 ARC = 8
 
 
-@dataclass(frozen=True)
-class To:
+class To(NamedTuple):
     """Where text goes on: at a point, or by an exit (~exit); at the end of a tag, behind one of the strings `ends`."""
 
     target: int
@@ -78,7 +77,8 @@ class Net:
             return False
         if any(self.arcs[arc][1] >= 0 for arc in self.open_arcs):
             return True
-        return any(self._may_part(self._begun(at)) for at in range(len(self.points)) if at not in self.vetted)
+        parting = [at for at, arcs in enumerate(self.points) if len(arcs) > 1 and at not in self.vetted]
+        return any(self._may_part(self._begun(at)) for at in parting)
 
     def _begun(self, point: int) -> frozenset[int]:
         """Return the arcs that begin at a point, those behind empty texts among them."""

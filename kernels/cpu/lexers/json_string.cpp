@@ -164,7 +164,7 @@ Id Texts::intern(State s) {
     q.alone = q.open >= 0 &&
               std::all_of(s.components.begin(), s.components.end(), [&](const Component& c) {
                 const Id to = net.arcs[static_cast<std::size_t>(c.index)].to;
-                return c.lang == Langs::kEps && (to >= 0 || ~to == q.open);
+                return langs_.is_over(c.lang) && (to >= 0 || ~to == q.open);
               });
   }
   const Id id = states_.intern(std::move(s));
