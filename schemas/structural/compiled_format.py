@@ -26,7 +26,7 @@ from guard.schemas.jsontext import Private
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
-from guard.schemas.structural.nets import START, SYMBOL, VALUE, Builder
+from guard.schemas.structural.nets import ANY_TOKEN, START, SYMBOL, VALUE, Builder
 from guard.schemas.structural.pruning import prune
 from guard.schemas.structural.spellings import as_tag, place_of
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STRIDE = 4_096  #: Bytes of a text that are read at once where it is looked for how far it goes.
 ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
+_KINDS = ("text", "value", "token")  #: What they are called.
 
 
 class TurnPart(NamedTuple):
@@ -101,7 +102,7 @@ class CompiledFormat(Compiled):
 
     def _placed(self, error: SchemaError) -> SchemaError:
         """Return an error of a value's schema with the pointers of the structural tag."""
-        fix = "put a text between them that tells where one ends" if error.limit == "format" else ""
+        fix = "put a mark between them that tells where one ends: a text, or a token" if error.limit == "format" else ""
         found = [
             Finding(self._pointer(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
         ]
@@ -135,24 +136,37 @@ class CompiledFormat(Compiled):
     def named_tokens(self) -> list[tuple[str, int | str]]:
         """Return the tokens that the format names, which no text of it tells, each with its place."""
         net = self._net
-        places = [place for (kind, _, _), place in zip(net.exits, net.exit_places, strict=True) if kind == SYMBOL]
-        barred = [("/format", name) for name in net.barred_tokens]
-        return [*((place, names[0]) for place, names in zip(places, net.symbols, strict=True)), *barred]
+        out: list[tuple[str, int | str]] = []
+        for (kind, what, _), place in zip(net.exits, net.exit_places, strict=True):
+            if kind == SYMBOL or (kind == ANY_TOKEN and net.symbols[what]):
+                out += [(place, name) for name in net.symbols[what]]
+            elif kind == ANY_TOKEN:
+                out.append((place, "any token"))
+        return [*dict.fromkeys(out), *(("/format", name) for name in net.barred_tokens)]
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a turn. It belongs to one thread.
 
-        Raises ValueError where the vocabulary has no token that the format names.
+        Raises ValueError where the vocabulary has no token that the format names, or none that it does not.
         """
+        net = self._net
         try:
             native = warmed(vocabulary).native
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
-        for name in self._net.barred_tokens:
+        for name in net.barred_tokens:
             if (token := vocabulary.token(name)) not in vocabulary.special and token not in vocabulary.eos:
                 raise ValueError(f"exclude_tokens: {name!r} is text in this vocabulary; name its text in `excludes`")
-        symbols = [[vocabulary.token(one) for one in named] for named in self._net.symbols]
-        return self._engine.matcher(native, symbols)
+        symbols = [[vocabulary.token(one) for one in named] for named in net.symbols]
+        any_tokens = {what for kind, what, _ in net.exits if kind == ANY_TOKEN}
+        for what in any_tokens:
+            _check_some(vocabulary, symbols[what])
+        named: dict[int, int | str] = {}
+        for what, tokens in enumerate(symbols):
+            if what not in any_tokens and named.setdefault(tokens[0], net.symbols[what][0]) != net.symbols[what][0]:
+                both = f"{named[tokens[0]]!r} and {net.symbols[what][0]!r}"
+                raise ValueError(f"{both} are the same token of this vocabulary; name it in one way")
+        return self._engine.matcher(native, symbols, vocabulary.special if any_tokens else ())
 
     def read(self, turn: str | bytes | Sequence[int], vocabulary: Vocabulary | None = None) -> list[TurnPart]:
         """Read a whole turn: its text, or the tokens of a vocabulary, without the end-of-sequence token.
@@ -187,7 +201,10 @@ class CompiledFormat(Compiled):
             value = None
             if kind == IS_VALUE and (end < len(data) or matcher.can_stop()):
                 value = json.loads(text)
-            out.append(TurnPart(("text", "value", "token")[kind], pointer, begin, end, text, value))
+            is_any = kind == IS_SYMBOL and self._net.exits[what][0] == ANY_TOKEN
+            if is_any and out and out[-1][:2] == ("text", pointer):  # one part for all of them
+                begin, text = out[-1].begin, data[out.pop().begin : end].decode(errors="replace")
+            out.append(TurnPart("text" if is_any else _KINDS[kind], pointer, begin, end, text, value))
         return out
 
     @property
@@ -258,6 +275,14 @@ class CompiledFormat(Compiled):
         whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
         place = place_of(self._told, (places or [whole])[0])
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
+
+
+def _check_some(vocabulary: Vocabulary, excluded: Sequence[int]) -> None:
+    """Raise ValueError where a vocabulary has no token but these and those that end a turn."""
+    barred, special = {*excluded, *vocabulary.eos}, {*vocabulary.special}
+    others = (token for token in range(vocabulary.size) if token not in barred)
+    if not any(token in special or vocabulary.token_bytes(token) for token in others):
+        raise ValueError("exclude_tokens: they are all tokens of this vocabulary")
 
 
 def _wrong(compiled: CompiledFormat, data: bytes) -> str:

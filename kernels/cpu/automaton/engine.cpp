@@ -32,7 +32,7 @@ bool Engine::step_symbol(const Config& from, Id symbol, Config* to, Arena& arena
   stepper.exits(from, &exits);
   for (Id id : exits)
     if (const FormatExit& exit = format->exit(id);
-        exit.kind == FormatExit::Symbol && exit.what == symbol)
+        exit.is_symbol() && exit.what == symbol)
       return stepper.take(from, id, to, arena);
   return false;
 }
