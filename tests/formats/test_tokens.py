@@ -247,6 +247,14 @@ def test_alternatives_may_begin_with_the_same_token():
     assert matcher.can_stop()
 
 
+def test_text_is_not_forced_where_a_token_may_come():
+    thinking = formats.tag(formats.token("<A>"), formats.any_tokens(), formats.token("<B>"))
+    matcher = guard.compile(formats.sequence(formats.optional(thinking), formats.const("ab"))).matcher(VOCABULARY)
+    assert matcher.forced_bytes() == b""
+    assert all(map(matcher.accept, (4, 0, 5)))
+    assert matcher.forced_bytes() == b"ab"
+
+
 def test_values_behind_the_same_token_are_told_apart():
     begun = formats.token("<A>")
     parts = [formats.sequence(begun, formats.json({"type": kind})) for kind in ("integer", "number")]
