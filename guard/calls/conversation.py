@@ -9,7 +9,7 @@ import inspect
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from guard.calls import turns
 from guard.calls.pipeline import CallSettings, Guard, Prompt
@@ -53,44 +53,42 @@ class Conversation:
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
-def run_tools(
-    messages: Prompt,
-    tools: Iterable[Any],
-    *,
-    max_turns: int = MOST_TURNS,
-    tool_choice: str = "auto",
-    parallel: bool = True,
-    response: Any = None,
-    on_error: Literal["tell", "raise"] = "tell",
-    **settings: Unpack[CallSettings],
-) -> Conversation:
+class LoopSettings(TypedDict, total=False):
+    """How `run_tools` goes on from turn to turn."""
+
+    max_turns: int
+    tool_choice: str
+    parallel: bool
+    response: Any
+    on_error: Literal["tell", "raise"]
+
+
+class ToolSettings(LoopSettings, CallSettings, total=False):
+    """The settings of `run_tools`, as type checkers and editors see them."""
+
+
+def run_tools(messages: Prompt, tools: Iterable[Any], **settings: Unpack[ToolSettings]) -> Conversation:
     """Ask a model, run the functions that it calls and tell it their results, until it answers without a call.
 
-    `tools` are functions. `tool_choice` applies to the first turn; later turns are free. `response` is the answer's
-    type or JSON Schema. `settings` are those of `guard.Guard`; the budget covers the whole conversation. A function's
-    exception is told to the model, or raised where `on_error` is "raise".
+    `tools` are functions. `max_turns` bounds the turns, by default 10. `tool_choice` ("auto") applies to the first
+    turn; later turns are free. `parallel=False` allows one call a turn. `response` is the answer's type or JSON Schema,
+    text where none is given. `on_error` is "tell", so that the model is told of a function's exception, or "raise". All
+    other settings are those of `guard.Guard`; the budget covers the whole conversation.
 
     Raises a CallError that says why a turn failed, and BudgetExceeded where the model still calls tools after
     `max_turns`. The error's `conversation` holds the messages up to then.
     """
-    given = Guard(**settings)
-    return ToolLoop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).run()
+    return _loop(messages, tools, settings).run()
 
 
-async def arun_tools(
-    messages: Prompt,
-    tools: Iterable[Any],
-    *,
-    max_turns: int = MOST_TURNS,
-    tool_choice: str = "auto",
-    parallel: bool = True,
-    response: Any = None,
-    on_error: Literal["tell", "raise"] = "tell",
-    **settings: Unpack[CallSettings],
-) -> Conversation:
+async def arun_tools(messages: Prompt, tools: Iterable[Any], **settings: Unpack[ToolSettings]) -> Conversation:
     """Do what `run_tools` does, async: the calls of a turn run concurrently, blocking functions in threads."""
-    given = Guard(**settings)
-    return await ToolLoop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).arun()
+    return await _loop(messages, tools, settings).arun()
+
+
+def _loop(messages: Prompt, tools: Iterable[Any], settings: Mapping[str, Any]) -> ToolLoop:
+    loop = {name: settings[name] for name in LoopSettings.__annotations__ if name in settings}
+    return ToolLoop(Guard(**{k: v for k, v in settings.items() if k not in loop}), messages, tools, **loop)
 
 
 class ToolLoop:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -33,6 +34,20 @@ def version(*packages: str) -> str:
         except metadata.PackageNotFoundError:
             continue
     return f"{packages[0]} of an unknown version"
+
+
+def attempt(register: Callable[[], None], log: logging.Logger) -> None:
+    """Register from an engine's entry point. An engine that does not fit logs why, and runs without Guard."""
+    try:
+        register()
+    except Exception as error:
+        log.error("%s", error)
+
+
+def check_tested(engine: str, tested: Collection[str], log: logging.Logger) -> None:
+    """Warn of an engine whose version was not tested, although its seams are those of one that was."""
+    if engine.split()[-1].partition("+")[0] not in tested:
+        log.warning("guard was tested with %s; this is %s, whose seams are the same", ", ".join(tested), engine)
 
 
 def check(engine: str, seams: Mapping[str, tuple[str, ...]]) -> None:

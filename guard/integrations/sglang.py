@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 
+from guard.integrations import seams
+
 NAME = "guard"  #: The backend's name in SGLang's arguments.
 TESTED = ("0.5.23",)  #: Versions of SGLang that `make engines` tested.
 
@@ -66,10 +68,7 @@ _log = logging.getLogger("sglang.guard")
 
 def plugin() -> None:
     """Register from the entry point. An SGLang that does not fit logs a warning and runs without the backend."""
-    try:
-        register()
-    except Exception as error:
-        _log.error("%s", error)
+    seams.attempt(register, _log)
 
 
 def register() -> None:
@@ -77,8 +76,6 @@ def register() -> None:
 
     Raises SeamsError, and changes nothing, where SGLang's seams differ from the tested version's.
     """
-    from guard.integrations import seams
-
     engine = seams.version("sglang")
     seams.check(engine, SEAMS)
     from sglang.srt.arg_groups.choices import GRAMMAR_BACKEND_CHOICES, add_grammar_backend_choices
@@ -89,8 +86,7 @@ def register() -> None:
 
     if NAME in GRAMMAR_BACKEND_CHOICES:
         return
-    if engine.split()[-1] not in TESTED:
-        _log.warning("guard was tested with SGLang %s; this is %s, whose seams are the same", ", ".join(TESTED), engine)
+    seams.check_tested(engine, TESTED, _log)
     add_grammar_backend_choices([NAME])
     register_grammar_backend(NAME, sglang_backend.make)
     for place, hook, kind in (

@@ -83,10 +83,7 @@ _beam_tokens: contextvars.ContextVar[int | None] = contextvars.ContextVar("_beam
 
 def plugin() -> None:
     """Register from the entry point. A vLLM that does not fit logs a warning and runs without the backend."""
-    try:
-        register()
-    except Exception as error:
-        _log.error("%s", error)
+    seams.attempt(register, _log)
 
 
 def register() -> None:
@@ -103,8 +100,7 @@ def register() -> None:
 
     if NAME in get_args(configuration.StructuredOutputsBackend):
         return
-    if engine.split()[-1].partition("+")[0] not in TESTED:
-        _log.warning("guard was tested with vLLM %s; this is %s, whose seams are the same", ", ".join(TESTED), engine)
+    seams.check_tested(engine, TESTED, _log)
     _add_name(configuration)
     _validate_by_guard(SamplingParams)
     _mask_by_guard(StructuredOutputManager)
