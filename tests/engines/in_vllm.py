@@ -262,7 +262,7 @@ def _compared(setup: Any, chance: random.Random) -> int:
     """Compare Guard's masks with those of vLLM's own loop over Guard's grammars; returns how many rows."""
     from vllm.v1.structured_output import StructuredOutputManager
 
-    original = StructuredOutputManager.grammar_bitmask.__wrapped__  # type: ignore[attr-defined]
+    original = StructuredOutputManager.grammar_bitmask.__wrapped__
     manager, requests, tokens = setup("guard", 6)
     manager.vllm_config.speculative_config = None
     type(manager.vllm_config).num_speculative_tokens = property(lambda _: 4)

@@ -265,7 +265,7 @@ def test_every_call_that_returned_survives_a_kill(place: str, tmp_path: Path, wr
         f"threads = [threading.Thread(target=ask) for _ in range({writers})]\n"
         "for thread in threads: thread.start()\n"
     )
-    with subprocess.Popen(  # noqa: S603 (our own program)
+    with subprocess.Popen(
         [sys.executable, str(program)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         stdout=subprocess.PIPE,
@@ -512,8 +512,7 @@ def test_of_a_job_that_is_at_work_is_said_that_it_may_be_written(engine: sa.Engi
 
     gate.behind(slow)
     late = [
-        threading.Thread(target=lambda n=n: errors.extend(writer.commit_all([(_inserting(n), 1.5)])))  # type: ignore[misc]
-        for n in range(3)
+        threading.Thread(target=lambda n=n: errors.extend(writer.commit_all([(_inserting(n), 1.5)]))) for n in range(3)
     ]
     for thread in late:
         thread.start()
