@@ -177,7 +177,7 @@ def allocate_mask(vocab_size: int, batch_size: int, device: Any) -> torch.Tensor
     return torch.full((batch_size, -(-vocab_size // WORD)), -1, dtype=torch.int32, pin_memory=is_pinned)
 
 
-def make(server_args: Any, tokenizer: Any, vocab_size: int, eos_token_ids: Any) -> BaseGrammarBackend:  # noqa: ARG001
+def make(server_args: Any, tokenizer: Any, vocab_size: int, eos_token_ids: Any) -> BaseGrammarBackend:  # noqa: ARG001 (SGLang's)
     """Make the backend that SGLang's arguments ask for, inside SGLang's wrapper for reasoning.
 
     SGLang itself wraps only its own backends.

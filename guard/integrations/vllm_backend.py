@@ -84,7 +84,7 @@ class VLLMBackend(StructuredOutputBackend):
         is_copied = speculation is not None and getattr(speculation, "method", None) == "ngram"
         # Drafts copied from earlier text carry no probabilities, so forced text can be added as drafts.
         self._most_forced = speculation.num_speculative_tokens if is_copied else 0
-        self._seen: tuple[torch.Tensor | None, Any] = (None, None)
+        self._seen: tuple[torch.Tensor, NDArray[np.int32]] | None = None
         _log.info(
             "%s masks structured outputs: %d tokens, of which %s end a sequence; forced text is cut %s",
             seams.version("guard-slm"),
@@ -117,15 +117,13 @@ class VLLMBackend(StructuredOutputBackend):
 
     def words(self, bitmask: torch.Tensor) -> NDArray[np.int32]:
         """Return the NumPy view of a bitmask, int32[rows, words]. The engine has one bitmask, whose view is cached."""
-        seen, words = self._seen
-        if seen is not bitmask:
-            words = bitmask.numpy()
-            self._seen = bitmask, words
-        return words  # type: ignore[no-any-return]
+        if self._seen is None or self._seen[0] is not bitmask:
+            self._seen = bitmask, bitmask.numpy()
+        return self._seen[1]
 
     def destroy(self) -> None:
         """Release what belongs to this backend; the process keeps the vocabulary."""
-        self._seen = (None, None)
+        self._seen = None
 
     def drafts(self, manager: Any, request: Any, guessed: list[int]) -> list[int]:
         """Return the drafts of a request that its masks allow, followed by forced text."""

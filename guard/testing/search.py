@@ -135,7 +135,7 @@ class Check:
             test(*args, **(kwargs | {"report": report} if takes_report else kwargs))
 
         rest = [p for name, p in signature.parameters.items() if name != "report"]
-        checked.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+        checked.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined] # pytest reads it
         return checked
 
     # -- Acquaintance --------------------------------------------------------------------------------------------------

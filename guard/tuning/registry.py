@@ -177,8 +177,8 @@ class Registry:
     def _decided(self, function: str, serving: Serving, action: str, force: bool, why: str) -> Serving:
         before = self.serving(function)
         entry = {"at": time.time(), "action": action, "version": serving.current, "from": before.current}
-        if serving.canary is not None or before.canary is not None:
-            entry["canary"] = (serving.canary or before.canary).version  # type: ignore[union-attr]
+        if (canary := serving.canary or before.canary) is not None:
+            entry["canary"] = canary.version
         entry |= {"forced": force, "why": why}
         serving = replace(serving, history=(*serving.history, entry))
         write_json(self.place(function) / SERVING, asdict(serving))

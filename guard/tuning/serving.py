@@ -53,14 +53,14 @@ class TunedModel:
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer in pieces with the version that the input goes to."""
-        for piece in self._model(request).stream(request):  # type: ignore[attr-defined]
+        for piece in self._model(request).stream(request):  # type: ignore[attr-defined] # local models have it
             if isinstance(piece, Reply):
                 self._count(piece)
             yield piece
 
     def count_tokens(self, messages: Any) -> int:
         """Return the number of prompt tokens of these messages."""
-        count: int = self._version(self._serving().current).count_tokens(messages)  # type: ignore[attr-defined]
+        count: int = self._version(self._serving().current).count_tokens(messages)  # type: ignore[attr-defined] # as above
         return count
 
     def _model(self, request: Request) -> Model:

@@ -217,7 +217,7 @@ class Trainer:
                 logits = logits.masked_fill(~allowed(masks, logits.shape[1]), IMPOSSIBLE)
             targets = torch.tensor(list(tokens_at(rows, at)))
             loss = functional.cross_entropy(logits, targets, reduction="sum") / positions
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call] # torch's
             total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self._adapter.parameters, CLIP)
         self._optimizer.step()

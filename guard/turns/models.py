@@ -135,14 +135,14 @@ class TemplatedModel:
         from guard.schemas.compiled import single_bytes
 
         calls = compiled(self._turns("required"), **self.form.options)
-        first = self.model._tokenize(calls.matcher(single_bytes()).forced_bytes().decode())  # type: ignore[attr-defined]
+        first = self.model._tokenize(calls.matcher(single_bytes()).forced_bytes().decode())  # type: ignore[attr-defined] # it decodes here
         return tuple(first[:1])
 
     @functools.cached_property
     def _marks(self) -> tuple[str, ...]:
         """The special tokens that the format writes by their names; the model writes each as one token."""
         told = self.form.spelled
-        known: tuple[str, ...] = self.model.vocabulary.marks  # type: ignore[attr-defined] # only models that decode here get this far
+        known: tuple[str, ...] = self.model.vocabulary.marks  # type: ignore[attr-defined] # it decodes here
         return tuple(name for name in known if name in told)
 
     def _reply(self, reply: Reply) -> Reply:

@@ -29,9 +29,9 @@ from guard.integrations import vllm as plug
 
 plug.register()
 
-import jsonschema_rs  # noqa: E402
-from vllm import LLM, SamplingParams  # noqa: E402
-from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams  # noqa: E402
+import jsonschema_rs  # noqa: E402 (once Guard is registered)
+from vllm import LLM, SamplingParams  # noqa: E402 (the same)
+from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams  # noqa: E402 (the same)
 
 BUDGETS = (24, 56, 128)
 ROWS = 16  #: Requests in a batch.

@@ -542,7 +542,7 @@ def test_a_database_that_is_in_use_is_asked_again_until_nobody_has_time_left(eng
             raise BlockingIOError
         return contextlib.nullcontext(cursor)
 
-    is_busy = lambda error: isinstance(error, BlockingIOError)  # noqa: E731
+    is_busy = lambda error: isinstance(error, BlockingIOError)  # noqa: E731 (an argument, twice)
     writer = Writer(engine, "BEGIN IMMEDIATE", opened=opened, is_busy=is_busy)
     writer.commit(_inserting(1), 10)
     assert (_done(engine), begun) == ([1], 3)
