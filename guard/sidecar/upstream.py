@@ -46,6 +46,7 @@ OURS = frozenset(
     }
 )
 ERROR_BYTES = 65_536  #: Of the body of an error, beyond which nobody reads.
+EVENT_BYTES = 8_192  #: Of a stream, after which others come before the next: it may be thousands of events.
 
 
 class Upstream:
@@ -198,8 +199,11 @@ class Upstream:
             size += len(part)
             if size > self._most:
                 raise self._too_long()
-            for event in reader.feed(part):
-                yield event
+            for begin in range(0, len(part), EVENT_BYTES):
+                if begin:
+                    await asyncio.sleep(0)
+                for event in reader.feed(part[begin : begin + EVENT_BYTES]):
+                    yield event
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:
