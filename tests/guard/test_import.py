@@ -26,6 +26,11 @@ def test_a_structured_function_loads_neither_the_trace_nor_arrays_nor_http() -> 
     assert _run(f"import guard, sys; {touched}; print(sorted({heavy} & set(sys.modules)))") == "[]\n"
 
 
+def test_a_structured_function_loads_neither_formats_nor_what_inputs_state() -> None:
+    rare = "{'guard.schemas.structural.forms', 'guard.schemas.structural.nets', 'guard.schemas.grounding.sources'}"
+    assert _run(f"import guard, sys; guard.structured; print(sorted({rare} & set(sys.modules)))") == "[]\n"
+
+
 def test_what_needs_no_local_model_loads_neither_torch_nor_transformers() -> None:
     program = (
         "import sys\n"
