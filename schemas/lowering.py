@@ -48,7 +48,10 @@ _ENDLESS = 2**31 - 1
 
 #: Keywords of scalars that say what they say wherever they stand.
 _PLAIN = frozenset(
-    "type nullable const format pattern minLength maxLength multipleOf minimum maximum exclusiveMinimum exclusiveMaximum".split()
+    (
+        *("type", "nullable", "const", "format", "pattern", "minLength", "maxLength", "multipleOf"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    )
 )
 #: What `_twin` makes of a keyword; others say nothing. kernels/cpu/python/lower_fast.cpp has the same numbers.
 _SCALAR, _POINTS, _HOLDS = 1, 2, 3
