@@ -26,7 +26,6 @@ from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
 from guard.schemas.grounding.keyword import KEYWORD
-from guard.schemas.grounding.sources import Sources
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from guard.kernels._native import Matcher
+    from guard.schemas.grounding.sources import Sources
     from guard.schemas.grounding.walk import GroundedWalk
 
 KEY_ORDERS = {"schema": 0, "any": 1}

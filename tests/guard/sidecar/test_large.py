@@ -75,9 +75,7 @@ print(before - held())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_memory_that_is_free_between_what_is_used_is_given_back() -> None:
-    said = subprocess.run(  # noqa: S603 (ours)
-        [sys.executable, "-c", FRAGMENTS], capture_output=True, text=True, check=True, timeout=60
-    )
+    said = subprocess.run([sys.executable, "-c", FRAGMENTS], capture_output=True, text=True, check=True, timeout=60)
     assert int(said.stdout) > 60_000_000
 
 
@@ -96,7 +94,7 @@ def test_a_full_collection_waits_while_a_request_is_under_way_but_not_for_ever(m
 
     async def collecting(seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(Sidecar._collect(SimpleNamespace(contexts=under_way)), seconds)  # type: ignore[arg-type]
+            await asyncio.wait_for(Sidecar._collect(SimpleNamespace(contexts=under_way)), seconds)
 
     asyncio.run(collecting(0.2))
     assert collected == []
@@ -135,7 +133,7 @@ async def _refused(path: str, kept: list[weakref.ref[Body]]) -> list[dict[str, A
 
     side = SimpleNamespace(contexts={}, settle=settle, access=SimpleNamespace(write=lambda _: None), is_draining=False)
     scope = {"type": "http", "method": "POST", "path": path, "headers": []}
-    await Watched(app, side)(scope, None, send)  # type: ignore[arg-type]
+    await Watched(app, side)(scope, None, send)
     return sent
 
 
