@@ -153,7 +153,6 @@ def killed(documents: int, folder: Path, *, delay: float = 0.02) -> Judged:
         # Workers have the environment of their node.
         more = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none", "GUARD_TRACE": str(folder / "trace.db")}
         more |= {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-        more |= {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
         os.environ |= more
         memory = {"object_store_memory": 80 * 2**20, "num_cpus": 2}
         cluster = Cluster(initialize_head=True, head_node_args={**memory, "include_dashboard": False})

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import killed
 import pytest
 import ray_cluster
 from pydantic import BaseModel
@@ -71,7 +72,7 @@ def test_a_node_and_a_driver_are_killed_and_every_document_is_answered_once(tmp_
 #: A driver with a cluster of its own on this machine, which the examples of the documentation and the next tests run.
 WITH_RAY = """
 import os, ray
-ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
 """
 
 
@@ -157,7 +158,7 @@ def test_a_mapper_of_a_dataset_writes_each_answer_once_and_asks_none_again(provi
 @needs_ray
 def test_a_command_line_run_is_done_by_a_cluster(provider: Server, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("".join(f'{{"text": "This is number {n}.", "id": {n}}}\n' for n in range(5)))
-    (tmp_path / "schema.json").write_text(json.dumps(ray_cluster.SCHEMA))
+    (tmp_path / "schema.json").write_text(json.dumps(killed.SCHEMA))
     run = (
         "import sys\nfrom guard.cli.app import main\n"
         "sys.argv = 'guard run schema.json --model openai:fake --engine ray --input in.jsonl --keep id"
