@@ -130,9 +130,7 @@ class Killed:
 
     def _driver(self, address: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", DRIVER, address, str(self.found.documents), str(CONCURRENCY), "out.parquet"]
-        return subprocess.Popen(  # noqa: S603 (our own command)
-            command, cwd=self._folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        return subprocess.Popen(command, cwd=self._folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def _judge(self) -> None:
         import pyarrow.parquet

@@ -72,7 +72,8 @@ def test_a_node_and_a_driver_are_killed_and_every_document_is_answered_once(tmp_
 #: A driver with a cluster of its own on this machine, which the examples of the documentation and the next tests run.
 WITH_RAY = """
 import os, ray
-ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+small = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": 80 * 2**20}
+ray.init(address="local", include_dashboard=False, log_to_driver=False, **small)
 """
 
 
@@ -96,7 +97,7 @@ def driven(code: str, server: Server, folder: Path) -> str:
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     command = [sys.executable, "-W", "ignore", "-c", WITH_RAY + code]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)  # noqa: S603 (our own command)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
