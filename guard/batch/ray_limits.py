@@ -47,7 +47,7 @@ class JobLimits:
         import ray
 
         # Where its node dies it begins again, from what the trace says.
-        made = ray.remote(max_restarts=-1, max_task_retries=-1, max_concurrency=WAITING, num_cpus=0)(Ledger)
+        made = ray.remote(max_restarts=-1, max_task_retries=-1, max_concurrency=WAITING, num_cpus=0)(LeaseLedger)
         named = made.options(name=f"guard-limits-{uuid.uuid4().hex}")
         object.__setattr__(self, "actor", named.remote(self.per_second, self.usd, self.run, self.trace))
 
@@ -56,7 +56,7 @@ class JobLimits:
         return LimitedModel(model, self)
 
 
-class Ledger:
+class LeaseLedger:
     """The actor that hands out leases."""
 
     def __init__(self, per_second: float | None, usd: float | None, run: str | None, trace: TraceStore | None) -> None:

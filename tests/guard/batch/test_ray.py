@@ -24,7 +24,7 @@ from pydantic import BaseModel
 
 import guard
 from guard.batch.ray_engine import RayEngine, check_sendable
-from guard.batch.ray_limits import Ledger
+from guard.batch.ray_limits import LeaseLedger
 from guard.models.base import Reply, Request
 from guard.testing.fake_server import Answer, ClientRequest, Server
 
@@ -183,8 +183,8 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:
     assert said == ["0 sender='Marta'", "1 sender='Marta'", str(['{"sender": "Marta"}'] * 3)]
 
 
-def ledger(**limits: Any) -> Ledger:
-    return Ledger(limits.get("per_second"), limits.get("usd"), None, None)
+def ledger(**limits: Any) -> LeaseLedger:
+    return LeaseLedger(limits.get("per_second"), limits.get("usd"), None, None)
 
 
 def test_leases_never_exceed_the_budget_and_what_was_not_spent_is_leased_again() -> None:
