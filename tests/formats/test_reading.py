@@ -169,3 +169,17 @@ def test_what_may_part_is_found_behind_circles_and_long_rows_of_empty_texts() ->
     free = formats.star(formats.star(formats.union(formats.regex("[{a]+"), formats.optional(formats.json(OBJECT)))))
     with pytest.raises(guard.SchemaError, match="could also be text"):
         guard.compile(free)
+
+
+@pytest.mark.parametrize(
+    ("format_", "right", "wrong"),
+    [
+        ({"type": "regex", "pattern": "[abc]*", "excludes": ["ab"]}, ["", "ba", "acb"], ["ab", "cabc"]),
+        (formats.any_text(max_chars=3), ["", "abc", "äöü"], ["abcd", "äöüß"]),
+        (formats.tag("<", formats.any_text(max_chars=2), ">"), ["<>", "<ab>"], ["<abc>", "<ab"]),
+        (formats.tag("<", {"type": "regex", "pattern": "a*", "excludes": ["aa"]}, ">"), ["<>", "<a>"], ["<aa>"]),
+    ],
+)
+def test_what_a_part_says_of_its_text_is_kept(format_: Any, right: list[str], wrong: list[str]) -> None:
+    compiled = guard.compile(format_)
+    assert [text for text in [*right, *wrong] if accepts(compiled, text)] == right
