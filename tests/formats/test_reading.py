@@ -183,3 +183,22 @@ def test_what_may_part_is_found_behind_circles_and_long_rows_of_empty_texts() ->
 def test_what_a_part_says_of_its_text_is_kept(format_: Any, right: list[str], wrong: list[str]) -> None:
     compiled = guard.compile(format_)
     assert [text for text in [*right, *wrong] if accepts(compiled, text)] == right
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [
+        {"type": "object", "properties": {"n": {"enum": []}}, "required": ["n"]},
+        {"type": "integer", "minimum": 5, "maximum": 3},
+    ],
+)
+def test_no_text_leads_into_a_value_that_nothing_meets(dead: Any) -> None:
+    live = formats.tag("<b>", formats.json(OBJECT), "</b>")
+    for other in (
+        formats.tag("<a>", formats.json(dead), "</a>"),
+        formats.sequence(formats.const("<a>"), formats.optional(live), formats.json(dead)),
+    ):
+        matcher = guard.compile(formats.union(other, live)).matcher(BYTES)
+        assert matcher.accept_bytes(b"<")
+        assert not matcher.accept_bytes(b"a")
+        assert matcher.accept_bytes(b"b>")
