@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 from guard.sidecar import application
 from guard.sidecar.application import Sidecar
 from guard.sidecar.errors import ApiError
-from guard.sidecar.large import SOON_S, done_so_far, giving_way
+from guard.sidecar.large import NICE, SOON_S, done, done_so_far, giving_way
 from guard.sidecar.middleware import Watched
 
 
@@ -42,6 +43,18 @@ def test_threads_give_way_sooner_only_while_something_large_is_worked_on() -> No
     may_go.set()
     other.join()
     assert sys.getswitchinterval() == usual
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_large_work_stands_behind_the_event_loop_for_a_processor() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def main() -> tuple[int, int]:
+        return priority(), await done(10**9, priority)
+
+    here, there = asyncio.run(main())
+    assert there == min(here + NICE, 19)
 
 
 FRAGMENTS = """
@@ -71,21 +84,27 @@ def test_memory_that_is_free_between_what_is_used_is_given_back() -> None:
 def test_a_full_collection_waits_while_a_request_is_under_way_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     collected: list[bool] = []
     under_way: dict[int, Any] = {1: None}
-    monkeypatch.setattr(application, "COLLECTED_S", 0.01)
+    monkeypatch.setattr(application, "YOUNG_S", 0.01)
+    monkeypatch.setattr(application, "OLD_S", 0.01)
     monkeypatch.setattr(application, "LATEST_S", 0.3)
-    monkeypatch.setattr(application.gc, "collect", lambda: collected.append(bool(under_way)))
 
-    async def collect(seconds: float) -> None:
+    def collect(generation: int = 2) -> None:
+        if generation == 2:
+            collected.append(bool(under_way))
+
+    monkeypatch.setattr(application.gc, "collect", collect)
+
+    async def collecting(seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(Sidecar._collect(SimpleNamespace(contexts=under_way)), seconds)  # type: ignore[arg-type]
 
-    asyncio.run(collect(0.2))
+    asyncio.run(collecting(0.2))
     assert collected == []
-    asyncio.run(collect(0.5))
+    asyncio.run(collecting(0.5))
     assert collected[0]
     under_way.clear()
     collected.clear()
-    asyncio.run(collect(0.2))
+    asyncio.run(collecting(0.2))
     assert collected
     assert not any(collected)
 
