@@ -202,3 +202,11 @@ def test_no_text_leads_into_a_value_that_nothing_meets(dead: Any) -> None:
         assert matcher.accept_bytes(b"<")
         assert not matcher.accept_bytes(b"a")
         assert matcher.accept_bytes(b"b>")
+
+
+def test_a_number_is_followed_by_no_number() -> None:
+    number, words = formats.json({"type": "number"}), formats.json({"type": "boolean"})
+    with pytest.raises(guard.SchemaError, match="a number could follow a number at once"):
+        guard.compile(formats.sequence(number, number))
+    assert accepts(guard.compile(formats.sequence(number, words)), "12true")
+    assert accepts(guard.compile(formats.sequence(number, formats.const(" "), number)), "12 3")
