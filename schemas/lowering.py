@@ -162,7 +162,8 @@ class Lowering:
         self._next = len(documents.schemas)
         tables = documents.schemas, documents.homes, self._twins, self._plain, self._alike
         self._tables = (*tables, documents.targets, documents.idle, assert_formats, annotate)
-        self.root = self.node(documents.root, ())
+        self.roots = [self.node(position, ()) for position in documents.roots]
+        self.root = self.roots[0]
 
     # ---- nodes ----
 

@@ -22,10 +22,11 @@ from guard.schemas.compiled import (
     warmed,
 )
 from guard.schemas.grounding.keyword import KEYWORD
+from guard.schemas.jsontext import Private
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
-from guard.schemas.structural.nets import START, SYMBOL, VALUE, Builder
+from guard.schemas.structural.nets import ANY_TOKEN, START, SYMBOL, VALUE, Builder
 from guard.schemas.structural.pruning import prune
 from guard.schemas.structural.spellings import as_tag, place_of
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 STRIDE = 4_096  #: Bytes read at once when looking for the longest accepted prefix.
 ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of spans that the engine reports.
+_KINDS = ("text", "value", "token")  #: Their names in a `TurnPart`.
 
 
 class TurnPart(NamedTuple):
@@ -55,7 +57,8 @@ class CompiledFormat(Compiled):
         tag = as_tag(given)
         self._told: dict[str, Any] = given
         try:
-            self._given = tag = {"type": "structural_tag", "format": checked(tag["format"])}
+            form, is_private = checked(tag["format"], options.limits)
+            self._given = tag = {"type": "structural_tag", "format": form}
             self._net = net = Builder(options).build(tag)
         except SchemaError as error:
             raise self._as_told(error) from None
@@ -63,29 +66,28 @@ class CompiledFormat(Compiled):
             fix = "say any_order of all of them, or of none"
             finding = Finding("/format", "any_order", "one format has values of both orders of keys", fix)
             raise self._as_told(SchemaError(finding))
-        documents: dict[str, Any] = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
-        root: Any = {"anyOf": [{"$ref": uri} for uri in documents]} if documents else True
-        documents |= {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
+        values = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
+        documents = values | {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
         try:
-            self._front = front = FrontEnd(root, options, documents)
+            if is_private:
+                documents = {uri: Private(schema, 0, None) for uri, schema in documents.items()}
+            self._front = front = FrontEnd(True, options, documents, roots=[*values])
         except SchemaError as error:
             raise self._placed(error) from None
         if front.scan.grounded:
             fix = "ask for the JSON Schema itself"
             raise self._as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
-        home = front.documents.root_home
-        values = home.contents["anyOf"] if net.schemas else []
-        nodes = [front.documents.place(home, value, -1, ()) for value in values]
-        self._engine = self._made(nodes)
+        self._engine = self._made()
         self._engine.start()
         if dead := prune(net, self._engine):
             if START in dead:
                 raise SchemaError(self._contradiction(dead))
-            self._engine = self._made(nodes)
+            self._engine = self._made()
             self._engine.start()
 
-    def _made(self, nodes: list[int]) -> Engine:
+    def _made(self) -> Engine:
         net, front, options = self._net, self._front, self.options
+        nodes = front.lowering.roots[1:]  # of the values
         exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
         return Engine(
             front.lower,
@@ -100,7 +102,7 @@ class CompiledFormat(Compiled):
 
     def _placed(self, error: SchemaError) -> SchemaError:
         """Return an error in a value's schema with pointers into the structural tag."""
-        fix = "put a text between them that tells where one ends" if error.limit == "format" else ""
+        fix = "put a mark between them that tells where one ends: a text, or a token" if error.limit == "format" else ""
         found = [
             Finding(self._pointer(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
         ]
@@ -116,7 +118,6 @@ class CompiledFormat(Compiled):
         for prefix, places in (
             ("guard:value/", self._net.schema_places),
             ("guard:arguments/", self._net.document_places),
-            ("/anyOf/", self._net.schema_places),
         ):
             if head.startswith(prefix):
                 number, _, below = head.removeprefix(prefix).partition("/")
@@ -135,24 +136,37 @@ class CompiledFormat(Compiled):
     def named_tokens(self) -> list[tuple[str, int | str]]:
         """The special tokens that the format names, each with its JSON Pointer; no text can spell them."""
         net = self._net
-        places = [place for (kind, _, _), place in zip(net.exits, net.exit_places, strict=True) if kind == SYMBOL]
-        barred = [("/format", name) for name in net.barred_tokens]
-        return [*((place, names[0]) for place, names in zip(places, net.symbols, strict=True)), *barred]
+        out: list[tuple[str, int | str]] = []
+        for (kind, what, _), place in zip(net.exits, net.exit_places, strict=True):
+            if kind == SYMBOL or (kind == ANY_TOKEN and net.symbols[what]):
+                out += [(place, name) for name in net.symbols[what]]
+            elif kind == ANY_TOKEN:
+                out.append((place, "any token"))
+        return [*dict.fromkeys(out), *(("/format", name) for name in net.barred_tokens)]
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a turn. It belongs to one thread.
 
-        Raises ValueError where the vocabulary lacks a token that the format names.
+        Raises ValueError where the vocabulary lacks a token that the format names, or has no other.
         """
+        net = self._net
         try:
             native = warmed(vocabulary).native
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
-        for name in self._net.barred_tokens:
+        for name in net.barred_tokens:
             if (token := vocabulary.token(name)) not in vocabulary.special and token not in vocabulary.eos:
                 raise ValueError(f"exclude_tokens: {name!r} is text in this vocabulary; name its text in `excludes`")
-        symbols = [[vocabulary.token(one) for one in named] for named in self._net.symbols]
-        return self._engine.matcher(native, symbols)
+        symbols = [[vocabulary.token(one) for one in named] for named in net.symbols]
+        any_tokens = {what for kind, what, _ in net.exits if kind == ANY_TOKEN}
+        for what in any_tokens:
+            _check_some(vocabulary, symbols[what])
+        named: dict[int, int | str] = {}
+        for what, tokens in enumerate(symbols):
+            if what not in any_tokens and named.setdefault(tokens[0], net.symbols[what][0]) != net.symbols[what][0]:
+                both = f"{named[tokens[0]]!r} and {net.symbols[what][0]!r}"
+                raise ValueError(f"{both} are the same token of this vocabulary; name it in one way")
+        return self._engine.matcher(native, symbols, vocabulary.special if any_tokens else ())
 
     def read(self, turn: str | bytes | Sequence[int], vocabulary: Vocabulary | None = None) -> list[TurnPart]:
         """Read a whole turn: its text, or the tokens of a vocabulary, without the end-of-sequence token.
@@ -187,7 +201,10 @@ class CompiledFormat(Compiled):
             value = None
             if kind == IS_VALUE and (end < len(data) or matcher.can_stop()):
                 value = json.loads(text)
-            out.append(TurnPart(("text", "value", "token")[kind], pointer, begin, end, text, value))
+            is_any = kind == IS_SYMBOL and self._net.exits[what][0] == ANY_TOKEN
+            if is_any and out and out[-1][:2] == ("text", pointer):  # one part for all of them
+                begin, text = out[-1].begin, data[out.pop().begin : end].decode(errors="replace")
+            out.append(TurnPart("text" if is_any else _KINDS[kind], pointer, begin, end, text, value))
         return out
 
     @property
@@ -204,8 +221,7 @@ class CompiledFormat(Compiled):
     @cached_property
     def report(self) -> list[ReportLine]:
         """What became of each format and of each keyword of the schemas, and what is excluded."""
-        lines = [line for line in self._front.report() if not line.pointer.startswith("/anyOf")]
-        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer]
+        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in self._front.report()]
         of_texts = [
             replace(line, pointer=place + line.pointer) for place, front in self._net.fronts for line in front.report()
         ]
@@ -234,8 +250,7 @@ class CompiledFormat(Compiled):
 
     def advice(self) -> list[Finding]:
         """Keywords of the schemas that constrain nothing although they look as if they did."""
-        found = [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
-        return [one for one in found if not one.pointer.startswith("/anyOf")]
+        return [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
 
     def unknown_names(self) -> tuple[list[str], list[str]]:
         """JSON Pointers of unknown keywords and of unknown string formats."""
@@ -260,6 +275,14 @@ class CompiledFormat(Compiled):
         whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
         place = place_of(self._told, (places or [whole])[0])
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
+
+
+def _check_some(vocabulary: Vocabulary, excluded: Sequence[int]) -> None:
+    """Raise ValueError where a vocabulary has no token but these and those that end a turn."""
+    barred, special = {*excluded, *vocabulary.eos}, {*vocabulary.special}
+    others = (token for token in range(vocabulary.size) if token not in barred)
+    if not any(token in special or vocabulary.token_bytes(token) for token in others):
+        raise ValueError("exclude_tokens: they are all tokens of this vocabulary")
 
 
 def _wrong(compiled: CompiledFormat, data: bytes) -> str:

@@ -298,6 +298,8 @@ def coded(tree: Tree, code: Mapping[str, str], every: Tree) -> Tree:
         return trees.either(
             [trees.both(tree, trees.no_char("".join(found))), *(trees.literal(code[char]) for char in found)]
         )
+    if kind == Rx.TEXT:
+        return trees.literal("".join(code.get(char, char) for char in tree[1]))
     if kind in (Rx.CAT, Rx.ALT, Rx.AND):
         return (kind, [coded(part, code, every) for part in tree[1]])
     if kind == Rx.REPEAT:

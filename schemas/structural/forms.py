@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 from pydantic import Tag as Branch
 
+from guard.kernels._native import copy_json
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.jsontext import clip
+from guard.schemas.limits import Limits
 from guard.schemas.structural.exact import ExactStyle
 
 MOST_DEPTH = 100  #: Nesting levels of formats.
@@ -242,13 +244,30 @@ def _adapter() -> TypeAdapter[Any]:
     return TypeAdapter(Form)
 
 
-def checked(form: Any) -> Any:
-    """Return a format with defaults filled in; SchemaError names the first wrong field."""
-    _check_size(form)
+def checked(form: Any, limits: Limits) -> tuple[Any, bool]:
+    """Return a copy of a format with defaults filled in; SchemaError names the first wrong field.
+
+    Also returns whether its schemas are private copies within the limits, in which nothing has a name of its own.
+    """
+    copied = copy_json(form, min(MOST_DEPTH, limits.depth), min(MOST_CHARS, limits.bytes))
+    if copied is None:
+        _check_size(form)
     try:
-        return _adapter().dump_python(_adapter().validate_python(form))
+        if copied is None:
+            return _adapter().dump_python(_adapter().validate_python(form)), False
+        return _filled(_adapter().validate_python(copied[0])), not copied[1]
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
+
+
+def _filled(form: Any) -> Any:
+    """Return what a model says as plain JSON; what stands in it is not copied."""
+    if isinstance(form, BaseModel):
+        return {name: value if type(value) in _WHOLE else _filled(value) for name, value in vars(form).items()}
+    return [_filled(one) for one in form] if type(form) in (list, tuple) else form
+
+
+_WHOLE = frozenset({str, int, bool, dict, type(None)})  #: Types of values in which no model stands.
 
 
 def formats_in(form: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
@@ -27,14 +27,13 @@ _Part = TypeVar("_Part")
 _BARRED_IN_STRINGS = re.compile(r'["\x00-\x1f]')  # characters that a JSON string must escape
 NUMERIC = "0123456789.eE+-"  #: Characters that may continue a number.
 START = 0  #: The point where a turn begins.
-END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
+END, VALUE, SYMBOL, ANY_TOKEN = range(4)  #: Kinds of exits.
 MOST_POINTS = 100_000  #: Points of a net; repetitions are expanded.
 MOST_PARTS = 1_000_000  #: Parts of all trees of a net, expanded; each arc counts `ARC` parts more.
 ARC = 8
 
 
-@dataclass(frozen=True)
-class To:
+class To(NamedTuple):
     """Where the text continues: at a point, or at an exit (~exit); inside a tag, after one of its ends."""
 
     target: int
@@ -57,7 +56,7 @@ class Net:
     excluded: list[tuple[str, str]] = field(default_factory=list)  # values that tags can't express: pointer, words
     fronts: list[tuple[str, FrontEnd]] = field(default_factory=list)  # of schemas written as text, with their pointers
     notes: list[tuple[str, str]] = field(default_factory=list)  # tags whose end may occur in a JSON string in them
-    symbols: list[tuple[int | str, ...]] = field(default_factory=list)
+    symbols: list[tuple[int | str, ...]] = field(default_factory=list)  # tokens; of ANY_TOKEN exits, the excluded ones
     arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the arcs' formats
     exit_places: list[str] = field(default_factory=list)
     roles: dict[int, tagged.Role] = field(default_factory=dict)  # roles of arcs in a tagged or exact style
@@ -72,6 +71,9 @@ class Net:
     @property
     def is_ambiguous(self) -> bool:
         """Whether text might continue beside the start of a value. A quick test; the engine decides exactly."""
+        kinds = [(kind, what) for kind, what, _ in self.exits]
+        if any(kind == ANY_TOKEN for kind, _ in kinds) or len({*kinds}) < len(kinds):
+            return True
         for kind, what, following in self.exits:
             if kind == VALUE and not _is_closed(self.schemas[what]) and self._may_go_on(self._begun(following)):
                 return True
@@ -79,7 +81,8 @@ class Net:
             return False
         if any(self.arcs[arc][1] >= 0 for arc in self.open_arcs):
             return True
-        return any(self._may_part(self._begun(at)) for at in range(len(self.points)) if at not in self.vetted)
+        parting = [at for at, arcs in enumerate(self.points) if len(arcs) > 1 and at not in self.vetted]
+        return any(self._may_part(self._begun(at)) for at in parting)
 
     def _begun(self, point: int) -> frozenset[int]:
         """Return the arcs that begin at a point, or after an empty text from there."""
@@ -135,6 +138,8 @@ class Builder:
         self.net = Net()
         self._options = options
         self._parts = 0
+        self._named: dict[int | str, int] = {}  # symbols of tokens by their names
+        self._others: dict[frozenset[int | str], int] = {}  # symbols of all tokens but the excluded ones
         self._at = [""]  # JSON Pointers to the parts being built, innermost last
 
     def build(self, tag: Mapping[str, Any]) -> Net:
@@ -243,7 +248,8 @@ class Builder:
 
     def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         if form.get("max_tokens") is not None:
-            raise self._refused("max_tokens of a part is not kept yet", "use max_chars, or max_tokens of the whole")
+            found = "text in which tokens may go on behind its end is not counted in tokens"
+            raise self._refused(found, "use max_chars; or any_tokens with max_tokens, and a token behind it")
         return self._free(to, stops, tuple(form.get("excludes", ())), form.get("max_chars"))
 
     def _free(
@@ -357,8 +363,39 @@ class Builder:
         return self._exit(VALUE, len(self.net.schemas) - 1, following)
 
     def _token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
-        self.net.symbols.append((form["token"],))
-        return [self._arc(trees.EMPTY, self._exit(SYMBOL, len(self.net.symbols) - 1, self._following(to)))]
+        symbol = self._named.setdefault(form["token"], len(self.net.symbols))
+        if symbol == len(self.net.symbols):
+            self.net.symbols.append((form["token"],))
+        return [self._arc(trees.EMPTY, self._exit(SYMBOL, symbol, self._following(to)))]
+
+    def _exclude_token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        return [self._any_token(self._other_symbol(form), self._following(to))]
+
+    def _any_tokens(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        """Return any tokens; a token that is named behind them ends them, and is never one of them."""
+        leave, most = self._arc(trees.EMPTY, self._plain(to)), form["max_tokens"]
+        if most == 0:
+            return [leave]
+        symbol = self._other_symbol(form)
+        if most is None:
+            again = self._point()
+            self.net.points[again] = [self._any_token(symbol, again), leave]
+            return [self._arc(trees.EMPTY, again)]
+        arcs = [leave]
+        for _ in range(most):
+            arcs = [self._any_token(symbol, self._point(arcs)), leave]
+        return arcs
+
+    def _other_symbol(self, form: Any) -> int:
+        """Return the symbol of every token but those that a format excludes."""
+        excluded = tuple(dict.fromkeys(form["exclude_tokens"]))
+        symbol = self._others.setdefault(frozenset(excluded), len(self.net.symbols))
+        if symbol == len(self.net.symbols):
+            self.net.symbols.append(excluded)
+        return symbol
+
+    def _any_token(self, symbol: int, following: int) -> int:
+        return self._arc(trees.EMPTY, self._exit(ANY_TOKEN, symbol, following))
 
     def _token_triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         """Return free text in which special tokens begin tags. Text can't contain them, so nothing else is excluded."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from guard.schemas.ops import Rx, Tree
 
 _SET, _CAT, _ALT, _REPEAT = int(Rx.SET), int(Rx.CAT), int(Rx.ALT), int(Rx.REPEAT)
-_AND, _NOT = int(Rx.AND), int(Rx.NOT)
+_AND, _NOT, _TEXT = int(Rx.AND), int(Rx.NOT), int(Rx.TEXT)
 
 EMPTY: Tree = (_CAT, [])  #: The empty text.
 CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: Any one character.
@@ -22,15 +21,10 @@ def size(tree: Tree) -> int:
     def of(part: Tree) -> int:
         if id(part) not in known:
             parts = part[1] if part[0] in (_CAT, _ALT, _AND) else part[1:2] if part[0] in (_REPEAT, _NOT) else ()
-            known[id(part)] = 1 + sum(map(of, parts))
+            known[id(part)] = 1 + (len(part[1]) if part[0] == _TEXT else sum(map(of, parts)))
         return known[id(part)]
 
     return of(tree)
-
-
-@lru_cache(1_000)
-def _one(char: str) -> Tree:
-    return (_SET, ((ord(char), ord(char)),))
 
 
 def char(among: str) -> Tree:
@@ -69,7 +63,7 @@ def no_ranges(of: Iterable[tuple[int, int]]) -> Tree:
 
 def literal(text: str) -> Tree:
     """Return the language of one text."""
-    return (_CAT, [*map(_one, text)]) if text else EMPTY
+    return (_TEXT, text) if text else EMPTY
 
 
 def cat(*parts: Tree) -> Tree:
