@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 STRIDE = 4_096  #: Bytes read at once when looking for the longest accepted prefix.
 ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of spans that the engine reports.
-_KINDS = ("text", "value", "token")  #: What they are called.
+_KINDS = ("text", "value", "token")  #: Their names in a `TurnPart`.
 
 
 class TurnPart(NamedTuple):
@@ -148,7 +148,7 @@ class CompiledFormat(Compiled):
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a turn. It belongs to one thread.
 
-        Raises ValueError where the vocabulary has no token that the format names, or none that it does not.
+        Raises ValueError where the vocabulary lacks a token that the format names, or has no other.
         """
         net = self._net
         try:

@@ -245,15 +245,10 @@ def _adapter() -> TypeAdapter[Any]:
     return TypeAdapter(Form)
 
 
-<<<<<<< HEAD
-def checked(form: Any, limits: Limits) -> tuple[Any, bool]:
-    """Return a copy of a format with defaults filled in; SchemaError names the first wrong field.
-=======
 def checked(form: Any, limits: Limits) -> tuple[Any, jsontext.Private | None]:
-    """Return a copy of a format with all of its fields; SchemaError names the first that is wrong.
->>>>>>> fc816363a1b3e70dca556aa2a0481b6515e0d119
+    """Return a copy of a format with defaults filled in; SchemaError names the first wrong field.
 
-    Also returned is the private copy whose schemas stand in it; None: they are no private copies within the limits.
+    Also returns the private copy whose schemas stand in it; None where they are no private copies within the limits.
     """
     copied = copy_json(form, min(MOST_DEPTH, limits.depth), min(MOST_CHARS, limits.bytes))
     if copied is None:
