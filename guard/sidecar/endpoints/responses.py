@@ -18,7 +18,7 @@ from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
 from guard.sidecar.endpoints import response_items
-from guard.sidecar.endpoints.chat import Chat, Choice
+from guard.sidecar.endpoints.chat import Chat, Choice, cache_details
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext, written
@@ -324,7 +324,7 @@ def response(
     prompt, given = context.prompt_tokens, context.completion_tokens
     used = {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, **cache_details(context)},
         "output_tokens": given,
         "output_tokens_details": {"reasoning_tokens": choice.reply.thinking_tokens},
         "total_tokens": prompt + given,
