@@ -60,7 +60,7 @@ class Share:
     """What one request has of the room; it is given back at the end."""
 
     def __init__(self, room: Room, who: str, settings: ServeSettings) -> None:
-        self._room, self._who, self._settings = room, who, settings
+        self._room, self.who, self._settings = room, who, settings
         self._bytes = 0
 
     def __enter__(self) -> Self:
@@ -73,31 +73,31 @@ class Share:
         """Hold more bytes; ApiError where its client, or all together, hold too many."""
         room, settings = self._room, self._settings
         most = max(settings.held_bytes, settings.body_bytes)
-        mine = room._bytes_of.get(self._who, 0) + size
+        mine = room._bytes_of.get(self.who, 0) + size
         if mine > max(most // SHARE, settings.body_bytes):
             raise _too_much("the bodies of your requests are more than one client may have here at once")
         if room._bytes + size > most:
             raise _too_much("the bodies of all requests are more than may be here at once")
         room._bytes += size
-        room._bytes_of[self._who] = mine
+        room._bytes_of[self.who] = mine
         self._bytes += size
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Wait for a body that is slow; ApiError where its client has too many of them."""
         counts = self._room._waiting_of
-        if counts.get(self._who, 0) >= self._settings.slow_bodies:
+        if counts.get(self.who, 0) >= self._settings.slow_bodies:
             raise _too_much(f"{self._settings.slow_bodies} bodies are waited for, which is all that a client may have")
-        _add(counts, self._who, 1)
+        _add(counts, self.who, 1)
         try:
             yield
         finally:
-            _add(counts, self._who, -1)
+            _add(counts, self.who, -1)
 
     def give_back(self) -> None:
         """Hold nothing any more."""
         self._room._bytes -= self._bytes
-        _add(self._room._bytes_of, self._who, -self._bytes)
+        _add(self._room._bytes_of, self.who, -self._bytes)
         self._bytes = 0
 
 

@@ -54,8 +54,10 @@ BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
 READERS = 4  #: Threads for what operators look at.
 READING_S = 10.0  #: Longest wait for what is read of the trace,
 FAULTY_S = 0.5  #: and where it is known that the trace does not answer.
-COLLECTED_S = 60.0  #: Between two full collections of garbage; cycles that hold much are rare.
-LATEST_S = 30.0  #: For which one waits until no request is under way.
+COLLECTED_S = 4.0  #: Between two collections of garbage: the more there is, the longer it takes.
+WHOLE_S = 600.0  #: Between two that look through all that is there, in a quiet moment,
+LATE_S = 3600.0  #: or in any.
+LATEST_S = 1.0  #: For which one waits until no request is under way.
 TIDIED_S = 5.0  #: After which memory that large work has left is given back.
 NEVER = 2**31 - 1  #: Young collections until a full one.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
@@ -255,13 +257,22 @@ class Sidecar:
                 self._is_settled.set()
 
     async def _collect(self) -> None:
-        """Collect all that is garbage now and then."""
+        """Collect garbage now and then.
+
+        What is there afterwards stays, and is looked through again only now and then: that takes tenths of a second.
+        """
+        whole = time.monotonic()
         while True:
             await asyncio.sleep(COLLECTED_S)
             until = time.monotonic() + LATEST_S
             while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
                 await asyncio.sleep(0.02)
+            age = time.monotonic() - whole
+            if age > LATE_S or (age > WHOLE_S and not self.contexts):
+                whole += age
+                gc.unfreeze()
             gc.collect()
+            gc.freeze()
 
     async def _tidy(self) -> None:
         """Give memory back that large work has left."""
@@ -304,7 +315,7 @@ class Sidecar:
     async def _asked_chat(
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any, endpoint: Chat
     ) -> None:
-        chat_request = ChatRequest.of(body)
+        chat_request = await large.done(context.size, ChatRequest.of, body)
         served = self.visited(context, chat_request.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
@@ -320,7 +331,8 @@ class Sidecar:
     ) -> None:
         served = self.visited(context, checked(CompletionBody, body).model)
         if completions.is_constrained(body):
-            await self._worked(context, fields, Completions(), completions.as_chat(body), served, body, send)
+            chat_request = await large.done(context.size, completions.as_chat, body)
+            await self._worked(context, fields, Completions(), chat_request, served, body, send)
         else:
             await self._relayed(context, Completions(), served, body, raw, send)
 
@@ -345,11 +357,13 @@ class Sidecar:
             if is_plain:
                 await self._relayed(context, endpoint, served, whole, raw if whole is body else None, send, keep)
             else:
-                await self._worked(context, fields, endpoint, responses.chat_of(whole), served, whole, send, keep)
+                chat_request = await large.done(context.size, responses.chat_of, whole)
+                await self._worked(context, fields, endpoint, chat_request, served, whole, send, keep)
 
     async def _messages(self, context: RequestContext, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
-        message = messages.read(body, is_count=False)
-        chat = messages.as_chat(message, self.visited(context, message.model))
+        message = await large.done(context.size, messages.read, body, False)
+        served = self.visited(context, message.model)
+        chat = await large.done(context.size, messages.as_chat, message, served)
         reply = MessageConnection(context, send, tuple(message.stop_sequences or ()))
         raw = await large.done(context.size, encoded, chat)
         with params.named(params.MESSAGES, body):
@@ -358,7 +372,7 @@ class Sidecar:
     async def _count_tokens(
         self, context: RequestContext, _fields: Any, body: dict[str, Any], _: bytes, send: Any
     ) -> None:
-        message = messages.read(body, is_count=True)
+        message = await large.done(context.size, messages.read, body, True)
         served = self.visited(context, message.model)
         seconds, number = context.begin(served.settings.total_seconds), None
         async with served.turn(seconds):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -20,7 +21,21 @@ LARGE = 65_536  #: Bytes of a body from which on work on it is not done on the e
 
 SOON_S = 0.0003  #: After which such work gives way to others. Where there is none, that would only cost switches.
 
-_thread = ThreadPoolExecutor(1, thread_name_prefix="guard-large")
+NICE = 5  #: So much behind the event loop its threads stand, where processors are scarce.
+
+
+def thread(name: str) -> ThreadPoolExecutor:
+    """Return a thread for such work. On Linux, where each thread has a priority of its own, it stands behind others."""
+    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_stand_behind)
+
+
+def _stand_behind() -> None:
+    if sys.platform == "linux":
+        here = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, here, os.getpriority(os.PRIO_PROCESS, here) + NICE)
+
+
+_thread = thread("guard-large")
 
 
 async def done(size: int, work: Callable[..., T], *arguments: object) -> T:

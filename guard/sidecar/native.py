@@ -50,10 +50,11 @@ class Native(Wrapper):
         payload = await self._payload(self._body(request))
         try:
             async with exchange.deadline():
-                _, said = await exchange.whole(lambda: self._upstream.post(self._path, payload))
+                data, said = await exchange.whole(lambda: self._upstream.post(self._path, payload))
         except ExchangeError as failure:
             raise failure.error from failure
-        return self._reply(said, request, exchange, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return await large.done(max(self._size, len(data)), self._reply, said, request, exchange, seconds)
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: what the model thinks, and says beside calls, in pieces, then the reply."""
@@ -73,7 +74,8 @@ class Native(Wrapper):
                             yield piece
         except ExchangeError as failure:
             raise failure.error from failure
-        yield self._reply(whole.answer, request, exchange, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        yield await large.done(max(self._size, whole.size), self._reply, whole.answer, request, exchange, seconds)
 
     async def _payload(self, body: dict[str, Any]) -> bytes:
         return await large.done(self._size, encoded, body)
@@ -153,6 +155,7 @@ class _Whole:
 
     def __init__(self) -> None:
         self.calls: dict[int, dict[str, Any]] = {}  # by index
+        self.size = 0  # characters of their arguments
         self._texts: dict[str, list[str]] = {"content": [], "refusal": [], _REASONING[0]: []}
         self._blocks: list[Mapping[str, Any]] = []
         self._head: dict[str, Any] = {}
@@ -188,7 +191,9 @@ class _Whole:
         if isinstance(function, Mapping):
             call["function"]["name"] += function.get("name") or ""
             arguments = function.get("arguments") or ""
-            call["function"]["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)
+            arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
+            call["function"]["arguments"] += arguments
+            self.size += len(arguments)
 
     @property
     def answer(self) -> dict[str, Any]:

@@ -101,6 +101,11 @@ class RequestContext:
         self.ends: float | None = None  # when its time is over, once a model is known
 
     @property
+    def sender(self) -> str:
+        """Who sent it, once its body is there: the key, or the address."""
+        return self.share.who if self.share is not None else ""
+
+    @property
     def seconds(self) -> float:
         """How long it has taken so far."""
         return time.perf_counter() - self.started

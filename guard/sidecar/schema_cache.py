@@ -1,13 +1,15 @@
 """Schemas of clients, compiled under limits, off the event loop, and kept while they are in use.
 
-One content is compiled once, however many ask for it at the same time; whoever stops asking does not stop it for the
-others. What is kept is bounded by what it weighs, of which a stranger's large schema has much; a refusal is not kept.
+One is compiled at a time, for the front end is Python, and of those who wait each client in turn. One content is
+compiled once, however many ask for it at the same time; whoever stops asking does not stop it for the others. What is
+kept is bounded by what it weighs, of which a stranger's large schema has much; a refusal is not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import hashlib
 from collections import OrderedDict
 from typing import Any
@@ -17,6 +19,7 @@ from guard.output import target as targets
 from guard.schemas import Limits
 from guard.schemas.limits import limit_error
 from guard.sidecar import large
+from guard.sidecar.fair_queue import FairQueue
 from guard.support.json_pieces import pieces
 
 #: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds. A large one is
@@ -25,7 +28,6 @@ LIMITS = Limits(bytes=400_000, nodes=25_000, states=500_000, seconds=2.0)
 MOST = 256  #: Schemas kept compiled.
 MOST_BYTES = 64_000_000  #: That they weigh together.
 WEIGHT = 64  #: Bytes that Python and the judge hold for each byte of a schema's text, measured; the engine's are asked.
-COMPILING = 2  #: Schemas compiled at once: the front end is Python, and more would only take turns.
 
 
 class Targets:
@@ -35,15 +37,16 @@ class Targets:
         self._most, self._most_bytes = most, most_bytes
         self._kept: OrderedDict[str, tuple[targets.Target, int]] = OrderedDict()  # with the length of the text
         self._flights: dict[str, asyncio.Task[targets.Target]] = {}
-        self._turn = asyncio.Semaphore(COMPILING)
+        self._queue = FairQueue()
+        self._thread = large.thread("guard-compile")
 
     @property
     def nbytes(self) -> int:
         """What is kept weighs about so much."""
         return sum(size * WEIGHT + target.compiled.nbytes for target, size in self._kept.values())
 
-    async def of(self, schema: Any, name: str, size: int, *, is_checked_only: bool) -> targets.Target:
-        """Return the target of a schema that came in a body of so many bytes; SchemaError where it is refused.
+    async def of(self, schema: Any, name: str, size: int, *, is_checked_only: bool, sender: str = "") -> targets.Target:
+        """Return the target of a schema that a sender's body of so many bytes has; SchemaError where it is refused.
 
         `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all.
         """
@@ -53,15 +56,18 @@ class Targets:
             return kept[0]
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.create_task(self._compiled(key, size, schema, name, is_checked_only))
+            flight = asyncio.create_task(self._compiled(key, size, schema, name, is_checked_only, sender))
             self._flights[key] = flight
             flight.add_done_callback(_seen)
         return await asyncio.shield(flight)
 
-    async def _compiled(self, key: str, size: int, schema: Any, name: str, is_checked_only: bool) -> targets.Target:
+    async def _compiled(
+        self, key: str, size: int, schema: Any, name: str, is_checked_only: bool, sender: str
+    ) -> targets.Target:
+        work = functools.partial(large.giving_way, compiled, schema, name, is_checked_only)
         try:
-            async with self._turn:
-                made = await asyncio.to_thread(large.giving_way, compiled, schema, name, is_checked_only)
+            async with self._queue.turn(sender):
+                made = await asyncio.get_running_loop().run_in_executor(self._thread, work)
             self._kept[key] = made, size
             self._make_room()
             return made

@@ -22,7 +22,7 @@ from guard.models import adapters, chat_messages
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar
-from guard.sidecar import schema_errors
+from guard.sidecar import large, schema_errors
 from guard.sidecar.endpoints import chat, tool_calls
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.chat_request import ChatRequest
@@ -65,7 +65,8 @@ class Pipeline:
         more: dict[str, Any] = {}
         if chat_request.has_tools:
             has_own = first.upstream is not None or first.has_own_calls
-            schema, name = tool_calls.schema(chat_request, is_native=has_own), "calls"
+            name = "calls"
+            schema = await large.done(context.size, tool_calls.schema, chat_request, has_own)
             more["re_ask"] = functools.partial(
                 asking_again.re_ask, names=[function.name for function in chat_request.functions]
             )
@@ -75,7 +76,9 @@ class Pipeline:
         total = served.settings.total_seconds
         try:
             async with asyncio.timeout(context.begin(total)):
-                target = await self._targets.of(schema, name, context.size, is_checked_only=has_unmasked)
+                target = await self._targets.of(
+                    schema, name, context.size, is_checked_only=has_unmasked, sender=context.sender
+                )
         except TimeoutError:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:

@@ -46,6 +46,7 @@ OURS = frozenset(
     }
 )
 ERROR_BYTES = 65_536  #: Of the body of an error, beyond which nobody reads.
+EVENT_BYTES = 8_192  #: Of a stream, after which others come before the next: it may be thousands of events.
 
 
 class Upstream:
@@ -193,13 +194,19 @@ class Upstream:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _split(self, response: aiohttp.ClientResponse) -> AsyncIterator[sse.Event]:
-        reader, size = sse.Reader(), 0
+        reader, size, unbroken = sse.Reader(), 0, 0
         async for part in response.content.iter_any():
             size += len(part)
             if size > self._most:
                 raise self._too_long()
-            for event in reader.feed(part):
-                yield event
+            for begin in range(0, len(part), EVENT_BYTES):
+                piece = part[begin : begin + EVENT_BYTES]
+                unbroken += len(piece)
+                if unbroken > EVENT_BYTES:  # to wait for what is there already lets nobody in
+                    unbroken = len(piece)
+                    await asyncio.sleep(0)
+                for event in reader.feed(piece):
+                    yield event
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:

@@ -429,6 +429,6 @@ def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield json.dumps(calls)
 
 
-def read(body: dict[str, Any], *, is_count: bool) -> Any:
+def read(body: dict[str, Any], is_count: bool) -> Any:
     """Return the request that a body makes; ApiError names the field that is wrong."""
     return checked(Counted if is_count else Message, body)

@@ -17,7 +17,7 @@ from guard.turns import asking_again, value, words
 from guard.turns.turn import Wanted
 
 
-def schema(chat_request: ChatRequest, *, is_native: bool) -> dict[str, Any]:
+def schema(chat_request: ChatRequest, is_native: bool) -> dict[str, Any]:
     """Return the schema of the value; `is_native` where the first model may make several calls unless told not to."""
     parallel = chat_request.chat.parallel_tool_calls
     several = is_native if parallel is None else parallel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 from guard.sidecar import application
 from guard.sidecar.application import Sidecar
 from guard.sidecar.errors import ApiError
-from guard.sidecar.large import SOON_S, done_so_far, giving_way
+from guard.sidecar.large import NICE, SOON_S, done, done_so_far, giving_way
 from guard.sidecar.middleware import Watched
 
 
@@ -42,6 +43,18 @@ def test_threads_give_way_sooner_only_while_something_large_is_worked_on() -> No
     may_go.set()
     other.join()
     assert sys.getswitchinterval() == usual
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
+def test_large_work_stands_behind_the_event_loop_for_a_processor() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def main() -> tuple[int, int]:
+        return priority(), await done(10**9, priority)
+
+    here, there = asyncio.run(main())
+    assert there == min(here + NICE, 19)
 
 
 FRAGMENTS = """

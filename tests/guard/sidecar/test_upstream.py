@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import threading
@@ -92,3 +93,31 @@ def test_nobody_listening_has_the_same_words(ask: Callable[[str], CallError]) ->
     error = ask(fake_server.refused_url())
     assert type(error).__name__ == "Unavailable"
     assert error.message.startswith("openai:m can't be reached: ")
+
+
+def test_a_stream_of_many_small_events_lets_others_in() -> None:
+    """Thousands come in one part of a body; they held the event loop for a tenth of a second."""
+    piece = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    body = piece * 3_000 + b"data: [DONE]\n\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    async def ask(url: str) -> list[int]:
+        upstream, seen, others = Upstream("openai:m", url, "k", 10_000_000), [0], [0]
+
+        async def other() -> None:
+            while True:
+                others.append(seen[0])
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        try:
+            async for _ in upstream.events("/chat/completions", b"{}"):
+                seen[0] += 1
+        finally:
+            task.cancel()
+            await upstream.close()
+        assert seen == [3_001]
+        return [after - before for before, after in itertools.pairwise([*others, seen[0]])]
+
+    with listening(head + body) as url:
+        assert max(asyncio.run(ask(url))) <= 8_192 // len(piece) + 1
