@@ -34,9 +34,12 @@ class Response(BaseModel):
     input: str | list[dict[str, Any]]
     instructions: str | None = None
     stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)
     text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
 
@@ -253,8 +256,8 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     chat |= {"model": asked.model, "messages": said, "stream": asked.stream}
     if asked.max_output_tokens is not None:
         chat["max_completion_tokens"] = asked.max_output_tokens
-    if isinstance(reasoning := body.get("reasoning"), Mapping) and reasoning.get("effort"):
-        chat["reasoning_effort"] = reasoning["effort"]
+    if effort := (asked.reasoning or {}).get("effort"):
+        chat["reasoning_effort"] = effort
     if (verbosity := (asked.text or {}).get("verbosity")) is not None:
         chat["verbosity"] = verbosity
     included = body.get("include")
