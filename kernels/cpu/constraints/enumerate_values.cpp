@@ -141,13 +141,13 @@ std::size_t Values::count(Id g, Type type, std::size_t most) {
   if (type == Type::Number) list_numbers(g, &out);
   if (type == Type::String) list_strings(g, &out);
   if (type == Type::Array) list_arrays(arrays_.of(g), &out);
-  if (type == Type::Object) list_objects(objects_.of(g), {}, &out);
+  if (type == Type::Object) list_objects(objects_.of(g), &out);
   return out.values.size();
 }
 
-std::size_t Values::count_objects(Id shape, const std::vector<Id>& written, std::size_t most) {
+std::size_t Values::count_objects(Id shape, std::size_t most) {
   Listing out{most};
-  list_objects(shape, written, &out);
+  list_objects(shape, &out);
   return out.values.size();
 }
 
@@ -157,7 +157,7 @@ void Values::list(Id g, Listing* out) {
   list_numbers(g, out);
   list_strings(g, out);
   if (!out->is_full() && inhabitance_.inhabited(g, Type::Array)) list_arrays(arrays_.of(g), out);
-  if (!out->is_full() && inhabitance_.inhabited(g, Type::Object)) list_objects(objects_.of(g), {}, out);
+  if (!out->is_full() && inhabitance_.inhabited(g, Type::Object)) list_objects(objects_.of(g), out);
 }
 
 void Values::list_literals(Id g, Listing* out) {
@@ -248,7 +248,7 @@ void Values::list_arrays(Id row, Listing* out) {
   }
 }
 
-void Values::list_objects(Id shape, const std::vector<Id>& written, Listing* out) {
+void Values::list_objects(Id shape, Listing* out) {
   struct Key {
     KeyClass cls;
     Id name;
@@ -256,7 +256,7 @@ void Values::list_objects(Id shape, const std::vector<Id>& written, Listing* out
   std::vector<Key> all;  // the names, and as many others as could be needed
   const std::vector<KeyClass>& classes = objects_.own_classes(shape);
   for (const KeyClass& cls : classes)
-    if (cls.name >= 0 && !has(written, cls.name)) all.push_back({cls, cls.name});
+    if (cls.name >= 0) all.push_back({cls, cls.name});
   const std::size_t names = all.size();
   const auto find = [&](Id name) {
     return std::find_if(all.begin(), all.end(), [&](const Key& k) { return k.name == name; }) -
@@ -276,13 +276,10 @@ void Values::list_objects(Id shape, const std::vector<Id>& written, Listing* out
   // A stack of what the search below has written so far, which `keys` looks into: it is good for
   // the call that it was made for.
   std::vector<std::pair<Id, Id>> members;
-  for (Id name : written) members.push_back({name, lexicon_.values.intern(Value{})});
   const auto keys = [&](std::size_t from) {
     Keys k;
     k.count = static_cast<std::int32_t>(members.size());
-    k.is_open = [&, from](Id name) {
-      return find(name) >= static_cast<std::ptrdiff_t>(from) && !has(written, name);
-    };
+    k.is_open = [&, from](Id name) { return find(name) >= static_cast<std::ptrdiff_t>(from); };
     k.is_seen = [&](Id name) {
       return std::any_of(members.begin(), members.end(),
                          [&](const auto& m) { return m.first == name; });
@@ -329,14 +326,12 @@ void Values::list_objects(Id shape, const std::vector<Id>& written, Listing* out
     s.hi = std::min(s.hi, hi);
     return objects_.tidy(objects_.settle(std::move(s)));
   };
-  const Keys start_keys = written.empty() ? Keys{} : keys(0);
-  for (std::int32_t n =
-           std::max(objects_[shape].lo, static_cast<std::int32_t>(written.size()));
-       !out->is_full() && members_.viable(sized(n, kInf), start_keys); ++n) {
+  for (std::int32_t n = objects_[shape].lo; !out->is_full() && members_.viable(sized(n, kInf), {});
+       ++n) {
     tick();
     size = static_cast<std::size_t>(n);
     const Id start = sized(n, n);
-    if (!members_.viable(start, start_keys)) continue;
+    if (!members_.viable(start, {})) continue;
     const std::size_t before = out->values.size();
     go(0, start);
     if (out->values.size() == before && leans()) return;  // the next round knows more members

@@ -176,20 +176,13 @@ std::int64_t Sampler::variety(Id lang) {
 
 // How many objects there are in which the value that is due is this one.
 std::int64_t Sampler::variety_behind(const Frame& f, Type type, Id value) {
-  std::vector<Id> written;  // names, the one at hand among them
-  const NameTable& names = engine_.levels.names(f.level);
-  for (std::size_t i = 0; i < names.names.size(); ++i)
-    if (bit(f.seen, static_cast<std::int32_t>(i))) written.push_back(names.names[i]);
-  std::sort(written.begin(), written.end());
   std::int64_t n = 0;
   for (const Part& part : engine_.levels.parts(f.due, type).list) {
     if (!part.vital || n >= kMany) continue;
     const Id shape = constraints_.partial.residual(part.open, value);
-    std::vector<Id> key = written;
-    key.push_back(shape);
-    const auto [at, fresh] = shape_varieties_.try_emplace(std::move(key), kMany);
+    const auto [at, fresh] = shape_varieties_.try_emplace(shape, kMany);
     if (fresh) try {
-        at->second = static_cast<std::int64_t>(constraints_.values.count_objects(shape, written, kMany));
+        at->second = static_cast<std::int64_t>(constraints_.values.count_objects(shape, kMany));
       } catch (const Limit&) {  // too many to list
       }
     n = std::min(kMany, n + at->second);

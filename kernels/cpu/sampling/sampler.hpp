@@ -115,9 +115,7 @@ class Sampler {
   std::unordered_map<Id, std::string> simplest_numbers_;  // by piece
   std::unordered_map<Id, Id> number_states_;              // by piece: the state at its start
   PairMap<std::int64_t> varieties_;                       // by goal and type
-  std::unordered_map<Id, std::int64_t> lang_varieties_;
-  std::unordered_map<std::vector<Id>, std::int64_t, VectorHash>
-      shape_varieties_;  // by the names that are written, and the shape of the rest
+  std::unordered_map<Id, std::int64_t> lang_varieties_, shape_varieties_;
 };
 
 }  // namespace guard
