@@ -190,30 +190,38 @@ std::int64_t Sampler::variety_behind(const Frame& f, Type type, Id value) {
   return std::max<std::int64_t>(n, 1);
 }
 
-// Writes one of a few values on which hangs what else the object is, as often as that varies; false:
-// this is no such value.
+// Writes one of a few values on which hangs what else the object is, as often as that varies;
+// false: this is no such value.
 bool Sampler::tag(const std::vector<Way>& ways) {
   const Frame& f = *now_.top;
-  if (f.kind != Kind::Object || f.records || (engine_.levels[f.level].alternatives.size() == 1 &&
-                                              engine_.levels.info(f.level).plain))
+  if (f.kind != Kind::Object || f.records ||
+      (engine_.levels[f.level].alternatives.size() == 1 && engine_.levels.info(f.level).plain))
     return false;
   std::vector<std::string> texts;
   std::vector<std::int64_t> weights;
+  const auto write = [&](const std::string& text) {
+    return text[0] == '-' || (text[0] >= '0' && text[0] <= '9') ? put_number(text) : put(text);
+  };
+  const Config before = now_;
+  const std::size_t size = text_.size();
   for (const Way& way : ways) {
     if (way.type >= Type::Array || variety(way.goal, way.type) >= kMany) return false;
     for (const Id id : std::vector<Id>(constraints_.values.of(way.goal, kMany))) {
       const Value& value = constraints_.lexicon.values[id];
       std::string text = type_of(value) == way.type ? scalar_text(value) : "";
       if (text.empty() || std::find(texts.begin(), texts.end(), text) != texts.end()) continue;
+      if (!write(text)) continue;
+      const bool is_last = !engine_.viability.any_may_come(*now_.top);
+      now_ = before;
+      text_.resize(size);
       texts.push_back(std::move(text));
-      weights.push_back(variety_behind(f, way.type, id));
+      weights.push_back(is_last ? 1 : variety_behind(f, way.type, id));
     }
   }
   if (texts.size() < 2 || std::count(weights.begin(), weights.end(), weights[0]) ==
                               static_cast<std::ptrdiff_t>(weights.size()))
     return false;
-  const std::string& text = texts[pick_weighted(weights)];
-  return text[0] == '-' || (text[0] >= '0' && text[0] <= '9') ? put_number(text) : put(text);
+  return write(texts[pick_weighted(weights)]);
 }
 
 // Brings one of the ways to the front: first a type, then one of its alternatives.

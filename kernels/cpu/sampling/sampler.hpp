@@ -33,10 +33,10 @@ class Sampler {
   static constexpr std::size_t kFew = 8;          // names that may be left out
   static constexpr std::uint16_t kNothing = 256;  // no choice
   static constexpr std::uint8_t kStop = 24;       // choices that end an object
-  static constexpr std::uint8_t kThere = 20;      // choices from which on a member is there
+  static constexpr std::uint8_t kThere = 10;      // choices from which on a member is there
   static constexpr std::uint8_t kNew = 64;        // choices that lead to a key of no name
   static constexpr std::uint8_t kNewAlone = 8;    // the same where the schema names none
-  static constexpr std::int64_t kMany = 8;        // values, from which on nobody counts them
+  static constexpr std::int64_t kMany = 12;       // values, from which on nobody counts them
 
   std::uint8_t next();  // a choice; 0 when the unit has none left
   std::uint8_t once_more(std::size_t unit, std::int64_t written)
