@@ -181,8 +181,9 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
       wanted = written + 1 + (choice - kEmpty) * kRun / (256 - kEmpty);
     }
     if (at == Langs::kAll) {
-      append_json(&out, choice < kOddly ? plain_character(ends ? choice - kEnd : choice)
-                                        : kOdd[(choice - kOddly) % std::size(kOdd)]);
+      append_json(&out, choice >= kOddly         ? kOdd[(choice - kOddly) % std::size(kOdd)]
+                        : !ends || choice < kEnd ? plain_character(ends ? 0 : choice)
+                                                 : plain_character(choice - kEnd));
       continue;
     }
     if (edges.empty()) break;
