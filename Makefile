@@ -26,7 +26,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack bench clients engines llamacpp typed audit sanitize clean \
+.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack formats bench clients engines llamacpp typed audit sanitize clean \
   types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
@@ -34,7 +34,7 @@ LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA
 
 # What `make help` prints: targets by what they are for. A test holds that none is missing.
 HELP := "Every day:build demo test native-test lint check format docs opcodes" \
-  "Look for faults:fuzz attack sanitize clients engines typed audit" \
+  "Look for faults:fuzz attack formats sanitize clients engines typed audit" \
   "Measure:bench" \
   "Packages:wheel-test test-pythons weigh workflows" \
   "Other:llamacpp clean help"
@@ -91,6 +91,11 @@ fuzz: build $(FUZZ_KERNEL)  ## Run each fuzzer for SECONDS=60 seconds.
 ATTACK :=
 attack: build  ## Attack a sidecar in every way there is; the report goes to build/attack.
 	cd tests && $(CURDIR)/$(BIN)/python -m attack $(ATTACK)
+
+# FORMATS="--steps 1000" chooses.
+FORMATS :=
+formats: build  ## Hold the masks and the reading of random formats against brute force: ten minutes.
+	cd tests && $(CURDIR)/$(BIN)/python -m formats $(FORMATS)
 
 # SOAK=600 soaks the sidecar for ten minutes. BENCH=--short takes a quarter of an hour; BENCH=--docs writes tables and plot into docs/ as well as build/bench/.
 BENCH :=

@@ -40,7 +40,7 @@ def run(name: str, arguments: list[str]) -> tuple[int, str]:
     """Run one, showing what it prints as it comes; returns its exit code and that."""
     command = [sys.executable, "-m", f"benchmarks.{name}" if name != "__main__" else "benchmarks", *arguments]
     lines = []
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)

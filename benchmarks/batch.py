@@ -82,7 +82,7 @@ def batches(vocabulary: guard.Vocabulary, peer: Peer, rows: int) -> Iterator[tup
             continue
         for place, prefix, made in zip(("root", "string"), ("", text), found, strict=True):
             ours[place].append((compiled, prefix, each))
-            their[place] += made  # type: ignore[arg-type]
+            their[place] += made
         if len(ours["root"]) == REAL:
             break
     for place in ours if ours["root"] else ():
@@ -110,7 +110,7 @@ def measured(calls: dict[str, Callable[[], Any]], before: dict[str, Callable[[],
             for _ in range(3):
                 argument = before[name]() if name in before else None
                 start = time.perf_counter()
-                call() if argument is None else call(argument)  # type: ignore[call-arg]
+                call() if argument is None else call(argument)
                 least[name] = min(least[name], (time.perf_counter() - start) * 1e6)
     return least
 

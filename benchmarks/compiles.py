@@ -249,7 +249,7 @@ def main() -> int:
     if OUT.is_file() and not args.fresh:
         found = json.loads(OUT.read_text(encoding="utf-8"))
     command = [sys.executable, "-m", "benchmarks.compiles", "--hostile"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     found["hostile"] = json.loads(run.stdout) if run.returncode == 0 else []
     measure(found, args.n)
     write(found)

@@ -74,7 +74,7 @@ class Plain:
     def compile(self, call: Call) -> Any:
         """Nothing."""
 
-    def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002
+    def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002 (as every way takes them)
         """Write exactly `length` tokens: none ends the sequence."""
         return self.generate(call, max_new_tokens=length, eos_token_id=-1)
 
@@ -102,7 +102,7 @@ class Processor(Plain):
         """Compile the schema."""
         return guard.compile(call.schema)
 
-    def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002
+    def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002 (as every way takes them)
         """Answer."""
         processor = LogitsProcessor(compiled, self.vocabulary, max_tokens=budget, tokenizer=self.tokenizer)
         return self.generate(call, max_new_tokens=budget, logits_processor=[processor])
@@ -121,7 +121,7 @@ class Guards:
         """Compile the schema."""
         return guard.compile(call.schema)
 
-    def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002
+    def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002 (as every way takes them)
         """Answer."""
         reply = self.wrapped.generate(Request(call.messages, compiled, max_tokens=budget))
         return reply.text, reply.completion_tokens
@@ -144,7 +144,7 @@ class Outlines(Plain):
         """Make the processor; llguidance compiles when it is first used."""
         return self.backend.get_json_schema_logits_processor(json.dumps(call.schema))
 
-    def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002
+    def run(self, call: Call, compiled: Any, budget: int, length: int) -> tuple[str, int]:  # noqa: ARG002 (as every way takes them)
         """Answer."""
         compiled.reset()
         return self.generate(call, max_new_tokens=budget, logits_processor=[compiled])

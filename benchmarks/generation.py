@@ -87,7 +87,7 @@ def measure(make: Callable[[Any], Any], schema: Any) -> dict[str, Any]:
 
 def peer() -> None:
     """Measure hypothesis-jsonschema: schemas come in on stdin, figures go out. Imports nothing of Guard's."""
-    from hypothesis_jsonschema import from_schema  # type: ignore[import-not-found]
+    from hypothesis_jsonschema import from_schema
 
     warnings.simplefilter("ignore")
     figures = sys.stdout
@@ -155,7 +155,7 @@ def main() -> None:
     print("|:--|--:|--:|--:|--:|--:|--:|")
     print(row("Guard's sampler", [sampled(schema) for schema in chosen]), flush=True)
     print(row("`guard.testing.values`", [measure(values, schema) for schema in chosen]), flush=True)
-    asked = subprocess.run(  # noqa: S603 - the interpreter that was named
+    asked = subprocess.run(
         [arguments.peer, __file__, "peer"],
         input="".join(json.dumps(schema) + "\n" for schema in chosen),
         capture_output=True,

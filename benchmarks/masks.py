@@ -46,7 +46,7 @@ def measured(args: argparse.Namespace, target: Path) -> int:
         print(f"{name} is not installed (`make bench` installs it): measured without\n")
     command = [sys.executable, str(MASKBENCH), *present, "--n", str(args.n), "--seed", str(args.seed)]
     command += ["--repeat", str(args.repeat), "--limit", str(args.limit), "--cpu", str(args.cpu), "--json", str(target)]
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own command
+    return subprocess.run(command, check=False).returncode
 
 
 def longer(times: list[float]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -106,7 +106,7 @@ def run(place: str, *arguments: str) -> Callable[[], object]:
     command = [sys.executable, "-m", "guard", "trace", *arguments, "--json"]
 
     def look() -> None:
-        done = subprocess.run(command, env={**os.environ, "GUARD_TRACE": place}, capture_output=True, text=True)  # noqa: S603
+        done = subprocess.run(command, env={**os.environ, "GUARD_TRACE": place}, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"guard trace {' '.join(arguments)} ended in {done.returncode}: {done.stderr or 'no words'}")
 

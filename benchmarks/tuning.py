@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import gzip
 import hashlib
 import json
-import math
-import os
 import re
 import resource
 import sys
@@ -28,30 +25,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("GUARD_TRACE", tempfile.mktemp(suffix=".db"))  # noqa: S306 - made by the trace
-
 import guard
-from benchmarks.__main__ import DATA
+from benchmarks import bfcl
 from guard.tuning.examples import Pair
 from guard.tuning.job import tune
 from guard.tuning.training import Recipe, TrainingReport
 
 SHARE = 0.8  #: Of --minutes that training may take; loading and saving have the rest.
-TYPES = {"dict": "object", "float": "number", "tuple": "array"}  #: BFCL's names that are not JSON Schema's.
-
-
-def schema(given: dict[str, Any]) -> dict[str, Any]:
-    """Return BFCL's parameters as a JSON Schema, closed to other keys."""
-    made = {key: value for key, value in given.items() if key not in ("type", "properties", "items", "optional")}
-    kind = str(given.get("type", "object")).lower()
-    if kind != "any":
-        made["type"] = TYPES.get(kind, kind)
-    if "properties" in given:
-        made["properties"] = {key: schema(value) for key, value in given["properties"].items()}
-        made.setdefault("additionalProperties", False)
-    if isinstance(given.get("items"), dict):
-        made["items"] = schema(given["items"])
-    return made
 
 
 def messages(row: dict[str, Any], function: dict[str, Any]) -> tuple[dict[str, str], ...]:
@@ -83,45 +63,16 @@ def _first(values: list[Any]) -> Any:
     return value
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[ ,./\-_*^]", "", text).lower().replace("'", '"')
-
-
-def same(x: Any, y: Any) -> bool:
-    """Whether a value is an accepted one, by BFCL's rules."""
-    if isinstance(x, bool) or isinstance(y, bool):
-        return x is y
-    if isinstance(x, int | float) and isinstance(y, int | float):
-        return x == y
-    if isinstance(x, str) and isinstance(y, str):
-        return _plain(x) == _plain(y)
-    if isinstance(x, list) and isinstance(y, list):
-        return len(x) == len(y) and all(map(same, x, y))
-    return fits(x, y) if isinstance(x, dict) and isinstance(y, dict) else bool(x == y)
-
-
-def fits(arguments: dict[str, Any], accepted: dict[str, Any]) -> bool:
-    """Whether each argument's value is among the accepted ones; "" among them says that it may be left out."""
-    for key, value in arguments.items():
-        if key not in accepted:
-            return False
-        values = accepted[key] if isinstance(accepted[key], list) else [accepted[key]]
-        if not any(same(value, other) for other in values if other != "" or value == ""):
-            return False
-    return all(key in arguments or "" in values for key, values in accepted.items())
-
-
 def questions(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, list[Any]]]]:
     """Yield rows with one right call, its function, and the accepted values of its arguments."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            answer = row["answer"]
-            if not answer or len(answer) != 1:
-                continue
-            ((name, accepted),) = answer[0].items()
-            function = next((f for f in row["function"] if f["name"] == name), None)
-            if function is not None:
-                yield row, function, accepted
+    for row in bfcl.rows(path):
+        answer = row["answer"]
+        if not answer or len(answer) != 1:
+            continue
+        ((name, accepted),) = answer[0].items()
+        function = next((f for f in row["function"] if f["name"] == name), None)
+        if function is not None:
+            yield row, function, accepted
 
 
 def held_out(rows: list[Any], categories: list[str], count: int) -> tuple[dict[str, list[Any]], set[str]]:
@@ -160,11 +111,11 @@ def pairs(rows: list[Any], names: set[str], held: list[Any], dropped: Counter[st
             dropped["nearly a held-out question"] += 1
             continue
         answer = right_answer(accepted, function)
-        if not fits(answer, accepted):
+        if not bfcl.fits(answer, accepted):
             dropped["its answer is not one of its own"] += 1
             continue
         try:
-            compiled = guard.compile(schema(function["parameters"]))
+            compiled = guard.compile(bfcl.schema(function["parameters"]))
         except guard.SchemaError:
             dropped["its schema is refused"] += 1
             continue
@@ -173,32 +124,24 @@ def pairs(rows: list[Any], names: set[str], held: list[Any], dropped: Counter[st
 
 def measured(model: str, rows: list[Any]) -> list[bool]:
     """Answer questions under masks, once each; returns which are right."""
-    asker = guard.Guard(model=model, retries=0, max_tokens=160)
 
     def one(asked: Any) -> bool:
         row, function, accepted = asked
         try:
-            value = asker.generate(schema(function["parameters"]), messages=messages(row, function))
+            value = asker.generate(bfcl.schema(function["parameters"]), messages=messages(row, function))
         except guard.GuardError:
             return False
-        return fits(value, accepted)
+        return bfcl.fits(value, accepted)
 
-    with ThreadPoolExecutor(4) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(4) as pool:
+        asker = guard.Guard(model=model, retries=0, max_tokens=160, trace=Path(folder) / "trace.db")
         return list(pool.map(one, rows))
-
-
-def interval(right: int, count: int) -> str:
-    """Return a share with Wilson's interval of 95%."""
-    share, z = right / count, 1.96
-    middle = (share + z * z / 2 / count) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / 4 / count / count) / (1 + z * z / count)
-    return f"{share:.1%} ({100 * (middle - half):.0f} to {100 * (middle + half):.0f})"
 
 
 def main() -> int:
     """Train, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA / "bfcl.jsonl.gz")
+    parser.add_argument("--data", type=Path, default=bfcl.QUESTIONS)
     parser.add_argument("--category", default="simple_python,live_simple", help="measured; separated by commas")
     parser.add_argument("--train", default="", help="categories that are trained on; default: all of the file")
     parser.add_argument("--minutes", type=float, default=10.0, help="of one processor")
@@ -239,7 +182,7 @@ def main() -> int:
     print(f"left out: {dict(dropped)}\nbefore: {tuned.before}\nafter: {tuned.after}\n")
     print("| | " + " | ".join(f"{c}, {len(part)}" for c, part in held.items()) + " |\n|:--|" + "--:|" * len(held))
     for name in ([] if args.no_base else [args.model]) + [f"transformers:{args.out}"]:
-        shares = [interval(sum(measured(name, part)), len(part)) for part in held.values() if part]
+        shares = [bfcl.share(measured(name, part)) for part in held.values() if part]
         print(f"| {name} | " + " | ".join(shares) + " |", flush=True)
     return 0
 

@@ -65,7 +65,7 @@ def main() -> int:
         texts = [loaded.encode(text, add_special_tokens=False) for text in values]
         for is_warm in times:
             runs = [
-                in_a_child(lambda is_warm=is_warm: masks(doc["schema"], texts, vocabulary, is_warm=is_warm))  # noqa: B023
+                in_a_child(lambda is_warm=is_warm: masks(doc["schema"], texts, vocabulary, is_warm=is_warm))  # noqa: B023 (called at once)
                 for _ in range(args.repeat)
             ]
             if runs[0] is not None:

@@ -61,7 +61,7 @@ def mails(count: int, seed: int) -> Iterator[tuple[str, Ticket]]:
         name = f"{chance.choice(FIRST)} {chance.choice(LAST)}"
         order, product = f"TH-{chance.randrange(10**6):06}", chance.choice(PRODUCTS)
         text = words.format(name=name, order=order, product=product)
-        yield text, Ticket(customer=name, order=order, product=product, request=request)  # type: ignore[arg-type]
+        yield text, Ticket(customer=name, order=order, product=product, request=request)  # type: ignore[arg-type] # of MAILS
 
 
 def oracle(known: dict[str, Ticket]) -> scripted.ScriptedModel:

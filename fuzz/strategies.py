@@ -148,7 +148,7 @@ def in_a_process(run: Run, name: str, schema: Any, options: dict[str, Any]) -> N
     _, status = os.waitpid(child, 0)
     if status:
         return run.note("not finished", name, f"wait status {status}, of {SECONDS} s and {MEMORY >> 30} GiB")
-    counts, keywords, wrong = pickle.loads(told)  # noqa: S301 - our own child wrote it
+    counts, keywords, wrong = pickle.loads(told)
     run.counts += counts
     run.keywords += keywords
     run.wrong += wrong

@@ -19,8 +19,30 @@ if TYPE_CHECKING:
     from guard.turns.tool_format import ToolFormat
 
 __all__ = (
-    *("any_text", "choice", "const", "dispatch", "from_chat_template", "grammar", "json", "optional", "plus", "regex"),
-    *("repeat", "sequence", "star", "tag", "tags_with_separator", "token", "triggered_tags", "union"),
+    *(
+        "any_text",
+        "any_tokens",
+        "choice",
+        "const",
+        "dispatch",
+        "exclude_token",
+        "from_chat_template",
+        "grammar",
+        "json",
+    ),
+    *(
+        "optional",
+        "plus",
+        "regex",
+        "repeat",
+        "sequence",
+        "star",
+        "tag",
+        "tags_with_separator",
+        "token",
+        "triggered_tags",
+        "union",
+    ),
 )
 
 Format: TypeAlias = dict[str, Any]
@@ -72,6 +94,17 @@ def grammar(text: str) -> Format:
 def token(name: str | int) -> Format:
     """One token by its name, such as <|im_end|>, or its id: never its bytes."""
     return {"type": "token", "token": name}
+
+
+def exclude_token(names: Iterable[str | int] = ()) -> Format:
+    """One token, whichever, but none of these and none that ends a turn."""
+    return {"type": "exclude_token", "exclude_tokens": list(names)}
+
+
+def any_tokens(*, exclude: Iterable[str | int] = (), max_tokens: int | None = None) -> Format:
+    """Any tokens but those, at most so many; they end with the first that the format names behind them."""
+    form: Format = {"type": "any_tokens", "exclude_tokens": list(exclude)}
+    return form if max_tokens is None else {**form, "max_tokens": max_tokens}
 
 
 def sequence(*elements: Format) -> Format:

@@ -1,11 +1,11 @@
-"""Tools of servers of the Model Context Protocol: listed, called with arguments under masks, their outputs checked.
+"""Tools of servers of the Model Context Protocol: listed, called with masked arguments, their outputs checked.
 
     async with ClientSession(read, write) as session:
         await session.initialize()
         done = await guard.arun_tools("Weather in Ulm?", await guard.mcp.tools(session))
 
-A session is that of the `mcp` package, of version 1 or 2, or anything with its `list_tools` and `call_tool`. What a
-server says of itself is a stranger's: a tool whose schema can't be enforced is refused when it is asked with.
+A session is one of the `mcp` package, version 1 or 2, or any object with its `list_tools` and `call_tool`. A server's
+description of its tools is not trusted: a tool whose schema can't be enforced is refused when a model is asked with it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any
 from guard.errors import ModelError
 from guard.tools import ToolSpec
 
-MOST_TOOLS = 10_000  #: Of one server.
-SECONDS = 30.0  #: In which a server must have started and listed its tools.
+MOST_TOOLS = 10_000  #: Most tools of one server.
+SECONDS = 30.0  #: Time for a server to start and list its tools.
 _log = logging.getLogger("guard")
 
 
 class ToolError(Exception):
-    """A server says that its tool has failed."""
+    """The server reports that its tool has failed."""
 
 
 async def tools(session: Any) -> tuple[ToolSpec, ...]:
-    """Return the tools that a server offers; a call of one is sent to it.
+    """Return the tools that a server offers; calling one sends the call to the server.
 
-    What a tool returns is its structured output as JSON, else its text. An output that breaks the tool's own output
-    schema is logged as a warning, and handed on. A server that says that a call has failed raises ToolError. ModelError
-    where it lists more than MOST_TOOLS.
+    A tool returns its structured output as JSON, or its text where there is none. An output that violates the tool's
+    output schema is logged as a warning and passed on. A call raises ToolError where the server reports a failure.
+    ModelError where the server lists more than MOST_TOOLS.
     """
     found: list[ToolSpec] = []
     cursor = None
@@ -48,7 +48,7 @@ async def tools(session: Any) -> tuple[ToolSpec, ...]:
 
 
 async def listed(command: str) -> tuple[ToolSpec, ...]:
-    """Start a server by its command, list its tools, and end it; ModelError where it does not start or answer."""
+    """Start a server by its command, list its tools, and stop it; ModelError where it does not start or answer."""
     import anyio
 
     try:
@@ -83,7 +83,7 @@ async def _page(session: Any, cursor: str | None) -> Any:
         return await session.list_tools()
     try:
         from mcp.types import PaginatedRequestParams
-    except ImportError:  # another client's session
+    except ImportError:  # a session of another client
         return await session.list_tools(cursor)
     return await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
 
@@ -111,12 +111,12 @@ def _calling(session: Any, name: str, output: Any) -> Callable[..., Awaitable[st
 
 
 def _check(name: str, schema: Mapping[str, Any], output: Any) -> None:
-    """Log what is wrong with an output by its tool's own schema."""
+    """Log how an output violates its tool's output schema."""
     from guard.output import target
 
     try:
         findings = target.from_any(dict(schema), {"inexact": "residual"}).check(json.dumps(output))[1]
-    except Exception as error:  # of a schema that is none
+    except Exception as error:  # the server's schema is invalid
         _log.warning("the output schema of the MCP tool %s can't be used: %s", name, error)
         return
     if findings:
@@ -124,5 +124,5 @@ def _check(name: str, schema: Mapping[str, Any], output: Any) -> None:
 
 
 def _of(thing: Any, *names: str) -> Any:
-    """Return what version 2 of the package, or version 1, calls so."""
+    """Return the attribute under its name in version 2 of the package, or in version 1."""
     return next((found for name in names if (found := getattr(thing, name, None)) is not None), None)

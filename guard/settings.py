@@ -36,7 +36,28 @@ _log = logging.getLogger("guard")
 _told: set[str] = set()  # variables about which the log was told
 
 
-class Settings(BaseSettings):
+class FileSettings(BaseSettings):
+    """Settings from a file, each overridden by an environment variable, and both by arguments."""
+
+    @classmethod
+    def _file_source(cls) -> PydanticBaseSettingsSource:
+        """Return the source of the file's values."""
+        raise NotImplementedError
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (pydantic-settings passes it: the class itself)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (Guard reads no .env files)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (nor folders of secrets)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, the strongest first."""
+        return init_settings, env_settings, cls._file_source()
+
+
+class Settings(FileSettings):
     """The defaults of every call."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
@@ -93,17 +114,8 @@ class Settings(BaseSettings):
         return self.registry or str(platformdirs.user_data_path("guard", appauthor=False) / "models")
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Name the sources, the strongest first."""
-        named = getattr(settings_cls, "file", None)
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, named or default_file())
+    def _file_source(cls) -> PydanticBaseSettingsSource:
+        return TomlConfigSettingsSource(cls, cls.file or default_file())
 
 
 def default_file() -> Path:

@@ -1,4 +1,4 @@
-"""Tools: functions of the application that a model may ask to be called, with arguments that their signatures allow.
+"""Tools: functions of the application that a model may call, with arguments that their signatures allow.
 
 `calls(f, g)` is a type like any other: masks enforce it, the pipeline validates it, and its value runs the function.
 
@@ -30,13 +30,13 @@ class ToolCall(BaseModel):
     _function: ClassVar[Callable[..., Any]]
 
     def run(self) -> Any:
-        """Call the function with the arguments; an `async def` gives its coroutine."""
-        given: BaseModel = self.arguments  # type: ignore[attr-defined] # each tool's own class has the field
+        """Call the function with the arguments. An `async def` returns its coroutine."""
+        given: BaseModel = self.arguments  # type: ignore[attr-defined] # the class made for each tool has the field
         return type(self)._function(**{name: getattr(given, name) for name in type(given).model_fields})
 
 
 def calls(*functions: Callable[..., Any]) -> Any:
-    """Return the type of a call of one of the functions; TypeError where a signature can't be a schema."""
+    """Return the type of a call of one of the functions; TypeError where a signature has no JSON Schema."""
     if not functions:
         raise TypeError("calls() needs at least one function")
     kinds = [_call(function) for function in functions]
@@ -50,13 +50,13 @@ def calls(*functions: Callable[..., Any]) -> Any:
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """What a model is told of a tool: its name, what it does, and the JSON Schema of its arguments."""
+    """A tool as a model is told of it: its name, its description, and the JSON Schema of its arguments."""
 
     name: str
     description: str
     parameters: Mapping[str, Any]
-    function: Callable[..., Any] | None = None  #: What a call of it calls; None: the application sees to that.
-    arguments: type[BaseModel] | None = None  #: What checks the arguments and builds them.
+    function: Callable[..., Any] | None = None  #: Runs a call; None: the application does.
+    arguments: type[BaseModel] | None = None  #: Validates the arguments and holds them.
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -66,11 +66,11 @@ class ToolSpec:
 
 
 def spec(tool: Any) -> ToolSpec:
-    """Return what a model is told of a tool: a function, a Pydantic model, or JSON.
+    """Return the specification of a tool: a function, a Pydantic model, or JSON.
 
-    JSON is OpenAI's form, with or without its envelope, MCP's (`inputSchema`) or Anthropic's (`input_schema`). A
-    function's docstring describes it; a model's name is the tool's. Raises TypeError where it is none of these,
-    ValueError where JSON lacks a name or says something that is no object's schema.
+    JSON is in OpenAI's form, with or without the envelope, MCP's (`inputSchema`) or Anthropic's (`input_schema`). A
+    function's docstring is its description; a Pydantic model's class name is the tool's name. Raises TypeError for
+    anything else, and ValueError for JSON without a name or with a schema that is not an object's.
     """
     if isinstance(tool, ToolSpec):
         return tool
@@ -84,7 +84,7 @@ def spec(tool: Any) -> ToolSpec:
 
 
 def specs(tools: Iterable[Any]) -> tuple[ToolSpec, ...]:
-    """Return what a model is told of some tools; ValueError where two have one name."""
+    """Return the specifications of tools; ValueError where two share a name."""
     if isinstance(tools, Mapping | str) or not isinstance(tools, Iterable):
         raise TypeError("tools=… must be a list of functions, Pydantic models or JSON")
     found = tuple(map(spec, tools))
@@ -110,7 +110,7 @@ def _of_json(tool: Mapping[str, Any]) -> ToolSpec:
 
 
 def _closed_schema(kind: type[BaseModel]) -> dict[str, Any]:
-    from guard.output.target import closed  # here: it needs the schema compiler
+    from guard.output.target import closed  # imported late: it needs the schema compiler
     from guard.schemas import types
 
     made: dict[str, Any] = closed(types.json_schema(kind))

@@ -66,8 +66,13 @@ class Engine:
         it.
         """
 
-    def matcher(self, vocabulary: Vocabulary, symbols: list[list[int]] | None = None) -> Matcher:
-        """Return a matcher at the start of a value, or of a turn. `symbols`: of each the tokens that stand for it."""
+    def matcher(
+        self, vocabulary: Vocabulary, symbols: list[list[int]] | None = None, special: Sequence[int] = ()
+    ) -> Matcher:
+        """Return a matcher at the start of a value, or of a turn. `symbols`: of each the tokens that stand for it.
+
+        Of a symbol that stands for any token they are those for which it does not. `special` tokens are such, too.
+        """
 
     def start(self) -> None:
         """Expand the start of a value ahead of need."""

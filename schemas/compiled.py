@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, lru_cache
@@ -26,7 +26,6 @@ from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
 from guard.schemas.grounding.keyword import KEYWORD
-from guard.schemas.grounding.sources import Sources
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from guard.kernels._native import Matcher
+    from guard.schemas.grounding.sources import Sources
     from guard.schemas.grounding.walk import GroundedWalk
 
 KEY_ORDERS = {"schema": 0, "any": 1}
@@ -95,8 +95,14 @@ class FrontEnd:
     """What Python knows of a compiled schema: documents, the scan's verdict, and records on demand."""
 
     def __init__(
-        self, schema: Any, options: Options, documents: Mapping[str, Any], beyond: tuple[Beyond, ...] = ()
+        self,
+        schema: Any,
+        options: Options,
+        documents: Mapping[str, Any],
+        beyond: tuple[Beyond, ...] = (),
+        roots: Sequence[str] = (),
     ) -> None:
+        """Read a schema, with the documents that references lead to; `roots` are read in any case."""
         if isinstance(schema, jsontext.Private):
             given: Any = schema
         else:
@@ -106,6 +112,8 @@ class FrontEnd:
         dialect = DEFAULT_DIALECT if options.draft is None else DIALECTS[options.draft]
         self.options = options
         self.documents = Documents(given, documents, dialect, options.limits)
+        for uri in roots:
+            self.documents.read(uri)
         self.scan: Scan = scan(self.documents, assert_formats=options.formats)
         troubles = self.scan.troubles
         if troubles and options.inexact == "refuse":
@@ -395,7 +403,8 @@ class Compiled:
         """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""
         size = len(json.dumps(self.schema, default=str))
         native = Explorer(self._engine, MOST_STATES + size)
-        native.add(self._front.lowering.root)
+        for root in self._front.lowering.roots:
+            native.add(root)
         return explore(native, self._where, size, seconds, report)
 
     def _where(self, node: int) -> list[str]:

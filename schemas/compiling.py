@@ -7,17 +7,19 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels._native import copy_json
 from guard.schemas import jsontext, types
 from guard.schemas.compiled import Compiled, FrontEnd, Options
-from guard.schemas.grounding.sources import Sources
 from guard.schemas.kept import KEPT
 from guard.schemas.limits import Limits
-from guard.schemas.structural import forms, spellings
-from guard.schemas.structural.compiled_format import CompiledFormat
+from guard.schemas.structural import spellings
 from guard.schemas.typed.notes import Beyond
+
+if TYPE_CHECKING:
+    from guard.schemas.grounding.sources import Sources
+    from guard.schemas.structural.compiled_format import CompiledFormat
 
 _DEFAULT_LIMITS = Limits()
 _LONGEST_KEY = (
@@ -82,6 +84,9 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
 
 def _format(given: Any, options: Options) -> CompiledFormat:
     """Return what was compiled of a format; the same content gives the same object, as of schemas."""
+    from guard.schemas.structural import forms  # late: most callers have no formats
+    from guard.schemas.structural.compiled_format import CompiledFormat
+
     copied = copy_json(given, forms.MOST_DEPTH, forms.MOST_CHARS)
     if copied is None:  # it says itself what is wrong with it
         return CompiledFormat(given, options)

@@ -98,7 +98,7 @@ class Costs:
         for position in self._order:
             steps = self._own[position] if above is None else _sum(above, self._below[position])
             level[position] = min(steps + _sum(level, self._same[position]), MOST_STEPS)
-        dearest = (*rates.dearest, max(level[self._documents.root], *rates.dearest[-1:], 0.0))
+        dearest = (*rates.dearest, max(*(level[root] for root in self._documents.roots), *rates.dearest[-1:], 0.0))
         is_settled = level == above or not any(level) or dearest[-1] >= MOST_STEPS
         if len(dearest) == MOST_LEVELS and not is_settled:
             dearest, is_settled = (*dearest, MOST_STEPS), True

@@ -104,6 +104,7 @@ class Documents:
         self.homes += [root, root]
         self.root_home = root
         self.root = self.place(root, root.contents, -1, ())
+        self.roots = [self.root]  # what everything is reached from
 
     # ---- positions ----
 
@@ -241,6 +242,13 @@ class Documents:
         return SchemaError(Finding(f"{self.pointer(position)}/{keyword}", keyword, message, fix))
 
     # ---- documents ----
+
+    def read(self, uri: str) -> int:
+        """Return the position of a document that was handed in; it is read whether or not a reference leads to it."""
+        home = self._open(uri)
+        assert home is not None
+        self.roots.append(self.place(home, home.contents, -1, home.path))
+        return self.roots[-1]
 
     def loaded(self) -> list[tuple[str, Any]]:
         """Return every document that was read, with its URI."""

@@ -14,13 +14,12 @@ them is widened, so that the record admits every valid value: under `not` the wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guard.kernels._native import lowered
 from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
 from guard.schemas.grounding.keyword import KEYWORD, is_optional, rule_of
-from guard.schemas.grounding.sources import Sources
 from guard.schemas.keywords import SUPPORTED, Dialect
 from guard.schemas.numbers import decimal
 from guard.schemas.ops import (
@@ -39,6 +38,9 @@ from guard.schemas.ops import (
 )
 from guard.schemas.scan import inexact_positions
 
+if TYPE_CHECKING:
+    from guard.schemas.grounding.sources import Sources
+
 _EVERYTHING = NULL | BOOLEAN | NUMBER | STRING | ARRAY | OBJECT
 _TYPE_BITS = {"null": NULL, "boolean": BOOLEAN, "number": NUMBER, "string": STRING, "array": ARRAY, "object": OBJECT}
 #: A count that no text reaches: the engine counts in 32 bits.
@@ -47,18 +49,8 @@ _ENDLESS = 2**31 - 1
 #: Keywords of scalars that say what they say wherever they stand.
 _PLAIN = frozenset(
     (
-        "type",
-        "nullable",
-        "const",
-        "format",
-        "pattern",
-        "minLength",
-        "maxLength",
-        "multipleOf",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
+        *("type", "nullable", "const", "format", "pattern", "minLength", "maxLength", "multipleOf"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
     )
 )
 #: What `_twin` makes of a keyword; others say nothing. kernels/cpu/python/lower_fast.cpp has the same numbers.
@@ -170,7 +162,8 @@ class Lowering:
         self._next = len(documents.schemas)
         tables = documents.schemas, documents.homes, self._twins, self._plain, self._alike
         self._tables = (*tables, documents.targets, documents.idle, assert_formats, annotate)
-        self.root = self.node(documents.root, ())
+        self.roots = [self.node(position, ()) for position in documents.roots]
+        self.root = self.roots[0]
 
     # ---- nodes ----
 

@@ -107,3 +107,4 @@ class Rx(IntEnum):
     MAYBE = 9  # (tree): texts of which it is not said; they meet neither the format nor its negation; only in formats
     PUNYCODE = 10  # (tree): the Punycode of its texts, which must be few, without `xn--`; only in formats
     QUOTES = 11  # (text, starts, ends): its parts from a marked start to a marked end, in one line; of one call alone
+    TEXT = 12  # (text): that text

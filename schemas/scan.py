@@ -74,10 +74,8 @@ _REFERENCE, _PATTERNS = 8, 12
 
 
 def scan(documents: Documents, *, assert_formats: bool) -> Scan:
-    """Visit every schema that the root can reach."""
+    """Visit every schema that a root can reach."""
     out = Scan([], False)
-    if documents.root <= FALSE:
-        return out
     schemas, homes, place = documents.schemas, documents.homes, documents.place
     supported, troubles = SUPPORTED, out.troubles
     at = 2  # positions are given in the order of discovery, so that the list of schemas is the queue

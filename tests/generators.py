@@ -42,7 +42,7 @@ def watched() -> Iterator[list[str]]:
             lost.extend(f"{name} was open when its loop ended" for name in _open(self._asyncgens))
             await shutdown(self)
 
-    finalize: Any = asyncio.BaseEventLoop._asyncgen_finalizer_hook  # type: ignore[attr-defined]
+    finalize: Any = asyncio.BaseEventLoop._asyncgen_finalizer_hook
     shutdown: Any = asyncio.BaseEventLoop.shutdown_asyncgens
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncio.BaseEventLoop, "_asyncgen_finalizer_hook", Watched._asyncgen_finalizer_hook)
@@ -54,7 +54,7 @@ def watched() -> Iterator[list[str]]:
             yield lost
         finally:
             sys.set_asyncgen_hooks(*before)
-        lost.extend(f"{name} is open still" for name in (*_open(EVENT_LOOP.loop._asyncgens), *_open(here)))  # type: ignore[attr-defined]
+        lost.extend(f"{name} is open still" for name in (*_open(EVENT_LOOP.loop._asyncgens), *_open(here)))
     _hook()
 
 

@@ -85,7 +85,7 @@ def killed(documents: int, kills: int, folder: Path, *, seed: int = 0, delay: fl
         command += ["--retries", "1"]
         for turn in range(kills + 1):
             before = found.asked.total()
-            process = subprocess.Popen(  # noqa: S603 (our own command)
+            process = subprocess.Popen(
                 [*command, *(["--resume"] if turn else [])],
                 cwd=folder,
                 env=environment,

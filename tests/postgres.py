@@ -37,9 +37,7 @@ class Server:
     def rise(self) -> None:
         """Start, and return once it answers."""
         with (self._base / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603
-                self._command, stdout=log, stderr=log, cwd=self._base, **self._who
-            )
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._base, **self._who)
         until = time.monotonic() + START_S
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > until:
@@ -89,7 +87,7 @@ def running(folder: Path) -> Iterator[Server]:
     try:
         data = base / "data"
         initdb = [folder / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
-        subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, cwd=base, **who)  # type: ignore[call-overload]  # noqa: S603
+        subprocess.run([*initdb, "--no-sync"], check=True, capture_output=True, cwd=base, **who)
         command = [folder / "postgres", "-D", data, "-k", base, "-c", "listen_addresses=", "-c", "fsync=off"]
         server = Server(base, [*command, "-c", "max_connections=200"], who)
         try:

@@ -139,7 +139,7 @@ def serving(
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("GUARD_", "OPENAI_"))}
     if cache := os.environ.get("GUARD_CACHE"):
         surroundings["GUARD_CACHE"] = cache
-    process = subprocess.Popen(  # noqa: S603 (ours)
+    process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**surroundings, **(env or {})}
     )
     sidecar = Sidecar(process, folder)

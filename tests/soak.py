@@ -63,6 +63,7 @@ KINDS: tuple[dict[str, Any], ...] = (
 SLACK_S = 60.0
 #: Faults that leave whole words, which plain text may be: a provider's words are its own business.
 WORDED = ("wrong type", "extra key", "prose around", "empty answer")
+PATIENCE_S = 45.0  #: For an answer; a sidecar waits up to 30 s for a body.
 GROWTH, SPARE = 1.1, 30_000_000  #: Memory is flat where the last third holds so much more than the middle, and bytes.
 WARM_S = 60.0  #: A run that is shorter tells nothing of memory: caches fill.
 REFUSED = ("busy", "draining", "trace_unavailable")  #: Codes of what has no record.
@@ -184,7 +185,9 @@ class Soak:
     async def _attack(self, sidecar: sidecars.Sidecar) -> None:
         case, canary = self._draws.choice(self._cases), f"cn{secrets.token_hex(8)}"
         steps = case.steps(canary)
-        found = await exchange(sidecar.host, sidecar.port, steps, answers=case.answers, method=case.method)
+        found = await exchange(
+            sidecar.host, sidecar.port, steps, answers=case.answers, method=case.method, patience=PATIENCE_S
+        )
         sent = b"".join(step for step in steps if isinstance(step, bytes))[:10_000].decode("latin-1")
         verdict = judged(case, canary, sent, found, slack=SLACK_S)
         self.outcome.hostile += 1

@@ -28,4 +28,4 @@ def stubs_of(engine: str) -> Iterator[None]:
     finally:
         sys.path.remove(str(STUBS))
         forget()
-        sys.modules.update(before)  # type: ignore[arg-type]
+        sys.modules.update(before)

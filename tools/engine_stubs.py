@@ -108,7 +108,7 @@ def written_class(found: type, names: list[str]) -> list[str]:
         body += [*(f"    {one.name}: {field(one)}" for one in chosen), ""]
         names = [name for name in names if name not in fields]
     elif issubclass(found, tuple):
-        fields = ", ".join(f"{one!r}" for one in found._fields)  # type: ignore[attr-defined]
+        fields = ", ".join(f"{one!r}" for one in found._fields)
         return [f"{name} = collections.namedtuple({name!r}, [{fields}])", "", ""]
     elif "__init__" in vars(found) and "__init__" not in names:
         names = ["__init__", *names]

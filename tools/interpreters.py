@@ -41,10 +41,10 @@ def _of_uv(version: str) -> list[str]:
     if (uv := shutil.which("uv")) is None:
         return []
     command = [uv, "python", "find", "--no-project", version]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return [done.stdout.strip()] if done.returncode == 0 else []
 
 
 def _version(path: str) -> str:
-    done = subprocess.run([path, "-c", _SUITABLE], capture_output=True, text=True, check=False)  # noqa: S603 (an interpreter)
+    done = subprocess.run([path, "-c", _SUITABLE], capture_output=True, text=True, check=False)
     return done.stdout.strip()  # empty too where a pyenv shim has nothing behind it

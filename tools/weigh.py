@@ -39,10 +39,10 @@ def main() -> None:
     wanted = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
     with tempfile.TemporaryDirectory(prefix="guard-weigh-") as folder:
         own = str(Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python")
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)  # noqa: S603 (ours)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         install = [sys.executable, "-m", "pip", "--python", own, "install", "-q", *wanted]
-        subprocess.run(install, check=True)  # noqa: S603 (ours)
-        listed = subprocess.run([own, "-c", _LIST], capture_output=True, text=True, check=True)  # noqa: S603 (ours)
+        subprocess.run(install, check=True)
+        listed = subprocess.run([own, "-c", _LIST], capture_output=True, text=True, check=True)
     show(json.loads(listed.stdout), {_normal(one) for one in wanted})
 
 

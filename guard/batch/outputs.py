@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from guard.batch.inputs import InputError, pyarrow_parquet
+from guard.support.unicode_text import is_unicode, json_text
 
 ROWS = 1_000  #: Of a Parquet file, written at a time.
 _INT64 = range(-(2**63), 2**63)
@@ -103,22 +104,8 @@ class Output:
 
 def _write(file: IO[str] | None, row: Row) -> None:
     assert file is not None
-    file.write(_json(row) + "\n")
+    file.write(json_text(row) + "\n")
     file.flush()
-
-
-def _json(value: Any) -> str:
-    """Return a value as JSON, in characters as far as UTF-8 has them: a surrogate that stands alone it has not."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if text.isascii() or _is_unicode(text) else json.dumps(value)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_locked(file: IO[str]) -> bool:
@@ -226,8 +213,8 @@ def _joined(kinds: set[str]) -> str:
 def _cell(value: Any) -> Any:
     """Return what a cell of CSV holds: text as it is, nothing for null, everything else as JSON."""
     if isinstance(value, str):
-        return value if _is_unicode(value) else value.encode(errors="backslashreplace").decode()
-    return "" if value is None else _json(value)
+        return value if is_unicode(value) else value.encode(errors="backslashreplace").decode()
+    return "" if value is None else json_text(value)
 
 
 def _typed(value: Any, kind: str) -> Any:
@@ -235,7 +222,7 @@ def _typed(value: Any, kind: str) -> Any:
     if value is None:
         return None
     if kind == "json":
-        return _json(value)
+        return json_text(value)
     return float(value) if kind == "float" else _cell(value) if kind == "text" else value
 
 

@@ -1,4 +1,4 @@
-"""`run_tools`: a model's turns, and the calls of tools in them, until it answers; one budget, a record of each turn."""
+"""`run_tools`: asks a model and runs the tools that it calls until it answers, with one budget for all turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import inspect
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from guard.calls import turns
 from guard.calls.pipeline import CallSettings, Guard, Prompt
@@ -21,24 +21,24 @@ from guard.tools import specs
 from guard.trace.records import Call
 from guard.turns.turn import Turn, TurnCall
 
-MOST_TURNS = 10  #: Where nobody says how many.
+MOST_TURNS = 10  #: Most turns by default.
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """What came of a conversation: the model's turns, and all that was said."""
+    """The result of a conversation: the model's turns and all messages."""
 
     turns: tuple[Turn, ...]
-    messages: tuple[Mapping[str, Any], ...]  #: With the results of calls; ready to go on with.
+    messages: tuple[Mapping[str, Any], ...]  #: All messages with the results of calls, ready to be continued.
 
     @property
     def text(self) -> str:
-        """What the model said last."""
+        """The text of the last turn."""
         return self.turns[-1].text
 
     @property
     def value(self) -> Any:
-        """The answer, of the type that was asked for as `response`."""
+        """The answer, of the type given as `response`."""
         return self.turns[-1].value
 
     @property
@@ -48,53 +48,51 @@ class Conversation:
 
     @property
     def cost(self) -> float | None:
-        """US dollars; None where a price is not known."""
+        """The cost of all turns in US dollars; None where a price is not known."""
         costs = [reply.cost for record in self.records for reply in _replies(record)]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
-def run_tools(
-    messages: Prompt,
-    tools: Iterable[Any],
-    *,
-    max_turns: int = MOST_TURNS,
-    tool_choice: str = "auto",
-    parallel: bool = True,
-    response: Any = None,
-    on_error: Literal["tell", "raise"] = "tell",
-    **settings: Unpack[CallSettings],
-) -> Conversation:
-    """Ask a model, run the functions that it calls, tell it what they return, until it answers without a call.
+class LoopSettings(TypedDict, total=False):
+    """How `run_tools` goes on from turn to turn."""
 
-    `tools` are functions. `tool_choice` holds for the first turn; later ones are free. `response` is a type or a JSON
-    Schema that the answer is held to. `settings` are those of `guard.Guard`; its budget is the whole conversation's. A
-    function that raises is told to the model, or raises here where `on_error` is "raise".
+    max_turns: int
+    tool_choice: str
+    parallel: bool
+    response: Any
+    on_error: Literal["tell", "raise"]
 
-    Raises a CallError that says why a turn failed, and BudgetExceeded where the model still calls after `max_turns`.
-    The error's `conversation` is what was said until then.
+
+class ToolSettings(LoopSettings, CallSettings, total=False):
+    """The settings of `run_tools`, as type checkers and editors see them."""
+
+
+def run_tools(messages: Prompt, tools: Iterable[Any], **settings: Unpack[ToolSettings]) -> Conversation:
+    """Ask a model, run the functions that it calls and tell it their results, until it answers without a call.
+
+    `tools` are functions. `max_turns` bounds the turns, by default 10. `tool_choice` ("auto") applies to the first
+    turn; later turns are free. `parallel=False` allows one call a turn. `response` is the answer's type or JSON Schema,
+    text where none is given. `on_error` is "tell", so that the model is told of a function's exception, or "raise". All
+    other settings are those of `guard.Guard`; the budget covers the whole conversation.
+
+    Raises a CallError that says why a turn failed, and BudgetExceeded where the model still calls tools after
+    `max_turns`. The error's `conversation` holds the messages up to then.
     """
-    given = Guard(**settings)
-    return ToolLoop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).run()
+    return _loop(messages, tools, settings).run()
 
 
-async def arun_tools(
-    messages: Prompt,
-    tools: Iterable[Any],
-    *,
-    max_turns: int = MOST_TURNS,
-    tool_choice: str = "auto",
-    parallel: bool = True,
-    response: Any = None,
-    on_error: Literal["tell", "raise"] = "tell",
-    **settings: Unpack[CallSettings],
-) -> Conversation:
-    """Do what `run_tools` does, async: calls of one turn run side by side, blocking functions in threads."""
-    given = Guard(**settings)
-    return await ToolLoop(given, messages, tools, max_turns, tool_choice, parallel, response, on_error).arun()
+async def arun_tools(messages: Prompt, tools: Iterable[Any], **settings: Unpack[ToolSettings]) -> Conversation:
+    """Do what `run_tools` does, async: the calls of a turn run concurrently, blocking functions in threads."""
+    return await _loop(messages, tools, settings).arun()
+
+
+def _loop(messages: Prompt, tools: Iterable[Any], settings: Mapping[str, Any]) -> ToolLoop:
+    loop = {name: settings[name] for name in LoopSettings.__annotations__ if name in settings}
+    return ToolLoop(Guard(**{k: v for k, v in settings.items() if k not in loop}), messages, tools, **loop)
 
 
 class ToolLoop:
-    """A conversation under way; the arguments are those of `run_tools`, and how the trace calls it."""
+    """A running conversation. The arguments are those of `run_tools`, and the function's name in the trace."""
 
     def __init__(
         self,
@@ -123,7 +121,7 @@ class ToolLoop:
         self._start, self._function = time.perf_counter(), function
 
     def run(self) -> Conversation:
-        """Have the conversation, blocking."""
+        """Run the conversation. Blocks."""
         for tool in self.tools:
             if inspect.iscoroutinefunction(tool.function):
                 raise TypeError(f"{tool.name} is an async function, and this call is not; use arun_tools")
@@ -135,7 +133,7 @@ class ToolLoop:
         return self._conversation
 
     async def arun(self) -> Conversation:
-        """Have the conversation, async."""
+        """Run the conversation, async."""
         with self._remembered():
             while not self._is_over:
                 guard = self._guard
@@ -145,7 +143,7 @@ class ToolLoop:
 
     @contextlib.contextmanager
     def _remembered(self) -> Iterator[None]:
-        """Have an error know what was said until then: functions have run, and what they did is done."""
+        """Attach the conversation so far to an error, because functions have run and their effects stay."""
         try:
             yield
         except CallError as error:
@@ -166,7 +164,7 @@ class ToolLoop:
 
     @property
     def _guard(self) -> Guard:
-        """The Guard of the next turn, with what is left of the budget."""
+        """Return the Guard for the next turn, with the rest of the budget."""
         whole = self._whole.policy.budget
         if whole == Budget():
             return self._whole

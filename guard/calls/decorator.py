@@ -175,7 +175,7 @@ def _again(
 ) -> Decorated[Any, Any]:
     """Make what a pickle holds."""
     made = kind(function, guard, wanted)
-    made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined]
+    made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined] # set as on functions
     made.name, made._bound, made._is_of_class, made.tools = name, bound, is_of_class, tools
     return made
 

@@ -329,7 +329,7 @@ class Guard:
     def _turn(self, messages: Prompt, tools: Iterable[Any], asked: TurnSettings) -> Plan:
         check_names("turn", asked, tuple(TurnSettings.__annotations__))
         wanted = {name: one for name, one in asked.items() if name not in ("thinking", "seed")}
-        may_be = turns.asked_for(tools, **wanted, options=self.options)  # type: ignore[arg-type]
+        may_be = turns.asked_for(tools, **wanted, options=self.options)  # type: ignore[arg-type] # checked by name above
         return self.turn_plan(may_be, messages, thinking=asked.get("thinking"), seed=asked.get("seed"))
 
     def turn_plan(

@@ -12,20 +12,21 @@ from guard.turns.turn import Turn
 
 
 class TurnEvent(NamedTuple):
-    """What has come of a turn.
+    """An event of a turn.
 
-    "text" and "thinking": a piece of it; "call": a call has begun, `name` says of which tool; "arguments": a piece of
-    its arguments, as JSON text; "again": the turn was not valid and is asked for again, what was told before is void.
+    "text" and "thinking" carry a piece of either. "call" begins a call of the tool `name`, and "arguments" carries a
+    piece of its arguments as JSON text. "again" means that the turn was invalid and is asked for again: discard all
+    earlier events.
     """
 
     kind: Literal["text", "thinking", "call", "arguments", "again"]
     text: str = ""
-    number: int = 0  #: Of the call, in the turn.
-    name: str = ""  #: Of the tool, of a call that begins.
+    number: int = 0  #: Index of the call within the turn.
+    name: str = ""  #: The tool's name, where a call begins.
 
 
 class Attempts:
-    """Makes, for each attempt at a turn, what turns its pieces into events."""
+    """A factory of `Events`, one for each attempt at a turn."""
 
     def __init__(self) -> None:
         self._made = 0
@@ -43,7 +44,7 @@ class Events:
         self._is_again = is_again
 
     def feed(self, piece: str) -> list[TurnEvent]:
-        """Take a piece; return what it tells."""
+        """Take a piece of the turn; return its events."""
         first = [TurnEvent("again")] if self._is_again else []
         self._is_again = False
         if isinstance(piece, CallPiece):
@@ -53,7 +54,7 @@ class Events:
 
 
 class TurnStream:
-    """The events of one turn; `turn` is the turn, once they are over. Closing it stops the model."""
+    """Iterates over the events of one turn; afterwards `turn` is the turn. Closing it stops the model."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -84,7 +85,7 @@ class TurnStream:
 
 
 class AsyncTurnStream:
-    """The same, async."""
+    """`TurnStream` for async code."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""One turn of a conversation: the plan of a call whose value is a `Turn`."""
+"""One turn of a conversation, asked for as a call whose value is a `Turn`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What a turn may be, and what checks an answer without calls."""
+    """The constraints of a turn, and the target that checks an answer without calls."""
 
     wanted: Wanted
     response: targets.Target | None
 
     def target(self, messages: chat_messages.Messages, options: Mapping[str, Any]) -> targets.Target:
-        """Return what the turn is held to."""
+        """Return the target that checks the turn."""
         return turn_target(self.wanted, messages, options, self.response)
 
 
@@ -41,8 +41,8 @@ def asked_for(
     call_bias: float = 0.0,
     options: Mapping[str, Any],
 ) -> Asked:
-    """Return what a turn may be; ValueError and TypeError name the argument that can't be."""
-    from guard import tools as tool_specs  # here: it needs Pydantic
+    """Return the constraints of a turn; ValueError and TypeError name a wrong argument."""
+    from guard import tools as tool_specs  # imported late: it needs Pydantic
 
     most = value.MOST_CALLS if max_calls is None else max_calls
     answer = None if response is None else targets.from_any(response, options)
@@ -52,13 +52,13 @@ def asked_for(
 
 
 def conversation(messages: Any, system: str) -> chat_messages.Messages:
-    """Return a caller's messages, behind what the system says."""
+    """Return the caller's messages after the system message."""
     asked = chat_messages.checked(messages)
     return ({"role": "system", "content": system}, *asked) if system else asked
 
 
 def shaped(plan: Plan, wanted: Wanted, *, thinking: int | None = None, seed: int | None = None) -> Plan:
-    """Return a plan whose models are asked for a turn."""
+    """Return the plan with its models wrapped so that they answer with a turn."""
     changes: dict[str, Any] = {"thinking": thinking, "seed": seed}
     policy = dataclasses.replace(plan.policy, **{name: one for name, one in changes.items() if one is not None})
     names = [tool.name for tool in wanted.callable]
@@ -71,7 +71,7 @@ def shaped(plan: Plan, wanted: Wanted, *, thinking: int | None = None, seed: int
 
 
 def finished(made: Turn, call: Call) -> Turn:
-    """Return the turn with what its record tells: the thinking, and the record."""
+    """Return the turn with its record, and the thinking from it."""
     reply = call.answer.reply if call.answer is not None else None
     told = ("", None) if reply is None else (reply.thinking, reply.decision)
     return dataclasses.replace(made, thinking=told[0], call_probability=told[1], record=call)

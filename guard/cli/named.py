@@ -1,4 +1,4 @@
-"""What a command line names: types and schemas, structured functions, documents, texts in files."""
+"""What command-line arguments name: types and schemas, structured functions, documents, text files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
 
 
 def resolve(target: str) -> Any:
-    """Return what a command line calls a type: the text of a JSON Schema, a format, or what `module:name` names."""
+    """Return the type that an argument names: the text of a JSON Schema, a format, or the object `module:name`."""
     if not target:
         raise Problem("'' names nothing; give a JSON Schema's file, module:Type, or file.py:Type")
     if target.lstrip().startswith("{"):
@@ -53,7 +53,7 @@ def resolve(target: str) -> Any:
 
 
 def mcp_tools(command: str) -> Sequence[ToolSpec]:
-    """Return the tools of an MCP server that a command starts."""
+    """Return the tools of the MCP server that a command starts."""
     from guard import mcp
     from guard.errors import ModelError
 
@@ -76,7 +76,7 @@ def _schema_text(path: str, or_else: str = "") -> str:
 
 
 def resolve_type(target: str) -> tuple[Any, dict[str, Any]]:
-    """Return what `resolve` does, of a structured function its type and the options that it was compiled with."""
+    """Return what `resolve` does; for a structured function, its type and its compile options."""
     from guard.calls.decorator import Decorated
 
     found = resolve(target)
@@ -87,7 +87,7 @@ def resolve_type(target: str) -> tuple[Any, dict[str, Any]]:
 
 
 def documents(given: list[str] | None) -> dict[str, str]:
-    """Read what --document names; each is JSON, also where no reference leads to it."""
+    """Read the files that --document names. Each must be JSON, even if nothing references it."""
     read = {}
     for one in given or []:
         uri, equals, path = one.rpartition("=")

@@ -58,10 +58,10 @@ def shadow(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a new model and an old one the same questions whose right answers are known, and say which does better.
+    """Ask a new and an old model the same questions, whose right answers are known, and report which does better.
 
-    Questions that either was trained on are left out. Exit code 1 where the new one has not passed: it may be worse by
-    more than the margin, with 97.5% confidence.
+    Questions that either model was trained on are left out. Exits with 1 where the new model has not passed: it is not
+    certain, with 97.5% confidence, that it is worse by no more than the margin.
     """
     from guard.errors import GuardError, ModelError
     from guard.tuning import shadow_run as shadows
@@ -137,7 +137,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _named(registry: Registry, name: str) -> tuple[str, Version | None]:
-    """Return the model's name that `FUNCTION@VERSION` stands for, and the version; else the name itself."""
+    """Return the model's name and the version that `FUNCTION@VERSION` stands for; other names stay as they are."""
     from guard.errors import GuardError
 
     function, at, number = name.rpartition("@")

@@ -1,1 +1,1 @@
-"""Integrations: what Guard is plugged into, engines and frameworks, one module for each. docs/integrations.md."""
+"""Integrations: Guard inside engines and frameworks, one module for each. See docs/integrations.md."""

@@ -1,8 +1,8 @@
 """Models of the outlines library as Guard's: `from_outlines(outlines.from_transformers(…))`.
 
-The schema goes to outlines as its output type, which its masks or its provider hold; one that outlines refuses goes in
-words. outlines returns a text and nothing else, so tokens are counted by the model's own tokenizer where it has one and
-estimated elsewhere, no price is known, and a model that blocks can't be stopped at a deadline.
+The schema is passed to outlines as the output type, which its masks or its provider enforce. A schema that outlines
+refuses is described in words. outlines returns only text: tokens are counted by the model's tokenizer where it has one
+and estimated elsewhere, the price is unknown, and a blocking model can't be stopped at a deadline.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ try:
 except ImportError as error:
     raise ModelError(f"models of outlines need {error.name}: pip install 'guard-slm[outlines]'") from error
 
-CACHED = 64  #: Schemas of which a model keeps the generator.
+CACHED = 64  #: Generators, one for each schema, that a model keeps.
 
-#: What a kind of model calls the budget of tokens; of others nobody knows, and none is sent.
+#: The option that bounds tokens, by kind of model. Other kinds are sent no bound.
 _BUDGET = {
     **dict.fromkeys(("Transformers", "TransformersMultiModal", "TGI", "AsyncTGI"), "max_new_tokens"),
     **dict.fromkeys(("LlamaCpp", "MLXLM", "Mistral", "AsyncMistral", "Anthropic", "VLLM", "AsyncVLLM"), "max_tokens"),
     **dict.fromkeys(("SGLang", "AsyncSGLang", "OpenAI", "AsyncOpenAI"), "max_tokens"),
 }
 
-#: The options of one request to outlines.
+#: Makes the options of a request to outlines.
 Options = Callable[[Request], Mapping[str, Any]]
 
 
 def from_outlines(model: Any, name: str | None = None, options: Options | None = None) -> OutlinesModel:
-    """Return a model of outlines as Guard's; `options` says what a request sends beside the messages."""
+    """Wrap a model of outlines; `options` returns what is sent with a request besides its messages."""
     is_async = inspect.iscoroutinefunction(getattr(model, "generate", None))
     return (AsyncOutlinesModel if is_async else OutlinesModel)(model, name, options)
 
 
 class OutlinesModel:
-    """A model of outlines that blocks."""
+    """A blocking model of outlines."""
 
     def __init__(self, model: Any, name: str | None = None, options: Options | None = None) -> None:
         if not callable(getattr(model, "generate", None)) or not hasattr(model, "type_adapter"):
@@ -65,7 +65,7 @@ class OutlinesModel:
 
     @property
     def name(self) -> str:
-        """How the model is named in replies and traces."""
+        """The model's name in replies and traces."""
         return self._name
 
     def generate(self, request: Request) -> Reply:
@@ -89,7 +89,7 @@ class OutlinesModel:
             return self._generator(None), "prompt", list(chat_messages.with_format(messages, request.compiled.contents))
         try:
             return self._generator(request.compiled), "native", list(messages)
-        except Exception as error:  # whatever its engine says of a schema that it can't hold; it goes in words
+        except Exception as error:  # its engine refuses the schema, with any exception: describe it in words
             if injected(error, known) is not None:
                 raise
             return self._generator(None), "prompt", list(chat_messages.with_schema(messages, request.compiled.schema))
@@ -123,7 +123,7 @@ class OutlinesModel:
         )
 
     def _counted(self, text: str) -> tuple[int, bool]:
-        """Return how many tokens a text is, and whether they were counted."""
+        """Return a text's number of tokens, and whether it was counted (else estimated)."""
         tokenizer: Any = getattr(self._model, "tokenizer", None)
         if not text or not hasattr(tokenizer, "encode"):
             return estimated_tokens(text), False
@@ -135,7 +135,7 @@ class OutlinesModel:
 
 
 class AsyncOutlinesModel(OutlinesModel):
-    """A model of outlines that does not block."""
+    """An async model of outlines."""
 
     def generate(self, request: Request) -> Reply:
         """Answer a request."""

@@ -1,23 +1,24 @@
-"""The seams at which Guard goes into an engine: which names it uses there, with which parameters.
+"""Seams: the names of an engine that Guard uses, derives from or replaces, with their parameters.
 
-An engine whose seams are others is refused before anything of it is changed.
+An engine with other seams is refused before anything in it is changed.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from typing import Any
 
 
 class SeamsError(RuntimeError):
-    """An engine of a version that Guard does not fit; the message names version and places."""
+    """The engine's version does not fit; the message names the version and the seams that differ."""
 
 
 def resolve(place: str) -> Any:
-    """Return what `package.module:Class.name` names; raises ImportError or AttributeError where there is no such."""
+    """Return the object named `package.module:Class.name`; raises ImportError or AttributeError where there is none."""
     module, _, name = place.partition(":")
     found: Any = importlib.import_module(module)
     for part in name.split("."):
@@ -26,7 +27,7 @@ def resolve(place: str) -> Any:
 
 
 def version(*packages: str) -> str:
-    """Return the first of these packages that is installed, with its version."""
+    """Return the name and version of the first of these packages that is installed."""
     for package in packages:
         try:
             return f"{package} {metadata.version(package)}"
@@ -35,8 +36,22 @@ def version(*packages: str) -> str:
     return f"{packages[0]} of an unknown version"
 
 
+def attempt(register: Callable[[], None], log: logging.Logger) -> None:
+    """Register from an engine's entry point. An engine that does not fit logs why, and runs without Guard."""
+    try:
+        register()
+    except Exception as error:
+        log.error("%s", error)
+
+
+def check_tested(engine: str, tested: Collection[str], log: logging.Logger) -> None:
+    """Warn of an engine whose version was not tested, although its seams are those of one that was."""
+    if engine.split()[-1].partition("+")[0] not in tested:
+        log.warning("guard was tested with %s; this is %s, whose seams are the same", ", ".join(tested), engine)
+
+
 def check(engine: str, seams: Mapping[str, tuple[str, ...]]) -> None:
-    """Raise SeamsError where the engine has other names, or other parameters, than `seams` says of its callables."""
+    """Raise SeamsError where the engine lacks a name in `seams`, or a callable takes other parameters."""
     wrong = []
     for place, expected in seams.items():
         try:

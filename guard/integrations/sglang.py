@@ -1,25 +1,27 @@
 """Guard as SGLang's grammar backend: `--grammar-backend guard`.
 
-`register` is what the entry point `guard` of `sglang.srt.plugins` calls, in every process of SGLang. SGLang has a
-registry of such backends. Two things it does not offer to one of another package, and hooks add them: a request's
-number of tokens, and reasoning that ends while an answer still fits.
+The entry point `guard` of `sglang.srt.plugins` calls `register` in every process of SGLang, which has a registry of
+backends. Hooks add two things that SGLang offers no foreign backend: the request's limit of tokens, and an end of
+reasoning while an answer still fits.
 
-An SGLang whose classes take other parameters is refused, by version and name, and nothing of it is changed.
+An SGLang with other parameters at these places is refused by version and name, and nothing in it is changed.
 """
 
 from __future__ import annotations
 
 import logging
 
-NAME = "guard"  #: The backend's, in SGLang's arguments.
-TESTED = ("0.5.23",)  #: Versions of SGLang whose package `make engines` ran.
+from guard.integrations import seams
+
+NAME = "guard"  #: The backend's name in SGLang's arguments.
+TESTED = ("0.5.23",)  #: Versions of SGLang that `make engines` tested.
 
 _CONSTRAINED = "sglang.srt.constrained"
 _GRAMMAR = f"{_CONSTRAINED}.base_grammar_backend:BaseGrammarObject"
 _BACKEND = f"{_CONSTRAINED}.base_grammar_backend:BaseGrammarBackend"
 _REASONER = f"{_CONSTRAINED}.reasoner_grammar_backend"
 _MANAGER = f"{_CONSTRAINED}.grammar_manager:GrammarManager"
-#: What Guard calls, derives from and hooks into, with its parameters.
+#: The names that Guard calls, derives from and hooks into, with their parameters.
 SEAMS: dict[str, tuple[str, ...]] = {
     "sglang.srt.arg_groups.choices:add_grammar_backend_choices": ("iterable",),
     f"{_CONSTRAINED}.base_grammar_backend:register_grammar_backend": ("name", "init_func"),
@@ -65,20 +67,15 @@ _log = logging.getLogger("sglang.guard")
 
 
 def plugin() -> None:
-    """Register from the entry point: an SGLang that Guard does not fit goes on without the backend, and says so."""
-    try:
-        register()
-    except Exception as error:
-        _log.error("%s", error)
+    """Register from the entry point. An SGLang that does not fit logs a warning and runs without the backend."""
+    seams.attempt(register, _log)
 
 
 def register() -> None:
     """Make `guard` a grammar backend of this process's SGLang, once.
 
-    Raises SeamsError, and changes nothing, where its seams are not those of the version that is known.
+    Raises SeamsError, and changes nothing, where SGLang's seams differ from the tested version's.
     """
-    from guard.integrations import seams
-
     engine = seams.version("sglang")
     seams.check(engine, SEAMS)
     from sglang.srt.arg_groups.choices import GRAMMAR_BACKEND_CHOICES, add_grammar_backend_choices
@@ -89,8 +86,7 @@ def register() -> None:
 
     if NAME in GRAMMAR_BACKEND_CHOICES:
         return
-    if engine.split()[-1] not in TESTED:
-        _log.warning("guard was tested with SGLang %s; this is %s, whose seams are the same", ", ".join(TESTED), engine)
+    seams.check_tested(engine, TESTED, _log)
     add_grammar_backend_choices([NAME])
     register_grammar_backend(NAME, sglang_backend.make)
     for place, hook, kind in (

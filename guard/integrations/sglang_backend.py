@@ -45,7 +45,7 @@ class SGLangGrammar(BaseGrammarObject):
         self._kind = kind
 
     def accept_token(self, token: int) -> None:
-        """Go on with a token; raises ValueError where it is not allowed."""
+        """Accept a token; raises ValueError where the mask does not allow it."""
         if self.answer.is_finished:
             return
         self.current_token = token
@@ -53,11 +53,11 @@ class SGLangGrammar(BaseGrammarObject):
             raise ValueError(f"guard: token {token} lies outside of its mask")
 
     def rollback(self, k: int) -> None:
-        """Take back the last tokens."""
+        """Take back the last k tokens."""
         self.answer.rollback(k)
 
     def is_terminated(self) -> bool:
-        """Whether the end of the sequence was accepted."""
+        """Whether an end-of-sequence token was accepted."""
         return self.answer.is_finished
 
     def allocate_vocab_mask(self, vocab_size: int, batch_size: int, device: Any) -> torch.Tensor:
@@ -70,7 +70,7 @@ class SGLangGrammar(BaseGrammarObject):
 
     @staticmethod
     def fill_vocab_mask_batched(entries: Sequence[Any], vocab_mask: torch.Tensor) -> None:
-        """Write the masks of a step, Guard's own in one call."""
+        """Write the masks of a step, all of Guard's in one call."""
         ours = [entry for entry in entries if isinstance(entry.grammar, SGLangGrammar)]
         fill([entry.grammar.answer for entry in ours], vocab_mask.numpy(), [entry.row for entry in ours])
         for entry in entries:
@@ -79,25 +79,25 @@ class SGLangGrammar(BaseGrammarObject):
 
     @staticmethod
     def reset_vocab_mask(vocab_mask: torch.Tensor) -> None:
-        """Let masks allow everything."""
+        """Make masks allow everything."""
         vocab_mask.fill_(-1)
 
     @staticmethod
     def move_vocab_mask(vocab_mask: torch.Tensor, device: Any) -> torch.Tensor:
-        """Copy masks to the device of the logits."""
+        """Copy masks to the logits' device."""
         return vocab_mask.to(device, non_blocking=True)
 
     @staticmethod
     def apply_vocab_mask(logits: torch.Tensor, vocab_mask: torch.Tensor) -> None:
-        """Write -inf over what is not allowed."""
+        """Set the logits of masked tokens to -inf, in place."""
         apply_bitmask_(logits, vocab_mask)
 
     def copy(self) -> SGLangGrammar:
-        """Return a grammar of the same constraint at its beginning."""
+        """Return a new grammar of the same constraint, at its start."""
         return SGLangGrammar(TokenGrammar(self.answer.compiled, self.answer.vocabulary), self._kind)
 
     def try_jump_forward(self, tokenizer: Any) -> None:  # noqa: ARG002 - SGLang's name
-        """No jump: the masks leave one token of forced text."""
+        """Do nothing: where text is forced, the masks allow one token."""
         return
 
 
@@ -107,7 +107,7 @@ class SGLangBackend(BaseGrammarBackend):
     is_support_token_filter = True
 
     def __init__(self, tokenizer: Any, vocab_size: int, ends: Sequence[int], *, is_compact: bool = False) -> None:
-        """Read the tokenizer. Raises ValueError where that can't be done, or it has more tokens than the model."""
+        """Read the tokenizer; ValueError where it can't be read or has more tokens than the model."""
         super().__init__()
         own = getattr(tokenizer, "eos_token_id", None)
         ordered = dict.fromkeys([*([own] if own is not None else []), *sorted(ends)])
@@ -162,7 +162,7 @@ class SGLangBackend(BaseGrammarBackend):
         is_allowed: bool = True,
         reset_vocab_mask: bool = True,
     ) -> None:
-        """Allow tokens, or rule them out; with `reset_vocab_mask` the opposite holds of all others."""
+        """Allow or forbid tokens; with `reset_vocab_mask` all other tokens get the opposite."""
         words = vocab_mask[batch_idx].numpy().view("uint32")
         if reset_vocab_mask:
             words[:] = 0 if is_allowed else 0xFFFFFFFF
@@ -172,15 +172,15 @@ class SGLangBackend(BaseGrammarBackend):
 
 
 def allocate_mask(vocab_size: int, batch_size: int, device: Any) -> torch.Tensor:
-    """Make masks that allow everything, in memory from which a GPU copies without waiting."""
+    """Make masks that allow everything, in pinned memory where there is a GPU: int32[batch, words]."""
     is_pinned = torch.device(device).type == "cuda" and torch.cuda.is_available()
     return torch.full((batch_size, -(-vocab_size // WORD)), -1, dtype=torch.int32, pin_memory=is_pinned)
 
 
-def make(server_args: Any, tokenizer: Any, vocab_size: int, eos_token_ids: Any) -> BaseGrammarBackend:  # noqa: ARG001
-    """Make the backend that SGLang's arguments ask for, with its own wrapper for reasoning around it.
+def make(server_args: Any, tokenizer: Any, vocab_size: int, eos_token_ids: Any) -> BaseGrammarBackend:  # noqa: ARG001 (SGLang's)
+    """Make the backend that SGLang's arguments ask for, inside SGLang's wrapper for reasoning.
 
-    SGLang puts that wrapper around its own backends alone.
+    SGLang itself wraps only its own backends.
     """
     from sglang.srt.runtime_context import get_serving
 
@@ -198,22 +198,22 @@ def make(server_args: Any, tokenizer: Any, vocab_size: int, eos_token_ids: Any) 
 
 
 def after_a_request(result: Any, manager: Any, req: Any) -> Any:  # noqa: ARG001 - as SGLang calls it
-    """Give a grammar that was there before its request's number of tokens."""
+    """Set the limit of tokens on a grammar that came from the cache."""
     keep_budget(req)
     return result
 
 
 def after_requests(result: Any, manager: Any) -> Any:  # noqa: ARG001 - as SGLang calls it
-    """Give grammars that are ready now their requests' numbers of tokens."""
+    """Set the limits of tokens on grammars that have just been compiled."""
     for req in result:
         keep_budget(req)
     return result
 
 
 def keep_budget(req: Any) -> None:
-    """Let a request's answer end within its number of tokens; its reasoning leaves room for that, and does not end all.
+    """Make a request's answer end within its limit of tokens, and its reasoning leave room for the answer.
 
-    A request whose number can't hold the shortest answer is refused.
+    A request whose limit can't hold the shortest answer is refused.
     """
     grammar, reasoner = req.grammar, None
     if isinstance(grammar, ReasonerGrammarObject):
@@ -236,7 +236,7 @@ def keep_budget(req: Any) -> None:
 
 
 def before_a_fill(reasoner: Any, vocab_mask: Any, idx: int) -> None:  # noqa: ARG001 - as SGLang calls it
-    """Tell an answer how many tokens its reasoning took."""
+    """Tell a grammar how many tokens the reasoning took."""
     grammar = reasoner.grammar
     if isinstance(grammar, SGLangGrammar) and not reasoner.reasoning_in_grammar and reasoner.tokens_in_think >= 0:
         grammar.answer.before = reasoner.tokens_in_think + len(reasoner.think_end_ids)

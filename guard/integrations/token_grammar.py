@@ -1,10 +1,10 @@
-"""What an inference engine asks of a backend for structured output, in terms of Guard's own matcher.
+"""The part that backends for inference engines share: a grammar for each request, over Guard's matcher.
 
-A grammar is one request's: its matcher, the tokens that it has accepted, and the tokens that the request may write in
-all. An engine may guess tokens ahead and take them back. `fill` writes the masks of all requests of a step in one call,
-and leaves of forced text what the tokenizer itself would write (guard/decoding/guide.py).
+A grammar holds a request's matcher, the tokens that it has accepted, and the limit of tokens. An engine may guess
+tokens ahead (drafts) and take them back. `fill` writes the masks of all requests of a step in one call; where text is
+forced, it allows only the token that the tokenizer itself would write (guard/decoding/guide.py).
 
-Vocabularies and compiled schemas are shared by the process.
+The process shares vocabularies and compiled schemas.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 
     from guard.schemas.compiled import Compiled
 
-REMEMBERED_TOKENIZERS = 4  #: How many tokenizers of engines are remembered with their vocabularies.
-UNBOUNDED = 2**31 - 1  #: Tokens of a request that says no number.
+REMEMBERED_TOKENIZERS = 4  #: Engine tokenizers whose vocabularies are kept.
+UNBOUNDED = 2**31 - 1  #: The limit of a request without one.
 
 
 class EngineVocabulary:
-    """The vocabulary of an engine's tokenizer, and how that writes forced text. Any number of threads may use it."""
+    """The vocabulary of an engine's tokenizer, and its spelling of forced text. Any number of threads may use it."""
 
     def __init__(self, tokenizer: Any, ends: tuple[int, ...]) -> None:
         """Read a tokenizer; `ends` are the tokens at which the engine ends a sequence, the tokenizer's own first.
 
-        Raises ValueError where it can't be read, or no token ends a sequence.
+        Raises ValueError where it can't be read or has no end-of-sequence token.
         """
         self.tokens = Vocabulary.from_tokenizer(tokenizer, ends or None)
         self.width = -(
             -self.tokens.size // WORD
-        )  #: Words of a mask; a model may have more tokens, which nobody writes.
+        )  #: Words of a mask. A model may have more tokens, which no mask allows.
         self.forcing: Forcing | None = None
-        # A tokenizer that can't be asked to write a text lets the model cut forced text as it likes.
+        # Without a tokenizer that can encode text, the model may split forced text as it likes.
         with contextlib.suppress(AttributeError, TypeError, ValueError):
             self.forcing = forcing_of(tokenizer, self.tokens)
 
 
 @functools.lru_cache(REMEMBERED_TOKENIZERS)
 def vocabulary_of(tokenizer: Any, ends: tuple[int, ...] = ()) -> EngineVocabulary:
-    """Read a tokenizer, or return what was read of the same object before."""
+    """Return the vocabulary of a tokenizer, from the cache where the same object was read before."""
     return EngineVocabulary(tokenizer, ends)
 
 
@@ -71,19 +71,19 @@ def compile_constraint(kind: str, text: str, *, is_compact: bool = False) -> Com
 
 
 def check_request(compiled: Compiled, vocabulary: EngineVocabulary, most_tokens: int | None) -> None:
-    """Raise SchemaError where no answer meets the constraint, Truncated where the tokens can't hold the shortest."""
+    """Raise SchemaError where no answer meets the constraint, Truncated where the limit can't hold the shortest."""
     check_budget(compiled.matcher(vocabulary.tokens), UNBOUNDED if most_tokens is None else most_tokens)
 
 
 class TokenGrammar:
-    """One request's answer as far as it is written. Belongs to one thread at a time."""
+    """One request's answer while it is written. Belongs to one thread at a time."""
 
     def __init__(self, compiled: Compiled, vocabulary: EngineVocabulary, limit: int | None = None) -> None:
-        """Begin an answer; `limit` is the number of tokens that the request may write, reasoning included."""
+        """Begin an answer. `limit` is the most tokens that the request may write, reasoning included."""
         self.compiled, self.vocabulary = compiled, vocabulary
         self.limit = limit
-        self.before = 0  #: Tokens that the request wrote before its answer began.
-        self._fits = True  # the limit could hold the answer when it began
+        self.before = 0  #: Tokens written before the answer began.
+        self._fits = True  # whether the limit could hold the answer when it began
         self._scratch: NDArray[Any] | None = None
         self.guide = Guide(compiled.matcher(vocabulary.tokens), vocabulary.tokens, vocabulary.forcing)
         self.matcher, self.tokens = self.guide.matcher, self.guide.tokens
@@ -94,9 +94,9 @@ class TokenGrammar:
         return self.matcher.is_finished()
 
     def remaining(self) -> int | None:
-        """Return how many tokens are left; None where nobody counts, or where they could not hold the answer.
+        """Return how many tokens are left; None without a limit, or where too few were left for the answer.
 
-        The latter is an answer that begins too late, behind long reasoning: the engine cuts it off.
+        Too few are left where reasoning ran long. The engine then cuts the answer off.
         """
         if self.limit is None:
             return None
@@ -106,11 +106,11 @@ class TokenGrammar:
         return max(left, 1) if self._fits else None
 
     def settle(self, written: int) -> None:
-        """Take note that the request has written so many tokens, of which the last are the answer's."""
+        """Record that the request has written so many tokens, the answer's included."""
         self.before = written - len(self.tokens)
 
     def accept(self, tokens: Iterable[int]) -> int:
-        """Go on with tokens, as far as they are allowed; returns how many were. Behind the end nothing is looked at."""
+        """Accept tokens as far as they are allowed; return how many were. Tokens after the end are ignored."""
         if not self.tokens:
             self.remaining()
         count = 0
@@ -126,13 +126,13 @@ class TokenGrammar:
             self.guide.rollback(count)
 
     def reset(self) -> None:
-        """Go back to the beginning of the answer."""
+        """Return to the start of the answer."""
         self.rollback(len(self.tokens))
 
     def agreed(self, guessed: Sequence[int], most: int = 0) -> list[int]:
-        """Return guessed tokens as far as they lie in the masks, and behind them, up to `most` in all, forced ones.
+        """Return the guessed tokens that the masks allow, followed by forced tokens, up to `most` in all.
 
-        Nothing changes. The budget rules tokens out too, and so does the tokenizer's way to cut forced text.
+        The grammar is left as it was. The masks include the limit and the tokenizer's spelling of forced text.
         """
         kept: list[int] = []
         for token in guessed:
@@ -148,7 +148,7 @@ class TokenGrammar:
         return kept
 
     def _takes(self, token: int) -> bool:
-        """Accept a token if it is in the mask."""
+        """Accept a token if the mask allows it; return whether it did."""
         if self.is_finished or not 0 <= token < self.vocabulary.tokens.size:
             return False
         if self._scratch is None:
@@ -162,7 +162,7 @@ class TokenGrammar:
 def fill(grammars: Sequence[TokenGrammar], words: NDArray[Any], rows: Sequence[int]) -> None:
     """Write the masks of the next tokens into rows of `words`, int32[rows, width or more], in one call.
 
-    All grammars are of one vocabulary.
+    All grammars must have the same vocabulary.
     """
     if not grammars:
         return

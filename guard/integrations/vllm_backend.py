@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: vLLM's constraints, in the order in which it looks for them.
+#: vLLM's constraints, in the order in which vLLM checks for them.
 CONSTRAINTS = ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
 
-_log = logging.getLogger("vllm.guard")  # below vLLM's own logger, whose lines one sees
+_log = logging.getLogger("vllm.guard")  # a child of vLLM's logger, so that its lines are shown
 
 
 class VLLMGrammar(StructuredOutputGrammar):
@@ -32,18 +32,18 @@ class VLLMGrammar(StructuredOutputGrammar):
         self._backend = backend
 
     def accept_tokens(self, request_id: str, tokens: list[int]) -> bool:
-        """Go on with tokens; behind the end of the answer they are not looked at."""
+        """Accept tokens and return whether all were allowed; tokens after the end of the answer are ignored."""
         if self.answer.accept(tokens) == len(tokens) or self.answer.is_finished:
             return True
         _log.error("guard: request %s went on with tokens outside of its mask", request_id)
         return False
 
     def validate_tokens(self, tokens: list[int]) -> list[int]:
-        """Return the tokens as far as they lie in the masks."""
+        """Return the longest prefix of the tokens that the masks allow."""
         return self.answer.agreed(tokens)
 
     def rollback(self, num_tokens: int) -> None:
-        """Take back the last tokens."""
+        """Take back the last `num_tokens` tokens."""
         self.answer.rollback(num_tokens)
 
     def fill_bitmask(self, bitmask: torch.Tensor, batch_index: int) -> None:
@@ -51,40 +51,40 @@ class VLLMGrammar(StructuredOutputGrammar):
         fill([self.answer], self._backend.words(bitmask), [batch_index])
 
     def is_terminated(self) -> bool:
-        """Whether the end of the sequence was accepted."""
+        """Whether an end-of-sequence token was accepted."""
         return self.answer.is_finished
 
     def reset(self) -> None:
-        """Go back to the beginning."""
+        """Return to the start of the answer."""
         self.answer.reset()
 
 
 class _Row:
-    """A request in a step: its rows in the bitmask, and how far its drafts were accepted for them."""
+    """A request in a step: its rows in the bitmask, and how many of its drafts were accepted to fill them."""
 
     def __init__(self, first: int, request: Any, grammar: VLLMGrammar, drafts: Sequence[int]) -> None:
         self.first, self.request, self.grammar, self.drafts = first, request, grammar, drafts
-        self.usable = next((at for at, token in enumerate(drafts) if token < 0), len(drafts))  # behind it is padding
+        self.usable = next((at for at, token in enumerate(drafts) if token < 0), len(drafts))  # the rest is padding
         self.accepted = 0
-        self.refused: int | None = None  # the row whose mask does not have the draft behind it
+        self.refused: int | None = None  # the row whose mask forbids the next draft
 
 
 class VLLMBackend(StructuredOutputBackend):
     """Guard's masks over one model's vocabulary."""
 
     def __init__(self, vllm_config: Any, tokenizer: Any, vocab_size: int) -> None:
-        """Read the tokenizer. Raises ValueError where that can't be done, or it has more tokens than the model."""
+        """Read the tokenizer; ValueError where it can't be read or has more tokens than the model."""
         super().__init__(vllm_config, tokenizer, vocab_size)
         self.vocabulary = vocabulary_of(tokenizer, ends_of(vllm_config.model_config, tokenizer))
         if self.vocabulary.tokens.size > -(-vocab_size // WORD) * WORD:
             raise ValueError(f"guard: {self.vocabulary.tokens.size} tokens, and a model of {vocab_size}")
         self.is_compact = False
-        self.limit: int | None = None  # tokens of grammars that are made without a request: beams
+        self.limit: int | None = None  # the limit of grammars without a request: beams
         speculation = vllm_config.speculative_config
         is_copied = speculation is not None and getattr(speculation, "method", None) == "ngram"
-        # Drafts that are copied from the text have no probabilities of their own, so that forced text can be one.
+        # Drafts copied from earlier text carry no probabilities, so forced text can be added as drafts.
         self._most_forced = speculation.num_speculative_tokens if is_copied else 0
-        self._seen: tuple[torch.Tensor | None, Any] = (None, None)
+        self._seen: tuple[torch.Tensor, NDArray[np.int32]] | None = None
         _log.info(
             "%s masks structured outputs: %d tokens, of which %s end a sequence; forced text is cut %s",
             seams.version("guard-slm"),
@@ -99,12 +99,12 @@ class VLLMBackend(StructuredOutputBackend):
         grammar_spec: str,
         stop_token_ids: set[int] | None = None,  # noqa: ARG002 - the vocabulary knows the ends of a sequence
     ) -> VLLMGrammar:
-        """Make a grammar that belongs to no request."""
+        """Make a grammar without a request, as beam search asks for it."""
         compiled = compile_constraint(request_type.name.lower(), grammar_spec, is_compact=self.is_compact)
         return VLLMGrammar(TokenGrammar(compiled, self.vocabulary, self.limit), self)
 
     def grammar_of(self, request: Any) -> VLLMGrammar:
-        """Make a request's grammar, which keeps to the request's number of tokens."""
+        """Make a request's grammar with the request's limit of tokens."""
         asked = request.structured_output_request.params
         kind, text = constraint_of(asked)
         compiled = compile_constraint(kind, text, is_compact=asked.disable_any_whitespace)
@@ -116,19 +116,17 @@ class VLLMBackend(StructuredOutputBackend):
         return torch.full((max_num_seqs, -(-self.vocab_size // WORD)), -1, dtype=torch.int32)
 
     def words(self, bitmask: torch.Tensor) -> NDArray[np.int32]:
-        """Return the NumPy view of a bitmask; the engine has one, whose view is made once."""
-        seen, words = self._seen
-        if seen is not bitmask:
-            words = bitmask.numpy()
-            self._seen = bitmask, words
-        return words  # type: ignore[no-any-return]
+        """Return the NumPy view of a bitmask, int32[rows, words]. The engine has one bitmask, whose view is cached."""
+        if self._seen is None or self._seen[0] is not bitmask:
+            self._seen = bitmask, bitmask.numpy()
+        return self._seen[1]
 
     def destroy(self) -> None:
-        """Let go of what was made for this backend; the vocabulary is the process's."""
-        self._seen = (None, None)
+        """Release what belongs to this backend; the process keeps the vocabulary."""
+        self._seen = None
 
     def drafts(self, manager: Any, request: Any, guessed: list[int]) -> list[int]:
-        """Return the drafts of a request as far as its masks have them, and forced text behind them."""
+        """Return the drafts of a request that its masks allow, followed by forced text."""
         usable = _Row(0, request, request.structured_output_request.grammar, guessed).usable
         guessed = guessed[:usable]
         begin, _ = manager._get_constraint_bounds(request, guessed)
@@ -145,9 +143,9 @@ class VLLMBackend(StructuredOutputBackend):
         ids: Sequence[str],
         drafts: Mapping[str, Sequence[int]],
     ) -> NDArray[np.int32] | None:
-        """Return the masks of a step: of each request a row for each draft, and one for the token behind them.
+        """Return the masks of a step: for each request one row for each draft and one for the token after them.
 
-        One call fills all requests' first rows, and so the masks of a step without drafts; another one all second rows.
+        One call fills the first rows of all requests, a second call all second rows, and so on.
         """
         if not ids:
             return None
@@ -197,7 +195,7 @@ class VLLMBackend(StructuredOutputBackend):
         bounds: Sequence[tuple[int, int]],
         words: NDArray[np.int32],
     ) -> None:
-        """Fill the rows that many drafts down, and go on with the draft behind each."""
+        """Fill the rows after `depth` drafts, and accept the next draft of each."""
         there = [(row, bound) for row, bound in zip(rows, bounds, strict=True) if depth <= len(row.drafts)]
         masked = []
         for row, (_, constrained) in there:
@@ -220,9 +218,10 @@ class VLLMBackend(StructuredOutputBackend):
                     _log.error("guard: request %s has a draft outside of its mask", row.request.request_id)
 
     def _let_reason(self, manager: Any, request: Any, words: NDArray[np.int32]) -> None:
-        """Allow what may come in reasoning: everything but the end of the sequence, as long as the answer still fits.
+        """Mask reasoning: anything but the end of the sequence, while the answer still fits.
 
-        Then the token that ends reasoning comes. Where no single token does, reasoning is left alone.
+        Once it would no longer fit, only the token that ends reasoning is allowed. Where no single token ends
+        reasoning, it is not masked.
         """
         words[:] = -1
         answer = request.structured_output_request.grammar.answer
@@ -239,7 +238,7 @@ class VLLMBackend(StructuredOutputBackend):
 
 
 def constraint_of(asked: Any) -> tuple[str, str]:
-    """Return the kind of a request's constraint, and its text, of anything but a text as JSON."""
+    """Return the kind of a request's constraint and its text; a constraint that is no text is returned as JSON."""
     for kind in CONSTRAINTS:
         value = getattr(asked, kind)
         if value is not None and value is not False:

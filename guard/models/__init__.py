@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import difflib
 import threading
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request
 from guard.models.local.cache import Progress
 from guard.models.remote.known_servers import SERVERS
 from guard.support.bounds import check_kind
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 __all__ = ["Model", "Progress", "Reply", "Request", "check_name", "check_there", "load", "pull"]
 
@@ -52,7 +54,7 @@ def check_name(name: str) -> None:
         return
     if kind in _KINDS and colon and rest:
         return
-    if kind not in _MISBEHAVING and kind in metadata.entry_points(group="guard.models").names:
+    if kind not in _MISBEHAVING and kind in _offered().names:
         return  # an installed package's: what may stand behind the colon is its business
     if owner := next((kind for start, kind in _FAMILIES.items() if name.startswith(start)), None):
         raise ModelError(f"unknown model {name!r}; did you mean {owner}:{name}?")
@@ -169,13 +171,20 @@ def _load(name: str, progress: Progress | None) -> Model:
     raise ModelError(f"unknown model {name!r}; known are {', '.join(KNOWN)}")
 
 
+def _offered() -> EntryPoints:
+    """Return the kinds of models that installed packages offer."""
+    from importlib import metadata  # late: few names need it
+
+    return metadata.entry_points(group="guard.models")
+
+
 def _registered(kind: str, rest: str, name: str) -> Model | None:
     """Return a model of a kind that an installed package offers, itself among them; None where there is none.
 
     An entry point of the group `guard.models` names a function of what stands behind the colon, and of the whole name;
     it raises ValueError where there is no such model.
     """
-    for offered in metadata.entry_points(group="guard.models", name=kind):
+    for offered in _offered().select(name=kind):
         try:
             model: Model = offered.load()(rest, name)
         except ImportError as error:

@@ -1,9 +1,9 @@
-"""Asking a model in the way that the caller needs, whichever way it answers in.
+"""Asks a model in the way that the caller needs, whichever methods the model has.
 
-A model has `generate`, and may have `agenerate`, `stream`, `astream` (guard/models/base.py). What it has not is made
-here of what it has: an async call of a blocking model runs in a thread, and stops between two pieces when it is
-cancelled; a model that can't stream answers in one piece. So is what a model does not say of a stream that ends before
-its reply: the call is charged with an estimate.
+A model has `generate`, and may have `agenerate`, `stream` and `astream` (guard/models/base.py); the missing ones are
+built here from the others. An async call of a blocking model runs in a thread and, when it is cancelled, stops between
+two pieces. A model that can't stream answers in one piece. Where a stream ends without a reply, the call is charged an
+estimate.
 """
 
 from __future__ import annotations

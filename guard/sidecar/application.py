@@ -54,12 +54,12 @@ BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
 READERS = 4  #: Threads for what operators look at.
 READING_S = 10.0  #: Longest wait for what is read of the trace,
 FAULTY_S = 0.5  #: and where it is known that the trace does not answer.
-COLLECTED_S = 4.0  #: Between two collections of garbage: the more there is, the longer it takes.
-WHOLE_S = 600.0  #: Between two that look through all that is there, in a quiet moment,
-LATE_S = 3600.0  #: or in any.
-LATEST_S = 1.0  #: For which one waits until no request is under way.
+YOUNG_S = 4.0  #: Between two collections of what is garbage soon after it was made, as nearly all of it is;
+OLD_S = 60.0  #: and of all other garbage, which takes tenths of a second.
+LATEST_S = 30.0  #: For which that waits until no request is under way.
 TIDIED_S = 5.0  #: After which memory that large work has left is given back.
-NEVER = 2**31 - 1  #: Young collections until a full one.
+YOUNGEST = 2_000  #: New objects after which those among them that are garbage are collected;
+NEVER = 2**31 - 1  #: older ones are not for that.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 PROBE_EVERY_S = 0.1  #: Between two looks at the trace, however often it fails.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
@@ -215,11 +215,11 @@ class Sidecar:
         await self._probe()
         await asyncio.to_thread(self.models.load)
         await asyncio.to_thread(prices.cost, "none", 1, 1)  # reads the prices once, not at the first request
-        # What is there by now stays: no collection looks through it again, which took tenths of a second. For all the
-        # rest it takes as long where clients send much, so that it comes when it is time, not as often as they send.
+        # What is there by now stays: no collection looks through it again, which took tenths of a second. For what
+        # clients send it takes as long, so that it comes when it is time (_collect), not as often as they send.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*gc.get_threshold()[:2], NEVER)
+        gc.set_threshold(YOUNGEST, NEVER, NEVER)
         watching = [asyncio.create_task(task()) for task in (self._refresh, self._watch, self._collect, self._tidy)]
         try:
             yield
@@ -257,22 +257,17 @@ class Sidecar:
                 self._is_settled.set()
 
     async def _collect(self) -> None:
-        """Collect garbage now and then.
-
-        What is there afterwards stays, and is looked through again only now and then: that takes tenths of a second.
-        """
-        whole = time.monotonic()
+        """Collect garbage now and then: what is young often, for the more there is the longer it takes; all seldom."""
+        old = time.monotonic()
         while True:
-            await asyncio.sleep(COLLECTED_S)
-            until = time.monotonic() + LATEST_S
-            while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
-                await asyncio.sleep(0.02)
-            age = time.monotonic() - whole
-            if age > LATE_S or (age > WHOLE_S and not self.contexts):
-                whole += age
-                gc.unfreeze()
-            gc.collect()
-            gc.freeze()
+            await asyncio.sleep(YOUNG_S)
+            gc.collect(1)
+            if time.monotonic() - old >= OLD_S:
+                until = time.monotonic() + LATEST_S
+                while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
+                    await asyncio.sleep(0.02)
+                gc.collect()
+                old = time.monotonic()
 
     async def _tidy(self) -> None:
         """Give memory back that large work has left."""

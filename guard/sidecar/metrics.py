@@ -25,7 +25,7 @@ from guard.sidecar.request_context import RequestContext
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call] # prometheus-client's
 REGISTRY = CollectorRegistry()
 _is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 _REQUESTS = Counter(
@@ -94,5 +94,5 @@ def registry() -> CollectorRegistry:
     if not _is_shared:
         return REGISTRY
     summed = CollectorRegistry()
-    MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(summed)  # type: ignore[no-untyped-call] # the same
     return summed

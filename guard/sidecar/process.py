@@ -311,7 +311,7 @@ class _Workers:
                 _log.error("worker %d was ended by signal %d; another begins", child.pid, -child.exitcode)
                 from prometheus_client.multiprocess import mark_process_dead
 
-                mark_process_dead(child.pid)  # type: ignore[no-untyped-call]
+                mark_process_dead(child.pid)  # type: ignore[no-untyped-call] # prometheus-client's
                 self._children[at] = self._child()
 
     def _child(self) -> Any:
@@ -378,7 +378,7 @@ def _check_keys(serve: ServeSettings, store: TraceStore) -> None:
 
 def _store(common: Settings) -> TraceStore:
     return TraceStore(
-        os.path.abspath(common.trace_path()) if "://" not in common.trace_path() else common.trace_path(),  # noqa: PTH100
+        os.path.abspath(common.trace_path()) if "://" not in common.trace_path() else common.trace_path(),  # noqa: PTH100 (without resolving links)
         Retention(common.trace_days, common.trace_calls),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import secrets
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from guard.calls.steps import RECORDING_S
 from guard.models.base import added
-from guard.models.remote.http import is_text
 from guard.sidecar.headers import JSON, Header
 from guard.trace.waits import WAIT_S
 
@@ -177,12 +175,6 @@ class RequestContext:
         if self.call is not None:
             named.append((b"x-guard-call", b"%d" % self.call))
         return named
-
-
-def written(value: Any) -> str:
-    """Return a value as JSON that any encoding takes: as it is, but escaped where it has halves of surrogate pairs."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if is_text(text) else json.dumps(value)
 
 
 async def answer(

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from guard import models
 from guard.errors import ModelError, SettingError
-from guard.settings import Count, Number, Seconds, Settings, default_file, line_of, worded
+from guard.settings import Count, FileSettings, Number, Seconds, Settings, default_file, line_of, worded
 from guard.support.bounds import MOST_DAYS, MOST_SECONDS, written
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
@@ -115,7 +115,7 @@ class ModelSettings(BaseModel):
         return value
 
 
-class ServeSettings(BaseSettings):
+class ServeSettings(FileSettings):
     """How the sidecar listens, what it allows, and which models it serves."""
 
     model_config = SettingsConfigDict(
@@ -206,16 +206,8 @@ class ServeSettings(BaseSettings):
         return settings
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (not a source of ours)
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Name the sources, the strongest first."""
-        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=cls.values)
+    def _file_source(cls) -> PydanticBaseSettingsSource:
+        return InitSettingsSource(cls, init_kwargs=cls.values)
 
 
 def load(file: Path | None = None) -> tuple[ServeSettings, Settings]:

@@ -29,9 +29,10 @@ from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import bad
 from guard.sidecar.native import Native
 from guard.sidecar.passthrough import every
-from guard.sidecar.request_context import RequestContext, written
+from guard.sidecar.request_context import RequestContext
 from guard.sidecar.schema_cache import Targets
 from guard.sidecar.served_models import Served, Tier, Wrapper
+from guard.support.unicode_text import json_text
 from guard.trace import TraceStore
 from guard.trace.records import Call
 from guard.turns import asking_again
@@ -214,9 +215,9 @@ def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
         return Choice(call.text, reply)
     content, calls = turn.read(value)
     if calls:
-        return Choice(None, reply, tuple((c["name"], written(c["arguments"])) for c in calls), beside=content)
+        return Choice(None, reply, tuple((c["name"], json_text(c["arguments"])) for c in calls), beside=content)
     if not isinstance(content, str):
-        return Choice(written(content), reply)
+        return Choice(json_text(content), reply)
     if chat_request.schema is not None:
         return Choice(content, reply)
     text, is_cut = chat.cut(content, chat_request.chat.stops)

@@ -19,14 +19,13 @@ def clipped(value: object) -> str:
 
 def _shown(value: object, room: int) -> str:
     """Return the beginning of a repr: all of it, or at least `room` characters."""
-    kind = type(value)
-    if kind in (str, bytes):
-        return repr(value[:room])  # type: ignore[index]
-    if kind is list:
-        parts = ((_shown(item, room), "") for item in value)  # type: ignore[attr-defined]
-        return _joined("[", parts, "]", room)
-    if kind is dict:
-        pairs = ((_shown(key, room), f": {_shown(item, room)}") for key, item in value.items())  # type: ignore[attr-defined]
+    kind: object = type(value)  # exactly: a class derived from these has a repr of its own
+    if isinstance(value, str | bytes) and kind in (str, bytes):
+        return repr(value[:room])
+    if isinstance(value, list) and kind is list:
+        return _joined("[", ((_shown(item, room), "") for item in value), "]", room)
+    if isinstance(value, dict) and kind is dict:
+        pairs = ((_shown(key, room), f": {_shown(item, room)}") for key, item in value.items())
         return _joined("{", pairs, "}", room)
     return repr(value)
 

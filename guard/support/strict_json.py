@@ -1,6 +1,6 @@
-"""What Python's reader of JSON takes and JSON does not have: a key that stands twice, and numbers that are none.
+"""Hooks of `json.loads` that refuse what Python accepts beyond strict JSON: duplicate keys, NaN and the infinities.
 
-Hooks of `json.loads`. schemas/jsontext.py has its own, which are found in a schema and told as such.
+schemas/jsontext.py reads schemas and reports such faults as findings with a place.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from guard.support.clipping import clipped
 
 
 def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object, as `object_pairs_hook`; ValueError where a key stands twice: which one counts nobody says."""
+    """Return an object, as `object_pairs_hook`; ValueError for a duplicate key, which readers take differently."""
     members = dict(pairs)
     if len(members) < len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value] # None is meant
         raise ValueError(f"the key {clipped(twice)} is there twice in one object")
     return members
 

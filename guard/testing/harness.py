@@ -268,7 +268,7 @@ class Surroundings:
                 delay = LONGEST_WAIT
             return await asleep(delay, result)
 
-        time.sleep, asyncio.sleep = counted, acounted  # type: ignore[assignment]
+        time.sleep, asyncio.sleep = counted, acounted  # type: ignore[assignment] # for the run only
         try:
             yield
         finally:

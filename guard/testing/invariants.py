@@ -1,7 +1,7 @@
 """Invariants: what must hold of every application that asks a model, whatever the model says.
 
-They are the lines of what users suffer from, turned into questions about what can be seen from outside: what was asked
-of the model and what came back. Each looks at one trial and says in words what does not hold, or nothing.
+Each is a question about what can be seen from outside: what the model was asked, and what came back. A check looks at
+one trial (trial.py) and says in words what does not hold, or returns None. comparing.py has the comparisons.
 """
 
 from __future__ import annotations
@@ -10,23 +10,49 @@ import builtins
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from guard.errors import GuardError, Violation
-from guard.kernels import json_pointer
-from guard.schemas import rewriting
-from guard.testing.app_adapters import CANARY, ObservedRequest, content
-from guard.testing.harness import Run
-from guard.testing.oracle import Verdict, is_held, leaves, plain, same
+from guard.errors import GuardError
+from guard.testing.app_adapters import CANARY
+from guard.testing.comparing import (
+    COUNTS,
+    SHOWN,
+    TOKENS,
+    asked_otherwise,
+    carries,
+    clipped,
+    defaults_of,
+    difference_from,
+    figures_of,
+    is_reading,
+    is_told,
+    key_orders,
+    long_texts,
+    name_of,
+    new_words,
+    property_names,
+    summed,
+    tails,
+    value_text,
+)
+from guard.testing.oracle import is_held, leaves, plain, same
 from guard.testing.scripted_replies import written
-from guard.testing.stated import held, sources_of
+from guard.testing.stated import sources_of
 from guard.testing.subjects import Subject
-from guard.trace.records import VALID
+from guard.testing.trial import (
+    Trial,
+    all_runs,
+    findings_about,
+    has_value,
+    have_same_results,
+    is_disputed,
+    outcome,
+    reading_of,
+    target_of,
+)
 
 MOST_ASKS = 6  #: Requests that one call may make where the application does not say: two models, three times each.
-SHOWN = 160  #: Characters of a value that a finding shows.
 LONGEST = 60.0  #: Seconds that a call may take and wait, with a model that answers at once.
 
 #: Errors that say that a program is wrong, not what went wrong with an answer.
@@ -34,78 +60,10 @@ _CRASHES = (
     *(TypeError, AttributeError, KeyError, IndexError, NameError, AssertionError, RecursionError, ZeroDivisionError),
     *(NotImplementedError, StopIteration, StopAsyncIteration, MemoryError, SystemExit, BufferError, SyntaxError),
 )
-#: Keywords about which a type may be laxer than its schema.
-_OF_TYPES = ("additionalProperties", "type", "format", "anyOf", "oneOf")
 #: What no client of a protocol is prepared for.
 _NO_PROTOCOL = ("no JSON", "no choices")
 _BREAKS_OFF = ("reset", *_NO_PROTOCOL)  #: Errors that come when the question was read: who knows what it took?
 _MODEL_NAMES = re.compile(r"(\A|_)(model|served|answered_by|served_by|model_name|served_model)\Z")
-_TOKENS = re.compile(r"(\A|[_.])(tokens|usage|prompt_tokens|completion_tokens|input_tokens|output_tokens)\Z")
-_COUNTS = re.compile(r"(\A|[_.])(attempts|asks|calls|requests|tries)\Z")
-
-
-@dataclass
-class Trial:
-    """One scene played: the call itself, and the calls that it is compared with, where they were made."""
-
-    subject: Subject
-    main: Run
-    again: Run | None = None  # the same question and replies
-    split: list[Run] = field(default_factory=list)  # the same, cut into other pieces
-    left: Run | None = None  # the same, and the result's stream was left before its end
-    other: Run | None = None  # another question, after the main one, answered otherwise
-    later: Run | None = None  # the same question after a call that failed, answered well
-    replayed: Run | None = None  # recorded, then replayed
-
-    @property
-    def readings(self) -> list[Verdict]:
-        """What may be made of each answer that was given in the main run."""
-        return readings(self.subject, self.main)
-
-    def __str__(self) -> str:
-        """Word the scene, the answers and what came of them."""
-        lines = []
-        for ask in self.main.asks[:4]:
-            reply = ask.reply
-            what = f"[{reply.error}]" if reply.error else clipped(reply.text) or "(nothing)"
-            ending = "" if reply.finish == "stop" or reply.error else f"  (finish: {reply.finish or 'broke off'})"
-            lines.append(f"asked {ask.model}, it said {reply.how}: {what}{ending}")
-        if len(self.main.asks) > 4:
-            lines.append(f"… and was asked {len(self.main.asks) - 4} times more")
-        lines.append(outcome(self.main))
-        return "\n".join(lines)
-
-
-def outcome(run: Run) -> str:
-    """Word what came of a call."""
-    if run.is_stuck:
-        return "the call did not end by itself"
-    if run.error is not None:
-        return f"it raised {type(run.error).__name__}: {clipped(str(run.error))}"
-    return f"it returned {clipped(repr(run.value))}"
-
-
-def clipped(text: str) -> str:
-    """Return a text that stays short, on one line, with nothing in it that can't be seen."""
-    shown = "".join(map(_visible, text[:SHOWN]))
-    return shown if len(text) <= SHOWN and len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"
-
-
-def _visible(character: str) -> str:
-    if character.isprintable():
-        return character
-    return "⏎" if character == "\n" else repr(character)[1:-1]
-
-
-def readings(subject: Subject, run: Run) -> list[Verdict]:
-    """Return what may be made of each answer that was given in a run."""
-    return [reading(subject, run, ask) for ask in run.asks]
-
-
-def reading(subject: Subject, run: Run, ask: ObservedRequest) -> Verdict:
-    """Return what may be made of one of them, for what the call was given."""
-    assert subject.target is not None
-    return held(subject.read(ask.reply), subject.target, run.given)
 
 
 @dataclass(frozen=True)
@@ -123,7 +81,7 @@ class Invariant:
 
 
 def _typed_error(trial: Trial) -> str | None:
-    for run in _runs(trial):
+    for run in all_runs(trial):
         error = run.error
         if error is None:
             continue
@@ -160,7 +118,7 @@ def _is_vague(error: BaseException) -> bool:
 
 def _no_answer_no_value(trial: Trial) -> str | None:
     subject, run = trial.subject, trial.main
-    if not run.ended_well or run.scene.leave_after is not None or _is_disputed(trial):
+    if not run.ended_well or run.scene.leave_after is not None or is_disputed(trial):
         return None
     found = trial.readings
     if any(reading.is_answer for reading in found) or not run.asks:
@@ -172,12 +130,12 @@ def _no_answer_no_value(trial: Trial) -> str | None:
 
 def _valid(trial: Trial) -> str | None:
     subject, run = trial.subject, trial.main
-    if not _has_value(trial):
+    if not has_value(trial):
         return None
     value = subject.value(run)
-    if _is_reading(value, [reading for reading in trial.readings if reading.is_answer]):
+    if is_reading(value, [reading for reading in trial.readings if reading.is_answer]):
         return None
-    findings = _findings(subject, value)
+    findings = findings_about(subject, value)
     if findings:
         return f"it returned {clipped(repr(value))}, which is not valid: {findings[0]}"
     return None
@@ -186,38 +144,38 @@ def _valid(trial: Trial) -> str | None:
 def _faithful(trial: Trial) -> str | None:
     """The value is what an answer says: nothing changed on the way."""
     subject, run = trial.subject, trial.main
-    if not _has_value(trial):
+    if not has_value(trial):
         return None
     value = subject.value(run)
     found = [reading for reading in trial.readings if reading.is_answer]
-    if not found or _is_reading(value, found):
+    if not found or is_reading(value, found):
         return None
     said = found[-1].texts[0]
-    return f"the answer was {clipped(said)} and it returned {clipped(_shown(value))}{_difference(said, value)}"
+    return f"the answer was {clipped(said)} and it returned {clipped(value_text(value))}{difference_from(said, value)}"
 
 
 def _invented(trial: Trial) -> str | None:
     subject, run = trial.subject, trial.main
-    if not _has_value(trial):
+    if not has_value(trial):
         return None
     texts = "\n".join(ask.reply.text for ask in run.asks)
     if not texts:
         return None
     value = plain(subject.value(run), whole=False)
     assert subject.target is not None
-    allowed = [leaf for default in _defaults(subject.target.schema) for leaf in leaves(default)]
+    allowed = [leaf for default in defaults_of(subject.target.schema) for leaf in leaves(default)]
     for reading in trial.readings:
         allowed += [leaf for v in reading.values for leaf in leaves(plain(v))]
     for leaf in leaves(value):
         if not is_held(leaf, texts) and not any(same(leaf, one) for one in allowed):
-            return f"it returned {clipped(_shown(value))}, but no answer holds {leaf!r}"
+            return f"it returned {clipped(value_text(value))}, but no answer holds {leaf!r}"
     return None
 
 
 def _grounded(trial: Trial) -> str | None:
     """A value that comes from the inputs stands in them."""
     subject, run = trial.subject, trial.main
-    if not _has_value(trial) or subject.target is None or subject.target.grounding is None:
+    if not has_value(trial) or subject.target is None or subject.target.grounding is None:
         return None
     text = written(plain(subject.value(run)))
     findings = subject.target.grounding.check(text, sources_of(run.given)).findings
@@ -226,13 +184,13 @@ def _grounded(trial: Trial) -> str | None:
 
 def _one_meaning(trial: Trial) -> str | None:
     """A key that stands twice is not read as one of its values in silence."""
-    if not _has_value(trial):
+    if not has_value(trial):
         return None
     found = [reading for reading in trial.readings if reading.is_answer]
     if not found or any(reading.kind != "twofold" for reading in found):
         return None
     value = trial.subject.value(trial.main)
-    return f"{found[-1].words}; it returned {clipped(_shown(value))}" if _is_reading(value, found) else None
+    return f"{found[-1].words}; it returned {clipped(value_text(value))}" if is_reading(value, found) else None
 
 
 def _answers(trial: Trial) -> str | None:
@@ -269,7 +227,7 @@ def _denies(subject: Subject, error: BaseException) -> bool:
 
 def _not_run(trial: Trial) -> str | None:
     """What an answer says is data; whoever runs it runs what a stranger wrote."""
-    if any(run.ran_answer for run in _runs(trial)):
+    if any(run.ran_answer for run in all_runs(trial)):
         return "an answer that held a program of Python was run (eval or exec): read it with json.loads or Pydantic"
     return None
 
@@ -278,7 +236,7 @@ def _not_run(trial: Trial) -> str | None:
 
 
 def _bounded(trial: Trial) -> str | None:
-    for run in _runs(trial):
+    for run in all_runs(trial):
         most = max(MOST_ASKS, trial.subject.most_asks or 0)
         count = len(run.asks)
         if run.is_stuck:
@@ -293,21 +251,21 @@ def _bounded(trial: Trial) -> str | None:
 
 def _terminal(trial: Trial) -> str | None:
     run = trial.main
-    for before, after in _pairs(run.asks):
-        if reading(trial.subject, run, before).kind == "refused" and after.model == before.model:
+    for before, after in itertools.pairwise(run.asks):
+        if reading_of(trial.subject, run, before).kind == "refused" and after.model == before.model:
             return f"{before.model} declined ({before.reply.how}) and was asked again"
     return None
 
 
 def _feedback(trial: Trial) -> str | None:
     run = trial.main
-    for before, after in _pairs(run.asks):
-        found = reading(trial.subject, run, before)
+    for before, after in itertools.pairwise(run.asks):
+        found = reading_of(trial.subject, run, before)
         if found.kind != "invalid":
             continue
-        new = _new_words(run.asks, after)
-        lost = [finding for finding in found.findings if not _is_told(finding, new)]
-        told = [finding for finding in found.findings if _name_of(finding) and finding not in lost]
+        new = new_words(run.asks, after)
+        lost = [finding for finding in found.findings if not is_told(finding, new)]
+        told = [finding for finding in found.findings if name_of(finding) and finding not in lost]
         if before.model != after.model and not told:
             continue  # another model may be asked as if it were the first
         if not new.strip():
@@ -319,20 +277,20 @@ def _feedback(trial: Trial) -> str | None:
 
 def _schema_kept(trial: Trial) -> str | None:
     asks = trial.main.asks
-    target = _target(trial)
-    names = _property_names(target.schema)
-    if not asks or not names or not any(_carries(ask, names) for ask in [*asks, *trial.main.refused]):
+    target = target_of(trial)
+    names = property_names(target.schema)
+    if not asks or not names or not any(carries(ask, names) for ask in [*asks, *trial.main.refused]):
         return None
     for ask in asks:
-        if not _carries(ask, names):
+        if not carries(ask, names):
             after = f" after {asks[ask.number - 2].reply.how}" if ask.number > 1 else ""
             return f"request {ask.number} (to {ask.model}{after}) carries no schema; {_first_carrier(trial)}"
     return None
 
 
 def _first_carrier(trial: Trial) -> str:
-    names = _property_names(_target(trial).schema)
-    first = next(ask for ask in [*trial.main.refused, *trial.main.asks] if _carries(ask, names))
+    names = property_names(target_of(trial).schema)
+    first = next(ask for ask in [*trial.main.refused, *trial.main.asks] if carries(ask, names))
     return f"the one to {first.model} did" if first.number else "the one that the server refused did"
 
 
@@ -342,9 +300,9 @@ def _question_kept(trial: Trial) -> str | None:
     asks = run.asks
     if not asks:
         return None
-    asked = [(name, text) for name, text in _texts(trial.main.given) if text in asks[0].words]
-    for before, after in _pairs(asks):
-        if reading(trial.subject, run, before).is_answer:
+    asked = [(name, text) for name, text in long_texts(trial.main.given) if text in asks[0].words]
+    for before, after in itertools.pairwise(asks):
+        if reading_of(trial.subject, run, before).is_answer:
             return None  # what follows may be another question
         for name, text in asked:
             if text not in after.words:
@@ -356,9 +314,9 @@ def _question_kept(trial: Trial) -> str | None:
 
 
 def _key_order(trial: Trial) -> str | None:
-    declared = _orders(_target(trial).schema)
+    declared = key_orders(target_of(trial).schema)
     for ask in [*trial.main.refused, *trial.main.asks]:
-        for where, keys in _orders(ask.schema).items():
+        for where, keys in key_orders(ask.schema).items():
             wanted = declared.get(where)
             if wanted is not None and set(wanted) == set(keys) and list(wanted) != list(keys):
                 return f"the schema declares {', '.join(wanted)} and the model is asked for {', '.join(keys)}"
@@ -369,7 +327,7 @@ def _key_order(trial: Trial) -> str | None:
 
 
 def _inputs(trial: Trial) -> str | None:
-    for run in _runs(trial):
+    for run in all_runs(trial):
         for name, before in run.given.items():
             if not same(plain(before), plain(run.after.get(name))):
                 return f"the argument {name} was {clipped(repr(before))} and is {clipped(repr(run.after.get(name)))}"
@@ -382,12 +340,12 @@ def _repeatable(trial: Trial) -> str | None:
         return None
     if again.asks:
         for one, other in zip(main.asks, again.asks, strict=False):
-            difference = _asked_otherwise(one, other)
+            difference = asked_otherwise(one, other)
             if difference:
                 return f"the same question was put to the model otherwise the second time: {difference}"
         if len(main.asks) != len(again.asks):
             return f"the same call asked {len(main.asks)} times, then {len(again.asks)} times"
-    if main.ended_well != again.ended_well or not _same_results(trial.subject, main, again):
+    if main.ended_well != again.ended_well or not have_same_results(trial.subject, main, again):
         return f"the same call with the same answers came to two ends: first {outcome(main)}; then {outcome(again)}"
     return None
 
@@ -398,7 +356,7 @@ def _replays(trial: Trial) -> str | None:
         return None
     if replayed.asks:
         return "a recorded call was replayed and the model was asked all the same"
-    if main.ended_well != replayed.ended_well or not _same_results(trial.subject, main, replayed):
+    if main.ended_well != replayed.ended_well or not have_same_results(trial.subject, main, replayed):
         return f"a recorded call came to {outcome(main)}; replayed, {outcome(replayed)}"
     return None
 
@@ -406,7 +364,7 @@ def _replays(trial: Trial) -> str | None:
 def _split(trial: Trial) -> str | None:
     main = trial.main
     for run in trial.split:
-        if main.ended_well != run.ended_well or not _same_results(trial.subject, main, run):
+        if main.ended_well != run.ended_well or not have_same_results(trial.subject, main, run):
             scene = run.scene
             how = f"{scene.wire} bytes" if scene.wire else f"{scene.pieces} characters"
             return f"in one piece: {outcome(main)}; in pieces of {how}: {outcome(run)}"
@@ -420,8 +378,8 @@ def _own_answer(trial: Trial) -> str | None:
     if other is None or not main.ended_well:
         return None
     changed = next((name for name in other.given if not same(other.given[name], main.given.get(name))), "the question")
-    if not other.asks and other.ended_well and _same_results(trial.subject, main, other):
-        before, after = _tails(main.given.get(changed), other.given.get(changed))
+    if not other.asks and other.ended_well and have_same_results(trial.subject, main, other):
+        before, after = tails(main.given.get(changed), other.given.get(changed))
         return (
             f"{changed} was {before}, then {after}; the model was not asked again,"
             f" and the second call got the first one's answer: {clipped(repr(other.value))}"
@@ -435,7 +393,7 @@ def _own_answer(trial: Trial) -> str | None:
 
 
 def _secret(trial: Trial) -> str | None:
-    for run in _runs(trial):
+    for run in all_runs(trial):
         if CANARY in run.said:
             line = next(line for line in run.said.splitlines() if CANARY in line)
             return f"the key is in what is logged or printed: {clipped(line)}"
@@ -460,7 +418,7 @@ def _served(trial: Trial) -> str | None:
     values = [subject.value(run)]
     index = len(run.asks) - 1
     for at, reading in enumerate(trial.readings):
-        if reading.is_answer and _is_reading(values[0], [reading]):
+        if reading.is_answer and is_reading(values[0], [reading]):
             index = at
     served = run.asks[index]
     for name, said in subject.beside(run).items():
@@ -479,15 +437,15 @@ def _ledger(trial: Trial) -> str | None:
         answered = sum(_size(ask.reply.text) for ask in untold)
         sums = {"prompt": (prompt, asked), "completion": (completion, answered)}
         sums["both"] = (prompt + completion, asked + answered)
-        figures = dict(_figures(trial.subject.beside(run))) if run.ended_well else {}
+        figures = dict(figures_of(trial.subject.beside(run))) if run.ended_well else {}
         for ledger in run.kept.values():
-            figures |= _summed(ledger)
+            figures |= summed(ledger)
         for name, figure in figures.items():
             kinds = [sums[kind] for kind in _kinds(name)]
-            if _TOKENS.search(name) and run.asks and not any(sure <= figure <= sure + most for sure, most in kinds):
+            if TOKENS.search(name) and run.asks and not any(sure <= figure <= sure + most for sure, most in kinds):
                 parts = " + ".join(str(sum(pair)) for pair in told)
                 return f"{name} is {figure}; the {len(told)} answers took {parts} = {prompt + completion} tokens"
-            if _COUNTS.search(name) and figure not in (len(run.asks), len(run.asks) - 1):
+            if COUNTS.search(name) and figure not in (len(run.asks), len(run.asks) - 1):
                 return f"{name} is {figure}; the model was asked {len(run.asks)} times"
     return None
 
@@ -507,7 +465,7 @@ def _kinds(name: str) -> tuple[str, ...]:
 
 def _recorded(trial: Trial) -> str | None:
     main = trial.main
-    for run in _runs(trial):
+    for run in all_runs(trial):
         staged = [ask for ask in run.asks if ask.port == "model"]
         attempts = [attempt for call in run.calls for attempt in call.attempts]
         if run.calls and main.calls and len(attempts) < len(staged):
@@ -575,266 +533,3 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("recorded", "Every request is on record, those too whose stream was left before its end.", 13, _recorded),
     Invariant("secrets-kept", "Keys are not in logs, prints, prompts, results or errors.", 0, _secret),
 )
-
-
-# ---- Helpers ---------------------------------------------------------------------------------------------------------
-
-
-def _runs(trial: Trial) -> Iterator[Run]:
-    yield trial.main
-    for run in (trial.again, trial.left, trial.other, *trial.split):
-        if run is not None:
-            yield run
-
-
-def _pairs(asks: Sequence[ObservedRequest]) -> Iterator[tuple[ObservedRequest, ObservedRequest]]:
-    yield from itertools.pairwise(asks)
-
-
-def _target(trial: Trial) -> Any:
-    assert trial.subject.target is not None
-    return trial.subject.target
-
-
-def _has_value(trial: Trial) -> bool:
-    run = trial.main
-    is_whole = run.ended_well and bool(run.asks) and run.scene.leave_after is None
-    return is_whole and trial.subject.path is not None and not _is_disputed(trial)
-
-
-def _is_disputed(trial: Trial) -> bool:
-    """Answer whether Guard took an answer that the schema alone does not: a type may drop keys, or convert values."""
-    calls = trial.main.calls
-    if not trial.subject.is_derived or not calls or calls[-1].outcome != VALID or calls[-1].target == "schema":
-        return False
-    last = trial.readings[-1]
-    return last.kind == "invalid" and all(f.rule.rpartition("/")[2] in _OF_TYPES for f in last.findings)
-
-
-def _is_reading(value: Any, found: Sequence[Verdict]) -> bool:
-    """Answer whether a value is one of those that may be made of some answers."""
-    import pydantic
-
-    for reading in found:
-        if isinstance(value, str) and value in reading.raw:
-            return True  # what is returned is the answer's text
-        for expected, text in zip(reading.values, reading.texts, strict=True):
-            if isinstance(value, dict) and isinstance(expected, dict):
-                if same(_ordered(value, expected), expected):
-                    return True
-            elif isinstance(value, pydantic.BaseModel) or isinstance(expected, pydantic.BaseModel):
-                mine = (plain(value), plain(value, whole=False))
-                theirs = [plain(expected), plain(expected, whole=False)]
-                if isinstance(value, dict):
-                    theirs.append(json.loads(text))
-                if any(_equal(one, other) for one in mine for other in theirs):
-                    return True
-            elif same(plain(value), plain(expected)):
-                return True
-    return False
-
-
-def _ordered(value: Any, like: Any) -> Any:
-    """Return a value with its keys in the order of another: an application may have an order of its own."""
-    if isinstance(value, dict) and isinstance(like, dict) and value.keys() == like.keys():
-        return {key: _ordered(value[key], part) for key, part in like.items()}
-    if isinstance(value, list) and isinstance(like, list) and len(value) == len(like):
-        return list(map(_ordered, value, like))
-    return value
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Compare values of which one went through a type: 3.0 may be 3 then, and order is the type's."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return one == other or (one != one and other != other)
-    return same(one, other)
-
-
-def _findings(subject: Subject, value: Any) -> tuple[Any, ...]:
-    """Check a returned value against what was asked for, and against its own type."""
-    import pydantic
-
-    assert subject.target is not None
-    try:
-        if isinstance(value, pydantic.BaseModel):
-            text = value.model_dump_json(by_alias=True, exclude_unset=True, warnings=False)
-            own = type(value).model_validate_json(text)
-            del own
-            return ()
-        text = written(plain(value))
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = "".join(f"/{part}" for part in first["loc"])
-        return (f"{where or '(root)'}: {first['msg']}",)
-    except (ValueError, TypeError, RecursionError):
-        return ()
-    return subject.target.check(text)[1]
-
-
-def _shown(value: Any) -> str:
-    try:
-        return written(plain(value))
-    except (ValueError, TypeError):
-        return repr(value)
-
-
-def _difference(said: str, value: Any) -> str:
-    """Word where a value differs from what was said, where a few words can."""
-    try:
-        before, after = json.loads(said), plain(value, whole=False)
-    except (ValueError, RecursionError):
-        return ""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in before.keys() | after.keys():
-            if key not in before:
-                return f": {key!r} was not in it"
-            if key not in after:
-                return f": {key!r} is gone"
-            if not (same if type(value) is dict else _equal)(before[key], after[key]):
-                return f": {key!r} was {clipped(repr(before[key]))} and is {clipped(repr(after[key]))}"
-    return ""
-
-
-def _defaults(schema: Any) -> list[Any]:
-    """List the defaults and constants in a schema, which need not be said by a model."""
-    return [part[key] for part in rewriting.each(schema) for key in ("default", "const") if key in part]
-
-
-def _new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:
-    """Return what the model is told beyond the call's first question, its own words left out."""
-    first = asks[0]
-    lines = set(first.words.split("\n"))
-    new: list[str] = []
-    for message in after.messages:
-        if message in first.messages or message.get("role") == "assistant":
-            continue
-        text = content(message)
-        for ask in asks[: after.number - 1]:
-            if said := ask.reply.text.strip():
-                text = text.replace(said, "").replace(json.dumps(said)[1:-1], "")
-        new += [line for line in text.split("\n") if line not in lines]
-    return "\n".join(new)
-
-
-def _is_told(finding: Violation, words: str) -> bool:
-    """Answer whether words speak of the place of a finding, in one spelling or another."""
-    name = _name_of(finding)
-    key = json_pointer.unescaped(name)
-    return any(spelling in words for spelling in (name, key, json.dumps(key)[1:-1], repr(key)[1:-1]))
-
-
-def _name_of(finding: Violation) -> str:
-    """Return the name that a person would use for the place of a finding; "" where it has none."""
-    if finding.rule == "extra_forbidden" or finding.rule.endswith("additionalProperties"):
-        return ""  # schema and type word it at different places
-    steps = [step for step in finding.at.split("/") if step and not step.isdigit()]
-    if steps:
-        return steps[-1]
-    if finding.rule.endswith("required") or finding.rule == "missing":
-        match = re.search(r"property '([^']+)'", finding.expected)
-        return match[1] if match else ""
-    return ""
-
-
-def _texts(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the texts among arguments that are long enough to be told from others, by name."""
-    for name, value in given.items():
-        messages = value if isinstance(value, list) else []
-        for text in [value, *(content(m) for m in messages if isinstance(m, Mapping))]:
-            if isinstance(text, str) and len(text) > 8:
-                yield name, text
-
-
-def _property_names(schema: Any) -> tuple[str, ...]:
-    if isinstance(schema, Mapping) and isinstance(reference := schema.get("$ref"), str) and reference.startswith("#/"):
-        part: Any = schema
-        for step in reference[2:].split("/"):
-            part = part.get(step) if isinstance(part, Mapping) else None
-        return _property_names(part)
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return tuple(properties) if isinstance(properties, Mapping) else ()
-
-
-def _carries(ask: ObservedRequest, names: Sequence[str]) -> bool:
-    """Answer whether a request tells what is asked for: as a schema, or in words."""
-    text = "" if ask.schema is None else json.dumps(ask.schema, ensure_ascii=False)
-    words = ask.words
-    return all(f'"{name}"' in text or json.dumps(name) in text for name in names) or all(n in words for n in names)
-
-
-def _orders(schema: Any, where: str = "") -> dict[str, tuple[str, ...]]:
-    """Return the order of keys of each object in a schema, by the keys that lead to it."""
-    if not isinstance(schema, Mapping):
-        return {}
-    found: dict[str, tuple[str, ...]] = {}
-    properties = schema.get("properties")
-    if isinstance(properties, Mapping):
-        found[where] = tuple(properties)
-        for name, part in properties.items():
-            found |= _orders(part, f"{where}/{name}")
-    if isinstance(schema.get("items"), Mapping):
-        found |= _orders(schema["items"], f"{where}/*")
-    for group in ("$defs", "definitions"):
-        for name, part in (schema.get(group) or {}).items() if isinstance(schema.get(group), Mapping) else ():
-            found |= _orders(part, f"#{name}")
-    return found
-
-
-def _asked_otherwise(one: ObservedRequest, other: ObservedRequest) -> str:
-    if one.messages != other.messages:
-        before, after = _tails(one.words, other.words)
-        return f"{before}, then {after}"
-    if not same(one.schema, other.schema):
-        return f"the schema was {clipped(json.dumps(one.schema))}, then {clipped(json.dumps(other.schema))}"
-    return f"model {one.model}, then {other.model}" if one.model != other.model else ""
-
-
-def _tails(one: Any, other: Any) -> tuple[str, str]:
-    """Show two texts from where they begin to differ."""
-    before, after = str(one), str(other)
-    at = next((n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
-    start = max(0, at - 20)
-    lead = "…" if start else ""
-    return repr(lead + before[start : start + 90]), repr(lead + after[start : start + 90])
-
-
-def _same_results(subject: Subject, one: Run, other: Run) -> bool:
-    if one.error is not None or other.error is not None:
-        return type(one.error) is type(other.error)
-    if one.is_streamed and one.scene.leave_after is not None:
-        return True
-    return same(_bare(subject, one), _bare(subject, other))
-
-
-def _bare(subject: Subject, run: Run) -> Any:
-    return plain(subject.value(run)) if subject.path is not None else repr(plain(run.value))
-
-
-def _figures(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Yield the counts in what a result holds beside its value, by name."""
-    for name, value in values.items():
-        if isinstance(value, int) and not isinstance(value, bool):
-            yield f"{prefix}{name}", value
-        elif isinstance(value, list | tuple) and _COUNTS.search(name):
-            yield f"{prefix}{name}", len(value)
-        elif isinstance(value, Mapping):
-            yield from _figures(value, f"{prefix}{name}.")
-        elif hasattr(value, "__dict__") and not prefix and _TOKENS.search(name):
-            yield from _figures(vars(value), f"{prefix}{name}.")
-
-
-def _summed(ledger: Any) -> dict[str, int]:
-    """Return the sums of the counts in a ledger, by name."""
-    sums: dict[str, int] = {}
-    entries = ledger if isinstance(ledger, list) else [ledger]
-    for entry in entries:
-        held = entry if isinstance(entry, Mapping) else getattr(entry, "__dict__", {})
-        for name, figure in _figures(held):
-            sums[name] = sums.get(name, 0) + figure
-    return sums

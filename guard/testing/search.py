@@ -27,11 +27,12 @@ from guard.testing import subjects
 from guard.testing.app_adapters import Stage
 from guard.testing.drawing import SETTINGS, drawn
 from guard.testing.harness import Run, Scene, Surroundings
-from guard.testing.invariants import INVARIANTS, Invariant, Trial, outcome
+from guard.testing.invariants import INVARIANTS, Invariant
 from guard.testing.report import Counterexample, InvariantResult, Report, as_text
 from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, ScriptedReply, spoiled, telling, valid, written
 from guard.testing.stated import sources_of
 from guard.testing.subjects import FILLER
+from guard.testing.trial import Trial, outcome
 
 #: What ends up as more than text where a prompt is put together with str.format, %, a template or markup.
 ODD = '{{key}} %s %(key)s {{{{x}}}} ${{y}} </text> """ \\ \\u0041'
@@ -135,7 +136,7 @@ class Check:
             test(*args, **(kwargs | {"report": report} if takes_report else kwargs))
 
         rest = [p for name, p in signature.parameters.items() if name != "report"]
-        checked.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+        checked.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined] # pytest reads it
         return checked
 
     # -- Acquaintance --------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class Writer:
         begin: str,
         pending: int = PENDING,
         opened: Callable[[Any], AbstractContextManager[Any]] = nullcontext,
-        is_busy: Callable[[BaseException], bool] = lambda error: False,  # noqa: ARG005
+        is_busy: Callable[[BaseException], bool] = lambda error: False,  # noqa: ARG005 (none is)
         patience: str = "",
     ) -> None:
         self._engine = engine

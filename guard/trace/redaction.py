@@ -90,7 +90,7 @@ class Redaction:
         if isinstance(part, _ARRAYS):
             listed: list[Any] = []
             for item in part:
-                listed.append(self.value(item))  # noqa: PERF401
+                listed.append(self.value(item))  # noqa: PERF401 (see above)
             return listed
         return self.text(repr(part))
 

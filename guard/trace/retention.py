@@ -47,7 +47,7 @@ class Retention:
         (there,) = cursor.fetchone()
         if there <= kept:
             return None
-        cursor.execute(f"SELECT id FROM calls ORDER BY id LIMIT 1 OFFSET {mark}", (there - kept - 1,))  # noqa: S608
+        cursor.execute(f"SELECT id FROM calls ORDER BY id LIMIT 1 OFFSET {mark}", (there - kept - 1,))  # noqa: S608 (a mark)
         found = cursor.fetchone()
         return None if found is None else int(found[0])
 
@@ -71,7 +71,7 @@ class Doomed(NamedTuple):
             if value is not None and len(calls) < most:
                 # A server's calls are locked first: what another prunes at the same time is its own to count.
                 cursor.execute(
-                    f"SELECT c.id, c.schema_hash FROM calls c WHERE {condition} {mark} ORDER BY {order} LIMIT {mark}"  # noqa: S608
+                    f"SELECT c.id, c.schema_hash FROM calls c WHERE {condition} {mark} ORDER BY {order} LIMIT {mark}"  # noqa: S608 (our own words)
                     + ("" if is_sqlite else " FOR UPDATE SKIP LOCKED"),
                     (value, most - len(calls)),
                 )
@@ -84,7 +84,7 @@ class Doomed(NamedTuple):
             named = [(name,) for name in sorted(set(calls.values()))]
             cursor.executemany(
                 f"""DELETE FROM schemas WHERE hash = {mark}
-                AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.schema_hash = schemas.hash)""",  # noqa: S608
+                AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.schema_hash = schemas.hash)""",  # noqa: S608 (a mark)
                 named,
             )
         return len(calls), self._delete_replies(cursor, most, mark)
@@ -98,7 +98,7 @@ class Doomed(NamedTuple):
             return 0
         cursor.execute(
             f"""DELETE FROM replies WHERE key IN
-            (SELECT key FROM replies WHERE started < {mark} ORDER BY started LIMIT {mark})""",  # noqa: S608
+            (SELECT key FROM replies WHERE started < {mark} ORDER BY started LIMIT {mark})""",  # noqa: S608 (marks)
             (max(times), most),
         )
         return int(cursor.rowcount)

@@ -355,9 +355,9 @@ class _Statements(NamedTuple):
         return cls(
             f"{insert} ON CONFLICT (minute, shape) DO UPDATE SET {', '.join(sets)}",
             f"DELETE FROM totals WHERE minute = {mark} AND parts <= 0",  # noqa: S608 (our own names)
-            "" if is_sqlite else f"SELECT shape FROM totals {where} ORDER BY shape FOR UPDATE",  # noqa: S608
+            "" if is_sqlite else f"SELECT shape FROM totals {where} ORDER BY shape FOR UPDATE",  # noqa: S608 (our own names)
             # The longest of a model's calls in a minute, which is what is asked for, in every row that had no longer
             # one than those that went. So each row has the time of a call that is there.
             f"""UPDATE totals SET max_seconds = COALESCE((SELECT MAX(seconds) FROM calls WHERE model = {mark}
-                AND started >= {mark} AND started < {mark}), 0) {where} AND max_seconds <= {mark}""",  # noqa: S608
+                AND started >= {mark} AND started < {mark}), 0) {where} AND max_seconds <= {mark}""",  # noqa: S608 (our own names)
         )

@@ -1,5 +1,6 @@
-"""Tuning: right answers on record become weights of the small model, under the masks that it decodes under.
+"""Tuning: recorded right answers train the small model under the masks that it decodes under.
 
-Which answers are right is answers.py's, how they are spelled and cut into tokens examples.py's; lora.py has what is
-trained, training.py the loop, job.py all of it from the trace to a folder that `transformers:FOLDER` loads.
+answers.py decides which answers are right, examples.py turns them into tokens, lora.py holds the trained weights,
+training.py the loop, and job.py goes from the trace to a folder that `transformers:FOLDER` loads. registry.py keeps
+the versions, shadow_run.py compares two of them, and serving.py and canary.py put one to work.
 """

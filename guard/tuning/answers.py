@@ -1,7 +1,7 @@
-"""Right answers: from the trace, or from a file; what is not surely right is left out, and counted under its reason.
+"""Right answers from the trace or from a file. Any that is not surely right is left out and counted by reason.
 
-An answer on record is right where a person said so or corrected it. Else it is taken for right where it is valid and
-whole, and another model than the tuned one gave it: what a model answered itself teaches it nothing new.
+A recorded answer is right where a person approved or corrected it. Without a person's word it counts as right where it
+is valid and complete and came from a model other than the tuned one: a model learns nothing from its own answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from guard.trace.records import Call
     from guard.trace.store import TraceStore
 
-#: What providers say of training on answers; shown before answers of theirs are used.
+#: Providers' terms about training on answers; shown before their answers are used.
 TERMS = {
     "openai": "OpenAI's terms forbid to train models that compete with OpenAI on its outputs: https://openai.com/policies",
     "anthropic": "Anthropic's terms forbid to train competing models on its outputs: https://www.anthropic.com/legal",
@@ -45,7 +45,10 @@ def from_trace(
     schema_hash: str | None = None,
     since: float | None = None,
 ) -> Iterator[Pair]:
-    """Yield the right answers of a function or a schema; `own` are the names of the model that is tuned."""
+    """Yield the right answers of a function or a schema since a time; `own` are the names of the tuned model.
+
+    `dropped` counts the answers left out, by reason.
+    """
     schemas: dict[str, Compiled | None] = {}
     page: list[Call] = []
     for call in store.each(function=function, since=since):
@@ -58,9 +61,10 @@ def from_trace(
 
 
 def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator[Pair]:
-    """Yield the lines of a file: `{"messages": [...], "answer": ..., "schema": ...}`; `schema` where a line has none.
+    """Yield the pairs of a JSON Lines file with lines of `{"messages": [...], "answer": ..., "schema": ...}`.
 
-    GuardError names the line that is not so. A `started` (seconds since the epoch) splits by time.
+    `schema` is that of lines without one. A line may have `started`, seconds since the epoch, for the split by time.
+    Raises GuardError, which names the line, where one has another form.
     """
     known: dict[str, Compiled | None] = {}
     with path.open(encoding="utf-8") as lines:
@@ -125,7 +129,7 @@ def _pairs(
 
 
 def _why_not(call: Call, feedback: Feedback | None, own: Collection[str]) -> str:
-    """Return why a call teaches nothing; "" where it does."""
+    """Return why a call's answer is left out; "" where it is right."""
     if call.function == rerun.FUNCTION or not call.attempts:
         return "a replay"
     if any(REDACTED in json.dumps(message, ensure_ascii=False) for message in call.attempts[0].messages):

@@ -1,8 +1,8 @@
-"""Answers as training examples: respelled as the masks spell, cut into tokens as decoding cuts, split without leaks.
+"""Answers as training examples: spelled as the masks demand, tokenized as decoding does, split without leaks.
 
-A *pair* is a question with its right answer. The masks allow one spelling of a value: keys in the schema's order, its
-numbers, its spaces. A pair whose answer no spelling brings onto their path is dropped, and counted under its reason, as
-is one whose schema leaves no choice.
+A *pair* is a question with its right answer. The masks allow few spellings of a value: keys in the schema's order, and
+the compiled format of numbers and white space. A pair is dropped, and counted by reason, where no spelling of its
+answer passes the masks, or where its schema leaves no choice.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from guard.models.local.transformers import TransformersModel
     from guard.schemas.compiled import Compiled
 
-LONGEST = 2048  #: Tokens of prompt and answer together; longer pairs are dropped.
-DEPTH = 64  #: Levels of an answer that are respelled.
+LONGEST = 2048  #: Most tokens of prompt and answer together; longer pairs are dropped.
+DEPTH = 64  #: Nesting levels of an answer that are respelled.
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ class Pair:
     messages: tuple[Mapping[str, Any], ...]
     compiled: Compiled
     answer: str  # JSON
-    source: str = ""  # where it is from: "call 12", "line 3"
+    source: str = ""  # its origin: "call 12", "line 3"
     started: float = 0.0  # seconds since the epoch
-    by: str = ""  # who answered: a model's name, or "person"
+    by: str = ""  # a model's name, or "person"
 
     @functools.cached_property
     def input_hash(self) -> str:
-        """Return a digest of the question: pairs that share it ask the same."""
+        """A digest of the question."""
         said = [[message.get("role"), message.get("content")] for message in self.messages]
         return hashlib.sha256(json.dumps([said, self.compiled.hash], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Example:
-    """A pair in tokens."""
+    """A pair as tokens, with the mask at each token of the answer."""
 
     pair: Pair
     prompt: tuple[int, ...]
@@ -58,13 +58,13 @@ class Example:
 
     @property
     def size(self) -> int:
-        """Tokens of prompt and answer."""
+        """The number of tokens of prompt and answer."""
         return len(self.prompt) + len(self.path.tokens)
 
 
 @dataclass
 class Parts:
-    """Examples by what they are for; no input is in two of them."""
+    """Examples by purpose; no question is in two parts."""
 
     train: list[Example] = field(default_factory=list)
     validation: list[Example] = field(default_factory=list)
@@ -72,9 +72,10 @@ class Parts:
 
 
 def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """Split into what is trained on and what is held out: a share by the hash of the input, and as many of the newest.
+    """Split pairs into those trained on and those held out: a share by the hash of the question, and as many newest.
 
-    The newest say how it goes on, the hash how it is; where no times are known only the hash counts.
+    The newest pairs measure how the model will do on what comes next, the hashed ones how it does on the same kind of
+    questions. Without known times only the hash decides.
     """
     held = {pair.input_hash for pair in pairs if int(pair.input_hash[:8], 16) < share * 2**32}
     if len({pair.started for pair in pairs}) > 1:
@@ -84,7 +85,7 @@ def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
 
 
 def deduplicated(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:
-    """Return one pair for each question: a person's where there is one, else the newest."""
+    """Return one pair for each question: a person's answer if there is one, otherwise the newest."""
     kept: dict[str, Pair] = {}
     for pair in pairs:
         before = kept.get(pair.input_hash)
@@ -97,8 +98,8 @@ def deduplicated(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:
 
 
 def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) -> Iterator[Example]:
-    """Yield the pairs as examples; counts those that are none."""
-    seen: dict[bytes, NDArray[np.int32]] = {}  # equal masks are kept once: most are "any text goes on"
+    """Yield the pairs as examples; `dropped` counts the others by reason."""
+    seen: dict[bytes, NDArray[np.int32]] = {}  # equal masks share one array: most of them say "any text"
     for pair in pairs:
         try:
             prompt = tuple(model.prompt(pair.messages))
@@ -119,7 +120,7 @@ def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) 
 
 
 def spellings(pair: Pair) -> Iterator[str]:
-    """Yield the answer's text in the spellings that the masks may allow, the likeliest first, none twice."""
+    """Yield distinct spellings of the answer that the masks may allow, the likeliest first."""
     told = set()
     value = json.loads(pair.answer)
     schema = pair.compiled.arguments().get("schema")
@@ -134,7 +135,7 @@ def spellings(pair: Pair) -> Iterator[str]:
 
 
 def _whole(value: Any) -> Any:
-    """Return a value whose numbers are integers where they can be."""
+    """Return a value with whole floats replaced by integers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -143,7 +144,7 @@ def _whole(value: Any) -> Any:
 
 
 def _ordered(value: Any, schemas: tuple[Any, ...], root: Any, depth: int) -> Any:
-    """Return a value with the keys of objects in the order in which the schemas that are about it declare them."""
+    """Return a value with the keys of its objects in the order in which the schemas declare them."""
     if depth == 0:
         return value
     about = list(_about(schemas, root))
@@ -166,7 +167,7 @@ def _ordered(value: Any, schemas: tuple[Any, ...], root: Any, depth: int) -> Any
 
 
 def _about(schemas: tuple[Any, ...], root: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the schemas that say something of the same value: these, and those that they refer to or are made of."""
+    """Yield the schemas that apply to the same value: these, and those that they reference or combine."""
     waiting, seen = list(schemas), set()
     while waiting:
         schema = waiting.pop(0)

@@ -1,7 +1,7 @@
-"""A tuning run from pairs to a folder: cut, split, train, merge, save; resumed where it was killed.
+"""A tuning run from pairs to a model folder: tokenize, split, train, merge, save. A killed run resumes.
 
-The folder appears at once or not at all: everything is written beside it, in `FOLDER.partial`, which holds the
-checkpoint as well, and is renamed in the end. `tuning.json` in it says what the model was made of.
+The folder appears complete or not at all: all files, and the checkpoint, are written to `FOLDER.partial`, which is
+renamed at the end. Its `tuning.json` records the lineage: data, recipe and base model.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from guard.tuning.lora import Adapter
 from guard.tuning.registry import CARD
 from guard.tuning.training import Recipe, Trainer, TrainingReport, Validation
 
-HELD_OUT = 0.1  #: Share of inputs that is validated on, and never trained on.
-LEAST = 8  #: Examples below which nothing is trained.
-VALIDATED = 60  #: Held-out examples that are looked at, at most.
+HELD_OUT = 0.1  #: Share of questions held out for validation.
+LEAST = 8  #: Fewest examples to train on.
+VALIDATED = 60  #: Most held-out examples that are validated.
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What came of a run."""
+    """The result of a run."""
 
     folder: Path
     card: dict[str, Any]
@@ -49,7 +49,7 @@ class Tuned:
 
 
 def base_folder(name: str) -> Path:
-    """Return the folder of a model that can be tuned; ModelError where its weights are no folder's."""
+    """Return the folder of a tunable model's weights; ModelError where it has none."""
     kind, _, rest = name.partition(":")
     if kind == "transformers":
         folder = Path(rest).expanduser()
@@ -62,7 +62,7 @@ def base_folder(name: str) -> Path:
 
 
 def load(name: str) -> TransformersModel:
-    """Load a model's weights plainly, as they are trained; what decodes lays them out otherwise."""
+    """Load a model in the plain layout that training needs; decoding uses a packed one."""
     folder = base_folder(name)
     dtype = torch.bfloat16 if is_fast_in_bfloat16() else torch.float32
     try:
@@ -87,8 +87,8 @@ def tune(
 ) -> Tuned:
     """Train a model on pairs, and save it as a folder that `transformers:FOLDER` loads.
 
-    `recipe.seconds` count from here. `dropped` has what was left out before. Raises ModelError where the model can't be
-    tuned or saved, and GuardError where there are too few examples.
+    `recipe.seconds` count from this call. `dropped` counts answers left out already, by reason. Raises ModelError where
+    the model can't be tuned or saved, and GuardError where there are too few examples.
     """
     began = clock()
     if out.exists():
@@ -143,7 +143,7 @@ def tune(
 
 @contextlib.contextmanager
 def _alone(partial: Path, out: Path) -> Iterator[None]:
-    """Hold what a run has written for this process alone; GuardError where another is at it."""
+    """Lock a run's partial folder for this process; GuardError where another process holds it."""
     lock = FileLock(partial / "lock")
     try:
         lock.acquire(timeout=0)

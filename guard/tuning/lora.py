@@ -1,7 +1,7 @@
-"""What is trained: low-rank additions to the linear maps of a model's upper layers (LoRA), merged in the end.
+"""LoRA: low-rank additions to the linear maps of a model's upper layers, merged into the weights at the end.
 
-A map `W x` becomes `W x + scale * up (down x)`, with `down` and `up` of a small rank in float32 and W frozen. `up` is
-zero at first, so that nothing is changed before the first step. Merged, the model is of the same shape as before.
+A map `W x` becomes `W x + scale * up (down x)`, with `down` and `up` of a small rank in float32 and W frozen. `up`
+starts at zero, so the model is unchanged before the first step. The merged model has its original shape.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from guard.errors import ModelError
 
 
 class LoraLinear(nn.Module):
-    """A frozen linear map, and what is added to it."""
+    """A frozen linear map with a trained low-rank addition."""
 
     def __init__(self, base: nn.Linear, rank: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -29,13 +29,13 @@ class LoraLinear(nn.Module):
         self.scale = 2.0  # alpha = 2 * rank
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the sum."""
+        """Return the frozen map's output plus the addition: [..., inputs] to [..., outputs]."""
         low = nn.functional.linear(x, self.down.to(x.dtype))
         total: torch.Tensor = self.base(x) + nn.functional.linear(low, (self.scale * self.up).to(x.dtype))
         return total
 
     def merged(self) -> nn.Linear:
-        """Return one map that does the same."""
+        """Return one linear map that computes the same."""
         with torch.no_grad():
             weight = self.base.weight
             weight.copy_((weight.float() + self.scale * self.up @ self.down).to(weight.dtype))
@@ -43,10 +43,10 @@ class LoraLinear(nn.Module):
 
 
 class Adapter:
-    """LoRA on the upper layers of a decoder; the lower ones are run apart, once for each example.
+    """LoRA on the upper layers of a decoder. The lower layers run separately, once for each example.
 
-    `lower` gives what enters the first trained layer, `upper` goes on from there. Both run the model's own forward
-    pass, so that positions and attention are its own business.
+    `lower` returns the states that enter the first trained layer, and `upper` continues from them. Both run the model's
+    own forward pass, which keeps positions and attention right.
     """
 
     def __init__(self, model: Any, layers: int, rank: int, seed: int) -> None:
@@ -68,11 +68,11 @@ class Adapter:
 
     @property
     def layers(self) -> int:
-        """How many layers are trained."""
+        """The number of trained layers."""
         return len(self._stack) - self._first
 
     def lower(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return what enters the first trained layer: float[rows, tokens, width]."""
+        """Return the states that enter the first trained layer: int64[rows, tokens] to float[rows, tokens, width]."""
 
         def stop(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             raise _Reached(args[0] if args else kwargs["hidden_states"])
@@ -95,7 +95,7 @@ class Adapter:
         return out
 
     def merge(self) -> None:
-        """Add what was trained to the weights; the model is an ordinary one again."""
+        """Merge the additions into the weights; the model is an ordinary one again."""
         for owner, name in self._wrapped:
             setattr(owner, name, getattr(owner, name).merged())
         self._wrapped, self.parameters = [], []
@@ -118,7 +118,7 @@ def _hooked(layer: nn.Module, hook: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _skipped(layers: Any) -> Iterator[None]:
-    """Have layers hand on what they are given."""
+    """Make layers pass on their input unchanged."""
     for layer in layers:
         layer.forward = _handed_on
     try:
@@ -133,7 +133,7 @@ def _handed_on(hidden_states: Any, *_: Any, **__: Any) -> Any:
 
 
 def _layers(model: Any) -> nn.ModuleList:
-    """Return the stack of a decoder's layers; ModelError where there is none that is known."""
+    """Return a decoder's stack of layers; ModelError where the architecture is unknown."""
     count = model.config.get_text_config().num_hidden_layers
     for module in model.base_model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:

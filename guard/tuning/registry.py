@@ -1,11 +1,11 @@
 """The registry of tuned models: a folder of versions for each function, and which of them serves.
 
     ROOT/shop.read/1/            a model, as `transformers:FOLDER` loads it, with its lineage (tuning.json)
-    ROOT/shop.read/1/shadow.json what `guard shadow` found of it
-    ROOT/shop.read/serving.json  the version that serves, the canary beside it, and what was decided before
+    ROOT/shop.read/1/shadow.json the report of `guard shadow` about it
+    ROOT/shop.read/serving.json  the version that serves, its canary, and earlier decisions
 
-Version 0 is the base, which is in no folder. `serving.json` is written beside its place and renamed, so that a reader
-finds the old or the new one, and a process that is killed leaves one of them.
+Version 0 is the base model, which has no folder. `serving.json` is replaced by a rename, so a reader finds the old or
+the new one, even where the writer was killed.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from guard.errors import GuardError
 from guard.settings import Settings
 from guard.support import private_files
 
-CARD = "tuning.json"  #: In the folder of a version: what it was made of.
-SHADOW = "shadow.json"  #: The same: how it did beside the version that served.
+CARD = "tuning.json"  #: A version's lineage, in its folder.
+SHADOW = "shadow.json"  #: A version's shadow report, in its folder.
 SERVING = "serving.json"
-BASE = 0  #: The version that is the base model.
+BASE = 0  #: The version number of the base model.
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A version that answers a share of the inputs."""
+    """A version that answers a share of the inputs beside the one that serves."""
 
     version: int
     share: float
     since: float  # seconds since the epoch
-    baseline: float | None = None  # share of first answers that were taken before it began; None: not known
+    baseline: float | None = None  # success rate before the canary began; None: not known
 
 
 @dataclass(frozen=True)
 class Serving:
-    """Which version of a function's models serves."""
+    """The version that serves a function, its canary, and the decisions that led there."""
 
     current: int = BASE
     canary: Canary | None = None
-    history: tuple[dict[str, Any], ...] = field(default=())  # decisions, the oldest first
+    history: tuple[dict[str, Any], ...] = field(default=())  # decisions, oldest first
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version that is there, whole."""
+    """A complete version in the registry."""
 
     function: str
     number: int
@@ -61,40 +61,40 @@ class Version:
 
     @property
     def card(self) -> dict[str, Any]:
-        """Return its lineage."""
+        """Return the version's lineage (tuning.json)."""
         return _read(self.folder / CARD) or {}
 
     @property
     def shadow(self) -> dict[str, Any] | None:
-        """Return what a shadow run found of it; None where there was none."""
+        """Return the version's shadow report; None where no shadow run has tested it."""
         return _read(self.folder / SHADOW)
 
 
 class Registry:
-    """A folder of tuned models. Any number of processes may share it."""
+    """A folder of tuned models. Any number of threads and processes may share it."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).expanduser()
 
     @classmethod
     def default(cls) -> Registry:
-        """Return the one that the settings name."""
+        """Return the registry that the settings name."""
         return cls(Settings.load().registry_path())
 
     def functions(self) -> list[str]:
-        """Return the functions that have models."""
+        """Return the names of the functions that have models."""
         if not self.root.is_dir():
             return []
         return sorted(urllib.parse.unquote(path.name) for path in self.root.iterdir() if path.is_dir())
 
     def versions(self, function: str) -> list[Version]:
-        """Return the versions of a function that are whole, the oldest first."""
+        """Return the complete versions of a function, oldest first."""
         place = self.place(function)
         numbers = [int(path.name) for path in place.iterdir() if path.name.isdecimal()] if place.is_dir() else []
         return [Version(function, number, place / str(number)) for number in sorted(numbers)]
 
     def version(self, function: str, number: int) -> Version:
-        """Return a version; GuardError says which there are."""
+        """Return a version; GuardError lists those that there are."""
         found = next((version for version in self.versions(function) if version.number == number), None)
         if found is None:
             there = ", ".join(str(version.number) for version in self.versions(function)) or "none"
@@ -102,16 +102,16 @@ class Registry:
         return found
 
     def next_folder(self, function: str) -> Path:
-        """Return the folder that the next version is to be made in; beside it lies what a killed run has left."""
+        """Return the folder for the next version. A killed run may have left `FOLDER.partial` beside it."""
         known = self.versions(function)
         return self.place(function) / str(known[-1].number + 1 if known else 1)
 
     def place(self, function: str) -> Path:
-        """Return the folder of a function."""
+        """Return the folder of a function's versions."""
         return self.root / urllib.parse.quote(function, safe="<> ")
 
     def serving(self, function: str) -> Serving:
-        """Return which version serves."""
+        """Return the version that serves, and its canary."""
         found = _read(self.place(function) / SERVING)
         if found is None:
             return Serving()
@@ -119,14 +119,14 @@ class Registry:
         return Serving(found["current"], Canary(**canary) if canary else None, tuple(found["history"]))
 
     def promote(self, function: str, number: int, *, force: bool = False, why: str = "") -> Serving:
-        """Have a version serve. GuardError where it has passed no shadow run against what serves, unless forced."""
+        """Make a version serve. GuardError unless it passed a shadow run against the serving version, or `force`."""
         with self._changing(function) as serving:
             if number != BASE:
                 self._check_passed(function, number, serving.current, force)
             return self._decided(function, replace(serving, current=number, canary=None), "promote", force, why)
 
     def rollback(self, function: str, why: str = "") -> Serving:
-        """End the canary, where there is one; else have the version serve that served before."""
+        """End the canary if there is one; otherwise make the version serve that served before."""
         with self._changing(function) as serving:
             if serving.canary is not None:
                 return self._decided(function, replace(serving, canary=None), "end canary", False, why)
@@ -136,7 +136,7 @@ class Registry:
             return self._decided(function, replace(serving, current=before[-1]), "roll back", False, why)
 
     def end_canary(self, function: str, canary: Canary, why: str = "") -> Serving:
-        """End that canary; where it is over already, or another runs, nothing changes."""
+        """End a canary. Changes nothing where it has ended already or another one runs."""
         with self._changing(function) as serving:
             if serving.canary != canary:
                 return serving
@@ -145,7 +145,7 @@ class Registry:
     def start_canary(
         self, function: str, number: int, share: float, *, baseline: float | None = None, force: bool = False
     ) -> Serving:
-        """Have a version answer a share of the inputs; as `promote` refuses."""
+        """Make a version answer a share (0 to 1) of the inputs; refuses what `promote` refuses."""
         if not 0 < share < 1:
             raise ValueError(f"share={share} must be between 0 and 1")
         with self._changing(function) as serving:
@@ -177,8 +177,8 @@ class Registry:
     def _decided(self, function: str, serving: Serving, action: str, force: bool, why: str) -> Serving:
         before = self.serving(function)
         entry = {"at": time.time(), "action": action, "version": serving.current, "from": before.current}
-        if serving.canary is not None or before.canary is not None:
-            entry["canary"] = (serving.canary or before.canary).version  # type: ignore[union-attr]
+        if (canary := serving.canary or before.canary) is not None:
+            entry["canary"] = canary.version
         entry |= {"forced": force, "why": why}
         serving = replace(serving, history=(*serving.history, entry))
         write_json(self.place(function) / SERVING, asdict(serving))
@@ -186,7 +186,7 @@ class Registry:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a file whole, or leave the one that was there."""
+    """Replace a file atomically."""
     beside = path.with_name(f"{path.name}.new")
     with private_files.open_text(beside, "w") as file:
         json.dump(value, file, indent=1, ensure_ascii=False)

@@ -1,7 +1,7 @@
 """Teacher forcing: how likely a model is to write known answers, by one forward pass each instead of decoding.
 
-Each token is foreseen behind the right ones before it, under the mask that decoding would have there. Where the
-likeliest allowed token is the answer's at every choice, greedy decoding writes the answer.
+Each token is predicted after the right tokens before it, under the mask that decoding would have there. Greedy decoding
+writes the answer exactly where the likeliest allowed token is the answer's at every choice.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch.nn import functional
 
 from guard.tuning.examples import Example
 
-IMPOSSIBLE = -1e9  #: The logit of a token that is not allowed.
-PASS_TOKENS = 4096  #: Of one forward pass, padding included, where nobody bounds memory.
+IMPOSSIBLE = -1e9  #: The logit of a masked token.
+PASS_TOKENS = 4096  #: Most tokens of one forward pass, padding included, by default.
 
 
 @dataclass(frozen=True)
 class Score:
-    """How one answer is foreseen."""
+    """How well a model predicts one answer."""
 
-    nll: float  # nats, over all choices
+    nll: float  # negative log-likelihood in nats, summed over all choices
     choices: int
-    wrong: int  # choices in which another allowed token is likelier
+    wrong: int  # choices at which another allowed token is likelier
 
     @property
     def is_written(self) -> bool:
@@ -35,7 +35,7 @@ class Score:
 
 
 def score(model: Any, examples: Sequence[Example], most: int = PASS_TOKENS) -> list[Score]:
-    """Return the scores of examples, in their order, by a model of transformers."""
+    """Score examples with a model of transformers; the scores are in the order of the examples."""
     found: dict[int, Score] = {}
     by_size = sorted(range(len(examples)), key=lambda number: examples[number].size)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def score(model: Any, examples: Sequence[Example], most: int = PASS_TOKENS) -> l
 
 
 def passes(numbers: Iterable[int], sizes: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Yield the numbers of examples in groups that fit into one forward pass, padding included."""
+    """Yield the indexes of examples in groups that fit into one forward pass, padding included."""
     group: list[int] = []
     for number in numbers:
         longest = max(sizes[other] for other in (*group, number))
@@ -70,7 +70,7 @@ def passes(numbers: Iterable[int], sizes: Sequence[int], most: int) -> Iterator[
 
 
 def padded(rows: Sequence[Example]) -> torch.Tensor:
-    """Return the tokens of prompts and answers, padded at the end: int64[rows, tokens]."""
+    """Return the tokens of prompts and answers, padded on the right: int64[rows, tokens]."""
     ids = torch.zeros(len(rows), max(example.size for example in rows), dtype=torch.long)
     for row, example in enumerate(rows):
         ids[row, : example.size] = torch.tensor([*example.prompt, *example.path.tokens])
@@ -78,28 +78,28 @@ def padded(rows: Sequence[Example]) -> torch.Tensor:
 
 
 def behind(hidden: torch.Tensor, rows: Sequence[Example], places: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Return the hidden states by which the tokens at places of the answers are foreseen."""
+    """Return the hidden states that predict the answer tokens at `places`: float[places, width]."""
     width = hidden.shape[1]
     at = [row * width + len(e.prompt) + place - 1 for row, e in enumerate(rows) for place in places[row]]
     return hidden.reshape(-1, hidden.shape[-1])[torch.tensor(at)]
 
 
 def tokens_at(rows: Sequence[Example], places: Sequence[Sequence[int]]) -> Iterator[int]:
-    """Yield the tokens at places of the answers."""
+    """Yield the answer tokens at `places`."""
     for row, example in enumerate(rows):
         for place in places[row]:
             yield example.path.tokens[place]
 
 
 def head(model: Any, hidden: torch.Tensor) -> torch.Tensor:
-    """Return float32 logits of hidden states."""
+    """Return logits of hidden states: float[places, width] to float32[places, vocabulary]."""
     found: torch.Tensor = model.get_output_embeddings()(hidden).float()
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return found if cap is None else cap * torch.tanh(found / cap)
 
 
 def allowed(masks: Sequence[Any], width: int) -> torch.Tensor:
-    """Return masks as booleans, as wide as logits may be."""
+    """Unpack masks, int32[rows, words], to bool[rows, width]; tokens beyond the masks are not allowed."""
     bits = np.unpackbits(np.stack(masks).view(np.uint8), axis=-1, bitorder="little")[:, :width]
     found = torch.zeros(len(masks), width, dtype=torch.bool)
     found[:, : bits.shape[1]] = torch.from_numpy(bits).bool()

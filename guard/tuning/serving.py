@@ -1,7 +1,8 @@
-"""`tuned:FUNCTION`: the version of a function's tuned models that serves, and its canary, without a restart.
+"""`tuned:FUNCTION`: a model that follows the registry's serving version and canary without a restart.
 
-The registry's pointer is looked at before every answer, which costs microseconds. A reply names the version that gave
-it, as `tuned:shop.read@3`; version 0 is the base. A canary is judged now and then in the background, by the trace.
+The registry's pointer is checked before every answer, which costs microseconds. A reply names the version that gave it,
+as `tuned:shop.read@3`; version 0 is the base model. A canary is judged from time to time in the background, by the
+trace.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from guard.trace.store import TraceStore
 from guard.tuning import canary
 from guard.tuning.registry import BASE, Registry, Serving
 
-JUDGED_EVERY = 20  #: Answers of a canary, after which it is judged.
-BASE_MODEL = "smollm2"  #: Version 0 of a function of which no version says what it was made of.
+JUDGED_EVERY = 20  #: Answers of a canary between two judgements.
+BASE_MODEL = "smollm2"  #: The base model of a function whose versions name none.
 _log = logging.getLogger("guard")
 
 
 class TunedModel:
-    """A model that is whichever version serves; from any thread."""
+    """A model that answers with whichever version serves. Any number of threads may use it."""
 
     is_masked = True
 
     def __init__(self, function: str, name: str, registry: Registry | None = None) -> None:
-        """Take a function of the registry; ModelError where there is no version of it."""
+        """Serve a function of the registry; ModelError where it has no version."""
         self.name = name
         self._function = function
         self._registry = registry or Registry.default()
@@ -45,21 +46,21 @@ class TunedModel:
         self._judging = threading.Lock()
 
     def generate(self, request: Request) -> Reply:
-        """Answer by the version that the input goes to."""
+        """Answer with the version that the input goes to."""
         reply = self._model(request).generate(request)
         self._count(reply)
         return reply
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
-        """Answer in pieces by the version that the input goes to."""
-        for piece in self._model(request).stream(request):  # type: ignore[attr-defined]
+        """Answer in pieces with the version that the input goes to."""
+        for piece in self._model(request).stream(request):  # type: ignore[attr-defined] # local models have it
             if isinstance(piece, Reply):
                 self._count(piece)
             yield piece
 
     def count_tokens(self, messages: Any) -> int:
-        """Return how many tokens of prompt these messages are."""
-        count: int = self._version(self._serving().current).count_tokens(messages)  # type: ignore[attr-defined]
+        """Return the number of prompt tokens of these messages."""
+        count: int = self._version(self._serving().current).count_tokens(messages)  # type: ignore[attr-defined] # as above
         return count
 
     def _model(self, request: Request) -> Model:
@@ -70,7 +71,7 @@ class TunedModel:
         return self._version(number)
 
     def _serving(self) -> Serving:
-        """Return the pointer as it stands; read again only where its file is another."""
+        """Return the current pointer; its file is read again only where it was replaced."""
         place = self._registry.place(self._function) / "serving.json"
         try:
             stat = place.stat()
@@ -115,7 +116,7 @@ class TunedModel:
 
     def _judge(self) -> None:
         try:
-            with contextlib.suppress(GuardError):  # the trace can't be read now: the next time it may
+            with contextlib.suppress(GuardError):  # the trace can't be read now; it is tried again later
                 found = canary.judge(TraceStore.at(Settings.load().trace_path()), self._registry, self._function)
                 if found is not None and found.is_worse:
                     _log.warning(
@@ -129,5 +130,5 @@ class TunedModel:
 
 
 def by_name(rest: str, name: str) -> TunedModel:
-    """Return the model that `tuned:FUNCTION` names."""
+    """Return the model named `tuned:FUNCTION`; `rest` is FUNCTION."""
     return TunedModel(rest, name)

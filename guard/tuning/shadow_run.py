@@ -1,9 +1,9 @@
 """Shadow runs: a new model beside the one that serves, on answers known to be right, before it serves anyone.
 
-Two measures on the same questions. Teacher forcing is one forward pass an answer, and says in seconds which model
-foresees more. Decoding says what would have been served. Both models answer every question, so differences are paired:
-an exact McNemar test, and a bootstrap over questions. The new model passes where it is worse than the old one by no
-more than a margin, with 97.5% confidence.
+It takes two measures on the same questions. Teacher forcing takes one forward pass per answer and tells within seconds
+which model predicts the answers better. Decoding tells what would have been served. Both models answer every question,
+so differences are paired: an exact McNemar test, and a bootstrap over questions. The new model passes where, with 97.5%
+confidence, it is worse than the old one by no more than a margin.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from guard.tuning.economics import Judged
 from guard.tuning.examples import Pair, cut
 from guard.tuning.scoring import score
 
-MARGIN = 0.02  #: By which a new model may be worse, in shares of right answers.
-PRECISION = 0.95  #: Of the answers that a small model is to serve alone.
-DRAWS = 2_000  #: Of the bootstrap.
-LEAST = 20  #: Questions below which nothing is concluded.
-TOKENS = 512  #: Of an answer at most.
-THREADS = 2  #: Questions that are asked at a time.
-#: Of the page.
+MARGIN = 0.02  #: How much worse a new model may be, as a share of right answers.
+PRECISION = 0.95  #: The precision demanded of answers that a small model serves alone.
+DRAWS = 2_000  #: Bootstrap samples.
+LEAST = 20  #: Fewest questions for a conclusion.
+TOKENS = 512  #: Most tokens of an answer.
+THREADS = 2  #: Questions asked at the same time.
+#: Style of the HTML page.
 STYLE = (
     "body{font:15px/1.5 system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}"
     "table{border-collapse:collapse;width:100%}td,th{padding:.25rem .5rem;text-align:left}"
@@ -45,32 +45,32 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Answered:
-    """What one model made of one question."""
+    """One model's answer to one question."""
 
-    value: Any  # None: it had no answer
+    value: Any  # None: no valid answer
     is_right: bool
     seconds: float
-    confidence: float | None = None  # mean log-probability of its choices; None: the model does not tell
+    confidence: float | None = None  # mean log-probability of its choices; None: not known
 
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """How often each of two is right on the same questions."""
+    """How often each of two models is right on the same questions."""
 
     questions: int
     old: int
     new: int
-    only_old: int  # right by the old one alone
+    only_old: int  # questions that only the old one answered right
     only_new: int
 
     @property
     def difference(self) -> float:
-        """Share of right answers, the new one's less the old one's."""
+        """The new model's share of right answers minus the old one's."""
         return (self.new - self.old) / max(1, self.questions)
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact two-sided test: how likely so uneven a split is where the two are alike."""
+        """McNemar's exact two-sided test: the probability of a split at least as uneven between equal models."""
         apart = self.only_old + self.only_new
         tail = sum(math.comb(apart, k) for k in range(min(self.only_old, self.only_new) + 1))
         return float(min(1.0, 2 * tail / 2**apart))
@@ -83,7 +83,7 @@ def compare(old: Sequence[bool], new: Sequence[bool]) -> PairedCounts:
 
 
 def bootstrap(old: Sequence[bool], new: Sequence[bool], *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    """Return the interval of 95% of the difference of shares, over questions drawn again."""
+    """Return the 95% bootstrap interval of the difference of shares; the seed decides the samples."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     steps = [int(n) - int(o) for o, n in zip(old, new, strict=True)]
     count = len(steps)
@@ -92,7 +92,7 @@ def bootstrap(old: Sequence[bool], new: Sequence[bool], *, draws: int = DRAWS, s
 
 
 def is_same(x: Any, y: Any) -> bool:
-    """Whether two values of JSON are the same; 1 and 1.0 are, true and 1 are not."""
+    """Whether two JSON values are equal: 1 and 1.0 are, true and 1 are not."""
     if isinstance(x, bool) or isinstance(y, bool):
         return x is y
     if isinstance(x, dict) and isinstance(y, dict):
@@ -112,9 +112,10 @@ def run(
     is_quick: bool = False,
     told: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Measure a new model beside an old one; returns the report as JSON.
+    """Compare a new model with an old one; returns the report as JSON.
 
-    Raises GuardError where there are too few questions, ModelError where a model can't be had.
+    `is_quick` leaves out decoding; `told` is called with a stage, the questions done and their number. Raises
+    GuardError where there are too few questions, and ModelError where a model can't be loaded.
     """
     if len(pairs) < LEAST:
         raise GuardError(f"{len(pairs)} questions with right answers are too few to compare on; {LEAST} are needed")
@@ -142,7 +143,7 @@ def run(
 
 
 def _foreseen(name: str, pairs: Sequence[Pair], told: Callable[[str, int, int], None]) -> dict[str, Any] | None:
-    """Return what teacher forcing says; None of a model whose weights are not here."""
+    """Return the result of teacher forcing; None for a model whose weights are not on this machine."""
     told(f"scoring by {name}", 0, len(pairs))
     try:
         from guard.tuning.job import load
@@ -178,7 +179,7 @@ def _answers(model: Model, pairs: Sequence[Pair], told: Callable[[str, int, int]
 
 
 def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float) -> dict[str, Any] | None:
-    """Return what the model may serve alone at a precision: a threshold of one half, and what it does on the other."""
+    """Return what the model may serve alone: a threshold chosen on one half, and its result on the other."""
     known = [number for number, one in enumerate(answered) if one.confidence is not None]
     judged = [Judged(answered[number].confidence or 0.0, answered[number].is_right) for number in known]
     first, other = economics.halves([pairs[number].input_hash for number in known])
@@ -199,7 +200,7 @@ def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float
 
 
 def _steps(judged: Sequence[Judged]) -> list[list[float]]:
-    """Return the calibration as pairs: from which confidence on, and how likely an answer is right there."""
+    """Return the calibration as pairs of a confidence and the probability from there on."""
     scale = economics.calibrated(judged)
     return [list(step) for step in zip(scale.bounds, scale.probabilities, strict=True)]
 
@@ -215,7 +216,7 @@ def _by_schema(pairs: Sequence[Pair], right: Mapping[str, Sequence[bool]]) -> li
 
 
 def _by_field(pairs: Sequence[Pair], answers: Mapping[str, Sequence[Answered]]) -> list[dict[str, Any]]:
-    """Count for each member of the answers how often it is right; of another answer than an object there is none."""
+    """Count how often each top-level member is right; answers that are no objects are not counted."""
     found: dict[str, Counter[str]] = {}
     for number, pair in enumerate(pairs):
         wanted = json.loads(pair.answer)
@@ -229,7 +230,7 @@ def _by_field(pairs: Sequence[Pair], answers: Mapping[str, Sequence[Answered]]) 
 
 
 def _apart(pairs: Sequence[Pair], answers: Mapping[str, Sequence[Answered]]) -> list[dict[str, Any]]:
-    """List the questions on which one is right and the other is not."""
+    """List the questions that only one of the models answered right."""
     listed = []
     for pair, old, new in zip(pairs, answers["old"], answers["new"], strict=True):
         if old.is_right != new.is_right:
@@ -239,7 +240,7 @@ def _apart(pairs: Sequence[Pair], answers: Mapping[str, Sequence[Answered]]) -> 
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """Return a report as a page of HTML that needs nothing from elsewhere."""
+    """Return a report as a self-contained HTML page."""
     say = html.escape
     count = report["questions"]
     low, high = report["interval"]

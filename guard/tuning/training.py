@@ -1,10 +1,10 @@
 """The training loop: loss under the masks, checkpoints, and a run that can be repeated bit for bit.
 
-Loss is taken where the masks leave a choice, over the tokens that they allow (`masked`) or over all (`chosen`), or on
-every token of the answer (`all`). Forced tokens are never asked for in decoding, and to learn them is wasted.
+Loss is taken where the masks leave a choice, over the allowed tokens (`masked`) or over all tokens (`chosen`), or at
+every token of the answer (`all`). Decoding never asks the model for forced tokens, so learning them is wasted.
 
-With `steps` a run depends on nothing but its data, its recipe and its seed: on one thread two runs are equal to the
-bit, also where one of them was killed and resumed. With `seconds` the learning rate falls with the time that is used.
+With `steps` a run depends only on its data, recipe and seed: on one thread two runs are equal bit for bit, even where
+one of them was killed and resumed. With `seconds` the learning rate falls with the time used.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from guard.tuning.lora import Adapter
 from guard.tuning.scoring import IMPOSSIBLE, allowed, behind, head, padded, passes, score, tokens_at
 
 LOSSES = ("masked", "chosen", "all")
-WARM_UP = 0.05  #: Of the run, in which the learning rate rises;
-LOWEST = 0.02  #: and where it ends, of its highest.
-JITTER = 20.0  #: Tokens by which examples that are batched together may differ, about.
-CHECKPOINT_S = 30.0  #: Between two checkpoints.
-CLIP = 1.0  #: The longest gradient.
+WARM_UP = 0.05  #: Share of the run in which the learning rate rises.
+LOWEST = 0.02  #: The final learning rate, as a share of the highest.
+JITTER = 20.0  #: About how many tokens the lengths of examples in a batch may differ.
+CHECKPOINT_S = 30.0  #: Seconds between two checkpoints.
+CLIP = 1.0  #: The largest norm of a gradient.
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How it is trained."""
+    """How a model is trained."""
 
     loss: str = "masked"
     layers: int = 15  # from the top
     rank: int = 16
     rate: float = 1e-3
-    batch: int = 8  # examples a step
+    batch: int = 8  # examples per step
     epochs: float = 3.0  # at most
     seed: int = 0
-    steps: int | None = None  # exactly; None: what epochs and seconds allow
+    steps: int | None = None  # exact number; None: as many as epochs and seconds allow
     seconds: float | None = None
-    gigabytes: float = 3.0  # that the process takes at most, about
+    gigabytes: float = 3.0  # about the most memory that the process takes
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -65,12 +65,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Validation:
-    """How held-out answers are foreseen, each token under its mask behind the right ones before it."""
+    """How well held-out answers are predicted, each token under its mask after the right tokens before it."""
 
     examples: int
-    nll: float  # of a choice, on average
-    choices_right: float  # share of choices in which the likeliest allowed token is the answer's
-    paths_right: float  # share of answers of which all choices are: greedy decoding writes them
+    nll: float  # mean negative log-likelihood of a choice, in nats
+    choices_right: float  # share of choices at which the answer's token is the likeliest allowed one
+    paths_right: float  # share of answers that greedy decoding writes: all their choices are right
 
     def __str__(self) -> str:
         return f"{self.paths_right:.1%} of {self.examples} answers foreseen, {self.nll:.3f} nats a choice"
@@ -78,11 +78,11 @@ class Validation:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Where training is."""
+    """Progress of a training run."""
 
     step: int
     progress: float  # 0 to 1
-    loss: float  # of the last steps, on average
+    loss: float  # mean of the last steps
     seconds: float
     seconds_left: float
     validation: Validation | None = None
@@ -100,7 +100,7 @@ class Trainer:
         clock: Callable[[], float] = time.monotonic,
         checkpoint: Path | None = None,
     ) -> None:
-        """Take examples, of which there must be one at least; a `checkpoint` of the same run is gone on from."""
+        """Prepare a run on at least one example; resumes from `checkpoint` where that is of the same run."""
         self._adapter = adapter
         self._examples = examples
         self._recipe = recipe
@@ -117,7 +117,7 @@ class Trainer:
 
     @functools.cached_property
     def digest(self) -> str:
-        """What tells this run from others: the examples and the recipe, but for how long it may take."""
+        """A digest that identifies the run: the examples, and the recipe without its time limit."""
         recipe = {name: value for name, value in dataclasses.asdict(self._recipe).items() if name != "seconds"}
         told = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
         for example in self._examples:
@@ -125,7 +125,7 @@ class Trainer:
         return told.hexdigest()
 
     def run(self, told: Callable[[TrainingReport], None] = lambda _: None) -> None:
-        """Train to the end; ends after the checkpoint where it is interrupted."""
+        """Train to the end. Where it is interrupted, it writes a checkpoint and stops."""
         began = self._clock() - self.seconds
         saved = self._clock()
         for batch in self._batches():
@@ -146,7 +146,7 @@ class Trainer:
             self.save()
 
     def save(self) -> None:
-        """Write the checkpoint: whole, or the one before."""
+        """Replace the checkpoint atomically."""
         assert self._checkpoint is not None
         state = {
             "digest": self.digest,
@@ -175,7 +175,7 @@ class Trainer:
             self._optimizer.load_state_dict(state["optimizer"])
 
     def validate(self, examples: Sequence[Example]) -> Validation:
-        """Foresee the answers of examples."""
+        """Measure how well the answers of examples are predicted."""
         scores = score(self._adapter.model, examples, self._pass_tokens)
         choices = max(1, sum(one.choices for one in scores))
         return Validation(
@@ -186,7 +186,7 @@ class Trainer:
         )
 
     def _progress(self) -> float:
-        """How far the run is, 0 to 1: by steps alone where they are given."""
+        """The finished share of the run, 0 to 1; with `steps` the time does not count."""
         recipe = self._recipe
         if recipe.steps is not None:
             return self.step / max(1, recipe.steps)
@@ -195,7 +195,7 @@ class Trainer:
         return max(self.step / max(1, most), timed)
 
     def _batches(self) -> Iterator[list[Example]]:
-        """Yield batches for ever, from the step that comes next; each epoch has an order of its own."""
+        """Yield batches without end from the next step on; each epoch has its own order."""
         per = math.ceil(len(self._examples) / self._recipe.batch)
         while True:
             epoch = self.step // per
@@ -217,7 +217,7 @@ class Trainer:
                 logits = logits.masked_fill(~allowed(masks, logits.shape[1]), IMPOSSIBLE)
             targets = torch.tensor(list(tokens_at(rows, at)))
             loss = functional.cross_entropy(logits, targets, reduction="sum") / positions
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call] # torch's
             total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(self._adapter.parameters, CLIP)
         self._optimizer.step()
@@ -225,11 +225,11 @@ class Trainer:
         return total
 
     def _places(self, example: Example) -> Sequence[int]:
-        """Return the places in the answer where loss is taken."""
+        """Return the indexes of the answer's tokens at which loss is taken."""
         return range(len(example.path.tokens)) if self._recipe.loss == "all" else example.path.chosen
 
     def _hidden(self, rows: list[Example]) -> torch.Tensor:
-        """Return the last hidden states of examples; what the lower layers make of them is kept while there is room."""
+        """Return the last hidden states of examples. The lower layers' output is cached as memory allows."""
         ids = padded(rows)
         kept = [self._states.get(id(example)) for example in rows]
         if all(state is not None for state in kept):
@@ -244,13 +244,13 @@ class Trainer:
 
 
 def _rate(progress: float) -> float:
-    """Return the learning rate of its highest: it rises, and then falls along a cosine."""
+    """Return the learning rate as a share of the highest: a linear rise, then a cosine decay."""
     rising = min(1.0, (progress + 1e-3) / WARM_UP)
     return rising * max(LOWEST, 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def _order(sizes: Sequence[int], batch: int, seed: str) -> list[list[int]]:
-    """Return the numbers of examples in batches of about one size, in an order that the seed alone decides."""
+    """Return the indexes of examples in batches of similar length, in an order that the seed alone decides."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     by_size = sorted(range(len(sizes)), key=lambda number: sizes[number] + chance.random() * JITTER)
     batches = [by_size[at : at + batch] for at in range(0, len(by_size), batch)]
@@ -259,9 +259,9 @@ def _order(sizes: Sequence[int], batch: int, seed: str) -> list[list[int]]:
 
 
 def _room(model: Any, layers: int, gigabytes: float) -> tuple[int, int]:
-    """Return tokens of one pass, and of all states that are kept, so that the process stays inside its memory.
+    """Return the most tokens of one pass and of all cached states, so that the process stays within its memory.
 
-    What is there already (weights, libraries) is taken off; a fifth of the rest is for kept states.
+    Memory in use already (weights, libraries) is subtracted; a fifth of the rest is for cached states.
     """
     config = model.config.get_text_config()
     there = _resident() or sum(p.numel() * p.element_size() for p in model.parameters())
@@ -269,10 +269,10 @@ def _room(model: Any, layers: int, gigabytes: float) -> tuple[int, int]:
     free = gigabytes * 1e9 - there - trained
     width = torch.finfo(model.dtype).bits // 8
     inner = getattr(config, "intermediate_size", 4 * config.hidden_size)
-    # Of a token in a pass: what backward wants of each layer, and logits with their mask for every fourth token.
+    # Bytes per token of a pass: what backward needs of each layer, and masked logits for every fourth token.
     each = layers * (20 * config.hidden_size + 6 * inner) * width + config.vocab_size * 14 // 4
     kept = int(0.2 * free / (config.hidden_size * width))
-    tokens = int(0.4 * free / each)  # the rest is what allocators hold besides, and what merging and saving take
+    tokens = int(0.4 * free / each)  # the rest is for allocators, merging and saving
     if tokens < 64:
         raise GuardError(
             f"--memory {gigabytes:g} GB leaves no room for training beside {there / 1e9:.1f} GB of weights and"
@@ -282,7 +282,7 @@ def _room(model: Any, layers: int, gigabytes: float) -> tuple[int, int]:
 
 
 def _resident() -> int:
-    """Return bytes of memory that the process has now; 0 where the system does not tell."""
+    """Return the resident memory of the process in bytes; 0 where the system does not tell."""
     try:
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     except OSError:

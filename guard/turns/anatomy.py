@@ -1,4 +1,7 @@
-"""The anatomy of a template's turns, told from probes (probes.py): which texts stand where. It knows no families."""
+"""The anatomy of a template's turns: the fixed texts around thinking, text and calls.
+
+It is derived from what the template renders for the probes (probes.py), without knowing any model family.
+"""
 
 from __future__ import annotations
 
@@ -15,38 +18,42 @@ from guard.turns.splitting import MARK, Listed, common_end, common_start, listed
 
 @dataclass(frozen=True)
 class ThinkingTexts:
-    """The texts around thinking; and what stands there where there is none."""
+    """The texts around thinking, and what the template writes instead where a turn has no thinking."""
 
     begin: str
     end: str
-    without_in_text: str  #: In a turn without calls.
-    without_in_calls: str  #: In front of calls.
+    without_in_text: str  #: Written instead, in a turn without calls.
+    without_in_calls: str  #: Written instead, in a turn with calls.
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What a template writes of an assistant's turn."""
+    """The fixed texts of an assistant's turn, and how the template writes calls between them."""
 
     manner: Manner
-    head: str  #: What stands between a user's message and the turn.
-    opened: str  #: What the prompt for a turn writes of it.
-    ends: tuple[str, ...]  #: What stands behind a turn, of which a model writes its end token.
+    head: str  #: The text between a user's message and the turn.
+    opened: str  #: The part of the turn that the generation prompt already writes.
+    ends: tuple[str, ...]  #: Texts after a turn. The model writes its end-of-sequence token instead.
     thinking: ThinkingTexts | None
-    text: tuple[str, str]  #: Around the text of a turn without calls.
-    text_with_calls: tuple[str, str] | None  #: In front of it, and between it and the calls; None: it is left out.
-    text_behind: bool  #: Whether text stands behind the calls.
-    alone: str  #: In front of the calls, where no text is.
+    text: tuple[str, str]  #: The texts before and after the text of a turn without calls.
+    text_with_calls: tuple[str, str] | None  #: Before the text, and between it and calls. None: no text.
+    text_behind: bool  #: Whether text comes after the calls.
+    alone: str  #: The text before the calls of a turn without text.
     calls: Listed
     pieces: tuple[Piece, ...]
-    no_arguments: str | None  #: What stands for the arguments and what is around them, where it is told otherwise.
+    no_arguments: str | None  #: Replaces the arguments and the texts around them in a call without any.
     several: bool
     arguments: Arguments
     id_pattern: str
-    first_index: int = 0  #: The number of the first call, where numbers are written.
+    first_index: int = 0  #: The number of the first call, where the template numbers calls.
 
 
 def anatomy(rendered: Mapping[str, str | None], manner: Manner, special_tokens: Mapping[str, str]) -> Anatomy | None:
-    """Return what the probes of one manner tell, rendered; None where they show no calls, or nothing that is known."""
+    """Derive the anatomy from the rendered probes of one manner.
+
+    `rendered` maps each probe's name to its rendering (None: the template raised). Returns None where the renderings
+    show no calls, or calls in a form that is not understood.
+    """
     turns = {name: text.rpartition(USER)[2] for name, text in rendered.items() if text is not None and USER in text}
     if NAMES[0] not in turns.get("one", "") or "None" + NAMES[0] in turns["one"] or TEXT not in turns.get("text", ""):
         return None
@@ -63,7 +70,7 @@ def anatomy(rendered: Mapping[str, str | None], manner: Manner, special_tokens: 
     if thinking is not None:
         if with_text and thinking.begin and with_text[0].startswith(thinking.begin):
             written = thinking.without_in_calls.startswith(thinking.begin)
-            with_text = with_text if written else None  # else the template writes it as thinking
+            with_text = with_text if written else None  # otherwise the template writes the text as thinking
         if with_text:
             with_text = (with_text[0].removeprefix(thinking.without_in_text), with_text[1])
         lead, before = lead.removeprefix(thinking.without_in_text), before.removeprefix(thinking.without_in_calls)
@@ -92,7 +99,7 @@ def anatomy(rendered: Mapping[str, str | None], manner: Manner, special_tokens: 
 
 
 def _head(turns: Mapping[str, str], prompt: str) -> tuple[str, str]:
-    """Return what stands in front of each turn, and what the prompt writes of the turn itself."""
+    """Return the text before every turn, and the part of the turn that the generation prompt writes."""
     starts = [turns[name] for name in ("one", "text", "thinking text", "thinking one") if name in turns]
     head = common_start([*starts, prompt] if prompt else starts)
     opened = prompt[len(head) :]
@@ -101,7 +108,10 @@ def _head(turns: Mapping[str, str], prompt: str) -> tuple[str, str]:
 
 
 def _with_text(turns: Mapping[str, str], call: ProbedCall) -> tuple[tuple[str, str] | None, bool]:
-    """Return what stands in front of text and between it and calls, if it comes first; and whether it comes last."""
+    """Return the texts before text and between text and calls, and whether text comes after the calls.
+
+    The texts are None where a turn with calls has no text before them.
+    """
     turn = turns.get("text one", "")
     text, calls = turn.find(TEXT), turn.find(turns["one"][call.begin : call.end])
     if text < 0 or calls < 0:
@@ -110,7 +120,10 @@ def _with_text(turns: Mapping[str, str], call: ProbedCall) -> tuple[tuple[str, s
 
 
 def _calls(before: str, behind_text: str | None, between: str | None, behind: str) -> Listed:
-    """Tell the texts around calls apart; `before`: in front of the first one where no text is."""
+    """Split the texts around calls into those of the list and those of each call.
+
+    `before` stands before the first call of a turn without text, `behind_text` between text and the first call.
+    """
     known = [before] if behind_text is None else [before, behind_text]
     if between is None:
         return Listed("", common_end(known), "", "", behind)
@@ -120,7 +133,7 @@ def _calls(before: str, behind_text: str | None, between: str | None, behind: st
 
 
 def _thinking(turns: Mapping[str, str], call: ProbedCall, lead: str, before: str) -> ThinkingTexts | None:
-    """Return what stands around thinking, in the turns that have it."""
+    """Return the texts around thinking; None where no turn shows any."""
     begins, ends = [], {}
     for name in ("thinking text", "thinking one"):
         begin, found, rest = turns.get(name, "").partition(THINKING)
@@ -133,7 +146,7 @@ def _thinking(turns: Mapping[str, str], call: ProbedCall, lead: str, before: str
     begin = common_start(begins)
     in_text, in_calls = ends.get("thinking text"), ends.get("thinking one")
     if in_text is not None:
-        if in_text.removesuffix(lead).strip():  # else the lead is what ends thinking
+        if in_text.removesuffix(lead).strip():  # otherwise the lead itself ends the thinking
             in_text = in_text.removesuffix(lead)
         end = in_text if in_calls is None else common_start([in_text, in_calls])
     else:
@@ -147,12 +160,12 @@ def _thinking(turns: Mapping[str, str], call: ProbedCall, lead: str, before: str
         return None
     without_in_text, without_in_calls = _without(lead, end), _without(before, end)
     if without_in_text and without_in_calls.startswith(without_in_text):
-        without_in_calls = without_in_text  # what differs is white space
+        without_in_calls = without_in_text  # they differ in white space only
     return ThinkingTexts(begin, end, without_in_text, without_in_calls)
 
 
 def _without(lead: str, end: str) -> str:
-    """Return what a turn without thinking has up to the end of thinking, where the template writes that."""
+    """Return the start of a turn without thinking, up to the mark that ends thinking; "" where it has no such mark."""
     mark = end.strip()
     at = lead.find(mark)
     if at < 0:
@@ -163,15 +176,15 @@ def _without(lead: str, end: str) -> str:
 
 
 class _Ends(NamedTuple):
-    ends: tuple[str, ...]  # what stands behind turns
-    of_text: str  # what ends text, in front of that
-    of_calls: str
+    ends: tuple[str, ...]  # texts after turns
+    of_text: str  # ends the text of a turn, before one of `ends`
+    of_calls: str  # ends the calls of a turn, before one of `ends`
 
 
 def _ends(
     lead: str, of_text: str, of_calls: str, after_user: str, prompt: str, special_tokens: Mapping[str, str]
 ) -> _Ends:
-    """Tell the end of a turn from what ends its text and its calls."""
+    """Separate the end of a turn from the texts that end its text and its calls."""
     end = _end(of_text, of_calls, after_user, prompt, special_tokens.get("eos_token", ""))
     ends = [end] if end else []
     of_text, of_calls = of_text.removesuffix(end), of_calls.removesuffix(end)
@@ -179,13 +192,13 @@ def _ends(
         ends, of_text = [*ends, of_text + end], ""
     if MARK.fullmatch(of_calls.strip()) and not end:
         ends, of_calls = [*ends, of_calls], ""
-    if of_text and not of_text.strip():  # white space in front of the end belongs to the end
+    if of_text and not of_text.strip():  # white space before the end belongs to the end
         ends, of_calls, of_text = [of_text + end, *ends], of_calls.removesuffix(of_text), ""
     return _Ends(tuple(ends), of_text, of_calls)
 
 
 def _end(of_text: str, of_calls: str, after_user: str, prompt: str, eos_token: str) -> str:
-    """Return what all turns end with."""
+    """Return the text that ends every turn."""
     both = common_end([of_text, of_calls])
     if both and len(shared := common_end([both, after_user])) > 1:
         return shared

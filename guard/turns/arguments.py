@@ -1,6 +1,6 @@
 """How a template writes a call's arguments: as one JSON object, or member by member in an exact style.
 
-Told from where the sentinels of probes.py stand in a rendered call.
+It is derived from the places of the sentinels of probes.py in a rendered call.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """Where the arguments stand in a rendered call, and how they are written."""
+    """The place of the arguments in a rendered call (characters, end excluded), and how they are written."""
 
     begin: int
     end: int
-    style: dict[str, Any] | None = None  #: None: JSON.
-    whitespace: str = "spaced"  #: Of that JSON, as `guard.compile` names it.
-    are_sorted: bool = False  #: Whether members come in the alphabet's order of their keys.
-    lost: tuple[str, ...] = field(default=())  #: Types of values that the template leaves out.
+    style: dict[str, Any] | None = None  #: An exact style (docs/formats.md). None: one JSON object.
+    whitespace: str = "spaced"  #: White space of that JSON, as `guard.compile` names it.
+    are_sorted: bool = False  #: Whether members are sorted by key.
+    lost: tuple[str, ...] = field(default=())  #: JSON types whose values the template omits.
 
 
 def found(call: str, begin: int, samples: Mapping[str, str]) -> Arguments | None:
-    """Return how the arguments of a rendered call are written; `begin`: behind the name, where tags may begin.
+    """Return how the arguments of a rendered call are written; None where that can't be derived.
 
-    `samples`: calls with strings that have one of CHARS in them. None where nothing was told.
+    `begin` is the index after the name, where members may begin. `samples` maps each of CHARS to a rendered call whose
+    strings hold it: they show how the template quotes and escapes.
     """
     whole = json_at(call, VALUES)
     if whole is not None:
@@ -54,7 +55,7 @@ def found(call: str, begin: int, samples: Mapping[str, str]) -> Arguments | None
 
 
 class _Gaps:
-    """The text behind each key up to the next one."""
+    """The text between each key of a rendered call and the next one."""
 
     def __init__(self, call: str, begin: int, keys: list[str]) -> None:
         places = sorted((call.find(key, begin), key) for key in keys if call.find(key, begin) >= 0)
@@ -76,7 +77,7 @@ def _members(call: str, begin: int, samples: Mapping[str, str]) -> Arguments | N
     between = between.replace("kintzq", "{key}")
     leads: dict[str, str] = {}
     words: dict[str, str] = {}
-    inside: dict[str, str] = {}  # what stands for each nested value
+    inside: dict[str, str] = {}  # key → the text of its array or object
     for key, value in VALUES.items():
         gap = gaps.of.get(key)
         if gap is None or key == gaps.last:
@@ -148,7 +149,10 @@ def _nested(
     samples: Mapping[str, str],
     between: str,
 ) -> dict[str, Any] | None:
-    """Return how arrays and objects inside are written, where it is not as JSON; None where it was not told."""
+    """Return the parts of a style that say how nested arrays and objects are written: {} where they are JSON.
+
+    Returns None where that can't be derived.
+    """
     out: dict[str, Any] = {}
     for key, held in inside.items():
         value, kind = VALUES[key], _TYPES[key]
@@ -169,7 +173,7 @@ def _nested(
 
 
 def _listed_members(text: str, value: Any) -> dict[str, str] | None:
-    """Return the texts around the items of an array, or the members of an object."""
+    """Return the texts around the items of an array or the members of an object; None where they can't be derived."""
     ends = []
     at = 0
     pairs = (
@@ -185,7 +189,7 @@ def _listed_members(text: str, value: Any) -> dict[str, str] | None:
         at = inner + len(one)
     (first, lead, end), (second, _, last) = ends
     between, behind = text[end:second], text[last:]
-    if isinstance(value, dict):  # a closing text may name its key
+    if isinstance(value, dict):  # a closing text may repeat the key
         between, behind = (part.replace(key, "{key}") for part, key in zip((between, behind), value, strict=True))
     around = listed(text[:first], between, behind)
     place = "{key}" if isinstance(value, dict) else ""
@@ -199,7 +203,7 @@ def _listed_members(text: str, value: Any) -> dict[str, str] | None:
 
 
 def _sampled(samples: Mapping[str, str], key: str, between: str) -> dict[str, str]:
-    """Return what stands behind a key in each sample, up to the next key."""
+    """Return the text between a key and the next one in each sample."""
     out = {}
     for char, call in samples.items():
         begin = call.find(key)
@@ -229,7 +233,7 @@ def _is_json(samples: Mapping[str, str], key: str, lead: str, between: str) -> b
 def _quotes(
     samples: Mapping[str, str], key: str, lead: str, between: str, ending: str = ""
 ) -> list[dict[str, Any]] | None:
-    """Return the quotes of strings behind a key; an empty list: they are raw. None where it was not told."""
+    """Return the quotes of the strings after a key, an empty list for raw strings; None where that can't be derived."""
     written: dict[tuple[str, str], dict[str, str]] = {}
     for char, held in _sampled(samples, key, between).items():
         first, end = held.find("xa"), held.rfind("bx")

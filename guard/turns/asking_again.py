@@ -1,4 +1,4 @@
-"""What a model is told of a turn that is not valid: its own calls, and as their results what is wrong with each."""
+"""The messages that ask for an invalid turn again: the model's own calls, each with its errors as the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guard.kernels import json_pointer
 from guard.models import chat_messages
 from guard.turns import value
 
-NO_CALL = "[]"  #: What is written down where a call was asked for again, and words came: no value.
+NO_CALL = "[]"  #: Recorded where the model answered in words although a call was required: no value.
 
 
 def re_ask(
@@ -20,7 +20,7 @@ def re_ask(
 ) -> chat_messages.Messages:
     """Return the messages of the next attempt: the calls as the model made them, and what is wrong with each.
 
-    `names` are the functions that may be called. What made no call is shown back as words.
+    `names` are the functions that may be called. Text without a call is shown back as text.
     """
     content: Any = None
     calls: list[Any] = []
@@ -53,7 +53,7 @@ def re_ask(
 
 
 def _wrong(at: int, call: Mapping[str, Any], findings: Sequence[Violation], names: Sequence[str]) -> Iterator[str]:
-    """Yield what is wrong with a call, each with the property that it is about."""
+    """Yield one sentence for each finding about a call, naming the property."""
     if call["name"] not in names:
         yield f"- there is no function {call['name']}; there is {', '.join(names)}"
         return

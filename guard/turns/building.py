@@ -1,4 +1,4 @@
-"""The format of a turn, built from a template's anatomy for some tools; and which part of it says what."""
+"""The format of a turn, built from a template's anatomy for given tools, with the role of each of its parts."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _NAME = r"[A-Za-z0-9_.:-]{1,64}"
 
 
 class Says(NamedTuple):
-    """What a part of a turn is: "thinking", "text", "call", "id" or "arguments"."""
+    """The role of a part of a turn: "thinking", "text", "call", "id" or "arguments"."""
 
     kind: str
     tool: str = ""
-    tail: str = ""  #: A text at its end that belongs to it no more.
+    tail: str = ""  #: A text at the part's end that closes it and is not its content.
 
 
 class Built(NamedTuple):
-    """A format, and what its parts say, by their JSON Pointers."""
+    """A format, and the roles of its parts by their JSON Pointers into it."""
 
     form: formats.Format
     says: dict[str, Says]
-    joints: tuple[str, ...]  #: What stands between text and calls.
-    around: tuple[int, int]  #: Characters of a call's texts in front of its first part, and behind its last.
+    joints: tuple[str, ...]  #: Texts that may stand between text and calls.
+    around: tuple[int, int]  #: Characters of a call before its first part and after its last.
 
 
 class FormatBuilder:
-    """One format of a turn, on the way."""
+    """Builds the format of one turn. Used once."""
 
     def __init__(self, anatomy: Anatomy, tools: list[tuple[str, Any]], most: int | None) -> None:
         self._one, self._tools, self._most = anatomy, tools, most
         self._said: dict[int, Says] = {}
-        self._kept: list[Any] = []  # so that no form's id comes twice
+        self._kept: list[Any] = []  # keeps each form alive: `_said` is keyed by id()
         self._whole = anatomy.calls.begin + anatomy.calls.opening
         self._trigger, self._space = _trigger(self._whole)
 
     def build(self, tool_choice: str, thinking: bool | None, begun: str) -> Built:
-        """Return the format of what comes behind `begun`."""
+        """Return the format of the rest of a turn of which the prompt has already written `begun`."""
         one = self._one
         tools = self._tools
         if tool_choice not in ("auto", "none", "required"):
@@ -78,7 +78,7 @@ class FormatBuilder:
     # -- Bodies --------------------------------------------------------------------------------------------------------
 
     def _one_text(self) -> formats.Format | None:
-        """Return free text in which the first call's trigger begins the calls; None where text has its own ends."""
+        """Return free text in which the first call's trigger begins the calls; None where text has its own end."""
         one = self._one
         begin, end = one.text
         around = one.text_with_calls
@@ -118,7 +118,7 @@ class FormatBuilder:
         return formats.sequence(*self._const(begin), text)
 
     def _calls(self) -> formats.Format:
-        """Return all calls of a turn, behind the opening of the first."""
+        """Return the format of all calls of a turn, after the opening of the first."""
         one = self._one.calls
         between = one.closing + one.separator + one.opening
         tags = [self._call(name, schema) for name, schema in self._tools]
@@ -168,10 +168,10 @@ class FormatBuilder:
     # -- Parts ---------------------------------------------------------------------------------------------------------
 
     def _led(self, block: tuple[str, str] | None, texts: list[str], body: formats.Format) -> formats.Format:
-        """Return a body behind what may stand in front of it."""
+        """Return a body preceded by the thinking block or one of the texts that may come before it."""
         options = [formats.const(text) for text in texts]
         if block is not None:
-            # Where nothing begins thinking, a call in it would be one in text as well.
+            # Thinking without an opening mark reads like text, so a call in it would be read as a call.
             barred = [self._trigger] if not block[0].strip() and options and self._trigger else []
             thinking = self._is(formats.any_text(excludes=barred), Says("thinking", tail=block[1]))
             options.insert(0, formats.tag(block[0], thinking, block[1]))
@@ -180,7 +180,7 @@ class FormatBuilder:
         return formats.sequence(options[0] if len(options) == 1 else formats.union(*options), body)
 
     def _barred(self) -> list[str]:
-        """Return what no text has in it: the marks of thinking."""
+        """Return the marks of thinking, which no text may contain."""
         thinking = self._one.thinking
         if thinking is None:
             return []
@@ -197,7 +197,7 @@ class FormatBuilder:
 
 
 class Lead(NamedTuple):
-    """What may stand in front of a body: thinking between two texts, or one of some texts."""
+    """What may come before a body: thinking between the two texts of `block`, or one fixed text."""
 
     block: tuple[str, str] | None
     in_text: list[str]
@@ -208,7 +208,7 @@ _NO_LEAD = Lead(None, [""], [""])
 
 
 def _lead(thinking: ThinkingTexts | None, wanted: bool | None, begun: str) -> Lead:
-    """Return what may stand in front of text and of calls, behind what the prompt has begun."""
+    """Return what may come before text and before calls, given the part of the turn that the prompt has written."""
     if thinking is None:
         if wanted:
             raise ValueError("the template writes no thinking")
@@ -216,7 +216,7 @@ def _lead(thinking: ThinkingTexts | None, wanted: bool | None, begun: str) -> Le
     begin, end = thinking.begin, thinking.end
     in_text, in_calls = [thinking.without_in_text], [thinking.without_in_calls]
     if begun and (end.strip() in begun or (MARK.search(begun) and begun.strip() not in begin and begin not in begun)):
-        return _NO_LEAD  # thinking is over
+        return _NO_LEAD  # the prompt has already ended thinking
     if begun and (begin.startswith(begun) or (begin and begun.startswith(begin)) or begun.strip() == begin.strip()):
         begin = begin[len(begun) :]
         in_text, in_calls = (
@@ -231,7 +231,7 @@ def _lead(thinking: ThinkingTexts | None, wanted: bool | None, begun: str) -> Le
 
 
 def _trigger(whole: str) -> tuple[str, str]:
-    """Return the text that commits to a call, and the white space in front of it."""
+    """Return the text that commits to a call, and the white space before it."""
     text = whole.lstrip()
     found = MARK.match(text)
     return (found[0] if found else text), whole[: len(whole) - len(text)]
@@ -242,7 +242,7 @@ def _required(schema: Any) -> bool:
 
 
 def _ordered(schema: Any) -> Any:
-    """Return a schema with the properties of each object in the alphabet's order."""
+    """Return a schema with the properties of each object sorted by name."""
     if isinstance(schema, list):
         return [_ordered(one) for one in schema]
     if not isinstance(schema, dict):
@@ -265,7 +265,7 @@ def _walk(form: Any, pointer: str) -> Iterator[tuple[str, Any]]:
 
 
 def names_in(text: str, anatomy: Anatomy) -> list[str]:
-    """Return what stands where names of tools would."""
+    """Return the distinct texts of a turn at the places of tool names, in order."""
     at = next(number for number, piece in enumerate(anatomy.pieces) if piece.slot == "name")
     before, behind = anatomy.pieces[at - 1] if at else Piece(anatomy.calls.opening), anatomy.pieces[at + 1]
     ends = [re.escape(behind.text)] if behind.text else ["[{]"]

@@ -1,4 +1,4 @@
-"""The pieces of a call: where its name, its id or number and its arguments stand, and what is between two calls."""
+"""The pieces of a call: the places of its name, id, number and arguments, and the texts between them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ Slot: TypeAlias = Literal["name", "id", "index", "arguments"]
 
 
 class Piece(NamedTuple):
-    """A part of a call: a text, or a slot."""
+    """A part of a call: a fixed text, or a slot to be filled."""
 
     text: str
     slot: Slot | None = None
 
 
 class ProbedCall(NamedTuple):
-    """The call of the probe "one"."""
+    """The call in the rendered probe "one"."""
 
-    begin: int  #: Of the first slot in that turn.
-    end: int  #: Behind the last slot.
+    begin: int  #: Index of the first slot in that turn.
+    end: int  #: Index after the last slot.
     pieces: tuple[Piece, ...]
     arguments: arguments.Arguments
-    first_index: int = 0  #: Its number, where that is written.
+    first_index: int = 0  #: The call's number, where the template writes one.
 
 
 def call_in(turns: Mapping[str, str]) -> ProbedCall | None:
-    """Return the call of the probe "one"; None where its arguments were not told."""
+    """Return the call of the probe "one"; None where it is not understood how its arguments are written."""
     turn = turns["one"]
     samples = {char: turns[f"char {char}"] for char in CHARS if f"char {char}" in turns}
     keys = max(turn.find(next(iter(VALUES))), 0)
@@ -55,7 +55,7 @@ def call_in(turns: Mapping[str, str]) -> ProbedCall | None:
 
 
 def _numbered(call: ProbedCall, turns: Mapping[str, str]) -> ProbedCall:
-    """Return a call with a slot where its number is written: what is one more in the second call."""
+    """Return the call with a slot for its number: a number that is one larger in the second call."""
     before_second, name, behind_second = turns.get("two", "").partition(NAMES[1])
     if not name:
         return call
@@ -78,7 +78,7 @@ def _numbered(call: ProbedCall, turns: Mapping[str, str]) -> ProbedCall:
 
 
 def between_calls(turns: Mapping[str, str], call: ProbedCall) -> str | None:
-    """Return what stands between two calls; None where a template writes one only."""
+    """Return the text between two calls; None where the template writes only one."""
     _, found, rest = turns.get("two", "").partition(turns["one"][call.begin : call.end])
     starts = [at for text in (NAMES[1], IDS[1]) if (at := rest.find(text)) >= 0]
     if not found or NAMES[1] not in rest:
@@ -90,7 +90,7 @@ def between_calls(turns: Mapping[str, str], call: ProbedCall) -> str | None:
 
 
 def without_arguments(turns: Mapping[str, str], call: ProbedCall) -> str | None:
-    """Return what stands behind the name of a call without arguments, where that is not what would be expected."""
+    """Return the text after the name of a call without arguments; None where it is the usual one."""
     turn = turns.get("none", "")
     slots = {"name": NAMES[0], "id": IDS[0], "index": str(call.first_index)}
     slots["arguments"] = "{}" if call.arguments.style is None else ""

@@ -1,4 +1,8 @@
-"""From a chat template to a tool format: probed in every manner, told apart, and used only if turns come back equal."""
+"""From a chat template to a tool format.
+
+The template renders the probes in every manner that a template may want; the first derived format under which drawn
+turns round-trip is taken.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,16 @@ from guard.turns.probes import MANNERS, NAMES, probes
 from guard.turns.rendering import render
 from guard.turns.tool_format import ToolFormat
 
-MOST_WRONG = 3  #: Manners whose formats may fail before no other is tried.
-TURNS = 24  #: That are rendered and read back before a format counts as one that round-trips.
+MOST_WRONG = 3  #: Manners whose formats may fail to round-trip before the search ends.
+TURNS = 24  #: Drawn turns that must be rendered and read back equal.
 
 
 def derive(template: str, special_tokens: dict[str, str]) -> ToolFormat | None:
-    """Return the tool format of a template; None where it renders no calls, or in no way that is told apart."""
+    """Return the tool format of a template; None where it renders no calls, or in no form that is understood.
+
+    `round_trips` of the result says whether the drawn turns came back equal. Results are cached. A template takes up to
+    a few seconds in processes of their own (rendering.py).
+    """
     return _derived(template, tuple(sorted(special_tokens.items())))
 
 

@@ -1,7 +1,7 @@
-"""A model asked for a turn: in its own template's form where it decodes here, else in words, with a turn as JSON.
+"""Models that answer with a turn: in the form of the model's own chat template, or as JSON described in words.
 
-Both are models around a model, whose replies are turns as one JSON value (guard/turns/value.py); the pipeline asks,
-checks and records them like any other.
+Both wrap another model, and their replies hold the turn as one JSON value (guard/turns/value.py), so the pipeline
+asks, checks and records them like any other model's. The template's form needs a model that decodes here.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 def around(wanted: Wanted, model: Model) -> Model:
-    """Return a model around another that answers with turns as one JSON value."""
+    """Wrap a model so that it answers with turns as one JSON value."""
     form = tool_format(model)
     return WordedModel(model, wanted) if form is None else TemplatedModel(model, form, wanted)
 
 
 def tool_format(model: Model) -> ToolFormat | None:
-    """Return the format of calls that a model's own chat template has; None where nothing is known of it."""
+    """Return the tool format of a model's own chat template; None where the model has none that round-trips."""
     template = getattr(model, "chat_template", None)
     if template is None:
         return None
@@ -48,7 +48,7 @@ def _derived(template: str, special: tuple[tuple[str, str], ...]) -> ToolFormat 
 
 
 class TemplatedModel:
-    """A model that decodes here, and writes calls as its chat template does: masked and read by one automaton."""
+    """A model that decodes here and writes calls as its chat template does; one automaton masks and reads them."""
 
     is_masked = True
 
@@ -58,13 +58,13 @@ class TemplatedModel:
 
     @property
     def identity(self) -> str:
-        """What decides its answers beside the request: a key of recorded replies holds it."""
+        """What determines the answers besides the request; part of the key of recorded replies."""
         form = "" if self._words is not None else self._compiled.hash
         return f"{getattr(self.model, 'identity', '')} {form}"
 
     @functools.cached_property
     def _words(self) -> WordedModel | None:
-        """What is asked where the template's form can't say these tools, for a name or a schema; None where it can."""
+        """The model to ask in words, where the template's form can't express these tools; None where it can."""
         try:
             _ = self._compiled
         except (SchemaError, ValueError):
@@ -78,7 +78,7 @@ class TemplatedModel:
         return self._reply(self.model.generate(self._request(request)))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
-        """Answer, blocking: text and calls in pieces (guard/turns/pieces.py), then the reply."""
+        """Yield text and calls in pieces (guard/turns/pieces.py), then the reply. Blocks."""
         if self._words is not None:
             yield from self._words.stream(request)
             return
@@ -92,7 +92,7 @@ class TemplatedModel:
 
     @functools.cached_property
     def _compiled(self) -> Compiled:
-        from guard.schemas import compile as compiled  # here: NumPy-free callers need no engine
+        from guard.schemas import compile as compiled  # imported late: only a masked turn needs the engine
 
         return compiled(self._format(), **self.form.options)
 
@@ -130,17 +130,17 @@ class TemplatedModel:
 
     @functools.cached_property
     def _begins(self) -> tuple[int, ...]:
-        """The token that the tokenizer begins a call with; none where a call may begin in several ways."""
+        """The first token of every call; empty where calls may begin differently."""
         from guard.schemas import compile as compiled
         from guard.schemas.compiled import single_bytes
 
         calls = compiled(self._turns("required"), **self.form.options)
-        first = self.model._tokenize(calls.matcher(single_bytes()).forced_bytes().decode())  # type: ignore[attr-defined]
+        first = self.model._tokenize(calls.matcher(single_bytes()).forced_bytes().decode())  # type: ignore[attr-defined] # it decodes here
         return tuple(first[:1])
 
     @functools.cached_property
     def _marks(self) -> tuple[str, ...]:
-        """The special tokens that the format writes: to the model each is one token, to the format its name."""
+        """The special tokens that the format writes by their names; the model writes each as one token."""
         told = self.form.spelled
         known: tuple[str, ...] = self.model.vocabulary.marks  # type: ignore[attr-defined] # it decodes here
         return tuple(name for name in known if name in told)
@@ -154,7 +154,7 @@ class TemplatedModel:
 
 
 class WordedModel:
-    """Any other model, told of tools in words; it writes the turn as JSON, held to that as it is to any schema."""
+    """Any other model: it is told of the tools in words and writes the turn as JSON, held to the turn's schema."""
 
     def __init__(self, model: Model, wanted: Wanted) -> None:
         self.model, self.name = model, model.name
@@ -166,7 +166,7 @@ class WordedModel:
         self._told = words.instruction(tools, must_call=wanted.must_call) if tools else ""
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return what an answer would cost, or None."""
+        """Return the price of an answer in US dollars; None where it is not known."""
         return adapters.price(self.model, prompt_tokens, completion_tokens)
 
     def generate(self, request: Request) -> Reply:
@@ -178,13 +178,13 @@ class WordedModel:
         return await adapters.agenerate(self.model, self._request(request))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
-        """Answer, blocking: what is said without a call, in pieces, then the reply."""
+        """Yield the text of a turn without calls in pieces, then the reply. Blocks."""
         spoken = Spoken()
         for part in adapters.pieces(self.model, self._request(request)):
             yield spoken.feed(part) if type(part) is str else part
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
-        """Answer, async: the same."""
+        """Do what `stream` does, async."""
         spoken = Spoken()
         async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
             async for part in parts:

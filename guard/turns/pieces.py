@@ -1,4 +1,4 @@
-"""A turn in pieces, while it is written: what is said, as it comes, and calls: names first, then their arguments."""
+"""A turn in pieces, while the model writes it: text as it comes, and calls, each its name and then its arguments."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ if TYPE_CHECKING:
     from guard.schemas.structural.compiled_format import CompiledFormat, TurnPart
     from guard.turns.building import Built
 
-SHARE = 256  #: A turn is read anew once a share of it, 1 in so many bytes, has come: in all O(bytes).
+SHARE = 256  #: A turn is read again once it has grown by one part in so many: O(bytes) in all.
 
 
 class CallPiece(str):
-    """A piece of a call's arguments, in a stream of pieces: no part of the text. The first has the name, and is ""."""
+    """A piece of a call's arguments as JSON text. The first piece of a call is "" and has the tool's name."""
 
     __slots__ = ("name", "number")
 
-    number: int  # of the call, in the turn
-    name: str  # of the tool, in the first piece; else ""
+    number: int  # of the call within the turn, from 0
+    name: str  # the tool's, in the first piece; "" in later ones
 
     def __new__(cls, text: str, number: int, name: str = "") -> Self:
-        """Make a piece."""
+        """Make a piece of the call with that number."""
         piece = super().__new__(cls, text)
         piece.number, piece.name = number, name
         return piece
 
     def __bool__(self) -> bool:
-        """Whether there is anything: a name, too."""
+        """Whether the piece has text or a name."""
         return len(self) > 0 or bool(self.name)
 
 
 class TurnReader:
-    """Reads a turn in a model's own form while it is written; by the automaton that masks it.
+    """Reads a turn in a model's own form while it is written, with the automaton that masks it.
 
-    Of text as much is held back as may be the beginning of a call's mark. Arguments that are JSON come as they are
-    written, others once they are whole.
+    Text that may be the start of a call's mark is held back. Arguments written as JSON are passed on as they come,
+    arguments in another style once the call is complete. Belongs to one thread.
     """
 
     def __init__(self, compiled: CompiledFormat, built: Built) -> None:
         self._compiled, self._built = compiled, built
         self._matcher = compiled.matcher(single_bytes())
         self._data = bytearray()
-        self._next = 0  # so many bytes must be there before the turn is read anew
-        self._said = 0  # characters of the text that were told
-        self._calls: list[int] = []  # of each that was told, how many characters of its arguments were
+        self._next = 0  # bytes that must have come before the turn is read again
+        self._said = 0  # characters of text already yielded
+        self._calls: list[int] = []  # for each call yielded, how many characters of its arguments
         tails = {says.tail for says in built.says.values() if says.tail}
         self._marks = [joint + tail for tail in tails for joint in ("", *built.joints)] + list(built.joints)
 
     def feed(self, piece: str) -> Iterator[str]:
-        """Take what was written next; yield what is known by it: text, and CallPieces."""
+        """Take the next piece that the model wrote; yield new text and CallPieces."""
         data = piece.encode()
         self._matcher.accept_bytes(data)
         self._data += data
@@ -61,7 +61,7 @@ class TurnReader:
             yield from self._fresh(is_whole=False)
 
     def end(self) -> Iterator[str]:
-        """Yield what is left, of a turn that is whole."""
+        """Yield the rest of a turn that has ended."""
         yield from self._fresh(is_whole=True)
 
     def _fresh(self, *, is_whole: bool) -> Iterator[str]:
@@ -80,7 +80,7 @@ class TurnReader:
                 yield CallPiece(delta, index)
 
     def _held(self, text: str) -> int:
-        """Return how many characters at the end of a text may belong to a mark."""
+        """Return how many characters at the end of a text may begin a mark."""
         longest = max(map(len, self._marks), default=0)
         for length in range(min(longest, len(text)), 0, -1):
             end = text[len(text) - length :]
@@ -90,20 +90,20 @@ class TurnReader:
 
 
 class CallSoFar(NamedTuple):
-    """A call as far as it was read."""
+    """A call as far as it has been read."""
 
     name: str
     parts: list[TurnPart]
-    is_whole: bool  #: Something follows it.
+    is_whole: bool  #: Whether the call has ended.
 
     @property
     def is_json(self) -> bool:
-        """Whether the arguments are one JSON value, in the text of the turn."""
+        """Whether the arguments are written as one JSON value."""
         return len(self.parts) == 1 and self.parts[0].kind == "value"
 
     @property
     def text(self) -> str:
-        """The arguments as JSON: as they were written, where they are JSON."""
+        """The arguments as JSON text; unchanged where the model wrote JSON."""
         from guard.turns import reading
 
         if self.is_json:
@@ -112,7 +112,7 @@ class CallSoFar(NamedTuple):
 
 
 def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[CallSoFar]]:
-    """Return what the parts of a turn say: its text, and its calls."""
+    """Return the text and the calls that the parts of a turn make up."""
     from guard.turns import reading
 
     said: list[str] = []
@@ -136,17 +136,17 @@ def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[CallSoFar]]:
 
 
 class Spoken:
-    """Reads what is said out of the value's text while it is written: the content, as far as it is there."""
+    """Reads the text of a turn out of its JSON value (value.py) while that is written: the member "content"."""
 
-    HEAD = '{"content": "'  #: How such a value begins, as masks write it.
+    HEAD = '{"content": "'  #: The start of such a value, as the masks write it.
 
     def __init__(self) -> None:
         self._head = ""
-        self._is_text: bool | None = None  # None: not known yet
-        self._held = ""  # an escape that is not whole
+        self._is_text: bool | None = None  # None: too little was read to tell
+        self._held = ""  # an incomplete escape
 
     def feed(self, piece: str) -> str:
-        """Take a piece of the value's text; returns what of it is said."""
+        """Take a piece of the value's JSON text; return the text that it adds."""
         if self._is_text is None:
             self._head += piece
             if len(self._head) < len(self.HEAD) and self.HEAD.startswith(self._head):
@@ -166,14 +166,14 @@ class Spoken:
 
 
 def _whole(text: str) -> int:
-    """Return up to where the beginning of a JSON string's inside is whole: to its end, or before an open escape."""
+    """Return how much of a JSON string's content can be decoded: up to its closing quote or an incomplete escape."""
     at = 0
     while at < len(text) and text[at] != '"':
         width = 1
         if text[at] == "\\":
             width = 6 if text[at + 1 : at + 2] == "u" else 2
             if width == 6 and text[at + 2 : at + 4].lower() in ("d8", "d9", "da", "db"):
-                width = 12  # half of a pair, and the other
+                width = 12  # a surrogate pair
         if at + width > len(text):
             return at
         at += width

@@ -1,4 +1,7 @@
-"""What a template is asked with: conversations with sentinels, unlikely names and values that are found again."""
+"""Probes: conversations that a template renders, with sentinels that are easy to find in the rendered text.
+
+Sentinels are names and values that no template writes of its own accord.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,23 @@ from guard.turns.rendering import TemplateInput
 
 USER, TEXT, THINKING = "Ksaidzq", "Wtextzq", "Vthinkzq"
 NAMES = ("qfirstzq", "jsecondzq")
-IDS = ("idAzq1xw7", "idBzq2xw8")  # nine letters and digits: what Mistral's templates ask of an id
+IDS = ("idAzq1xw7", "idBzq2xw8")  # nine letters and digits, as Mistral's templates demand
 ABSENT = "(absent)"
 
 
 class Manner(NamedTuple):
-    """A shape of messages that a template may want."""
+    """One form of messages that a template may require."""
 
     arguments_as_text: bool = False
-    no_text: str | None = ""  #: The content of a message that only calls; ABSENT: there is none.
-    tools_as: str = "schema"  #: What tools are declared with: "schema", or "nothing": none are.
+    no_text: str | None = ""  #: The content of a message with calls only. ABSENT: the key is left out.
+    tools_as: str = "schema"  #: "schema" declares tools by name and schema; "nothing" declares none.
 
 
 MANNERS = [
     Manner(as_text, content, tools)
     for tools, as_text, content in itertools.product(("schema", "nothing"), (False, True), ("", None, ABSENT))
 ]
-#: Of each type, a key and a value; not in the alphabet's order.
+#: A key and a value of each JSON type; the keys are not sorted.
 VALUES: dict[str, Any] = {
     "kstrzq": "xsvzq",
     "kintzq": 31173,
@@ -39,12 +42,12 @@ VALUES: dict[str, Any] = {
     "kzendzq": 91193,
 }
 SECOND = {"kstrzq": "ysvzq"}
-#: Strings in which one character, or two quotes, stand between sentinels.
+#: Characters, and a pair of quotes, that samples put between sentinels in a string.
 CHARS = ("'", '"', "\\", "\n", "\r", "\t", "\"'")
 
 
 def tool(name: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return a tool as chat templates take it."""
+    """Return a tool in OpenAI's form, as chat templates take it."""
     plain = {"type": "object", "properties": {"q": {"type": "string", "description": "d"}}, "required": ["q"]}
     function = {"name": name, "description": "what it does", "parameters": plain if schema is None else schema}
     return {"type": "function", "function": function}
@@ -56,7 +59,7 @@ TOOLS = [tool(name) for name in NAMES]
 def assistant(
     manner: Manner, calls: list[tuple[str, str, dict[str, Any]]], text: str = "", thinking: str = ""
 ) -> dict[str, Any]:
-    """Return the message of an assistant; `calls`: names, ids, arguments."""
+    """Return an assistant's message. Each of `calls` is a name, an id and the arguments."""
     message: dict[str, Any] = {"role": "assistant"}
     if text or not calls or manner.no_text != ABSENT:
         message["content"] = text if text or not calls else manner.no_text
@@ -78,14 +81,14 @@ def assistant(
 
 
 def conversation(manner: Manner, message: dict[str, Any] | None, tools: list[dict[str, Any]]) -> TemplateInput:
-    """Return the conversation that ends with a message; without one, with the prompt for it."""
+    """Return a conversation that ends with the message, or with the generation prompt where there is none."""
     user = {"role": "user", "content": USER}
     declared = tools if manner.tools_as == "schema" else None
     return TemplateInput([user] if message is None else [user, message], declared, message is None)
 
 
 def probes(manner: Manner) -> dict[str, TemplateInput]:
-    """Return what a template is first asked with, in one manner."""
+    """Return the probes of one manner by name."""
     first, second = (NAMES[0], IDS[0], VALUES), (NAMES[1], IDS[1], SECOND)
     said: dict[str, tuple[list[Any], str, str]] = {
         "text": ([], TEXT, ""),

@@ -1,4 +1,4 @@
-"""Reading a turn: what the parts that the automaton told apart say."""
+"""Reading a turn: text, thinking and calls from the parts that the automaton recognised."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadCall:
-    """A call as a model wrote it."""
+    """A call as the model wrote it."""
 
     name: str
     arguments: dict[str, Any]
-    id: str | None = None  #: What the template writes as one; None: it writes none.
-    begin: int = field(default=0, compare=False)  #: The first byte of it in the turn, and the one behind the last.
+    id: str | None = None  #: None where the template writes no ids.
+    begin: int = field(default=0, compare=False)  #: Bytes of the call in the turn, end excluded.
     end: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class ReadTurn:
-    """What a turn says, thinks and calls."""
+    """The text, the thinking and the calls of a turn."""
 
     text: str = ""
     thinking: str = ""
     calls: tuple[ReadCall, ...] = ()
-    trouble: str | None = None  #: Where the turn left its format; from there on it is text.
+    trouble: str | None = None  #: Where the turn left its format. All after the last complete call is text.
 
 
 def read(text: str, compiled: CompiledFormat, built: Built) -> ReadTurn:
-    """Read a turn by the automaton of its format. O(bytes); of a broken one the logarithm comes to it."""
+    """Read a turn with the automaton of its format: O(bytes), O(bytes · log bytes) for one that leaves it."""
     data = text.encode(errors="replace")
     matcher = compiled.matcher(single_bytes())
     if matcher.accept_bytes(data) and matcher.can_stop():
         return _folded(compiled.parts(matcher, data), built)
     low, high = 0, len(data)
-    while low < high:  # the longest beginning that is accepted
+    while low < high:  # bisect for the longest accepted prefix
         half = (low + high + 1) // 2
         matcher.reset()
         low, high = (half, high) if matcher.accept_bytes(data[:half]) else (low, half - 1)
@@ -56,7 +56,7 @@ def read(text: str, compiled: CompiledFormat, built: Built) -> ReadTurn:
 
 
 def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> ReadTurn:
-    """Return what a turn says up to its last call that is whole; the rest is text."""
+    """Return a turn up to its last complete call, and the rest as text."""
     kinds = [None if (says := says_of(part, built)) is None else says.kind for part in parts]
     in_call = [kind in ("call", "id", "arguments") for kind in kinds]
     ends = [n for n in range(len(parts) - 1) if in_call[n] and not in_call[n + 1]]
@@ -67,7 +67,7 @@ def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> R
         kept = parts[
             : kinds.index("text") if "text" in kinds else in_call.index(True) if True in in_call else len(parts)
         ]
-        while kept and says_of(kept[-1], built) is None:  # what stands in front of the call
+        while kept and says_of(kept[-1], built) is None:  # texts before the call
             kept = kept[:-1]
         at = kept[-1].end if kept else 0
     turn = _folded(kept, built)
@@ -75,12 +75,12 @@ def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> R
 
 
 def says_of(part: TurnPart, built: Built) -> Says | None:
-    """Return what a part of a turn is; None for texts between."""
+    """Return the role of a part; None for fixed texts."""
     return built.says.get(part.pointer) or built.says.get(part.pointer.removesuffix("/json_schema"))
 
 
 def text_of(part: TurnPart, says: Says, built: Built) -> str:
-    """Return what a part of free text says, without the texts that end it."""
+    """Return the content of a part of free text, without the texts that close it."""
     said = part.text.removesuffix(says.tail) if says.tail else part.text
     if says.kind == "text" and len(said) < len(part.text):
         said = said.removesuffix(next((one for one in built.joints if one and said.endswith(one)), ""))
@@ -127,7 +127,7 @@ _MISSING: Any = object()
 
 
 def arguments_of(parts: list[TurnPart]) -> dict[str, Any]:
-    """Return the arguments that parts say: one JSON value, or members in an exact style."""
+    """Return the arguments that the parts of a call make up: one JSON value, or members in an exact style."""
     if len(parts) == 1 and parts[0].kind == "value":
         value = parts[0].value
         return value if isinstance(value, dict) else {}
@@ -135,18 +135,18 @@ def arguments_of(parts: list[TurnPart]) -> dict[str, Any]:
 
 
 class _Folding:
-    """Members and items, put together as they come."""
+    """Builds nested objects and arrays from keys, items and values in the order of the text."""
 
     def __init__(self) -> None:
         self._top: dict[str, Any] = {}
         self._open: list[Any] = [self._top]
-        self._bare: set[int] = set()  # how deep the containers are that no text begins
+        self._bare: set[int] = set()  # depths of containers without an opening text
         self._key: str | None = None
         self._value: Any = _MISSING
-        self._expects = False  # a value
+        self._expects = False  # whether a value must come next
 
     def of(self, parts: list[TurnPart]) -> dict[str, Any]:
-        """Return the members that parts say."""
+        """Return the members that the parts make up."""
         for part in parts:
             kind = part.kind
             if kind in ("key", "item"):
@@ -166,7 +166,7 @@ class _Folding:
         return self._top
 
     def _next(self, kind: str) -> None:
-        """Go on to a key or an item: of the container that is open, or of one that this begins."""
+        """Begin a member or an item, in the open container or in a new one without an opening text."""
         if self._expects and self._value is _MISSING:
             self._bare.add(len(self._open))
             self._begin({} if kind == "key" else [])
@@ -188,7 +188,7 @@ class _Folding:
         if self._value is not _MISSING:
             self._put(self._value)
         elif self._expects:
-            self._put("")  # a raw string without a character
+            self._put("")  # an empty raw string
         self._value, self._expects = _MISSING, False
 
     def _put(self, value: Any) -> None:
@@ -201,7 +201,7 @@ class _Folding:
 
 
 def guessed(text: str, anatomy: Anatomy) -> list[dict[str, Any]]:
-    """Return tools of which a text seems to speak: with any arguments, of the keys that stand in it."""
+    """Return tools that a text seems to call, at most 100: names and keys from the text, values of any type."""
     from guard.turns.building import names_in
 
     properties: dict[str, Any] = {}

@@ -1,8 +1,8 @@
-"""Rendering of chat templates, each batch in a process of its own: a template is a program of a stranger's.
+"""Rendering of chat templates, each batch in its own process, because a template is a stranger's program.
 
-The environment is that of transformers: sandboxed, with loop controls, `tojson`, `raise_exception`, `strftime_now` and
-`{% generation %}`. The process has bounds of memory and of processor time, no files but its pipes, and an empty
-environment. What a template did to one conversation does not reach another.
+The Jinja environment is that of transformers: sandboxed, with loop controls, `tojson`, `raise_exception`,
+`strftime_now` and `{% generation %}`. The process has limited memory and processor time, only its pipes, and none of
+our environment variables but the search paths. A template can't carry state from one conversation to the next.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-SECONDS = 5  #: Of the processor, for one batch.
-WAIT = 120.0  #: Seconds of the clock, after which a batch is given up on a busy machine.
-MEMORY = 512_000_000
-MOST_CHARS = 100_000  #: Of one rendered conversation.
-MOST_TEMPLATE = 1_000_000  #: Characters of a template.
+SECONDS = 5  #: Processor time for one batch.
+WAIT = 120.0  #: Seconds of wall-clock time for one batch, for busy machines.
+MEMORY = 512_000_000  #: Bytes of address space.
+MOST_CHARS = 100_000  #: Longest rendered conversation.
+MOST_TEMPLATE = 1_000_000  #: Longest template, in characters.
 DEFAULTS = {"bos_token": "<s>", "eos_token": "</s>"}  #: Special tokens that most templates name.
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
 _MAIN = "import sys; sys.path[:] = {path!r}; from guard.turns.rendering import main; main()"
 
 
 class TemplateInput(NamedTuple):
-    """What a template is rendered with."""
+    """One conversation, its tools, and whether the generation prompt is added (`with_prompt`)."""
 
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None = None
@@ -37,7 +37,10 @@ class TemplateInput(NamedTuple):
 def render(
     template: str, conversations: Sequence[TemplateInput], special_tokens: Mapping[str, str]
 ) -> list[str | None]:
-    """Return what a template makes of each conversation; None where it raises, or takes more than its share."""
+    """Return each conversation as the template renders it; None where it raises or exceeds a limit.
+
+    Raises ImportError without jinja2, and ValueError for a template longer than MOST_TEMPLATE.
+    """
     try:
         import jinja2  # noqa: F401 (the process needs it)
     except ImportError:
@@ -61,18 +64,18 @@ def render(
         ).stdout
     except subprocess.TimeoutExpired as error:
         done = error.stdout or b""
-    out: list[str | None] = [json.loads(line) for line in done.split(b"\n")[:-1]]  # the last one is not whole
+    out: list[str | None] = [json.loads(line) for line in done.split(b"\n")[:-1]]  # the last line may be cut off
     return [*out, *[None] * (len(conversations) - len(out))][: len(conversations)]
 
 
 def main() -> None:
-    """Render the job on the standard input: a line of JSON for each conversation on the standard output."""
+    """Render the job on standard input; write one line of JSON for each conversation to standard output."""
     import resource
 
     job = json.load(sys.stdin)
     limits = {resource.RLIMIT_CPU: job["seconds"], resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CORE: 0}
     for limit, most in limits.items():
-        with contextlib.suppress(ValueError, OSError):  # systems differ in what they can limit
+        with contextlib.suppress(ValueError, OSError):  # not every system has every limit
             resource.setrlimit(limit, (most, most))
     out = sys.stdout
     try:
@@ -96,7 +99,7 @@ def _rendered(template: Any, messages: Any, tools: Any, with_prompt: bool, speci
 
 
 def compiled(template: str) -> Any:
-    """Return a template of the environment that transformers gives to chat templates."""
+    """Compile a template in the environment that transformers gives to chat templates."""
     import jinja2
     import jinja2.ext
     import jinja2.sandbox
@@ -108,7 +111,7 @@ def compiled(template: str) -> Any:
             next(parser.stream)
             return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
-    # Templates may change the lists that they were given, as llama.cpp lets them: those are copies.
+    # Templates may change the lists that they are given, as in llama.cpp: the lists are copies.
     environment = jinja2.sandbox.SandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
     )

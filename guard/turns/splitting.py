@@ -1,7 +1,7 @@
-"""Rendered turns, taken apart: where sentinels stand, and what texts are around them.
+"""Splitting of rendered turns: the texts around sentinels, and around the elements of a list.
 
-Nothing here knows a family of templates. A list of calls, of members or of items is told from two of its elements: what
-is in front of the first, between both, and behind the last.
+Nothing here knows a family of templates. Two elements are enough to learn how a list is written: from the text before
+the first, the text between both, and the text after the last.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-MARK = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  #: What looks like a token of its own.
-MOST_TRIED = 10
+MARK = re.compile(r"<[^<>\s]+>|\[/?[A-Z_]+\]")  #: Looks like a special token.
+MOST_TRIED = 10  #: Places of a text at which an object is looked for.
 DIGITS = frozenset("0123456789")
 
 
 class Listed(NamedTuple):
-    """The texts around the elements of a list."""
+    """The texts around a list (`begin`, `end`), around each element, and between two elements."""
 
     begin: str
     opening: str
@@ -29,7 +29,7 @@ class Listed(NamedTuple):
 
 
 def listed(before: str, between: str, behind: str) -> Listed:
-    """Tell the texts of a list apart: as much as can be belongs to each element."""
+    """Split the texts around two elements. What could belong to the list or to each element is given to the element."""
     opening = common_end([before, between])
     rest = between.removesuffix(opening)
     closing = common_start([rest, behind])
@@ -37,7 +37,7 @@ def listed(before: str, between: str, behind: str) -> Listed:
 
 
 def shared_start(texts: Iterable[str]) -> str:
-    """Return the longest text with which all begin."""
+    """Return the longest common prefix."""
     given = [*texts]
     length = 0
     for length, chars in enumerate(zip(*given, strict=False), 1):
@@ -47,34 +47,34 @@ def shared_start(texts: Iterable[str]) -> str:
 
 
 def shared_end(texts: Iterable[str]) -> str:
-    """Return the longest text with which all end."""
+    """Return the longest common suffix."""
     return shared_start(text[::-1] for text in texts)[::-1]
 
 
 def common_start(texts: Iterable[str]) -> str:
-    """Return the longest text with which all begin; no mark is cut in two."""
+    """Return the longest common prefix that cuts no mark in two."""
     return whole_start(shared_start(texts))
 
 
 def common_end(texts: Iterable[str]) -> str:
-    """Return the longest text with which all end; no mark is cut in two."""
+    """Return the longest common suffix that cuts no mark in two."""
     return whole_end(shared_end(texts))
 
 
 def whole_start(text: str) -> str:
-    """Return a text without a mark at its end that it only begins."""
+    """Return a text without an incomplete mark at its end."""
     at = text.rfind("<")
     return text[:at] if at > text.rfind(">") else text
 
 
 def whole_end(text: str) -> str:
-    """Return a text without a mark at its beginning of which it has only the end."""
+    """Return a text without an incomplete mark at its start."""
     first = text.find(">")
     return text if first < 0 or -1 < text.find("<") < first else text[first + 1 :]
 
 
 def json_at(text: str, value: dict[str, Any]) -> tuple[int, int] | None:
-    """Return where a JSON object stands in a text: among the first few places where one of its keys comes first."""
+    """Return the start and end of a JSON object in a text; None where it is not at one of the first few candidates."""
     decoder = json.JSONDecoder()
     begun = re.finditer(rf'\{{\s{{0,99}}"(?:{"|".join(map(re.escape, value))})"', text)
     for match in itertools.islice(begun, MOST_TRIED):
@@ -86,7 +86,7 @@ def json_at(text: str, value: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def last_number(text: str) -> tuple[int, int] | None:
-    """Return where the last digits of a text stand."""
+    """Return the start and end of the last run of digits in a text."""
     end = len(text)
     while end and text[end - 1] not in DIGITS:
         end -= 1

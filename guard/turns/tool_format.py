@@ -1,4 +1,4 @@
-"""A model's own tool format: a format for `guard.compile`, a reader by the same automaton, and a writer."""
+"""A model's own tool format: the format of a turn for `guard.compile`, its reader and its writer."""
 
 from __future__ import annotations
 
@@ -18,42 +18,45 @@ from guard.turns.probes import ABSENT, Manner
 from guard.turns.reading import ReadCall, ReadTurn
 
 Tool: TypeAlias = Mapping[str, Any]
-ToolChoice: TypeAlias = str  #: "auto", "none", "required", or the name of a tool.
+ToolChoice: TypeAlias = str  #: "auto", "none", "required", or a tool's name.
 MOST_KEPT = 16  #: Compiled formats that one ToolFormat keeps for reading.
 
 
 @dataclass(frozen=True)
 class ToolFormat:
-    """How a model writes calls, as its chat template shows it; made by `guard.formats.from_chat_template`."""
+    """How a model writes calls, derived from its chat template by `guard.formats.from_chat_template`.
+
+    Immutable but for a cache of MOST_KEPT compiled formats; any number of threads may use it.
+    """
 
     anatomy: Anatomy
-    round_trips: bool = False  #: Whether turns that the template rendered were let through and read back equal.
+    round_trips: bool = False  #: Whether drawn turns came back equal from template, masks and reader.
     _compiled: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def kind(self) -> Literal["json", "tagged"]:
-        """Return how arguments are written: as one JSON object, or member by member between texts."""
+        """How arguments are written: as one JSON object ("json"), or member by member between texts ("tagged")."""
         return "json" if self.anatomy.arguments.style is None else "tagged"
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return what `guard.compile` needs besides: the white space of the template's JSON, where it is not usual."""
+        """Options that `guard.compile` needs with the format: the white space of the template's JSON."""
         kept = self.anatomy.arguments.whitespace
         return {} if kept == "spaced" else {"whitespace": kept}
 
     @property
     def opened(self) -> str:
-        """Return what the template's prompt for a turn writes of the turn itself, such as <think>."""
+        """The start of the turn that the generation prompt already writes, such as "<think>"."""
         return self.anatomy.opened
 
     @property
     def ends(self) -> tuple[str, ...]:
-        """Return what the template writes behind a turn; a model writes its end token instead."""
+        """Texts that the template writes after a turn; the model writes its end-of-sequence token instead."""
         return self.anatomy.ends
 
     @property
     def spelled(self) -> str:
-        """Return all texts that a turn's calls are written with, one after the other."""
+        """All fixed texts of turns, one a line."""
         one = self.anatomy
         style = json.dumps(one.arguments.style, ensure_ascii=False) if one.arguments.style else ""
         around = [*one.calls, *one.text, *(one.text_with_calls or ()), one.alone, one.no_arguments or "", style]
@@ -61,12 +64,12 @@ class ToolFormat:
 
     @property
     def over(self) -> str | None:
-        """Return what is `begun` where the thinking is over; None where the template has none."""
+        """The value of `begun` after thinking has ended; None where the template has no thinking."""
         thinking = self.anatomy.thinking
         return None if thinking is None else thinking.begin + thinking.end
 
     def reader(self, tools: Sequence[Tool], *, begun: str | None = None) -> TurnReader:
-        """Return what reads a turn of these tools while it is written."""
+        """Return a reader for a turn with these tools, fed while the turn is written."""
         return TurnReader(*self._reading(tools, begun))
 
     def format(
@@ -81,17 +84,18 @@ class ToolFormat:
     ) -> formats.Format:
         """Return the format of a turn, for `guard.compile(…, **options)`.
 
-        `tool_choice`: "auto", "none", "required", or a tool's name: exactly one call of it. `parallel=False` and
-        `max_calls` bound the calls. `thinking`: with it (True), without (False), or either, where the template has any.
-        `begun`: what of the turn is in the prompt; by default what the template's own prompt writes.
+        `tool_choice` is "auto", "none", "required", or the name of a tool, which is then called exactly once.
+        `parallel=False` allows one call, `max_calls` that many. `thinking` demands it (True), forbids it (False), or
+        leaves it to the model (None). `begun` is the part of the turn that is in the prompt already; None means what
+        the template's generation prompt writes. Raises ValueError for an argument that the template can't meet.
         """
         return self._built(tools, tool_choice, parallel, thinking, max_calls, begun).form
 
     def read(self, text: str, tools: Sequence[Tool] | None = None, *, begun: str | None = None) -> ReadTurn:
-        """Read a turn, without its end token: what it says, thinks and calls. It never raises on a model's text.
+        """Read the text, thinking and calls of a turn, given without its end token. Never raises on a model's text.
 
-        With `tools` the automaton of `.format(tools)` reads; without, one of any names and arguments. What is no call
-        of the format stays text, and `trouble` says where it went wrong.
+        With `tools` the automaton of `.format(tools)` reads; without, any names and arguments are taken for calls. What
+        does not fit the format stays text, and `trouble` says where it left the format.
         """
         ends = [end for end in sorted(self.ends, key=len, reverse=True) if end and text.endswith(end)]
         if tools is None:
@@ -101,26 +105,27 @@ class ToolFormat:
         turn = next((one for one in read if one.trouble is None), read[0])
         thinking = self.anatomy.thinking
         if turn.trouble and thinking is not None and begun != (over := thinking.begin + thinking.end):
-            without = self.read(text, tools, begun=over)  # the model left out what it would have thought
+            without = self.read(text, tools, begun=over)  # the model skipped its thinking
             return turn if without.trouble else without
         return turn
 
     def messages(self, messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return a conversation in OpenAI's form as the template takes it: earlier calls in the shape that it wants."""
+        """Return a conversation in OpenAI's form with its earlier calls in the form that the template requires."""
         return [_shaped(message, self.anatomy) for message in messages]
 
     def assistant(
         self, calls: Iterable[tuple[str, dict[str, Any]] | ReadCall], text: str = "", thinking: str = ""
     ) -> str:
-        """Write a turn as the template writes it: for an earlier turn of a conversation.
+        """Return the text of an earlier turn as the template writes it.
 
-        `calls`: names and arguments, or calls that were read. Raises ValueError where the format can't express it.
+        `calls` are pairs of a name and arguments, or calls that were read. Raises ValueError where the template's form
+        can't express the turn.
         """
         given = [one if isinstance(one, ReadCall) else ReadCall(one[0], dict(one[1])) for one in calls]
         return _written(self.anatomy, given, text, thinking)
 
     def describe(self) -> dict[str, Any]:
-        """Return what was derived, as JSON."""
+        """Return what was derived from the template, as JSON."""
         one = self.anatomy
         pieces = "".join(piece.text if piece.slot is None else "{" + piece.slot + "}" for piece in one.pieces)
         return {
@@ -139,7 +144,7 @@ class ToolFormat:
         }
 
     def _reading(self, tools: Sequence[Tool], begun: str | None) -> tuple[Any, Built]:
-        """Return the format that turns of these tools are read by, compiled and kept."""
+        """Return the compiled format that reads turns with these tools, from the cache where it is there."""
         kept = json.dumps([list(tools), begun], sort_keys=True)
         found = self._compiled.get(kept)
         if found is None:
@@ -200,7 +205,7 @@ def _shaped(message: Mapping[str, Any], anatomy: Anatomy) -> dict[str, Any]:
 
 
 def _native_id(given: str, anatomy: Anatomy) -> str:
-    """Return the id of a call as the template takes it: the same where it does, else nine letters and digits of it."""
+    """Return the id of a call as the template takes it: unchanged, or else nine hexadecimal digits of its hash."""
     return given if re.fullmatch(anatomy.id_pattern, given) else hashlib.sha256(given.encode()).hexdigest()[:9]
 
 

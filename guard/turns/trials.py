@@ -1,4 +1,4 @@
-"""Drawn turns, with which a derived format is tried: rendered by the template, let through, and read back equal."""
+"""Trials of a derived format: drawn turns are rendered by the template, checked by the format and read back."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ TOOLS = [
 
 
 class Tried(NamedTuple):
-    """What came of drawn turns."""
+    """The result of a trial."""
 
-    turns: int  #: That the template rendered.
-    wrong: list[str]  #: Of those that did not come back equal, what was rendered and what was read.
+    turns: int  #: Turns that the template rendered.
+    wrong: list[str]  #: For each turn that did not come back equal: what was rendered and what was read.
 
 
 def round_trip(template: str, special_tokens: dict[str, str], made: ToolFormat, turns: int, seed: int) -> Tried:
-    """Render drawn turns, and read them back."""
+    """Render as many drawn turns and read them back; the seed decides which."""
     draw = random.Random(seed)  # noqa: S311 (no secret)
     drawn = [_turn(draw, made) for _ in range(turns)]
     manner = made.anatomy.manner
@@ -111,7 +111,7 @@ def round_trip(template: str, special_tokens: dict[str, str], made: ToolFormat, 
         calls = [(call.name, call.id or "", call.arguments) for call in one.calls]
         asked.append(conversation(manner, assistant(manner, calls, one.text, one.thinking), TOOLS))
     rendered = render(template, asked, special_tokens)
-    if not any(rendered):  # it may not take such tools
+    if not any(rendered):  # the template may not take such tools
         rendered = render(template, [one._replace(tools=None) for one in asked], special_tokens)
     wrong, done = [], 0
     for one, text in zip(drawn, rendered, strict=True):
@@ -121,7 +121,7 @@ def round_trip(template: str, special_tokens: dict[str, str], made: ToolFormat, 
         turn = text.rpartition(USER)[2].removeprefix(made.anatomy.head)
         try:
             read = made.read(turn, TOOLS, begun="")
-        except SchemaError as error:  # the format can't be enforced
+        except SchemaError as error:  # the format can't be compiled
             return Tried(done, [str(error)])
         meant = _meant(one, turn)
         if (read.text, read.thinking, _said(read)) != (meant.text, meant.thinking, _said(meant)) or read.trouble:
@@ -134,7 +134,7 @@ def _said(turn: ReadTurn) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _meant(one: ReadTurn, turn: str) -> ReadTurn:
-    """Return what a template wrote of a turn: some leave text or thinking out."""
+    """Return the part of a turn that the template wrote: some templates leave out text or thinking."""
     text = one.text if one.text in turn else ""
     thinking = one.thinking if one.thinking in turn else ""
     return ReadTurn(text, thinking, one.calls)
@@ -145,7 +145,7 @@ def _turn(draw: random.Random, made: ToolFormat) -> ReadTurn:
     count = draw.choice((0, 1, 1, 2, 3) if known.several else (0, 1))
     text = _text(draw, "said") if not count or draw.random() < 0.5 else ""
     if count and text and known.text_with_calls is None and not known.text_behind:
-        text = ""  # the template leaves it out, or writes it as thinking
+        text = ""  # left out, or written as thinking
     thinking = _text(draw, "thought") if known.thinking is not None and draw.random() < 0.5 else ""
     calls = []
     for number in range(count):
@@ -164,7 +164,7 @@ def _arguments(draw: random.Random, schema: dict[str, Any], made: ToolFormat) ->
         value: dict[str, Any] = value_of(draw, schema)
         try:
             writing.written(value, made.anatomy.arguments)
-        except ValueError:  # no text of the format says it
+        except ValueError:  # the format has no text for it
             continue
         return value
 

@@ -1,4 +1,4 @@
-"""`Turn`: what a model did in one turn (text, calls, a value), and the target that a call for one is held to."""
+"""`Turn`: what a model did in one turn (text, calls, a value), and the target that checks it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from guard.turns import value
 if TYPE_CHECKING:
     from guard.tools import ToolSpec
 
-#: What may be said of tools, beside the name of the one that must be called.
+#: Values of `tool_choice` besides the name of a tool.
 CHOICES = ("none", "auto", "required")
 
 
 @dataclass(frozen=True)
 class TurnCall:
-    """A call of a tool, its arguments checked; `run` calls the function."""
+    """A call of a tool with checked arguments; `run` calls the function."""
 
-    id: str  #: Of the call, which its result names.
-    name: str  #: Of the tool.
-    arguments: dict[str, Any]  #: As JSON.
-    built: Any = field(default=None, repr=False)  #: The same as the tool's own class has them, where it has one.
+    id: str  #: Identifies the call; the message with its result names it.
+    name: str  #: The tool's name.
+    arguments: dict[str, Any]  #: As JSON values.
+    built: Any = field(default=None, repr=False)  #: The arguments as an instance of the tool's class, where it has one.
     spec: ToolSpec | None = field(default=None, repr=False, compare=False)
 
     def run(self) -> Any:
-        """Call the function with the arguments; an `async def` gives its coroutine. TypeError where there is none."""
+        """Call the function with the arguments. An `async def` returns its coroutine; TypeError without a function."""
         if self.spec is None or self.spec.function is None:
             raise TypeError(f"{self.name} was given as JSON; call it with .arguments")
         if self.spec.arguments is None:
@@ -43,7 +43,7 @@ class TurnCall:
         return self.spec.function(**{name: getattr(self.built, name) for name in self.spec.arguments.model_fields})
 
     def result(self, answer: Any) -> dict[str, Any]:
-        """Return the message that tells the model what the call has returned: a text as it is, all else as JSON."""
+        """Return the message that tells the model the call's result: text unchanged, anything else as JSON."""
         return {"role": "tool", "tool_call_id": self.id, "name": self.name, "content": said(answer)}
 
 
@@ -51,17 +51,17 @@ class TurnCall:
 class Turn:
     """What a model did in one turn."""
 
-    text: str  #: What it said beside its calls, or instead of one; "" where it said nothing.
+    text: str  #: Text beside the calls or instead of them; "" where there is none.
     calls: tuple[TurnCall, ...] = ()
-    value: Any = None  #: The answer, of the type that was asked for as `response`; None where it called tools.
-    thinking: str = ""  #: What it thought before.
-    #: How probable it was, under `tool_choice="auto"`, that it begins with a call, before any bias; None: not known.
+    value: Any = None  #: The answer, of the type given as `response`; None where the turn has calls.
+    thinking: str = ""  #: The thinking before the answer.
+    #: The probability, before any bias, that the turn begins with a call under `tool_choice="auto"`; None: not known.
     call_probability: float | None = field(default=None, compare=False)
     record: Any = field(default=None, repr=False, compare=False)  #: The record of the call.
 
     @property
     def message(self) -> dict[str, Any]:
-        """The turn as the next conversation has it, in OpenAI's form."""
+        """The turn as a message of the conversation, in OpenAI's form."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
         if self.calls:
             message["tool_calls"] = [
@@ -77,14 +77,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a turn may be."""
+    """The constraints of a turn: its tools, the choice among them, and the answer's schema."""
 
-    tools: tuple[ToolSpec, ...]  # those that may be called
+    tools: tuple[ToolSpec, ...]  # the tools of the conversation
     choice: str = "auto"  # one of CHOICES, or a tool's name
-    most: int = value.MOST_CALLS  # calls in one turn; 1: not several at once
+    most: int = value.MOST_CALLS  # calls in one turn
     response: Any = None  # the schema of an answer without calls; None: a text
-    allowed: frozenset[str] | None = None  # names of those that may be called; None: all
-    call_bias: float = 0.0  # what is added to the logit of beginning with a call, where that is the model's choice
+    allowed: frozenset[str] | None = None  # names of tools that may be called; None: all
+    call_bias: float = 0.0  # added to the logit of a call's first token, under "auto"
 
     def __post_init__(self) -> None:
         names = [tool.name for tool in self.tools]
@@ -108,7 +108,7 @@ class Wanted:
 
     @property
     def must_call(self) -> bool:
-        """Whether a turn without a call is none."""
+        """Whether the turn must have a call."""
         return bool(self.tools) and self.choice not in ("none", "auto")
 
     @property
@@ -118,7 +118,7 @@ class Wanted:
 
     @property
     def outline(self) -> dict[str, Any]:
-        """The same without what types see to: the arguments of tools that have a class, and the answer."""
+        """The schema without what classes check: the arguments of tools that have a class, and the answer."""
         tools = [(t.name, t.parameters if t.arguments is None else {"type": "object"}) for t in self.callable]
         return self._schema(tools, None if self.response is None else True)
 
@@ -132,9 +132,10 @@ def target(
     options: Mapping[str, Any],
     response: targets.Target | None = None,
 ) -> targets.Target:
-    """Return what a turn is held to, whichever model writes it; ids of its calls are made of the conversation.
+    """Return the target that checks a turn, whichever model writes it.
 
-    `response` checks an answer without calls, and builds it.
+    `response` checks and builds an answer without calls. The ids of calls are derived from `messages`, so a repeated
+    conversation has the same ids.
     """
     plain = targets.from_any(wanted.schema, options)
     outline = targets.from_any(wanted.outline, options)
@@ -173,7 +174,7 @@ def _built(
 
 
 def _validated(tool: ToolSpec, arguments: Any, at: str) -> tuple[Any, list[Violation]]:
-    """Build a tool's own arguments of JSON, and say what of it the type refuses."""
+    """Build an instance of the tool's class; return it, or None and what the class refuses."""
     from pydantic import ValidationError
 
     assert tool.arguments is not None
@@ -185,7 +186,7 @@ def _validated(tool: ToolSpec, arguments: Any, at: str) -> tuple[Any, list[Viola
 
 
 def said(answer: Any) -> str:
-    """Return what a tool has returned as a model is told of it: a text as it is, all else as JSON."""
+    """Return a tool's result as text for the model: text unchanged, anything else as JSON."""
     if isinstance(answer, str):
         return answer
     if inspect.isawaitable(answer):

@@ -1,8 +1,8 @@
-"""A turn as one JSON value, so that the pipeline checks, re-asks and records it like any other.
+"""A turn as one JSON value, so that the pipeline checks, re-asks and records it like any other value.
 
-The value is a list of calls, `[{"name": …, "arguments": {…}}]`; `{"content": …}` where the model answers without one;
-or, where it says something beside its calls, `{"content": …, "calls": […]}`. What a model writes in its own form is
-turned into this text (guard/turns/models.py), and what the pipeline checks it by is this schema: apart from the masks.
+The value is a list of calls, `[{"name": …, "arguments": {…}}]`; or `{"content": …}`, an answer without calls; or
+`{"content": …, "calls": […]}`, text beside calls. A turn in the model's own form is translated into this value
+(guard/turns/models.py), and the pipeline checks the translation by this schema, independently of the masks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-MOST_CALLS = 32  #: In one turn, where nobody says how many.
+MOST_CALLS = 32  #: Most calls in one turn, unless `max_calls` says otherwise.
 
 
 def schema(
@@ -24,8 +24,8 @@ def schema(
 ) -> dict[str, Any]:
     """Return the schema of the value.
 
-    `tools` are names, each with the schema of its arguments. `may_talk`: text may stand beside calls. `wanted` is the
-    schema of an answer without calls; None: a text.
+    `tools` are pairs of a name and the schema of its arguments. `may_talk` allows text beside calls. `wanted` is the
+    schema of an answer without calls; None stands for text.
     """
     items = [_call(number, name, parameters) for number, (name, parameters) in enumerate(tools)]
     calls = {"type": "array", "items": {"anyOf": items}, "minItems": 1, "maxItems": most}
@@ -41,16 +41,16 @@ def schema(
 
 
 def read(value: Any) -> tuple[Any, list[dict[str, Any]]]:
-    """Return what a value says, None for nothing, and the calls in it."""
+    """Return the content of a value, None where it has none, and its calls."""
     if isinstance(value, list):
         return None, value
     return value.get("content"), value.get("calls", [])
 
 
 def written(content: str | None, calls: Iterable[tuple[str, str]]) -> str:
-    """Return the text of a value: what is said, and calls, each a name and its arguments as JSON text.
+    """Return the JSON text of a value. Each call is a name and the arguments as JSON text.
 
-    The arguments stand as they were written, so that no digit of a number is lost.
+    The arguments are copied as they are written, so no digit of a number is lost.
     """
     made = ", ".join(f'{{"name": {json.dumps(name)}, "arguments": {arguments}}}' for name, arguments in calls)
     if not made:
@@ -59,7 +59,7 @@ def written(content: str | None, calls: Iterable[tuple[str, str]]) -> str:
 
 
 def own(inner: Any, name: str) -> Any:
-    """Return a schema that stands inside another with its references still leading into itself."""
+    """Return a schema that may be embedded in another: its references still resolve within itself."""
     if not isinstance(inner, Mapping) or "$id" in inner or not ("$schema" in inner or "$ref" in json.dumps(inner)):
         return inner
     return {"$id": f"urn:guard:{name}", **inner}

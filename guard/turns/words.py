@@ -1,4 +1,4 @@
-"""Tools in words, and earlier calls as text, for a model whose chat template knows nothing of tools."""
+"""Tools described in words, and earlier calls as text, for a model whose chat template has no tools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from guard.output import provider_schema
 
 
 class NotTextError(Unsupported):
-    """A message holds more than text; `number` says which."""
+    """A message holds more than text; `number` is its index."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"message {number} holds more than text, which this model can't read")
@@ -20,7 +20,7 @@ class NotTextError(Unsupported):
 
 
 def instruction(tools: Iterable[tuple[str, str, Any]], *, must_call: bool) -> str:
-    """Return how a model without tools of its own is told of them; each is a name, what it does, and a schema."""
+    """Return the instruction that describes the tools, each a name, a description, and the schema of its arguments."""
     lines = [
         json.dumps({"name": name, "description": about, "parameters": parameters or {}})
         for name, about, parameters in tools
@@ -32,7 +32,10 @@ def instruction(tools: Iterable[tuple[str, str, Any]], *, must_call: bool) -> st
 
 
 def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, Any], ...]:
-    """Return messages as a model takes them that knows nothing but text: roles, and text; NotTextError for pictures."""
+    """Return messages as plain roles and text, with the instruction `told` in the system message.
+
+    Raises NotTextError for a message with a picture or anything else that is not text.
+    """
     plain = [_plain(number, message) for number, message in enumerate(messages)]
     if not told:
         return tuple(plain)
@@ -42,14 +45,14 @@ def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, 
 
 
 def written(call: Any) -> str:
-    """Return a call, in OpenAI's form, as the text of a value, the numbers in it as they are written."""
+    """Return a call in OpenAI's form as JSON text of a turn's value, with its numbers as they are written."""
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         return json.dumps(call)
     given = function.get("arguments")
     arguments = json.dumps(given)
     if isinstance(given, str):
-        # It stays a text, where the schema wants an object, if it is no JSON, or says a key twice.
+        # Text that is no JSON, or has a key twice, stays a string.
         with contextlib.suppress(ValueError, RecursionError):
             arguments = provider_schema.written(provider_schema.exact(given or "{}"))
     return f'{{"name": {json.dumps(function.get("name"))}, "arguments": {arguments}}}'

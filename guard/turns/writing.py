@@ -1,4 +1,4 @@
-"""Arguments written as a template writes them; what reads back is what was written, or it is refused."""
+"""Writing of arguments as a template writes them: exactly, or refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`x-guard-from`: the keyword that says that a text, a number or a date comes from the inputs of the call.
+"""`x-guard-from`: the keyword for a text, number or date that must come from the inputs of the call.
 
-Its value is "input", which is all inputs together; a JSON Pointer to one of them by its name, "/letter"; or an object
-that says more: `{"input": "/letter", "within": "line", "once": true, "locales": ["de"]}`. Others ignore the keyword.
+Its value is "input" for all inputs together, a JSON Pointer to one of them by name ("/letter"), or an object with
+details: `{"input": "/letter", "within": "line", "once": true, "locales": ["de"]}`. Other validators ignore the keyword.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 KEYWORD = "x-guard-from"
-ANY = "input"  #: All inputs of a call.
+ANY = "input"  #: Any input of the call.
 
 Kind = Literal["quoted", "number", "date"]
 Within = Literal["cell", "line", "paragraph"]
@@ -23,17 +23,17 @@ _NUMBERS = {"number", "integer"}
 
 @dataclass(frozen=True)
 class SourceRule:
-    """How a value comes from the inputs."""
+    """How a value must come from the inputs."""
 
     kind: Kind
-    input: str | None = None  # the name of one; None: any of them
-    within: Within = "cell"  # what a quoted text may not reach beyond
-    once: bool = False  # whether no two items of the list that it is in may be equal
-    locales: tuple[str, ...] = ()  # whose notations of numbers and names of months count; empty: those that are common
+    input: str | None = None  # an input's name; None: any input
+    within: Within = "cell"  # the unit that a quotation must stay within
+    once: bool = False  # whether the items of the list around it must be distinct
+    locales: tuple[str, ...] = ()  # whose notations of numbers and dates count; empty: the common ones
 
 
 def rule_of(schema: Mapping[str, Any]) -> SourceRule:
-    """Return what a schema that has the keyword asks for; ValueError says what is wrong with it."""
+    """Return the rule of a schema that has the keyword; ValueError says what is wrong with it."""
     said = schema[KEYWORD]
     more: Mapping[str, Any] = {"input": said} if isinstance(said, str) else said
     if not isinstance(more, Mapping):
@@ -51,7 +51,7 @@ def rule_of(schema: Mapping[str, Any]) -> SourceRule:
 
 
 def is_optional(schema: Mapping[str, Any]) -> bool:
-    """Answer whether the value may be null instead."""
+    """Whether the value may be null instead."""
     return "null" in _types(schema) or schema.get("nullable") is True
 
 

@@ -1,6 +1,6 @@
-"""Notations: how numbers are written and months are called.
+"""Notations of numbers, and names of months.
 
-What is common is here; what a locale has that is named is CLDR's, as Babel tells it.
+The common ones are listed here; those of a named locale come from CLDR, through Babel.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-#: Names of months in English, German, French, Spanish, Italian, Dutch and Portuguese, as CLDR has them; in parts of
-#: twelve, each with its short forms behind a slash.
+#: Names of months in English, German, French, Spanish, Italian, Dutch and Portuguese, from CLDR: twelve a language,
+#: each followed by its short forms after a slash.
 _COMMON = """
 january/jan february/feb march/mar april/apr may june/jun july/jul august/aug september/sept/sep october/oct
 november/nov december/dec
@@ -27,13 +27,13 @@ novembro/nov dezembro/dez
 """
 _SPACES = " \u00a0\u202f\u2009"
 _APOSTROPHES = "'’"
-#: Decimal mark and marks between groups, where no locales are named.
+#: A decimal mark and the marks between groups of digits, where no locale is named.
 _ALL = ((".", "," + _APOSTROPHES + _SPACES), (",", "." + _APOSTROPHES + _SPACES))
 
 
 @functools.lru_cache(256)
 def marks(locales: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return pairs of a decimal mark and the marks that may stand between groups; ValueError for an unknown locale."""
+    """Return pairs of a decimal mark and the marks between groups of digits; ValueError for an unknown locale."""
     if not locales:
         return _ALL
     found = []
@@ -47,7 +47,7 @@ def marks(locales: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 @functools.lru_cache(256)
 def months(locales: tuple[str, ...]) -> dict[str, int]:
-    """Return the number of each month by its names, in lower case; ValueError for an unknown locale."""
+    """Return months, 1 to 12, by their lower-case names; ValueError for an unknown locale."""
     out: dict[str, int] = {}
     if not locales:
         for index, names in enumerate(_COMMON.split()):
@@ -63,7 +63,7 @@ def months(locales: tuple[str, ...]) -> dict[str, int]:
 
 def _locale(name: str) -> Any:
     try:
-        import babel  # here: who names no locale does not need it
+        import babel  # imported late: needed for named locales only
     except ImportError:
         raise ValueError(f"locales={name!r} needs Babel: pip install 'guard-slm[locales]'") from None
     try:

@@ -1,9 +1,9 @@
-"""Quotes: the texts that may be quoted from a text, and the places where they stand in it.
+"""Quotes: the substrings of a text that may be quoted, and the places where they occur.
 
-Of a text is kept what is compared: each run of white space is one space, each break that a quotation may not reach
-beyond a line feed, all in NFC; and for each character where it stands in the text as it was given. Where lines may be
-joined (within="paragraph"), a word that is hyphenated at a line's end is read in three ways, one paragraph each: as it
-stands, without its hyphen, and with it but joined.
+Comparison takes a normal form of the text: NFC, one space for each run of white space, and a line feed for each break
+that a quotation may not cross. Each of its characters remembers its place in the original text. Where quotations may
+join lines (within="paragraph"), a word hyphenated at the end of a line is kept in three forms, each in a paragraph of
+its own: as written, joined without the hyphen, and joined with it.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from guard.schemas.grounding.word_bounds import bounds
 from guard.schemas.ops import Rx, Tree
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_COLUMN = 3  #: So many spaces, or a tab, are between two columns.
-#: White space that is more than one space, and between cells what stands there.
+_COLUMN = 3  #: Spaces that separate columns; a tab does, too.
+#: White space that is not a single space; between cells, the cell border.
 _GAPS = re.compile(r" \s+|[^\S ]\s*")
 _CELL_GAPS = re.compile(r"\s*[|\t]\s*| \s+|[^\S ]\s*")
 _WRAP = re.compile(r"(?<=[^\W\d_])[-‐\u00ad][^\S\n\r]*(?:\r\n|\n|\r)[^\S\n\r]*(?=[^\W\d_])")
 _SEPARATOR = re.compile(r"(?:\r\n|[\n\r])[^\S\n\r]*(?:\r\n|[\n\r])\s*")
-MOST_PLACES = 1_000  #: Of one value in one text that are told.
+MOST_PLACES = 1_000  #: Most places reported for one value in one text.
 
 
 class QuotableText:
-    """What may be quoted from one text."""
+    """One text in the form for comparison. Building it takes O(characters)."""
 
     def __init__(self, text: str, within: Within) -> None:
         self.text = text
         self._parts: list[str] = []
-        # Runs of characters: where each begins in what is compared; where in the text; and where there each of its
-        # characters ends, -1: all of them stand there one after the other.
+        # Runs of characters: the start of each in the normal form, its start in the text, and the end of each of its
+        # characters in the text; -1: they are consecutive there.
         self._at, self._begins, self._ends = [0], [0], [0]
         self._size = 0
         self._is_plain = text.isascii() or unicodedata.is_normalized("NFC", text)
@@ -46,11 +46,11 @@ class QuotableText:
 
     @property
     def tree(self) -> Tree:
-        """What may be quoted, as the engine takes it."""
+        """The substrings that may be quoted, as a syntax tree for the engine."""
         return (int(Rx.QUOTES), self.compared, self.starts, self.ends)
 
     def find(self, value: str) -> list[tuple[int, int]]:
-        """Return the places where a value stands, in order; none where it can't be quoted."""
+        """Return the places of a value in order, at most MOST_PLACES; none where it can't be quoted."""
         wanted = compared(value)
         if not wanted or wanted[0] == " " or wanted[-1] == " ":
             return []
@@ -64,7 +64,7 @@ class QuotableText:
         return sorted(found)
 
     def _place(self, index: int) -> tuple[int, int]:
-        """Return where a character of what is compared stands in the text."""
+        """Return the place in the original text of a character of the normal form."""
         run = bisect.bisect_right(self._at, index) - 1
         if self._ends[run] >= 0:
             return self._begins[run], self._ends[run]
@@ -72,7 +72,7 @@ class QuotableText:
         return begin, begin + 1
 
     def _add(self, start: int, end: int, within: Within) -> None:
-        """Add the text from `start` to `end`."""
+        """Append the text from `start` to `end` to the normal form."""
         is_break, at = _BREAKS[within], start
         for gap in (_CELL_GAPS if within == "cell" else _GAPS).finditer(self.text, start, end):
             self._add_words(at, gap.start())
@@ -81,7 +81,7 @@ class QuotableText:
         self._add_words(at, end)
 
     def _add_unwrapped(self) -> None:
-        """Add the paragraphs with hyphenated lines once more, without the hyphens, and with them."""
+        """Append the paragraphs with hyphenated lines again: without the hyphens, then with them."""
         start = 0
         for end in [*(match.end() for match in _SEPARATOR.finditer(self.text)), len(self.text)]:
             wraps = list(_WRAP.finditer(self.text, start, end))
@@ -97,7 +97,7 @@ class QuotableText:
             start = end
 
     def _add_words(self, start: int, end: int) -> None:
-        """Add words with single spaces between them, in NFC: a cluster that composes stands where all of it does."""
+        """Append words in NFC with single spaces between them. A composed character takes the place of its cluster."""
         words = self.text[start:end]
         if self._is_plain or unicodedata.is_normalized("NFC", words):
             if words:
@@ -119,12 +119,12 @@ class QuotableText:
 
 
 def compared(value: str) -> str:
-    """Return a value as it is compared: in NFC, each run of white space one space."""
+    """Return the normal form of a value: NFC, with one space for each run of white space."""
     return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value))
 
 
 def _begins_cluster(part: str, start: int, at: int) -> bool:
-    """Whether no character from `at` on composes with one between `start` and there."""
+    """Whether no character from `at` on composes with one in `start` to `at`."""
     if part[at].isascii():
         return True
     end = at + 1

@@ -1,6 +1,6 @@
-"""Sources: the inputs of one call, and what they state.
+"""Sources: the inputs of one call, and the texts, numbers and dates that they state.
 
-What is found in a text is found once and kept as long as the call. Nothing here is shared between calls.
+Each text is searched once, and the results live as long as the call. Calls share nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from guard.schemas.ops import Rx, Tree
 
 
 class Place(NamedTuple):
-    """Where an input states a value."""
+    """A place where an input states a value."""
 
-    input: str  #: Its name.
-    start: int  #: In the text as it was given, in characters.
+    input: str  #: The input's name.
+    start: int  #: Characters from the start of the original text.
     end: int
 
 
@@ -30,7 +30,7 @@ Spans: TypeAlias = "list[tuple[int, int]]"
 
 
 class Sources:
-    """The inputs of one call by name."""
+    """The texts of one call's inputs by name, with what they state."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         for name, text in texts.items():
@@ -44,27 +44,27 @@ class Sources:
         self._trees: dict[SourceRule, Tree] = {}
 
     def __eq__(self, other: object) -> bool:
-        """Whether the texts are the same."""
+        """Whether the names and texts are equal."""
         return isinstance(other, Sources) and self.texts == other.texts
 
-    __hash__ = None  # type: ignore[assignment] # texts by name may be large
+    __hash__ = None  # type: ignore[assignment] # not hashable: hashing all texts would be slow
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the texts: the rest is found again."""
+        """Pickle the texts only; the results are found again."""
         return Sources, (self.texts,)
 
     @property
     def size(self) -> int:
-        """Characters of all texts."""
+        """The number of characters in all texts."""
         return sum(map(len, self.texts.values()))
 
     @property
     def hash(self) -> str:
-        """A SHA-256 of the texts by name."""
+        """A SHA-256 of the names and texts."""
         return hashlib.sha256(json.dumps(self.texts, sort_keys=True).encode()).hexdigest()
 
     def places(self, rule: SourceRule, value: str | Decimal) -> list[Place]:
-        """Return the places where the inputs state a value, as many as are told; none where they don't."""
+        """Return the places where the inputs state a value, at most MOST_PLACES each; empty where they don't."""
         key = rule, value
         if key not in self._places:
             places = [Place(name, *span) for name in self._names(rule) for span in self._spans(rule, name, value)]
@@ -72,7 +72,7 @@ class Sources:
         return self._places[key]
 
     def tree(self, rule: SourceRule) -> Tree:
-        """Return the texts that a value may be, as the engine takes them; the same object for the same rule."""
+        """Return the texts that a value may be, as a syntax tree; the same object for the same rule."""
         rule = SourceRule(rule.kind, rule.input, rule.within, False, rule.locales)
         if rule not in self._trees:
             self._trees[rule] = self._date_tree(rule) if rule.kind == "date" else self._quote_tree(rule)

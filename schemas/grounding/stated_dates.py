@@ -1,7 +1,7 @@
-"""Dates that a text states, each with the places where it does.
+"""The dates that a text states, each with its places.
 
-All readings of a date count: 04/11/1948 is in April and in November. A year of two digits is from 1940 to 2039. A date
-without a year takes each year that the text states.
+All readings of a date count: 04/11/1948 is in April and in November. Years of two digits are from 1940 to 2039. A date
+without a year is combined with each year that the text states.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from guard.schemas.grounding.notations import months
 
-#: Numbers alone: what they are, in their order.
+#: Dates in digits, and the order of year (Y), month and day.
 _NUMERIC = (
     (re.compile(r"(?<![\d.,/-])(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?![\d])"), ("y", "", "m", "d")),
     (re.compile(r"(?<![\d.,/-])(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4}|\d{2})(?!\d)"), ("d", "m", "y")),
@@ -22,13 +22,13 @@ _NUMERIC = (
     (re.compile(r"(?<![\d.,/-])((?:19|20)\d{2})(\d{2})(\d{2})(?=T\d|\b)"), ("y", "m", "d")),
 )
 _YEAR = re.compile(r"(?<![\w.,])((?:19|20)\d{2})(?!\d|[.,]\d)")
-_PIVOT = 40  #: Years of two digits below it are of this century.
+_PIVOT = 40  #: Years of two digits below this are from 2000 on, others from 1900 on.
 
 Span = tuple[int, int]
 
 
 def dates(text: str, locales: tuple[str, ...] = ()) -> dict[str, list[Span]]:
-    """Return the dates of a text, as YYYY-MM-DD, with their places in order."""
+    """Return the dates of a text as YYYY-MM-DD, each with its places (start, end) in order."""
     out: dict[str, list[Span]] = {}
     for span, year, month, day in _found(text, locales):
         if (date := _date(year, month, day)) is not None:
@@ -55,7 +55,7 @@ def _found(text: str, locales: tuple[str, ...]) -> Iterator[tuple[Span, str, str
 
 @functools.lru_cache(64)
 def _named(locales: tuple[str, ...]) -> tuple[tuple[re.Pattern[str], ...], tuple[re.Pattern[str], ...]]:
-    """Return what matches dates with a month's name: with a year, and without."""
+    """Return the patterns of dates with a named month: those with a year, and those without."""
     month = "(?P<m>" + "|".join(sorted(map(re.escape, months(locales)), key=len, reverse=True)) + r")\b\.?"
     day, year = r"(?P<d>\d{1,2})", r"(?P<y>\d{4}|'?\d{2})(?![\d:])"
     before = rf"(?<![\w.,/-]){day}(?:st|nd|rd|th|er|\.|º)?[\s-]+(?:of\s+|de\s+)?{month}"

@@ -1,7 +1,7 @@
-"""Numbers that a text states, by value, each with the places where it does.
+"""The numbers that a text states, each with its places.
 
-Only what stands as a number: not what is inside of a date, a time, a code, a telephone number or an address. A number
-whose notation is not sure has each of its values: 1.234 is 1234, too, unless the locales rule it out.
+Digits inside a date, a time, a code, a telephone number or an address are not numbers. A number in an ambiguous
+notation has each of its values: 1.234 is also 1234, unless the locales rule that out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from decimal import Decimal
 from guard.schemas.grounding.notations import marks
 from guard.schemas.grounding.stated_dates import Span, dates
 
-MOST_DIGITS = 40  #: Of one number; what is longer is none.
+MOST_DIGITS = 40  #: Most digits of a number; longer ones are not numbers.
 
 _GROUPS = ",.'’ \u00a0\u202f\u2009"
 _NUMBER = re.compile(
@@ -23,7 +23,7 @@ _NUMBER = re.compile(
     rf"(?!\d)(?:\s?[kK]\b)?"
 )
 _CURRENCY, _UNIT = "(?:EUR|USD|GBP|CHF|JPY)", "(?:[KMGT]B|KG|KM|AM|PM)"
-#: What digits stand in that are no numbers; each is looked for by itself, for they overlap.
+#: Texts whose digits are not numbers. Each is searched for separately, because they overlap.
 _MARKED = tuple(
     map(
         re.compile,
@@ -41,11 +41,11 @@ _MARKED = tuple(
         ),
     )
 )
-_GROUPED = re.compile(r"[-+−]?\d{1,3}(?:[ .]\d{3})+")  # a number after all
+_GROUPED = re.compile(r"[-+−]?\d{1,3}(?:[ .]\d{3})+")  # a number with groups of digits
 
 
 def numbers(text: str, locales: tuple[str, ...] = ()) -> dict[Decimal, list[Span]]:
-    """Return the numbers of a text with their places in order."""
+    """Return the numbers of a text, each with its places (start, end) in order."""
     taken = sorted(_taken(text, locales))
     out: dict[Decimal, list[Span]] = {}
     at = 0
@@ -72,7 +72,7 @@ def _taken(text: str, locales: tuple[str, ...]) -> Iterator[Span]:
 
 
 def _values(written: str, locales: tuple[str, ...]) -> set[Decimal]:
-    """Return what a number may mean; of one with a minus, which may be a dash, also what it is without."""
+    """Return the values that a written number may have; one with a minus, which may be a dash, also without it."""
     thousand = 1000 if written[-1] in "kK" else 1
     digits = written.rstrip("kK ").replace("−", "-")
     bare = digits.lstrip("+-")
@@ -83,7 +83,7 @@ def _values(written: str, locales: tuple[str, ...]) -> set[Decimal]:
         pattern = _notation(decimal, groups)
         if pattern.fullmatch(bare):
             found.add(_read(bare, decimal) * thousand)
-        elif any(space in bare for space in " \u00a0\u202f\u2009"):  # two numbers beside each other
+        elif any(space in bare for space in " \u00a0\u202f\u2009"):  # two numbers side by side
             for part in bare.split():
                 if pattern.fullmatch(part):
                     found.add(_read(part, decimal) * thousand)

@@ -1,6 +1,6 @@
 """The grounded values of an answer, with the places where the inputs state them.
 
-Of a union the branch counts that the value is valid by, and of several the first whose grounded values are all stated.
+In a union, the branch that the value is valid by counts; of several, the first whose grounded values are all stated.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Grounded:
-    """One grounded value."""
+    """A grounded value, its JSON Pointer, and its places."""
 
     path: Path
     rule: SourceRule
     value: str | Decimal
-    places: tuple[Place, ...]  # empty: the inputs don't state it
+    places: tuple[Place, ...]  # empty: no input states it
 
 
 class GroundedWalk:
@@ -39,7 +39,7 @@ class GroundedWalk:
         self._rules = {at: rule_of(documents.schemas[at]) for at in said}
 
     def grounded(self, value: Any, sources: Sources) -> list[Grounded]:
-        """Return the grounded values of an answer that is valid by the schema, in order; RecursionError."""
+        """Return the grounded values of a valid answer, in order; RecursionError where it is nested too deeply."""
         return self._at(self._documents.root, value, (), sources)
 
     def _at(self, position: int, value: Any, path: Path, sources: Sources) -> list[Grounded]:
@@ -82,7 +82,7 @@ class GroundedWalk:
 
     @staticmethod
     def _below(schema: Any, keyword: str, child: Any, value: Any) -> Iterator[tuple[Any, Any, Path]]:
-        """Yield schemas with what they apply to, and the steps to it."""
+        """Yield each subschema with the value that it applies to and the steps to that value."""
         if keyword == "allOf":
             yield from ((branch, value, ()) for branch in child)
         elif isinstance(value, dict):

@@ -1,1 +1,1 @@
-"""Structural formats: text around values, as a structural tag says it; how it becomes a net that the engine reads."""
+"""Structural formats: text around values, described by a structural tag and compiled to a net for the engine."""

@@ -1,4 +1,4 @@
-"""Compiled formats: matchers for a whole turn, text around values, as `Compiled` is for one value."""
+"""Compiled formats: what `Compiled` is for one value, for a whole turn of text around values."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from guard.schemas.compiled import (
     warmed,
 )
 from guard.schemas.grounding.keyword import KEYWORD
+from guard.schemas.jsontext import Private
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
-from guard.schemas.structural.nets import START, SYMBOL, VALUE, Builder
+from guard.schemas.structural.nets import ANY_TOKEN, START, SYMBOL, VALUE, Builder
 from guard.schemas.structural.pruning import prune
 from guard.schemas.structural.spellings import as_tag, place_of
 
@@ -33,29 +34,31 @@ if TYPE_CHECKING:
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
-STRIDE = 4_096  #: Bytes of a text that are read at once where it is looked for how far it goes.
-ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of the engine's spans.
+STRIDE = 4_096  #: Bytes read at once when looking for the longest accepted prefix.
+ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of spans that the engine reports.
+_KINDS = ("text", "value", "token")  #: What they are called.
 
 
 class TurnPart(NamedTuple):
-    """A part of a turn, and what it was read as."""
+    """A part of a turn, and what it was read as. Offsets are in bytes of UTF-8."""
 
-    kind: str  #: "text", "value", "token"; in a style of its own also "key", "string", "array", "object", "item", …
-    pointer: str  #: JSON Pointer into the structural tag: to the format that says this part.
+    kind: str  #: "text", "value", "token"; in a tagged or exact style also "key", "string", "array", "item", …
+    pointer: str  #: JSON Pointer into the structural tag, to the format of this part.
     begin: int  #: The first byte.
-    end: int  #: The byte behind the last one.
-    text: str  #: What stands there; "" for a token that spells nothing.
-    value: Any = None  #: Of a value that has ended: the JSON; of a key: its name.
+    end: int  #: The byte after the last one.
+    text: str  #: The text; "" for a token without text.
+    value: Any = None  #: For a complete value, the JSON value; for a key, its name.
 
 
 class CompiledFormat(Compiled):
-    """A format that was compiled: matchers for any vocabulary, and what each part of a text was read as."""
+    """A compiled format: makes matchers for any vocabulary, and reads texts into parts. Any thread may use it."""
 
     def __init__(self, given: Any, options: Options) -> None:
         tag = as_tag(given)
         self._told: dict[str, Any] = given
         try:
-            self._given = tag = {"type": "structural_tag", "format": checked(tag["format"])}
+            form, is_private = checked(tag["format"], options.limits)
+            self._given = tag = {"type": "structural_tag", "format": form}
             self._net = net = Builder(options).build(tag)
         except SchemaError as error:
             raise self._as_told(error) from None
@@ -63,29 +66,28 @@ class CompiledFormat(Compiled):
             fix = "say any_order of all of them, or of none"
             finding = Finding("/format", "any_order", "one format has values of both orders of keys", fix)
             raise self._as_told(SchemaError(finding))
-        documents: dict[str, Any] = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
-        root: Any = {"anyOf": [{"$ref": uri} for uri in documents]} if documents else True
-        documents |= {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
+        values = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
+        documents = values | {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
         try:
-            self._front = front = FrontEnd(root, options, documents)
+            if is_private:
+                documents = {uri: Private(schema, 0, None) for uri, schema in documents.items()}
+            self._front = front = FrontEnd(True, options, documents, roots=[*values])
         except SchemaError as error:
             raise self._placed(error) from None
         if front.scan.grounded:
             fix = "ask for the JSON Schema itself"
             raise self._as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
-        home = front.documents.root_home
-        values = home.contents["anyOf"] if net.schemas else []
-        nodes = [front.documents.place(home, value, -1, ()) for value in values]
-        self._engine = self._made(nodes)
+        self._engine = self._made()
         self._engine.start()
         if dead := prune(net, self._engine):
             if START in dead:
                 raise SchemaError(self._contradiction(dead))
-            self._engine = self._made(nodes)
+            self._engine = self._made()
             self._engine.start()
 
-    def _made(self, nodes: list[int]) -> Engine:
+    def _made(self) -> Engine:
         net, front, options = self._net, self._front, self.options
+        nodes = front.lowering.roots[1:]  # of the values
         exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
         return Engine(
             front.lower,
@@ -99,15 +101,15 @@ class CompiledFormat(Compiled):
         )
 
     def _placed(self, error: SchemaError) -> SchemaError:
-        """Return an error of a value's schema with the pointers of the structural tag."""
-        fix = "put a text between them that tells where one ends" if error.limit == "format" else ""
+        """Return an error in a value's schema with pointers into the structural tag."""
+        fix = "put a mark between them that tells where one ends: a text, or a token" if error.limit == "format" else ""
         found = [
             Finding(self._pointer(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
         ]
         return self._as_told(SchemaError(found, limit=error.limit))
 
     def _as_told(self, error: SchemaError) -> SchemaError:
-        """Return an error with pointers into what was given, where that is no structural tag."""
+        """Return an error with pointers into the format as the caller gave it."""
         told = [replace(one, pointer=place_of(self._told, one.pointer)) for one in error.findings]
         return SchemaError(told, limit=error.limit)
 
@@ -116,7 +118,6 @@ class CompiledFormat(Compiled):
         for prefix, places in (
             ("guard:value/", self._net.schema_places),
             ("guard:arguments/", self._net.document_places),
-            ("/anyOf/", self._net.schema_places),
         ):
             if head.startswith(prefix):
                 number, _, below = head.removeprefix(prefix).partition("/")
@@ -124,41 +125,54 @@ class CompiledFormat(Compiled):
         return pointer or "/format"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by content: the format and the options. Whoever reads it compiles it."""
+        """Pickle the format and the options; unpickling compiles them."""
         return CompiledFormat, (self._given, self.options)
 
     @property
     def is_format(self) -> bool:
-        """Return that its texts are turns, and no JSON."""
+        """True: texts are turns, not JSON values."""
         return True
 
     def named_tokens(self) -> list[tuple[str, int | str]]:
-        """Return the tokens that the format names, which no text of it tells, each with its place."""
+        """The special tokens that the format names, each with its JSON Pointer; no text can spell them."""
         net = self._net
-        places = [place for (kind, _, _), place in zip(net.exits, net.exit_places, strict=True) if kind == SYMBOL]
-        barred = [("/format", name) for name in net.barred_tokens]
-        return [*((place, names[0]) for place, names in zip(places, net.symbols, strict=True)), *barred]
+        out: list[tuple[str, int | str]] = []
+        for (kind, what, _), place in zip(net.exits, net.exit_places, strict=True):
+            if kind == SYMBOL or (kind == ANY_TOKEN and net.symbols[what]):
+                out += [(place, name) for name in net.symbols[what]]
+            elif kind == ANY_TOKEN:
+                out.append((place, "any token"))
+        return [*dict.fromkeys(out), *(("/format", name) for name in net.barred_tokens)]
 
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a turn. It belongs to one thread.
 
-        Raises ValueError where the vocabulary has no token that the format names.
+        Raises ValueError where the vocabulary has no token that the format names, or none that it does not.
         """
+        net = self._net
         try:
             native = warmed(vocabulary).native
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
-        for name in self._net.barred_tokens:
+        for name in net.barred_tokens:
             if (token := vocabulary.token(name)) not in vocabulary.special and token not in vocabulary.eos:
                 raise ValueError(f"exclude_tokens: {name!r} is text in this vocabulary; name its text in `excludes`")
-        symbols = [[vocabulary.token(one) for one in named] for named in self._net.symbols]
-        return self._engine.matcher(native, symbols)
+        symbols = [[vocabulary.token(one) for one in named] for named in net.symbols]
+        any_tokens = {what for kind, what, _ in net.exits if kind == ANY_TOKEN}
+        for what in any_tokens:
+            _check_some(vocabulary, symbols[what])
+        named: dict[int, int | str] = {}
+        for what, tokens in enumerate(symbols):
+            if what not in any_tokens and named.setdefault(tokens[0], net.symbols[what][0]) != net.symbols[what][0]:
+                both = f"{named[tokens[0]]!r} and {net.symbols[what][0]!r}"
+                raise ValueError(f"{both} are the same token of this vocabulary; name it in one way")
+        return self._engine.matcher(native, symbols, vocabulary.special if any_tokens else ())
 
     def read(self, turn: str | bytes | Sequence[int], vocabulary: Vocabulary | None = None) -> list[TurnPart]:
         """Read a whole turn: its text, or the tokens of a vocabulary, without the end-of-sequence token.
 
-        Returns its parts in order; several alternatives that fit are read as the first of them. Raises ValueError where
-        the format has no such turn, with the place behind which it goes wrong. O(bytes).
+        Returns its parts in order. Where several alternatives fit, the first one counts. Raises ValueError, with the
+        byte at which the turn leaves the format, for a turn that the format does not have. O(bytes).
         """
         if isinstance(turn, str | bytes):
             data = turn.encode() if isinstance(turn, str) else turn
@@ -175,7 +189,7 @@ class CompiledFormat(Compiled):
         return self.parts(matcher, data)
 
     def parts(self, matcher: Matcher, data: bytes) -> list[TurnPart]:
-        """Return the parts of what a matcher of this format has accepted, which are these bytes; the last may go on."""
+        """Return the parts of `data`, the bytes that `matcher` has accepted. The last part may be incomplete."""
         out = []
         for kind, what, begin, end in matcher.spans():
             text = data[begin:end].decode(errors="replace")
@@ -187,32 +201,34 @@ class CompiledFormat(Compiled):
             value = None
             if kind == IS_VALUE and (end < len(data) or matcher.can_stop()):
                 value = json.loads(text)
-            out.append(TurnPart(("text", "value", "token")[kind], pointer, begin, end, text, value))
+            is_any = kind == IS_SYMBOL and self._net.exits[what][0] == ANY_TOKEN
+            if is_any and out and out[-1][:2] == ("text", pointer):  # one part for all of them
+                begin, text = out[-1].begin, data[out.pop().begin : end].decode(errors="replace")
+            out.append(TurnPart("text" if is_any else _KINDS[kind], pointer, begin, end, text, value))
         return out
 
     @property
     def contents(self) -> Any:
-        """Return the structural tag: to be read only."""
+        """The structural tag. Read-only."""
         return self._given
 
     @property
     def excluded(self) -> list[ReportLine]:
-        """Return what no text of the format says although its schemas allow it, each with its place."""
+        """Values that the schemas allow but no text of the format can express, each with its JSON Pointer."""
         lines = dict.fromkeys(self._net.excluded)
         return [ReportLine(pointer, "style", EXCLUDED, f"left out: {words}") for pointer, words in lines]
 
     @cached_property
     def report(self) -> list[ReportLine]:
-        """Return what becomes of each format and of each keyword of the values' schemas, and what is left out."""
-        lines = [line for line in self._front.report() if not line.pointer.startswith("/anyOf")]
-        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in lines if line.pointer]
+        """What became of each format and of each keyword of the schemas, and what is excluded."""
+        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in self._front.report()]
         of_texts = [
             replace(line, pointer=place + line.pointer) for place, front in self._net.fronts for line in front.report()
         ]
         return [*self._of_formats(), *dict.fromkeys([*of_values, *of_texts]), *self.excluded]
 
     def _of_formats(self) -> Iterator[ReportLine]:
-        """Yield a line for each format, outer ones first."""
+        """Yield a line for each format, outermost first."""
         held: dict[str, list[str]] = {}
         for place, end in self._net.notes:
             held.setdefault(place, []).append(repr(end))
@@ -224,21 +240,20 @@ class CompiledFormat(Compiled):
 
     @cached_property
     def hash(self) -> str:
-        """Return a SHA-256 of all that decides what the masks allow."""
+        """A SHA-256 of everything that determines the masks."""
         return hashlib.sha256(json.dumps([self._given, asdict(self.options)], sort_keys=True).encode()).hexdigest()
 
     def arguments(self) -> dict[str, Any]:
-        """Return what `compile` makes this of again, by name; options only where they are not the defaults."""
+        """The keyword arguments of `compile` that make this again, without options that have their default."""
         given, defaults = asdict(self.options), asdict(Options())
         return {"schema": self._given, **{name: one for name, one in given.items() if one != defaults[name]}}
 
     def advice(self) -> list[Finding]:
-        """Return what of the values' schemas constrains nothing although it looks as if it should."""
-        found = [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
-        return [one for one in found if not one.pointer.startswith("/anyOf")]
+        """Keywords of the schemas that constrain nothing although they look as if they did."""
+        return [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
 
     def unknown_names(self) -> tuple[list[str], list[str]]:
-        """Return the pointers of all keywords that are not known, and of all formats of strings that are not."""
+        """JSON Pointers of unknown keywords and of unknown string formats."""
         keywords, names = super().unknown_names()
         return [*map(self._pointer, keywords)], [*map(self._pointer, names)]
 
@@ -246,11 +261,11 @@ class CompiledFormat(Compiled):
         return [self._pointer(place) for place in super()._where(node)]
 
     def contradiction(self) -> Finding:
-        """Return what is to be said of a format that no text meets."""
+        """Why no text fits the format; None where one does."""
         return self._contradiction(())
 
     def _contradiction(self, dead: Collection[int]) -> Finding:
-        """Return what is to be said of a format without a text: of its dead parts, the first value is named."""
+        """Return why a format has no text, naming the first value among its dead parts."""
         net = self._net
         places = [
             net.schema_places[what]
@@ -262,10 +277,18 @@ class CompiledFormat(Compiled):
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
 
 
+def _check_some(vocabulary: Vocabulary, excluded: Sequence[int]) -> None:
+    """Raise ValueError where a vocabulary has no token but these and those that end a turn."""
+    barred, special = {*excluded, *vocabulary.eos}, {*vocabulary.special}
+    others = (token for token in range(vocabulary.size) if token not in barred)
+    if not any(token in special or vocabulary.token_bytes(token) for token in others):
+        raise ValueError("exclude_tokens: they are all tokens of this vocabulary")
+
+
 def _wrong(compiled: CompiledFormat, data: bytes) -> str:
-    """Return how far a text goes. O(bytes)."""
+    """Return an error that says how far a text fits the format. O(bytes)."""
     matcher, at, step = compiled.matcher(single_bytes()), 0, STRIDE
-    while step and at < len(data):  # the longest beginning that is accepted
+    while step and at < len(data):  # bisect for the longest accepted prefix
         if matcher.accept_bytes(data[at : at + step]):
             at = min(at + step, len(data))
         else:

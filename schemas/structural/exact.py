@@ -1,8 +1,8 @@
-"""Exact styles: the arguments of a call as a chat template writes them, in texts that a format gives itself.
+"""Exact styles: the arguments of a call exactly as a chat template writes them.
 
-A style says what stands around a member, between two, around a string, and how null, true and false are spelled; nested
-arrays and objects are JSON, or in the same style again. Nothing else is let through: no other white space. What a style
-can't express is left out, and noted, as in tagged.py.
+A style gives the texts around a member, between members and around a string, and the spellings of null, true and false.
+Nested arrays and objects are JSON or in the same style again. No other spelling or white space is allowed. Values that
+a style can't express are excluded and noted, as in tagged.py.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Members(BaseModel):
-    """The texts around a list of members or items: `opening` and `closing` have a place `{key}`, for members."""
+    """The texts around members or items; for members, `opening` and `closing` may contain the placeholder `{key}`."""
 
     model_config = _STRICT
     begin: str = ""
@@ -48,7 +48,7 @@ class Members(BaseModel):
 
 
 class Quotes(BaseModel):
-    """The texts around a string, and what some of its characters are written as."""
+    """The texts around a string, and the escapes of its characters."""
 
     model_config = _STRICT
     begin: str
@@ -57,20 +57,20 @@ class Quotes(BaseModel):
 
 
 class ExactStyle(BaseModel):
-    """How a template writes arguments. `strings`: any of these quotes; none: raw, up to what closes the member."""
+    """How a template writes arguments. `strings` lists the quotes; without any, strings are raw."""
 
     model_config = _STRICT
     members: Members
     strings: list[Quotes] = []
-    labels: dict[str, str] | None = None  #: By type: for the place `{label}` of `members.opening`.
-    words: dict[str, str] = {}  #: How null, true and false are spelled, where it is not as in JSON.
-    array: Members | None = None  #: Arrays inside; None: JSON.
+    labels: dict[str, str] | None = None  #: By type, for the placeholder `{label}` of `members.opening`.
+    words: dict[str, str] = {}  #: Spellings of null, true and false that differ from JSON's.
+    array: Members | None = None  #: Nested arrays. None: JSON.
     object: Members | None = None
-    nested_strings: list[Quotes] = []  #: In those arrays and objects.
+    nested_strings: list[Quotes] = []  #: Quotes in nested arrays and objects.
 
 
 class Exact(Tagged):
-    """One schema in one exact style, on the way into a net."""
+    """Adds one schema in one exact style to a net."""
 
     def __init__(
         self,
@@ -82,14 +82,14 @@ class Exact(Tagged):
         at: str,
         excludes: Iterable[str] = (),
     ) -> None:
-        # What the reading of schemas, which is Tagged's, asks of a style: which keys can't be written.
+        # Tagged reads the schemas; it needs to know which keys the style can't write.
         barred = '"\\' + (style.members.opening.partition("{key}")[2] or "\0")[0] + "\n"
         super().__init__(schema, reference, TagStyle("", "", barred=barred), options, maker, at, excludes)
         self._exact, self._excludes = style, tuple(excludes)
         self._words = {word: style.words.get(word, word) for word in WORDS}
 
     def arcs(self, target: int, *, any_order: bool) -> list[int]:
-        """Return the arcs that begin the arguments; behind them the text goes on at the target."""
+        """Return the arcs that begin the arguments; after the arguments the text continues at the target."""
         if any_order:
             raise self._refused("", "a style of its own has one order of keys", "leave any_order out")
         texts = self._exact.members
@@ -101,7 +101,7 @@ class Exact(Tagged):
     def _members(
         self, schema: Any, at: str, target: int, texts: Members, quotes: list[Quotes], depth: int
     ) -> list[int]:
-        """Return the arcs of an object's members, each in the schema's order."""
+        """Return the arcs of an object's members, in the schema's order."""
         make = self._maker
         schema, at = self._resolved(schema, at, KEPT_OF_OBJECTS, OBJECT)
         if depth > MOST_NESTED:
@@ -143,7 +143,7 @@ class Exact(Tagged):
     def _labelled(
         self, schema: Any, at: str, key: str, target: int, texts: Members, quotes: list[Quotes], depth: int
     ) -> list[tuple[str, int]]:
-        """Return labels, and where a value of the types of each begins."""
+        """Return the labels, each with the point at which values of its types begin."""
         types = self._types(schema, at)
         labels = self._exact.labels if depth == 0 else None
         if labels is None:
@@ -168,7 +168,7 @@ class Exact(Tagged):
     def _value_point(
         self, schema: Any, at: str, types: int, key: str, target: int, texts: Members, quotes: list[Quotes], depth: int
     ) -> int:
-        """Return where a value of these types begins, behind which its closing text leads to the target."""
+        """Return the point at which a value of these types begins; its closing text leads to the target."""
         make, node = self._maker, self._node(schema)
         closing = texts.closing.replace("{key}", key)
         close = make.point([make.arc(trees.literal(closing), target, closing, Role("close"))])
@@ -208,7 +208,7 @@ class Exact(Tagged):
         return [make.arc(trees.literal(texts.begin), make.point(inside), texts.begin, role)]
 
     def _items(self, schema: Any, at: str, target: int, texts: Members, quotes: list[Quotes], depth: int) -> list[int]:
-        """Return the arcs of an array's items, up to behind its end."""
+        """Return the arcs of an array's items and of its end."""
         make = self._maker
         schema, at = self._resolved(schema, at, KEPT_OF_ARRAYS, ARRAY)
         if depth > MOST_NESTED:
@@ -242,7 +242,7 @@ class Exact(Tagged):
     def _strings(
         self, node: int, at: str, close: int, closing: str, quotes: list[Quotes], first: str, types: int
     ) -> list[int]:
-        """Return the arcs of strings: in quotes; or raw, of which none reads as another type that is allowed."""
+        """Return the arcs of strings: quoted, or raw and never readable as another type that is allowed."""
         make, language = self._maker, self._reader.language(node)
         if quotes:
             return [self._quoted(language, one, at, close) for one in quotes]
@@ -285,10 +285,10 @@ class Exact(Tagged):
 
 
 def coded(tree: Tree, code: Mapping[str, str], every: Tree) -> Tree:
-    """Return the language of what a language's texts are written as, where some characters have a code of their own.
+    """Return the language of the encoded texts of `tree`, where `code` maps characters to their escapes.
 
-    `every`: how any text is written. No code begins with another, or with a character that has none. Raises ValueError
-    where the language looks around.
+    `every` is the language of all encoded texts. No escape may be a prefix of another or begin with a character that
+    has no escape. Raises ValueError where the language has lookarounds.
     """
     kind = tree[0]
     if kind == Rx.SET:
@@ -298,6 +298,8 @@ def coded(tree: Tree, code: Mapping[str, str], every: Tree) -> Tree:
         return trees.either(
             [trees.both(tree, trees.no_char("".join(found))), *(trees.literal(code[char]) for char in found)]
         )
+    if kind == Rx.TEXT:
+        return trees.literal("".join(code.get(char, char) for char in tree[1]))
     if kind in (Rx.CAT, Rx.ALT, Rx.AND):
         return (kind, [coded(part, code, every) for part in tree[1]])
     if kind == Rx.REPEAT:
@@ -310,14 +312,14 @@ def coded(tree: Tree, code: Mapping[str, str], every: Tree) -> Tree:
 
 
 def said(role: Role, text: str) -> Any:
-    """Return what a text says in its role: of a string the string itself."""
+    """Return the value of a part in its role; for a string, the string without quotes and escapes."""
     if role.kind != "value" or not isinstance(role.said, Quotes | str):
         return role.said
     return text if isinstance(role.said, str) else unescaped(text, role.said)
 
 
 def unescaped(text: str, quotes: Quotes) -> str:
-    """Return the string that stands as this text between quotes."""
+    """Return the string that is written as this text between quotes."""
     back = {written: char for char, written in quotes.escapes.items()}
     if not back:
         return text

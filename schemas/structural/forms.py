@@ -1,6 +1,6 @@
-"""What each format may say: the fields of XGrammar's structural tag, checked before anything is built of them.
+"""The fields of each format, those of XGrammar's structural tag, checked before a net is built.
 
-`checked` returns the same JSON with defaults filled in. The semantics are those of docs/formats.md.
+`checked` returns the same JSON with defaults filled in. docs/formats.md defines the semantics.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 from pydantic import Tag as Branch
 
+from guard.kernels._native import copy_json
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.jsontext import clip
+from guard.schemas.limits import Limits
 from guard.schemas.structural.exact import ExactStyle
 
-MOST_DEPTH = 100  #: Formats in formats.
-MOST_CHARS = 1_000_000  #: Of all its texts.
+MOST_DEPTH = 100  #: Nesting levels of formats.
+MOST_CHARS = 1_000_000  #: Characters of all texts of a format.
 MOST_COUNT = 2**31 - 1
 
 
 def _branch(given: Any) -> str | None:
-    """Return which branch of a union a value takes, so that a wrong one is found in that branch alone."""
+    """Return the branch of a union for a value, so that errors are reported for that branch only."""
     return _BRANCHES.get(type(given))
 
 
@@ -31,7 +33,7 @@ def _one_of(expected: str) -> Discriminator:
     return Discriminator(_branch, custom_error_type="expected", custom_error_message=expected)
 
 
-#: Branches of unions; no field is called like one.
+#: Names of unions' branches; no field has such a name.
 _BRANCHES: dict[type, str] = {bool: "(bool)", str: "(text)", int: "(id)", list: "(list)", dict: "(object)"}
 Some: TypeAlias = Annotated[str, Field(min_length=1)]
 _Text: TypeAlias = Annotated[str, Branch("(text)")]
@@ -40,7 +42,7 @@ _Texts: TypeAlias = Annotated[list[str], Field(min_length=1), Branch("(list)")]
 _Object: TypeAlias = Annotated[dict[str, Any], Branch("(object)")]
 Schema: TypeAlias = Annotated[Annotated[bool, Branch("(bool)")] | _Object, _one_of("expected a JSON Schema")]
 TokenName: TypeAlias = Annotated[_Text | _Id, _one_of("expected a token's name or its id")]
-_IS_A_LIST = Field(strict=False)  # JSON has no tuples
+_IS_A_LIST = Field(strict=False)  # a JSON array for a tuple
 
 
 _Named: TypeAlias = Literal[
@@ -242,17 +244,34 @@ def _adapter() -> TypeAdapter[Any]:
     return TypeAdapter(Form)
 
 
-def checked(form: Any) -> Any:
-    """Return a format with all of its fields; SchemaError names the first that is wrong."""
-    _check_size(form)
+def checked(form: Any, limits: Limits) -> tuple[Any, bool]:
+    """Return a copy of a format with defaults filled in; SchemaError names the first wrong field.
+
+    Also returned is whether its schemas are private copies within the limits, in which nothing has a name of its own.
+    """
+    copied = copy_json(form, min(MOST_DEPTH, limits.depth), min(MOST_CHARS, limits.bytes))
+    if copied is None:
+        _check_size(form)
     try:
-        return _adapter().dump_python(_adapter().validate_python(form))
+        if copied is None:
+            return _adapter().dump_python(_adapter().validate_python(form)), False
+        return _filled(_adapter().validate_python(copied[0])), not copied[1]
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
 
 
+def _filled(form: Any) -> Any:
+    """Return what a model says as plain JSON; what stands in it is not copied."""
+    if isinstance(form, BaseModel):
+        return {name: value if type(value) in _WHOLE else _filled(value) for name, value in vars(form).items()}
+    return [_filled(one) for one in form] if type(form) in (list, tuple) else form
+
+
+_WHOLE = frozenset({str, int, bool, dict, type(None)})  #: Types of values in which no model stands.
+
+
 def formats_in(form: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield a format and those in it, each with its pointer, outer ones first."""
+    """Yield a format and those nested in it, each with its JSON Pointer, outermost first."""
     yield at, form
     for name in ("content", "elements", "tags", "rules"):
         if name == "content" and name in form:
@@ -284,7 +303,7 @@ def _check_size(form: Any) -> None:
 
 
 def _finding(form: Any, error: Any) -> Finding:
-    """Word one of Pydantic's errors."""
+    """Turn one of Pydantic's errors into a finding."""
     kind, steps, at = error["type"], *_place(form, error)
     pointer = "/format" + "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in steps)
     name = next((step for step in reversed(steps) if not step.isdigit()), None)
@@ -303,7 +322,7 @@ def _finding(form: Any, error: Any) -> Finding:
     return Finding(pointer, name, f"{expected}, found {_described(at, context)}", "correct it")
 
 
-#: Of Pydantic's kinds of errors, what a person should know. Unions have words of their own (`_one_of`).
+#: Messages for Pydantic's kinds of errors. `_one_of` words those of unions.
 _EXPECTED = {
     "string_type": "expected a text",
     "int_type": "expected an integer",
@@ -324,9 +343,9 @@ _EXPECTED = {
 
 
 def _place(form: Any, error: Any) -> tuple[list[str], Any]:
-    """Return the steps to what an error speaks of, and what stands there.
+    """Return the steps to the place of an error, and the value there.
 
-    Pydantic's steps have among them the branches of unions: the type of each format, and those of `_BRANCHES`.
+    Pydantic's steps include the branches of unions, which are left out: types of formats, and those of `_BRANCHES`.
     """
     at, steps, is_whole = form, [], True
     loc = error["loc"]

@@ -1,8 +1,8 @@
 r"""Grammars: GBNF and XGrammar's EBNF (`name ::= …`), and Lark (`name: …`), as far as they are regular languages.
 
-A rule may use others, and itself at the end of its own alternatives (`digits ::= [0-9] | [0-9] digits`), which is a
-repetition; any other recursion is refused, naming the rule. Rules become syntax trees (trees.py): the engine reads a
-grammar as it reads a pattern.
+A rule may refer to others, and to itself at the end of its own alternatives (`digits ::= [0-9] | [0-9] digits`), which
+is a repetition. Any other recursion is refused with the rule's name. Rules become syntax trees (trees.py), so the
+engine reads a grammar as it reads a pattern.
 
     rule     GBNF: `name ::= body`; Lark: `name: body`, terminals too; Lark's start rule is `start`, the others' `root`
     body     alternatives with `|`; groups; `* + ? {n} {n,} {n,m}`, Lark's `[optional]` and `~ n..m`
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _TEXT = r'(?P<text>"(?:[^"\\\n]|\\.)*"i?)'
 _WORD = r"(?P<name>[_A-Za-z][-\w]*(?:\.\d+)?)"
 _SIGN = r"(?P<sign>::=|->|\.\.|[:|()\[\]*+?{},~.])|(?P<number>\d+)|(?P<line>\n)|(?P<gap>[^\S\n]+)|(?P<other>.)"
-#: A text, set or pattern that does not end is read up to the line's end, so that nothing is read twice.
+#: An unterminated text, set or pattern is read to the end of the line, so that nothing is read twice.
 _TORN = r'(?P<torn>"(?:[^"\\\n]|\\.)*|/(?:[^/\\\n]|\\.)*)'
 _OPEN = r"(?P<open>\[(?:[^\]\\\n]|\\.)*)"
 _GBNF = re.compile(rf"(?P<comment>#[^\n]*)|{_TEXT}|(?P<set>\[(?:[^\]\\\n]|\\.)*\])|{_TORN}|{_OPEN}|{_WORD}|{_SIGN}")
@@ -38,15 +38,15 @@ _LARK = re.compile(
     rf"|(?P<pattern>/(?:[^/\\\n]|\\.)+/[imslux]*)|{_TORN}|{_WORD}|{_SIGN}",
     re.MULTILINE,
 )
-_DROPPED = ("gap", "comment", "mark")  # marks say what a rule's tree is, not its texts
+_DROPPED = ("gap", "comment", "mark")  # marks concern a rule's tree, not its texts
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v", "a": "\a", "0": "\0"}
-MOST_DEPTH = 100  #: Groups in groups and rules in rules, all together.
+MOST_DEPTH = 100  #: Nesting levels of groups and rules together.
 MOST_COUNT = 2**31 - 1
-MOST_SIZE = 100_000  #: Parts of all rules, written out.
+MOST_SIZE = 100_000  #: Parts of all rules together, references expanded.
 
 
 class GrammarError(Exception):
-    """A grammar that is not one, or that no regular language is."""
+    """The grammar is malformed or not a regular language."""
 
     def __init__(self, found: str, fix: str) -> None:
         self.found, self.fix = found, fix
@@ -67,7 +67,7 @@ class _Rule:
 
 
 def parse(text: str) -> Tree:
-    """Return the tree of a grammar's texts. Raises GrammarError, which names the rule."""
+    """Return a grammar's language as a syntax tree. Raises GrammarError, which names the rule."""
     is_lark = "::=" not in text
     rules = _rules(text, is_lark)
     start = "start" if is_lark else "root"
@@ -115,7 +115,7 @@ class _Reader:
         self._size = self._depth = 0
 
     def rule(self, name: str, within: tuple[str, ...]) -> Tree:
-        """Return the tree of a rule; `within`: those that are being read."""
+        """Return the tree of a rule; `within` names the rules being read, to find recursion."""
         if name not in self._rules:
             user = f", which {within[-1]!r} uses" if within else ""
             raise GrammarError(f"there is no rule {name!r}{user}", "add it")
@@ -130,7 +130,7 @@ class _Reader:
 
     @contextmanager
     def deeper(self, name: str) -> Iterator[None]:
-        """Go into a rule, or a group of the rule."""
+        """Enter a rule or a group; GrammarError past MOST_DEPTH."""
         self._depth += 1
         if self._depth > MOST_DEPTH:
             raise GrammarError(
@@ -150,7 +150,7 @@ class _Reader:
 
 
 class _RuleReader:
-    """One rule on the way: a cursor over its tokens."""
+    """Reads one rule: a cursor over its tokens."""
 
     def __init__(self, reader: _Reader, rule: _Rule, within: tuple[str, ...]) -> None:
         self._reader, self._rule, self._within = reader, rule, within
@@ -158,7 +158,7 @@ class _RuleReader:
 
     def read(self) -> Tree:
         ends: list[Tree] = []
-        again: list[Tree] = []  # what comes in front of the rule itself
+        again: list[Tree] = []  # the texts before the rule's reference to itself
         while True:
             parts = self._sequence(may_recur=True)
             if parts and parts[-1] is _SELF:
@@ -193,7 +193,7 @@ class _RuleReader:
     def _sequence(self, *, may_recur: bool = False) -> list[Tree]:
         parts: list[Tree] = []
         while self._at < len(self._tokens) and self._tokens[self._at].text not in ("|", ")", "]"):
-            if self._reader.is_lark and self._take("->"):  # Lark's alias: a name for the branch
+            if self._reader.is_lark and self._take("->"):  # Lark's alias, a name for the branch
                 self._at += 1
                 continue
             self._reader.count()
@@ -327,9 +327,9 @@ class _RuleReader:
 
 
 def _folded(char: str) -> str:
-    """Return the characters that a text in any case may have for one."""
+    """Return the characters that match one regardless of case."""
     cases = {char, char.lower(), char.upper(), char.title()}
     return "".join(one for one in sorted(cases) if len(one) == 1)
 
 
-_SELF: Tree = (-1,)  #: A rule's name at the end of its own alternative.
+_SELF: Tree = (-1,)  #: A rule's reference to itself at the end of an alternative.

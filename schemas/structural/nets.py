@@ -1,8 +1,9 @@
 """Nets: a structural tag as points, arcs and exits, which the engine reads (kernels/cpu/lexers/net.hpp).
 
-A part of a format is built from its end: given where the text goes on behind it (a `To`), it returns the arcs that
-begin it. An arc has a language (trees.py) and leads to a point, from which other arcs begin, or to an exit: a value, a
-symbol, the end. Free text in front of an enclosing tag's end is one language with that end, so that the first end wins.
+Parts are built from the end of the format backwards: a builder takes the place where the text continues after the part
+(a `To`) and returns the arcs that begin it. An arc has a language (trees.py) and leads to a point, where other arcs
+begin, or to an exit: a value, a symbol, or the end. Free text before an enclosing tag's end forms one language with
+that end, so that the first end wins.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import regex
@@ -23,54 +24,56 @@ from guard.schemas.structural import exact, grammar, strings, tagged, trees
 
 _Part = TypeVar("_Part")
 
-_BARRED_IN_STRINGS = re.compile(r'["\x00-\x1f]')  # what no JSON string holds as it is
-NUMERIC = "0123456789.eE+-"  #: What a number may go on with.
-START = 0  #: The point at which a turn begins.
-END, VALUE, SYMBOL = range(3)  #: Kinds of exits.
-MOST_POINTS = 100_000  #: Of one format: repetitions are written out.
-MOST_PARTS = 1_000_000  #: Of all trees of a format, written out; what an arc costs besides counts as `ARC` parts.
+_BARRED_IN_STRINGS = re.compile(r'["\x00-\x1f]')  # characters that a JSON string must escape
+NUMERIC = "0123456789.eE+-"  #: Characters that may continue a number.
+START = 0  #: The point where a turn begins.
+END, VALUE, SYMBOL, ANY_TOKEN = range(4)  #: Kinds of exits.
+MOST_POINTS = 100_000  #: Points of a net; repetitions are expanded.
+MOST_PARTS = 1_000_000  #: Parts of all trees of a net, expanded; each arc counts `ARC` parts more.
 ARC = 8
 
 
-@dataclass(frozen=True)
-class To:
-    """Where text goes on: at a point, or by an exit (~exit); at the end of a tag, behind one of the strings `ends`."""
+class To(NamedTuple):
+    """Where the text continues: at a point, or at an exit (~exit); inside a tag, after one of its ends."""
 
     target: int
     ends: tuple[str, ...] = ()
-    place: str = ""  # of the tag with these ends
+    place: str = ""  # JSON Pointer to the tag with these ends
 
 
 @dataclass
 class Net:
-    """Points, each the arcs that leave it; arcs, (tree, target); exits, (kind, what, point behind it)."""
+    """Points (lists of the arcs that leave them), arcs (tree, target) and exits (kind, index, following point)."""
 
     points: list[list[int]] = field(default_factory=list)
     arcs: list[tuple[Tree, int]] = field(default_factory=list)
     exits: list[tuple[int, int, int]] = field(default_factory=list)
-    schemas: list[Any] = field(default_factory=list)  # of the values, in the order of `what`
-    documents: list[Any] = field(default_factory=list)  # schemas to which those of tagged values refer
+    schemas: list[Any] = field(default_factory=list)  # of values, by an exit's index
+    documents: list[Any] = field(default_factory=list)  # schemas that those of tagged values reference
     document_places: list[str] = field(default_factory=list)
     schema_places: list[str] = field(default_factory=list)
-    barred_tokens: list[int | str] = field(default_factory=list)  # which must be special: those are in no text
-    excluded: list[tuple[str, str]] = field(default_factory=list)  # what tags can't express: pointers, words
-    fronts: list[tuple[str, FrontEnd]] = field(default_factory=list)  # of schemas whose strings are text, with pointers
-    notes: list[tuple[str, str]] = field(default_factory=list)  # tags, and ends that a JSON string in them may hold
-    symbols: list[tuple[int | str, ...]] = field(default_factory=list)
-    arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the formats that say them
+    barred_tokens: list[int | str] = field(default_factory=list)  # must be special tokens, which text never contains
+    excluded: list[tuple[str, str]] = field(default_factory=list)  # values that tags can't express: pointer, words
+    fronts: list[tuple[str, FrontEnd]] = field(default_factory=list)  # of schemas written as text, with their pointers
+    notes: list[tuple[str, str]] = field(default_factory=list)  # tags whose end may occur in a JSON string in them
+    symbols: list[tuple[int | str, ...]] = field(default_factory=list)  # of ANY_TOKEN exits, what they are not
+    arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the arcs' formats
     exit_places: list[str] = field(default_factory=list)
-    roles: dict[int, tagged.Role] = field(default_factory=dict)  # of arcs, what they are of a value in an exact style
-    any_orders: set[bool] = field(default_factory=set)  # whether the members of its values come in any order
-    literals: dict[int, str] = field(default_factory=dict)  # arcs of one text
-    spaces: set[int] = field(default_factory=set)  # arcs of white space, or of none
-    vetted: set[int] = field(default_factory=set)  # points whose arcs are known to part at once
-    exclusive: dict[int, int] = field(default_factory=dict)  # arcs of which only one goes on: by a number of their own
-    doubtful: list[int] = field(default_factory=list)  # arcs that may have no text
-    open_arcs: set[int] = field(default_factory=set)  # those whose text may go on where it may end: patterns, free text
+    roles: dict[int, tagged.Role] = field(default_factory=dict)  # roles of arcs in a tagged or exact style
+    any_orders: set[bool] = field(default_factory=set)  # whether members may come in any order
+    literals: dict[int, str] = field(default_factory=dict)  # texts of the arcs that have only one
+    spaces: set[int] = field(default_factory=set)  # arcs of optional white space
+    vetted: set[int] = field(default_factory=set)  # points whose arcs differ in their first character
+    exclusive: dict[int, int] = field(default_factory=dict)  # arcs that exclude each other, by group
+    doubtful: list[int] = field(default_factory=list)  # arcs whose language may be empty
+    open_arcs: set[int] = field(default_factory=set)  # arcs whose text may continue where it may end
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether text might go on beside a value that begins, on sight: the engine then looks closer."""
+        """Whether text might continue beside the start of a value. A quick test; the engine decides exactly."""
+        kinds = [(kind, what) for kind, what, _ in self.exits]
+        if any(kind == ANY_TOKEN for kind, _ in kinds) or len({*kinds}) < len(kinds):
+            return True
         for kind, what, following in self.exits:
             if kind == VALUE and not _is_closed(self.schemas[what]) and self._may_go_on(self._begun(following)):
                 return True
@@ -78,10 +81,11 @@ class Net:
             return False
         if any(self.arcs[arc][1] >= 0 for arc in self.open_arcs):
             return True
-        return any(self._may_part(self._begun(at)) for at in range(len(self.points)) if at not in self.vetted)
+        parting = [at for at, arcs in enumerate(self.points) if len(arcs) > 1 and at not in self.vetted]
+        return any(self._may_part(self._begun(at)) for at in parting)
 
     def _begun(self, point: int) -> frozenset[int]:
-        """Return the arcs that begin at a point, those behind empty texts among them."""
+        """Return the arcs that begin at a point, or after an empty text from there."""
         found, seen, waiting = set[int](), {point}, [point]
         while waiting:
             for arc in self.points[waiting.pop()]:
@@ -97,18 +101,18 @@ class Net:
         return self.arcs[arc][0] is trees.EMPTY or arc in self.spaces
 
     def _leaves(self, arc: int) -> bool:
-        """Whether an arc is the end of the turn, or a token: no text, and no value."""
+        """Whether an arc leads to the end of the turn or a token, without text or a value."""
         target = self.arcs[arc][1]
         return self._is_empty(arc) and target < 0 and self.exits[~target][0] != VALUE
 
     def _may_go_on(self, arcs: frozenset[int]) -> bool:
-        """Whether the text behind a number might be more of the number."""
+        """Whether the text after a number might continue the number."""
         return any(
             not self._leaves(arc) and (arc not in self.literals or self.literals[arc][0] in NUMERIC) for arc in arcs
         )
 
     def _may_part(self, arcs: frozenset[int]) -> bool:
-        """Whether one text might lead along two of the arcs, further than the choice between them."""
+        """Whether a text might follow two of the arcs beyond the choice between them."""
         if len(arcs) < 2 or (len({self.exclusive.get(arc, -arc) for arc in arcs}) == 1):
             return False
         texts = []
@@ -123,21 +127,23 @@ class Net:
 
 
 def _is_closed(schema: Any) -> bool:
-    """Whether a schema's values all end with a bracket, on sight."""
+    """Whether all values of a schema obviously end with a bracket."""
     return isinstance(schema, Mapping) and schema.get("type") in ("object", "array")
 
 
 class Builder:
-    """One format on the way to its net."""
+    """Builds the net of one format."""
 
     def __init__(self, options: Options) -> None:
         self.net = Net()
         self._options = options
         self._parts = 0
-        self._at = [""]  # the JSON Pointers into the tag of what is being built, the innermost last
+        self._named: dict[int | str, int] = {}  # symbols of tokens by their names
+        self._others: dict[frozenset[int | str], int] = {}  # symbols of all tokens but some
+        self._at = [""]  # JSON Pointers to the parts being built, innermost last
 
     def build(self, tag: Mapping[str, Any]) -> Net:
-        """Return the net of a structural tag; SchemaError names the place that can't be enforced."""
+        """Build the net of a structural tag; SchemaError names a part that can't be enforced."""
         start = self._point()
         end = self._exit(END, -1, -1)
         self.net.points[start] = self._within("format", lambda: self._arcs(tag["format"], To(end), ()))
@@ -152,7 +158,7 @@ class Builder:
         return len(self.net.points) - 1
 
     def _arc(self, tree: Tree, target: int, place: str | None = None, size: int | None = None) -> int:
-        """Return a new arc; `size`: of the tree, where that is known."""
+        """Return a new arc; `size` is the tree's, where that is known."""
         self._parts += ARC + (trees.size(tree) if size is None else size)
         if self._parts > MOST_PARTS:
             raise self._refused("the format is too large, written out", "repeat less often, or say less")
@@ -173,13 +179,13 @@ class Builder:
         return ~(len(self.net.exits) - 1)
 
     def _plain(self, to: To) -> int:
-        """Return the target of what is no free text: a tag's end is read as a literal of its own."""
+        """Return the target after a part that is not free text: the tag's end is then a separate literal."""
         if not to.ends:
             return to.target
         return self._point([self._literal(end, to.target, to.place) for end in to.ends])
 
     def _following(self, to: To) -> int:
-        """Return the point at which the text goes on: an exit is behind an empty text."""
+        """Return the point where the text continues; an exit gets a point with an empty text before it."""
         target = self._plain(to)
         return target if target >= 0 else self._point([self._arc(trees.EMPTY, target)])
 
@@ -193,7 +199,7 @@ class Builder:
             self._at.pop()
 
     def _each(self, name: str, parts: Mapping[int, _Part], build: Callable[[_Part], list[int]]) -> list[int]:
-        """Return the arcs of some parts of a list, each built in its place."""
+        """Return the arcs of the parts of a list, with JSON Pointers to each."""
         arcs: list[int] = []
         for number, part in parts.items():
             arcs += self._within(f"{name}/{number}", partial(build, part))
@@ -208,7 +214,7 @@ class Builder:
     # -- Formats -------------------------------------------------------------------------------------------------------
 
     def _arcs(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
-        """Return the arcs that begin a format; free text in it ends before `stops`, which enclosing tags end with."""
+        """Return the arcs that begin a format; its free text contains none of `stops`, the ends of enclosing tags."""
         build = getattr(self, f"_{form['type']}", None)
         if build is None:
             raise self._refused(f"formats of the type {form['type']!r} are not kept yet", "see docs/formats.md")
@@ -236,19 +242,20 @@ class Builder:
         return arc
 
     def _until(self, end: str, target: int, avoid: Sequence[str], excludes: Sequence[str], most: int | None) -> int:
-        """Return the arc of free text up to an end."""
+        """Return the arc of free text that ends with `end`."""
         arc = self._arc(trees.until(end, avoid, most, excludes), target)
         return arc if trees.is_met(end, avoid) else self._doubted(arc)
 
     def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         if form.get("max_tokens") is not None:
-            raise self._refused("max_tokens of a part is not kept yet", "use max_chars, or max_tokens of the whole")
+            found = "text in which tokens may go on behind its end is not counted in tokens"
+            raise self._refused(found, "use max_chars; or any_tokens with max_tokens, and a token behind it")
         return self._free(to, stops, tuple(form.get("excludes", ())), form.get("max_chars"))
 
     def _free(
         self, to: To, avoid: tuple[str, ...], excludes: tuple[str, ...], max_chars: int | None = None
     ) -> list[int]:
-        """Return free text; in front of a tag's end it is one language with each of its ends."""
+        """Return the arcs of free text; before a tag's end, one language with each of the ends."""
         if not to.ends:
             return [self._open(self._arc(trees.free((*avoid, *excludes), max_chars), to.target))]
         ends = (*avoid, *to.ends)
@@ -282,7 +289,7 @@ class Builder:
         return [self._arc(trees.EMPTY, self.value(form["json_schema"], self._following(to)))]
 
     def _bare_text(self, schema: Any, excludes: Iterable[str], to: To, stops: tuple[str, ...]) -> list[int]:
-        """Return the arcs of a string as it is; in front of a tag's end it ends with the first end, as free text."""
+        """Return the arcs of an unquoted string; before a tag's end it ends with the first end, as free text does."""
         place = f"{self._place()}/json_schema"
         try:
             bare = strings.BareStrings(schema, self._options)
@@ -321,7 +328,7 @@ class Builder:
         self.net.excluded += made.excluded
         return arcs
 
-    # What tagged values are made of (tagged.py).
+    # The methods of tagged.Maker.
 
     def point(self, arcs: Iterable[int] = ()) -> int:
         return self._point([*arcs])
@@ -350,17 +357,48 @@ class Builder:
         return point
 
     def value(self, schema: Any, following: int) -> int:
-        """Return the target of a value of the schema; behind it text goes on at the point."""
+        """Return the target of a value of the schema; the text continues at the point `following`."""
         self.net.schemas.append(schema)
         self.net.schema_places.append(f"{self._place()}/json_schema")
         return self._exit(VALUE, len(self.net.schemas) - 1, following)
 
     def _token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
-        self.net.symbols.append((form["token"],))
-        return [self._arc(trees.EMPTY, self._exit(SYMBOL, len(self.net.symbols) - 1, self._following(to)))]
+        symbol = self._named.setdefault(form["token"], len(self.net.symbols))
+        if symbol == len(self.net.symbols):
+            self.net.symbols.append((form["token"],))
+        return [self._arc(trees.EMPTY, self._exit(SYMBOL, symbol, self._following(to)))]
+
+    def _exclude_token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        return [self._any_token(self._other_symbol(form), self._following(to))]
+
+    def _any_tokens(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
+        """Return any tokens; a token that is named behind them ends them, and is never one of them."""
+        leave, most = self._arc(trees.EMPTY, self._plain(to)), form["max_tokens"]
+        if most == 0:
+            return [leave]
+        symbol = self._other_symbol(form)
+        if most is None:
+            again = self._point()
+            self.net.points[again] = [self._any_token(symbol, again), leave]
+            return [self._arc(trees.EMPTY, again)]
+        arcs = [leave]
+        for _ in range(most):
+            arcs = [self._any_token(symbol, self._point(arcs)), leave]
+        return arcs
+
+    def _other_symbol(self, form: Any) -> int:
+        """Return the symbol of every token but those that a format excludes."""
+        excluded = tuple(dict.fromkeys(form["exclude_tokens"]))
+        symbol = self._others.setdefault(frozenset(excluded), len(self.net.symbols))
+        if symbol == len(self.net.symbols):
+            self.net.symbols.append(excluded)
+        return symbol
+
+    def _any_token(self, symbol: int, following: int) -> int:
+        return self._arc(trees.EMPTY, self._exit(ANY_TOKEN, symbol, following))
 
     def _token_triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
-        """Return free text in which tokens begin tags; special tokens are never text, so no other need be barred."""
+        """Return free text in which special tokens begin tags. Text can't contain them, so nothing else is excluded."""
         self.net.barred_tokens += form["exclude_tokens"]
         names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], Mapping)]
         if len(names) < len(form["tags"]) or {*names} != {*form["trigger_tokens"]}:
@@ -434,7 +472,7 @@ class Builder:
         return self._tagged(form, form["begin"], to)
 
     def _tagged(self, form: Any, begin: Any, to: To) -> list[int]:
-        """Return a tag of which only `begin` of its beginning is still to come."""
+        """Return a tag of whose beginning only `begin` is left to be read."""
         target = self._plain(to)
         given = form["end"]
         closers = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
@@ -452,7 +490,7 @@ class Builder:
         return [self._literal(begin, self._point(content))] if begin else content
 
     def _tags(self, form: Any, to: To) -> list[int]:
-        """Return any one of a format's tags."""
+        """Return the arcs of any one of a format's tags."""
         return self._each("tags", dict(enumerate(form["tags"])), lambda tag: self._tagged(tag, tag["begin"], to))
 
     def _tags_with_separator(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
@@ -503,7 +541,7 @@ class Builder:
         *,
         loop: bool,
     ) -> tuple[list[int], To]:
-        """Return free text in which each trigger begins a part, and where such a part leads."""
+        """Return the arcs of free text in which each trigger begins a part, and the place after such a part."""
         avoid, excludes = (*triggers, *stops), tuple(form.get("excludes", ()))
         again = self._point()
         after = To(again) if loop else To(self._plain(to))

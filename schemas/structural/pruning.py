@@ -1,7 +1,7 @@
-"""Dead parts of a net: what leads to no end is taken out, so that no text runs into it.
+"""Pruning: the parts of a net that lead to no end are removed, so that no text can run into them.
 
-A value that nothing meets, a pattern without a text, a trigger with no tag: the engine is asked only for those of which
-it is not seen at once that they have a text.
+Such are a value that nothing satisfies, a pattern without a text, and a trigger without a tag. The engine is asked only
+about parts that are not obviously alive.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from guard.schemas.structural.nets import VALUE, Net
 if TYPE_CHECKING:
     from guard.kernels._native import Engine
 
-#: Keywords beside which a value is seen to be there; what they say of it, `_is_plain` reads.
+#: Keywords with which a schema obviously has a value; `_is_plain` reads what they say.
 _PLAIN = ANNOTATIONS | frozenset(
     {"type", "properties", "required", "additionalProperties", "items", "format", "minLength", "minimum", "minItems"}
 )
@@ -23,12 +23,12 @@ _DEEPEST = 8
 
 
 def doubtful_exits(net: Net) -> list[int]:
-    """Return the exits whose value is not seen to be there."""
+    """Return the exits whose schema does not obviously have a value."""
     return [at for at, (kind, what, _) in enumerate(net.exits) if kind == VALUE and not _is_plain(net.schemas[what])]
 
 
 def prune(net: Net, engine: Engine) -> set[int]:
-    """Take the dead parts out of a net, of which this is the engine; returns them: points, and exits (~exit)."""
+    """Remove the dead parts of a net with the help of its engine; returns the dead points, and exits as ~exit."""
     exits = doubtful_exits(net)
     if not exits and not net.doubtful and all(net.points):
         return set()
@@ -41,7 +41,7 @@ def prune(net: Net, engine: Engine) -> set[int]:
 
 
 def _is_plain(schema: Any, depth: int = 0) -> bool:
-    """Whether a schema has a value on sight; not where it takes a look."""
+    """Whether a schema obviously has a value. False also where finding out would take work."""
     if schema is True or schema == {}:
         return True
     if not isinstance(schema, dict) or depth > _DEEPEST:

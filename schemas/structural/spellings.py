@@ -1,4 +1,4 @@
-"""The spellings of a format: XGrammar's structural tag, its older form, vLLM's structured_outputs, a format alone."""
+"""Spellings of a format: XGrammar's structural tag, its older form, vLLM's structured_outputs, or a bare format."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ TYPES = frozenset(
     | {"triggered_tags", "tags_with_separator", "optional", "plus", "star", "repeat", "dispatch", "token"}
     | {"exclude_token", "any_tokens", "token_triggered_tags", "token_dispatch"}
 )
-#: vLLM's constraints, one of which stands in `structured_outputs`, and the fields that say only how it is kept.
+#: vLLM's constraints, of which `structured_outputs` has one, and fields that do not change the language.
 CONSTRAINTS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 _HOW = frozenset({"disable_fallback", "backend", "_backend", "_backend_was_auto"})
-#: Its fields that change what JSON may look like: refused unless they ask for nothing.
+#: Fields that would change the language: refused unless they have no effect.
 _LOOKS = ("disable_any_whitespace", "disable_additional_properties", "whitespace_pattern")
 
 
 def is_format(given: Any) -> bool:
-    """Whether what `compile` is given is a format, and no schema. O(1)."""
+    """Whether the argument of `compile` is a format rather than a schema. O(1)."""
     if is_tag(given):
         return True
     return type(given) is dict and bool(_asked(given)) and given.keys() <= {*CONSTRAINTS, *_HOW, *_LOOKS}
 
 
 def is_tag(given: Any) -> bool:
-    """Whether it is a structural tag, in XGrammar's present form or its older one, or a format alone. O(1)."""
+    """Whether the argument is a structural tag, in XGrammar's current or older form, or a bare format. O(1)."""
     if type(given) is not dict:
         return False
     kind = given.get("type")
@@ -41,7 +41,7 @@ def is_tag(given: Any) -> bool:
 
 
 def as_tag(given: Any) -> Any:
-    """Return a structural tag `{"type": "structural_tag", "format": …}`; SchemaError where it is none."""
+    """Return the structural tag `{"type": "structural_tag", "format": …}`; SchemaError where `given` is no format."""
     if not is_format(given):
         raise SchemaError(Finding("", None, "it is no format", "see docs/formats.md"))
     if given.get("type") in TYPES:
@@ -64,7 +64,7 @@ def as_tag(given: Any) -> Any:
 
 
 def place_of(given: Mapping[str, Any], pointer: str) -> str:
-    """Return where what `compile` was given says what stands at a pointer into the structural tag made of it."""
+    """Translate a JSON Pointer into the structural tag to one into the format as the caller gave it."""
     if is_tag(given):
         if "structures" not in given:
             return pointer
@@ -100,7 +100,7 @@ def _asked(given: Mapping[str, Any]) -> list[str]:
 
 
 def _of_structures(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the older form says: free text in which each trigger begins one of the structures."""
+    """Return the older form as a format: free text in which each trigger begins one of the structures."""
     tags = []
     _check_fields(given, ("type", "structures", "triggers"), "", "a structural tag with structures")
     for number, one in enumerate(_list_of(given, "structures")):
@@ -138,7 +138,7 @@ def _of_constraint(name: str, value: Any) -> Any:
 
 
 def _list_of(given: Mapping[str, Any], name: str) -> list[Any]:
-    """Return a list that may not be empty."""
+    """Return the list of that name; SchemaError where it is empty or no list."""
     value = given.get(name)
     if not isinstance(value, list | tuple) or not value:
         raise SchemaError(Finding(f"/{name}", name, "expected a list of at least one", "write it as one"))

@@ -1,7 +1,7 @@
-"""The strings among a schema's values, as the tree of a regular language; and the types that its values may have.
+"""The strings among a schema's values as a regular language, and the types that its values may have.
 
-For a string every keyword is a predicate of its text, so a schema is a Boolean combination of languages. Read from the
-records that the front end lowers (schemas/lowering.py), in which references are resolved and every draft is one.
+Every keyword is a predicate of a string's text, so a schema is a Boolean combination of languages. It is read from the
+records of the front end (schemas/lowering.py), in which references are resolved and drafts no longer differ.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from guard.schemas.ops import BOOLEAN, FALSE, NULL, STRING, TRUE, Op, Record, Tr
 from guard.schemas.structural import trees
 
 _Result = TypeVar("_Result")
-EVERY = 0b11_1111  #: Every type of ops.py.
+EVERY = 0b11_1111  #: All types of ops.py.
 _NOTHING: Tree = trees.either([])
 
 
@@ -24,10 +24,10 @@ class RecursiveError(Exception):
 
 
 class BareStrings:
-    """The strings of a schema whose values are all strings, for who writes them bare."""
+    """The strings of a schema that has only strings, for writing them without quotes."""
 
     def __init__(self, schema: Any, options: Options) -> None:
-        """Take a schema; SchemaError, with a pointer into it, where it has other values or can't be enforced."""
+        """Read a schema; SchemaError, with a JSON Pointer, where it allows other values or can't be enforced."""
         self.front = front = FrontEnd(schema, options, {})
         reader, root = StringLanguages(lambda node: front.lower([node])[0]), front.lowering.root
         try:
@@ -41,7 +41,7 @@ class BareStrings:
 
 
 class StringLanguages:
-    """What the records of one schema say of strings."""
+    """The strings and types that the records of one schema allow."""
 
     def __init__(self, record: Callable[[int], Record]) -> None:
         self._record = record
@@ -49,7 +49,7 @@ class StringLanguages:
         self._types: dict[int, int] = {}
 
     def types(self, node: int) -> int:
-        """Return the bits (ops.py) of the types that values may have, and perhaps more. Raises RecursiveError."""
+        """Return the bits (ops.py) of the types that values may have, or a superset. Raises RecursiveError."""
         if node in (TRUE, FALSE):
             return EVERY if node == TRUE else 0
         if node not in self._types:
@@ -57,7 +57,7 @@ class StringLanguages:
         return self._types[node]
 
     def language(self, node: int) -> Tree | None:
-        """Return the language of the strings, None where it is every text. Raises RecursiveError."""
+        """Return the language of the strings; None where it is all texts. Raises RecursiveError."""
         if node in (TRUE, FALSE):
             return None if node == TRUE else _NOTHING
         return self._within(node, self._language_of)
@@ -86,7 +86,7 @@ class StringLanguages:
         return True
 
     def texts(self, node: int) -> list[str] | None:
-        """Return the strings where the schema lists them itself, in one enum or const; else None."""
+        """Return the strings where one enum or const lists them; otherwise None."""
         for op, *operands in self._record(node) if node > FALSE else ():
             if op in (Op.CONST, Op.ENUM):
                 values = operands[0] if op == Op.ENUM else operands
@@ -183,7 +183,7 @@ class StringLanguages:
 
 
 def _mask_of(values: list[object]) -> int:
-    """Return the types of values as records hold them: a number is a tuple."""
+    """Return the types of values in the form of records, in which a number is a tuple."""
     out = 0
     for value in values:
         if value is None:

@@ -1,9 +1,9 @@
 """Tagged values: the arguments of a call as tags around raw strings and JSON, in the styles of several model families.
 
-A style writes each member of an object between an opening and a closing text; strings come raw, other values as JSON.
-What it can't express is left out, and noted: a raw string with the closing text in it; where the style does not tell a
-value's type, a string that reads as one of the other types that its schema allows; of undeclared members more than
-one. What only the engine's objects can hold (`dependentRequired` and the like) is refused with its pointer.
+A style writes each member of an object between an opening and a closing text, strings raw and other values as JSON.
+Values that it can't express are excluded and noted: a raw string that contains the closing text; a string that reads as
+another type that its schema allows, where the style does not mark types; more than one undeclared member. Keywords that
+only the engine's objects can enforce (`dependentRequired` and the like) are refused with their JSON Pointers.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
     from guard.schemas.ops import Tree
 
 NAMES = {NULL: "null", BOOLEAN: "boolean", NUMBER: "number", STRING: "string", ARRAY: "array", OBJECT: "object"}
-MOST_IN_ANY_ORDER = 8  #: Properties: each subset of them is a point.
-MOST_KEY = 64  #: Characters of an undeclared key.
-MOST_NESTED = 32  #: Tags in tags.
-#: What an object's schema may say beside annotations, for a style that writes its members as tags.
+MOST_IN_ANY_ORDER = 8  #: Properties; each subset of them takes a point of the net.
+MOST_KEY = 64  #: Most characters of an undeclared key.
+MOST_NESTED = 32  #: Nesting levels of tags.
+#: Keywords, besides annotations, of objects whose members are written as tags.
 KEPT_OF_OBJECTS = frozenset(
     {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties"}
 )
 KEPT_OF_ARRAYS = frozenset({"type", "items", "minItems", "maxItems"})
-#: Keywords that say nothing of an object or an array.
+#: Keywords that do not concern objects or arrays.
 _OF_SCALARS = frozenset(
     {"minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
     | {"multipleOf"}
 )
 _ENTITIES = {"&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;"}
 _WORDS = {"null": None, "true": True, "false": False}
-#: The first characters of what JSON values other than strings may begin with, by type.
+#: By type, the characters that JSON values other than strings may begin with.
 _FIRST = {NULL: "n", BOOLEAN: "tf", NUMBER: "-0123456789", ARRAY: "[", OBJECT: "{"}
 
 
 @dataclass(frozen=True)
 class TagStyle:
-    """How one family writes an argument: `opening` has places for a key and for the label of a value's type."""
+    """How one model family writes an argument. `opening` has placeholders for the key and the type's label."""
 
     opening: str
     closing: str
-    labels: Mapping[int, str] | None = None  # by type; None: the text does not tell it
-    barred: str = '"'  # characters that no key may have
-    escapes: bool = False  # keys are written with XML's entities
-    item: str | None = None  # the opening of an array's item: arrays and objects are tags again; None: they are JSON
+    labels: Mapping[int, str] | None = None  # by type; None: types are not marked
+    barred: str = '"'  # characters that a key must not contain
+    escapes: bool = False  # keys are escaped with XML entities
+    item: str | None = None  # the opening of an item of nested tags; None: nested arrays and objects are JSON
 
 
 STYLES = {
@@ -77,14 +77,14 @@ STYLES = {
 
 
 class Role(NamedTuple):
-    """What an arc's text is: a "key", a "value", where a "string", "object", "array", "item" begins; "end", "close"."""
+    """The role of an arc's text: a "key", a "value", the start of a "string" or "array" and so on, "end", "close"."""
 
     kind: str
     said: Any = None
 
 
 class Maker(Protocol):
-    """What makes points, arcs and exits of a net."""
+    """Makes the points, arcs and exits of a net (nets.Builder)."""
 
     def point(self, arcs: Iterable[int] = ()) -> int: ...
     def arc(self, tree: Tree, target: int, begins: str = "", role: Role | None = None) -> int: ...
@@ -96,7 +96,7 @@ class Maker(Protocol):
 
 
 class Tagged:
-    """One schema in one style, on the way into a net."""
+    """Adds one schema in one style to a net."""
 
     def __init__(
         self,
@@ -108,19 +108,20 @@ class Tagged:
         at: str,
         excludes: Iterable[str] = (),
     ) -> None:
-        """Take the URI that the schema will have among the net's values, and its pointer, for findings.
+        """Read a schema.
 
-        `excludes`: what no raw string may have in it.
+        `reference` is the URI that the schema will have among the net's values, `at` its JSON Pointer for findings,
+        `excludes` the texts that no raw string may contain.
         """
         self._barred = [style.closing, *excludes]
         self._style, self._reference, self._maker, self._pointer = style, reference, maker, at
         self.front = front = FrontEnd(schema, options, {})
         self._root = front.documents.root_home.contents
         self._reader = strings.StringLanguages(lambda node: front.lower([node])[0])
-        self.excluded: list[tuple[str, str]] = []  # pointers, and what is let through by no text
+        self.excluded: list[tuple[str, str]] = []  # JSON Pointers, and the values that no text expresses
 
     def arcs(self, target: int, *, any_order: bool) -> list[int]:
-        """Return the arcs that begin the arguments; behind them the text goes on at the target."""
+        """Return the arcs that begin the arguments; after the arguments the text continues at the target."""
         return self._object(self._root, "", target, any_order=any_order, depth=0)
 
     # -- Objects and arrays --------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ class Tagged:
         points: dict[tuple[frozenset[str], int], int] = {}
 
         def arcs(left: frozenset[str], added: int) -> list[int]:
-            """Return what may come where these are left, and so many kinds of undeclared members are behind."""
+            """Return the arcs where the members `left` may follow and `added` kinds of undeclared ones were written."""
             out = [arc for name in names if name in left for arc in member(name, point(left - {name}, added))]
             for number in range(added, len(extras)):
                 out += self._extra(extras[number], point(left, number + 1), depth)
@@ -196,7 +197,7 @@ class Tagged:
         barred = trees.either([trees.literal(self._key(name)) for name in declared]) if declared else None
         barred_chars = self._style.barred + ("&<>" if self._style.escapes else "")
         one = trees.no_char(barred_chars)
-        if self._style.escapes and not patterns:  # a pattern is of the key, and not of how it is written
+        if self._style.escapes and not patterns:  # patterns apply to keys, not to their escaped form
             one = trees.either([one, *(trees.literal(entity) for entity in _ENTITIES.values())])
         said = f"{barred_chars!r}" if not self._style.escapes or patterns else None
         self._exclude(
@@ -235,7 +236,7 @@ class Tagged:
         return arcs
 
     def _resolved(self, schema: Any, at: str, known: frozenset[str], wanted: int) -> tuple[Mapping[str, Any], str]:
-        """Follow references; refuse what an object or array of tags can't keep."""
+        """Follow references; refuse keywords that tags can't enforce on an object or array."""
         for _ in range(64):
             if schema is True:
                 return {}, at
@@ -273,7 +274,7 @@ class Tagged:
     def _value(
         self, schema: Any, at: str, key: str | Tree | None, target: int, *, any_order: bool, depth: int
     ) -> list[int]:
-        """Return the arcs of a value with its tag; `key`: its text, or the tree of those it may have."""
+        """Return the arcs of a value with its tag. `key` is its name, or the tree of the names that it may have."""
         node = self._node(schema)
         try:
             types = self._reader.types(node)
@@ -307,7 +308,7 @@ class Tagged:
         return out
 
     def _branch(self, schema: Any, at: str, bit: int) -> tuple[Any, str]:
-        """Return the alternative of a union that has values of the type, where it is the only one."""
+        """Return the only alternative of a union that has values of the type; the schema itself where several do."""
         for word in ("anyOf", "oneOf"):
             if isinstance(schema, dict) and word in schema and not schema.keys() - {word} - ANNOTATIONS:
                 branches = [n for n, one in enumerate(schema[word]) if self._reader.types(self._node(one)) & bit]
@@ -341,7 +342,7 @@ class Tagged:
         return [make.arc(opening, make.vet(make.point(inside)), self._begins(key, ""))]
 
     def _raw(self, node: int, at: str, close: int, first: str, texts: Iterable[str] = ()) -> list[int]:
-        """Return the arcs of raw strings; none begins with a character of `first` behind white space, or is a text."""
+        """Return the arcs of raw strings, without `texts` and those whose first visible character is in `first`."""
         make, language, listed = self._maker, self._reader.language(node), self._reader.texts(node)
         avoid = [trees.cat(trees.SPACE, trees.char(first), trees.ANY)] if first else []
         avoid += [trees.cat(trees.SPACE, trees.literal(text), trees.SPACE) for text in texts]
@@ -356,7 +357,7 @@ class Tagged:
         return arcs
 
     def _json(self, schema: Any, at: str, types: int, label: str, target: int) -> list[int]:
-        """Return the arcs of a value of these types as JSON, with white space around it, up to behind its tag."""
+        """Return the arcs of a JSON value of these types, with white space around it, and of its closing text."""
         make = self._maker
         names = [name for bit, name in NAMES.items() if types & bit]
         if label == "integer":
@@ -387,7 +388,7 @@ class Tagged:
         return self._style.escapes or not any(char in name for char in self._style.barred)
 
     def _opening(self, key: str | Tree | None, label: str) -> Iterator[Tree]:
-        """Yield the parts of what opens a value."""
+        """Yield the parts of the text that opens a value."""
         template = self._style.opening if key is not None else self._style.item
         assert template is not None
         before, _, behind = template.replace("{label}", label).partition("{key}")
@@ -404,7 +405,7 @@ class Tagged:
         self.excluded.append((self._pointer + what[0], what[1]))
 
     def _begins(self, key: str | Tree | None, label: str) -> str:
-        """Return what tells one opening from the others: for any key up to it."""
+        """Return the text that distinguishes one opening from others; for a tree of keys, the text before the key."""
         template = self._style.opening if key is not None else self._style.item
         assert template is not None
         name = self._key(key) if isinstance(key, str) else "\0"

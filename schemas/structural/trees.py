@@ -1,50 +1,44 @@
-"""Syntax trees of what formats are made of: literals, and free text that ends with the first of some strings."""
+"""Syntax trees of the languages in formats: literals, and free text up to the first of some strings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from guard.schemas.ops import Rx, Tree
 
 _SET, _CAT, _ALT, _REPEAT = int(Rx.SET), int(Rx.CAT), int(Rx.ALT), int(Rx.REPEAT)
-_AND, _NOT = int(Rx.AND), int(Rx.NOT)
+_AND, _NOT, _TEXT = int(Rx.AND), int(Rx.NOT), int(Rx.TEXT)
 
 EMPTY: Tree = (_CAT, [])  #: The empty text.
-CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: One character, whichever.
-ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: Every text.
+CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: Any one character.
+ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: All texts.
 
 
 def size(tree: Tree) -> int:
-    """Return how many parts a tree has, written out: one that stands in it twice counts twice."""
+    """Return the number of parts of a tree; a shared part counts as often as it occurs."""
     known: dict[int, int] = {}
 
     def of(part: Tree) -> int:
         if id(part) not in known:
             parts = part[1] if part[0] in (_CAT, _ALT, _AND) else part[1:2] if part[0] in (_REPEAT, _NOT) else ()
-            known[id(part)] = 1 + sum(map(of, parts))
+            known[id(part)] = 1 + (len(part[1]) if part[0] == _TEXT else sum(map(of, parts)))
         return known[id(part)]
 
     return of(tree)
 
 
-@lru_cache(1_000)
-def _one(char: str) -> Tree:
-    return (_SET, ((ord(char), ord(char)),))
-
-
 def char(among: str) -> Tree:
-    """Return one character of some."""
+    """Return the language of one character out of `among`."""
     return (_SET, tuple(sorted((ord(one), ord(one)) for one in set(among))))
 
 
 def no_char(among: str) -> Tree:
-    """Return one character that is none of some."""
+    """Return the language of one character not in `among`."""
     return no_ranges([(ord(one), ord(one)) for one in among])
 
 
 def ranges(of: Iterable[tuple[int, int]]) -> Tree:
-    """Return one character of some ranges of code points, whose ends belong to them; surrogates are no characters."""
+    """Return the language of one character in ranges of code points, ends included; surrogates are left out."""
     out: list[tuple[int, int]] = []
     for low, high in sorted(of):
         for first, last in ((low, min(high, 0xD7FF)), (max(low, 0xE000), high)):
@@ -58,7 +52,7 @@ def ranges(of: Iterable[tuple[int, int]]) -> Tree:
 
 
 def no_ranges(of: Iterable[tuple[int, int]]) -> Tree:
-    """Return one character that is in none of some ranges."""
+    """Return the language of one character outside the ranges."""
     out, start = [], 0
     for low, high in (*sorted(of), (0x110000, 0x110000)):
         if start < low:
@@ -69,46 +63,46 @@ def no_ranges(of: Iterable[tuple[int, int]]) -> Tree:
 
 def literal(text: str) -> Tree:
     """Return the language of one text."""
-    return (_CAT, [*map(_one, text)]) if text else EMPTY
+    return (_TEXT, text) if text else EMPTY
 
 
 def cat(*parts: Tree) -> Tree:
-    """Return one after the other."""
+    """Return the concatenation of languages."""
     return (_CAT, list(parts))
 
 
 def either(parts: Sequence[Tree]) -> Tree:
-    """Return any of some."""
+    """Return the union of languages."""
     return parts[0] if len(parts) == 1 else (_ALT, list(parts))
 
 
 def both(*parts: Tree) -> Tree:
-    """Return what is in all of them."""
+    """Return the intersection of languages."""
     return (_AND, list(parts))
 
 
 def no(part: Tree) -> Tree:
-    """Return every text that is not in it."""
+    """Return the complement of a language."""
     return (_NOT, part)
 
 
 def repeat(part: Tree, least: int, most: int) -> Tree:
-    """Return it so many times; most -1: any number."""
+    """Return `least` to `most` repetitions of a language; most=-1 is unbounded."""
     return (_REPEAT, part, least, most)
 
 
-SPACE: Tree = repeat(char(" \n\r\t"), 0, 20)  #: White space, of which a model writes no more at once.
+SPACE: Tree = repeat(char(" \n\r\t"), 0, 20)  #: White space, bounded so that a model can't write it without end.
 
 
 def free(avoid: Iterable[str], max_chars: int | None = None) -> Tree:
-    """Return the texts in which none of the strings occurs."""
+    """Return the language of texts in which none of the strings `avoid` occurs."""
     length = ANY if max_chars is None else repeat(CHAR, 0, max_chars)
     strings = [literal(text) for text in sorted(set(avoid)) if text]
     return both(length, no(cat(ANY, either(strings), ANY))) if strings else length
 
 
 def is_met(end: str, avoid: Iterable[str]) -> bool:
-    """Whether `until` has a text: none of the strings is complete in the end before the end itself is."""
+    """Whether `until(end, avoid)` has a text: no string of `avoid` is complete in `end` before its last character."""
     return not any(text and text in end[:-1] for text in avoid)
 
 
@@ -119,10 +113,10 @@ def until(
     excludes: Iterable[str] = (),
     within: Tree | None = None,
 ) -> Tree:
-    """Return the texts that end with `end`, and before that with none of the strings; nor there with a longer one.
+    """Return the language of free text that ends with `end`, with no string of `avoid` complete before it.
 
-    Whoever reads free text commits to the string that is complete first, and of several that are so at once to the
-    longest. What is in front of the end is `within` a language, and none of `excludes` stands in it.
+    A reader of free text commits to the string that is complete first, and to the longest of several that are complete
+    at once. The text before the end is in the language `within` and contains none of `excludes`.
     """
     before = free(excludes, max_chars) if within is None else both(free(excludes, max_chars), within)
     others = sorted({*avoid, end} - {""})

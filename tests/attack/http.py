@@ -37,7 +37,7 @@ def lined(*lines: str, length: int | str | None = -1, **how: str | None) -> Make
     def make(canary: str) -> Sequence[Step]:
         data = body(canary)
         said = len(data) if length == -1 else length
-        return [head(canary, said, lines, **how) + data]  # type: ignore[arg-type]
+        return [head(canary, said, lines, **how) + data]
 
     return make
 

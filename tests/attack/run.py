@@ -116,9 +116,7 @@ def chosen(families: Sequence[str] = (), most: int | None = None, pattern: str =
 def helper(module: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start a module of this folder; gives it and the line that it prints first."""
     command = [sys.executable, "-m", f"attack.{module}", *arguments]
-    process = subprocess.Popen(  # noqa: S603 (ours)
-        command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdin is not None
     try:

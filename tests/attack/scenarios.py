@@ -100,7 +100,7 @@ def timed(call: Callable[[], sidecars.Reply]) -> tuple[sidecars.Reply, float]:
 def guard(folder: Path, *arguments: str, timeout: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command line."""
     command = [sys.executable, "-m", "guard", *arguments]
-    return subprocess.run(  # noqa: S603 (ours)
+    return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=folder, timeout=timeout, env={**os.environ, **env}
     )
 
@@ -382,7 +382,7 @@ def _held_to(faults: Faults, sidecar: sidecars.Sidecar, name: str) -> None:
     reply, seconds = timed(lambda: sidecar.ask("GET", "/health/ready"))
     faults.check(reply.status == 503 and seconds <= LATE_S, f"{name}: ready {reply.status} after {seconds:.1f} s")
     for path in ("/guard/stats", "/guard/traces"):
-        reply, seconds = timed(lambda path=path: sidecar.ask("GET", path))  # type: ignore[misc]
+        reply, seconds = timed(lambda path=path: sidecar.ask("GET", path))
         faults.replied(reply, {200, 503, 504}, f"{name}: {path}", seconds)
 
 
@@ -463,7 +463,7 @@ def _figures(folder: Path) -> list[str]:
         trace.close()
         took: list[float] = []
         pages = [
-            threading.Thread(target=lambda p=path: took.append(timed(lambda: sidecar.ask("GET", p))[1]))  # type: ignore[misc]
+            threading.Thread(target=lambda p=path: took.append(timed(lambda: sidecar.ask("GET", p))[1]))
             for path in (
                 "/guard/stats?minutes=60",
                 "/guard/stats?minutes=10080",
@@ -819,7 +819,7 @@ def _gguf(folder: Path) -> list[str]:
         target.mkdir(exist_ok=True)
         command = [sys.executable, "-c", program, str(path), str(target)]
         try:
-            found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603 (ours)
+            found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         except subprocess.TimeoutExpired:
             faults.append(f"{name}: no answer within 30 s")
             continue

@@ -103,7 +103,7 @@ def version(client: Client) -> str:
     name = re.split(r"[\[<>=]", client.package)[0]
     code = f"import importlib.metadata as m; print(m.version({name!r}))"
     python = str(folder / "bin" / "python")
-    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

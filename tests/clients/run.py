@@ -147,7 +147,7 @@ def install(client: Client) -> None:
         pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         commands = [[sys.executable, "-m", "venv", str(folder)], [*pip, *client.packages]]
     for command in commands:
-        subprocess.run(command, check=True, timeout=INSTALL_S)  # noqa: S603 (ours)
+        subprocess.run(command, check=True, timeout=INSTALL_S)
     done.write_text(wanted)
 
 
@@ -166,7 +166,7 @@ def tried(sidecar: sidecars.Sidecar, start: list[str], *features: str, is_here: 
     features = features or tuple(HOLDS if is_here else SEEN)
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("GUARD_", "OPENAI_", "ANTHROPIC_"))}
     quiet = {"PYTHONWARNINGS": "ignore", "DO_NOT_TRACK": "1", "HAYSTACK_TELEMETRY_ENABLED": "false"}
-    run = subprocess.run(  # noqa: S603 (ours)
+    run = subprocess.run(
         [*start, sidecar.url, json.dumps(ASKED), *features],
         check=False,
         capture_output=True,

@@ -45,7 +45,7 @@ PEERS = ("schemas xgrammar", "schemas guidance")  #: What is valid there is only
 
 
 def run(*command: object, timeout: float = PART_S) -> None:
-    subprocess.run([str(one) for one in command], check=True, timeout=timeout, cwd=ROOT)  # noqa: S603 - ours
+    subprocess.run([str(one) for one in command], check=True, timeout=timeout, cwd=ROOT)
 
 
 def install() -> None:
@@ -72,7 +72,7 @@ def found_by(part: str, model: Path) -> dict[str, Any]:
     command = ["nice", "-n", "10", str(PYTHON), str(HERE / script), *map(str, given)]
     with log.open("w") as errors:
         try:
-            done = subprocess.run(  # noqa: S603 - ours
+            done = subprocess.run(
                 command, stdout=subprocess.PIPE, stderr=errors, env=environment, timeout=PART_S, text=True, check=True
             )
         except subprocess.SubprocessError as error:

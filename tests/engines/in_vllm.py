@@ -29,9 +29,9 @@ from guard.integrations import vllm as plug
 
 plug.register()
 
-import jsonschema_rs  # noqa: E402
-from vllm import LLM, SamplingParams  # noqa: E402
-from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams  # noqa: E402
+import jsonschema_rs  # noqa: E402 (once Guard is registered)
+from vllm import LLM, SamplingParams  # noqa: E402 (the same)
+from vllm.sampling_params import BeamSearchParams, StructuredOutputsParams  # noqa: E402 (the same)
 
 BUDGETS = (24, 56, 128)
 ROWS = 16  #: Requests in a batch.
@@ -262,7 +262,7 @@ def _compared(setup: Any, chance: random.Random) -> int:
     """Compare Guard's masks with those of vLLM's own loop over Guard's grammars; returns how many rows."""
     from vllm.v1.structured_output import StructuredOutputManager
 
-    original = StructuredOutputManager.grammar_bitmask.__wrapped__  # type: ignore[attr-defined]
+    original = StructuredOutputManager.grammar_bitmask.__wrapped__
     manager, requests, tokens = setup("guard", 6)
     manager.vllm_config.speculative_config = None
     type(manager.vllm_config).num_speculative_tokens = property(lambda _: 4)

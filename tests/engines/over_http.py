@@ -56,7 +56,7 @@ def serving(backend: str, model: str) -> Iterator[str]:
         "VLLM_NO_USAGE_STATS": "1",
     }
     with LOG.open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603 - ours
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
             address, end = f"http://127.0.0.1:{port}", time.monotonic() + START_S
             while True:
@@ -88,7 +88,7 @@ def asks(client: openai.OpenAI, schema: Any, max_tokens: int = 60, **more: Any) 
         model="m",
         messages=[{"role": "user", "content": f"An example of {json.dumps(schema)[:400]}"}],
         max_tokens=max_tokens,
-        response_format=form,  # type: ignore[call-overload]
+        response_format=form,
         **more,
     )
 
@@ -113,12 +113,12 @@ def features(client: openai.OpenAI) -> Iterator[tuple[str, Any]]:
         ("grammar", 'root ::= "a" [0-9] "b"', lambda text: len(text) == 3),
         ("json", OWN["multipleOf"], lambda text: is_valid(OWN["multipleOf"], text)),
     ):
-        made = client.chat.completions.create(**plain, extra_body={"structured_outputs": {kind: value}})  # type: ignore[call-overload]
+        made = client.chat.completions.create(**plain, extra_body={"structured_outputs": {kind: value}})
         text = made.choices[0].message.content
         yield f"structured_outputs: {kind}", [text, made.choices[0].finish_reason, judge(text)]
     tool = {"type": "function", "function": {"name": "weather", "parameters": WEATHER, "strict": True}}
     for wanted in ("required", {"type": "function", "function": {"name": "weather"}}):
-        made = client.chat.completions.create(**{**plain, "max_tokens": 80}, tools=[tool], tool_choice=wanted)  # type: ignore[call-overload]
+        made = client.chat.completions.create(**{**plain, "max_tokens": 80}, tools=[tool], tool_choice=wanted)
         calls = made.choices[0].message.tool_calls or []
         texts = [call.function.arguments for call in calls]
         yield (
@@ -172,7 +172,7 @@ def killed_client(address: str, client: openai.OpenAI) -> Any:
         "    max_tokens=400, stream=True, response_format={'type': 'json_object'})\n"
         "for one in stream: print('.', flush=True)\n"
     )
-    other = subprocess.Popen([sys.executable, "-c", code, address], stdout=subprocess.PIPE)  # noqa: S603 - ours
+    other = subprocess.Popen([sys.executable, "-c", code, address], stdout=subprocess.PIPE)
     assert other.stdout is not None
     other.stdout.read(4)
     other.kill()

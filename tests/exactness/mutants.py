@@ -425,9 +425,7 @@ def build() -> None:
 
 def _tool(*command: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(  # noqa: S603 - our own command
-        command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{command[0]}: {(done.stdout + done.stderr)[-3000:]}")
 
@@ -439,7 +437,7 @@ def judged() -> tuple[str, int, float]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
     command = [sys.executable, "-S", "-m", "exactness.mutants", "--judge"]
     began = time.monotonic()
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         lines = child.communicate(timeout=SECONDS)[0].splitlines()
     except subprocess.TimeoutExpired:

@@ -24,6 +24,7 @@ SEEDS = 150  #: Random formats, each masked and read.
 SECONDS = 400  #: After which a mutant counts as one that never ends, and so as caught.
 #: What runs behind them: the quick ones that are not random.
 TESTS = (
+    "test_tokens.py",
     "test_report.py",
     "test_tagged.py",
     "test_vocabularies.py",
@@ -98,6 +99,7 @@ MUTANTS = (
         'self.net.any_orders.add(bool(form.get("any_order")))',
         "self.net.any_orders.add(False)",
     ),
+    Mutant(NETS, "any tokens are one too many", "for _ in range(most):", "for _ in range(most + 1):"),
     # ---- free text ----
     Mutant(
         f"{STRUCTURAL}/trees.py",
@@ -213,6 +215,24 @@ MUTANTS = (
         "the end costs nothing",
         "e.kind == FormatExit::End ? std::int64_t{1}",
         "e.kind == FormatExit::End ? std::int64_t{0}",
+    ),
+    Mutant(
+        "automaton/stepper.cpp",
+        "of parts that begin with the same token the first goes on alone",
+        "points.push_back(e.next);",
+        "if (points.empty()) points.push_back(e.next);",
+    ),
+    Mutant(
+        "runtime/matcher.hpp",
+        "a row without what its budget lacks is kept for larger budgets",
+        "enough = std::max(enough, fits ? needs : kNoLimit);",
+        "enough = std::max(enough, needs);",
+    ),
+    Mutant(
+        "runtime/matcher.hpp",
+        "any token is also one that is named",
+        "for (Id token : tokens(other)) clear(token);",
+        "for (Id token : tokens(other)) set(token);",
     ),
     Mutant(
         "automaton/format_spans.cpp",

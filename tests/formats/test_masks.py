@@ -176,9 +176,15 @@ TURNS = {
 }
 
 
-@pytest.fixture(scope="module")
-def qwen(data: Path) -> guard.Vocabulary:
-    tokenizers = pytest.importorskip("tokenizers")
+@pytest.fixture(scope="module", name="qwen")
+def qwen_fixture(data: Path) -> guard.Vocabulary:
+    pytest.importorskip("tokenizers")
+    return qwen3(data)
+
+
+def qwen3(data: Path) -> guard.Vocabulary:
+    import tokenizers
+
     loaded = tokenizers.Tokenizer.from_file(str(data / "qwen3-tokenizer" / "tokenizer.json"))
     return guard.Vocabulary.from_tokenizer(loaded, eos=151_645)
 
@@ -186,11 +192,17 @@ def qwen(data: Path) -> guard.Vocabulary:
 @pytest.mark.parametrize("choice", TURNS)
 def test_no_budget_cuts_a_call(choice: str, qwen: guard.Vocabulary) -> None:
     """For every seventh max_tokens up to 200, by models that write anything, or always open what they can."""
-    compiled, r = guard.compile(TURNS[choice]), Random(5)
+    check_budgets(choice, qwen, 7)
+
+
+def check_budgets(choice: str, qwen: guard.Vocabulary, stride: int) -> int:
+    """Write turns within budgets, behind the least ones each so many tokens; returns how many were written."""
+    compiled, r, count = guard.compile(TURNS[choice]), Random(5), 0
     matcher = compiled.matcher(qwen)
     least = matcher.distance()
     opening = [qwen.token("<tool_call>"), *(t for t in range(300) if qwen.token_bytes(t)[:1] in b'{["<')]
-    for most in [*range(least, min(least + 12, 200)), *range(least + 12, 200, 7)]:
+    for most in [*range(least, min(least + 12, 200)), *range(least + 12, 201, stride)]:
+        count += 1
         matcher.reset()
         written: list[int] = []
         while not matcher.is_finished():
@@ -204,3 +216,4 @@ def test_no_budget_cuts_a_call(choice: str, qwen: guard.Vocabulary) -> None:
         values = [span.value for span in compiled.read(written[:-1], qwen) if span.kind == "value"]
         assert all(isinstance(value, dict) for value in values)
         assert choice == "auto" or values
+    return count

@@ -25,14 +25,18 @@ def seen(matcher: Any) -> tuple[Any, ...]:
     return allowed(matcher, TOKENS).tolist(), matcher.distance(), matcher.can_stop(), matcher.key(), matcher.spans()
 
 
-STEPS = 4_000  #: Random ones.
+STEPS = 4_000  #: Random ones; `python -m formats` takes 100,000.
 
 
 def test_steps_and_rollbacks_equal_a_replay() -> None:
-    r, compiled = Random(9), guard.compile(TURN)
+    check_replay(STEPS, 9)
+
+
+def check_replay(steps: int, seed: int) -> None:
+    r, compiled = Random(seed), guard.compile(TURN)
     matcher, path = compiled.matcher(TOKENS), list[int]()
     fresh = compiled.matcher(TOKENS)
-    for step in range(STEPS):
+    for step in range(steps):
         if matcher.is_finished() or (path and r.random() < 0.25) or len(path) > 120:
             back = r.randint(1, min(len(path), r.choice([1, 3, 30])))
             matcher.rollback(back)

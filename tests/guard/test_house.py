@@ -128,6 +128,11 @@ def test_no_file_name_comes_twice() -> None:
     assert {name: paths for name, paths in seen.items() if len(paths) > 1} == {}
 
 
+def test_no_file_is_longer_than_700_lines() -> None:
+    sizes = {name: path.read_text(encoding="utf-8").count("\n") for name, path in modules().items()}
+    assert {name: size for name, size in sizes.items() if size > 700} == {}
+
+
 @pytest.mark.parametrize("floor", range(len(FLOORS)))
 def test_every_room_that_has_a_floor_is_there(floor: int) -> None:
     known = modules()

@@ -11,7 +11,7 @@ import guard
 
 
 def _run(program: str) -> str:
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout  # noqa: S603 - ours
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 
 def test_import_guard_loads_neither_torch_nor_transformers_nor_anything_else_that_is_heavy() -> None:
@@ -24,6 +24,11 @@ def test_a_structured_function_loads_neither_the_trace_nor_arrays_nor_http() -> 
     heavy = "{'torch', 'numpy', 'sqlalchemy', 'jsonschema_rs', 'httpx2', 'openai', 'opentelemetry', 'stamina', 'typer'}"
     touched = "guard.structured, guard.Guard, guard.compile, guard.Vocabulary"
     assert _run(f"import guard, sys; {touched}; print(sorted({heavy} & set(sys.modules)))") == "[]\n"
+
+
+def test_a_structured_function_loads_neither_formats_nor_what_inputs_state() -> None:
+    rare = "{'guard.schemas.structural.forms', 'guard.schemas.structural.nets', 'guard.schemas.grounding.sources'}"
+    assert _run(f"import guard, sys; guard.structured; print(sorted({rare} & set(sys.modules)))") == "[]\n"
 
 
 def test_what_needs_no_local_model_loads_neither_torch_nor_transformers() -> None:

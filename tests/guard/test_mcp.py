@@ -75,7 +75,7 @@ def test_arguments_are_held_to_the_tools_schema(command: str, tmp_path: Path) ->
 
 
 def checked(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "guard", "check", *arguments], capture_output=True, text=True)  # noqa: S603
+    return subprocess.run([sys.executable, "-m", "guard", "check", *arguments], capture_output=True, text=True)
 
 
 def test_guard_check_reports_the_tools_of_a_server(command: str) -> None:

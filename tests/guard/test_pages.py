@@ -82,7 +82,7 @@ def test_no_walk_enters_a_room_twice() -> None:
 def test_the_newcomers_questions_are_answered_by_files_that_are_there() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     rows = re.findall(r"^\| (.*\?) \| (.*) \|$", text, re.MULTILINE)
-    assert len(rows) == 20
+    assert len(rows) >= 20
     for question, answer in rows:
         files = re.findall(r"`([\w./]+)`", answer)
         assert files, question

@@ -146,7 +146,7 @@ def _without_a_gpu(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> No
     """Let what is shown of a GPU run on the processor, where Triton's interpreter stands in for one."""
     from guard.kernels.gpu import device_tables
 
-    class Noise(type(names["model"])):  # type: ignore[misc] # the model of the page's other parts, which is called otherwise here
+    class Noise(type(names["model"])):
         def __call__(self, *given: Any, **named: Any) -> Any:
             if named:
                 return super().__call__(*given, **named)
@@ -265,7 +265,7 @@ def test_what_is_shown_of_pytest_passes(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "test_shown.py").write_text(code)
     monkeypatch.delenv("CI", raising=False)  # where nothing is ever recorded
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)  # noqa: S603 (ours)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert "22 passed" in done.stdout, done.stdout
 
 

@@ -66,7 +66,7 @@ def test_one_function_is_a_type_of_its_own() -> None:
     assert (call.name, call.arguments.state, call.run()) == ("lamp", "on", True)
 
 
-def _bare(x) -> None:  # type: ignore[no-untyped-def]
+def _bare(x) -> None:
     """Lack an annotation."""
 
 

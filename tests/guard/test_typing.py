@@ -42,7 +42,7 @@ def _said_by_mypy(package: Path, tmp_path: Path) -> dict[tuple[str, int], str]:
     )
     command = [sys.executable, "-m", "mypy", "--config-file", str(settings), "--output", "json"]
     command += ["--cache-dir", str(ROOT / ".mypy_cache" / "typing"), "--no-error-summary", str(CODE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr + done.stdout
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return {(Path(e["file"]).name, e["line"]): e["message"] for e in found if e["severity"] == "error"}
@@ -60,9 +60,7 @@ def _said_by_pyright(package: Path, tmp_path: Path) -> dict[tuple[str, int], str
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     command = [sys.executable, "-m", "pyright", "--project", str(tmp_path), "--pythonpath", sys.executable]
     environment = {**os.environ, "PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT": "1", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
-    done = subprocess.run(  # noqa: S603 (ours)
-        [*command, "--outputjson"], capture_output=True, text=True, check=False, env=environment
-    )
+    done = subprocess.run([*command, "--outputjson"], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode in (0, 1), done.stderr + done.stdout
     told = json.loads(done.stdout)
     assert told["summary"]["filesAnalyzed"] == len(list(CODE.glob("*.py")))

@@ -29,7 +29,7 @@ TEXT = b'{"name": "some text", "tags": ["a", "bc", "a"]}'
 
 def anew(case: Case) -> Compiled:
     """The schema compiled by an engine of its own, which knows no rows."""
-    return Compiled(FrontEnd(case.schema, Options(**case.options), {}))  # type: ignore[arg-type]
+    return Compiled(FrontEnd(case.schema, Options(**case.options), {}))
 
 
 def judged(compiled: Compiled, vocabulary: guard.Vocabulary, tokens: list[int]) -> np.ndarray[Any, Any]:

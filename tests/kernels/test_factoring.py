@@ -208,7 +208,7 @@ def test_masks_of_a_real_vocabulary_are_those_by_bytes(real: tuple[Any, guard.Vo
     options = {"whitespace": "any", "spelling": "any"} if order == "any" else {}
     schema = OPEN if order == "any" else {**OPEN, "additionalProperties": False}
     limits = guard.Limits(seconds=120)  # byte by byte the rest of each of 150,000 keys is looked for
-    matcher = guard.compile(schema, key_order=order, limits=limits, **options).matcher(tokens)  # type: ignore[arg-type]
+    matcher = guard.compile(schema, key_order=order, limits=limits, **options).matcher(tokens)
     text = TEXT if order == "any" else '{"id": 3, "name": "some text", "n": "a", "x": [1, 2]}'
     for number, token in enumerate(tokenizer.encode(text, add_special_tokens=False).ids):
         for remaining in (None, 500, matcher.distance() + number % 3 * 4)[: 3 if number % 8 == 0 else 2]:

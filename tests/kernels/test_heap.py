@@ -40,7 +40,7 @@ def resident():
 def run(program: str) -> str:
     """Run a program in a process of its own."""
     command = [sys.executable, "-c", WALK + program]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - ours
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def test_threads_that_ended_leave_their_memory_to_those_that_begin() -> None:
@@ -100,7 +100,7 @@ print("done")
 
 def test_the_operators_of_the_module_are_its_own() -> None:
     command = ["nm", "-D", "--defined-only", _native.__file__]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()  # noqa: S603 - ours
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert "PyInit__native" in shown
     assert not [symbol for symbol in shown if symbol.startswith(("_Zn", "_Zd"))]  # new and delete
 

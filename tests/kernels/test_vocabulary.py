@@ -337,4 +337,4 @@ def test_arguments_of_another_type_are_refused_in_one_line(arguments: Any, words
     with pytest.raises(TypeError, match=rf"^{words}[^\n]*$"):
         Vocabulary.from_bytes(*arguments)
     with pytest.raises(TypeError, match=r"^token=None must be the id of a token$"):
-        Vocabulary.from_bytes([b"a", b""], [1], alphabet=b"a").token_bytes(None)  # type: ignore[arg-type]
+        Vocabulary.from_bytes([b"a", b""], [1], alphabet=b"a").token_bytes(None)

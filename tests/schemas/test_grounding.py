@@ -185,7 +185,7 @@ def test_the_keyword_is_enforced_and_part_of_the_hash() -> None:
     of_call = compiled.grounded(Sources({"text": "a b"}))
     others = {compiled.hash, of_call.hash, compiled.grounded(Sources({"text": "a c"})).hash}
     assert len(others) == 3
-    assert pickle.loads(pickle.dumps(of_call)).hash == of_call.hash  # noqa: S301
+    assert pickle.loads(pickle.dumps(of_call)).hash == of_call.hash
 
 
 def test_a_rule_is_read_with_all_it_says() -> None:

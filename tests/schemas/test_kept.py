@@ -218,7 +218,7 @@ def test_threads_compile_and_are_turned_out_at_the_same_time() -> None:
     def ask(start: int) -> None:
         for n in range(start, start + 400):
             key = n % 5
-            if kept.get(key, lambda key=key: made(key, key)).key != key:  # type: ignore[misc]
+            if kept.get(key, lambda key=key: made(key, key)).key != key:
                 wrong.append(key)
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]

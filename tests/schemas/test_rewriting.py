@@ -25,7 +25,7 @@ LISTS = {
     "guard/testing/strategies/near_misses.py": "keywords that a validator names in a finding",
     "schemas/structural/tagged.py": "what a tagged style can keep of an object",
     "schemas/grounding/walk.py": "keywords that apply to the value itself: it walks a value, not a schema",
-    "guard/testing/invariants.py": "the order of keys, which definitions have by their names",
+    "guard/testing/comparing.py": "the order of keys, which definitions have by their names",
 }
 
 

@@ -30,7 +30,7 @@ def test_masks_are_the_same_with_and_without_a_warm_up(case: Case, vocabulary: g
     """Random walks, beside the warm-up that may still be at work."""
     r = Random(seed)
     try:
-        warmed, cold = (Compiled(FrontEnd(case.schema, Options(**case.options), {})) for _ in range(2))  # type: ignore[arg-type]
+        warmed, cold = (Compiled(FrontEnd(case.schema, Options(**case.options), {})) for _ in range(2))
         future = warmed.warm(vocabulary, masks=40, seconds=5)
         one, other = warmed.matcher(vocabulary), cold.matcher(vocabulary)
         for _ in range(12):
@@ -93,7 +93,7 @@ def test_a_process_may_end_while_a_warm_up_is_at_work() -> None:
         "guard.compile(True).warm(vocabulary, masks=10**9, seconds=10**6)\n"
         "time.sleep(0.1)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT, check=False)  # noqa: S603 - ours
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -118,4 +118,4 @@ def test_the_first_matcher_warms_a_tokenizers_vocabulary_and_no_other_does() -> 
 def _printed(program: str) -> str:
     here = str(Path(__file__).parents[1])
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {here!r}); {program}"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 (ours)
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

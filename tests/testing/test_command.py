@@ -64,7 +64,7 @@ def test_the_reports_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert failed["counterexample"]["replies"] == [{"how": "empty", "text": "", "finish": "stop", "error": ""}]
     suites = ET.parse(junit).getroot()  # noqa: S314 (written above)
     assert [(s.get("tests"), s.get("failures")) for s in suites] == [("24", "1"), ("24", "0")]
-    assert "though the answer was empty" in (suites.find(".//failure").text or "")  # type: ignore[union-attr]
+    assert "though the answer was empty" in (suites.find(".//failure").text or "")
     page = html.read_text("utf-8")
     assert "no-answer-no-value" in page
     assert not re.search(r"<script|<link|src=|@import", page)
@@ -157,7 +157,7 @@ def test_a_model_that_misbehaves_is_served_until_ctrl_c(schema: str) -> None:
     command = [sys.executable, "-m", "guard", "test", "--serve", schema, "--seed", "3", "--rate", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with (
-        subprocess.Popen(  # noqa: S603 (this very Python)
+        subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -236,5 +236,5 @@ def test_nothing_is_left_where_the_command_is_called(schema: str, tmp_path: Path
     environment = {k: v for k, v in os.environ.items() if k != "HYPOTHESIS_STORAGE_DIRECTORY"}
     command = [sys.executable, "-m", "guard", "test", schema, "--runs", "2", "--fault", "empty"]
     environment["GUARD_CACHE"] = str(tmp_path / "cache")
-    subprocess.run(command, cwd=here, env=environment, check=True, capture_output=True)  # noqa: S603 (our own command)
+    subprocess.run(command, cwd=here, env=environment, check=True, capture_output=True)
     assert list(here.iterdir()) == []

@@ -185,7 +185,7 @@ class Passes:
             is_own = isinstance(error, Exception) and not is_injected(error)  # the pass's, and so everybody's
             for asked in batch:
                 if asked.logits is None:
-                    asked.error = error if is_own else ModelError(f"a pass broke off: {error!r}")  # type: ignore[assignment]
+                    asked.error = error if is_own else ModelError(f"a pass broke off: {error!r}")
             if not is_own:
                 raise
 
@@ -216,7 +216,7 @@ class _Asked:
         self.forward = forward
         self.tokens = tokens
         self.logits: torch.Tensor | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.is_done = False
 
 

@@ -152,7 +152,7 @@ class TransformersModel(LocalModel):
     def _prepare(self, prompt: list[int], max_tokens: int) -> Forward:
         """A forward pass with all that transformers' generate makes ready for it, such as the right kind of cache."""
 
-        def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001
+        def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001 (generate's)
             for ours in ("stopping_criteria", "generation_config"):
                 model_kwargs.pop(ours, None)
             return Forward(model, model_kwargs, prompt=len(prompt))

@@ -23,6 +23,7 @@ from guard.models.remote.errors import SHOWN, of_event, of_status
 from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.support.interrupts import injected
 from guard.support.strict_json import no_constant, unique_members
+from guard.support.unicode_text import is_unicode
 
 T = TypeVar("T")
 
@@ -149,18 +150,9 @@ def parsed(text: str, name: str) -> dict[str, Any]:
         raise BadReply(f"{name} sent what is not JSON: {str(error)[:SHOWN]}") from None
     if not isinstance(value, dict):
         raise BadReply(f"{name} sent a JSON {type(value).__name__} where its protocol has an object")
-    if "\\ud" in text.lower() and not is_text(json.dumps(value, ensure_ascii=False)):
+    if "\\ud" in text.lower() and not is_unicode(json.dumps(value, ensure_ascii=False)):
         raise BadReply(f"{name} sent half of a surrogate pair, which no text has")
     return value
-
-
-def is_text(text: str) -> bool:
-    """Whether a text is Unicode: no half of a surrogate pair is in it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class BoundedStream(httpx2.AsyncByteStream):

@@ -16,10 +16,11 @@ from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.endpoints.functions import in_functions
 from guard.sidecar.errors import bad
-from guard.sidecar.request_context import RequestContext, written
+from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
 from guard.sidecar.upstream import Upstream
 from guard.support.json_pieces import encoded
+from guard.support.unicode_text import json_text
 from guard.turns.pieces import CallPiece
 
 #: Fields of a chat that a model without a provider heeds.
@@ -132,7 +133,7 @@ def ended(choice: Mapping[str, Any]) -> str | None:
 def _said(part: Mapping[str, Any]) -> str:
     """Return what a message, or a piece of one, says: its text, and the calls of tools as they came."""
     content, calls = part.get("content"), part.get("tool_calls")
-    return (content if isinstance(content, str) else "") + (written(calls) if calls else "")
+    return (content if isinstance(content, str) else "") + (json_text(calls) if calls else "")
 
 
 def _text(reply: Reply, chat_request: ChatRequest) -> Choice:

@@ -21,8 +21,8 @@ from guard.sidecar.endpoints.chat import Chat
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.message_answers import SIGNATURE, check
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.request_context import written
 from guard.sidecar.served_models import Served
+from guard.support.unicode_text import json_text
 
 PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"
@@ -184,7 +184,7 @@ def count(asked: Counted, served: Served) -> dict[str, Any]:
     if counts is not None:
         told = tool_calls.instruction(chat) if chat.has_tools else ""
         return {"input_tokens": counts(tool_calls.worded(chat.chat.messages, told))}
-    texts = [*_texts(chat.chat.messages), *(written(chat.body[name]) for name in ("tools",) if name in chat.body)]
+    texts = [*_texts(chat.chat.messages), *(json_text(chat.body[name]) for name in ("tools",) if name in chat.body)]
     return {"input_tokens": max(1, sum(map(estimated_tokens, texts))), "is_estimate": True}
 
 
@@ -208,7 +208,7 @@ def _tool(tool: MessageTool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name, "parameters": tool.input_schema}
     words = tool.description or ""
     if tool.input_examples:
-        words += "".join(f"\nExample: {written(example)}" for example in tool.input_examples)
+        words += "".join(f"\nExample: {json_text(example)}" for example in tool.input_examples)
     if words:
         function["description"] = words
     if tool.strict is not None:
@@ -336,7 +336,7 @@ def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool,
                 given = block.get("input")
                 if not isinstance(given, Mapping):
                     raise bad(f"{place}.input: it must be an object", f"{place}.input")
-                function = {"name": _text(block, "name", place), "arguments": written(given)}
+                function = {"name": _text(block, "name", place), "arguments": json_text(given)}
                 call = {"id": _text(block, "id", place), "type": "function", "function": function}
                 calls.append({**call, **_cached(block)})
             case "thinking" if block.get("signature") == SIGNATURE:  # from here

@@ -21,8 +21,9 @@ from guard.sidecar.endpoints import response_items
 from guard.sidecar.endpoints.chat import Chat, Choice, cache_details
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
-from guard.sidecar.request_context import RequestContext, written
+from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
+from guard.support.unicode_text import json_text
 
 
 class Response(BaseModel):
@@ -219,7 +220,7 @@ class ResponseEvents:
     def _event(self, kind: str, **fields: Any) -> bytes:
         data = {"type": kind, "sequence_number": self._number, **fields}
         self._number += 1
-        return f"event: {kind}\ndata: {written(data)}\n\n".encode()
+        return f"event: {kind}\ndata: {json_text(data)}\n\n".encode()
 
 
 _TEXT, _THOUGHT = "output_text", "reasoning_text"  #: Kinds of parts, by which their events are called.

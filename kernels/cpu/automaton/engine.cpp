@@ -32,7 +32,7 @@ bool Engine::step_symbol(const Config& from, Id symbol, Config* to, Arena& arena
   stepper.exits(from, &exits);
   for (Id id : exits)
     if (const FormatExit& exit = format->exit(id);
-        exit.kind == FormatExit::Symbol && exit.what == symbol)
+        exit.is_symbol() && exit.what == symbol)
       return stepper.take(from, id, to, arena);
   return false;
 }
@@ -70,7 +70,13 @@ std::string Engine::forced(const Config& at, Arena& scratch, std::size_t cap) {
   std::string out;
   if (!at.top || at.finished) return out;
   Config now = at;
-  while (out.size() < cap && !can_stop(now)) {
+  const auto may_take_symbol = [this](const Config& from) {
+    Labels exits;
+    stepper.exits(from, &exits);
+    return std::any_of(exits.begin(), exits.end(),
+                       [this](Id id) { return format->exit(id).is_symbol(); });
+  };
+  while (out.size() < cap && !can_stop(now) && !may_take_symbol(now)) {
     Config only, next;
     int byte = -1, n = 0;
     const bool text = now.lex == Lex::Text || now.lex == Lex::Key || now.lex == Lex::Raw;

@@ -1,8 +1,8 @@
 // Format: what an engine reads around its values: a net of text (lexers/net.hpp) whose exits are
 // values, symbols and the end.
 //
-// A symbol is a token that stands for itself and is never spelled. Behind a value or a symbol the
-// text goes on at a point of the net. FormatSource is what the front end says, in no engine's ids;
+// A symbol is a token that stands for itself and is never spelled; some stand for any token but a
+// few. Behind a value or a symbol the text goes on at a point of the net. FormatSource is what the front end says, in no engine's ids;
 // a Format is the same in those of one lexicon.
 #pragma once
 #include <memory>
@@ -13,9 +13,10 @@
 namespace guard {
 
 struct FormatExit {
-  enum Kind : std::uint8_t { End, Value, Symbol } kind = End;
-  Id what = -1;  // Value: the front end's node; Symbol: which
+  enum Kind : std::uint8_t { End, Value, Symbol, AnyToken } kind = End;
+  Id what = -1;  // Value: the front end's node; Symbol, AnyToken: which
   Id next = -1;  // the point behind it
+  bool is_symbol() const { return kind == Symbol || kind == AnyToken; }
 };
 
 struct FormatEvent {  // where a turn went from text to a value, and so on

@@ -21,6 +21,19 @@ std::string first_bytes(Engine& engine, Id node) {
   return out;
 }
 [[noreturn]] void ambiguous(const std::string& what) { throw Limit{"format", -1, what}; }
+
+// Where any token may come, nothing else may that is no token.
+void check_any_token(Engine& engine, Id state, const Labels& exits, Id what) {
+  for (Id id : exits) {
+    const FormatExit& exit = engine.format->exit(id);
+    if (exit.kind == FormatExit::AnyToken && exit.what != what)
+      ambiguous("any token could be of two parts");
+    if (exit.kind == FormatExit::Value) ambiguous("a value could begin where any token may come");
+  }
+  for (int byte = 0; byte < 256; ++byte)
+    if (engine.lexicon().texts.step(state, static_cast<std::uint8_t>(byte)) != Texts::kDead)
+      ambiguous("text could go on where any token may come");
+}
 }  // namespace
 
 void check_format(Engine& engine) {
@@ -44,6 +57,17 @@ void check_format(Engine& engine) {
     todo.pop_back();
     Labels exits;
     texts.exits(state, &exits);
+    for (Id id : exits) {
+      const FormatExit& exit = format.exit(id);
+      if (exit.kind == FormatExit::AnyToken) check_any_token(engine, state, exits, exit.what);
+      if (!exit.is_symbol()) continue;
+      std::vector<Id> points;
+      for (Id other : exits)
+        if (const FormatExit& e = format.exit(other); e.kind == exit.kind && e.what == exit.what)
+          points.push_back(e.next);
+      if (points.size() > 1)
+        add(texts.enter(format.net, points, &spec));
+    }
     std::string begun;
     for (Id id : exits) {
       if (format.exit(id).kind != FormatExit::Value) continue;
@@ -71,6 +95,9 @@ void check_format(Engine& engine) {
       if (texts.step(behind, static_cast<std::uint8_t>(byte)) != Texts::kDead)
         ambiguous(std::string("a number could go on with ") + byte +
                   ", which could also be the text behind it");
+    for (Id id : exits)
+      if (format.exit(id).kind == FormatExit::AnyToken)
+        ambiguous("a number could go on where any token may come");
     for (Id id : exits)
       if (format.exit(id).kind == FormatExit::Value)
         if (first_bytes(engine, format.exit(id).what).find('0') != std::string::npos)

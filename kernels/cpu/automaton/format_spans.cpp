@@ -35,8 +35,9 @@ void arcs_of(Engine& engine, Id point, std::string_view text, std::size_t offset
       for (Id next : net.points[static_cast<std::size_t>(to)])
         self(self, {next, net.arcs[static_cast<std::size_t>(next)].lang, at, way}, at);
   };
-  for (Id arc : net.points[static_cast<std::size_t>(point)])
-    add(add, {arc, net.arcs[static_cast<std::size_t>(arc)].lang, 0, nullptr}, 0);
+  for (Id begun : engine.stepper.points_of(point))
+    for (Id arc : net.points[static_cast<std::size_t>(begun)])
+      add(add, {arc, net.arcs[static_cast<std::size_t>(arc)].lang, 0, nullptr}, 0);
   for (std::size_t at = 0; at < text.size();) {
     kernel_clock.tick();
     std::size_t n = 1;
@@ -84,7 +85,7 @@ std::vector<FormatSpan> spans_of(Engine& engine, const std::vector<FormatEvent>&
       arcs_of(engine, what, text.substr(begin, end - begin), begin, last ? -1 : events[i + 1].what,
               &out);
     else if (kind == FormatEvent::Symbol)
-      out.push_back({FormatSpan::Symbol, what, begin, begin});
+      out.push_back({FormatSpan::Symbol, what, begin, end});
     else
       out.push_back({FormatSpan::Value, what, begin, end});
   }

@@ -55,7 +55,7 @@ Config Stepper::at_point(const Frame& below, Id point, bool is_behind, Arena& ar
   Config c;
   c.top = frames_.make({&below, Phase::Value, point, -1}, f, arena);
   c.lex = Lex::Raw;
-  c.state = texts_.enter(format_->net, point, &c.spec);
+  c.state = texts_.enter(format_->net, points_of(point), &c.spec);
   return c;
 }
 
@@ -96,8 +96,27 @@ bool Stepper::take(const Config& from, Id exit, Config* to, Arena& arena) {
   if (from.lex != Lex::Raw)
     tell(FormatEvent::Text, below.level, false);  // between a number and the symbol
   tell(FormatEvent::Symbol, exit, false);
-  *to = at_point(below, format_->exit(exit).next, false, arena);
+  Labels there;
+  exits(from, &there);
+  std::vector<Id> points;
+  for (const FormatExit& taken = format_->exit(exit); Id id : there)
+    if (const FormatExit& e = format_->exit(id); e.kind == taken.kind && e.what == taken.what)
+      points.push_back(e.next);
+  *to = at_point(below, joined(std::move(points)), false, arena);
   return to->state != Texts::kDead && commit(to, false, arena);
+}
+
+Id Stepper::joined(std::vector<Id> points) {
+  std::sort(points.begin(), points.end());
+  points.erase(std::unique(points.begin(), points.end()), points.end());
+  if (points.size() == 1) return points[0];
+  return static_cast<Id>(texts_.net(format_->net).points.size()) +
+         joints_.intern({std::move(points)});
+}
+
+std::span<const Id> Stepper::points_of(const Id& point) const {
+  const Id n = static_cast<Id>(texts_.net(format_->net).points.size());
+  return point < n ? std::span(&point, 1) : std::span(joints_[point - n].points);
 }
 
 // ---- a value begins -----------------------------------------------------------------------------

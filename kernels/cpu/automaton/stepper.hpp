@@ -26,8 +26,11 @@ class Stepper {
   // Of a format: the exits that may be taken, sorted; where a number is under way, as if it had
   // ended.
   void exits(const Config& at, Labels* exits);
-  bool take(const Config& from, Id exit, Config* to,
-            Arena& arena);  // a symbol's exit, which exits() tells
+  // A symbol's exit, which exits() tells, and all others there of the same symbol.
+  bool take(const Config& from, Id exit, Config* to, Arena& arena);
+  // Several points at once are one, with a number behind those of the net.
+  Id joined(std::vector<Id> points);
+  std::span<const Id> points_of(const Id& point) const;
   bool commit(
       Config* at, bool is_behind,
       Arena& arena);  // of raw text: the value that is due begins, where nothing else can follow
@@ -50,7 +53,9 @@ class Stepper {
     Stepper& stepper_;
   };
   void tell_offset(std::size_t offset) { offset_ = offset; }  // of the byte that comes next
-  std::size_t nbytes() const { return (after_.size() + children_.size() + opened_.size()) * 96; }
+  std::size_t nbytes() const {
+    return (after_.size() + children_.size() + opened_.size() + joints_.size()) * 96;
+  }
 
  private:
   bool advance(const Config& from, std::uint8_t byte, Config* to,
@@ -62,6 +67,11 @@ class Stepper {
   bool begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   struct Case {  // of a due value: what a label stands for
     Id label, goal;
+  };
+  struct Joint {
+    std::vector<Id> points;
+    bool operator==(const Joint&) const = default;
+    std::size_t hash() const { return hash_of(points); }
   };
   using Cases = Few<Case, 8>;  // those of the vital alternatives, then of the tracked literals
   struct Opened {              // a scalar lexeme at its start
@@ -101,6 +111,7 @@ class Stepper {
   Numbers& numbers_;
   bool tells_ = false;  // no container that begins now waits
   ListMap<Id> after_, children_;
+  Interner<Joint> joints_;
   ListMap<Opened> opened_;
 };
 

@@ -164,7 +164,7 @@ Id Texts::intern(State s) {
     q.alone = q.open >= 0 &&
               std::all_of(s.components.begin(), s.components.end(), [&](const Component& c) {
                 const Id to = net.arcs[static_cast<std::size_t>(c.index)].to;
-                return c.lang == Langs::kEps && (to >= 0 || ~to == q.open);
+                return langs_.is_over(c.lang) && (to >= 0 || ~to == q.open);
               });
   }
   const Id id = states_.intern(std::move(s));
@@ -206,13 +206,14 @@ Id Texts::net_of(Net net) {
   return id;
 }
 
-Id Texts::enter(Id net, Id point, Id* spec) {
+Id Texts::enter(Id net, std::span<const Id> points, Id* spec) {
   *spec = net_specs_[static_cast<std::size_t>(net)];
   State s;
   s.spelling = Spelling::Raw;
   s.net = net;
-  for (Id arc : nets_[net].points[static_cast<std::size_t>(point)])
-    s.components.push_back({nets_[net].arcs[static_cast<std::size_t>(arc)].lang, arc});
+  for (Id point : points)
+    for (Id arc : nets_[net].points[static_cast<std::size_t>(point)])
+      s.components.push_back({nets_[net].arcs[static_cast<std::size_t>(arc)].lang, arc});
   close(&s);
   return is_alive(s.components) ? intern(std::move(s)) : kDead;
 }

@@ -92,7 +92,8 @@ class Texts {
   // are exits, or kNoExit. kDead: nothing can be written there.
   static constexpr Id kNoExit = kInf - 1;
   Id net_of(Net net);  // the same one for equal nets
-  Id enter(Id net, Id point, Id* spec);
+  Id enter(Id net, std::span<const Id> points, Id* spec);  // from any of them
+  Id enter(Id net, Id point, Id* spec) { return enter(net, std::span(&point, 1), spec); }
   Id open(Id state) const {
     return quick_[static_cast<std::size_t>(state)].open;
   }  // the open exit that may be taken here; -1: none

@@ -2,6 +2,29 @@
 
 namespace guard {
 
+Symbols::Symbols(std::vector<std::vector<Id>> by_symbol, const std::vector<Id>& any,
+                 const std::vector<Id>& special, const Vocabulary& vocabulary)
+    : tokens(std::move(by_symbol)) {
+  const auto set = [](std::vector<std::uint32_t>& row, Id t) {
+    row[static_cast<std::size_t>(t) >> 5] |= 1u << (t & 31);
+  };
+  const auto is_token = [&](Id t) { return t >= 0 && t < vocabulary.size(); };
+  for (Id s : any) {
+    std::vector<std::uint32_t>& row = any_tokens[s];
+    row.assign(vocabulary.words(), 0);
+    for (Id t = 0; t < vocabulary.size(); ++t)
+      if (vocabulary.is_allowed_somewhere(t)) set(row, t);
+    for (Id t : special)
+      if (is_token(t) && !vocabulary.is_end(t)) set(row, t);
+    for (Id t : tokens[static_cast<std::size_t>(s)])
+      if (is_token(t)) row[static_cast<std::size_t>(t) >> 5] &= ~(1u << (t & 31));
+  }
+  for (std::size_t s = 0; s < tokens.size(); ++s)
+    if (!any_tokens.contains(static_cast<Id>(s)))
+      for (Id t : tokens[s])
+        if (is_token(t)) of[t].push_back(static_cast<Id>(s));
+}
+
 std::int64_t TokenDistances::operator()(const Config& at, const Vocabulary& vocabulary,
                                         const Symbols* symbols) {
   if (at.finished) return 0;

@@ -13,16 +13,20 @@
 namespace guard {
 
 // Tokens of a vocabulary that a format names: each stands for itself, and is never read as its
-// bytes.
+// bytes. A symbol that stands for any token names those that it does not stand for.
 struct Symbols {
-  Symbols(std::vector<std::vector<Id>> by_symbol, std::int32_t size)
-      : tokens(std::move(by_symbol)) {
-    for (std::size_t s = 0; s < tokens.size(); ++s)
-      for (Id t : tokens[s])
-        if (t >= 0 && t < size) of[t].push_back(static_cast<Id>(s));
+  Symbols(std::vector<std::vector<Id>> by_symbol, const std::vector<Id>& any,
+          const std::vector<Id>& special, const Vocabulary& vocabulary);
+  bool is_any(Id symbol, Id token) const {
+    const auto found = any_tokens.find(symbol);
+    return found != any_tokens.end() && (found->second[static_cast<std::size_t>(token) >> 5] >>
+                                             (token & 31) &
+                                         1u) != 0;
   }
   std::vector<std::vector<Id>> tokens;         // by symbol
   std::unordered_map<Id, std::vector<Id>> of;  // symbols of each named token
+  std::unordered_map<Id, std::vector<std::uint32_t>>
+      any_tokens;  // of symbols that stand for any token, the row of those
 };
 
 class TokenDistances {

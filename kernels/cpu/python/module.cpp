@@ -122,12 +122,22 @@ NB_MODULE(_native, m) {
       .def(
           "matcher",
           [](const std::shared_ptr<Front>& f, const std::shared_ptr<Vocabulary>& v,
-             const std::vector<std::vector<Id>>& symbols) {
-            const auto known =
-                symbols.empty() ? nullptr : std::make_shared<const Symbols>(symbols, v->size());
+             const std::vector<std::vector<Id>>& symbols, const std::vector<Id>& special) {
+            std::vector<Id> any;
+            if (f->format)
+              for (const FormatExit& exit : f->format->exits)
+                if (exit.kind == FormatExit::AnyToken) any.push_back(exit.what);
+            std::sort(any.begin(), any.end());
+            any.erase(std::unique(any.begin(), any.end()), any.end());
+            if (!any.empty() && static_cast<std::size_t>(any.back()) >= symbols.size())
+              throw nb::value_error("a symbol of the format has no tokens");
+            const auto known = symbols.empty()
+                                   ? nullptr
+                                   : std::make_shared<const Symbols>(symbols, any, special, *v);
             return PyMatcher::make(Seat(f), [&] { return Matcher(v, known); });
           },
-          "vocabulary"_a, "symbols"_a = std::vector<std::vector<Id>>())
+          "vocabulary"_a, "symbols"_a = std::vector<std::vector<Id>>(),
+          "special"_a = std::vector<Id>())
       .def("start",
            [](const std::shared_ptr<Front>& f) {
              Seat seat(f);

@@ -107,6 +107,14 @@ Tree tree_of(nb::handle h, int depth) {
       out.kind = Tree::Quotes;
       out.quotable = quotable_of(t[1], t[2], t[3]);
       return out;
+    case 12:
+      out.kind = Tree::Text;
+      if (!nb::isinstance<nb::str>(t[1])) bad("what is said literally must be a text");
+      for (Py_ssize_t i = 0, n = PyUnicode_GetLength(t[1].ptr()); i < n; ++i) {
+        const Py_UCS4 c = PyUnicode_ReadChar(t[1].ptr(), i);
+        out.ranges.push_back({c, c});
+      }
+      return out;
     default: bad("an unknown kind of regex tree");
   }
 }

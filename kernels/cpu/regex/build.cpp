@@ -36,6 +36,7 @@ Tree repeat_of(const Tree& kid, std::int32_t lo, std::int32_t hi) {
 bool may_take_nothing(const Tree& tree) {
   switch (tree.kind) {
     case Tree::Set: return false;
+    case Tree::Text: return tree.ranges.empty();
     case Tree::Cat: return std::all_of(tree.kids.begin(), tree.kids.end(), may_take_nothing);
     case Tree::Alt: return std::any_of(tree.kids.begin(), tree.kids.end(), may_take_nothing);
     case Tree::Repeat: return tree.lo == 0 || may_take_nothing(tree.kids[0]);
@@ -148,6 +149,10 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
     case Tree::Punycode:
       return cat(make({.kind = Kind::Coded, .a = build(tree.kids[0], kEps, {}), .kids = {}}), then);
     case Tree::Quotes: return cat(quotes(tree.quotable), then);
+    case Tree::Text:
+      for (auto c = tree.ranges.rbegin(); c != tree.ranges.rend(); ++c)
+        then = cat(set(intersection({*c}, writable_chars())), then);
+      return then;
     case Tree::Maybe: return maybe(build(tree.kids[0], then, places));
   }
   return kNone;
@@ -170,7 +175,16 @@ Id Langs::search(const Tree& tree) {
   return reached(here);  // it can begin at the start only
 }
 
-Id Langs::whole(const Tree& tree) { return build(tree, kEps, {}); }
+// A text alone is a set of one word, of which nothing is made ahead of need.
+Id Langs::whole(const Tree& tree) {
+  if (tree.kind != Tree::Text) return build(tree, kEps, {});
+  std::u32string word;
+  for (const Range& c : tree.ranges) {
+    if (!guard::meets(c, writable_chars())) return kNone;
+    word.push_back(static_cast<char32_t>(c.lo));
+  }
+  return words({std::move(word)});
+}
 
 // ---- look-behinds and loops ---------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
-// Langs: the parts of a text that may be quoted. See regex.hpp.
+// Langs: the substrings of a text that may be quoted. See regex.hpp.
 //
-// Alone they are a leaf; together with other languages each place is followed as far as those go,
-// by their rows, so that no state is made of the two together but of what is written.
+// Alone they are a leaf. In an intersection, each place is followed along the rows of the other
+// languages, so product states are made only for text that is actually written.
 #include <algorithm>
 #include <unordered_set>
 
@@ -70,7 +70,7 @@ std::int64_t Langs::cheapest_quoted(const Quoting& q, std::int64_t lo, std::int6
       bytes += spelled;
     }
     if (best < 0 || bytes < best) best = bytes;
-    return Then::NextPlace;  // a longer one of the same place takes more
+    return Then::NextPlace;  // a longer one from the same place costs more
   });
   return best;
 }

@@ -1,5 +1,8 @@
-// The parts of a text that may be quoted, one by one, each as far as other languages go along with
-// it.
+// Iteration over the substrings of a text that may be quoted. Each place is followed only as far as
+// the other languages of the intersection accept it.
+//
+// use(place, end) is called for each substring that all languages accept, and says how to continue.
+// O(bytes followed); each byte ticks the clock.
 #pragma once
 #include "regex/regex.hpp"
 

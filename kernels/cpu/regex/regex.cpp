@@ -392,6 +392,11 @@ Langs::Listed Langs::listed(Id r) const {
           static_cast<std::size_t>(node.b)};
 }
 
+bool Langs::is_over(Id r) const {
+  const Node& n = nodes_[r];
+  return r == kEps || (n.kind == Kind::Words && n.nullable && n.hi - n.lo == 1);
+}
+
 Id Langs::of_length(std::int32_t lo, std::int32_t hi) {
   return repeat(set(writable_chars()), lo, hi);
 }

@@ -49,11 +49,12 @@ struct Tree {
     Not,
     Maybe,
     Punycode,
-    Quotes
+    Quotes,
+    Text
   } kind = Cat;  // numbered as Rx is
   bool ahead = true, negative = false;
   std::int32_t lo = 0, hi = 0;
-  Ranges ranges;
+  Ranges ranges;  // of a Text its characters, one each
   std::vector<Tree> kids;
   std::shared_ptr<Quotable> quotable;  // of Quotes
   bool operator==(const Tree&) const = default;
@@ -64,7 +65,7 @@ static_assert(Tree::Set == static_cast<int>(Rx::Set) &&
               Tree::Repeat == static_cast<int>(Rx::Repeat) &&
               Tree::Finish == static_cast<int>(Rx::End) &&
               Tree::Punycode == static_cast<int>(Rx::Punycode) &&
-              Tree::Quotes == static_cast<int>(Rx::Quotes));
+              Tree::Text == static_cast<int>(Rx::Text));
 
 // The numbers n such that some text of n characters is in a language: a prefix, then a period for
 // ever.
@@ -116,6 +117,7 @@ class Langs {
   Id of_length(std::int32_t lo, std::int32_t hi);
 
   bool accepts(Id r) const { return nodes_[r].nullable; }  // the empty text
+  bool is_over(Id r) const;                                // it, and nothing else
   bool contains(Id r, std::u32string_view text);
   // A set of texts that is kept as one, in plain ASCII, and how many characters of each are behind:
   // `words` is empty where r is none such.

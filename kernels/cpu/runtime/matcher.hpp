@@ -90,9 +90,12 @@ class Matcher {
       push(end, {});
       return true;
     }
-    if (symbols_)  // a format may name a token that ends a turn, too
-      if (const auto found = symbols_->of.find(token); found != symbols_->of.end())
-        return accept_symbol(found->second);
+    if (symbols_) {  // a format may name a token that ends a turn, too
+      const auto found = symbols_->of.find(token);
+      const bool is_named = found != symbols_->of.end();
+      if ((is_named && accept_symbol(found->second, token)) || accept_any(token)) return true;
+      if (is_named) return false;
+    }
     if (vocabulary_->is_end(token)) return false;
     return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) &&
            accept(vocabulary_->bytes(token));
@@ -130,7 +133,18 @@ class Matcher {
     Config at = engine_->start(arena), next;
     std::size_t done = 0;
     for (const Step& step : steps_) {
-      if (step.symbol >= 0 && engine_->step_symbol(at, step.symbol, &next, arena)) at = next;
+      if (step.symbol >= 0) {
+        const std::size_t before = events.size();
+        stepper.tell_offset(done);
+        if (!engine_->step_symbol(at, step.symbol, &next, arena)) return {};
+        at = next;
+        stepper.tell_offset(done = step.end);  // the text behind it begins behind its bytes
+        bool is_behind = false;
+        for (std::size_t i = before; i < events.size(); ++i) {
+          if (is_behind) events[i].offset = done;
+          is_behind |= events[i].kind == FormatEvent::Symbol;
+        }
+      }
       for (; done < step.end; at = next) {
         stepper.tell_offset(done);
         if (!engine_->step(at, static_cast<std::uint8_t>(text_[done]), &next, arena)) return {};
@@ -185,36 +199,63 @@ class Matcher {
     *at = next;
     return true;
   }
-  bool accept_symbol(const std::vector<Id>& symbols) {
+  bool accept_symbol(const std::vector<Id>& symbols, Id token) {
     for (Id symbol : symbols) {
       Config at = now();
       if (!at.top || at.finished || !take(symbol, &at)) continue;
-      push(at, {}, symbol);
+      push(at, vocabulary_->bytes(token), symbol);
       return true;
     }
     return false;
   }
-  // Named tokens are in no text; those that may come are set. Returns a budget from which on none
-  // is taken away for its sake.
+  bool accept_any(Id token) {
+    if (symbols_->any_tokens.empty() || token < 0 || token >= vocabulary_->size()) return false;
+    Labels exits;
+    engine_->stepper.exits(now(), &exits);
+    for (Id id : exits)
+      if (const FormatExit& exit = engine_->format->exit(id);
+          exit.kind == FormatExit::AnyToken && symbols_->is_any(exit.what, token))
+        return accept_symbol({exit.what}, token);
+    return false;
+  }
+  // Named tokens are in no text; those that may come are set. Where any token may come, one that is
+  // named there is no other. Returns a budget from which on none is taken away for its sake.
   std::int64_t fill_symbols(std::int64_t budget, std::uint32_t* row) {
     if (!symbols_) return 0;
+    const auto set = [row](Id token) { row[token >> 5] |= 1u << (token & 31); };
+    const auto clear = [row](Id token) { row[token >> 5] &= ~(1u << (token & 31)); };
     for (const auto& [token, _] : symbols_->of)
-      if (!vocabulary_->is_end(token)) row[token >> 5] &= ~(1u << (token & 31));
+      if (!vocabulary_->is_end(token)) clear(token);
     Labels exits;
     engine_->stepper.exits(now(), &exits);
     std::int64_t enough = 0;
     Arena scratch;
-    for (Id id : exits) {
-      const FormatExit& exit = engine_->format->exit(id);
+    const auto may_come = [&](Id id, FormatExit::Kind kind) {
       Config after;
-      if (exit.kind != FormatExit::Symbol || !engine_->stepper.take(now(), id, &after, scratch))
-        continue;
-      const std::int64_t needs = budget < 0 ? 0 : 1 + distance_from(after);
-      enough = std::max(enough, needs > 0 || budget < 0 ? needs : kNoLimit);
-      if (budget >= 0 && (needs <= 0 || needs > budget)) continue;
-      for (Id token : symbols_->tokens[static_cast<std::size_t>(exit.what)])
-        row[token >> 5] |= 1u << (token & 31);
-    }
+      if (engine_->format->exit(id).kind != kind ||
+          !engine_->stepper.take(now(), id, &after, scratch))
+        return false;
+      if (budget < 0) return true;
+      const std::int64_t needs = 1 + distance_from(after);
+      const bool fits = needs > 0 && needs <= budget;
+      enough = std::max(enough, fits ? needs : kNoLimit);
+      return fits;
+    };
+    const auto tokens = [&](Id id) -> const std::vector<Id>& {
+      return symbols_->tokens[static_cast<std::size_t>(engine_->format->exit(id).what)];
+    };
+    for (Id id : exits)
+      if (may_come(id, FormatExit::AnyToken)) {
+        const std::vector<std::uint32_t>& any =
+            symbols_->any_tokens.at(engine_->format->exit(id).what);
+        for (std::size_t i = 0; i < any.size(); ++i) row[i] |= any[i];
+        for (Id other : exits)
+          if (engine_->format->exit(other).kind == FormatExit::Symbol)
+            for (Id token : tokens(other)) clear(token);
+      }
+    for (Id id : exits)
+      if (may_come(id, FormatExit::Symbol))
+        for (Id token : tokens(id)) set(token);
     return enough;
   }
   // All or nothing. Room is made first.

@@ -52,6 +52,7 @@ enum class Rx : std::uint8_t {
   Maybe = 9,
   Punycode = 10,
   Quotes = 11,
+  Text = 12,
 };
 
 namespace types {  // the bits of Op::Type

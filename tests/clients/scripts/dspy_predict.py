@@ -20,14 +20,14 @@ class Invoice(pydantic.BaseModel):
     total: float
 
 
-class Read(dspy.Signature):  # type: ignore[misc]
+class Read(dspy.Signature):
     """Read what is asked for."""
 
     asked: str = dspy.InputField()
     invoice: Invoice = dspy.OutputField()
 
 
-class Call(dspy.Signature):  # type: ignore[misc]
+class Call(dspy.Signature):
     """Call the tools that are needed."""
 
     asked: str = dspy.InputField()
@@ -35,7 +35,7 @@ class Call(dspy.Signature):  # type: ignore[misc]
     calls: dspy.ToolCalls = dspy.OutputField()
 
 
-class Talk(dspy.Signature):  # type: ignore[misc]
+class Talk(dspy.Signature):
     """Answer."""
 
     asked: str = dspy.InputField()

@@ -4,4 +4,4 @@ from langchain_model import run
 from langchain_openai import ChatOpenAI
 from verdicts import KEY, MODEL, URL
 
-run(ChatOpenAI(model=MODEL, base_url=URL, api_key=KEY, max_retries=0, use_responses_api=True))  # type: ignore[arg-type]
+run(ChatOpenAI(model=MODEL, base_url=URL, api_key=KEY, max_retries=0, use_responses_api=True))

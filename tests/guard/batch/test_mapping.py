@@ -62,7 +62,7 @@ def reader(model: object, **more: Any) -> Any:
     """Return a function that reads a document's number."""
 
     @guard.structured(model=model, **{"retries": 0, **more})
-    def read(text: str) -> Number:  # type: ignore[empty-body]
+    def read(text: str) -> Number:
         """Read the number."""
 
     return read
@@ -179,7 +179,7 @@ def test_another_question_or_another_type_is_asked_under_the_same_name() -> None
     model = Counting()
 
     @guard.structured(model=model, retries=0)
-    def read(text: str) -> Wide:  # type: ignore[empty-body]
+    def read(text: str) -> Wide:
         """Read the number."""
 
     (result,) = guard.map(read, texts([1]), resume="numbers")
@@ -223,7 +223,7 @@ def test_several_iterables_are_several_arguments() -> None:
     model = Counting()
 
     @guard.structured(model=model)
-    def read(text: str, language: str) -> Number:  # type: ignore[empty-body]
+    def read(text: str, language: str) -> Number:
         """Read the number."""
 
     assert "en" in read.messages("4 x", "en")[0]["content"]
@@ -243,11 +243,11 @@ def test_async_and_streamed_functions_are_mapped_as_well() -> None:
     model = Counting()
 
     @guard.structured(model=model)
-    async def read(text: str) -> Number:  # type: ignore[empty-body]
+    async def read(text: str) -> Number:
         """Read the number."""
 
     @guard.structured(model=model)
-    def stream(text: str) -> Iterator[Number]:  # type: ignore[empty-body]
+    def stream(text: str) -> Iterator[Number]:
         """Read the number."""
 
     for function in (read, stream):
@@ -378,7 +378,7 @@ def test_a_program_that_leaves_a_run_ends_as_it_would(tmp_path: Path) -> None:
         "runs = guard.map(f, map(str, range(20)), concurrency=4)\n"
         "print(next(runs).answer)\n"
     )
-    done = subprocess.run(  # noqa: S603 (ours)
+    done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "GUARD_TRACE": str(tmp_path / "trace.db")},
         capture_output=True,

@@ -176,7 +176,7 @@ def test_keys_that_the_type_does_not_declare_are_closed_in_the_schema() -> None:
     assert schema["properties"]["anything"]["additionalProperties"] == {"type": "integer"}
 
 
-def _no_annotation(text: str):  # type: ignore[no-untyped-def]  # refused for it
+def _no_annotation(text: str):
     """Read."""
 
 
@@ -184,10 +184,10 @@ def _nothing(text: str) -> None:
     """Read."""
 
 
-def _no_docstring(text: str) -> Person: ...  # type: ignore[empty-body]  # no body is ever run
+def _no_docstring(text: str) -> Person: ...
 
 
-def _unknown(text: str) -> Nowhere:  # type: ignore[name-defined]  # noqa: F821 - refused for it
+def _unknown(text: str) -> Nowhere:  # noqa: F821 - refused for it
     """Read."""
 
 

@@ -144,7 +144,7 @@ def test_sources_may_be_given_by_name(store: TraceStore) -> None:
     with pytest.raises(guard.ValidationFailed, match="stands in the input 'first'"):
         asked.generate(schema, "Read both.", sources={"first": "one", "second": "two"})
     with pytest.raises(ValueError, match="sources=7 must be a text, or texts by name"):
-        asked.generate(schema, "Read both.", sources=7)  # type: ignore[call-overload]
+        asked.generate(schema, "Read both.", sources=7)
 
 
 def test_what_the_user_says_is_the_source_otherwise(store: TraceStore) -> None:
@@ -194,6 +194,6 @@ def test_hostile_inputs_take_no_longer_than_others() -> None:
         sources = Sources({"text": part * (100_000 // len(part))})
         for kind in ("quoted", "number", "date"):
             for within in ("cell", "paragraph"):
-                rule = SourceRule(kind, within=within)  # type: ignore[arg-type]
+                rule = SourceRule(kind, within=within)
                 sources.numbers(rule) if kind == "number" else sources.tree(rule)
         assert time.process_time() - began < 5, part

@@ -294,7 +294,7 @@ print(json.dumps({"struck": struck, "nested": nested, **ended}))
 def test_a_handler_may_call_guard_wherever_it_strikes(tmp_path: Path, seed: int) -> None:
     trace = tmp_path / "trace.db"
     with fake_server.Server('{"a": 1}') as provider:
-        done = subprocess.run(  # noqa: S603 (ours)
+        done = subprocess.run(
             [sys.executable, "-c", PROGRAM, str(trace), provider.url, str(seed), str(CALLS)],
             capture_output=True,
             text=True,
@@ -328,7 +328,5 @@ def test_a_program_ends_where_a_handler_began_another_thread_for_work_aside() ->
         "    threading.Thread(target=aside._run, args=(aside._waiting,), daemon=True).start()\n"
         "print(aside.aside(lambda: 'done'), flush=True)\n"
     )
-    done = subprocess.run(  # noqa: S603 (ours)
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.returncode) == ("done\n", 0)

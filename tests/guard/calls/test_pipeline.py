@@ -92,7 +92,7 @@ def test_every_finding_reaches_every_later_attempt_and_the_callers_messages_stay
     def meddle(text: str) -> Any:
         def answer(request: Request) -> str:
             for message in request.messages:
-                message["content"] = "changed by the model"  # type: ignore[index]  # what a model must not do
+                message["content"] = "changed by the model"
             return text
 
         return answer
@@ -155,7 +155,7 @@ def test_after_the_last_attempt_an_error_carries_findings_and_attempts() -> None
         guard.Violation(at="/n", rule="greater_than_equal", expected="greater than or equal to 0", got="-1"),
     )
     assert error.findings == (guard.Violation("/double", "missing", "the property 'double'", "nothing"),)
-    assert pickle.loads(pickle.dumps(error)).findings == error.findings  # noqa: S301 (made here)
+    assert pickle.loads(pickle.dumps(error)).findings == error.findings
 
 
 @pytest.mark.parametrize(

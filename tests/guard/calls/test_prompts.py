@@ -31,7 +31,7 @@ FIELDS = '- name: as it is written (such as "Ada", "Grace")\n- age: such as 36'
 
 def test_examples_of_fields_are_shown_with_their_descriptions() -> None:
     @guard.structured(model=Scripted(ADA))
-    def read(text: str) -> Person:  # type: ignore[empty-body]
+    def read(text: str) -> Person:
         """Read the person."""
 
     (message,) = read.messages("Ada, 36")
@@ -44,7 +44,7 @@ def test_the_system_and_examples_come_before_the_question_as_turns_of_the_conver
     @guard.structured(
         model=model, system="Be exact.", examples=[("Grace, 85", Person(name="Grace", age=85, city="NY"))]
     )
-    def read(text: str) -> Person:  # type: ignore[empty-body]
+    def read(text: str) -> Person:
         """Read the person."""
 
     read("Ada, 36")
@@ -64,7 +64,7 @@ def test_examples_of_several_arguments_and_of_methods() -> None:
         @guard.structured(
             model=Scripted(ADA), examples=[(("t", "en"), ADA_VALUE), ({"text": "u", "language": "de"}, ADA_VALUE)]
         )
-        def read(self, text: str, language: str) -> Person:  # type: ignore[empty-body]
+        def read(self, text: str, language: str) -> Person:
             """Read the person."""
 
     messages = Desk().read.messages("v", "fr")
@@ -89,7 +89,7 @@ ADA_VALUE = Person(name="Ada", age=36)
     ],
 )
 def test_a_wrong_example_is_an_error_where_the_function_is_decorated(settings: dict[str, Any], words: str) -> None:
-    def read(text: object) -> Person:  # type: ignore[empty-body]
+    def read(text: object) -> Person:
         """Read the person."""
 
     if words == "^$":

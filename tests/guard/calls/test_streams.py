@@ -160,7 +160,7 @@ def test_an_async_model_is_asked_async(answers: list[Any], size: int) -> None:
     found = []
     for way, kind in (("whole", Scripted), ("async", AsyncInPieces), ("astream", AsyncInPieces)):
         model = kind(*answers, name="m")
-        model.size = size  # type: ignore[union-attr] # the plain one ignores it
+        model.size = size
         found.append(outcome(way, guard.Guard(model, retries=1)))
     assert found[1:] == found[:1] * 2
 
@@ -197,7 +197,7 @@ class Point:
     ("wanted", "text", "value"),
     [
         (Point, '{"x": 3, "label": "nor', Point(3, "nor")),
-        (list[Point], '[{"x": 3, "label": "a"}, {"x"', [Point(3, "a"), Point(None, None)]),  # type: ignore[arg-type]
+        (list[Point], '[{"x": 3, "label": "a"}, {"x"', [Point(3, "a"), Point(None, None)]),
         (dict[str, int], '{"a": 1, "b', {"a": 1}),
         (int | None, "", None),
         (Literal["red", "blue"], '"re', None),
@@ -291,7 +291,7 @@ class AsyncUntold(Scripted):
 
     async def astream(self, request: Request) -> AsyncIterator[str | Reply]:
         """Say something, and end."""
-        for piece in Untold.stream(self, request):  # type: ignore[arg-type]
+        for piece in Untold.stream(self, request):
             await asyncio.sleep(0)
             yield piece
 

@@ -26,7 +26,7 @@ from guard.output.repair import repair
 )
 def test_a_package_that_is_not_there_is_named_with_what_brings_it(package: str, code: str, words: str) -> None:
     command = [sys.executable, "-c", WITHOUT, package, code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 (ours)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(words)
 
 
@@ -66,11 +66,11 @@ class Ticket(pydantic.BaseModel):
 
 
 @guard.structured(model="flaky:1")
-def read(text: str) -> Ticket:  # type: ignore[empty-body] # a model's
+def read(text: str) -> Ticket:
     """Read the ticket."""
 
 
-def plain(text: str) -> Ticket:  # type: ignore[empty-body] # nobody's
+def plain(text: str) -> Ticket:
     """Read the ticket."""
 
 
@@ -99,7 +99,7 @@ INTEGER = guard.compile({"type": "integer"})
             lambda: ANY.Guard("flaky:1").generate(5, "x"),
             "(root): 5 has no JSON Schema: ",
         ),
-        (lambda: read(), "tests.guard.calls.test_told_wrong.read(): missing a required argument: 'text'"),  # type: ignore[call-arg]
+        (lambda: read(), "tests.guard.calls.test_told_wrong.read(): missing a required argument: 'text'"),
         (lambda: ANY.map(read, 5), "map() takes an iterable of inputs, not 5"),
         (lambda: ANY.map(read, ["a"], ordered=1), "ordered=1 must be True or False"),
         (lambda: ANY.compile(True, formats="no"), "formats='no' must be True or False"),

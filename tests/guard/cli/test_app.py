@@ -549,7 +549,7 @@ def test_a_terminal_without_unicode_is_shown_escapes(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text('{"type":"object","properties":{"größe":{"type":"string","pattern":"^ß+$"}}}')
     command = [sys.executable, "-m", "guard", "check", "s.json"]
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, env={**os.environ, **plain})  # noqa: S603 (ours)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, env={**os.environ, **plain})
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"enforced" in done.stdout
 
@@ -608,6 +608,6 @@ def test_closed_streams_and_a_full_standard_error_change_no_exit_code(tmp_path: 
     (tmp_path / "good.json").write_text("{}")
     for name, code in (("good.json", 0), ("nope.json", 2)):
         command = ["sh", "-c", f'"$0" -m guard check {name} {closed}', sys.executable]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         said = "" if "2>" in closed or not code else "guard: no such file: nope.json; check the name\n"
         assert (done.returncode, done.stderr) == (code, said)

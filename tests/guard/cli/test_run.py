@@ -270,7 +270,7 @@ def test_what_failed_is_asked_again_only_where_that_is_said(run: Run, model: Ech
     assert [row["row"] for row in lines(tmp_path / "out.jsonl.failures.jsonl")] == [2]
     assert run(*command, "--resume", "--retry-failed")[0] == 1
     assert model.asked[2:] == ["It says -1."]
-    model.generate = lambda _: Reply('{"n": 3}', "stop", "echo", 1, 1)  # type: ignore[method-assign, assignment]
+    model.generate = lambda _: Reply('{"n": 3}', "stop", "echo", 1, 1)
     assert run(*command, "--resume", "--retry-failed")[0] == 0
     assert not (tmp_path / "out.jsonl.failures.jsonl").exists()
 

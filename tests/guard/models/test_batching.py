@@ -136,7 +136,7 @@ def test_the_calls_of_a_run_of_many_share_passes() -> None:
     model = _model(share=True)
 
     @guard.structured(model=model, retries=0, max_tokens=30)
-    def read(text: str) -> list[int]:  # type: ignore[empty-body]
+    def read(text: str) -> list[int]:
         """Count."""
 
     texts = [f"{number} things" for number in range(12)]

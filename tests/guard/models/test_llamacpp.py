@@ -148,7 +148,7 @@ def test_threads_and_streams_get_what_one_gets(model: LlamaCppModel) -> None:
     next(inner)
     assert _timeless(model.generate(requests[2])) == alone[2]
     pieces.append(next(outer))
-    inner.close()  # type: ignore[attr-defined]
+    inner.close()
     *rest, reply = outer
     assert _timeless(reply) == alone[0]
     assert "".join([*pieces, *rest]) == reply.text

@@ -180,7 +180,7 @@ def test_a_closed_stream_runs_no_further_pass(model: TransformersModel) -> None:
         while watched.passes < 2:
             next(stream)
         before = watched.passes
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
         assert watched.passes == before == 2
 
 
@@ -192,7 +192,7 @@ def test_what_was_decoded_before_a_stream_was_closed_is_told_to_the_token(model:
         stream = model.stream(_request(told=told.append))
         while watched.passes < 3:
             next(stream)
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
     (cut,) = told
     assert (cut.finish, cut.prompt_tokens, cut.is_estimate) == ("cut", whole.prompt_tokens, False)
     assert cut.completion_tokens == len(cut.tokens) < whole.completion_tokens

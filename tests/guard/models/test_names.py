@@ -400,7 +400,7 @@ def test_an_object_is_a_model_if_it_answers() -> None:
     mine = Mine()
     assert models.load(mine) is mine
     with pytest.raises(ModelError, match="must be a name or an object"):
-        models.load(object())  # type: ignore[arg-type]  # what a caller must not do
+        models.load(object())
     with pytest.raises(ModelError, match="`guard pull` knows smollm2"):
         models.pull("gpt-9")
 

@@ -767,7 +767,7 @@ def test_forks_and_interrupts() -> None:
     """A child asks over connections of its own; an interrupt ends the request, not only the wait for it."""
     tests = str(Path(fake_server.__file__).parent)
     command = [sys.executable, "-c", PROGRAM, tests]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 (our own program)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     said = ["first", "child", "parent", "interrupted True", "interrupted True"]
     assert done.stdout.splitlines() == said, done.stderr
 

@@ -171,7 +171,7 @@ def test_a_check_is_a_failure_of_the_call_and_on_record(tmp_path: Path) -> None:
         {"anyOf": [{"type": "integer"}]}, [{"role": "user", "content": "?"}]
     )
     assert value == 5
-    assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message  # noqa: S301 (ours)
+    assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message
 
 
 def test_an_event_loop_goes_on_while_a_check_does_not_end(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_signal_handler_may_check_while_a_check_is_under_way() -> None:
         "except TimeoutError as error:\n"
         "    print(error, flush=True)\n"
     )
-    done = subprocess.run(  # noqa: S603 (ours)
+    done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=2 * LONG_S, check=False
     )
     assert (done.stdout, done.stderr) == ("json\nmine\n", "")
@@ -246,7 +246,7 @@ def test_a_worker_knows_no_secret_and_ends_with_its_parent() -> None:
         "print(one._process.pid, b'hunter22' in open(f'/proc/{one._process.pid}/environ', 'rb').read(), flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     process, knows = done.stdout.split()
     assert knows == "False"
     end = time.monotonic() + LONG_S
@@ -274,7 +274,7 @@ def test_a_schema_whose_judge_takes_too_long_to_make_is_refused() -> None:
         building, steps = float("inf"), lambda _self, _text: float("inf")
 
     with pytest.raises(guard.SchemaError, match=r"jsonschema-rs can't make a validator|can't check it"):
-        SchemaChecker(judge.JudgedSchema(schema, front.draft, True, {}), Dear())  # type: ignore[arg-type]
+        SchemaChecker(judge.JudgedSchema(schema, front.draft, True, {}), Dear())
 
 
 def test_a_worker_that_needs_too_much_memory_says_nothing_and_is_replaced() -> None:

@@ -202,7 +202,7 @@ class Options(TypedDict):
     count: NotRequired[int]
 
 
-Nested = TypeAliasType("Nested", "dict[str, Nested] | list[Nested] | str")  # type: ignore[misc]
+Nested = TypeAliasType("Nested", "dict[str, Nested] | list[Nested] | str")
 
 
 def _tag(value: Any) -> str:

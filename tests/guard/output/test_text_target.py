@@ -82,7 +82,7 @@ def test_only_strings_have_a_bare_text() -> None:
         with pytest.raises(guard.SchemaError, match="a bare text is a string"):
             targets.from_any(wanted, {}, "text")
     with pytest.raises(ValueError, match="style='xml' must be 'json' or 'text'"):
-        guard.Guard("smollm2", style="xml")  # type: ignore[arg-type]
+        guard.Guard("smollm2", style="xml")
 
 
 def test_a_structured_function_returns_the_text(here: TransformersModel) -> None:
@@ -129,7 +129,7 @@ def test_a_pattern_inside_of_another_type_holds_its_string() -> None:
 def test_a_pattern_that_is_none_is_refused_where_it_is_written() -> None:
     for wrong in ("(", "a)|(?:b", 3):
         with pytest.raises((ValueError, TypeError)):
-            guard.Pattern(wrong)  # type: ignore[arg-type]
+            guard.Pattern(wrong)
 
 
 @given(

@@ -322,7 +322,7 @@ def test_a_schema_is_asked_for_natively_with_all_else_that_was_said(
     parsed = client.chat.completions.parse(model="m", messages=ASKED, response_format=Order)
     assert parsed.choices[0].message.parsed == Order(count=3)
     picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, text("What is it?")]
-    client.chat.completions.parse(model="m", messages=[{"role": "user", "content": picture}], response_format=Order)  # type: ignore[typeddict-item]
+    client.chat.completions.parse(model="m", messages=[{"role": "user", "content": picture}], response_format=Order)
     source = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
     assert sent(provider)[-1]["messages"] == [
         {"role": "user", "content": [{"type": "image", "source": source}, text("What is it?")]}

@@ -31,7 +31,7 @@ CALL = Call(
     model="openai:served-1",
     options={"tiers": ["openai:served-1"]},
     started=1.0,
-    attempts=(Attempt(1, tuple(BODY["messages"]), Reply("Hello!", "stop", "served-1", 12, 8)),),  # type: ignore[arg-type]
+    attempts=(Attempt(1, tuple(BODY["messages"]), Reply("Hello!", "stop", "served-1", 12, 8)),),
 )
 
 

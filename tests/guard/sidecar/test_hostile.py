@@ -268,7 +268,7 @@ def test_a_client_that_does_not_read_is_cut_off(sidecar: Sidecar, provider: fake
         with connected(sidecar) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.sendall(head(len(body), f"X-Request-Id: deaf-{stream}\r\n") + body)
-            sidecar.wait(lambda name=f"deaf-{stream}": any(line["id"] == name for line in sidecar.log))  # type: ignore[misc]
+            sidecar.wait(lambda name=f"deaf-{stream}": any(line["id"] == name for line in sidecar.log))
             sidecar.wait(lambda: connections(sidecar) <= 3)
     assert next(line["status"] for line in sidecar.log if line["id"] == "deaf-True") == 499
     provider.answers = ["Hello."]

@@ -75,30 +75,34 @@ print(before - held())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_memory_that_is_free_between_what_is_used_is_given_back() -> None:
-    said = subprocess.run(  # noqa: S603 (ours)
-        [sys.executable, "-c", FRAGMENTS], capture_output=True, text=True, check=True, timeout=60
-    )
+    said = subprocess.run([sys.executable, "-c", FRAGMENTS], capture_output=True, text=True, check=True, timeout=60)
     assert int(said.stdout) > 60_000_000
 
 
 def test_a_full_collection_waits_while_a_request_is_under_way_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     collected: list[bool] = []
     under_way: dict[int, Any] = {1: None}
-    monkeypatch.setattr(application, "COLLECTED_S", 0.01)
+    monkeypatch.setattr(application, "YOUNG_S", 0.01)
+    monkeypatch.setattr(application, "OLD_S", 0.01)
     monkeypatch.setattr(application, "LATEST_S", 0.3)
-    monkeypatch.setattr(application.gc, "collect", lambda: collected.append(bool(under_way)))
 
-    async def collect(seconds: float) -> None:
+    def collect(generation: int = 2) -> None:
+        if generation == 2:
+            collected.append(bool(under_way))
+
+    monkeypatch.setattr(application.gc, "collect", collect)
+
+    async def collecting(seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(Sidecar._collect(SimpleNamespace(contexts=under_way)), seconds)  # type: ignore[arg-type]
+            await asyncio.wait_for(Sidecar._collect(SimpleNamespace(contexts=under_way)), seconds)
 
-    asyncio.run(collect(0.2))
+    asyncio.run(collecting(0.2))
     assert collected == []
-    asyncio.run(collect(0.5))
+    asyncio.run(collecting(0.5))
     assert collected[0]
     under_way.clear()
     collected.clear()
-    asyncio.run(collect(0.2))
+    asyncio.run(collecting(0.2))
     assert collected
     assert not any(collected)
 
@@ -129,7 +133,7 @@ async def _refused(path: str, kept: list[weakref.ref[Body]]) -> list[dict[str, A
 
     side = SimpleNamespace(contexts={}, settle=settle, access=SimpleNamespace(write=lambda _: None), is_draining=False)
     scope = {"type": "http", "method": "POST", "path": path, "headers": []}
-    await Watched(app, side)(scope, None, send)  # type: ignore[arg-type]
+    await Watched(app, side)(scope, None, send)
     return sent
 
 

@@ -99,7 +99,7 @@ def test_a_model_answers_no_more_at_once_than_it_may(tmp_path: Path) -> None:
 
     with fake_server.Server(counted) as provider, serving(tmp_path, model(provider.url, concurrency=2)) as sidecar:
         fields: list[dict[str, Any]] = [{}, {"stream": True}, {"response_format": {"type": "json_object"}}] * 3
-        threads = [threading.Thread(target=lambda f=f: sidecar.chat(**f)) for f in fields]  # type: ignore[misc]
+        threads = [threading.Thread(target=lambda f=f: sidecar.chat(**f)) for f in fields]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -267,7 +267,7 @@ def test_a_model_that_can_not_be_loaded_ends_the_start_with_its_reason(tmp_path:
         f'trace = "{tmp_path / "t.db"}"\n[serve]\nport = 0\n[serve.models.a]\nmodel = "llamacpp:/nonesuch.gguf"\n'
     )
     command = [sys.executable, "-m", "guard", "serve", "--workers", workers, "--config", str(file)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603 (ours)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert run.returncode == 4
     assert "guard: " in run.stderr
     assert "Traceback" not in run.stderr
@@ -277,10 +277,10 @@ def test_check_says_whether_it_could_start(tmp_path: Path) -> None:
     file = tmp_path / "guard.toml"
     file.write_text(f'trace = "{tmp_path / "t.db"}"\n' + model("http://127.0.0.1:1/v1", "fast"))
     command = [sys.executable, "-m", "guard", "serve", "--check", "--config", str(file)]
-    good = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    good = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (good.returncode, good.stdout.splitlines()[0]) == (0, "fast: openai:served-1")
     file.write_text("[serve]\nport = 70000\n")
-    bad = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    bad = subprocess.run(command, capture_output=True, text=True, check=False)
     assert bad.returncode == 2
     assert bad.stderr.startswith(f"guard: {file}, line 2, serve.port: ")
 
@@ -344,7 +344,7 @@ def test_what_may_be_a_secret_is_not_shown_where_it_is_wrong(tmp_path: Path, lin
     config = tmp_path / "guard.toml"
     config.write_text(f'trace = "{tmp_path / "trace.db"}"\n[serve.models.m]\nmodel = "openai:served-1"\n{line}\n')
     command = [sys.executable, "-m", "guard", "serve", "--check", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "line 4" in done.stderr
     assert "hunter2" not in done.stdout + done.stderr

@@ -136,7 +136,7 @@ def test_an_answer_has_a_schema_beside_tools(here: Sidecar) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_same_by_anthropics_and_responses_protocols(here: Sidecar, stream: bool) -> None:
-    tool = {"name": "lamp", "input_schema": LAMP["function"]["parameters"]}  # type: ignore[index]
+    tool = {"name": "lamp", "input_schema": LAMP["function"]["parameters"]}
     body = {"model": "m", "max_tokens": 200, "messages": [{"role": "user", "content": "Light!"}], "tools": [tool]}
     reply = here.ask("POST", "/v1/messages", {**body, "tool_choice": {"type": "any"}, "stream": stream})
     assert reply.status == 200
@@ -146,7 +146,7 @@ def test_the_same_by_anthropics_and_responses_protocols(here: Sidecar, stream: b
         assert '"room"' in said
     else:
         assert reply.json["content"][-1]["input"].keys() == {"on", "room"}
-    flat = {"type": "function", **LAMP["function"]}  # type: ignore[dict-item]
+    flat = {"type": "function", **LAMP["function"]}
     asked = {"model": "m", "input": "Light!", "tools": [flat], "tool_choice": "required", "stream": stream}
     reply = here.ask("POST", "/v1/responses", asked)
     assert reply.status == 200

@@ -195,7 +195,7 @@ def test_a_client_that_vanishes_ends_the_providers_work_and_is_on_record(
         connection.close()
         assert provider.left.wait(10)
         provider.left.clear()
-        sidecar.wait(lambda before=before: len(calls(sidecar)) == before + 1)  # type: ignore[misc]
+        sidecar.wait(lambda before=before: len(calls(sidecar)) == before + 1)
         sidecar.wait(lambda: sidecar.log and sidecar.log[-1]["status"] == 499)
         outcome, text = calls(sidecar)[-1]
         assert outcome == "CancelledError"

@@ -127,14 +127,14 @@ def test_node_asks_streams_and_calls(sidecar: Sidecar, provider: fake_server.Ser
     if not (INSTALLED / "node_modules" / "openai").is_dir():
         INSTALLED.mkdir(parents=True, exist_ok=True)
         command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(INSTALLED), NODE_SDK]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)  # noqa: S603 (a pinned package)
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
 
     def answer(request: fake_server.ClientRequest) -> str:
         return '{"city": "Rome"}' if request.is_tool else GOOD
 
     provider.answers = [answer]
     shutil.copy(SCRIPT, INSTALLED / SCRIPT.name)
-    run = subprocess.run(  # noqa: S603 (ours)
+    run = subprocess.run(
         ["node", str(INSTALLED / SCRIPT.name), sidecar.url],  # noqa: S607 (whichever node there is)
         check=False,
         capture_output=True,

@@ -77,7 +77,7 @@ def test_a_call_of_a_tool_is_valid_whether_it_must_be_made_or_may(client: openai
             model="smollm2",
             messages=[{"role": "user", "content": "How warm is it in Rome?"}],
             tools=[openai.pydantic_function_tool(Weather)],
-            tool_choice=choice,  # type: ignore[arg-type]
+            tool_choice=choice,
         )
         message = completion.choices[0].message
         if choice == "required":
@@ -131,7 +131,7 @@ def test_what_it_can_not_do_is_refused_not_ignored(client: openai.OpenAI) -> Non
         {"stream": True, "logprobs": True},
     ):
         with pytest.raises(openai.BadRequestError):
-            client.chat.completions.create(**{"model": "smollm2", "messages": messages, **fields})  # type: ignore[call-overload]
+            client.chat.completions.create(**{"model": "smollm2", "messages": messages, **fields})
     with pytest.raises(openai.BadRequestError, match="no embeddings"):
         client.embeddings.create(model="smollm2", input="Hi")
 
@@ -149,7 +149,7 @@ def test_requests_at_once_share_passes_and_are_what_each_is_alone(sidecar: Sidec
 
     alone = [ask(text) for text in texts]
     together: dict[str, str] = {}
-    threads = [threading.Thread(target=lambda t=t: together.update({t: ask(t)})) for t in texts]  # type: ignore[misc]
+    threads = [threading.Thread(target=lambda t=t: together.update({t: ask(t)})) for t in texts]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -170,7 +170,7 @@ def test_a_response_that_was_answered_outlives_a_kill(tmp_path: Path) -> None:
 
 def test_what_is_kept_is_bounded_for_each_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guard.sidecar.response_state.EVERY", 1)
-    turns = Turns(TraceStore.at(place), None, most=10, days=1.0)  # type: ignore[arg-type] # nothing is awaited
+    turns = Turns(TraceStore.at(place), None, most=10, days=1.0)
 
     def kept(owner: str) -> set[str]:
         return set(turns._rows(owner, [f"r{n}" for n in range(40)], seconds=10))
@@ -188,7 +188,7 @@ def test_what_is_kept_is_bounded_for_each_key(place: str, monkeypatch: pytest.Mo
 
 
 def test_two_writers_keep_what_each_has_written(place: str) -> None:
-    turns = Turns(TraceStore.at(place), None, most=1000, days=1.0)  # type: ignore[arg-type]
+    turns = Turns(TraceStore.at(place), None, most=1000, days=1.0)
     names = [[f"{who}{n}" for n in range(20)] for who in "ab"]
     threads = [
         threading.Thread(target=lambda mine=mine: [turns._write("k", {n: {"of": n}}, seconds=30) for n in mine])

@@ -54,7 +54,7 @@ def test_a_call_that_was_read_from_the_trace_takes_feedback_too(place: str) -> N
     read.rate(False)
     assert (found := said(place, read)) is not None
     assert not found.right
-    pickle.loads(pickle.dumps(read)).rate(True)  # noqa: S301 (our own)
+    pickle.loads(pickle.dumps(read)).rate(True)
     assert (found := said(place, read)) is not None
     assert found.right
 

@@ -23,7 +23,7 @@ print("good")
 
 
 def test_a_probe_of_a_full_disk_fails_for_sqlite_writes_only_what_changes(tmp_path):
-    done = subprocess.run(  # noqa: S603 (ours)
+    done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path / "trace.db")], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == ["full", "full", "full", "good"], done.stderr

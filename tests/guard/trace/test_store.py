@@ -260,12 +260,16 @@ def test_every_call_that_returned_survives_a_kill(place: str, tmp_path: Path, wr
         "def ask():\n"
         "    mine = guard.Guard(Seven())\n"
         "    while True:\n"
-        "        call = mine.traced(int, [{'role': 'user', 'content': 'How many?'}])[1]\n"
-        "        os.write(1, f'{call.number}\\n'.encode())\n"
+        "        try:\n"
+        "            call = mine.traced(int, [{'role': 'user', 'content': 'How many?'}])[1]\n"
+        "        except guard.TraceError:\n"  # a machine that is busy elsewhere may not get to a thread for 30 s
+        "            os.write(1, b'late\\n')\n"
+        "        else:\n"
+        "            os.write(1, f'{call.number}\\n'.encode())\n"
         f"threads = [threading.Thread(target=ask) for _ in range({writers})]\n"
         "for thread in threads: thread.start()\n"
     )
-    with subprocess.Popen(  # noqa: S603 (our own program)
+    with subprocess.Popen(
         [sys.executable, str(program)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         stdout=subprocess.PIPE,
@@ -275,11 +279,11 @@ def test_every_call_that_returned_survives_a_kill(place: str, tmp_path: Path, wr
         lines = [process.stdout.readline() for _ in range(50 if writers == 1 else 1500)]
         process.send_signal(signal.SIGKILL)
         lines += process.stdout.readlines()
-    returned = [int(line) for line in lines]
-    assert len(set(returned)) == len(returned)
+    returned = [int(line) for line in lines if line != "late\n"]
+    assert len(set(returned)) == len(returned) > 0
     stored = list(TraceStore.at(place).each())
     assert set(returned) <= {call.number for call in stored}
-    assert len(stored) <= len(returned) + writers  # those may have been committed, and their callers not yet told
+    assert len(stored) <= len(lines) + writers  # those may have been committed, and their callers not yet told
     assert all(call.outcome == "valid" and call.text == "7" and len(call.attempts) == 1 for call in stored)
 
 
@@ -512,8 +516,7 @@ def test_of_a_job_that_is_at_work_is_said_that_it_may_be_written(engine: sa.Engi
 
     gate.behind(slow)
     late = [
-        threading.Thread(target=lambda n=n: errors.extend(writer.commit_all([(_inserting(n), 1.5)])))  # type: ignore[misc]
-        for n in range(3)
+        threading.Thread(target=lambda n=n: errors.extend(writer.commit_all([(_inserting(n), 1.5)]))) for n in range(3)
     ]
     for thread in late:
         thread.start()
@@ -543,7 +546,7 @@ def test_a_database_that_is_in_use_is_asked_again_until_nobody_has_time_left(eng
             raise BlockingIOError
         return contextlib.nullcontext(cursor)
 
-    is_busy = lambda error: isinstance(error, BlockingIOError)  # noqa: E731
+    is_busy = lambda error: isinstance(error, BlockingIOError)  # noqa: E731 (an argument, twice)
     writer = Writer(engine, "BEGIN IMMEDIATE", opened=opened, is_busy=is_busy)
     writer.commit(_inserting(1), 10)
     assert (_done(engine), begun) == ([1], 3)

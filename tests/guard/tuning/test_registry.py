@@ -108,7 +108,7 @@ def test_kill_9_in_a_promotion_leaves_the_old_pointer_or_the_new(registry: Regis
     version(registry, 2)
     for rounds in range(1, 6):
         command = [sys.executable, "-c", DECIDES, str(registry.root)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for _ in range(rounds):
                 process.stdout.readline()

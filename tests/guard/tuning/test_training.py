@@ -151,7 +151,7 @@ def test_kill_9_leaves_no_half_a_model_and_the_next_run_goes_on(base: Path, tmp_
     tests = Path(__file__).parents[2]
     command = [sys.executable, "-c", KILLED, str(base), str(out), str(tests), __file__]
     for least in (2, 7):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 if int(line) >= least:
