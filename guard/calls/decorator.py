@@ -122,12 +122,14 @@ class Decorated(Generic[P, R]):
 
     def _given(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, str]:
         """Return a call's arguments by name, as the model is shown them."""
+        first: tuple[Any, ...] = self._bound
+        # From Python 3.13 on @classmethod above hands its class to a plain call alone, and not to `traced` or `using`.
+        if not first and next(iter(self._signature.parameters), "") == "cls":
+            first = () if args and isinstance(args[0], type) else (None,)
         try:
-            given = self._signature.bind(*self._bound, *args, **kwargs)
+            given = self._signature.bind(*first, *args, **kwargs)
         except TypeError as error:
-            is_lost = next(iter(self._signature.parameters), "") == "cls" and not self._bound
-            more = "; write @guard.structured above @classmethod, not below" if is_lost else ""
-            raise TypeError(f"{self.name}(): {error}{more}") from None
+            raise TypeError(f"{self.name}(): {error}") from None
         return self._inputs(given)
 
     def _inputs(self, bound: inspect.BoundArguments) -> dict[str, str]:
