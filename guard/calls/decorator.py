@@ -4,8 +4,8 @@ The docstring is the instruction, the arguments are the input, the return annota
 when the function is decorated, so that a schema that can't be enforced is an error at import; the model is loaded at
 the first call.
 
-What the function is decides how it is called: a plain one returns the value, an `async def` is awaited, and one that is
-annotated with an (async) iterator of a type gives partial values of the type while they arrive, the last one whole.
+The kind of function decides how it is called: a plain one returns the value, an `async def` is awaited, and one that is
+annotated with an (async) iterator of a type yields partial values while they arrive; the last one is complete.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from guard.trace.records import Call
 
 #: mypy takes it for true. To mypy each overload of `__get__` with a `self` of its own would fit; guard/mypy.py chooses.
 MYPY = False
-P = ParamSpec("P")  #: What a decorated function takes.
-Q = ParamSpec("Q")  #: What a method takes behind its `self`.
+P = ParamSpec("P")  #: The parameters of a decorated function.
+Q = ParamSpec("Q")  #: The parameters of a method after `self`.
 R = TypeVar("R")  #: The type that the model answers with.
 S = TypeVar("S")  #: The object, or the class, whose method is decorated.
 
@@ -40,7 +40,7 @@ _BOUND = ("self", "cls")  #: First parameters that are no input: the function is
 
 
 class Decorated(Generic[P, R]):
-    """What all decorated functions share: `messages` for the prompt, `using` for one call's changes."""
+    """The common part of decorated functions: `messages` shows the prompt, `using` changes settings."""
 
     def __init__(self, function: Callable[P, Any], guard: Guard, wanted: Any) -> None:
         functools.update_wrapper(typing.cast("Any", self), function)
@@ -50,19 +50,19 @@ class Decorated(Generic[P, R]):
         self.instruction = inspect.getdoc(function) or ""
         self._signature = inspect.signature(function)
         self._is_method = next(iter(self._signature.parameters), "") in _BOUND
-        self.name = f"{_module(function)}.{function.__qualname__}"  #: By which the trace knows it.
+        self.name = f"{_module(function)}.{function.__qualname__}"  #: The function's name in the trace.
         self._is_of_class = False  # whether it was decorated above @classmethod
         self._bound: tuple[Any, ...] = ()  # the object whose method this is
         self._examples = self._shown(guard)
-        self.tools: tuple[Any, ...] = ()  #: What the model may call before it answers.
+        self.tools: tuple[Any, ...] = ()  #: Tools that the model may call before it answers.
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of the parameters whose values the model is shown, in order."""
+        """The names of the parameters that the model is shown, in order."""
         return tuple(self._signature.parameters)[self._is_method :]
 
     def _of(self, instance: Any, owner: type | None) -> Self:
-        """Return the method of an object, or of a class; the function itself where it is none."""
+        """Return the method bound to an object or a class; the function itself where it is not a method."""
         holder = (owner or type(instance)) if self._is_of_class else instance
         if holder is None or not self._is_method:
             return self
@@ -71,16 +71,16 @@ class Decorated(Generic[P, R]):
         return bound
 
     def _copy(self) -> Self:
-        """Return another object of the same content; `copy.copy` returns what pickles by name itself."""
+        """Return a copy. `copy.copy` would return the object itself, because it pickles by name."""
         copied = object.__new__(type(self))
         vars(copied).update(vars(self))
         return copied
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickle by name, as functions do; else, and where the name is the program's own, by content.
+        """Pickle by name, as functions do; otherwise, and for functions of `__main__`, by content.
 
-        A worker that is spawned has the program's names, one of another machine has not: it is sent what they stand
-        for, by a pickler that sends functions (cloudpickle).
+        A spawned worker knows the program's names, but a worker on another machine does not. It is sent the content, by
+        a pickler that sends functions (cloudpickle).
         """
         name = getattr(self, "__qualname__", "")
         module = getattr(self, "__module__", "")
@@ -112,7 +112,7 @@ class Decorated(Generic[P, R]):
         return changed
 
     def messages(self, *args: P.args, **kwargs: P.kwargs) -> chat_messages.Messages:
-        """Return what the model would be asked first."""
+        """Return the messages that the model would be asked first."""
         return self._asking(self._given(*args, **kwargs))
 
     def _asking(self, inputs: Mapping[str, str]) -> chat_messages.Messages:
@@ -121,13 +121,15 @@ class Decorated(Generic[P, R]):
         )
 
     def _given(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, str]:
-        """Return the arguments of a call as the model is shown them, by name."""
+        """Return a call's arguments by name, as the model is shown them."""
+        first: tuple[Any, ...] = self._bound
+        # From Python 3.13 on @classmethod above hands its class to a plain call alone, and not to `traced` or `using`.
+        if not first and next(iter(self._signature.parameters), "") == "cls":
+            first = () if args and isinstance(args[0], type) else (None,)
         try:
-            given = self._signature.bind(*self._bound, *args, **kwargs)
+            given = self._signature.bind(*first, *args, **kwargs)
         except TypeError as error:
-            is_lost = next(iter(self._signature.parameters), "") == "cls" and not self._bound
-            more = "; write @guard.structured above @classmethod, not below" if is_lost else ""
-            raise TypeError(f"{self.name}(): {error}{more}") from None
+            raise TypeError(f"{self.name}(): {error}") from None
         return self._inputs(given)
 
     def _inputs(self, bound: inspect.BoundArguments) -> dict[str, str]:
@@ -135,7 +137,7 @@ class Decorated(Generic[P, R]):
         return {name: _as_text(name, value) for name, value in list(bound.arguments.items())[self._is_method :]}
 
     def _shown(self, guard: Guard) -> list[tuple[dict[str, str], str]]:
-        """Return the examples as prompts show them; ValueError where one is no input or no answer of the function's."""
+        """Return the examples as prompts show them; ValueError where one does not fit the function."""
         shown = []
         for number, (given, answer) in enumerate(guard.examples):
             many = len(self._signature.parameters) - self._is_method > 1
@@ -171,7 +173,7 @@ def _again(
     is_of_class: bool,
     tools: tuple[Any, ...],
 ) -> Decorated[Any, Any]:
-    """Make what a pickle holds."""
+    """Restore a decorated function from a pickle."""
     made = kind(function, guard, wanted)
     made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined] # set as on functions
     made.name, made._bound, made._is_of_class, made.tools = name, bound, is_of_class, tools
@@ -179,7 +181,7 @@ def _again(
 
 
 def _found(module: str, name: str) -> Any:
-    """Return what a module has under a dotted name, as pickle finds it."""
+    """Return the object under a dotted name of a module, as pickle finds it."""
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = vars(found).get(part) if hasattr(found, "__dict__") else None
@@ -260,7 +262,7 @@ class AsyncStructured(Decorated[P, R]):
 
 
 class Streamed(Decorated[P, R]):
-    """A decorated function that gives partial values."""
+    """A decorated function that yields partial values."""
 
     if not MYPY:
 
@@ -282,7 +284,7 @@ class Streamed(Decorated[P, R]):
 
 
 class AsyncStreamed(Decorated[P, R]):
-    """A decorated function that gives partial values, async."""
+    """A decorated async function that yields partial values."""
 
     if not MYPY:
 
@@ -306,7 +308,7 @@ class AsyncStreamed(Decorated[P, R]):
 
 
 class Decorator(typing.Protocol):
-    """What `structured(...)` returns."""
+    """The decorator that `structured(...)` returns."""
 
     @overload
     def __call__(self, function: Callable[P, Iterator[R]], /) -> Streamed[P, R]: ...  # type: ignore[overload-overlap] # first wins
@@ -343,11 +345,10 @@ def structured(
         \"\"\"Read the invoice: vendor, date, line items and total.\"\"\"
     ```
 
-    The settings are those of `guard.Guard`; what is not given comes from the environment and guard.toml. A call returns
-    a value, or raises a CallError that says why there is none. `tools` are functions that the model may call before it
-    answers; each of its turns is a record. A function that can't be one is refused here: TypeError
-    where it is no function, ValueError where it says no instruction or no type, SchemaError where its type can't be
-    enforced.
+    The settings are those of `guard.Guard`; defaults come from the environment and guard.toml. A call returns a value,
+    or raises a CallError that says why there is none. `tools` are functions that the model may call before it answers;
+    each of its turns has a record. Unsuitable functions are refused when they are decorated: TypeError for an object
+    that is not a function, ValueError without an instruction or a type, SchemaError where the type can't be enforced.
     """
     check_names("structured", settings, SETTING_NAMES)
     caller = sys._getframe(1).f_locals  # where a function's local types are found under postponed annotations

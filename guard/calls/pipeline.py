@@ -1,8 +1,8 @@
-"""`guard.Guard`: one call in, a valid value of a type or a typed error out; blocking or async, whole or in pieces.
+"""`guard.Guard`: a call returns a valid value of a type or raises a typed error; blocking, async or streamed.
 
-What a call does is written once, in guard/calls/steps.py; this module carries its steps out. `_drive` is the blocking
-driver and `_adrive` the async one; each hands out what is known of the value while it arrives, which those who want
-only the end ignore.
+The steps of a call are written once, in guard/calls/steps.py; this module carries them out. `_drive` is the blocking
+driver and `_adrive` the async one. Both yield partial values while the answer arrives; callers that want only the value
+ignore them.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger("guard")
 
-#: What a caller asks: messages, each with a role and a content, or one text, which is a user's.
+#: A prompt: messages, each with a role and a content, or one text, which becomes a user's message.
 Prompt = str | Sequence[Mapping[str, Any]]
 #: A JSON Schema: an object of keywords, true or false, or the JSON text of one.
 Schema = Mapping[str, Any] | bool | str | bytes
 
-#: What a policy's fields are called where a call or a decorator gives them.
+#: The names of a policy's fields as settings.
 POLICY_FIELDS = tuple(field.name for field in dataclasses.fields(Policy))
 
 
-#: The texts that grounded values come from: one, or several by name.
+#: The texts that grounded values come from: one text, or several by name.
 Inputs = str | Mapping[str, str] | None
 
 
 class CallArguments(TypedDict, total=False):
-    """What one call may be given beside its messages."""
+    """The arguments of one call besides its messages."""
 
     seed: int | None
     sources: Inputs
@@ -92,7 +92,7 @@ class CallSettings(TypedDict, total=False):
 
 
 class TurnSettings(TypedDict, total=False):
-    """What `turn` may be told, as type checkers and editors see it."""
+    """The settings of `turn`, as type checkers and editors see them."""
 
     tool_choice: str
     parallel: bool
@@ -104,7 +104,7 @@ class TurnSettings(TypedDict, total=False):
 
 
 def _by_known_names(constructor: F) -> F:
-    """Have a constructor say of a name that is not among its parameters which one is meant."""
+    """Make a constructor suggest the parameter that an unknown name may mean."""
 
     @functools.wraps(constructor)
     def checked(self: Any, *args: Any, **settings: Any) -> None:
@@ -117,13 +117,13 @@ def _by_known_names(constructor: F) -> F:
 class Guard:
     """Asks models for typed values: `Guard(model="smollm2").generate(Invoice, messages=[...])`.
 
-    `model` is asked first, then each of `escalate_to`. Of what is not given, the model, retries, seed, max_tokens and
-    temperature come from the settings (environment, guard.toml), all else from `Policy`. `options` are those of
-    `guard.compile`, such as `inexact="residual"`; `style="text"` asks for the bare text of a type that JSON writes as a
-    string, such as a Literal; `trace` is the file or database of the trace; `mode` is "live",
-    "record", "replay" or "cache" (guard/calls/recording.py); `validators` check every value. `system` is what the
-    system says before all other messages; `examples` are pairs of an input and its answer, shown as turns of the
-    conversation. Safe to share between threads where its models are.
+    `model` is asked first, then each of `escalate_to`. The model, retries, seed, max_tokens and temperature default to
+    the settings (environment, guard.toml), everything else to `Policy`. `options` are those of `guard.compile`, such as
+    `inexact="residual"`. `style="text"` asks for text without quotes for a type that JSON writes as a string, such as a
+    Literal. `trace` is the file or database of the trace. `mode` is "live", "record", "replay" or "cache"
+    (guard/calls/recording.py). `validators` check every value. `system` is the system message before all others.
+    `examples` are pairs of an input and its answer, shown as turns of the conversation. A Guard may be shared between
+    threads if its models may.
     """
 
     @_by_known_names
@@ -168,7 +168,7 @@ class Guard:
         self.tiers: tuple[str | Model, ...] = (settings.model if model is None else model, *further)
         self.mode = recording.check_mode(mode)
         for tier in self.tiers:
-            if isinstance(tier, str) and mode != "replay":  # which asks nobody: any name that was recorded will do
+            if isinstance(tier, str) and mode != "replay":  # a replay asks no model, so any recorded name will do
                 models.check_name(tier)
         self.policy = Policy(
             retries=settings.retries if retries is None else retries,
@@ -193,7 +193,7 @@ class Guard:
         self._default_trace = settings.trace_path()
 
     def using(self, **changes: Unpack[CallSettings]) -> Guard:
-        """Return a Guard like this one but for what is given; TypeError for a name that the constructor has not."""
+        """Return a Guard with some settings changed; TypeError for an unknown name."""
         check_names("using", changes, SETTING_NAMES)
         given: dict[str, Any] = {
             "model": self.tiers[0],
@@ -211,13 +211,13 @@ class Guard:
 
     @property
     def model_name(self) -> str:
-        """The first tier's model as asked for."""
+        """The name of the first tier's model as given."""
         first = self.tiers[0]
         return first if isinstance(first, str) else first.name
 
     @property
     def store(self) -> traces.TraceStore:
-        """Where calls are recorded: the file given, else the one that GUARD_TRACE names now, else the settings'."""
+        """The trace: the one given, or else the one that GUARD_TRACE or the settings name now."""
         if isinstance(self._trace, traces.TraceStore):
             return self._trace
         return traces.TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
@@ -231,14 +231,14 @@ class Guard:
     def generate(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Any:
         """Return a value of a type, of a JSON Schema or of a format; raises a CallError that says why there is none.
 
-        The value of a format is its text where that is all it says, else the parts that `Compiled.read` returns.
+        The value of a format is its text if the format is one text, otherwise the parts that `Compiled.read` returns.
 
-        SchemaError where the schema can't be enforced, TraceError where the call can't be recorded.
+        Raises SchemaError where the schema can't be enforced, and TraceError where the call can't be recorded.
 
-        The messages are sent as they are, a text as a user's only one, behind the system's message and the examples
-        where there are any: what the model should know about the fields is the caller's to say, or
-        `guard.structured`'s, which writes the prompt. `seed` is this call's. `sources` are the texts that quoted and
-        stated values come from, one or several by name; None: what the user says in the messages.
+        The messages are sent unchanged, after the system message and the examples; a text becomes one user's message.
+        They should tell the model what it needs to know about the fields; `guard.structured` writes such a prompt
+        itself. `seed` is for this call. `sources` are the texts that quoted and stated values come from, one text or
+        several by name; None means the user's messages.
         """
         return whole(*self.traced(wanted, messages, **given))
 
@@ -281,7 +281,7 @@ class Guard:
     @overload
     def stream(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> Stream[T]: ...
     def stream(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Stream[Any]:
-        """Return an iterator of partial values while they arrive; the last one is the value, checked."""
+        """Return an iterator of partial values while they arrive; the last one is the validated value."""
         return self.run_stream(self._planned(wanted, messages, **given))
 
     @overload
@@ -295,16 +295,14 @@ class Guard:
         return self.arun_stream(self._planned(wanted, messages, **given))
 
     def turn(self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]) -> Turn:
-        """Return a model's next turn: what it says, and the calls of tools in it, all checked.
+        """Return the model's next turn: its text and its tool calls, all validated.
 
-        `tools` are functions, Pydantic models or JSON. Of the settings, `tool_choice` is "none", "auto" (the default),
-        "required" or a tool's name; `parallel=False` allows one call, `max_calls` so many. `response` is a type or a
-        JSON Schema that an answer without calls is held to. `thinking` and `seed` are this turn's. `call_bias` is added
-        to the logit of beginning with a call, where that is the model's choice and it decodes here: above 0 it calls
-        more often.
+        `tools` are functions, Pydantic models or JSON. `tool_choice` is "none", "auto" (the default), "required" or a
+        tool's name. `parallel=False` allows one call, `max_calls` that many. `response` is the type or JSON Schema of
+        an answer without calls. `thinking` and `seed` are for this turn. `call_bias` is added to the logit of a call
+        under "auto", for a local model: above 0 it calls more often.
 
-        A model that decodes here writes calls as its chat template does, under masks; others are told of the tools in
-        words.
+        A local model writes calls under masks as its chat template does. Other models are told of the tools in words.
 
         Raises a CallError that says why there is no turn, SchemaError where a tool's schema can't be enforced.
         """
@@ -361,7 +359,7 @@ class Guard:
         return plan if seed is None else dataclasses.replace(plan, policy=policy)
 
     def target(self, wanted: Any) -> targets.Target:
-        """Compile what is wanted; SchemaError where it is refused and no further tier could do without masks."""
+        """Compile the target; SchemaError where it is refused and no later tier could do without masks."""
         try:
             return targets.from_any(wanted, self.options, self.style)
         except SchemaError as error:
@@ -379,8 +377,8 @@ class Guard:
         function: str = "",
         sources: Mapping[str, str] = MappingProxyType({}),
     ) -> Plan:
-        """Decide a call: the first of its steps, and the only one that can be looked at before it costs anything."""
-        self.policy.check_tiers(len(self.tiers))  # here: using() may have given further ones
+        """Return the plan of a call: the first step, which can be inspected before anything is spent."""
+        self.policy.check_tiers(len(self.tiers))  # checked here, because using() may have added tiers
         asked = chat_messages.checked(messages)
         chat_messages.check_size(asked)
         more = (template, function, self.validators, self.mode)
@@ -405,17 +403,17 @@ class Guard:
         raise AssertionError("the steps of a call end in a value or an error")
 
     def run_stream(self, plan: Plan) -> Stream[Any]:
-        """Carry out a plan, blocking, with what is known of the value while it arrives."""
+        """Carry out a plan, blocking; the stream yields partial values."""
         return Stream(_drive(steps(plan), self._ready(plan), plan.target.partials))
 
     def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
-        """Carry out a plan, async, with what is known of the value while it arrives."""
+        """Carry out a plan, async; the stream yields partial values."""
         return AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), plan.target.partials))
 
     def _ready(self, plan: Plan) -> traces.TraceStore:
         store = self.store
         seconds = plan.policy.budget.seconds
-        store.check_writable(WAIT_S if seconds is None else min(WAIT_S, seconds))  # before the call costs anything
+        store.check_writable(WAIT_S if seconds is None else min(WAIT_S, seconds))  # before anything is spent
         return store
 
 
@@ -431,7 +429,7 @@ SETTING_NAMES = (
     "system",
     "examples",
 )
-#: What `guard.compile` takes; its signature is not read, for to import it costs time.
+#: The options of `guard.compile`, listed here because importing it takes time.
 _OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
 
@@ -459,12 +457,12 @@ def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
 
 _A_MODEL = "the name of a model, or an object with a name and generate(request)"
 
-#: Begins the partial values of an answer; None where nobody wants them.
+#: Makes the partial values of an answer; None where they are not wanted.
 Partial = Callable[[], Partials | TextSoFar | Events] | None
 
 
 def marks(call: Call) -> Iterator[str]:
-    """Say in words what of a call's value is not whole."""
+    """Describe the incomplete parts of a call's value."""
     record = "" if call.number is None else f" (call {call.number})"
     if call.cut_at:
         yield f"max_tokens cut it {listed(call.cut_at)}{record}; raise it for all of it"
@@ -473,14 +471,14 @@ def marks(call: Call) -> Iterator[str]:
 
 
 def whole(value: T, call: Call) -> T:
-    """Return the value of a call whose record nobody looks at; the log is told where it is not whole."""
+    """Return the value of a call whose record the caller does not take; warn in the log if it is incomplete."""
     for words in marks(call):
         _log.warning("%s is not whole: %s", call.target, words)
     return value
 
 
 class Stream(Generic[T]):
-    """The partial values of one call, then its value. Closing it stops the model; the call is recorded all the same."""
+    """Iterates over partial values, then the value. Closing it stops the model; the call is still recorded."""
 
     def __init__(self, driven: Generator[T, None, tuple[T, Call]]) -> None:
         self._driven = driven
@@ -519,7 +517,7 @@ class Stream(Generic[T]):
 
 
 class AsyncStream(Generic[T]):
-    """The partial values of one call, then its value, async. Closing it stops the model; the call is recorded."""
+    """`Stream` for async code."""
 
     def __init__(self, driven: AsyncGenerator[Any, None]) -> None:
         self._driven = driven
@@ -555,7 +553,7 @@ class _End:
 
 
 def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generator[Any, None, tuple[Any, Call]]:
-    """Carry out the steps of a call, blocking; yields partial values where they are wanted."""
+    """Carry out the steps of a call, blocking; yields partial values if they are wanted."""
     done: Any = None
     error: BaseException | None = None
     try:
@@ -613,7 +611,7 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
 
 
 async def _adrive(steps: Steps, ready: Callable[[], traces.TraceStore], partial: Partial) -> AsyncGenerator[Any, None]:
-    """Carry out the steps of a call, async; yields partial values where they are wanted, and an _End."""
+    """Carry out the steps of a call, async; yields partial values if they are wanted, and finally an _End."""
     store = await asyncio.to_thread(ready)
     done: Any = None
     error: BaseException | None = None
@@ -653,12 +651,12 @@ async def _ado(step: Step, store: traces.TraceStore) -> Any:
         return await _acheck(step)
     if isinstance(step, Record):
         return await store.awrite(step.call, step.compiled, step.seconds)
-    # What was begun is finished, also when the caller is cancelled meanwhile.
+    # A started step is finished even if the caller is cancelled meanwhile.
     return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))
 
 
 async def _acheck(step: Validate) -> Checked:
-    """Check a text without holding the event loop up."""
+    """Check a text without blocking the event loop."""
     checker, text, mends = step.checker, step.text, step.mends
     is_quick = checker.is_quick(text, mends=mends)
     near = checker.near(text, mends=mends) if is_quick else await asyncio.to_thread(checker.near, text, mends=mends)

@@ -1,10 +1,10 @@
-"""How far a call may go: attempts, tiers, budgets, and what each kind of failure leads to; all frozen values.
+"""How far a call may go: attempts, tiers, budgets, and the action for each kind of failure. All values are frozen.
 
-A call asks the tiers in order. What goes wrong with an attempt is one of `FAILURES`; what is done about it is one of
-`ACTIONS`: ask the same tier again with the findings, go on to the next tier, or end the call with the failure's error.
-Where the action can't be carried out (attempts spent, no further tier) the next weaker one is: ask → escalate → fail.
-What `on` says holds on every tier. Where it says nothing, two kinds of valid answers are taken in the end: the last
-tier's, without a look at its confidence, and one that `max_tokens` cut (`length`), which is marked.
+A call asks the tiers in order. An attempt fails in one of the `FAILURES`, which leads to one of the `ACTIONS`: ask the
+same tier again with the findings, go on to the next tier, or end the call with the failure's error. If an action is
+impossible (attempts spent, no tier left), the next weaker one is taken: ask → escalate → fail. `on` applies to every
+tier. Without it, two kinds of valid answers are accepted in the end: the last tier's, whatever its confidence, and one
+that `max_tokens` cut (`length`), which is marked.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence
 Action = Literal["ask", "escalate", "return", "fail"]
 Repetition = Literal["tell", "stop", "allow"]
 
-#: What can go wrong with an attempt, and what is done about it where the policy does not say.
+#: Kinds of failure, each with its default action.
 FAILURES: Mapping[str, str] = MappingProxyType(
     {
-        "invalid": "ask",  # the answer breaks the type or a validator
-        "length": "ask",  # max_tokens cut it, or can't hold one: with more room; or a string in it repeats itself
+        "invalid": "ask",  # the answer violates the type or a validator
+        "length": "ask",  # max_tokens cut it or can't hold one (asked with more tokens), or a string repeats itself
         "refusal": "fail",  # the model declined, or the provider withheld the answer
         "error": "escalate",  # the model or its transport failed, after the transport's own retries
         "schema": "escalate",  # the schema can't be enforced on this tier
-        "confidence": "escalate",  # the answer is valid, but the model was not sure of it
+        "confidence": "escalate",  # the answer is valid, but its confidence too low
         "budget": "escalate",  # this tier's own budget is spent
     }
 )
-ACTIONS = ("ask", "escalate", "return", "fail")  #: "return" only where the answer is valid: of "length".
-FIRST_TOKENS = 512  #: Of a completion where nobody says how many; twice as many whenever they cut one.
+ACTIONS = ("ask", "escalate", "return", "fail")  #: "return" is for "length" only, where the answer is valid.
+FIRST_TOKENS = 512  #: Default tokens of a completion; doubled whenever they cut one.
 #: What is done about a string that repeats itself (guard/decoding/repetition.py): it is told, as `length`; it is ended
 #: where the model decodes here, and told; or nothing.
 REPETITION = ("tell", "stop", "allow")
@@ -44,11 +44,11 @@ REPETITION = ("tell", "stop", "allow")
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that something may cost; None is no limit."""
+    """An upper bound of cost; None is no limit."""
 
     seconds: float | None = None  # wall clock, everything included
     tokens: int | None = None  # prompt, thinking and completion, over all attempts
-    usd: float | None = None  # money; a model without a known price can't be asked under it
+    usd: float | None = None  # US dollars; models without a known price can't be asked under it
 
     def __post_init__(self) -> None:
         if self.seconds is not None:
@@ -74,7 +74,7 @@ class Policy:
     )  # of each tier's answer but the last's, of that too where `on` names it
     on: Mapping[str, str] = field(default_factory=dict)  # failure → action, where it differs from FAILURES
     thinking: int = 0  # tokens that a reasoning model may think before the value
-    repair: bool = True  # of what models without masks write
+    repair: bool = True  # of answers by models without masks
     repetition: Repetition = "tell"
 
     def __post_init__(self) -> None:
@@ -105,24 +105,24 @@ class Policy:
             raise ValueError(f"on={{'confidence': {self.on['confidence']!r}}} needs thresholds: give confidence=")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the fields, not what was made of them."""
+        """Pickle the fields without derived values."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def action(self, failure: str) -> str:
-        """Return what is done about a failure."""
+        """Return the action for a failure."""
         return self.on.get(failure, FAILURES[failure])
 
     def returns(self, failure: str) -> bool:
-        """Answer whether a valid answer that fails so is taken in the end, where nothing better came."""
+        """Whether a valid answer with this failure is accepted in the end, if nothing better comes."""
         return failure == "length" and self.on.get(failure, "return") == "return"
 
     def is_sure_asked(self, *, is_last: bool) -> bool:
-        """Answer whether a tier's answers are held to the least confidence; the last tier's only where `on` says so."""
+        """Whether a tier's answers must reach the confidence; the last tier's only where `on` says so."""
         is_named = self.on.get("confidence", "escalate") != "escalate"
         return self.confidence.asks and (is_named or not is_last)
 
     def check_tiers(self, count: int) -> None:
-        """Raise ValueError where something is asked that can't be done with so many tiers."""
+        """Raise ValueError where an action is impossible with `count` tiers."""
         if count > 1:
             return
         action = self.on.get("confidence", "escalate")
@@ -135,7 +135,7 @@ class Policy:
 
     @functools.cached_property
     def as_json(self) -> Mapping[str, Any]:
-        """The policy as JSON, what is not set left out."""
+        """The policy as JSON, without unset fields."""
         whole: dict[str, Any] = _shown(self)
         return MappingProxyType({k: v for k, v in whole.items() if not isinstance(v, dict) or _is_set(v)})
 

@@ -1,7 +1,7 @@
-"""What models are asked, in words: the one place where prompts are worded.
+"""Prompts: the only place where the words for models are written.
 
-A template has a version; it is written to the trace with every call and changes whenever the words or their order do,
-so that two records with one version were asked alike. Caller's messages are copied, never changed.
+A template has a version, which is recorded with every call and changes whenever the words or their order do, so that
+records with the same version have the same prompt. The caller's messages are copied, never changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from guard.models.chat_messages import Messages, copied
 from guard.support.clipping import clipped
 
 TEMPLATE = "typed/2"  #: Name and version of what `build` writes; change it with the words.
-TEXT_TEMPLATE = "text/1"  #: The same where the answer is no JSON.
+TEXT_TEMPLATE = "text/1"  #: The same for answers that are not JSON.
 
 
 def build(
@@ -28,9 +28,9 @@ def build(
 ) -> Messages:
     """Return the messages that ask for a value of `schema` from named inputs; None: for a text that is no JSON.
 
-    The text first, the question last, and of the fields only what their names don't say. docs/small-models.md compares
-    this prompt with others on a small model; they are close. `system` is a message before it all; `examples`, each
-    inputs and the answer as it is written, are turns of the same form before the question.
+    The text comes first and the question last; fields are described only beyond their names. docs/small-models.md
+    compares this prompt with others on a small model; they are close. `system` is a message before all others.
+    `examples`, each the inputs and the written answer, are turns of the same form before the question.
     """
     turns = [(_question(instruction, given, schema), answer) for given, answer in examples]
     return (*opening(system, turns), {"role": "user", "content": _question(instruction, inputs, schema)})
@@ -42,7 +42,7 @@ def template(is_json: bool) -> str:
 
 
 def opening(system: str, turns: Sequence[tuple[str, str]]) -> Messages:
-    """Return what comes before the question: the system's message, and examples, each a question and its answer."""
+    """Return the messages before the question: the system message, and the examples as questions and answers."""
     first = ({"role": "system", "content": system},) if system else ()
     shown = [
         message
@@ -78,7 +78,7 @@ def _described(field: Mapping[str, Any]) -> str:
 
 
 def re_ask(messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[Violation]) -> Messages:
-    """Return the messages of the next attempt: what was asked, what came, and every finding about it."""
+    """Return the messages of the next attempt: the question, the answer, and all findings about it."""
     words = "\n".join(f"- {finding}" for finding in findings)
     question = f"That answer is not valid:\n{words}\nAnswer again with every one of these corrected."
     return (
@@ -89,7 +89,7 @@ def re_ask(messages: Sequence[Mapping[str, Any]], text: str, findings: Sequence[
 
 
 def inputs(sources: Any) -> dict[str, str]:
-    """Return the texts that grounded values come from, by name; ValueError where they are none."""
+    """Return the texts that grounded values come from, by name; ValueError where they are not texts."""
     if isinstance(sources, str):
         return {"input": sources}
     if isinstance(sources, Mapping) and all(isinstance(part, str) for pair in sources.items() for part in pair):
@@ -98,7 +98,7 @@ def inputs(sources: Any) -> dict[str, str]:
 
 
 def as_text(value: object) -> str:
-    """Return an argument as a prompt shows it: text as it is, anything else as JSON."""
+    """Return an argument as a prompt shows it: text unchanged, anything else as JSON."""
     if isinstance(value, str):
         return value
     from pydantic_core import to_json

@@ -1,9 +1,9 @@
 """Record and replay: a reply is kept under a key over everything that can change it.
 
 The key is a SHA-256 of the request in canonical JSON: model, messages, schema with its options, sampling, budgets of
-tokens, and the version below. Seconds and money are left out: they decide whether there is an answer, not which. A body
-holds the whole reply, so that a replayed call is byte-identical; of a call that ended in an error the error is kept. A
-reply that is looked up says so (`is_kept`): its figures are those of then, and nothing was spent now.
+tokens, and the version below. Seconds and money are left out, because they decide whether there is an answer, not which
+one. A body holds the complete reply, so a replayed call is byte-identical; if the call failed, it holds the error. A
+reply from the record is marked (`is_kept`): its figures are the original ones, and nothing was spent now.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from guard import errors
 from guard.decoding.confidence import Token
 from guard.models.base import Model, Reply, Request, Sampling
 
-VERSION = 1  #: Of keys and bodies; goes up when either changes its meaning.
+VERSION = 1  #: Version of keys and bodies; raised when either changes its meaning.
 
 Mode = Literal["live", "record", "replay", "cache"]
 
-#: What a call does with recorded replies.
+#: How a call uses recorded replies.
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def check_mode(mode: str) -> Mode:
-    """Return the mode; ValueError where there is no such."""
+    """Return the mode; ValueError for an unknown one."""
     for known in MODES:
         if mode == known:
             return known

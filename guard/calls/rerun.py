@@ -1,4 +1,4 @@
-"""Replay: a recorded call's first question once more, live, and whether the answer is the same to the byte."""
+"""Replay: asks a recorded call's first question again, live, and compares the answers byte by byte."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from guard.trace.store import TraceStore
 if TYPE_CHECKING:
     from guard.schemas.grounding.sources import Sources
 
-FUNCTION = "guard trace replay"  #: Under which a replay is recorded itself.
+FUNCTION = "guard trace replay"  #: The function's name in the records of replays.
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of it."""
+    """The result of a replay."""
 
     call: int | None  # the replay's own record
     model: str  # asked now
     was: str  # the recorded answer, or the error where there was none
     now: str
-    is_redacted: bool  # the question is not the one that was asked: something was cut out of its record
+    is_redacted: bool  # the question differs: redaction removed a part of it
 
     @property
     def is_identical(self) -> bool:
-        """Whether the answer is the same to the byte."""
+        """Whether the answers are equal byte by byte."""
         return self.was == self.now
 
 
 def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> Replay:
     """Ask the first question of a recorded call again; the answer is recorded as a call of its own.
 
-    TraceError where the call can't be asked again, ModelError where the model can't be had.
+    TraceError where the call can't be asked again, ModelError where the model can't be loaded.
     """
     if not call.attempts:
         raise TraceError(f"call {call.number} asked no model; there is nothing to replay")
@@ -117,7 +117,7 @@ _OPTIONS = ("max_tokens", "temperature", "seed", "thinking", "repetition")
 
 
 def _target(store: TraceStore, call: Call) -> targets.Target:
-    """Return what the call asked for, compiled as it was."""
+    """Return the call's target, compiled as it was."""
     kept: dict[str, Any] | None = store.schema(call.schema_hash)
     if kept is None:
         raise TraceError(

@@ -1,9 +1,9 @@
 """The steps of one call: plan → attempt → validate → repair → re-ask → escalate → record.
 
-Written once, as a generator that does no I/O: it yields what is to be done (load a model, ask it, look up or keep a
-reply, record the call) and is sent the result, or has the error thrown in. The drivers in guard/calls/pipeline.py do
-these things, blocking or async, whole or piece by piece. How far a call goes is guard/calls/policy.py's; words are
-guard/calls/prompts.py's; checks are guard/output/checking.py's.
+They are written once, as a generator that does no I/O. It yields what must be done (load a model, ask it, look up or
+keep a reply, record the call); the driver sends the result back, or throws the error in. The drivers in
+guard/calls/pipeline.py are blocking or async, and may stream. guard/calls/policy.py decides how far a call goes,
+guard/calls/prompts.py has the words, and guard/output/checking.py the checks.
 """
 
 from __future__ import annotations
@@ -49,41 +49,41 @@ if TYPE_CHECKING:
     from guard.schemas import Compiled
     from guard.schemas.grounding.sources import Sources
 
-MOST_TEXT = 10_000_000  #: Characters of an answer; what says more is no model.
-SHOWN_TEXT = 10_000  #: Characters of such an answer that are recorded.
-RECORDING_S = 0.5  #: For which the trace is waited for also where a budget of seconds is spent.
+MOST_TEXT = 10_000_000  #: Longest answer, in characters.
+SHOWN_TEXT = 10_000  #: Characters recorded of a longer answer.
+RECORDING_S = 0.5  #: Time for recording even where the budget of seconds is spent.
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is decided before a model is asked."""
+    """Everything decided before a model is asked."""
 
     target: targets.Target
     messages: chat_messages.Messages  # the plan's own copy
     policy: Policy
-    tiers: tuple[str | Model, ...]  # asked in order, as named; at least one
+    tiers: tuple[str | Model, ...]  # asked in this order; at least one
     template: str = ""
     function: str = ""
     validators: tuple[validators.Validator, ...] = ()
     mode: str = "live"  # one of recording.MODES
-    #: The messages of the next attempt, of those of the last, its text, and what was found in it.
+    #: Makes the next attempt's messages from the last one's, its text and the findings.
     re_ask: Callable[[chat_messages.Messages, str, Sequence[Violation]], chat_messages.Messages] = prompts.re_ask
-    #: Is handed the record once it is committed, however the call has ended: also where nobody waits for it any more.
+    #: Called with the committed record however the call ended, even if nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
-    item: Item | None = None  # of a run of many: guard/batch/map_run.py
-    sources: Mapping[str, str] = field(default_factory=dict)  # the inputs by name, which grounded values come from
-    #: Puts a model that was loaded into the form in which this plan asks it.
+    item: Item | None = None  # in a batch (guard/batch/map_run.py)
+    sources: Mapping[str, str] = field(default_factory=dict)  # inputs by name, for grounded values
+    #: Wraps a loaded model for this plan.
     around: Callable[[Model], Model] = field(default=lambda model: model, compare=False, repr=False)
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The tiers' models by name, as asked for."""
+        """The names of the tiers' models as given."""
         return tuple(tier if isinstance(tier, str) else tier.name for tier in self.tiers)
 
 
 @dataclass(frozen=True)
 class Load:
-    """Load a model, or for a replay only what its name tells; is sent the Model."""
+    """Load a model, or a stand-in for a replay; the driver sends the Model."""
 
     model: str | Model
     is_replay: bool
@@ -91,7 +91,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask a model; is sent its Reply."""
+    """Ask a model; the driver sends its Reply."""
 
     model: Model
     request: Request
@@ -99,14 +99,14 @@ class Ask:
 
 @dataclass(frozen=True)
 class Recall:
-    """Look a reply up; is sent what was kept, or None."""
+    """Look up a kept reply; the driver sends it, or None."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Keep a reply, within so many seconds."""
+    """Keep a reply, within `seconds`."""
 
     key: str
     body: Mapping[str, Any]
@@ -115,7 +115,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Record:
-    """Commit the record of the call, within so many seconds; is sent the Call with its number."""
+    """Commit the record of the call within `seconds`; the driver sends the Call with its number."""
 
     call: Call
     compiled: Compiled
@@ -124,17 +124,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Validate:
-    """Check a text; is sent what was found."""
+    """Check a text; the driver sends the result."""
 
     checker: Checker
     text: str
     mends: bool  # where it is not JSON
-    until: float | None  # by time.monotonic(), when nobody waits any more
+    until: float | None  # the deadline, by time.monotonic()
 
 
 @dataclass(frozen=True)
 class Ground:
-    """Make the schema of the call from its inputs; is sent what was compiled."""
+    """Compile the schema for the call's inputs; the driver sends it."""
 
     compiled: Compiled
     sources: Sources
@@ -142,7 +142,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Locate:
-    """Look for the grounded values of a valid text in the inputs; is sent what was Located."""
+    """Find the grounded values of a valid text in the inputs; the driver sends a Located."""
 
     checker: GroundingChecker
     text: str
@@ -150,12 +150,12 @@ class Locate:
 
 
 Step = Load | Ask | Validate | Recall | Keep | Record | Ground | Locate
-#: What the steps of a call yield, are sent, and return.
+#: What the steps of a call yield, receive and return.
 Steps = Generator[Step, Any, tuple[Any, Call]]
 
 
 def steps(plan: Plan) -> Steps:
-    """Ask until an answer is valid or the policy ends it; the record is committed before this returns or raises."""
+    """Ask until an answer is valid or the policy ends the call; the record is committed before this ends."""
     run = _Run(plan)
     try:
         value = yield from run.tiers()
@@ -173,7 +173,7 @@ def steps(plan: Plan) -> Steps:
     return value, call
 
 
-#: What a model's own errors come to.
+#: The kinds of failure by the model's errors.
 _REASONS: Mapping[type[CallError], str] = MappingProxyType(
     {BudgetExceeded: "budget", Truncated: "length", Refused: "refusal", CallError: "error"}
 )
@@ -188,14 +188,14 @@ class _Answer:
 @dataclass(frozen=True)
 class _Failure:
     kind: str  # one of policy.FAILURES
-    error: GuardError  # what the call ends in, where nothing else is done
+    error: GuardError  # ends the call if nothing else is done
     is_final: bool = False  # the whole call's budget is spent
-    answer: _Answer | None = None  # the value, where it is valid all the same
-    room: int | None = None  # tokens of a completion with which asking again may help; None: it can't
+    answer: _Answer | None = None  # the value, if it is valid nevertheless
+    room: int | None = None  # a larger number of completion tokens that may help; None: none would
 
 
 class _Run:
-    """One call under way: what was spent, and what the next attempt is told."""
+    """The state of one call: the attempts, what was spent, and what the next attempt is told."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -213,11 +213,11 @@ class _Run:
         """Ask the tiers in order; returns the value."""
         policy, last = self.plan.policy, len(self.plan.tiers) - 1
         if self.plan.target.grounding is not None:
-            from guard.schemas.grounding.sources import Sources  # here: few calls need it
+            from guard.schemas.grounding.sources import Sources  # imported late: few calls need it
 
             self._sources = Sources(self.plan.sources)
             self._compiled = yield Ground(self.plan.target.compiled, self._sources)
-        marked: _Answer | None = None  # the latest valid answer that is not whole
+        marked: _Answer | None = None  # the latest valid but incomplete answer
         for tier in range(last + 1):
             outcome = yield from self._tier(tier)
             if isinstance(outcome, _Answer):
@@ -232,7 +232,7 @@ class _Run:
         raise AssertionError("a plan has at least one tier")
 
     def _tier(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
-        """Ask one tier as often as the policy says; a failure has the latest valid answer that is not whole."""
+        """Ask one tier as often as the policy allows; a failure carries the latest valid but incomplete answer."""
         policy = self.plan.policy
         self._tier_clock = time.perf_counter()
         self._most = self._first
@@ -252,14 +252,14 @@ class _Run:
         raise AssertionError("retries are finite")
 
     def recorded(self, outcome: str, error: str = "") -> Generator[Step, Any, Call]:
-        """Commit the record of the call as it stands; returns it with its number."""
+        """Commit the record of the call so far; return it with its number."""
         call: Call = yield Record(self._call(outcome, error), self.plan.target.compiled, self._patience())
         if self.plan.told is not None:
             self.plan.told(call)
         return call
 
     def _patience(self) -> float:
-        """Return for how many seconds the trace may be waited for."""
+        """Return how many seconds recording may wait."""
         most = self.plan.policy.budget.seconds
         left = WAIT_S if most is None else most - (time.perf_counter() - self._clock) + RECORDING_S
         return min(WAIT_S, max(RECORDING_S, left))
@@ -282,7 +282,7 @@ class _Run:
         )
 
     def findings(self, error: CallError) -> Sequence[Violation]:
-        """Return the error's findings, or the latest there were."""
+        """Return the error's findings, or the latest ones."""
         return error.findings or next((a.findings for a in reversed(self.attempts) if a.findings), ())
 
     def _attempt(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
@@ -290,7 +290,7 @@ class _Run:
         messages = self._messages
         started, clock = time.time(), time.perf_counter()
         span: telemetry.Span | None = None
-        cut: list[Reply] = []  # what there was of an answer when the model stopped midway
+        cut: list[Reply] = []  # the part of an answer when the model stopped midway
 
         def keep(reason: str, reply: Reply | None = None, findings: Any = (), error: str = "", **more: Any) -> None:
             reply = cut[-1] if reply is None and cut else reply
@@ -361,7 +361,7 @@ class _Run:
         return _Answer(value, len(self.attempts))
 
     def _marked(self, reply: Reply, more: Mapping[str, Any], *, is_valid: bool) -> Reply:
-        """Return a reply with what of it is cut or repeats itself; such a one has the finish "length"."""
+        """Return a reply with the places that are cut or repeat themselves; its finish is then "length"."""
         text = reply.text if more["repaired"] is None else more["repaired"]
         is_json = self.plan.target.is_json
         if reply.finish == "length" and not reply.cut_at:  # of a model that does not tell
@@ -371,9 +371,9 @@ class _Run:
         return reply
 
     def _room(self, model: Model, request: Request, reply: Reply) -> int | None:
-        """Return how many tokens of completion the next attempt has; None where it would have no more than this one.
+        """Return the completion tokens of the next attempt; None where it could have no more than this one.
 
-        A string that repeats itself would do so with more room, too.
+        More tokens do not help a string that repeats itself.
         """
         if self.plan.policy.max_tokens is not None or reply.repeated_at:
             return None
@@ -387,7 +387,7 @@ class _Run:
         return room if room > request.max_tokens else None
 
     def _failed(self, tier: int, name: str, error: BaseException, keep: Callable[..., None]) -> _Failure:
-        """Say what an attempt has failed of; raises what was none of the model's doing."""
+        """Return the failure of an attempt; re-raise errors that are not the model's."""
         raised = injected(error, self._known)
         if raised is not None or not isinstance(error, Exception):
             raised = raised or error
@@ -410,7 +410,7 @@ class _Run:
         return _Failure("error", failed)
 
     def _room_for(self, error: CallError) -> int | None:
-        """Return with how many tokens there may be an answer where a model says that these can't hold one."""
+        """Return a number of tokens that may hold an answer, after a model said that these can't."""
         needed = error.needed if isinstance(error, Truncated) else None
         if needed is None or self.plan.policy.max_tokens is not None or needed <= self._most:
             return None
@@ -423,7 +423,7 @@ class _Run:
     def _checked(
         self, reply: Reply
     ) -> Generator[Step, Any, tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None, Places]]:
-        """Check a reply, mended where it is not JSON: value, findings, edits, the text after them, places."""
+        """Check a reply, repairing it where it is not JSON: value, findings, edits, repaired text, places."""
         policy = self.plan.policy
         most = policy.budget.seconds
         until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
@@ -449,7 +449,7 @@ class _Run:
         )
 
     def _reply(self, name: str, model: Model, request: Request) -> Generator[Step, Any, Reply]:
-        """Have the model answer, or look up what it answered before."""
+        """Ask the model, or look up its recorded answer."""
         mode = self.plan.mode
         if mode == "live":
             reply: Reply = yield Ask(model, request)
@@ -471,7 +471,7 @@ class _Run:
         return reply
 
     def _request(self, tier: int, model: Model, told: Callable[[Reply], None]) -> Request:
-        """Return the next request, inside what is left of the budgets; _Spent where nothing is."""
+        """Return the next request, within the rest of the budgets; _Spent where nothing is left."""
         plan, policy = self.plan, self.plan.policy
         whole = self._left(policy.budget, self.attempts, self._clock, is_final=True)
         left = whole
@@ -479,7 +479,7 @@ class _Run:
             own = [a for a in self.attempts if a.tier == tier]
             left = _least(whole, self._left(policy.tier_budget, own, self._tier_clock, is_final=False))
         most = self._most
-        is_masked = bool(getattr(model, "is_masked", False))  # such a model counts its prompt, and costs nothing
+        is_masked = bool(getattr(model, "is_masked", False))  # a local model counts its prompt, and costs nothing
         if not is_masked:
             prompt = chat_messages.most_tokens(self._messages)
             if left.tokens is not None:
@@ -505,7 +505,7 @@ class _Run:
         )
 
     def _left(self, budget: Budget, attempts: Sequence[Attempt], since: float, *, is_final: bool) -> Budget:
-        """Return what is left of a budget after some attempts; _Spent where nothing is."""
+        """Return the rest of a budget after the attempts; _Spent where nothing is left."""
         replies = [a.reply for a in attempts if a.reply]
         spent = {
             "seconds": time.perf_counter() - since,
@@ -520,7 +520,7 @@ class _Run:
         return Budget(**left)
 
     def _is_tiers_own(self, tier: int) -> bool:
-        """Whether a budget that ended an attempt was the tier's own, and the call's is not spent."""
+        """Whether only the tier's own budget is spent, and not the call's."""
         try:
             self._left(self.plan.policy.budget, self.attempts, self._clock, is_final=True)
         except _Spent:
@@ -529,7 +529,7 @@ class _Run:
 
 
 def shown(sources: Mapping[str, str], messages: chat_messages.Messages) -> dict[str, Shown]:
-    """Return where the messages show the inputs, without the white space around them; those that none shows are not."""
+    """Return the places of the inputs in the messages, without surrounding white space; unshown inputs are left out."""
     found = {}
     for name, text in sources.items():
         bare = text.strip()
@@ -548,7 +548,7 @@ class _Spent(Exception):  # noqa: N818 (never leaves this module)
 
 
 def _cut_words(name: str, request: Request, reply: Reply) -> str:
-    """Say what is not whole of an answer, and what to do about it."""
+    """Describe the incomplete part of an answer, and the remedy."""
     if reply.repeated_at:
         return (
             f"{name} says the same over and over {listed(reply.repeated_at)}: ask another model, or take another seed"
@@ -565,7 +565,7 @@ def _least(one: Budget, other: Budget) -> Budget:
 
 
 def _affordable(model: Model, prompt: int, most: int, usd: float) -> int:
-    """Return how many tokens of completion an amount of money surely pays, at most `most`."""
+    """Return how many completion tokens an amount of money certainly pays for, at most `most`."""
     price = getattr(model, "price", None)
     costs = [price(prompt, tokens) if price is not None else None for tokens in (0, most)]
     if costs[0] is None or costs[1] is None:

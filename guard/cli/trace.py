@@ -23,6 +23,7 @@ from guard.cli.console import (
     AsJson,
     Force,
     Problem,
+    bounded,
     check_new,
     clip,
     console,
@@ -36,6 +37,7 @@ from guard.cli.console import (
 )
 from guard.decoding.places import listed
 from guard.support import private_files
+from guard.support.bounds import MOST_DAYS, MOST_SUM
 from guard.support.plain_text import plain, plain_json
 
 if TYPE_CHECKING:
@@ -372,8 +374,10 @@ def _json_or_file(given: str) -> Any:
 
 @app.command("prune", epilog=examples("guard trace prune --days 30", "guard trace prune --calls 100000"))
 def prune(
-    days: Annotated[float | None, typer.Option(help="Delete calls older than this. Default: the settings'.")] = None,
-    calls: Annotated[int | None, typer.Option(help="Keep so many of the newest. Default: the settings'.")] = None,
+    days: Annotated[
+        float | None, bounded(0.000001, MOST_DAYS, "Delete calls older than this. Default: the settings'.")
+    ] = None,
+    calls: Annotated[int | None, bounded(1, MOST_SUM, "Keep so many of the newest. Default: the settings'.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete what is too old, for good; a file shrinks."""

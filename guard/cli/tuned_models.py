@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard.cli import model_show, trace
-from guard.cli.console import AsJson, Problem, console, examples, first_line, say, say_json, spoken, table
+from guard.cli.console import AsJson, Problem, bounded, console, examples, first_line, say, say_json, spoken, table
 from guard.errors import GuardError
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ def rollback(function: Function, why: Why = "", as_json: AsJson = False) -> None
 )
 def canary(
     name: Annotated[str, typer.Argument(metavar=f"FUNCTION|{AT}")],
-    share: Annotated[float, typer.Option(help="Of the inputs that it answers, by their hash.")] = 0.1,
+    share: Annotated[float, bounded(0, 1, "Of the inputs that it answers, by their hash.")] = 0.1,
     baseline: Annotated[
         float | None,
-        typer.Option(help="Share of first answers to be kept. Default: what the version that serves does."),
+        bounded(0, 1, "Share of first answers to be kept. Default: what the version that serves does."),
     ] = None,
     force: Force = False,
     as_json: AsJson = False,

@@ -1,17 +1,17 @@
-"""One completion, token by token, whatever the model runs on: what is forced, what is allowed, what was written.
+"""One completion, token by token, for any model runtime: the forced, allowed and written tokens.
 
-Whoever runs the model alternates two steps until `advance` returns None: it feeds what `advance` returns, and it lets
-`take` have the token that it chose by the logits, under `mask`. Text that the schema forces (guard/decoding/guide.py)
-is appended without asking the model and fed together with the next token that the model is asked for; and the masks
-steer, so that the value ends inside the budget, always. Without a matcher the completion is plain text. A reasoning
-model may think first, unmasked.
+The caller runs the model and alternates two steps until `advance` returns None: it feeds the tokens that `advance`
+returns, and it passes the token that it chose from the logits under `mask` to `take`. Text that the schema forces
+(guard/decoding/guide.py) is appended without asking the model, and fed together with the next token that the model is
+asked for. The masks always make the value end within the budget. Without a matcher, the completion is plain text. A
+reasoning model may think first, unmasked.
 
-A budget that is nearly spent takes tokens away that the schema allows. There `wide` is the mask without the budget:
-whoever chooses says to `wish` what the model would have chosen under it, and the model is asked also where one token
-is left. So it is known which values the budget cut (`cut_at`), at no cost where it takes nothing away.
+When the budget is nearly spent, it removes tokens that the schema allows. Then `wide` is the mask without the budget.
+The caller tells `wish` which token the model would have chosen under it, and the model is asked even where only one
+token is left. That shows which values the budget cut (`cut_at`), at no cost where it removes nothing.
 
-The state is the list of tokens written and the tail of it that the model has not been fed. The model's cache holds
-exactly the others, in order, because nothing is ever taken back.
+The state is the list of written tokens and its tail that the model has not been fed. The model's cache holds exactly
+the others, in order, because nothing is ever taken back.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: A mask that leaves no more tokens than these is a closed choice, such as an enum's, and has a margin.
 CHOICE = 64
-#: The logarithm of the probability of what can't be: the least that is a number.
+#: The log-probability of the impossible: the smallest finite one.
 LEAST = math.log(sys.float_info.min)
 
 
@@ -56,10 +56,10 @@ class Completion:
         room: int | None = None,
         stops_repetition: bool = False,
     ) -> None:
-        """Write up to `max_tokens`, the end-of-sequence token included; raises Truncated where they can't suffice.
+        """Begin a completion of up to `max_tokens`, end-of-sequence token included; Truncated where they can't suffice.
 
-        Without `forcing`, the model writes forced text too, where its masks leave a choice. `room` bounds thinking and
-        value together. `stops_repetition` ends a string, as soon as it may end, that says the same over and over.
+        Without `forcing`, the model also writes forced text, where the masks leave a choice of tokens. `room` bounds
+        thinking and value together. `stops_repetition` ends a string that repeats itself as soon as it may end.
         """
         self.written: list[int] = []  # everything: thinking, value, end-of-sequence token
         self.forced_tokens = 0
@@ -79,7 +79,7 @@ class Completion:
         self._lead = "" if is_format else " "  # what a tokenizer of SentencePiece's kind puts before an answer
         self._is_scarce = False  # the mask lacks tokens that `_wide` has
         self._engine_seconds = 0.0
-        self.decision: float | None = None  #: How probable the value began so; told by whoever samples.
+        self.decision: float | None = None  #: The probability that the value begins as it did; set by the sampler.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text = ""
         self._told = 0  # how much of the text `fresh` has returned
@@ -104,7 +104,7 @@ class Completion:
 
     @property
     def text(self) -> bytes:
-        """What the value's tokens spell; special tokens spell nothing."""
+        """The text of the value's tokens; special tokens have none."""
         return b"".join(map(self._vocabulary.token_bytes, self.tokens))
 
     @property
@@ -122,31 +122,31 @@ class Completion:
 
     @property
     def thought(self) -> str:
-        """What the model thought before the value."""
+        """The text of the thinking before the value."""
         return self._thinking.text(self.written[: self.thinking_tokens]) if self._thinking is not None else ""
 
     @property
     def mask(self) -> MaskBuffer | None:
-        """The mask under which the next token must be chosen; None where any may come."""
+        """The mask for the next token; None where any token is allowed."""
         return None if self._is_thinking else self._mask
 
     @property
     def wide(self) -> MaskBuffer | None:
-        """The mask without the budget, where that allows more than `mask`; else None."""
+        """The mask without the budget, where it allows more than `mask`; otherwise None."""
         return self._wide if self._is_scarce and not self._is_thinking else None
 
     @property
     def cut_at(self) -> tuple[str, ...]:
-        """The JSON Pointers of the values that the budget cut: the model would have gone on with them."""
+        """The JSON Pointers of the values that the budget cut: the model would have continued them."""
         return self._guide.cut_at() if self._guide is not None else ()
 
     def use(self, mask: MaskBuffer) -> None:
-        """Fill this buffer, of one row; called once, before the first step."""
+        """Set the mask buffer, of one row, to be filled. Call once, before the first step."""
         if self._guide is not None:
             self._mask = mask
 
     def advance(self) -> list[int] | None:
-        """Write what needs no asking; returns the tokens to feed to the model, None once the completion is over."""
+        """Append forced tokens; return the tokens to feed to the model, or None once the completion is over."""
         if self._thinking is not None and self._is_thinking:
             if not self._thinking.is_over(self.written):
                 return self.written[self._fed :]
@@ -162,7 +162,7 @@ class Completion:
         return None
 
     def take(self, token: int, logprob: float = 0.0, removed: float = 0.0, margin: float | None = None) -> None:
-        """Write the token that was chosen by the logits behind everything written so far."""
+        """Append the token that was chosen from the logits."""
         self._fed = len(self.written)
         if self._thinking is not None and self._is_thinking:
             if token in self._vocabulary.eos:
@@ -180,27 +180,27 @@ class Completion:
             self._guide.wish(token)
 
     def tell(self, likeliest: Sequence[tuple[int, float]]) -> None:
-        """Keep with the token that was taken last which were the likeliest, and their logprobs."""
+        """Record the likeliest tokens and their log-probabilities for the token taken last."""
         if likeliest and self.details:
             top = tuple((self._vocabulary.token_bytes(t).decode(errors="replace"), logprob) for t, logprob in likeliest)
             self.details[-1] = dataclasses.replace(self.details[-1], top=top)
 
     def choices(self) -> list[int]:
-        """The allowed tokens, where they are a closed choice; else none."""
+        """The allowed tokens where they are a closed choice; otherwise none."""
         if self.mask is None:
             return []
         allowed = allowed_tokens(self.mask.words[0], CHOICE)
         return allowed if len(allowed) <= CHOICE else []
 
     def fresh(self) -> str:
-        """The text written since the last call, in whole characters."""
+        """The text written since the last call, in complete characters."""
         if self._told == 0 and self._text == self._lead:
             return ""  # SentencePiece's own leading space may be no part of it
         told, self._told = self._told, len(self._text)
         return self._text[told:].removeprefix(self._lead) if told == 0 else self._text[told:]
 
     def end(self) -> None:
-        """End the text; what is left of a character that was cut off becomes a replacement character."""
+        """End the text. An incomplete character becomes a replacement character."""
         self._text += self._decoder.decode(b"", final=True)
 
     def _append(
@@ -224,7 +224,7 @@ class Completion:
         self.details.append(Token(text, logprob, removed, margin, forced))
 
     def _guided(self, guide: Guide) -> int | None:
-        """The token to write without asking the model; None where it has a choice: then the mask is filled."""
+        """Return the token to write without asking the model; None where it must choose, with the mask filled."""
         start = time.perf_counter()
         remaining = self._max_tokens - (len(self.written) - self._start)
         token = guide.forced(remaining)
@@ -254,7 +254,7 @@ class Completion:
         return allowed[0] if len(allowed) == 1 else None
 
     def _widen(self, guide: Guide, mask: MaskBuffer) -> bool:
-        """Fill the mask without the budget; returns whether it allows more."""
+        """Fill the mask without the budget; return whether it allows more."""
         if self._wide is None:
             self._wide = mask.another()
         self._wide.fill([guide.matcher])

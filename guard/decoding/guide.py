@@ -1,13 +1,12 @@
-"""One value as it is written: what its schema has accepted, and the token that must come next.
+"""One value while it is written: the accepted tokens, and the token that must come next.
 
-Forced text is cut as the tokenizer cuts it (guard/decoding/forced_tokens.py), whether or not the model is asked for it:
-who runs the model appends the forced token without asking (guard/decoding/completion.py), or asks under a mask that
-leaves nothing else (guard/decoding/logits_processor.py), and comes to the same tokens. Either way the budget holds: the
-tokenizer's own cut is not always the shortest, so a forced token counts as forced only where what must follow it fits,
-too.
+Forced text is split into tokens as the tokenizer does (guard/decoding/forced_tokens.py), whether or not the model is
+asked. A caller may append the forced token without asking (guard/decoding/completion.py), or ask under a mask that
+allows nothing else (guard/decoding/logits_processor.py); both write the same tokens. The tokenizer's split is not
+always the shortest, so a token counts as forced only where the budget also holds what must follow it.
 
-A run is cut once, where it is met, and what is left of it is kept for each place behind, as the matcher keeps its
-states: going back and on again, along the run or off it, comes to what a first time would.
+A run of forced text is split once. The rest of the split is kept for each place in the run, as the matcher keeps its
+states, so going back and forth gives the same tokens as the first time.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ BITS = tuple(np.array([1 << bit for bit in range(WORD)], np.uint32).view(np.int3
 
 
 class Guide:
-    """The matcher of one value, with the tokens that it has accepted. Belongs to one thread at a time."""
+    """The matcher of one value and the tokens that it has accepted. Belongs to one thread at a time."""
 
     def __init__(self, matcher: Matcher, vocabulary: Vocabulary, forcing: Forcing | None = None) -> None:
         """Take a matcher that has accepted nothing; without `forcing`, no token is forced."""
@@ -52,7 +51,7 @@ class Guide:
         self._runs: list[tuple[tuple[int, int], ...]] = []
 
     def forced(self, remaining: int | None = None) -> int | None:
-        """The token that must come next; None where there is a choice, or where `remaining` tokens can't hold it.
+        """Return the token that must come next; None where there is a choice, or `remaining` tokens can't hold it.
 
         A new run costs an encoding, at most.
         """
@@ -62,7 +61,7 @@ class Guide:
         return token if remaining is None or needed <= remaining else None
 
     def accept(self, token: int) -> bool:
-        """Go on with a token; False, and nothing changes, where the schema does not allow it."""
+        """Accept a token; False, without any change, where the schema does not allow it."""
         forced = self.forced()
         if not self.matcher.accept(token):
             return False
@@ -72,7 +71,7 @@ class Guide:
         return True
 
     def rollback(self, count: int) -> None:
-        """Take back the last `count` tokens; there must be so many."""
+        """Take back the last `count` tokens. Requires that many."""
         self.matcher.rollback(count)
         del self.tokens[len(self.tokens) - count :]
         del self._runs[len(self.tokens) + 1 :]
@@ -80,7 +79,7 @@ class Guide:
             self.wishes.pop()
 
     def wish(self, token: int) -> None:
-        """Note that without its budget the value would have gone on with that token."""
+        """Record the token with which the value would have continued without the budget."""
         wish = len(self.tokens), token
         if self.wishes[-1:] != [wish]:  # asked for again behind the same tokens
             self.wishes.append(wish)
@@ -93,7 +92,7 @@ class Guide:
         return cut_places(self._vocabulary, self.tokens, self.wishes, is_format=self.matcher.is_format())
 
     def narrow(self, words: NDArray[np.int32]) -> int | None:
-        """Trim the mask of the next token; returns the token that is left, None where several are."""
+        """Trim the mask of the next token; return the only token that is left, or None."""
         token = self.trim(words)
         if token is None:
             allowed = allowed_tokens(words, 1)

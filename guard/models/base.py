@@ -7,7 +7,7 @@ in one way (blocking, async, piece by piece) is asked in another is guard/models
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -107,6 +107,9 @@ class Reply:
     tokens: tuple[Token, ...] = ()  # of the text; empty where the model can't tell
     cut_at: tuple[str, ...] = ()  # JSON Pointers of the values that max_tokens cut: the model would have written more
     repeated_at: tuple[str, ...] = ()  # the same, of strings that say the same over and over; the pipeline tells
+    # Of the prompt, what a provider's cache had, and what it was given; None: nobody said. On no record.
+    cached_tokens: int | None = field(default=None, compare=False)
+    cache_creation_tokens: int | None = field(default=None, compare=False)
     retries: int = 0  # of the transport, before this reply came
     mode: str = "prompt"  # what held it to the schema: "masks", "native", "tool", or "prompt" (nothing but words)
     cost: float | None = None  # US dollars; None where no price is known, 0 for a model that runs here
@@ -114,6 +117,12 @@ class Reply:
     decision: float | None = None  # probability that the turn begins with a call, before any bias; None: not asked
     room: int | None = None  # for the completion, in the context; None: unknown
     is_kept: bool = False  # it was recorded before and looked up now: the figures are those of then
+
+
+def added(figures: Iterable[int | None]) -> int | None:
+    """Return the sum of what is told; None where nothing is."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if known else None
 
 
 @runtime_checkable

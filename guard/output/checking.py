@@ -1,10 +1,10 @@
-"""Checking a text: by Pydantic or by a judge, here or in a process that can be killed.
+"""Checks texts: by Pydantic or by a judge, in this process or in one that can be killed.
 
-What a check costs may be a stranger's choice, of the schema and of the text. So it is bounded before it begins
-(schemas/costs.py). Within the bound, which holds for nearly all real schemas, it is done **near**: at once, in
-this process. Beyond it, it is done **far**: by a worker (guard/output/worker_pool.py), in so many seconds and so much
-memory. Where even that may not suffice, a text that the mask engine refuses does not come before the judge; one that it
-takes does. A worker that can't say whether a text is valid is an `Unchecked`, never a value.
+A stranger's schema and text may make a check expensive, so its cost is estimated beforehand (schemas/costs.py). Below
+a bound, which covers nearly all real schemas, the check runs **near**: immediately, in this process. Above it, the
+check runs **far**: in a worker with limited seconds and memory (guard/output/worker_pool.py). Where even that may not
+suffice, the mask engine looks first, and only texts that it accepts reach the judge. If a worker can't tell whether a
+text is valid, the result is `Unchecked`, never a value.
 """
 
 from __future__ import annotations
@@ -26,55 +26,55 @@ if TYPE_CHECKING:
 
     from guard.schemas.costs import Costs
 
-    #: A text in; its value or findings out, or None where that can't be told near.
+    #: From a text to its value or findings; None where the check must run far.
     Found = Callable[[str], tuple[Any, tuple[Violation, ...]] | None]
 
-NEAR_TEXT = 65_536  #: Characters of a text that is read near.
-NEAR_REPAIR = 4_096  #: Characters of a text that is mended near.
-NEAR_STEPS = 500_000  #: Steps of a verdict that is found near: up to 10 ms.
-QUICK_STEPS = 100_000  #: The same, on an event loop: up to 2 ms.
-#: Steps of a verdict whose findings are listed near. Where each step finds something, listing takes a hundred times as
-#: long as the verdict, and kilobytes: up to 10 ms.
+NEAR_TEXT = 65_536  #: Longest text that is checked near, in characters.
+NEAR_REPAIR = 4_096  #: Longest text that is repaired near.
+NEAR_STEPS = 500_000  #: Most steps of a near check: up to 10 ms.
+QUICK_STEPS = 100_000  #: Most steps of a check on an event loop: up to 2 ms.
+#: Most steps of a check whose findings are listed near. If every step finds something, listing takes a hundred times
+#: as long as the check itself: up to 10 ms.
 NEAR_FINDINGS = 5_000
-HOPELESS_STEPS = 100_000_000  #: Steps that a worker may well not come to the end of.
-NEAR_MAKING = 10_000  #: Steps of making a judge that is made near: up to 10 ms, once, in one call.
+HOPELESS_STEPS = 100_000_000  #: Steps that a worker may not finish.
+NEAR_MAKING = 10_000  #: Most steps of building a judge near: up to 10 ms, once.
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found."""
+    """The result of a check."""
 
     value: Any  # None where there are findings
     findings: tuple[Violation, ...]
-    edits: tuple[Edit, ...] = ()  # what was mended in the text before
-    repaired: str | None = None  # the text after that; None where nothing was mended
+    edits: tuple[Edit, ...] = ()  # repairs made before the check
+    repaired: str | None = None  # the text after repair; None where nothing was repaired
 
 
 class Checker:
     """Checks texts in one way."""
 
     def is_quick(self, text: str, *, mends: bool) -> bool:
-        """Whether `near` ends within some milliseconds, so that it may be called on an event loop."""
+        """Whether `near` takes at most a few milliseconds, so that an event loop may call it."""
         raise NotImplementedError
 
     def near(self, text: str, *, mends: bool) -> Checked | None:
-        """Check a text in this process, mended where it is not JSON and `mends`; None where only `far` may."""
+        """Check a text in this process, repairing it first if `mends`; None where only `far` may check it."""
         raise NotImplementedError
 
     def far(self, text: str, *, mends: bool, until: float | None = None) -> Checked:
-        """Check a text by a worker; Unchecked where it did not come to an end, or until that time.monotonic()."""
+        """Check a text in a worker; Unchecked where it does not finish, or not by `until` (time.monotonic())."""
         raise NotImplementedError
 
     def check(self, text: str, *, mends: bool = False, until: float | None = None) -> Checked:
-        """Check a text wherever it may be checked; blocks."""
+        """Check a text near, or else far. Blocks."""
         return self.near(text, mends=mends) or self.far(text, mends=mends, until=until)
 
 
 class TypeChecker(Checker):
-    """Checks texts by a type of the application's: it chose what that costs, so that it is always near."""
+    """Checks texts against a type of the application. Always near, because the application chose the cost."""
 
     def __init__(self, validate: Callable[[str, Any], tuple[Any, tuple[Violation, ...]]]) -> None:
-        """Take what makes of a text that is JSON, and of its JSON, a value or findings."""
+        """`validate` turns JSON text and its parsed value into a value or findings."""
         self._validate = validate
 
     def is_quick(self, text: str, *, mends: bool) -> bool:
@@ -99,10 +99,10 @@ class TypeChecker(Checker):
 
 
 class SchemaChecker(Checker):
-    """Checks texts by a JSON Schema."""
+    """Checks texts against a JSON Schema."""
 
     def __init__(self, case: JudgedSchema, costs: Costs) -> None:
-        """Make one; SchemaError where nothing can check that schema."""
+        """Prepare a check; SchemaError where no judge can check the schema."""
         self._case, self._costs = case, costs
         self._judge: Judge | None = None
         if costs.building > NEAR_MAKING:
@@ -112,7 +112,7 @@ class SchemaChecker(Checker):
             self._judge = Judge(case, backtracks=False)
         except NoJudgeError:
             try:
-                Judge(case, backtracks=True)  # making one is quick; what it would take to judge is not known
+                Judge(case, backtracks=True)  # building one is quick; the cost of judging is unknown
             except NoJudgeError as error:
                 raise _unjudged(error.words, error.at) from None
 
@@ -176,7 +176,7 @@ def _near(checked: Found, text: str, *, mends: bool) -> Checked | None:
 
 
 def _asked(case: bytes | None, text: str, *, mends: bool, until: float | None, is_hopeless: bool = False) -> Checked:
-    """Have a worker check a text; the value is None also where it is valid."""
+    """Check a text in a worker. The value of the result is None even where the text is valid."""
     known = worker_pool.WORKERS.run((case, text, mends, is_hopeless), until)
     if known.get("findings") is None:
         if until is not None and time.monotonic() >= until:
@@ -191,7 +191,7 @@ def _asked(case: bytes | None, text: str, *, mends: bool, until: float | None, i
 
 
 def _check_made(known: dict[str, Any]) -> None:
-    """Raise SchemaError where a worker could not make the judge of a schema."""
+    """Raise SchemaError where the worker could not build a judge."""
     if "unjudged" in known:
         raise _unjudged(*known["unjudged"])
     if "is_made" not in known:

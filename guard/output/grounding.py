@@ -1,7 +1,7 @@
-"""The check that follows decoding for grounded values: each stands in an input, as its schema says, and where.
+"""The check of grounded values after decoding: each must occur in an input as its schema says; returns the places.
 
-It is made of every answer, of local and remote models alike, and is independent of the mask engine: masks that let a
-value through which no input states would be found out here.
+It applies to every answer, of local and remote models alike, and is independent of the mask engine: it would find a
+value that faulty masks allowed although no input states it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from guard.schemas.grounding.walk import Grounded, GroundedWalk
 
 QUOTED, STATED, ONCE = "quoted", "not stated", "quoted once"  #: The rules that findings name.
-MOST_INPUT = 4_000_000  #: Characters of all inputs of a call; grounded values are looked for in no more.
-MOST_WORK = 2_000_000_000  #: Characters of inputs times values of an answer that are looked for: some seconds.
-_ROOT = "urn:guard:schema"  #: Under which a branch's judge finds the schema.
+MOST_INPUT = 4_000_000  #: Most characters of all inputs of a call with grounded values.
+MOST_WORK = 2_000_000_000  #: Most characters of inputs times values of an answer: some seconds.
+_ROOT = "urn:guard:schema"  #: The URI of the schema for the judges of branches.
 
 _EXPECTED = {
     "quoted": "a text that stands in the input, word for word",
@@ -34,20 +34,20 @@ _EXPECTED = {
     "date": "a date that the input states",
 }
 
-#: The places of each grounded value, by its JSON Pointer.
+#: The places of each grounded value by its JSON Pointer.
 Places = Mapping[str, tuple["Place", ...]]
 
 
 @dataclass(frozen=True)
 class Located:
-    """What was found of the grounded values of an answer."""
+    """The places of an answer's grounded values, and findings about them."""
 
     findings: tuple[Violation, ...]
     places: Places
 
 
 class GroundingChecker:
-    """Checks the answers by one compiled schema."""
+    """Checks answers against the grounded values of one compiled schema."""
 
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
@@ -55,7 +55,7 @@ class GroundingChecker:
         self._walk: GroundedWalk = compiled.walk(self._is_valid)
 
     def check(self, text: str, sources: Sources) -> Located:
-        """Check a text that is valid JSON of the schema; Unchecked where that would take too long."""
+        """Check a text that is valid by the schema; Unchecked where that would take too long."""
         value = json.loads(text)
         if _leaves(value) * sources.size > MOST_WORK:
             raise Unchecked("the answer has too many values to look for all of them in inputs of this length")
@@ -81,9 +81,9 @@ class GroundingChecker:
 
 
 def grounded(compiled: Compiled, sources: Sources) -> Compiled:
-    """Return the schema of one call; ValidationFailed where the inputs state no value that it could have.
+    """Return the schema for the inputs of one call; ValidationFailed where they state no value that it could have.
 
-    Truncated where the inputs are longer than what grounded values are looked for in.
+    Raises Truncated where the inputs are longer than MOST_INPUT.
     """
     if sources.size > MOST_INPUT:
         words = (
@@ -105,13 +105,13 @@ def grounded(compiled: Compiled, sources: Sources) -> Compiled:
 
 
 def _value_place(place: str) -> str:
-    """Return where the value of a schema's property stands, as far as its JSON Pointer tells."""
+    """Return the place in the value for a place in the schema, as far as its JSON Pointer tells."""
     steps = json_pointer.steps(place)
     return pointer([name for before, name in itertools.pairwise(steps) if before == "properties"])
 
 
 def _leaves(value: Any) -> int:
-    """Return how many texts and numbers a value has."""
+    """Return the number of texts and numbers in a value."""
     count, left = 0, [value]
     while left:
         part = left.pop()
@@ -137,7 +137,7 @@ def _finding(one: Grounded) -> Violation:
 
 
 def _once(found: Sequence[Grounded]) -> list[Violation]:
-    """Return findings about items that a list has twice, though each is to be quoted once."""
+    """Return findings about equal items of a list whose items must be quoted once."""
     seen: set[tuple[Any, ...]] = set()
     out = []
     for one in found:

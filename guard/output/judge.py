@@ -1,7 +1,7 @@
-"""The judge of plain schemas: jsonschema-rs, which knows nothing of the mask engine, and the words for what it finds.
+"""The judge of plain schemas: jsonschema-rs, which is independent of the mask engine, and words for its findings.
 
-It reads a schema as it is meant here (`judged`), and JSON as RFC 8259 has it. What it costs is a stranger's choice, so
-guard/output/checking.py decides in which process it works.
+`judged` translates a schema to the meaning that it has in Guard, and `read` reads JSON strictly by RFC 8259. The cost
+is a stranger's choice, so guard/output/checking.py decides in which process the judge runs.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from guard.support.clipping import clipped, cut_short
 from guard.support.interrupts import is_injected
 from guard.support.strict_json import no_constant, unique_members
 
-NOT_JSON = "json"  #: The rule of a finding about a text that is not JSON.
-MOST_FINDINGS = 100  #: Findings about one value; one with more has the same few faults, and a model reads no more.
-MOST_DEPTH = 16  #: Unions inside each other that are looked into.
-WORDS = 1000  #: Characters of what a finding expected; longer words are clipped.
+NOT_JSON = "json"  #: The rule of a finding about text that is not JSON.
+MOST_FINDINGS = 100  #: Most findings about one value: more would repeat the same few faults.
+MOST_DEPTH = 16  #: Nesting levels of unions that are searched for the meant branch.
+WORDS = 1000  #: Longest `expected` of a finding, in characters; longer ones are clipped.
 
 #: What a keyword of JSON Schema expects, by the name jsonschema-rs gives the kind of error.
 _EXPECTED = {
@@ -60,7 +60,7 @@ JUDGES = {
     "openapi3.0": "Draft4Validator",
     "openapi3.1": "Draft202012Validator",
 }
-_EXACT = 2.0**53  #: From here on a double may not be the whole number that was written.
+_EXACT = 2.0**53  #: From here on, a double may differ from the integer that was written.
 #: Errors of a branch that say that a value is not meant for it: their kind, how deep inside, and whether that is sure.
 _NOT_MEANT = (
     *(("type", 0, True), ("const", 1, True)),
@@ -69,11 +69,11 @@ _NOT_MEANT = (
 #: A class, or an escape outside of one; the ends of a text that ECMA 262 writes otherwise; what Rust reads otherwise.
 #: What a number has that may be too small for a float: an exponent of three digits, or as many zeros after the point.
 _MAY_VANISH = re.compile(r"[eE]-[0-9]{3}|\.0{100}")
-_NO_LIMIT = 2**62  #: Steps of backtracking: time ends it, in silence they would make what is valid invalid.
+_NO_LIMIT = 2**62  #: Steps of backtracking. A time limit ends it; a limit of steps would call valid values invalid.
 
 
 class NoJudgeError(ValueError):
-    """jsonschema-rs can't check a schema; says why, in words, and at which place of the schema."""
+    """jsonschema-rs can't check a schema; the message says why and where."""
 
     def __init__(self, words: str, at: str) -> None:
         super().__init__(words)
@@ -82,7 +82,7 @@ class NoJudgeError(ValueError):
 
 @dataclass(frozen=True)
 class JudgedSchema:
-    """What a judge judges by."""
+    """A schema in the form for a judge."""
 
     schema: Any  # as the standard writes it: schemas/leniency.py
     draft: str
@@ -94,11 +94,11 @@ class Judge:
     """A judge of values under one schema."""
 
     def __init__(self, case: JudgedSchema, *, backtracks: bool) -> None:
-        """Make one; NoJudgeError where that can't be.
+        """Build a judge; NoJudgeError where that is impossible.
 
-        `backtracks`: with an engine for regular expressions that knows all of them, and may take for ever.
+        `backtracks` chooses an engine for regular expressions that supports all of them but may never finish.
         """
-        import jsonschema_rs  # here: only who judges by a schema needs it
+        import jsonschema_rs  # imported late: only plain schemas need it
 
         documents = [(uri, judged(document, case.draft)) for uri, document in case.documents.items()]
         options = jsonschema_rs.FancyRegexOptions(_NO_LIMIT) if backtracks else jsonschema_rs.RegexOptions()
@@ -118,22 +118,22 @@ class Judge:
         self._is_large = holds_large(case.schema)
 
     def meant(self, value: Any) -> Any:
-        """Return a value as it is to be judged; RecursionError where it is nested too deeply."""
+        """Return a value in the form to be judged; RecursionError where it is nested too deeply."""
         return decimal(value) if self._is_large else value
 
     def is_valid(self, meant: Any) -> bool:
-        """Say whether a value is valid. Takes no memory."""
+        """Whether a value is valid. Takes no memory."""
         return bool(self._validator.is_valid(meant))
 
     def findings(self, meant: Any) -> tuple[Violation, ...]:
-        """Return what is wrong with a value. May take a thousand times the time of `is_valid`, and much memory."""
+        """Return the findings about a value. May take a thousand times as long as `is_valid`, and much memory."""
         errors = itertools.islice(self._validator.iter_errors(meant), MOST_FINDINGS)
         found = (_violation(inner) for error in errors for inner in _closest(error))
         return tuple(itertools.islice(found, MOST_FINDINGS))
 
 
 def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
-    """Read a text as RFC 8259 has it, with no key twice in an object; returns the value, or what is wrong."""
+    """Read JSON by RFC 8259, without duplicate keys; return the value, or a finding."""
     try:
         fraction = _fraction if _MAY_VANISH.search(text) else None
         value = json.loads(text, object_pairs_hook=unique_members, parse_constant=no_constant, parse_float=fraction)
@@ -152,7 +152,7 @@ def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
 
 
 def _fraction(text: str) -> float:
-    """Return the nearest float that is 0 only if the number is: 1e-400 is no integer, and above 0."""
+    """Return the nearest float, but 0 only for zero: 1e-400 must stay above 0 and not be an integer."""
     number = float(text)
     if number == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
         return math.copysign(5e-324, number)
@@ -160,17 +160,17 @@ def _fraction(text: str) -> float:
 
 
 def too_deep(text: str) -> tuple[Violation, ...]:
-    """Return the finding about a text that is nested too deeply."""
+    """Return the finding about text that is nested too deeply."""
     return (Violation("", "nesting", "JSON that is nested less deeply", clipped(text)),)
 
 
 def unlisted(text: str) -> tuple[Violation, ...]:
-    """Return the finding about a text that breaks its schema in more ways than can be listed."""
+    """Return the finding about a value with more faults than can be listed."""
     return (Violation("", "", "a value of the schema, which it breaks in more ways than can be listed", clipped(text)),)
 
 
 def holds_large(schema: Any) -> bool:
-    """Answer whether a schema holds a whole number that was read as a double which may not be that number."""
+    """Whether a schema holds an integer that was read as a double, which may differ from it."""
     left = [schema]
     while left:
         part = left.pop()
@@ -181,7 +181,7 @@ def holds_large(schema: Any) -> bool:
 
 
 def decimal(value: Any) -> Any:
-    """Return JSON with such numbers as they were written, 10**308 for 1e308: doubles are not the digits they spell."""
+    """Return JSON with such doubles replaced by the integers that were written: 10**308 for 1e308."""
     if isinstance(value, float):
         return int(Decimal(repr(value))) if _EXACT <= abs(value) < float("inf") else value
     if isinstance(value, list):
@@ -190,10 +190,10 @@ def decimal(value: Any) -> Any:
 
 
 def judged(schema: Any, draft: str) -> Any:
-    r"""Return a schema of a dialect as jsonschema-rs is to read it.
+    r"""Translate a schema of a dialect for jsonschema-rs.
 
-    `nullable` of OpenAPI 3.0 is said as draft 4 says it: the type may be null. Patterns are what they are by ECMA 262
-    (guard/output/rust_patterns.py). Where `holds_large`, numbers are decimals, and so must those of the value be.
+    OpenAPI 3.0's `nullable` becomes a type that may be null. Patterns keep the meaning that ECMA-262 gives them
+    (guard/output/rust_patterns.py). Where `holds_large`, numbers become decimals, and so must those of the value.
     """
     schema = decimal(schema) if holds_large(schema) else schema
     if draft != "openapi3.0" and not rust_patterns.differs(json.dumps(schema)):

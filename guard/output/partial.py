@@ -1,13 +1,13 @@
-"""Partial values: what of a value is known while its text still arrives, as an object of the wanted type.
+"""Partial values: the known part of a value while its text still arrives, as an object of the wanted type.
 
-What is complete is converted as the type says; text that is still being written is there as far as it goes where the
-field is a plain `str`; what has not come yet, or can't be converted, is None. Validators of the type do not run before
-the end: a partial object is made without them (`model_construct`), and only the last value is the validated one.
+Complete values are converted to the field's type. A text that is still being written is shown so far, where the field
+is a plain `str`. Values that have not arrived, or can't be converted, are None. A partial object is built without the
+type's validators (`model_construct`); only the last value is validated.
 
-A type is a tree of readers, one class for each way in which types are written as JSON. A reader gives a `Reading` of a
-node: the value, and how well the two fit, which chooses among the members of a union. What is closed is read once and
-remembered at its node, so that a piece costs what it adds and a copy of what is open; where that copy is large, pieces
-are put together until they are worth it. The whole stream costs O(n) so.
+A type becomes a tree of readers, one class for each way in which types are written as JSON. A reader turns a node into
+a `NodeReading`: the value, and how well it fits the type, which chooses among the members of a union. Closed nodes are
+read once and cached, so a piece costs its own length plus a copy of the open containers. Where that copy is large,
+pieces are combined. A whole stream takes O(n).
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from guard.errors import GuardError
 from guard.output.partial_json import Kind, Node, PartialReader, plain
 from guard.schemas import types as schema_types
 
-UNKNOWN = None  #: What stands for what has not come.
-SHARE = 256  #: Items that may be copied for each character that came.
+UNKNOWN = None  #: Stands for a value that has not arrived.
+SHARE = 256  #: Items that may be copied for each new character.
 
 #: How well a text fits a type.
-_FITS = 2  # it says a value of the type, or the beginning of one
-_CONVERTED = 1  # by a conversion that pydantic makes, or without members that the type does not have
-_NOT = 0  # whatever follows, it will be none
+_FITS = 2  # a value of the type, or the beginning of one
+_CONVERTED = 1  # after a conversion by pydantic, or without undeclared members
+_NOT = 0  # it can't become a value of the type
 
 
 class NodeReading(NamedTuple):
-    """What a reader makes of a node."""
+    """A node as one reader sees it."""
 
     fit: int
     value: Any = UNKNOWN
-    weight: int = 1  # members and items that are declared: of two classes that fit, the one with more is it
+    weight: int = 1  # declared members and items: of two classes that fit, the heavier one is meant
 
 
 _NO_READING = NodeReading(_NOT)
@@ -54,10 +54,10 @@ class Partials:
     def __init__(self, wanted: Any) -> None:
         self._shape = _ANY if wanted is None else shape(wanted)
         self._reader = PartialReader()
-        self._behind = 0  # characters that came since the last value
+        self._behind = 0  # characters since the last value
 
     def feed(self, piece: str) -> Any:
-        """Take a piece; return what is known now, None where that is nothing, or nothing that is worth a copy yet."""
+        """Take a piece; return the partial value, or None where nothing is known or a copy does not pay yet."""
         self._behind += len(piece)
         if self._reader.is_over:
             return UNKNOWN
@@ -69,13 +69,13 @@ class Partials:
 
 
 class TextSoFar:
-    """The text itself, in place of values, for who passes it on."""
+    """Yields the text so far in place of values, for callers that pass it on."""
 
     def __init__(self) -> None:
         self._text = ""
 
     def feed(self, piece: str) -> str:
-        """Take a piece; return all that has come."""
+        """Take a piece; return the whole text so far."""
         self._text += piece
         return self._text
 
@@ -83,7 +83,7 @@ class TextSoFar:
 def partial(wanted: Any, text: str) -> Any:
     """Return the partial object of a type, or of a schema (None as type), for the beginning of its text."""
     made = Partials(wanted)
-    made._behind = len(text) + SHARE  # the value is wanted, whatever it costs
+    made._behind = len(text) + SHARE  # one value is wanted, so a copy always pays
     return made.feed(text)
 
 
@@ -101,7 +101,7 @@ class Shape:
     """Reads values of one type."""
 
     def read(self, node: Node) -> NodeReading:
-        """Read a node; one that is closed only once."""
+        """Read a node. Closed nodes are cached."""
         known: NodeReading | None = node.memo.get(self)
         if known is None:
             known = self._read(node)
@@ -114,7 +114,7 @@ class Shape:
         raise NotImplementedError
 
     def _state(self, node: Node, made: Callable[[], Any]) -> Any:
-        """Return what this reader keeps of a node that is open."""
+        """Return this reader's state for an open node."""
         key: Hashable = (self, "so far")
         if key not in node.memo:
             node.memo[key] = made()
@@ -129,14 +129,14 @@ class _Any(Shape):
 
 
 class _PartialText(Shape):
-    """A text, as far as it has come."""
+    """A text so far."""
 
     def _read(self, node: Node) -> NodeReading:
         return NodeReading(_FITS, node.text) if node.kind is Kind.STRING else _NO_READING
 
 
 class _Choice(Shape):
-    """One of some texts, numbers, true, false and null: Literal, Enum."""
+    """One of several constants: Literal, Enum."""
 
     def __init__(self, choices: Iterable[tuple[Any, Any]]) -> None:
         self._choices = [(said, isinstance(said, bool), value) for said, value in choices]
@@ -160,7 +160,7 @@ class _Choice(Shape):
 
 
 class _Leaf(Shape):
-    """What pydantic makes of a whole value: numbers, dates, types of which nothing more is known here."""
+    """A complete value that pydantic converts: numbers, dates, and types unknown to this module."""
 
     def __init__(self, wanted: Any) -> None:
         self._wanted = wanted
@@ -171,7 +171,7 @@ class _Leaf(Shape):
 
     @functools.cached_property
     def _kinds(self) -> frozenset[Kind]:
-        """What the type is written as, by its schema."""
+        """The JSON types of the type's values, by its schema."""
         try:
             said: Any = schema_types.json_schema(self._wanted)
         except GuardError:
@@ -205,7 +205,7 @@ class _Leaf(Shape):
 
 
 class _Items(Shape):
-    """A list, set or tuple. `places` are a tuple's own types; `item` is that of all others, None: there are none."""
+    """A list, set or tuple. `places` are the types of a tuple's first items; `item` that of the rest, or None."""
 
     def __init__(self, make: Callable[[list[Any]], Any], item: Shape | None, places: tuple[Shape, ...] = ()) -> None:
         self._make, self._item, self._places = make, item, places
@@ -231,7 +231,7 @@ class _Items(Shape):
 
 
 class _Mapping(Shape):
-    """A dictionary; keys that are no texts are converted."""
+    """A dictionary; its keys are converted to their type."""
 
     def __init__(self, key: Any, value: Shape) -> None:
         self._key, self._value = key, value
@@ -276,12 +276,12 @@ class _Members(Shape):
         make: Callable[[dict[str, Any]], Any],
         extra: str,
     ) -> None:
-        self._types = list(members)  # the names in JSON, the attribute's, the type
+        self._types = list(members)  # the names in JSON, the attribute's name, the type
         self._required, self._make, self._extra = frozenset(required), make, extra
 
     @functools.cached_property
     def _members(self) -> dict[str, tuple[str, Shape]]:
-        """By name in JSON. A type may hold itself: its members are looked at when one is read."""
+        """The members by their names in JSON. Resolved at the first use, because a type may contain itself."""
         return {name: (attribute, shape(wanted)) for names, attribute, wanted in self._types for name in names}
 
     def _read(self, node: Node) -> NodeReading:
@@ -300,7 +300,7 @@ class _Members(Shape):
         return NodeReading(fit, self._make(values), so_far.weight) if fit else _NO_READING
 
     def _add(self, so_far: _SoFar, values: dict[str, Any], node: Node, index: int) -> None:
-        """Add a member to the values, and to the reading of them."""
+        """Add a member to the values and to what is known of them."""
         key, item = node.keys[index], node.items[index]
         declared = self._members.get(key)
         if declared is not None:
@@ -316,7 +316,7 @@ class _Members(Shape):
 
 
 class _Union(Shape):
-    """One of several types: which of them is shown as soon as the others can't be meant any more."""
+    """One of several types; shown as soon as the others are ruled out."""
 
     def __init__(self, choices: Iterable[Any]) -> None:
         self._types = list(choices)
@@ -339,7 +339,7 @@ class _Union(Shape):
 
 
 class _Alias(Shape):
-    """A named type, which may hold itself."""
+    """A named type, which may contain itself."""
 
     def __init__(self, wanted: Any) -> None:
         self._wanted = wanted
@@ -379,7 +379,7 @@ class _Root(Shape):
 
 
 class _SoFar:
-    """What is known of an object or an array from its closed items."""
+    """The known part of an object or an array: its closed items."""
 
     def __init__(self, value: Any) -> None:
         self.value = value

@@ -1,8 +1,8 @@
-"""What a call asks for: a type, a JSON Schema or a format, compiled for masks, with the check that follows decoding.
+"""Targets: what a call asks for (a type, a JSON Schema or a format), compiled for masks, with its check.
 
-A type is checked by Pydantic, which also builds the value; a plain schema by jsonschema-rs, whose value is what
-`json.loads` gives. Both are independent of the mask engine: nothing is valid because the masks said so. What is no
-JSON is guard/output/text_target.py's.
+Pydantic checks types and builds their values; jsonschema-rs checks plain schemas, whose values are those of
+`json.loads`. Both are independent of the mask engine: no answer is valid because the masks said so. Answers that are
+not JSON are in guard/output/text_target.py.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
     from guard.output.grounding import GroundingChecker
     from guard.schemas import Compiled
 
-#: How an answer is written: as JSON, or, where JSON writes a string, as the bare text.
+#: An answer is written as JSON or, where JSON has a string, as text without quotes.
 Style: TypeAlias = Literal["json", "text"]
 STYLES = ("json", "text")
-CACHED_TARGETS = 256  #: Types kept compiled for `Guard.generate`; a decorated function holds its own.
+CACHED_TARGETS = 256  #: Compiled types that `Guard.generate` keeps; a decorated function keeps its own.
 
-#: How Pydantic words what it expected: "Input should be a valid integer", "String should match pattern '^x'".
+#: Pydantic's phrases for what it expected: "Input should be a valid integer", "String should match pattern '^x'".
 _SHOULD = re.compile(r"(?P<noun>\w+) should (?P<be>be )?(?P<rest>.*)", re.DOTALL)
-_RAISED = ("Value error, ", "Assertion failed, ")  #: How Pydantic opens the words of a validator of the user's own.
+_RAISED = ("Value error, ", "Assertion failed, ")  #: Prefixes of Pydantic's messages from a user's own validator.
 
 
 @dataclass(frozen=True)
 class Target:
     """A compiled type or schema and its check."""
 
-    name: str  # how a person calls it: "Invoice"
-    schema: Any  # of the value, as compiled; of a format, the structural tag
+    name: str  # the name for people: "Invoice"
+    schema: Any  # the value's, as compiled; a format's structural tag
     compiled: Compiled
     checker: Checker
-    partials: Callable[[], Partials | TextSoFar]  # pieces in, what is known of the value out
-    is_json: bool = True  # else the answer is text of a format, and `schema` of its bare text
-    grounding: GroundingChecker | None = None  # None: no value comes from the inputs of the call
-    refused: SchemaError | None = None  # why masks can't enforce it all: only models without masks may be asked
+    partials: Callable[[], Partials | TextSoFar]  # makes partial values from pieces
+    is_json: bool = True  # False: the answer is text of a format
+    grounding: GroundingChecker | None = None  # None: no value is grounded
+    refused: SchemaError | None = None  # why masks can't enforce it; only models without masks may then be asked
     made_of: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # what `from_any` was given
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -59,19 +59,19 @@ class Target:
 
     @property
     def shown_schema(self) -> Any:
-        """The schema whose fields a prompt describes; None where the answer is no JSON."""
+        """The schema whose fields a prompt describes; None where the answer is not JSON."""
         return self.schema if self.is_json else None
 
     def check(self, text: str) -> tuple[Any, tuple[Violation, ...]]:
-        """Return the value of a reply's text (None where there are findings), and the findings; blocks.
+        """Return the value of a reply's text (None where there are findings), and the findings. Blocks.
 
-        Unchecked where it can't be found out within a check's bounds.
+        Raises Unchecked where the check exceeds its bounds.
         """
         checked = self.checker.check(text)
         return checked.value, checked.findings
 
     def written(self, value: Any, what: str) -> str:
-        """Return an answer, as a value of the type or of JSON, in the text that a model would write it in.
+        """Return an answer, given as a value of the type or as JSON, in the text that a model would write.
 
         ValueError names `what` where it is not valid.
         """
@@ -88,7 +88,7 @@ class Target:
 def from_any(wanted: Any, options: Mapping[str, Any], style: Style = "json") -> Target:
     """Return the target of a type, a JSON Schema (dict, bool, or JSON text) or a format; SchemaError where refused.
 
-    With the style "text" the answer is the bare text of a type, or of a schema, whose values are strings.
+    With the style "text", the answer is the text, without quotes, of a type or schema whose values are strings.
     """
     from guard.schemas.structural import spellings
 
@@ -118,14 +118,14 @@ def _of_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 
 
 def is_schema(wanted: Any) -> bool:
-    """Answer whether something is a JSON Schema rather than a type."""
+    """Whether something is a JSON Schema rather than a type."""
     return isinstance(wanted, Mapping | bool | str | bytes)
 
 
 def closed(schema: Any) -> Any:
-    """Return the schema that Pydantic made of a type with its objects closed to keys that the type does not declare.
+    """Return Pydantic's schema of a type with its objects closed to undeclared keys.
 
-    Pydantic drops such keys or refuses them, so no value is lost; a model that may write them goes on inventing them.
+    Pydantic drops or refuses such keys, so no value is lost, whereas a model that may write them keeps inventing them.
     Types that keep them (`extra="allow"`) say so in their schema and stay open.
     """
     from guard.schemas import rewriting
@@ -204,7 +204,7 @@ def _grounding(compiled: Compiled) -> GroundingChecker | None:
 
 
 def _bare(target: Target, options: Mapping[str, Any]) -> Target:
-    """Return the target of the same values, written as bare texts; SchemaError where some are no strings."""
+    """Return the target with values written as text without quotes; SchemaError where some are not strings."""
     from guard import schemas
 
     compiled = schemas.compile(as_format(target.schema), **_of_formats(options))
@@ -234,7 +234,7 @@ def _of_formats(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ...]:
-    """Return what Pydantic found in a value, each with its place in it."""
+    """Turn Pydantic's errors about a value into findings with JSON Pointers."""
     return tuple(
         Violation(
             at=pointer(_path(error["loc"], value, missing=error["type"] == "missing")),
@@ -247,7 +247,7 @@ def from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ..
 
 
 def _path(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[int | str]:
-    """Keep the steps of a Pydantic location that lead into the value; the others name branches of unions."""
+    """Return the steps of a Pydantic location that lead into the value, without those that name union branches."""
     path: list[int | str] = []
     for index, step in enumerate(loc):
         if isinstance(value, dict) and step in value:  # noqa: SIM114 (mypy knows the types so)

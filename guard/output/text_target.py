@@ -1,8 +1,8 @@
-"""Answers that are no JSON: the bare texts of a type, and the turns of a format (docs/formats.md).
+"""Answers that are not JSON: text without quotes, and the turns of a format (docs/formats.md).
 
-`Pattern` makes the one of `str`; `style="text"` makes it of a Literal, an Enum, or any other type that JSON writes as
-a string. Masks let the bare text through, and it is checked as what it is: as the JSON string would be, by Pydantic or
-a judge. A format's turn is checked by reading it.
+A `Pattern` asks for such text from `str`; `style="text"` from a Literal, an Enum, or any other type that JSON writes as
+a string. Masks allow the unquoted text, which is then checked as the JSON string would be. A format's turn is checked
+by reading it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from guard.schemas.structural.compiled_format import CompiledFormat
 
-#: Formats that are one text by themselves.
+#: Formats whose value is one text.
 _TEXTS = frozenset({"const_string", "regex", "grammar", "any_text"})
 
 
 def matching(pattern: str) -> dict[str, Any]:
-    """Return the JSON Schema of the strings that the whole pattern matches."""
-    # By itself too: it may close a group that it did not open.
+    """Return the JSON Schema of the strings that the pattern matches as a whole."""
+    # Parsed by itself as well: the pattern might close a group that it did not open.
     return {"type": "string", "allOf": [{"pattern": pattern}, {"pattern": f"^(?:{pattern})$"}]}
 
 
@@ -57,13 +57,13 @@ class Pattern:
         return Judge(JudgedSchema(matching(self.pattern), "draft2020-12", True, {}), backtracks=True)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Have Pydantic check strings."""
+        """Make Pydantic check strings."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Say it in JSON Schema."""
+        """Add the pattern to the JSON Schema."""
         return {**handler(core_schema["schema"]), "allOf": matching(self.pattern)["allOf"]}
 
     def _checked(self, text: str) -> str:
@@ -77,20 +77,20 @@ class Pattern:
 
 
 def is_bare(wanted: Any) -> bool:
-    """Whether a type is a text that its pattern alone describes."""
+    """Whether a type is a `str` with a pattern and nothing else."""
     return typing.get_origin(wanted) is Annotated and any(isinstance(one, Pattern) for one in wanted.__metadata__)
 
 
 def as_format(schema: Any) -> dict[str, Any]:
-    """Return the format of a schema's strings, bare."""
+    """Return the format of a schema's strings, without quotes."""
     return {"type": "json_schema", "json_schema": schema, "style": "text"}
 
 
 class TextChecker(Checker):
-    """Checks a bare text as another checker checks the JSON string."""
+    """Checks unquoted text as another checker checks the JSON string."""
 
     def __init__(self, inner: Checker) -> None:
-        """Take the checker of the JSON."""
+        """`inner` checks the JSON string."""
         self._inner = inner
 
     def is_quick(self, text: str, *, mends: bool) -> bool:  # noqa: ARG002 - a text is never mended
@@ -107,13 +107,13 @@ class TextChecker(Checker):
 
 
 class FormatChecker(Checker):
-    """Checks a turn by reading it: O(its bytes), so that it is always near.
+    """Checks a turn by reading it: O(bytes), so always near.
 
     The value of a format that is one text is that text; of any other, the parts that `Compiled.read` returns.
     """
 
     def __init__(self, compiled: CompiledFormat) -> None:
-        """Take a format; SchemaError where it names tokens, which the text of an answer does not tell."""
+        """Prepare a check; SchemaError where the format names tokens, which an answer's text does not show."""
         for pointer, name in compiled.named_tokens():
             found = f"the token {name!r} is not to be seen in the text of an answer"
             raise SchemaError(Finding(pointer, "token", found, "write text around it, or decode with a matcher"))

@@ -1,8 +1,8 @@
-"""A worker: a process that does what may take for ever, so that it can be killed. Its parent is worker_pool.py.
+"""A worker: a process for checks that may never finish, so that it can be killed. Its parent is worker_pool.py.
 
-It is handed jobs over a socket and tells what it knows as soon as it knows it, for it may not come to the end: what it
-told last holds. It has no secrets (its environment is empty but for paths), and its own bounds of memory and processor
-time, which hold also where its parent has died. Nothing that it prints is read.
+It receives jobs over a socket and reports each result as soon as it has it, because it may be killed: the last report
+counts. It holds no secrets (its environment has only paths), and has its own limits of memory and processor time, which
+apply even if its parent dies. Nothing that it prints is read.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any
 from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read, too_deep, unlisted
 from guard.output.repair import repair
 
-LENGTH = struct.Struct("!Q")  #: Stands before each message.
-NICE = 5  #: So that the parent, which others wait for, comes first where processors are scarce.
+LENGTH = struct.Struct("!Q")  #: The length before each message.
+NICE = 5  #: Lets the parent, for which others wait, run first on a busy machine.
 MEMORY = 256_000_000  #: Bytes of the worker's own data.
 ENGINE_REGION = 2**28  #: Bytes that the mask engine reserves at its first use, without taking them.
-MOST_KEPT = 80_000_000  #: Bytes beyond which a worker ends after its job: what it has had it does not give back.
+MOST_KEPT = 80_000_000  #: Bytes above which a worker ends after its job, because it does not return memory.
 KEPT_JUDGES = 16
 ENGINE_SECONDS = 0.5  #: Of one call of the mask engine, where it is asked before the judge.
 
@@ -36,9 +36,9 @@ Known = dict[str, Any]
 
 
 def main(file: int, seconds: float) -> None:
-    """Do jobs until the parent closes the socket; each in so many seconds of the processor."""
+    """Run jobs until the parent closes the socket; each may take `seconds` of processor time."""
     os.nice(NICE)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's is the parent's to heed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles the terminal's interrupt
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(MEMORY)
     with socket.socket(fileno=file) as line:
@@ -104,7 +104,7 @@ def _limit_memory(most: int) -> None:
 
 
 def _is_refused(case: bytes, text: str) -> bool:
-    """Answer whether the mask engine refuses a text, however it may be written."""
+    """Whether the mask engine refuses a text in every spelling."""
     _limit_memory(MEMORY + ENGINE_REGION)
     from guard import schemas  # here: few texts come to it
     from guard.errors import SchemaError
@@ -131,7 +131,7 @@ def _is_refused(case: bytes, text: str) -> bool:
 
 
 def _next(line: socket.socket) -> Any:
-    """Return the next job; None where there is none, for the parent has closed or died."""
+    """Return the next job; None where the parent has closed the socket or died."""
     head = line.recv(LENGTH.size, socket.MSG_WAITALL)
     if len(head) < LENGTH.size:
         return None

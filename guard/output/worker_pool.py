@@ -1,8 +1,8 @@
-"""Workers: a few processes for what may take for ever, each killed where it does; begun when first needed.
+"""Worker pool: a few processes for checks that may never finish. They start when first needed, and are killed if late.
 
-A job has so many seconds; whoever waits for a worker waits no longer than it says. What the worker told before it was
-killed, or died, is the answer. Workers inherit neither files nor the environment, but for the paths that Python needs.
-They end with this process, however it ends. What they do is guard/output/worker.py's.
+Each job has a limit of seconds, and callers wait no longer than they say. The worker's last report before it was killed
+or died is the result. Workers inherit no files, and no environment but the paths that Python needs. They end with this
+process, however that ends. guard/output/worker.py is the program that they run.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from guard.support.aside import aside
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-MOST = 2  #: Workers at once.
-SECONDS = 2.0  #: That a job may take.
-START_SECONDS = 30.0  #: Until a worker is there; a machine under load may take its time.
+MOST = 2  #: Workers at a time.
+SECONDS = 2.0  #: Most seconds of a job.
+START_SECONDS = 30.0  #: Longest wait for a worker to start on a busy machine.
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")  #: Of the environment.
 _MAIN = "import sys; sys.path[:] = {path!r}; from guard.output.worker import main; main({file}, {seconds})"
 
 
 class Workers:
-    """Some workers; safe from any thread."""
+    """A pool of workers. Any number of threads may use it."""
 
     def __init__(self, most: int = MOST, seconds: float = SECONDS) -> None:
         self._most, self._seconds = most, seconds
-        #: The workers that have nothing to do; None stands for one that has not begun.
+        #: Idle workers; None stands for one that has not been started.
         self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
         for _ in range(most):
             self._idle.put(None)
@@ -48,7 +48,7 @@ class Workers:
 
     @functools.cached_property
     def threads(self) -> Executor:
-        """Threads in which to wait for a worker, so that other work finds threads however many wait."""
+        """Threads for waiting on workers, so that waiting callers don't take the threads of other work."""
         from concurrent.futures import ThreadPoolExecutor  # not importable once the main thread has ended
 
         return ThreadPoolExecutor(self._most, thread_name_prefix="guard-worker")
@@ -59,15 +59,15 @@ class Workers:
         `until`: by time.monotonic(), when nobody waits any more.
         """
         payload = pickle.dumps(job)
-        return aside(lambda: self._run(payload, until))  # a signal handler's call may need a worker as well
+        return aside(lambda: self._run(payload, until))  # a call in a signal handler may need a worker, too
 
     def close(self) -> None:
-        """End all workers; the next job begins others."""
+        """Stop all workers; the next job starts new ones."""
         for worker in list(self._all):
             worker.kill()
 
     def forget(self) -> None:
-        """Let go of workers that are another process's: after a fork."""
+        """Drop the workers after a fork: they belong to the other process."""
         for worker in list(self._all):
             worker.forget()
 
@@ -86,7 +86,7 @@ class Workers:
             end = time.monotonic() + self._seconds
             worker.ask(payload, end if until is None else min(end, until), known)
             is_kept = not known.pop("is_last")
-        except OSError:  # it could not begin, took too long, or died
+        except OSError:  # it did not start, took too long, or died
             pass
         finally:
             if worker is not None and not is_kept:
@@ -117,14 +117,14 @@ class _Worker:
         return self._process.poll() is None
 
     def begin(self, until: float | None) -> None:
-        """Wait until it is there; OSError where it does not come."""
+        """Start it and wait until it is ready; OSError where it does not start."""
         if not self._is_ready:
             end = time.monotonic() + START_SECONDS
             self._told(end if until is None else min(end, until))
             self._is_ready = True
 
     def ask(self, payload: bytes, end: float, known: dict[str, Any]) -> None:
-        """Have a job done, and note what it tells; OSError where it does not come to its end."""
+        """Run a job and collect its reports; OSError where it does not finish."""
         self._wait(end)
         self._line.sendall(LENGTH.pack(len(payload)))
         self._line.sendall(payload)
@@ -132,13 +132,13 @@ class _Worker:
             known.update(self._told(end))
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self._process.kill()
         self._line.close()
         self._process.wait()
 
     def forget(self) -> None:
-        """Close what was inherited of it."""
+        """Close what this process inherited of it."""
         self._process.returncode = 0  # so that its end is not waited for
         self._line.close()
 

@@ -105,7 +105,7 @@ def understood(body: dict[str, Any]) -> Understood:
         for key, value in given.items():
             if key not in known and not is_neutral(key, value):
                 raise _refused(f"structured_outputs.{key}", "is not known here")
-    elif not is_neutral("structured_outputs", given):
+    elif given is not None:
         raise bad("structured_outputs must be an object", "structured_outputs")
     found = [*_formats(body), *_typed_grammar(body)]
     for read, fields in _READERS:
@@ -159,7 +159,7 @@ def check_tools(tools: Any) -> None:
 
 def is_neutral(field: str, value: Any) -> bool:
     """Whether a value asks for nothing."""
-    if (field in SCHEMAS and (value is False or value == {})) or (field in CHOICES and value == []):
+    if (field in SCHEMAS and (value is False or value in ({}, []))) or (field in CHOICES and value == []):
         return False  # these are schemas too, and a list of which no text is one
     if value is None or value is False or value in ("", [], {}):
         return True

@@ -16,9 +16,9 @@ from typing import Any
 
 from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
+from guard.models.remote import usage
 from guard.models.remote.errors import ExchangeError
 from guard.models.remote.exchange import Exchange
-from guard.models.remote.http import count
 from guard.models.remote.prices import cost
 from guard.sidecar import large
 from guard.sidecar.endpoints import tool_calls
@@ -115,12 +115,10 @@ class Native(Wrapper):
             text = tool_calls.still_calls(text, request.messages, chat_request)
         refusal = message.get("refusal")
         thought = _thought(message)
-        told = said.get("usage")
-        usage: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-        prompt, given = (count(usage.get(name), -1) for name in ("prompt_tokens", "completion_tokens"))
-        is_estimate = prompt < 0 or given < 0
-        prompt = prompt if prompt >= 0 else estimated_tokens(json.dumps(chat_request.chat.messages))
-        given = given if given >= 0 else estimated_tokens(text + thought)
+        used = usage.told(said.get("usage"))
+        is_estimate = not used.keys() >= {"prompt", "completion"}
+        prompt = used["prompt"] if "prompt" in used else estimated_tokens(json.dumps(chat_request.chat.messages))
+        given = used["completion"] if "completion" in used else estimated_tokens(text + thought)
         model = said["model"] if isinstance(said.get("model"), str) else self._served.upstream_model
         return Reply(
             text=refusal if refusal else text,
@@ -129,12 +127,14 @@ class Native(Wrapper):
             prompt_tokens=prompt,
             completion_tokens=given,
             seconds=seconds,
-            thinking_tokens=min(given, estimated_tokens(thought)),
+            thinking_tokens=min(given, used.get("thinking", estimated_tokens(thought))),
             thinking=thought,
             thinking_blocks=_blocks(message),
+            cached_tokens=used.get("cached"),
+            cache_creation_tokens=used.get("cache_creation"),
             retries=exchange.retries,
             mode="native",
-            cost=cost(model, prompt, given, url=self._upstream.url),
+            cost=cost(model, prompt, given, cached_tokens=used.get("cached", 0), url=self._upstream.url),
             is_estimate=is_estimate,
         )
 

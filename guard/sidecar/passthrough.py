@@ -19,9 +19,8 @@ from typing import Any, Protocol, Self, TypeVar
 from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request
 from guard.models.chat_messages import estimated_tokens
-from guard.models.remote import prices
+from guard.models.remote import prices, usage
 from guard.models.remote.errors import ExchangeError
-from guard.models.remote.http import count
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.event_stream import EventSender
@@ -319,8 +318,8 @@ class _PassthroughRun:
         if text:
             self._texts.append(text)
         self._finish = finish or self._finish
-        if isinstance(usage := said.get("usage"), Mapping):
-            self._usage = usage
+        if isinstance(used := said.get("usage"), Mapping):
+            self._usage = used
         if isinstance(model := said.get("model"), str):
             self._model = model
         self._retries = self._retries if retries is None else retries
@@ -349,15 +348,12 @@ class _PassthroughRun:
 
     def _read(self, tier: Served, seconds: float) -> Reply:
         """Return what came from an upstream as the record has it."""
-        text, usage, model = "".join(self._texts), self._usage, self._model or tier.settings.model
-        asked = count(usage.get("prompt_tokens", usage.get("input_tokens")), -1)
-        is_estimate = asked < 0
-        if is_estimate:
-            asked = sum(estimated_tokens(str(m.get("content", ""))) for m in self.endpoint.messages(self.body))
-        given = count(usage.get("completion_tokens", usage.get("output_tokens")), -1)
-        is_estimate = given < 0 or is_estimate
-        given = given if given >= 0 else estimated_tokens(text)
-        upstream = tier.upstream
+        text, used, model = "".join(self._texts), usage.told(self._usage), self._model or tier.settings.model
+        is_estimate = not used.keys() >= {"prompt", "completion"}
+        if "prompt" not in used:
+            used["prompt"] = sum(estimated_tokens(str(m.get("content", ""))) for m in self.endpoint.messages(self.body))
+        asked, given = used["prompt"], used.get("completion", estimated_tokens(text))
+        url = tier.upstream.url if tier.upstream else None
         return Reply(
             text=text,
             finish=self._finish or "length",
@@ -365,8 +361,10 @@ class _PassthroughRun:
             prompt_tokens=asked,
             completion_tokens=given,
             seconds=seconds,
+            cached_tokens=used.get("cached"),
+            cache_creation_tokens=used.get("cache_creation"),
             retries=self._retries,
-            cost=prices.cost(model, asked, given, url=upstream.url if upstream else None),
+            cost=prices.cost(model, asked, given, cached_tokens=used.get("cached", 0), url=url),
             is_estimate=is_estimate,
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from guard.calls.steps import RECORDING_S
+from guard.models.base import added
 from guard.sidecar.headers import JSON, Header
 from guard.trace.waits import WAIT_S
 
@@ -29,6 +30,8 @@ class RequestContext:
     __slots__ = (
         "attempts",
         "began",
+        "cache_creation_tokens",
+        "cached_tokens",
         "call",
         "came",
         "completion_tokens",
@@ -77,6 +80,8 @@ class RequestContext:
         self.repairs = 0
         self.cost: float | None = 0.0  # US dollars; None: not known
         self.prompt_tokens = self.completion_tokens = 0
+        self.cached_tokens: int | None = None  # of the prompt, what caches of providers had; None: nobody said
+        self.cache_creation_tokens: int | None = None  # and what they were given
         self.models_at_work: list[tuple[float, float]] = []  # from when to when; they may overlap
         self.mask_seconds = 0.0
         self.call: int | None = None  # the number of the record
@@ -149,6 +154,8 @@ class RequestContext:
             self.prompt_tokens += reply.prompt_tokens
             self.completion_tokens += reply.completion_tokens
             self.mask_seconds += reply.mask_seconds
+            self.cached_tokens = added((self.cached_tokens, reply.cached_tokens))
+            self.cache_creation_tokens = added((self.cache_creation_tokens, reply.cache_creation_tokens))
 
     def headers(self) -> list[Header]:
         """Return what every answer's head says, as far as it is known now."""

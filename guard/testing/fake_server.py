@@ -54,6 +54,7 @@ class Answer:
     refusal: str | None = None
     thinking: str | None = None
     usage: tuple[int, int] | None = (11, 7)  # prompt and completion
+    cached: int | None = None  # of the prompt, what a cache had; None: nothing is told of it
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     raw: bytes | None = None  # the whole body, in place of what follows from the text
@@ -179,10 +180,15 @@ class Answer:
         stop = "tool_use" if request.is_tool else "end_turn"
         return {"stop": stop, "length": "max_tokens"}.get(self.finish, self.finish)
 
-    def _usage(self, prompt: str, completion: str) -> dict[str, int]:
+    def _usage(self, prompt: str, completion: str) -> dict[str, Any]:
         asked, answered = self.usage or (0, 0)
-        total = {"total_tokens": asked + answered} if prompt == "prompt_tokens" else {}
-        return {prompt: asked, completion: answered, **total}
+        more: dict[str, Any] = {"total_tokens": asked + answered} if prompt == "prompt_tokens" else {}
+        if self.cached is not None and prompt == "prompt_tokens":
+            more["prompt_tokens_details"] = {"cached_tokens": self.cached}
+        elif self.cached is not None:
+            asked -= self.cached
+            more["cache_read_input_tokens"] = self.cached
+        return {prompt: asked, completion: answered, **more}
 
 
 def error(status: int, message: str, headers: dict[str, str] | None = None, **details: Any) -> Answer:

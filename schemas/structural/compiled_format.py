@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guard.kernels._native import Engine
 from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import jsontext
 from guard.schemas.compiled import (
     KEY_ORDERS,
     SPELLINGS,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 STRIDE = 4_096  #: Bytes read at once when looking for the longest accepted prefix.
 ARC, IS_VALUE, IS_SYMBOL = range(3)  #: Kinds of spans that the engine reports.
-_KINDS = ("text", "value", "token")  #: What they are called.
+_KINDS = ("text", "value", "token")  #: Their names in a `TurnPart`.
 
 
 class TurnPart(NamedTuple):
@@ -57,7 +58,7 @@ class CompiledFormat(Compiled):
         tag = as_tag(given)
         self._told: dict[str, Any] = given
         try:
-            form, is_private = checked(tag["format"], options.limits)
+            form, private = checked(tag["format"], options.limits)
             self._given = tag = {"type": "structural_tag", "format": form}
             self._net = net = Builder(options).build(tag)
         except SchemaError as error:
@@ -69,7 +70,7 @@ class CompiledFormat(Compiled):
         values = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
         documents = values | {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
         try:
-            if is_private:
+            if private is not None and _names_nothing(private, documents.values()):
                 documents = {uri: Private(schema, 0, None) for uri, schema in documents.items()}
             self._front = front = FrontEnd(True, options, documents, roots=[*values])
         except SchemaError as error:
@@ -147,7 +148,7 @@ class CompiledFormat(Compiled):
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a turn. It belongs to one thread.
 
-        Raises ValueError where the vocabulary has no token that the format names, or none that it does not.
+        Raises ValueError where the vocabulary lacks a token that the format names, or has no other.
         """
         net = self._net
         try:
@@ -275,6 +276,14 @@ class CompiledFormat(Compiled):
         whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
         place = place_of(self._told, (places or [whole])[0])
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
+
+
+def _names_nothing(private: Private, schemas: Iterable[Any]) -> bool:
+    """Whether nothing in some schemas of a private copy has a name of its own, or a dialect that is not the whole's."""
+    if private.met != jsontext.SCHEMA or private.written is None:
+        return private.met == 0
+    declaring = {id(schema) for schema in schemas if isinstance(schema, dict) and "$schema" in schema}
+    return private.written.count(b"$schema") == len(declaring)
 
 
 def _check_some(vocabulary: Vocabulary, excluded: Sequence[int]) -> None:

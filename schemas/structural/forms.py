@@ -15,6 +15,7 @@ from pydantic import Tag as Branch
 
 from guard.kernels._native import copy_json
 from guard.kernels.errors import Finding, SchemaError
+from guard.schemas import jsontext
 from guard.schemas.jsontext import clip
 from guard.schemas.limits import Limits
 from guard.schemas.structural.exact import ExactStyle
@@ -244,18 +245,18 @@ def _adapter() -> TypeAdapter[Any]:
     return TypeAdapter(Form)
 
 
-def checked(form: Any, limits: Limits) -> tuple[Any, bool]:
+def checked(form: Any, limits: Limits) -> tuple[Any, jsontext.Private | None]:
     """Return a copy of a format with defaults filled in; SchemaError names the first wrong field.
 
-    Also returned is whether its schemas are private copies within the limits, in which nothing has a name of its own.
+    Also returns the private copy whose schemas stand in it; None where they are no private copies within the limits.
     """
     copied = copy_json(form, min(MOST_DEPTH, limits.depth), min(MOST_CHARS, limits.bytes))
     if copied is None:
         _check_size(form)
     try:
         if copied is None:
-            return _adapter().dump_python(_adapter().validate_python(form)), False
-        return _filled(_adapter().validate_python(copied[0])), not copied[1]
+            return _adapter().dump_python(_adapter().validate_python(form)), None
+        return _filled(_adapter().validate_python(copied[0])), jsontext.Private(*copied)
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
 

@@ -56,7 +56,7 @@ class Net:
     excluded: list[tuple[str, str]] = field(default_factory=list)  # values that tags can't express: pointer, words
     fronts: list[tuple[str, FrontEnd]] = field(default_factory=list)  # of schemas written as text, with their pointers
     notes: list[tuple[str, str]] = field(default_factory=list)  # tags whose end may occur in a JSON string in them
-    symbols: list[tuple[int | str, ...]] = field(default_factory=list)  # of ANY_TOKEN exits, what they are not
+    symbols: list[tuple[int | str, ...]] = field(default_factory=list)  # tokens; of ANY_TOKEN exits, the excluded ones
     arc_places: list[str] = field(default_factory=list)  # JSON Pointers to the arcs' formats
     exit_places: list[str] = field(default_factory=list)
     roles: dict[int, tagged.Role] = field(default_factory=dict)  # roles of arcs in a tagged or exact style
@@ -139,7 +139,7 @@ class Builder:
         self._options = options
         self._parts = 0
         self._named: dict[int | str, int] = {}  # symbols of tokens by their names
-        self._others: dict[frozenset[int | str], int] = {}  # symbols of all tokens but some
+        self._others: dict[frozenset[int | str], int] = {}  # symbols of all tokens but the excluded ones
         self._at = [""]  # JSON Pointers to the parts being built, innermost last
 
     def build(self, tag: Mapping[str, Any]) -> Net:

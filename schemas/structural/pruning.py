@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 #: Keywords with which a schema obviously has a value; `_is_plain` reads what they say.
 _PLAIN = ANNOTATIONS | frozenset(
-    {"type", "properties", "required", "additionalProperties", "items", "format", "minLength", "minimum", "minItems"}
+    {"type", "properties", "required", "additionalProperties", "items", "format", "minLength", "minimum", "maximum"}
+    | {"minItems"}
 )
 _LISTED = ANNOTATIONS | {"type", "enum"}
 _DEEPEST = 8
@@ -40,6 +41,11 @@ def prune(net: Net, engine: Engine) -> set[int]:
     return dead
 
 
+def _holds_one(least: Any, most: Any) -> bool:
+    """Whether an integer is seen to lie between two bounds."""
+    return type(least) is int and type(most) is int and least <= most
+
+
 def _is_plain(schema: Any, depth: int = 0) -> bool:
     """Whether a schema obviously has a value. False also where finding out would take work."""
     if schema is True or schema == {}:
@@ -50,7 +56,11 @@ def _is_plain(schema: Any, depth: int = 0) -> bool:
         return bool(listed) and all(isinstance(one, str) for one in listed) and schema.keys() <= _LISTED
     if not schema.keys() <= _PLAIN:
         return False
-    if schema.get("minItems", 0) > 0 or (schema.get("minLength") and "format" in schema):
+    if schema.get("minItems", 0) > 0 and not _is_plain(schema.get("items", True), depth + 1):
+        return False
+    if schema.get("minLength", 0) > 1 and "format" in schema:  # of each format there are texts of a character and more
+        return False
+    if "maximum" in schema and not _holds_one(schema.get("minimum", 0), schema["maximum"]):
         return False
     properties, required = schema.get("properties", {}), schema.get("required", [])
     if not isinstance(properties, dict) or not isinstance(required, list):

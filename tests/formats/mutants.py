@@ -126,8 +126,8 @@ MUTANTS = (
     Mutant(
         f"{STRUCTURAL}/pruning.py",
         "an array that needs items has a value on sight",
-        'if schema.get("minItems", 0) > 0 or',
-        "if",
+        'if schema.get("minItems", 0) > 0 and not',
+        "if False and not",
     ),
     Mutant(
         f"{STRUCTURAL}/pruning.py",

@@ -169,3 +169,44 @@ def test_what_may_part_is_found_behind_circles_and_long_rows_of_empty_texts() ->
     free = formats.star(formats.star(formats.union(formats.regex("[{a]+"), formats.optional(formats.json(OBJECT)))))
     with pytest.raises(guard.SchemaError, match="could also be text"):
         guard.compile(free)
+
+
+@pytest.mark.parametrize(
+    ("format_", "right", "wrong"),
+    [
+        ({"type": "regex", "pattern": "[abc]*", "excludes": ["ab"]}, ["", "ba", "acb"], ["ab", "cabc"]),
+        (formats.any_text(max_chars=3), ["", "abc", "äöü"], ["abcd", "äöüß"]),
+        (formats.tag("<", formats.any_text(max_chars=2), ">"), ["<>", "<ab>"], ["<abc>", "<ab"]),
+        (formats.tag("<", {"type": "regex", "pattern": "a*", "excludes": ["aa"]}, ">"), ["<>", "<a>"], ["<aa>"]),
+    ],
+)
+def test_what_a_part_says_of_its_text_is_kept(format_: Any, right: list[str], wrong: list[str]) -> None:
+    compiled = guard.compile(format_)
+    assert [text for text in [*right, *wrong] if accepts(compiled, text)] == right
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [
+        {"type": "object", "properties": {"n": {"enum": []}}, "required": ["n"]},
+        {"type": "integer", "minimum": 5, "maximum": 3},
+    ],
+)
+def test_no_text_leads_into_a_value_that_nothing_meets(dead: Any) -> None:
+    live = formats.tag("<b>", formats.json(OBJECT), "</b>")
+    for other in (
+        formats.tag("<a>", formats.json(dead), "</a>"),
+        formats.sequence(formats.const("<a>"), formats.optional(live), formats.json(dead)),
+    ):
+        matcher = guard.compile(formats.union(other, live)).matcher(BYTES)
+        assert matcher.accept_bytes(b"<")
+        assert not matcher.accept_bytes(b"a")
+        assert matcher.accept_bytes(b"b>")
+
+
+def test_a_number_is_followed_by_no_number() -> None:
+    number, words = formats.json({"type": "number"}), formats.json({"type": "boolean"})
+    with pytest.raises(guard.SchemaError, match="a number could follow a number at once"):
+        guard.compile(formats.sequence(number, number))
+    assert accepts(guard.compile(formats.sequence(number, words)), "12true")
+    assert accepts(guard.compile(formats.sequence(number, formats.const(" "), number)), "12 3")

@@ -60,6 +60,7 @@ def test_findings_lead_to_what_was_written(wanted, pointer):
         (formats.union(formats.json(NUMBER), formats.json(NUMBER, any_order=True)), "/format"),
         (formats.sequence(formats.json({"type": "number"}), formats.const("e")), "/format"),
         (formats.union(formats.json({"enum": ["ab"]}), formats.const('"')), "/format"),
+        (formats.union(formats.sequence(formats.const("a"), formats.json(str)), formats.const('a"b')), "/format"),
         ({"regex": "a", "disable_any_whitespace": True}, "/disable_any_whitespace"),
     ],
 )

@@ -315,3 +315,21 @@ def test_a_budget_that_can_not_be_kept_is_an_error_and_never_an_empty_mask(seed:
             return
         assert choice.size, "a dead end"
         reader.accept(int(r.choice(choice)))
+
+
+TREE = {"type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#/$defs/tree"}}}}
+MAP = {"type": "object", "additionalProperties": {"$ref": "#/$defs/tree"}}
+
+
+@pytest.mark.parametrize(
+    ("tree", "text"),
+    [
+        ({**TREE, "required": ["kids"], "additionalProperties": False}, '[{"kids":[]},{"kids":[{"kids":[]}]}]'),
+        (MAP, '[{},{"a":{}},{"a":{"a":{}}}]'),
+    ],
+    ids=["tree", "map"],
+)
+def test_items_that_hold_themselves_are_compared(tree: Any, text: str) -> None:
+    schema = {"$defs": {"tree": tree}, "type": "array", "uniqueItems": True, "items": {"$ref": "#/$defs/tree"}}
+    assert accepts(schema, text)
+    assert not accepts(schema, text[:-1] + "," + text[1:])

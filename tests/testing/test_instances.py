@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 import referees
 import strategies
 import suite
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -322,68 +321,3 @@ def test_a_search_tells_what_is_done_to_large_numbers_and_to_times() -> None:
     told = telling({"n": 1, "at": "2026-03-01T00:00:00Z"}, target.from_any(schema, {}))
     assert {2**64 + 1, -(2**64) - 1} <= {value["n"] for value in told}
     assert "2026-03-01T12:30:45.123456+05:30" in {value["at"] for value in told}
-
-
-# ---- variety ---------------------------------------------------------------------------------------------------------
-
-VARIED: dict[str, Any] = {
-    "an open object with one member": {"type": "object", "properties": {"a": {"type": "integer"}}},
-    "an open object": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
-    "any object": {"type": "object"},
-    "a map": {"type": "object", "additionalProperties": {"type": "boolean"}},
-    "anything": {},
-    "a list": {"type": "array", "items": {"type": "integer"}},
-    "a text": {"type": "string"},
-    "a portion": {"type": "number", "minimum": 0, "maximum": 1},
-    "a small portion": {"type": "number", "minimum": 1e-09, "maximum": 4.294967295},
-    "a range": {"type": "integer", "minimum": 1, "maximum": 1000},
-    "below zero": {"type": "integer", "exclusiveMaximum": 0},
-    "what a double holds": {"type": "number", "minimum": -1.7976931348623157e308, "maximum": 1.7976931348623157e308},
-    "above the smallest double": {"type": "number", "exclusiveMinimum": 5e-324, "maximum": 1},
-    "no whole number": {"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 0.3},
-    "a text that begins so": {"type": "string", "pattern": "^postgresql://[a-z]*"},
-    "nested": {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "string"}}}}},
-    "one letter over and over": {"type": "string", "pattern": "^a+$"},
-    "two letters over and over": {"type": "string", "pattern": "^(ab)*$"},
-}
-
-
-def written(schema: Any, seed: int) -> list[str]:
-    """Return 20 values that Hypothesis draws, as text."""
-    texts: list[str] = []
-
-    @hypothesis.seed(seed)
-    @settings(max_examples=20, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(values(schema))
-    def draw(value: Any) -> None:
-        texts.append(json.dumps(value, sort_keys=True))
-
-    draw()
-    return texts
-
-
-@pytest.mark.parametrize("name", VARIED)
-def test_of_twenty_values_fifteen_differ(name: str) -> None:
-    distinct = sorted(len(set(written(VARIED[name], seed))) for seed in range(9))
-    assert distinct[4] >= 15, distinct
-
-
-def test_members_that_are_not_declared_come_often_and_of_every_type() -> None:
-    # What Hypothesis draws by a seed depends on the modules that are loaded: it takes their constants.
-    found = [json.loads(text) for seed in range(20) for text in written(VARIED["an open object"], seed)]
-    more = [value for one in found for key, value in one.items() if key != "a"]
-    assert len([one for one in found if len(one) > 1]) >= 0.4 * len(found)
-    assert {type(value) for value in more} == {type(None), bool, int, float, str, list, dict}
-
-
-def test_of_twenty_values_of_real_schemas_fifteen_differ(data: Path) -> None:
-    r = random.Random(17)
-    with gzip.open(data / "maskbench.jsonl.gz") as lines:
-        cases = [json.loads(line) for line in r.sample(lines.readlines(), 60)]
-    few = many = 0
-    for number, case in enumerate(cases):
-        if len(set(written(case["schema"], number))) >= 15:
-            many += 1
-        else:  # some have only few values at all
-            few += len({json.dumps(value, sort_keys=True) for value in drawn(case["schema"], 300)}) >= 60
-    assert few <= 4, (few, many)

@@ -236,7 +236,10 @@ def _head(reading: ReplyReader, message: Mapping[str, Any]) -> None:
     if "input_tokens" in usage:
         cached = count(usage.get("cache_read_input_tokens"), 0)
         made = count(usage.get("cache_creation_input_tokens"), 0)
-        reading.used(prompt=count(usage["input_tokens"], 0) + cached + made, cached=cached)
+        reading.used(prompt=count(usage["input_tokens"], 0) + cached + made)
+        reading.used(
+            cached=usage.get("cache_read_input_tokens"), cache_creation=usage.get("cache_creation_input_tokens")
+        )
 
 
 def _finish(reading: ReplyReader, stop: Any, name: str) -> None:

@@ -20,7 +20,7 @@ from typing import TypeVar
 import httpx2
 
 from guard.errors import BudgetExceeded, CallError
-from guard.models.base import Reply
+from guard.models.base import Reply, added
 from guard.models.remote.errors import ExchangeError
 from guard.models.remote.runners import LOOP, Runner
 from guard.support.interrupts import injected
@@ -95,6 +95,8 @@ class Exchange:
             prompt_tokens=sum(one.prompt_tokens for one in everything),
             completion_tokens=sum(one.completion_tokens for one in everything),
             thinking_tokens=sum(one.thinking_tokens for one in everything),
+            cached_tokens=added(one.cached_tokens for one in everything),
+            cache_creation_tokens=added(one.cache_creation_tokens for one in everything),
             cost=None if None in costs else sum(cost for cost in costs if cost is not None),
             is_estimate=any(one.is_estimate for one in everything),
         )

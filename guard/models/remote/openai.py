@@ -18,6 +18,7 @@ import httpx2
 
 from guard.errors import ModelError
 from guard.models.base import Request
+from guard.models.remote import usage
 from guard.models.remote.address import UNUSED_KEY, address
 from guard.models.remote.api_client import ApiClient, openai_headers
 from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
@@ -213,14 +214,7 @@ def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str,
         raise of_stream(message["error"], name, secrets)
     if isinstance(model := message.get("model"), str) and model:
         reading.model = model
-    usage = message.get("usage")
-    if isinstance(usage, Mapping):
-        reading.used(
-            prompt=usage.get("prompt_tokens"),
-            completion=usage.get("completion_tokens"),
-            thinking=_inside(usage, "completion_tokens_details", "reasoning_tokens"),
-            cached=_inside(usage, "prompt_tokens_details", "cached_tokens"),
-        )
+    reading.used(**usage.told(message.get("usage")))
     choices: Any = message.get("choices")
     if key == "delta" and not choices:
         return ""
@@ -263,8 +257,3 @@ def _text(content: Any, name: str) -> str:
     texts = [part.get("text", "") for part in content if part.get("type") == "text"]
     shape(all(isinstance(text, str) for text in texts), name, "content")
     return "".join(texts)
-
-
-def _inside(usage: Mapping[str, Any], group: str, key: str) -> Any:
-    details = usage.get(group)
-    return details.get(key) if isinstance(details, Mapping) else None

@@ -424,7 +424,7 @@ class ReplyReader:
         self.refusal = ""
         self.thought = ""
         self._untold = ""  # of the thought
-        self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached"
+        self.usage: dict[str, int] = {}  # "prompt", "completion", "thinking", "cached", "cache_creation"
         self._provider_request, self._model = provider_request, model
         self._thinking = Thoughts(is_value=_is_json(provider_request.request))
         self._parts: list[str] = []  # of the answer
@@ -501,6 +501,8 @@ class ReplyReader:
             seconds=seconds,
             thinking_tokens=min(completion, self.usage.get("thinking", estimated_tokens(thought))),
             thinking=thought,
+            cached_tokens=self.usage.get("cached"),
+            cache_creation_tokens=self.usage.get("cache_creation"),
             retries=exchange.retries,
             mode=provider_request.mode,
             cost=self._model._cost(model, prompt, completion, self.usage.get("cached", 0)),

@@ -283,10 +283,20 @@ def completion(context: RequestContext, chat_request: ChatRequest, choices: Sequ
     }
 
 
-def usage(context: RequestContext) -> dict[str, int]:
-    """Return what all attempts of an answer used."""
+def usage(context: RequestContext) -> dict[str, Any]:
+    """Return what all attempts of an answer used, and of that what caches had, where it was told."""
     prompt, completion = context.prompt_tokens, context.completion_tokens
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    used: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+    used["total_tokens"] = prompt + completion
+    if details := cache_details(context):
+        used["prompt_tokens_details"] = details
+    return used
+
+
+def cache_details(context: RequestContext) -> dict[str, int]:
+    """Return how much of a prompt the caches of providers had, and were given, where one said so."""
+    told = {"cached_tokens": context.cached_tokens, "cache_creation_tokens": context.cache_creation_tokens}
+    return {name: tokens for name, tokens in told.items() if tokens is not None}
 
 
 def event(data: Any) -> bytes:

@@ -13,7 +13,6 @@ from typing import Any
 
 from guard.errors import BadReply
 from guard.models.remote import sse
-from guard.models.remote.http import count
 from guard.sidecar.errors import ApiError
 from guard.sidecar.headers import EVENTS, Header
 from guard.sidecar.request_context import RequestContext
@@ -106,12 +105,11 @@ def _message(context: RequestContext, said: Mapping[str, Any], stops: tuple[str,
     given = choice["message"]
     content = _blocks(given)
     reason = "refusal" if given.get("refusal") else STOP_REASONS.get(choice["finish_reason"], "end_turn")
-    usage = said.get("usage")
     return {
         **_head(context, said.get("model")),
         "content": content,
         **_stop(reason, choice.get("stop_reason"), stops),
-        "usage": _usage(context, usage if isinstance(usage, Mapping) else {}),
+        "usage": _usage(context),
     }
 
 
@@ -236,8 +234,8 @@ class _Events:
     def _end(self) -> Iterator[bytes]:
         yield from self._begin(None)
         yield from self._close()
-        usage = _usage(self._context, {})
-        yield _event("message_delta", delta=_stop(self._finish, self._stop, self._stops), usage=usage)
+        delta = _stop(self._finish, self._stop, self._stops)
+        yield _event("message_delta", delta=delta, usage=_usage(self._context))
         yield _event("message_stop")
 
 
@@ -252,13 +250,9 @@ def _stop(reason: str, told: Any, stops: tuple[str, ...]) -> dict[str, Any]:
     return {"stop_reason": "stop_sequence" if is_stop else reason, "stop_sequence": told if is_stop else None}
 
 
-def _usage(context: RequestContext, told: Mapping[str, Any]) -> dict[str, Any]:
+def _usage(context: RequestContext) -> dict[str, Any]:
     """Return what all attempts of an answer used; what a cache gave or was given counts apart, as with Anthropic."""
-    details = told.get("prompt_tokens_details")
-    known: Mapping[str, Any] = details if isinstance(details, Mapping) else {}
-    read, kept = (
-        count(known[name], 0) if name in known else None for name in ("cached_tokens", "cache_creation_tokens")
-    )
+    read, kept = context.cached_tokens, context.cache_creation_tokens
     return {
         "input_tokens": max(0, context.prompt_tokens - (read or 0) - (kept or 0)),
         "output_tokens": context.completion_tokens,

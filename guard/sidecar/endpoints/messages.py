@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote.openai import URL
@@ -36,11 +36,21 @@ class _MessagePart(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _marked(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    for number, block in enumerate(content if isinstance(content, list) else ()):
+        if not isinstance(block.get(_CACHE), dict | None):
+            raise ValueError(f"the {_CACHE} of block {number} must be an object")
+    return content
+
+
+Blocks = Annotated[str | list[dict[str, Any]], AfterValidator(_marked)]
+
+
 class AnthropicTurn(_MessagePart):
     """One message of a conversation."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[dict[str, Any]]
+    content: Blocks
 
 
 class MessageTool(_MessagePart):
@@ -99,7 +109,7 @@ class Counted(_MessagePart):
 
     model: str = Field(min_length=1)
     messages: list[AnthropicTurn] = Field(min_length=1)
-    system: str | list[dict[str, Any]] | None = None
+    system: Blocks | None = None
     tools: list[MessageTool] | None = Field(default=None, max_length=128)
     tool_choice: MessageToolChoice | None = None
     thinking: ThinkingConfig | None = None

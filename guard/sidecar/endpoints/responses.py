@@ -18,7 +18,7 @@ from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
 from guard.sidecar.endpoints import response_items
-from guard.sidecar.endpoints.chat import Chat, Choice
+from guard.sidecar.endpoints.chat import Chat, Choice, cache_details
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
@@ -35,9 +35,12 @@ class Response(BaseModel):
     input: str | list[dict[str, Any]]
     instructions: str | None = None
     stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)
     text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
 
@@ -254,8 +257,8 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     chat |= {"model": asked.model, "messages": said, "stream": asked.stream}
     if asked.max_output_tokens is not None:
         chat["max_completion_tokens"] = asked.max_output_tokens
-    if isinstance(reasoning := body.get("reasoning"), Mapping) and reasoning.get("effort"):
-        chat["reasoning_effort"] = reasoning["effort"]
+    if effort := (asked.reasoning or {}).get("effort"):
+        chat["reasoning_effort"] = effort
     if (verbosity := (asked.text or {}).get("verbosity")) is not None:
         chat["verbosity"] = verbosity
     included = body.get("include")
@@ -325,7 +328,7 @@ def response(
     prompt, given = context.prompt_tokens, context.completion_tokens
     used = {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, **cache_details(context)},
         "output_tokens": given,
         "output_tokens_details": {"reasoning_tokens": choice.reply.thinking_tokens},
         "total_tokens": prompt + given,

@@ -31,7 +31,8 @@ FIRST = 5  #: Bytes of the first unit at least: of none, a value is the simplest
 #: Bytes of each unit of a value; the first: any number, up to LONGEST. There are many, for ends come more often.
 SIZES = (0, *(5, 6, 7, 8, 9, 11, 13) * 4, 25, 9)
 PROBES = 16  #: Values that are made to see how many units a schema's values take.
-FEWEST, MOST = 6, 16  #: Between these lies how many units are drawn at most, where values have any inside.
+FEWEST, MOST = 6, 16  #: Between these lies how many units are drawn at most, where values have any inside;
+MANY = 64  #: and so many are, where values differ in nothing but how deep and wide they are.
 
 
 class Instances:
@@ -63,17 +64,19 @@ class Instances:
     def choices(self) -> SearchStrategy[list[bytes]]:
         """Return a strategy of choices: about as many units as the values of this schema take."""
         made = random.Random(0)  # noqa: S311 - only the number of units hangs on it
-        probes = [[made.randbytes(8) for _ in range(4 * MOST)] for _ in range(PROBES)]
-        taken = sorted(self._taken(probe) for probe in probes)
-        most = min(max(taken[PROBES * 3 // 4], FEWEST), MOST) if taken[-1] else 1
-        return Units(most)
+        probes = [[made.randbytes(8) for _ in range(MANY)] for _ in range(PROBES)]
+        taken = sorted(self._probed(probe)[1] for probe in probes)
+        if not taken[-1]:
+            return Units(1)
+        most = min(max(taken[PROBES * 3 // 4], FEWEST), MOST)
+        differ = len({self._probed(probe[: most + 1])[0] for probe in probes})
+        return Units(most if differ > PROBES * 3 // 4 else MANY)
 
-    def _taken(self, choices: Sequence[bytes]) -> int:
+    def _probed(self, choices: Sequence[bytes]) -> tuple[bytes, int]:
         try:
-            made = self._sampler.sample(choices)
+            return self._sampler.sample(choices) or (b"", 0)
         except SchemaError:
-            return 0
-        return made[1] if made else 0
+            return b"", 0
 
 
 class Units(SearchStrategy[list[bytes]]):

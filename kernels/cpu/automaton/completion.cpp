@@ -159,8 +159,8 @@ Completions::Link Completions::further(const Config& at, std::int64_t left, Conf
     Labels exits;
     engine_.stepper.exits(at, &exits);
     for (Id id : exits)
-      if (engine_.format->exit(id).is_symbol() &&
-          engine_.stepper.take(at, id, next, arena) && is_nearer())
+      if (engine_.format->exit(id).is_symbol() && engine_.stepper.take(at, id, next, arena) &&
+          is_nearer())
         return {Link::Symbol};
   }
   return {};

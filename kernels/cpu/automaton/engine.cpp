@@ -31,8 +31,7 @@ bool Engine::step_symbol(const Config& from, Id symbol, Config* to, Arena& arena
   Labels exits;
   stepper.exits(from, &exits);
   for (Id id : exits)
-    if (const FormatExit& exit = format->exit(id);
-        exit.is_symbol() && exit.what == symbol)
+    if (const FormatExit& exit = format->exit(id); exit.is_symbol() && exit.what == symbol)
       return stepper.take(from, id, to, arena);
   return false;
 }

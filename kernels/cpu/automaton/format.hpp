@@ -2,8 +2,8 @@
 // values, symbols and the end.
 //
 // A symbol is a token that stands for itself and is never spelled; some stand for any token but a
-// few. Behind a value or a symbol the text goes on at a point of the net. FormatSource is what the front end says, in no engine's ids;
-// a Format is the same in those of one lexicon.
+// few. Behind a value or a symbol the text goes on at a point of the net. FormatSource is what the
+// front end says, in no engine's ids; a Format is the same in those of one lexicon.
 #pragma once
 #include <memory>
 #include <vector>

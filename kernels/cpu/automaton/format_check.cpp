@@ -65,8 +65,7 @@ void check_format(Engine& engine) {
       for (Id other : exits)
         if (const FormatExit& e = format.exit(other); e.kind == exit.kind && e.what == exit.what)
           points.push_back(e.next);
-      if (points.size() > 1)
-        add(texts.enter(format.net, points, &spec));
+      if (points.size() > 1) add(texts.enter(format.net, points, &spec));
     }
     std::string begun;
     for (Id id : exits) {

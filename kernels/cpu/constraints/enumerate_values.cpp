@@ -131,16 +131,46 @@ bool Values::has_values(Id g, std::size_t n) {
   return of(g, n).size() >= n;
 }
 
+std::size_t Values::count(Id g, Type type, std::size_t most) {
+  if (type == Type::Null) return scalars_.literals3(g) & 1;
+  Listing out{most};
+  if (type == Type::Boolean) {
+    const std::uint8_t literals = scalars_.literals3(g);
+    return (literals >> 1 & 1) + (literals >> 2 & 1);
+  }
+  if (type == Type::Number) list_numbers(g, &out);
+  if (type == Type::String) list_strings(g, &out);
+  if (type == Type::Array) list_arrays(arrays_.of(g), &out);
+  if (type == Type::Object) list_objects(objects_.of(g), &out);
+  return out.values.size();
+}
+
+std::size_t Values::count_objects(Id shape, std::size_t most) {
+  Listing out{most};
+  list_objects(shape, &out);
+  return out.values.size();
+}
+
 void Values::list(Id g, Listing* out) {
   const Recursion deeper(&depth_, limits_.depth);
-  const auto add = [&](Value v) { out->add(lexicon_.values.intern(std::move(v))); };
+  list_literals(g, out);
+  list_numbers(g, out);
+  list_strings(g, out);
+  if (!out->is_full() && inhabitance_.inhabited(g, Type::Array)) list_arrays(arrays_.of(g), out);
+  if (!out->is_full() && inhabitance_.inhabited(g, Type::Object)) list_objects(objects_.of(g), out);
+}
+
+void Values::list_literals(Id g, Listing* out) {
   const std::uint8_t literals = scalars_.literals3(g);
   for (const auto& [bit, kind] :
        {std::pair{1, Value::Null}, std::pair{2, Value::True}, std::pair{4, Value::False}}) {
     Value v;
     v.kind = kind;
-    if (literals & bit) add(std::move(v));
+    if (literals & bit) out->add(lexicon_.values.intern(std::move(v)));
   }
+}
+
+void Values::list_numbers(Id g, Listing* out) {
   for (Id p : std::vector<Id>(scalars_.numbers(g))) {
     std::vector<Decimal> found;
     lexicon_.numbers.some(p, spelling_, out->n, &found);
@@ -148,9 +178,12 @@ void Values::list(Id g, Listing* out) {
       Value v;
       v.kind = Value::Number;
       v.number = std::move(d);
-      add(std::move(v));
+      out->add(lexicon_.values.intern(std::move(v)));
     }
   }
+}
+
+void Values::list_strings(Id g, Listing* out) {
   for (const StringPiece& p :
        std::vector<StringPiece>(scalars_.string_set(scalars_.strings(g)).pieces)) {
     std::vector<std::u32string> texts;
@@ -159,11 +192,9 @@ void Values::list(Id g, Listing* out) {
       Value v;
       v.kind = Value::String;
       v.text = lexicon_.name(encode_utf8(text));
-      add(std::move(v));
+      out->add(lexicon_.values.intern(std::move(v)));
     }
   }
-  if (!out->is_full() && inhabitance_.inhabited(g, Type::Array)) list_arrays(arrays_.of(g), out);
-  if (!out->is_full() && inhabitance_.inhabited(g, Type::Object)) list_objects(objects_.of(g), out);
 }
 
 void Values::list_arrays(Id row, Listing* out) {
@@ -180,8 +211,10 @@ void Values::list_arrays(Id row, Listing* out) {
   // By length, as long as arrays so long or longer exist.
   for (std::int32_t size = arrays_[row].lo; !out->is_full() && arrays_.viable(sized(size, kInf), 0);
        ++size) {
+    tick();
     std::vector<Part> now;
     if (const Id start = sized(size, size); arrays_.viable(start, 0)) now.push_back({start, {}});
+    const bool is_there = !now.empty();
     const std::size_t wanted = out->n - out->values.size();
     for (std::int32_t at = 0; at < size; ++at) {
       std::vector<Part> next;
@@ -205,6 +238,7 @@ void Values::list_arrays(Id row, Listing* out) {
       }
       now = std::move(next);
     }
+    if (is_there && now.empty() && leans()) return;  // the next round knows more items
     for (Part& part : now) {
       Value v;
       v.kind = Value::Array;
@@ -294,8 +328,13 @@ void Values::list_objects(Id shape, Listing* out) {
   };
   for (std::int32_t n = objects_[shape].lo; !out->is_full() && members_.viable(sized(n, kInf), {});
        ++n) {
+    tick();
     size = static_cast<std::size_t>(n);
-    if (const Id start = sized(n, n); members_.viable(start, {})) go(0, start);
+    const Id start = sized(n, n);
+    if (!members_.viable(start, {})) continue;
+    const std::size_t before = out->values.size();
+    go(0, start);
+    if (out->values.size() == before && leans()) return;  // the next round knows more members
   }
 }
 

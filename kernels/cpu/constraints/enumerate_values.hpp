@@ -18,6 +18,9 @@ class Values {
   const std::vector<Id>& of(Id goal, std::size_t n);  // n of them, or all when there are fewer.
                                                       // Short ones first, where that is easy
   bool has_values(Id goal, std::size_t n);
+  // How many there are, at most so many: of one type; of an object's shape.
+  std::size_t count(Id goal, Type type, std::size_t most);
+  std::size_t count_objects(Id shape, std::size_t most);
   std::int64_t value_bytes(Id value);
   std::int64_t bytes_among(Id goal,
                            std::int32_t n);  // that surely suffice for a value unlike n - 1 others;
@@ -29,6 +32,9 @@ class Values {
  private:
   struct Listing;
   void list(Id goal, Listing* out);
+  void list_literals(Id goal, Listing* out);
+  void list_numbers(Id goal, Listing* out);
+  void list_strings(Id goal, Listing* out);
   void list_arrays(Id row, Listing* out);
   void list_objects(Id shape, Listing* out);
 

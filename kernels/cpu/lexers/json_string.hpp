@@ -91,7 +91,7 @@ class Texts {
   // Plain text along the arcs of a net from one of its points on, spelled raw; the spec's labels
   // are exits, or kNoExit. kDead: nothing can be written there.
   static constexpr Id kNoExit = kInf - 1;
-  Id net_of(Net net);  // the same one for equal nets
+  Id net_of(Net net);                                      // the same one for equal nets
   Id enter(Id net, std::span<const Id> points, Id* spec);  // from any of them
   Id enter(Id net, Id point, Id* spec) { return enter(net, std::span(&point, 1), spec); }
   Id open(Id state) const {

@@ -19,9 +19,8 @@ struct Symbols {
           const std::vector<Id>& special, const Vocabulary& vocabulary);
   bool is_any(Id symbol, Id token) const {
     const auto found = any_tokens.find(symbol);
-    return found != any_tokens.end() && (found->second[static_cast<std::size_t>(token) >> 5] >>
-                                             (token & 31) &
-                                         1u) != 0;
+    return found != any_tokens.end() &&
+           (found->second[static_cast<std::size_t>(token) >> 5] >> (token & 31) & 1u) != 0;
   }
   std::vector<std::vector<Id>> tokens;         // by symbol
   std::unordered_map<Id, std::vector<Id>> of;  // symbols of each named token

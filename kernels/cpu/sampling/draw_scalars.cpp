@@ -76,11 +76,12 @@ std::string written(Wide v, int scale) {
   if (negative && (whole != "0" || !fraction.empty())) whole.insert(whole.begin(), '-');
   return fraction.empty() ? whole : whole + "." + fraction;
 }
-// d * 10^scale without what is behind its point, where that has at most 18 digits.
+constexpr int kMostDigits = 29;  // such that a choice of three bytes times a range is still a Wide
+// d * 10^scale without what is behind its point, where that has no more digits than these.
 bool scaled(const Decimal& d, int scale, Wide* out) {
   if (d.digits.empty()) return *out = 0, true;
   const int zeros = d.exp + scale, whole = static_cast<int>(d.digits.size()) + zeros;
-  if (whole > 18) return false;
+  if (whole > kMostDigits) return false;
   Wide v = 0;
   for (int i = 0; i < whole; ++i)
     v = v * 10 +
@@ -107,7 +108,10 @@ std::string Sampler::string_of(Id goal, bool simplest) {
   const std::vector<StringPiece> pieces =
       constraints_.scalars.string_set(constraints_.scalars.strings(goal)).pieces;
   if (pieces.empty()) return "";
-  const StringPiece& p = pieces[simplest ? 0 : pick(pieces.size())];
+  std::vector<std::int64_t> weights;
+  if (!simplest && pieces.size() > 1)
+    for (const StringPiece& p : pieces) weights.push_back(variety(p.lang));
+  const StringPiece& p = pieces[weights.empty() ? 0 : pick_weighted(weights)];
   return text_of(p.lang, p.lo, p.hi, simplest);
 }
 
@@ -177,13 +181,17 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
       wanted = written + 1 + (choice - kEmpty) * kRun / (256 - kEmpty);
     }
     if (at == Langs::kAll) {
-      append_json(&out, choice < kEnd     ? 'a'
-                        : choice < kOddly ? plain_character(choice - kEnd)
-                                          : kOdd[(choice - kOddly) % std::size(kOdd)]);
+      append_json(&out, choice >= kOddly         ? kOdd[(choice - kOddly) % std::size(kOdd)]
+                        : !ends || choice < kEnd ? plain_character(ends ? 0 : choice)
+                                                 : plain_character(choice - kEnd));
       continue;
     }
     if (edges.empty()) break;
-    const Edge& e = edges[choice * edges.size() >> 8];
+    std::vector<std::int64_t> upto;  // weights, added up
+    for (const Edge& e : edges)
+      upto.push_back((upto.empty() ? 0 : upto.back()) + (closing ? 1 : variety(e)));
+    const auto way = std::upper_bound(upto.begin(), upto.end(), choice * upto.back() >> 8);
+    const Edge& e = edges[static_cast<std::size_t>(way - upto.begin())];
     at = e.next;
     append_json(&out, plainest ? e.first : character(e, choice, choice >= kOddly));
   }
@@ -227,6 +235,12 @@ std::vector<Sampler::Edge> Sampler::edges_of(Id lang, std::int64_t lo, std::int6
   return edges;
 }
 
+std::int64_t Sampler::variety(const Edge& e) {
+  std::int64_t chars = 0;
+  for (const Range& r : e.ranges) chars += r.hi - r.lo + 1;
+  return chars >= kMany ? kMany : std::min(kMany, chars * variety(e.next));
+}
+
 std::uint32_t Sampler::character(const Edge& e, std::size_t choice, bool odd) {
   if (e.is_one()) return e.first;
   if (odd) {
@@ -235,7 +249,7 @@ std::uint32_t Sampler::character(const Edge& e, std::size_t choice, bool odd) {
       if (std::any_of(e.ranges.begin(), e.ranges.end(),
                       [c](const Range& r) { return r.lo <= c && c <= r.hi; }))
         some.push_back(c);
-    return some[choice % some.size()];
+    if (some.size() > 1) return some[choice % some.size()];
   }
   const auto range = std::find_if(e.ranges.begin(), e.ranges.end(), [&](const Range& r) {
     return r.lo <= e.first && e.first <= r.hi;
@@ -303,7 +317,12 @@ std::string Sampler::number_of(Id goal, bool simplest) {
     }
     return best;
   }
-  const Id piece = pieces[pick(pieces.size())];
+  std::vector<std::int64_t> weights;
+  for (Id id : pieces) {
+    const Piece& p = numbers.piece(id);
+    weights.push_back(p.has_lo && p.has_hi && p.lo == p.hi ? 1 : kMany);
+  }
+  const Id piece = pieces[pieces.size() == 1 ? 0 : pick_weighted(weights)];
   const Id state = start(piece);
   const std::string drawn = drawn_number(numbers.piece(piece), state);
   return drawn.empty() ? simplest_number(piece) : drawn;
@@ -414,6 +433,9 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   // Where none of these is in the range: as far inside of it.
   if (has_lo) add(low + step * unit);
   if (has_hi) add(high - step * unit);
+  if (!piece.not_multiples.empty())  // or beside it
+    for (int i = 1; i < 8; ++i)
+      add((has_lo ? low : has_hi ? high : 0) + (has_hi && !has_lo ? -1 : 1) * (step + i) * unit);
   // Of a lattice of decimals, doubles mostly hold neither the numbers nor the step: those are
   // better of which a reader of doubles thinks alike.
   const double grid =

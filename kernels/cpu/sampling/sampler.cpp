@@ -31,6 +31,15 @@ std::size_t Sampler::pick(std::size_t n) {
   return value * n >> 16;
 }
 
+std::size_t Sampler::pick_weighted(const std::vector<std::int64_t>& weights) {
+  std::int64_t total = 0;
+  for (std::int64_t weight : weights) total += weight;
+  auto at = static_cast<std::int64_t>(pick(static_cast<std::size_t>(total)));
+  std::size_t i = 0;
+  while (i + 1 < weights.size() && at >= weights[i]) at -= weights[i++];
+  return i;
+}
+
 void Sampler::put(const Config& to, char byte) {
   now_ = to;
   text_.push_back(byte);
@@ -53,6 +62,16 @@ bool Sampler::put(std::string_view bytes) {
       return false;
     }
   return true;
+}
+
+bool Sampler::put_number(std::string_view text) {
+  const Config before = now_;
+  const std::size_t size = text_.size();
+  Config after;
+  if (put(text) && engine_.stepper.end_number(now_, &after, arena_)) return now_ = after, true;
+  now_ = before;
+  text_.resize(size);
+  return false;
 }
 
 bool Sampler::nudge() {
@@ -105,18 +124,104 @@ bool Sampler::sample(std::vector<std::string_view> choices, std::string* text, s
 
 // ---- values -------------------------------------------------------------------------------------
 
-// Are there more than a few values of a type? Objects and arrays are thought to have.
-bool Sampler::is_rich(const std::vector<Way>& ways, Type type) {
-  constexpr std::int64_t kHandful = 16;
-  if (type < Type::Number) return false;
-  if (type != Type::String) return true;
-  std::int64_t texts = 0;
-  for (const Way& way : ways)
-    if (way.type == type)
-      for (const StringPiece& p :
-           constraints_.scalars.string_set(constraints_.scalars.strings(way.goal)).pieces)
-        texts += langs_.count(p.lang, kHandful);
-  return texts >= kHandful;
+namespace {
+Type type_of(const Value& v) {
+  constexpr Type kTypeOf[] = {Type::Null,   Type::Boolean, Type::Boolean, Type::Number,
+                              Type::String, Type::Array,   Type::Object};
+  return kTypeOf[v.kind];
+}
+}  // namespace
+
+// "": a fraction, an array, an object.
+std::string Sampler::scalar_text(const Value& v) const {
+  switch (v.kind) {
+    case Value::Null: return "null";
+    case Value::False: return "false";
+    case Value::True: return "true";
+    case Value::String: return '"' + json_of(constraints_.lexicon.names[v.text].text) + '"';
+    case Value::Number:
+      if (v.number.digits.empty()) return "0";
+      if (v.number.exp < 0 || v.number.exp > 9) return "";
+      return (v.number.negative ? "-" : "") + v.number.digits +
+             std::string(static_cast<std::size_t>(v.number.exp), '0');
+    default: return "";
+  }
+}
+
+std::int64_t Sampler::variety(Id goal, Type type) {
+  const std::pair key{goal, static_cast<Id>(type)};
+  if (const auto found = varieties_.find(key); found != varieties_.end()) return found->second;
+  std::int64_t n = kMany;
+  try {
+    n = static_cast<std::int64_t>(constraints_.values.count(goal, type, kMany));
+  } catch (const Limit&) {  // too many to list
+  }
+  return varieties_[key] = std::max<std::int64_t>(n, 1);
+}
+
+std::int64_t Sampler::variety(const Frame& f) {
+  std::int64_t n = 0;
+  for (int t = 0; t < kTypes && n < kMany; ++t)
+    for (Id goal : engine_.viability.list(engine_.viability.vital(f, static_cast<Type>(t))))
+      if (goal != kFalse && constraints_.inhabitance.inhabited(goal, static_cast<Type>(t)))
+        n = std::min(kMany, n + variety(goal, static_cast<Type>(t)));
+  return n;
+}
+
+std::int64_t Sampler::variety(Id lang) {
+  const auto [at, fresh] = lang_varieties_.try_emplace(lang, 0);
+  if (fresh) at->second = std::max<std::int64_t>(langs_.count(lang, kMany), 1);
+  return at->second;
+}
+
+// How many objects there are in which the value that is due is this one.
+std::int64_t Sampler::variety_behind(const Frame& f, Type type, Id value) {
+  std::int64_t n = 0;
+  for (const Part& part : engine_.levels.parts(f.due, type).list) {
+    if (!part.vital || n >= kMany) continue;
+    const Id shape = constraints_.partial.residual(part.open, value);
+    const auto [at, fresh] = shape_varieties_.try_emplace(shape, kMany);
+    if (fresh) try {
+        at->second = static_cast<std::int64_t>(constraints_.values.count_objects(shape, kMany));
+      } catch (const Limit&) {  // too many to list
+      }
+    n = std::min(kMany, n + at->second);
+  }
+  return std::max<std::int64_t>(n, 1);
+}
+
+// Writes one of a few values on which hangs what else the object is, as often as that varies;
+// false: this is no such value.
+bool Sampler::tag(const std::vector<Way>& ways) {
+  const Frame& f = *now_.top;
+  if (f.kind != Kind::Object || f.records ||
+      (engine_.levels[f.level].alternatives.size() == 1 && engine_.levels.info(f.level).plain))
+    return false;
+  std::vector<std::string> texts;
+  std::vector<std::int64_t> weights;
+  const auto write = [&](const std::string& text) {
+    return text[0] == '-' || (text[0] >= '0' && text[0] <= '9') ? put_number(text) : put(text);
+  };
+  const Config before = now_;
+  const std::size_t size = text_.size();
+  for (const Way& way : ways) {
+    if (way.type >= Type::Array || variety(way.goal, way.type) >= kMany) return false;
+    for (const Id id : std::vector<Id>(constraints_.values.of(way.goal, kMany))) {
+      const Value& value = constraints_.lexicon.values[id];
+      std::string text = type_of(value) == way.type ? scalar_text(value) : "";
+      if (text.empty() || std::find(texts.begin(), texts.end(), text) != texts.end()) continue;
+      if (!write(text)) continue;
+      const bool is_last = !engine_.viability.any_may_come(*now_.top);
+      now_ = before;
+      text_.resize(size);
+      texts.push_back(std::move(text));
+      weights.push_back(is_last ? 1 : variety_behind(f, way.type, id));
+    }
+  }
+  if (texts.size() < 2 || std::count(weights.begin(), weights.end(), weights[0]) ==
+                              static_cast<std::ptrdiff_t>(weights.size()))
+    return false;
+  return write(texts[pick_weighted(weights)]);
 }
 
 // Brings one of the ways to the front: first a type, then one of its alternatives.
@@ -127,16 +232,22 @@ void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
   if (types.empty()) return;
   if (deep_ && depth < kDeep && types.back() >= Type::Array)
     std::erase_if(types, [](Type t) { return t < Type::Array; });
-  const std::size_t n_types = types.size();
-  for (int more = 0; more < 2; ++more)
-    for (std::size_t i = 0; i < n_types; ++i)
-      if (is_rich(*ways, types[i])) types.push_back(types[i]);  // of which there is more to see
-  const Type type = types[pick(types.size())];
+  std::vector<std::int64_t> weights;
+  for (Type type : types) {
+    std::int64_t n = 0;
+    for (const Way& way : *ways)
+      if (way.type == type) n = std::min(kMany, n + variety(way.goal, type));
+    weights.push_back(n);
+  }
+  const Type type = types[types.size() == 1 ? 0 : pick_weighted(weights)];
   const auto is_it = [type](const Way& way) { return way.type == type; };
   const auto first = std::find_if(ways->begin(), ways->end(), is_it);
-  const std::size_t n = static_cast<std::size_t>(std::count_if(ways->begin(), ways->end(), is_it));
+  weights.clear();
+  for (auto way = first; way != ways->end() && is_it(*way); ++way)
+    weights.push_back(variety(way->goal, type));
   // The alternatives of an object or array are told apart while it is written.
-  const auto chosen = first + static_cast<std::ptrdiff_t>(type < Type::Array ? pick(n) : 0);
+  const std::size_t at = type < Type::Array && weights.size() > 1 ? pick_weighted(weights) : 0;
+  const auto chosen = first + static_cast<std::ptrdiff_t>(at);
   std::rotate(ways->begin(), chosen, chosen + 1);
 }
 
@@ -170,6 +281,8 @@ bool Sampler::value() {
     if (simplest)
       std::stable_sort(ways.begin(), ways.end(),
                        [](const Way& a, const Way& b) { return a.cost < b.cost; });
+    else if (tag(ways))
+      return true;
     else
       choose(&ways, f->depth);
   }
@@ -192,18 +305,9 @@ bool Sampler::scalar(Type type, Id goal, bool simplest) {
       const std::size_t i = both ? (simplest ? 0 : pick(2)) : first ? 0 : 1;
       return put(words[i]) || put(words[1 - i]);
     }
-    case Type::Number: {
-      const Config before = now_;
-      const std::size_t size = text_.size();
-      for (const bool plain : {simplest, true}) {
-        Config after;
-        if (put(number_of(goal, plain)) && engine_.stepper.end_number(now_, &after, arena_))
-          return now_ = after, true;
-        now_ = before;
-        text_.resize(size);
-      }
-      return false;
-    }
+    case Type::Number:
+      return put_number(number_of(goal, simplest)) ||
+             (!simplest && put_number(number_of(goal, true)));
     case Type::String:
       return put('"' + string_of(goal, simplest) + '"') ||
              (!simplest && put('"' + string_of(goal, true) + '"'));
@@ -419,38 +523,47 @@ bool Sampler::object() {
 bool Sampler::array() {
   const Frame* outer = now_.top;
   if (!put('[')) return false;
-  std::int32_t hi = 0;
-  for (const Alternative& a : engine_.levels[now_.top->level].alternatives)
+  std::int32_t lo = kInf, hi = 0;
+  for (const Alternative& a : engine_.levels[now_.top->level].alternatives) {
+    lo = std::min(lo, constraints_.arrays[a.shape].lo);
     hi = std::max(hi, constraints_.arrays[a.shape].hi);
-  constexpr int kEmpty = 24, kFull = 236;
+  }
+  constexpr int kEmpty = 24, kFull = 236, kBare = 8;
   const int plan = next();
   // Items behind those that there must be. The choice is their number, and no unit says that they
   // end, so that any unit does for any item.
+  // Where items have few values arrays differ by their lengths, and any comes as often as another.
+  const std::int64_t items = spent() || now_.top->due < 0 ? kMany : variety(*now_.top);
   std::int32_t more = plan >= kFull   ? (hi <= 64 ? hi : 12)
                       : plan < kEmpty ? 0
                       : deep_         ? 1
                                       : 1 + (plan - kEmpty) * (plan - kEmpty) / 2800;
+  if (items < kMany && (plan < kFull || hi > 64))
+    more = plan < kBare ? 0 : 1 + (plan - kBare) * std::min(hi - lo, items == 1 ? 124 : 24) / 256;
+  bool alike = items == 1;  // no unit is spent on what can't be another value
   while (true) {
     const Frame& f = *now_.top;
     Config closed;
     const bool closes = engine_.step(now_, ']', &closed, arena_);
-    if (closes && !spent()) {
-      if (more > 0) begin_unit();
-      if (more-- <= 0) {
-        put(closed, ']');
-        return true;
-      }
-    } else {
-      begin_unit();
-    }
-    if (closes && spent() && is_nearer(closed)) {
+    if (closes && (alike || !spent()) && more-- <= 0) {
       put(closed, ']');
       return true;
     }
     const Config before = now_;
     const std::size_t size = text_.size();
-    const bool more = f.phase == Phase::First || put(',');
-    if (more && value()) continue;
+    const bool more_may_come = f.phase == Phase::First || put(',');
+    alike = alike && more_may_come && variety(*now_.top) == 1;
+    if (!alike) begin_unit();
+    if (closes && !alike && spent()) {
+      now_ = before;
+      text_.resize(size);
+      if (is_nearer(closed)) {
+        put(closed, ']');
+        return true;
+      }
+      if (f.phase != Phase::First) put(',');
+    }
+    if (more_may_come && value()) continue;
     now_ = before;
     text_.resize(size);
     if (!closes) return finish(outer);

@@ -33,20 +33,23 @@ class Sampler {
   static constexpr std::size_t kFew = 8;          // names that may be left out
   static constexpr std::uint16_t kNothing = 256;  // no choice
   static constexpr std::uint8_t kStop = 24;       // choices that end an object
-  static constexpr std::uint8_t kThere = 20;      // choices from which on a member is there
+  static constexpr std::uint8_t kThere = 10;      // choices from which on a member is there
   static constexpr std::uint8_t kNew = 64;        // choices that lead to a key of no name
   static constexpr std::uint8_t kNewAlone = 8;    // the same where the schema names none
+  static constexpr std::int64_t kMany = 12;       // values, from which on nobody counts them
 
   std::uint8_t next();  // a choice; 0 when the unit has none left
   std::uint8_t once_more(std::size_t unit, std::int64_t written)
       const;  // a choice made of those of a unit that is over
   void begin_unit();
   std::size_t pick(std::size_t n);  // one of n, the first the simplest
+  std::size_t pick_weighted(const std::vector<std::int64_t>& weights);
   bool spent() const { return unit_ >= choices_.size() || text_.size() > kBytes; }
   bool is_unit_over() const { return spent() || at_ == choices_[unit_].size(); }
   void put(const Config& to, char byte);
   bool put(char byte);               // false: not valid here, and nothing was written
   bool put(std::string_view bytes);  // all or none
+  bool put_number(std::string_view text);
   bool nudge();                      // one byte nearer to the end
   bool is_nearer(const Config& to);  // to the end, than what is
   bool finish(const Frame* until);  // to the end of the value that is due or under way in the frame
@@ -57,7 +60,14 @@ class Sampler {
     Id goal;
   };
   void choose(std::vector<Way>* ways, std::int32_t depth);
-  bool is_rich(const std::vector<Way>& ways, Type type);
+  // How many values there are, at most kMany: of a goal, of what is due, of a language. What has
+  // few is chosen seldom, for it would be the same value again and again.
+  std::int64_t variety(Id goal, Type type);
+  std::int64_t variety(const Frame& f);
+  std::int64_t variety(Id lang);
+  std::int64_t variety_behind(const Frame& f, Type type, Id value);
+  bool tag(const std::vector<Way>& ways);
+  std::string scalar_text(const Value& value) const;
   bool scalar(Type type, Id goal, bool simplest);
   bool object();
   bool array();
@@ -81,6 +91,7 @@ class Sampler {
     Ranges ranges;
     bool is_one() const { return ranges.size() == 1 && ranges[0].lo == ranges[0].hi; }
   };
+  std::int64_t variety(const Edge& edge);
   std::vector<Edge> edges_of(Id lang, std::int64_t lo, std::int64_t hi, bool closing);
   std::uint32_t character(const Edge& edge, std::size_t choice, bool odd);
   std::string number_of(Id goal, bool simplest);
@@ -103,6 +114,8 @@ class Sampler {
   std::unordered_map<std::vector<Id>, std::string, VectorHash> simplest_texts_;
   std::unordered_map<Id, std::string> simplest_numbers_;  // by piece
   std::unordered_map<Id, Id> number_states_;              // by piece: the state at its start
+  PairMap<std::int64_t> varieties_;                       // by goal and type
+  std::unordered_map<Id, std::int64_t> lang_varieties_, shape_varieties_;
 };
 
 }  // namespace guard
