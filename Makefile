@@ -26,7 +26,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack formats bench clients engines llamacpp typed audit sanitize clean \
+.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack formats bench clients engines ray llamacpp typed audit sanitize clean \
   types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
@@ -34,7 +34,7 @@ LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA
 
 # What `make help` prints: targets by what they are for. A test holds that none is missing.
 HELP := "Every day:build demo test native-test lint check format docs opcodes" \
-  "Look for faults:fuzz attack formats sanitize clients engines typed audit" \
+  "Look for faults:fuzz attack formats sanitize clients engines ray typed audit" \
   "Measure:bench" \
   "Packages:wheel-test test-pythons weigh workflows" \
   "Other:llamacpp clean help"
@@ -123,6 +123,12 @@ clients: build  ## Try real clients against a sidecar: a table of clients and fe
 ENGINES :=
 engines: build  ## Run vLLM and SGLang with Guard inside, on SmolLM2: a table of what is valid, and what it costs.
 	cd tests && $(CURDIR)/$(BIN)/python -m engines $(ENGINES)
+
+# Ten minutes, with Ray the first time (0.3 GB); `make test` runs 200 documents where Ray is installed.
+DOCUMENTS := 5000
+ray: build  ## Run a batch of DOCUMENTS=5000 on a Ray cluster of three nodes, of which one is killed.
+	$(call extra,ray)
+	cd tests && $(CURDIR)/$(BIN)/python ray_cluster.py --documents $(DOCUMENTS)
 
 llamacpp: build  ## Build llama.cpp from source (minutes), so that `make test` tests its models too.
 	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMACPP)" && export CMAKE_BUILD_PARALLEL_LEVEL CMAKE_ARGS && $(call extra,llamacpp)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from guard.support.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from guard.batch.mapping import Result, amap, map  # noqa: A004 (called as the built-in is)
+    from guard.batch.map_run import Result
+    from guard.batch.mapping import amap, map  # noqa: A004 (called as the built-in is)
     from guard.calls.conversation import Conversation, arun_tools, run_tools
     from guard.calls.decorator import structured
     from guard.calls.pipeline import AsyncStream, Guard, Stream
@@ -124,7 +125,8 @@ _HOMES = {
         "ValidationFailed",
         "Violation",
     ),
-    "guard.batch.mapping": ("Result", "amap", "map"),
+    "guard.batch.map_run": ("Result",),
+    "guard.batch.mapping": ("amap", "map"),
     "guard.models.base": ("Model", "Reply", "Request"),
     "guard.output.text_target": ("Pattern",),
     "guard.calls.pipeline": ("AsyncStream", "Guard", "Stream"),

@@ -70,7 +70,7 @@ class Plan:
     re_ask: Callable[[chat_messages.Messages, str, Sequence[Violation]], chat_messages.Messages] = prompts.re_ask
     #: Called with the committed record however the call ended, even if nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
-    item: Item | None = None  # in a batch (guard/batch/mapping.py)
+    item: Item | None = None  # in a batch (guard/batch/map_run.py)
     sources: Mapping[str, str] = field(default_factory=dict)  # inputs by name, for grounded values
     #: Wraps a loaded model for this plan.
     around: Callable[[Model], Model] = field(default=lambda model: model, compare=False, repr=False)

@@ -139,6 +139,9 @@ def run(
         list[str] | None, typer.Option(metavar="NAME", help="Of a table: goes along to the output. May be repeated.")
     ] = None,
     concurrency: Annotated[int, bounded(1, MOST_CONCURRENCY, "Inputs asked at the same time.")] = CONCURRENCY,
+    engine: Annotated[
+        str, typer.Option(metavar="threads|ray", help="Who asks: this process, or the workers of a Ray cluster.")
+    ] = "threads",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that writes --output: nothing is asked twice.")
     ] = False,
@@ -202,6 +205,8 @@ def run(
         raise Problem("--resume and --force are about the file of an earlier run; name it with --output FILE")
     if retry_failed and not resume:
         raise Problem("--retry-failed goes on with an earlier run; give --resume as well")
+    if engine not in ("threads", "ray"):
+        raise Problem(f"--engine {engine} must be threads or ray")
     try:
         read = Inputs(paths, column, keep or ())
         write = None if output is None else Output(output)
@@ -228,7 +233,9 @@ def run(
     if function is not None and instruction is not None:
         function = function.saying(instruction)
     words = function or (instruction or INSTRUCTION)
-    batch = cli_run.Batch(read, words, concurrency, write, resume, force, retry_failed, as_json)
+    batch = cli_run.Batch(
+        read, words, concurrency, write, resume, force, retry_failed, as_json, "ray" if engine == "ray" else "threads"
+    )
     cli_run.run(guard, wanted, batch)
 
 

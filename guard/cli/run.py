@@ -1,7 +1,7 @@
 """`guard run` over its inputs, one or a million: asked several at a time, answers out in order, a bar, a summary.
 
 The command line's options become a `Guard`, a type and a `Batch` in guard/cli/app.py. What is asked and resumed is
-guard/batch/mapping.py's business, what is read and written that of guard/batch/inputs.py and outputs.py.
+guard/batch/map_run.py's business, what is read and written that of guard/batch/inputs.py and outputs.py.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from guard import models
+from guard.batch import mapping
 from guard.batch.inputs import Input, InputError, Inputs
-from guard.batch.mapping import MapOptions, Question, Result, Results
+from guard.batch.map_run import AnyResults, MapOptions, Question, Result
 from guard.batch.outputs import Output, Row
 from guard.calls import prompts
 from guard.calls.pipeline import Guard, marks
@@ -59,6 +60,7 @@ class Batch:
     force: bool
     retry_failed: bool
     as_json: bool
+    engine: mapping.Engine = "threads"
 
 
 @dataclass
@@ -147,7 +149,7 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
         options = MapOptions(batch.concurrency, resume=_begun(guard, batch, stack), retry_failed=batch.retry_failed)
         report, advance = stack.enter_context(_progress(counts))
         try:
-            if guard.mode != "replay":  # which needs no weights
+            if guard.mode != "replay" and batch.engine == "threads":  # else no weights are needed here
                 for tier in guard.tiers:
                     if isinstance(tier, str):
                         models.check_there(tier)
@@ -155,7 +157,7 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
         counts.began = time.perf_counter()
-        results = Results[Any](guard, _questions(guard, wanted, batch), options)
+        results = mapping.results(guard, _questions(guard, wanted, batch), options, batch.engine)
         try:
             for result in results:
                 _take(result, counts, batch)
@@ -276,7 +278,7 @@ def _place(source: Input) -> dict[str, Any]:
     return {**place, "columns": dict(source.columns)} if source.columns else place
 
 
-def _leave(results: Results[Any], counts: Counts, batch: Batch) -> None:
+def _leave(results: AnyResults[Any], counts: Counts, batch: Batch) -> None:
     """End after an interrupt: the calls under way are paid for, and are waited for until a second one."""
     if results.under_way:
         complain("interrupted; waiting for the calls under way, which Ctrl-C again leaves")

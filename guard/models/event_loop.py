@@ -13,6 +13,7 @@ import concurrent.futures
 import contextlib
 import contextvars
 import queue
+import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
@@ -64,6 +65,16 @@ def _result(task: asyncio.Task[T]) -> T:
     return task.result()
 
 
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Return a loop of asyncio's own: one that the application has installed, as uvloop, may open no connection.
+
+    Guard's transport tries several addresses of a host at once, which uvloop does not.
+    """
+    if sys.platform == "win32":
+        return asyncio.ProactorEventLoop()
+    return asyncio.SelectorEventLoop()
+
+
 class EventLoopThread:
     """Carries coroutines and asynchronous generators from any thread or loop to one loop.
 
@@ -84,7 +95,7 @@ class EventLoopThread:
     def _begun(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                loop = asyncio.new_event_loop()
+                loop = _new_loop()
                 self._thread = threading.Thread(target=loop.run_forever, name="guard-event-loop", daemon=True)
                 self._thread.start()
                 self._loop = loop

@@ -12,7 +12,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from guard.errors import SchemaError, Violation
@@ -51,6 +51,11 @@ class Target:
     is_json: bool = True  # False: the answer is text of a format
     grounding: GroundingChecker | None = None  # None: no value is grounded
     refused: SchemaError | None = None  # why masks can't enforce it; only models without masks may then be asked
+    made_of: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # what `from_any` was given
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle by what it was made of: whoever reads it compiles it."""
+        return (_again, (self.made_of, self.refused)) if self.made_of else super().__reduce__()
 
     @property
     def shown_schema(self) -> Any:
@@ -88,9 +93,16 @@ def from_any(wanted: Any, options: Mapping[str, Any], style: Style = "json") -> 
     from guard.schemas.structural import spellings
 
     if spellings.is_format(wanted):
-        return _from_format(wanted, options)
-    target = _from_schema(wanted, options) if is_schema(wanted) else _of_type(wanted, options)
-    return _bare(target, options) if style == "text" or is_bare(wanted) else target
+        target = _from_format(wanted, options)
+    else:
+        target = _from_schema(wanted, options) if is_schema(wanted) else _of_type(wanted, options)
+        target = _bare(target, options) if style == "text" or is_bare(wanted) else target
+    return replace(target, made_of=(wanted, dict(options), style))
+
+
+def _again(made_of: tuple[Any, ...], refused: SchemaError | None) -> Target:
+    """Make what a pickle holds."""
+    return replace(from_any(*made_of), refused=refused)
 
 
 def _of_type(wanted: Any, options: Mapping[str, Any]) -> Target:

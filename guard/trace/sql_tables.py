@@ -2,7 +2,7 @@
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
 hash, `replies` what the record-and-replay of guard/calls/recording.py keeps, `items` which call answers which input of
-a run of many (guard/batch/mapping.py); `totals` sums the records up by the minute (totals.py); `keys`, `spending` and
+a run of many (guard/batch/map_run.py); `totals` sums the records up by the minute (totals.py); `keys`, `spending` and
 `responses` are the sidecar's: who may ask it, what each has spent, in all its processes together, and what a client may
 go on from. docs/reference/trace-tables.md lists the columns. A text column holds what `storable` of row_codec.py
 makes of a text; lists and objects are JSON.

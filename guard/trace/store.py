@@ -252,20 +252,34 @@ class TraceStore:
             body = connection.exec_driver_sql(query, (row_codec.storable(key),)).scalar()
         return None if body is None else row_codec.loaded(body)
 
-    def items(self, run: str) -> dict[str, tuple[int, str]]:
+    def items(self, run: str, keys: Sequence[str] | None = None) -> dict[str, tuple[int, str]]:
         """Return what is recorded of a run of many: by the key of each input, its call's number and outcome.
 
-        An answer that redaction has changed is left out: what is recorded is not what the model wrote.
+        `keys` asks for some inputs alone. An answer that redaction has changed is left out: what is recorded is not
+        what the model wrote.
         """
-        query = (
+        every = (
             sa.select(ITEMS.c.key, CALLS.c.id, CALLS.c.outcome)
             .join(CALLS)
             .where(ITEMS.c.run == row_codec.storable(run))
         )
+        pages = [] if keys is None else [keys[at : at + PAGE] for at in range(0, len(keys), PAGE)]
+        queries = [every] if keys is None else [every.where(ITEMS.c.key.in_(page)) for page in pages]
         with self.reading() as connection:
             if connection is None:
                 return {}
-            return {key: (number, row_codec.restored(outcome)) for key, number, outcome in connection.execute(query)}
+            rows = [row for query in queries for row in connection.execute(query)]
+        return {key: (number, row_codec.restored(outcome)) for key, number, outcome in rows}
+
+    def spent(self, run: str) -> float:
+        """Return what the calls on record of a run of many have cost, in US dollars, as far as prices are known."""
+        query = (
+            sa.select(sa.func.sum(ATTEMPTS.c.cost))
+            .join(ITEMS, ITEMS.c.call == ATTEMPTS.c.call)
+            .where(ITEMS.c.run == row_codec.storable(run))
+        )
+        with self.reading() as connection:
+            return 0.0 if connection is None else float(connection.scalar(query) or 0.0)
 
     def forget_items(self, run: str) -> None:
         """Begin a run of many anew: its calls stay on record, and answer no input any more."""

@@ -17,7 +17,8 @@ SOURCES = {"guard": "guard", "schemas": "guard.schemas", "kernels": "guard.kerne
 FLOORS = (
     ("guard", "guard.__main__", "guard.mypy"),
     ("cli",),
-    ("testing", "sidecar", "batch", "integrations", "tuning", "guard.mcp"),
+    ("testing", "sidecar", "integrations", "tuning", "guard.mcp"),
+    ("batch",),
     ("calls",),
     ("turns",),
     ("trace",),

@@ -43,6 +43,7 @@ def test_every_extra_is_documented_and_no_other() -> None:
         ("uvicorn", "from guard.cli import serve; serve.serve()", "serve"),
         ("psycopg", "from guard.trace import TraceStore; TraceStore('postgresql://a@b/c')", "postgres"),
         ("pyarrow", "from guard.batch.inputs import pyarrow_parquet; pyarrow_parquet()", "parquet"),
+        ("ray", "from guard.integrations.ray import Mapper", "ray"),
         ("hypothesis", "import guard; guard.testing.values", "testing"),
     ],
 )

@@ -42,6 +42,8 @@ from guard.testing import FlakyModel, serving
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "history")]
+#: What is in the blocks of a page that other tests run: those below, and tests/guard/batch/test_ray.py's.
+APART = {"testing.md": "def test_", "batches.md": "guard.integrations.ray"}
 #: Pages that are read from top to bottom and show nothing to be run.
 WITHOUT_EXAMPLE = {"glossary.md", "releasing.md", "walks.md", "performance.md", "dependencies.md", "trace-tables.md"}
 TEXT = "NORTHWIND PAPER, invoice NW-20418: 581.50, VAT 116.30, total 697.80."
@@ -174,7 +176,7 @@ def run(code: str, names: dict[str, Any], page: str) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
 def test_what_is_shown_in_python_runs(page: Path, staged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"__name__": f"snippets_{page.stem}"}
-    apart = "def test_" if page == DOCS / "testing.md" else None  # what the tests below run
+    apart = APART.get(page.name)
     opening, *further = [code for code in blocks(page, "python") if apart is None or apart not in code]
     run(opening, names, page.stem)
     added = stage(names)

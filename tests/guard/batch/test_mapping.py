@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import guard
-from guard.batch.mapping import AHEAD, Results
+from guard.batch.map_run import AHEAD
+from guard.batch.mapping import Results
 from guard.models.base import Reply, Request
 from guard.trace import TraceError, TraceStore
 

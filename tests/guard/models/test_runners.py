@@ -11,6 +11,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -519,3 +521,20 @@ def test_context_variables_are_the_caller_s_and_stay_so() -> None:
 
     assert THREAD.run(changed()) == "caller's"
     assert variable.get() == "caller's"
+
+
+def test_a_model_is_asked_also_where_the_application_has_installed_another_kind_of_event_loop() -> None:
+    """As a worker of Ray does with uvloop, whose loops can't try several addresses at once."""
+    pytest.importorskip("uvloop")
+    code = """
+import asyncio, sys, uvloop, guard
+uvloop.install()
+async def ask():
+    return await guard.Guard("openai:fake", retries=0).agenerate({"type": "integer"}, "What?")
+print(asyncio.run(ask()))
+"""
+    with Server(Answer("7")) as server:
+        environment = {**os.environ, "OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "none"}
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "7\n", done.stderr

@@ -1,0 +1,278 @@
+"""Batches on Ray: nothing lost, and nothing asked twice, on a cluster of which a node and the driver are killed.
+
+Where Ray is not installed only what needs no cluster is tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import killed
+import pytest
+import ray_cluster
+from pydantic import BaseModel
+
+import guard
+from guard.batch.ray_engine import RayEngine, check_sendable
+from guard.batch.ray_limits import LeaseLedger
+from guard.models.base import Reply, Request
+from guard.testing.fake_server import Answer, ClientRequest, Server
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+ROOT = Path(__file__).parents[3]
+
+
+class Number(BaseModel):
+    """What a document says."""
+
+    number: int
+
+
+class Silent:
+    """A model that is never asked."""
+
+    name = "silent"
+
+    def generate(self, _: Request) -> Reply:
+        raise AssertionError
+
+
+class Locked(Silent):
+    """A model that can't be sent anywhere."""
+
+    name = "locked"
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+def reader(model: Any = "openai:fake", **more: Any) -> Any:
+    @guard.structured(model=model, **more)
+    def read(text: str) -> Number:  # type: ignore[empty-body]
+        """Read the number."""
+
+    return read
+
+
+@needs_ray
+def test_a_node_and_a_driver_are_killed_and_every_document_is_answered_once(tmp_path: Path) -> None:
+    ray_cluster.check(ray_cluster.killed(200, tmp_path))
+
+
+#: A driver with a cluster of its own on this machine, which the examples of the documentation and the next tests run.
+WITH_RAY = """
+import os, ray
+small = {"num_cpus": 2, "num_gpus": 1, "object_store_memory": 80 * 2**20}
+ray.init(address="local", include_dashboard=False, log_to_driver=False, **small)
+"""
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> Iterator[Server]:
+    def answer(request: ClientRequest) -> Answer:
+        number = int(re.findall(r"number (\d+)\.", request.body["messages"][0]["content"])[0])
+        return Answer(json.dumps({"number": number}), model="gpt-4o-mini", usage=(50, 10))
+
+    with Server(answer, keeps_alive=True) as server:
+        yield server
+
+
+def driven(code: str, server: Server, folder: Path) -> str:
+    """Run a driver, and return what it prints."""
+    environment = {
+        **os.environ,
+        "OPENAI_BASE_URL": server.url,
+        "OPENAI_API_KEY": "none",
+        "GUARD_TRACE": str(folder / "trace.db"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    command = [sys.executable, "-W", "ignore", "-c", WITH_RAY + code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+MAPPED = '''
+import guard
+from guard.integrations.ray import JobLimits, Mapper, RayEngine
+from pydantic import BaseModel
+
+class Number(BaseModel):
+    number: int
+
+@guard.structured(model="openai:fake", retries=0)
+def read(text: str) -> Number:
+    """Read the number."""
+
+rows = [{"text": f"This is number {number % 9}.", "id": number} for number in range(12)]
+for turn in range(2):
+    limits = JobLimits(per_second=1000)
+    dataset = ray.data.from_items(rows, override_num_blocks=2).map_batches(
+        Mapper, fn_constructor_args=(read, "numbers"), fn_constructor_kwargs={"limits": limits},
+        batch_format="pyarrow", batch_size=3, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=0.5,
+    )
+    dataset.write_parquet("answers", mode="overwrite")
+    answers = sorted(ray.data.read_parquet("answers").take_all(), key=lambda row: row["id"])
+    print([(row["id"], row["value"], row["error"], row["is_kept"]) for row in answers])
+
+class Refusing(BaseException):
+    pass
+
+def broken(value):
+    raise ZeroDivisionError("a validator with a bug")
+
+try:
+    list(guard.map(read.using(validators=[broken]), ["This is number 1."], engine="ray"))
+except ZeroDivisionError as error:
+    print("raised", error)
+
+spent = guard.map(read, [f"This is number {number}." for number in range(3)], engine=RayEngine(workers=1, usd=1.0))
+print([type(result.error).__name__ for result in spent])
+'''
+
+
+@needs_ray
+def test_a_mapper_of_a_dataset_writes_each_answer_once_and_asks_none_again(provider: Server, tmp_path: Path) -> None:
+    said = driven(MAPPED, provider, tmp_path).splitlines()
+    first, second = ([*map(tuple, eval(line))] for line in said[:2])  # noqa: S307 (our own program's)
+    assert [(row, json.loads(value), error) for row, value, error, _ in first] == [
+        (number, {"number": number % 9}, None) for number in range(12)
+    ]
+    assert [row[:3] for row in second] == [row[:3] for row in first]
+    assert all(row[3] for row in second)
+    assert said[2] == "raised a validator with a bug"
+    assert said[3] == "['ModelError', 'ModelError', 'ModelError']"  # a server of one's own has no price
+    asked = [request for request in provider.requests if "read" not in request.path]
+    assert len(asked) <= 9 + 3 + 1  # alike rows share an answer, but for those of batches that were under way at once
+
+
+@needs_ray
+def test_a_command_line_run_is_done_by_a_cluster(provider: Server, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"text": "This is number {n}.", "id": {n}}}\n' for n in range(5)))
+    (tmp_path / "schema.json").write_text(json.dumps(killed.SCHEMA))
+    run = (
+        "import sys\nfrom guard.cli.app import main\n"
+        "sys.argv = 'guard run schema.json --model openai:fake --engine ray --input in.jsonl --keep id"
+        " --output out.jsonl'.split()\nmain()\n"
+    )
+    driven(run, provider, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["columns"]["id"], row["value"]) for row in rows] == [(n, {"number": n}) for n in range(5)]
+
+
+@needs_ray
+def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:
+    """As they stand, but for the model and the cluster's address."""
+    opening, *shown = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "batches.md").read_text(), re.DOTALL)
+    opening = opening.replace('"smollm2"', '"openai:fake"').split("for result")[0]
+    code = "\n".join(shown).replace('ray.init(address="auto")\n', "")
+    mails = "ray.data.from_items([{'id': n, 'body': f'Mail {n}'} for n in range(3)]).write_parquet('mails')\n"
+    end = "print(sorted(row['value'] for row in ray.data.read_parquet('answers').take_all()))\n"
+    with Server(Answer('{"sender": "Marta"}'), keeps_alive=True) as server:
+        said = driven(opening + mails + code + end, server, tmp_path).splitlines()
+    assert said == ["0 sender='Marta'", "1 sender='Marta'", str(['{"sender": "Marta"}'] * 3)]
+
+
+def ledger(**limits: Any) -> LeaseLedger:
+    return LeaseLedger(limits.get("per_second"), limits.get("usd"), None, None)
+
+
+def test_leases_never_exceed_the_budget_and_what_was_not_spent_is_leased_again() -> None:
+    async def run() -> None:
+        shared = ledger(usd=1.0)
+        assert await shared.lease("a", 0.6, 600) == 0
+        waiting = asyncio.create_task(shared.lease("b", 0.6, 600))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()  # it would not fit yet
+        await shared.settle("a", 0.1)
+        assert await waiting == 0
+        await shared.settle("b", 0.5)
+        assert await shared.lease("c", 0.5, 600) is None  # 0.4 is left
+        assert await shared.lease("d", 0.4, 600) == 0
+        assert await shared.spent() == pytest.approx(0.6)
+
+    asyncio.run(run())
+
+
+def test_a_lease_that_nobody_settles_counts_as_spent() -> None:
+    async def run() -> None:
+        shared = ledger(usd=1.0)
+        assert await shared.lease("lost", 0.6, 0.05) == 0
+        assert await shared.lease("next", 0.6, 600) is None
+        assert await shared.spent() == pytest.approx(0.6)
+        await shared.settle("lost", 0.1)  # too late
+        assert await shared.spent() == pytest.approx(0.6)
+
+    asyncio.run(run())
+
+
+def test_requests_of_all_workers_have_their_turns_one_interval_apart() -> None:
+    async def run() -> list[float | None]:
+        shared = ledger(per_second=10)
+        return [await shared.lease(str(number), 0.0, 600) for number in range(5)]
+
+    waits = asyncio.run(run())
+    assert waits == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4], abs=0.05)
+
+
+@needs_ray
+def test_what_can_t_be_sent_is_named() -> None:
+    read = reader(Locked())
+    with pytest.raises(TypeError, match=r"^the model locked can't be sent to the workers of a cluster: cannot pickle"):
+        check_sendable(read.guard, read.plan("x"))
+    lock = threading.Lock()
+
+    def locked(_: Number) -> bool:
+        return not lock.locked()
+
+    read = reader("openai:fake", validators=[locked])
+    with pytest.raises(TypeError, match=r"^the validator .*locked can't be sent"):
+        check_sendable(read.guard, read.plan("x"))
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("spark", "engine='spark' must be 'threads', 'ray', or a guard.integrations.ray.RayEngine"),
+        (4, "engine=4 must be 'threads', 'ray', or a guard.integrations.ray.RayEngine"),
+    ],
+)
+def test_an_engine_that_there_is_not_is_refused(engine: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        guard.map(reader(), ["x"], engine=engine)
+
+
+@pytest.mark.parametrize("setting", [{"workers": 0}, {"num_gpus": -1}, {"usd": 0}, {"per_second": float("nan")}])
+def test_an_engine_s_settings_are_checked(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))}="):
+        RayEngine(**setting)
+
+
+def test_the_trace_says_what_is_recorded_of_some_inputs_and_what_a_run_has_cost(place: str) -> None:
+    from guard.trace import TraceStore
+
+    class Priced(Silent):
+        def generate(self, _: Request) -> Reply:
+            return Reply('{"number": 1}', "stop", "m", 1, 1, cost=0.25)
+
+    results = list(guard.map(reader(Priced()), ["a", "b", "c"], resume="numbers"))
+    store = TraceStore.at(place)
+    every = store.items("numbers")
+    assert sorted(number for number, _ in every.values()) == sorted(
+        result.call.number for result in results if result.call
+    )
+    some = sorted(every)[:2]
+    assert store.items("numbers", some) == {key: every[key] for key in some}
+    assert store.items("numbers", []) == {}
+    assert (store.spent("numbers"), store.spent("another")) == (0.75, 0.0)
