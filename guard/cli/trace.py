@@ -280,13 +280,16 @@ def replay(
     epilog=examples(
         "guard trace export --format sft --output train.jsonl",
         "guard trace export --format dpo --function shop.read --since 30d",
+        "guard trace export --format parquet --output calls.parquet",
     ),
 )
 def export(
     form: Annotated[
         str,
         typer.Option(
-            "--format", help="sft (messages), dpo (prompt, chosen, rejected), or kto (prompt, completion, label)."
+            "--format",
+            help="Training data: sft (messages), dpo (prompt, chosen, rejected), kto (prompt, completion, label). "
+            "Records, a row a call: jsonl, parquet, arrow.",
         ),
     ],
     function: Function = None,
@@ -296,26 +299,43 @@ def export(
     ] = STDOUT,
     force: Force = False,
 ) -> None:
-    """Write training data as JSON lines, in the columns that TRL reads.
+    """Write training data as JSON lines, in the columns that TRL reads, or the records as a table.
 
-    Valid answers are what to learn; answers that broke the type are what to unlearn. Replays are left out.
+    Valid answers are what to learn; answers that broke the type are what to unlearn. Replays are left out of training
+    data. Records are whole, with every attempt.
     """
     from guard.calls.rerun import FUNCTION
     from guard.trace import export as exported
+    from guard.trace import record_table
 
-    if form not in exported.FORMATS:
-        raise Problem(f"--format {form} must be one of {', '.join(exported.FORMATS)}")
+    if form not in exported.FORMATS and form not in record_table.FORMATS:
+        raise Problem(f"--format {form} must be one of {', '.join((*exported.FORMATS, *record_table.FORMATS))}")
+    if form in record_table.BINARY and output == STDOUT:
+        raise Problem(f"--format {form} writes no text; name a file with --output")
+    record_table.check(form)
     store, began = opened(), since_of(since)
     count = 0
     with _writing(output, force) as file, progress(store.count(function=function, since=began)) as (_, advance):
-        for call in store.each(function=function, since=began):
-            advance("exporting", 1)
-            if call.function == FUNCTION and function is None:
-                continue
-            for row in exported.FORMATS[form](call):
-                file.write(plain_json(row) + "\n")
-                count += 1
+        calls = _advancing(store.each(function=function, since=began), advance)
+        if form in record_table.FORMATS:
+            with record_table.FORMATS[form](file) as write:
+                for call in calls:
+                    write(call)
+                    count += 1
+        else:
+            for call in calls:
+                if call.function == FUNCTION and function is None:
+                    continue
+                for row in exported.FORMATS[form](call):
+                    file.write(plain_json(row) + "\n")
+                    count += 1
     say(_counted(count, "row"), err=True)
+
+
+def _advancing(calls: Iterator[Call], advance: Any) -> Iterator[Call]:
+    for call in calls:
+        advance("exporting", 1)
+        yield call
 
 
 @app.command(

@@ -94,7 +94,7 @@ def compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
         target = dataclasses.replace(unmasked, refused=error)
     # What is asked of it on the loop is worked out here.
     _ = target.compiled.hash, target.compiled.is_large
-    return dataclasses.replace(target, name=name)
+    return dataclasses.replace(target, name=name, made_of=())  # no pickle is made of it
 
 
 def _key(schema: Any, name: str, is_checked_only: bool) -> tuple[str, int]:

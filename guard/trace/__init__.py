@@ -9,7 +9,7 @@ group_commit.py   many callers, one transaction, each with a deadline; record_qu
 totals.py         running totals, kept in the transaction of each record
 store.py          the trace itself, in SQLite or PostgreSQL
 retention.py      how long records are kept
-stats.py, export.py, html.py   what is made of it: figures, training data, a page
+stats.py, export.py, record_table.py, html.py   what is made of it: figures, training data, tables, a page
 """
 
 from typing import TYPE_CHECKING

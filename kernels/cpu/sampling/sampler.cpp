@@ -148,14 +148,20 @@ std::string Sampler::scalar_text(const Value& v) const {
   }
 }
 
+// What count() returns; kMany where there is too much to list.
+template <class F>
+std::int64_t Sampler::listed(F count) {
+  try {
+    return static_cast<std::int64_t>(count());
+  } catch (const Limit&) {
+    return kMany;
+  }
+}
+
 std::int64_t Sampler::variety(Id goal, Type type) {
   const std::pair key{goal, static_cast<Id>(type)};
   if (const auto found = varieties_.find(key); found != varieties_.end()) return found->second;
-  std::int64_t n = kMany;
-  try {
-    n = static_cast<std::int64_t>(constraints_.values.count(goal, type, kMany));
-  } catch (const Limit&) {  // too many to list
-  }
+  const std::int64_t n = listed([&] { return constraints_.values.count(goal, type, kMany); });
   return varieties_[key] = std::max<std::int64_t>(n, 1);
 }
 
@@ -169,9 +175,10 @@ std::int64_t Sampler::variety(const Frame& f) {
 }
 
 std::int64_t Sampler::variety(Id lang) {
-  const auto [at, fresh] = lang_varieties_.try_emplace(lang, 0);
-  if (fresh) at->second = std::max<std::int64_t>(langs_.count(lang, kMany), 1);
-  return at->second;
+  if (const auto found = lang_varieties_.find(lang); found != lang_varieties_.end())
+    return found->second;
+  const std::int64_t n = std::max<std::int64_t>(langs_.count(lang, kMany), 1);
+  return lang_varieties_[lang] = n;
 }
 
 // How many objects there are in which the value that is due is this one.
@@ -180,11 +187,12 @@ std::int64_t Sampler::variety_behind(const Frame& f, Type type, Id value) {
   for (const Part& part : engine_.levels.parts(f.due, type).list) {
     if (!part.vital || n >= kMany) continue;
     const Id shape = constraints_.partial.residual(part.open, value);
-    const auto [at, fresh] = shape_varieties_.try_emplace(shape, kMany);
-    if (fresh) try {
-        at->second = static_cast<std::int64_t>(constraints_.values.count_objects(shape, kMany));
-      } catch (const Limit&) {  // too many to list
-      }
+    auto at = shape_varieties_.find(shape);
+    if (at == shape_varieties_.end())
+      at = shape_varieties_
+               .emplace(shape,
+                        listed([&] { return constraints_.values.count_objects(shape, kMany); }))
+               .first;
     n = std::min(kMany, n + at->second);
   }
   return std::max<std::int64_t>(n, 1);

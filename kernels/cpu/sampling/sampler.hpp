@@ -62,6 +62,8 @@ class Sampler {
   void choose(std::vector<Way>* ways, std::int32_t depth);
   // How many values there are, at most kMany: of a goal, of what is due, of a language. What has
   // few is chosen seldom, for it would be the same value again and again.
+  template <class F>
+  std::int64_t listed(F count);
   std::int64_t variety(Id goal, Type type);
   std::int64_t variety(const Frame& f);
   std::int64_t variety(Id lang);

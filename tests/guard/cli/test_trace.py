@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.feather
+import pyarrow.parquet
 import pytest
 from scripted import Scripted, reply
 
@@ -144,6 +147,41 @@ def test_training_data_is_written_as_lines_of_json(run: Run, place: str, tmp_pat
     assert run("export", "--format", "kto", "--function", "nothing")[2] == "0 rows\n"
 
 
+def test_records_are_written_as_a_table(run: Run, place: str, tmp_path: Path) -> None:
+    store = TraceStore.at(place)
+    store.write(CALL, SCHEMA)
+    store.write(dataclasses.replace(CALL, function="other", started=time.time()))
+    code, out, err = run("export", "--format", "jsonl")
+    assert (code, err) == (0, "2 rows\n")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["function"] for line in lines] == ["shop.count", "other"]
+    assert [attempt["reply"]["text"] for attempt in lines[0]["attempts"]] == ["1", "3"]
+    assert run("export", "--format", "parquet", "-o", "calls.parquet") == (0, "", "2 rows\n")
+    assert run("export", "--format", "arrow", "-o", "calls.arrow") == (0, "", "2 rows\n")
+    assert (tmp_path / "calls.parquet").stat().st_mode & 0o777 == 0o600
+    for table in (pyarrow.parquet.read_table("calls.parquet"), pyarrow.feather.read_table("calls.arrow")):
+        rows = table.to_pylist()
+        for row, line in zip(rows, lines, strict=True):
+            assert {name: row[name] for name in ("number", "function", "outcome")} == {
+                name: line[name] for name in ("number", "function", "outcome")
+            }
+            assert row["started"].timestamp() == pytest.approx(line["started"], abs=1e-6)
+            assert [attempt["reply"] for attempt in row["attempts"]] == [a["reply"] for a in line["attempts"]]
+    for chosen in (("--since", "1d"), ("--function", "other")):
+        assert run("export", "--format", "parquet", "-o", "some.parquet", *chosen, "--force")[2] == "1 row\n"
+        assert pyarrow.parquet.read_table("some.parquet")["function"].to_pylist() == ["other"]
+
+
+def test_a_table_without_pyarrow_writes_over_nothing(
+    run: Run, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "calls.parquet").write_text("mine")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    words = "guard: Parquet and Arrow files need pyarrow: pip install 'guard-slm[parquet]'\n"
+    assert run("export", "--format", "parquet", "-o", "calls.parquet", "--force") == (1, "", words)
+    assert (tmp_path / "calls.parquet").read_text() == "mine"
+
+
 def test_since_reads_dates_times_and_ages(run: Run, place: str) -> None:
     began = datetime.datetime(2026, 1, 31, 12, 30, tzinfo=datetime.UTC).timestamp()
     TraceStore.at(place).write(dataclasses.replace(CALL, started=began))
@@ -222,7 +260,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["stats", "--large", "nobody"], 2, "no price of 'nobody' is known; name a model as openai:gpt-5-mini or "),
     (["stats", "--since", "yesterday"], 2, "--since yesterday must be a date, a time, or an age: "),
     (["export"], 2, "Missing option '--format'"),
-    (["export", "--format", "ppo"], 2, "--format ppo must be one of sft, dpo, kto"),
+    (["export", "--format", "ppo"], 2, "--format ppo must be one of sft, dpo, kto, jsonl, parquet, arrow"),
+    (["export", "--format", "parquet"], 2, "--format parquet writes no text; name a file with --output"),
     (["export", "--format", "sft", "-o", "absent/x"], 2, "absent/x can't be written: No such file or directory; name"),
     (["replay", "1"], 1, "the schema of call 1 was not kept, as in traces of version 1; it can't be replayed"),
     (["replay", "2"], 1, "call 2 asked no model; there is nothing to replay"),

@@ -1,0 +1,209 @@
+"""Records as a table: a row for each call, with its attempts in a list; as JSON lines, Parquet or Arrow.
+
+The columns are typed, and named as in guard/trace/records.py. What has no one shape (options, messages, where inputs
+are shown and values found) is JSON: a value in JSON lines, a text in the other two. There, moments are timestamps, to
+the microsecond, and texts are escaped as in the tables of the trace, for neither format takes every text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import IO, Any
+
+from guard.support.plain_text import plain_json
+from guard.trace.errors import TraceError
+from guard.trace.records import Call
+from guard.trace.row_codec import storable
+
+ROWS = 10_000  #: Of a row group, or a batch of Arrow's;
+BYTES = 2**26  #: and no more than about so much, uncompressed.
+PORTION = 200  #: Rows that are converted at a time.
+
+#: What a column holds: one of the words below; [kind]: a list; {name: kind}: attributes of that name.
+Kind = str | list[Any] | dict[str, Any]
+Write = Callable[[Call], None]
+
+FINDING: Kind = dict.fromkeys(("at", "rule", "expected", "got"), "text")
+EDIT: Kind = {"at": "whole", "kind": "text", "removed": "text", "inserted": "text"}
+TOKEN: Kind = {"text": "text", "logprob": "number", "removed": "number", "margin": "number", "forced": "truth"}
+REPLY: Kind = {
+    **dict.fromkeys(("text", "finish", "model", "mode", "thinking"), "text"),
+    **dict.fromkeys(("prompt_tokens", "completion_tokens", "forced_tokens", "thinking_tokens"), "whole"),
+    **dict.fromkeys(("seconds", "mask_seconds", "cost", "decision"), "number"),
+    "retries": "whole",
+    "room": "whole",
+    "is_estimate": "truth",
+    "is_kept": "truth",
+    "tokens": [TOKEN],
+    "cut_at": ["text"],
+    "repeated_at": ["text"],
+}
+ATTEMPT: Kind = {
+    "number": "whole",
+    "tier": "whole",
+    "model": "text",
+    "started": "moment",
+    "seconds": "number",
+    "messages": "json",
+    "reply": REPLY,
+    "findings": [FINDING],
+    "reason": "text",
+    "error": "text",
+    "repairs": [EDIT],
+    "repaired": "text",
+    "sources": "json",
+    "inputs": "json",
+}
+CALL: dict[str, Kind] = {
+    "number": "whole",
+    "started": "moment",
+    "seconds": "number",
+    **dict.fromkeys(("function", "target", "schema_hash", "template", "model"), "text"),
+    "options": "json",
+    "outcome": "text",
+    "error": "text",
+    "attempts": [ATTEMPT],
+}
+
+
+@contextlib.contextmanager
+def jsonl(file: IO[str]) -> Iterator[Write]:
+    """Open JSON lines."""
+
+    def write(call: Call) -> None:
+        file.write(plain_json(_value(CALL, call)) + "\n")
+
+    yield write
+
+
+@contextlib.contextmanager
+def parquet(file: IO[str]) -> Iterator[Write]:
+    """Open a Parquet file."""
+    pa = _pyarrow()
+    with _in_batches(file, lambda to: pa.parquet.ParquetWriter(to, _schema(pa), compression="zstd")) as write:
+        yield write
+
+
+@contextlib.contextmanager
+def arrow(file: IO[str]) -> Iterator[Write]:
+    """Open a file of Arrow's, which is Feather's second version too."""
+    pa = _pyarrow()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with _in_batches(file, lambda to: pa.ipc.new_file(to, _schema(pa), options=options)) as write:
+        yield write
+
+
+#: What opens a text file for calls, by the name of the format. BINARY ones write no text.
+FORMATS: Mapping[str, Callable[[IO[str]], AbstractContextManager[Write]]] = {
+    "jsonl": jsonl,
+    "parquet": parquet,
+    "arrow": arrow,
+}
+BINARY = ("parquet", "arrow")
+
+
+def check(form: str) -> None:
+    """Raise TraceError where a format needs what is not installed."""
+    if form in BINARY:
+        _pyarrow()
+
+
+@contextlib.contextmanager
+def _in_batches(file: IO[str], opened: Callable[[Any], Any]) -> Iterator[Write]:
+    """Convert some rows at a time, and write them where they are enough for a row group.
+
+    Where an error is raised inside, the file is left empty: with an end it would look whole.
+    """
+    import pyarrow as pa
+
+    to: Any = file.buffer  # type: ignore[attr-defined]
+    writer = opened(to)
+    schema = _schema(pa)
+    calls: list[Call] = []
+    batches: list[Any] = []
+
+    def convert() -> None:
+        try:
+            rows = [_cell(CALL, call) for call in calls]
+            batches.append(pa.RecordBatch.from_pylist(rows, schema))
+        except (OverflowError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+            raise TraceError(f"calls {calls[0].number} to {calls[-1].number} fit no table: {error}") from None
+        calls.clear()
+
+    def flush() -> None:
+        if batches:
+            writer.write_table(pa.Table.from_batches(batches, schema).combine_chunks())
+            batches.clear()
+
+    def write(call: Call) -> None:
+        calls.append(call)
+        if len(calls) == PORTION:
+            convert()
+            if sum(len(batch) for batch in batches) >= ROWS or sum(batch.nbytes for batch in batches) >= BYTES:
+                flush()
+
+    try:
+        yield write
+        if calls:
+            convert()
+        flush()
+        writer.close()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            writer.close()  # else it would be when it is collected
+        with contextlib.suppress(OSError):
+            to.truncate(0)
+        raise
+
+
+def _value(kind: Kind, value: Any) -> Any:
+    """Return what JSON has of a value."""
+    if isinstance(kind, list):
+        return [_value(kind[0], one) for one in value]
+    if isinstance(kind, dict):
+        return None if value is None else {name: _value(of, getattr(value, name)) for name, of in kind.items()}
+    return value
+
+
+def _cell(kind: Kind, value: Any) -> Any:
+    """Return what a column of Arrow's has of a value."""
+    if value is None:
+        return None
+    if isinstance(kind, list):
+        return [_cell(kind[0], one) for one in value]
+    if isinstance(kind, dict):
+        return {name: _cell(of, getattr(value, name)) for name, of in kind.items()}
+    if kind == "text":
+        return storable(value)
+    if kind == "moment":
+        return round(value * 1e6)
+    return json.dumps(value) if kind == "json" else value
+
+
+def _schema(pa: Any) -> Any:
+    return pa.schema(list(_type(pa, CALL)))
+
+
+def _type(pa: Any, kind: Kind) -> Any:
+    if isinstance(kind, list):
+        return pa.list_(_type(pa, kind[0]))
+    if isinstance(kind, dict):
+        return pa.struct([(name, _type(pa, of)) for name, of in kind.items()])
+    return {
+        "whole": pa.int64(),
+        "number": pa.float64(),
+        "truth": pa.bool_(),
+        "moment": pa.timestamp("us", tz="UTC"),
+    }.get(kind, pa.string())
+
+
+def _pyarrow() -> Any:
+    """Return pyarrow with its Parquet; TraceError where it is not installed."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise TraceError("Parquet and Arrow files need pyarrow: pip install 'guard-slm[parquet]'") from None
+    return pyarrow
