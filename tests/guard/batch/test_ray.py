@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import killed
@@ -24,7 +25,7 @@ from pydantic import BaseModel
 
 import guard
 from guard.batch.ray_engine import RayEngine, check_sendable
-from guard.batch.ray_limits import LeaseLedger
+from guard.batch.ray_limits import LeaseLedger, LimitedModel
 from guard.models.base import Reply, Request
 from guard.testing.fake_server import Answer, ClientRequest, Server
 
@@ -276,3 +277,35 @@ def test_the_trace_says_what_is_recorded_of_some_inputs_and_what_a_run_has_cost(
     assert store.items("numbers", some) == {key: every[key] for key in some}
     assert store.items("numbers", []) == {}
     assert (store.spent("numbers"), store.spent("another")) == (0.75, 0.0)
+
+
+class Remote:
+    """An actor's method, called where the test runs."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+
+    def remote(self, *given: Any) -> asyncio.Task[Any]:
+        return asyncio.ensure_future(self._method(*given))
+
+
+def test_a_limited_model_spends_no_more_than_the_job_has() -> None:
+    class Priced(Silent):
+        def price(self, _: int, completion_tokens: int) -> float:
+            return completion_tokens / 1000
+
+        def generate(self, request: Request) -> Reply:
+            assert request.usd is not None
+            assert request.usd <= 0.512
+            return Reply('{"number": 1}', "stop", "m", 1, 1, cost=0.3)
+
+    async def run() -> list[str]:
+        shared = ledger(usd=1.0)
+        actor = SimpleNamespace(lease=Remote(shared.lease), settle=Remote(shared.settle))
+        model = LimitedModel(Priced(), SimpleNamespace(usd=1.0, actor=actor))  # type: ignore[arg-type]
+        read = reader(model, retries=0)
+        results = [result async for result in guard.amap(read, ["a", "b", "c", "d"], concurrency=4)]
+        assert await shared.spent() == pytest.approx(0.6)
+        return sorted("value" if result.error is None else type(result.error).__name__ for result in results)
+
+    assert asyncio.run(run()) == ["BudgetExceeded", "BudgetExceeded", "value", "value"]
