@@ -82,8 +82,12 @@ class Isolate {
 class Isolates {
  public:
   static constexpr std::int64_t kBudget = 512'000'000;
+  static constexpr std::size_t kMostCommon = 4;
   static Isolates& instance();
-  std::shared_ptr<Isolate> common() const { return common_; }
+  // A common isolate for a schema that this thread compiles: the one of its last, unless another
+  // thread is in there.
+  std::shared_ptr<Isolate> common() const;
+  std::shared_ptr<Isolate> first() const { return commons_.front(); }
   std::shared_ptr<Isolate> make();
   std::int64_t nbytes() const { return nbytes_; }  // of all
   bool are_full() const { return nbytes_ > budget_; }
@@ -108,7 +112,7 @@ class Isolates {
   mutable std::mutex lock_;
   std::vector<std::weak_ptr<Isolate>> all_;
   std::vector<std::shared_ptr<Isolate>> forking_;  // while a fork is under way
-  std::shared_ptr<Isolate> common_;
+  std::vector<std::shared_ptr<Isolate>> commons_;
   std::atomic<std::int64_t> nbytes_ = 0, budget_ = kBudget;
   std::atomic<std::size_t> flushes_ = 0;
 };
