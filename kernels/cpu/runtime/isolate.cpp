@@ -192,6 +192,17 @@ void Account::settle() {
   before_ = now, sum_ += more;
 }
 
+std::unique_lock<std::mutex> Isolate::soon() {
+  constexpr int kSpins = 400;
+  for (int i = 0; i < kSpins; ++i) {
+    if (std::unique_lock held(lock, std::try_to_lock); held.owns_lock()) return held;
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+  }
+  return {};
+}
+
 std::unique_lock<std::mutex> Isolate::wait() {
   ++waiting;
   std::unique_lock held(lock);

@@ -66,6 +66,8 @@ class Isolate {
   const bool common;
   std::unique_ptr<Tables> tables;       // null: not yet, or flushed
   void flush(Flushed* out);             // requires the lock
+  // The lock, where it is free within a few microseconds, as it nearly always is; else none.
+  std::unique_lock<std::mutex> soon();
   std::unique_lock<std::mutex> wait();  // for the lock. In an isolate of a schema's own it may be
                                         // held for seconds: not with the GIL
   bool may_be_flushed();
