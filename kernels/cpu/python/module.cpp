@@ -75,7 +75,7 @@ NB_MODULE(_native, m) {
     nb::dict out;
     out["budget"] = all.budget();
     out["tables"] = all.nbytes();
-    out["shared"] = all.first()->nbytes.load();
+    out["shared"] = all.shared();
     out["isolates"] = all.own();
     out["flushes"] = all.flushes();
     out["held"] = total_held();

@@ -122,6 +122,12 @@ std::vector<std::shared_ptr<Isolate>> Isolates::all() const {
 
 std::size_t Isolates::own() const { return all().size() - commons_.size(); }
 
+std::int64_t Isolates::shared() const {
+  std::int64_t sum = 0;
+  for (const std::shared_ptr<Isolate>& isolate : commons_) sum += isolate->nbytes;
+  return sum;
+}
+
 void Isolates::make_room(const Isolate* under) {
   std::vector<std::shared_ptr<Isolate>> by_size = all();
   std::sort(by_size.begin(), by_size.end(),

@@ -104,7 +104,6 @@ std::size_t cores() {
   return std::clamp<std::size_t>(allowed, 1, limit);
 }
 
-
 void share_out(std::size_t n, std::size_t nbytes, const std::function<void(std::size_t)>& work) {
   const std::size_t threads = n < 2 || nbytes < kPays ? 1 : std::min(cores(), n);
   if (threads == 1) return Crew::each(n, work);
