@@ -306,3 +306,25 @@ for _ in range(10):
 for thread in threads: thread.join()
 assert masks(matcher, TEXT[5:]) == expected[5:]
 """)
+
+
+def test_threads_with_schemas_of_their_own_come_to_be_apart_and_find_the_same_masks() -> None:
+    """A lock that all of them took made two threads slower than one; see `Isolates::common`."""
+    run("""
+def schema(number):
+    return {**SIMPLE, "properties": {**SIMPLE["properties"], f"c{number}": {"pattern": f"^{number}[a-f]*$"}}}
+
+before = [masks(guard.compile(schema(number)).matcher(vocabulary)) for number in range(40)]
+flushed()
+alone = memory()["shared"]
+found = {}
+
+def work(first):
+    found.update({n: masks(guard.compile(schema(n)).matcher(vocabulary), budget=False) for n in range(first, 40, 2)})
+
+threads = [threading.Thread(target=work, args=(first,)) for first in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert [found[number] for number in range(40)] == before
+assert memory()["isolates"] == 0 and memory()["shared"] > alone
+""")

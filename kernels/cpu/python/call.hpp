@@ -182,8 +182,7 @@ class Call {
 
   // The lock of an isolate. While it is waited for, others have the GIL.
   static std::unique_lock<std::mutex> held(Isolate& isolate, Gil& gil) {
-    std::unique_lock lock(isolate.lock, std::try_to_lock);
-    if (lock.owns_lock()) return lock;
+    if (std::unique_lock lock = isolate.soon(); lock.owns_lock()) return lock;
     Gil::give(&gil);
     return isolate.wait();
   }

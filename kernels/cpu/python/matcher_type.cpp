@@ -16,6 +16,8 @@ using namespace nb::literals;
 
 namespace guard {
 
+constexpr std::size_t kShortCopy = 1'000'000;  // bytes of a batch; some 20 us
+
 void bind_matcher(nb::module_& m) {
   nb::class_<PyMatcher> type(m, "Matcher");
   type.def(
@@ -143,14 +145,28 @@ void bind_matcher(nb::module_& m) {
         for (std::size_t i = 0; i < matchers.size(); ++i) row_of(i);  // is each there?
         std::deque<PyMatcher::Use> uses;
         for (PyMatcher* matcher : matchers) uses.emplace_back(*matcher);
+        const auto write = [&](const MaskRow* known, std::size_t i) {
+          const std::size_t used = matchers[i]->matcher.vocabulary().words();
+          if (known) known->write(row_of(i));
+          std::memset(row_of(i) + used, 0, (view.words - used) * 4);
+        };
+        std::vector<const MaskRow*> known(matchers.size());
+        bool are_known = true;
+        for (std::size_t i = 0; i < matchers.size(); ++i)
+          are_known &= (known[i] = matchers[i]->matcher.known(left_of(i).value_or(-1))) != nullptr;
+        // A few rows are copied sooner than the GIL is had again from another thread.
+        const std::size_t nbytes = matchers.size() * view.words * 4;
+        if (are_known && nbytes <= kShortCopy) {
+          for (std::size_t i = 0; i < matchers.size(); ++i) write(known[i], i);
+          return;
+        }
         // All rows without the GIL; those that miss nodes, or meet a limit, are made again with it.
         std::vector<std::size_t> again;
         {
           const nb::gil_scoped_release release;
-          std::vector<const MaskRow*> known(matchers.size());
           for (std::size_t i = 0; i < matchers.size(); ++i) {
             Matcher& matcher = matchers[i]->matcher;
-            if ((known[i] = matcher.known(left_of(i).value_or(-1)))) continue;
+            if (known[i]) continue;
             const bool made = matchers[i]->in_batch([&] {
               if (!matcher.look_ahead().empty()) return false;
               if (left_of(i) || matchers.size() == 1)
@@ -161,11 +177,7 @@ void bind_matcher(nb::module_& m) {
             });
             if (!made) again.push_back(i);
           }
-          share_out(matchers.size(), matchers.size() * view.words * 4, [&](std::size_t i) {
-            const std::size_t used = matchers[i]->matcher.vocabulary().words();
-            if (known[i]) known[i]->write(row_of(i));
-            std::memset(row_of(i) + used, 0, (view.words - used) * 4);
-          });
+          share_out(matchers.size(), nbytes, [&](std::size_t i) { write(known[i], i); });
         }
         for (std::size_t i : again)
           matchers[i]->fill(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i), left_of(i));

@@ -157,7 +157,7 @@ struct PyMatcher {
       Place& place = seat.place();
       Isolate& isolate = *place.isolate;
       Account account(isolate);
-      std::unique_lock lock(isolate.lock, std::try_to_lock);
+      std::unique_lock lock = isolate.soon();
       if (!lock.owns_lock()) lock = isolate.wait();
       Turn turn(place, std::move(lock), account, nullptr, seat.front->options.limits, nullptr,
                 nullptr);

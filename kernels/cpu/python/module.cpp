@@ -65,7 +65,7 @@ NB_MODULE(_native, m) {
                  [] { Isolates::instance().after_fork(true); });
 
   m.def("seal", [] {
-    const std::shared_ptr<Isolate> common = Isolates::instance().common();
+    const std::shared_ptr<Isolate> common = Isolates::instance().first();
     const Account account(*common);
     const std::lock_guard lock(common->lock);
     if (common->tables) common->tables->lexicon.seal();
@@ -75,7 +75,7 @@ NB_MODULE(_native, m) {
     nb::dict out;
     out["budget"] = all.budget();
     out["tables"] = all.nbytes();
-    out["shared"] = all.common()->nbytes.load();
+    out["shared"] = all.shared();
     out["isolates"] = all.own();
     out["flushes"] = all.flushes();
     out["held"] = total_held();

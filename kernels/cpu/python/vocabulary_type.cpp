@@ -19,7 +19,7 @@ namespace {
 // A free string is in almost every schema: its mask is made with the vocabulary, and not in
 // somebody's first token.
 void warm_free_strings(const std::shared_ptr<Vocabulary>& vocabulary) {
-  const std::shared_ptr<Isolate> common = Isolates::instance().common();
+  const std::shared_ptr<Isolate> common = Isolates::instance().first();
   const Account account(*common);
   const std::lock_guard lock(common->lock);
   if (!common->tables) common->tables = std::make_unique<Tables>(true);
@@ -90,7 +90,7 @@ void bind_vocabulary(nb::module_& m) {
       .def_prop_ro("eos", &Vocabulary::ends)
       .def_prop_ro("nbytes",
                    [](const std::shared_ptr<Vocabulary>& v) {
-                     const std::shared_ptr<Isolate> common = Isolates::instance().common();
+                     const std::shared_ptr<Isolate> common = Isolates::instance().first();
                      const std::lock_guard lock(common->lock);
                      return v->nbytes() + (common->tables ? common->tables->masks(v).nbytes() : 0);
                    })

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "support/allocator.hpp"
+#include "support/thread_pool.hpp"
 
 namespace guard {
 
@@ -83,7 +84,25 @@ Isolates& Isolates::instance() {
   return *isolates;
 }
 
-Isolates::Isolates() : common_(std::make_shared<Isolate>(true)) { all_.push_back(common_); }
+Isolates::Isolates() {
+  for (std::size_t i = 0; i < std::min(cores(), kMostCommon); ++i) {
+    commons_.push_back(std::make_shared<Isolate>(true));
+    all_.push_back(commons_.back());
+  }
+}
+
+std::shared_ptr<Isolate> Isolates::common() const {
+  static constinit thread_local std::size_t mine GUARD_TLS = 0;
+  const std::size_t n = commons_.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t at = (mine + i) % n;
+    if (const std::unique_lock lock(commons_[at]->lock, std::try_to_lock); lock.owns_lock()) {
+      mine = at;
+      break;
+    }
+  }
+  return commons_[mine];
+}
 
 std::shared_ptr<Isolate> Isolates::make() {
   auto made = std::make_shared<Isolate>(false);
@@ -101,7 +120,13 @@ std::vector<std::shared_ptr<Isolate>> Isolates::all() const {
   return out;
 }
 
-std::size_t Isolates::own() const { return all().size() - 1; }
+std::size_t Isolates::own() const { return all().size() - commons_.size(); }
+
+std::int64_t Isolates::shared() const {
+  std::int64_t sum = 0;
+  for (const std::shared_ptr<Isolate>& isolate : commons_) sum += isolate->nbytes;
+  return sum;
+}
 
 void Isolates::make_room(const Isolate* under) {
   std::vector<std::shared_ptr<Isolate>> by_size = all();
@@ -171,6 +196,17 @@ void Account::settle() {
   if (more == 0) return;
   Isolates::instance().add(isolate_, more);
   before_ = now, sum_ += more;
+}
+
+std::unique_lock<std::mutex> Isolate::soon() {
+  constexpr int kSpins = 400;
+  for (int i = 0; i < kSpins; ++i) {
+    if (std::unique_lock held(lock, std::try_to_lock); held.owns_lock()) return held;
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+  }
+  return {};
 }
 
 std::unique_lock<std::mutex> Isolate::wait() {

@@ -2,8 +2,11 @@
 // runs short.
 //
 // All that is remembered of languages, texts, numbers and names, and which tokens stay inside of
-// them, is a cache: whatever is asked can be worked out again. Nearly all schemas live in the
-// common isolate, where they share it. A schema whose call takes long while others wait for the
+// them, is a cache: whatever is asked can be worked out again. Nearly all schemas live in a
+// common isolate, where they share it. There are as many of those as cores, up to four: a thread
+// compiles into the one of its last schema, or into another where it finds somebody in there, so
+// that threads with schemas of their own come to be apart, and one thread alone always finds the
+// same tables. A schema whose call takes long while others wait for the
 // lock, or much memory, is given an isolate of its own (Elsewhere): from then on it makes nobody
 // wait, and what it fills goes with it.
 //
@@ -64,8 +67,10 @@ class Isolate {
   std::atomic<int> waiting = 0;          // threads that wait for it
   std::atomic<std::int64_t> nbytes = 0;  // held by tables and engines
   const bool common;
-  std::unique_ptr<Tables> tables;       // null: not yet, or flushed
-  void flush(Flushed* out);             // requires the lock
+  std::unique_ptr<Tables> tables;  // null: not yet, or flushed
+  void flush(Flushed* out);        // requires the lock
+  // The lock, where it is free within a few microseconds, as it nearly always is; else none.
+  std::unique_lock<std::mutex> soon();
   std::unique_lock<std::mutex> wait();  // for the lock. In an isolate of a schema's own it may be
                                         // held for seconds: not with the GIL
   bool may_be_flushed();
@@ -82,17 +87,23 @@ class Isolate {
 class Isolates {
  public:
   static constexpr std::int64_t kBudget = 512'000'000;
+  static constexpr std::size_t kMostCommon = 4;  // each has tables of its own, and memory for them
   static Isolates& instance();
-  std::shared_ptr<Isolate> common() const { return common_; }
+  // A common isolate for a schema that this thread compiles: the one of its last, unless another
+  // thread is in there.
+  std::shared_ptr<Isolate> common() const;
+  // The one that a program of one thread has: what is warm before there is a schema is there.
+  std::shared_ptr<Isolate> first() const { return commons_.front(); }
   std::shared_ptr<Isolate> make();
   std::int64_t nbytes() const { return nbytes_; }  // of all
   bool are_full() const { return nbytes_ > budget_; }
   std::int64_t budget() const { return budget_; }
   void set_budget(std::int64_t nbytes) { budget_ = nbytes; }
   std::size_t flushes() const { return flushes_; }
-  std::size_t own() const;  // how many isolates there are beside the common one
+  std::size_t own() const;      // how many isolates there are beside the common ones
+  std::int64_t shared() const;  // bytes of the common ones
   // Flushes the largest isolates until all hold less than the budget. `under`: one whose lock the
-  // caller holds; it stays, and others that somebody is in stay, too. Without it the common one is
+  // caller holds; it stays, and others that somebody is in stay, too. Without it common ones are
   // waited for, which nobody holds for long once others wait.
   void make_room(const Isolate* under);
   void forget_vocabularies();  // the masks of those that are gone, where nobody is
@@ -108,7 +119,7 @@ class Isolates {
   mutable std::mutex lock_;
   std::vector<std::weak_ptr<Isolate>> all_;
   std::vector<std::shared_ptr<Isolate>> forking_;  // while a fork is under way
-  std::shared_ptr<Isolate> common_;
+  std::vector<std::shared_ptr<Isolate>> commons_;
   std::atomic<std::int64_t> nbytes_ = 0, budget_ = kBudget;
   std::atomic<std::size_t> flushes_ = 0;
 };

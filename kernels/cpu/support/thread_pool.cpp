@@ -35,15 +35,6 @@ std::size_t quota() {
                                 : kMost;
 }
 
-std::size_t cores() {
-  static const std::size_t limit = std::min(quota(), kMost);
-  cpu_set_t set;
-  const std::size_t allowed = sched_getaffinity(0, sizeof set, &set) == 0
-                                  ? static_cast<std::size_t>(CPU_COUNT(&set))
-                                  : std::thread::hardware_concurrency();
-  return std::clamp<std::size_t>(allowed, 1, limit);
-}
-
 class Crew {
  public:
   void run(std::size_t n, std::size_t threads, const std::function<void(std::size_t)>& work) {
@@ -103,6 +94,15 @@ Crew& instance() {
 }
 
 }  // namespace
+
+std::size_t cores() {
+  static const std::size_t limit = std::min(quota(), kMost);
+  cpu_set_t set;
+  const std::size_t allowed = sched_getaffinity(0, sizeof set, &set) == 0
+                                  ? static_cast<std::size_t>(CPU_COUNT(&set))
+                                  : std::thread::hardware_concurrency();
+  return std::clamp<std::size_t>(allowed, 1, limit);
+}
 
 void share_out(std::size_t n, std::size_t nbytes, const std::function<void(std::size_t)>& work) {
   const std::size_t threads = n < 2 || nbytes < kPays ? 1 : std::min(cores(), n);

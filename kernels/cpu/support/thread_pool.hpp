@@ -15,4 +15,7 @@ namespace guard {
 // worth it. `work` throws nothing.
 void share_out(std::size_t n, std::size_t nbytes, const std::function<void(std::size_t)>& work);
 
+// As many cores as this thread may use.
+std::size_t cores();
+
 }  // namespace guard
