@@ -267,8 +267,8 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["replay", "2"], 1, "call 2 asked no model; there is nothing to replay"),
     (["replay", "1", "--model", "nonesuch"], 4, "unknown model 'nonesuch'; "),
     (["prune"], 2, "nothing says what may go; name --days or --calls, or set trace_days or trace_calls in guard.toml"),
-    (["prune", "--days", "0"], 2, "--days 0 must be above 0"),
-    (["prune", "--calls", "0"], 2, "--calls 0 must be at least 1"),
+    (["prune", "--days", "0"], 2, "--days must be at least 0.000001; see"),
+    (["prune", "--calls", "0"], 2, "--calls must be at least 1; see"),
 ]
 
 

@@ -25,6 +25,8 @@ from guard.testing import fake_server
 from guard.trace import TraceStore
 from guard.trace.records import Attempt, Call
 
+expect.set_options(timeout=20_000)  # a busy machine may take its time
+
 SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
 #: What would run where any of these texts became markup.
