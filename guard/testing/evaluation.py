@@ -21,6 +21,7 @@ from guard.calls.pipeline import Guard
 from guard.decoding import confidence
 from guard.errors import CallError, GuardError, SchemaError, SettingError
 from guard.output.target import Target
+from guard.support.json_equality import are_equal
 from guard.testing.oracle import plain
 from guard.trace.records import Call
 
@@ -293,23 +294,12 @@ def fields_of(value: Any, at: str = "") -> dict[str, Any]:
 
 def _right(expected: Any, value: Any) -> dict[str, bool]:
     wanted, got = fields_of(expected), fields_of(value)
-    return {name: name in got and _equal(wanted[name], got[name]) for name in wanted}
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Compare values as JSON does: a number is its value, however it is written; true is no number."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    return bool(one == other)
+    return {name: name in got and are_equal(wanted[name], got[name]) for name in wanted}
 
 
 def _outcome(number: int, case: Case, call: Call, value: Any) -> Outcome:
     right = _right(case.expected, value) if case.is_known else {}
-    is_exact = _equal(case.expected, value) if case.is_known else None
+    is_exact = are_equal(case.expected, value) if case.is_known else None
     return Outcome(number, "valid", value, right, is_exact, **_figures(call))
 
 

@@ -30,6 +30,7 @@ from guard.kernels import at_fork
 from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
+from guard.support.json_equality import are_equal
 from guard.trace import row_codec, sql_tables, totals
 from guard.trace.asked_for import target_of
 from guard.trace.databases import Database, is_busy
@@ -590,7 +591,7 @@ at_fork.in_child(_renew_lock)  # another thread may have held it
 
 def _is_same(text: str, other: str) -> bool:
     try:
-        return bool(json.loads(text) == json.loads(other))
+        return are_equal(json.loads(text), json.loads(other))
     except ValueError:
         return False
 

@@ -24,6 +24,7 @@ from guard import models
 from guard.decoding.confidence import Confidence, measured
 from guard.errors import GuardError
 from guard.models.base import Model, Request
+from guard.support.json_equality import are_equal
 from guard.tuning import economics
 from guard.tuning.economics import Judged
 from guard.tuning.examples import Pair, cut
@@ -89,17 +90,6 @@ def bootstrap(old: Sequence[bool], new: Sequence[bool], *, draws: int = DRAWS, s
     count = len(steps)
     sums = sorted(sum(chance.choices(steps, k=count)) / count for _ in range(draws))
     return sums[int(0.025 * draws)], sums[math.ceil(0.975 * draws) - 1]
-
-
-def is_same(x: Any, y: Any) -> bool:
-    """Whether two JSON values are equal: 1 and 1.0 are, true and 1 are not."""
-    if isinstance(x, bool) or isinstance(y, bool):
-        return x is y
-    if isinstance(x, dict) and isinstance(y, dict):
-        return x.keys() == y.keys() and all(is_same(x[key], y[key]) for key in x)
-    if isinstance(x, list) and isinstance(y, list):
-        return len(x) == len(y) and all(map(is_same, x, y))
-    return bool(x == y)
 
 
 def run(
@@ -171,7 +161,7 @@ def _answers(model: Model, pairs: Sequence[Pair], told: Callable[[str, int, int]
             value, sure = json.loads(reply.text), measured(reply.tokens)
         done += 1
         told(f"asking {model.name}", done, len(pairs))
-        is_right = value is not None and is_same(value, json.loads(pair.answer))
+        is_right = value is not None and are_equal(value, json.loads(pair.answer))
         return Answered(value, is_right, time.perf_counter() - began, None if sure is None else sure.logprob)
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -225,7 +215,7 @@ def _by_field(pairs: Sequence[Pair], answers: Mapping[str, Sequence[Answered]]) 
             counts["questions"] += 1
             for side, given in answers.items():
                 said = given[number].value
-                counts[side] += isinstance(said, dict) and key in said and is_same(said[key], value)
+                counts[side] += isinstance(said, dict) and key in said and are_equal(said[key], value)
     return [{"field": name, **counts} for name, counts in found.items()]
 
 

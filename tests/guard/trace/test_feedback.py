@@ -47,6 +47,14 @@ def test_an_answer_is_rated_and_corrected_and_the_last_word_counts(place: str) -
     assert (last.right, last.value) == (True, '{"total": 3}')
 
 
+def test_a_correction_that_only_python_calls_equal_makes_the_answer_wrong(place: str) -> None:
+    schema = {"type": "object", "properties": {"paid": {"type": ["boolean", "integer"]}}, "required": ["paid"]}
+    _, call = guard.Guard(model=Scripted('{"paid": 1}'), trace=place).traced(schema, "Paid?")
+    call.correct({"paid": True})
+    assert (found := said(place, call)) is not None
+    assert not found.right
+
+
 def test_a_call_that_was_read_from_the_trace_takes_feedback_too(place: str) -> None:
     number = asked(place).number
     read = TraceStore.at(place).read(number or 0)

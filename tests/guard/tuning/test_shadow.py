@@ -61,13 +61,6 @@ def test_the_bootstraps_interval_is_that_of_the_paired_difference() -> None:
     assert (low, high) == shadow.bootstrap(old, new)
 
 
-@pytest.mark.parametrize(
-    ("x", "y", "same"), [(1, 1.0, True), (True, 1, False), ([1], [1.0], True), ({"a": 1}, {}, False)]
-)
-def test_what_is_the_same_value(x: object, y: object, same: bool) -> None:
-    assert shadow.is_same(x, y) is same
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_an_answer_that_is_foreseen_is_the_one_that_is_decoded(seed: int) -> None:
     """Teacher forcing promises what greedy decoding keeps. (A text may be decoded in other tokens as well.)"""
