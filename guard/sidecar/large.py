@@ -7,6 +7,7 @@ memory meanwhile; and the event loop, which takes the GIL several times a reques
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import sys
@@ -30,8 +31,10 @@ def thread(name: str) -> ThreadPoolExecutor:
 
 
 def _stand_behind() -> None:
-    if sys.platform == "linux":
-        here = threading.get_native_id()
+    if sys.platform != "linux":
+        return
+    here = threading.get_native_id()
+    with contextlib.suppress(OSError):  # a container may forbid it: then all threads are alike
         os.setpriority(os.PRIO_PROCESS, here, os.getpriority(os.PRIO_PROCESS, here) + NICE)
 
 

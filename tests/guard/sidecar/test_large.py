@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from guard.sidecar import application
+from guard.sidecar import application, large
 from guard.sidecar.application import Sidecar
 from guard.sidecar.errors import ApiError
 from guard.sidecar.large import NICE, SOON_S, done, done_so_far, giving_way
@@ -55,6 +55,15 @@ def test_large_work_stands_behind_the_event_loop_for_a_processor() -> None:
 
     here, there = asyncio.run(main())
     assert there == min(here + NICE, 19)
+
+
+def test_large_work_is_done_where_priorities_are_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(large.os, "setpriority", forbidden)
+    with large.thread("guard-forbidden") as pool:
+        assert pool.submit(lambda: 3).result(10) == 3
 
 
 FRAGMENTS = """
