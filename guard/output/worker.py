@@ -37,7 +37,8 @@ Known = dict[str, Any]
 
 def main(file: int, seconds: float) -> None:
     """Run jobs until the parent closes the socket; each may take `seconds` of processor time."""
-    os.nice(NICE)
+    with contextlib.suppress(OSError):  # a container may forbid it
+        os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles the terminal's interrupt
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(MEMORY)
