@@ -312,9 +312,9 @@ class Sidecar:
     ) -> None:
         chat_request = await large.done(context.size, ChatRequest.of, body)
         served = self.visited(context, chat_request.chat.model)
-        if served.settings.validate_tools:
-            check_tools(body.get("tools"))
         is_native = all(tier.upstream for tier in served.tiers)
+        if is_native and served.settings.validate_tools:
+            check_tools(body.get("tools"))
         is_plain = chat_request.kind == "text" and not (served.settings.validate_tools and chat_request.has_functions)
         if is_plain and (is_native or not chat_request.has_tools):
             await self._relayed(context, endpoint, served, body, raw, send)
@@ -339,7 +339,7 @@ class Sidecar:
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
     ) -> None:
         served = self.visited(context, checked(Response, body).model)
-        if served.settings.validate_tools:
+        if all(tier.upstream for tier in served.tiers) and served.settings.validate_tools:
             check_tools(body.get("tools"))
         has_upstreams = all(tier.at(Responses.path) for tier in served.tiers)
         is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)

@@ -23,7 +23,7 @@ from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar
 from guard.sidecar import large, schema_errors
-from guard.sidecar.endpoints import chat, tool_calls
+from guard.sidecar.endpoints import chat, custom_tools, tool_calls
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import bad
@@ -84,7 +84,7 @@ class Pipeline:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:
             raise schema_errors.refused(error, chat_request) from None
-        messages = tuple(chat_request.chat.messages)
+        messages = tuple(map(custom_tools.in_functions, chat_request.chat.messages))
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
             repair=not is_live,  # what is out can't be mended
@@ -215,7 +215,8 @@ def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
         return Choice(call.text, reply)
     content, calls = turn.read(value)
     if calls:
-        return Choice(None, reply, tuple((c["name"], json_text(c["arguments"])) for c in calls), beside=content)
+        made = tuple((c["name"], json_text(c["arguments"])) for c in calls)
+        return Choice(None, reply, made, beside=content, customs=chat_request.customs)
     if not isinstance(content, str):
         return Choice(json_text(content), reply)
     if chat_request.schema is not None:

@@ -38,13 +38,22 @@ def tool_format(model: Model) -> ToolFormat | None:
     if template is None:
         return None
     text, special = template
-    form = _derived(text, tuple(sorted(special.items())))
+    response = getattr(model, "response_template", None)
+    form = _derived(text, tuple(sorted(special.items())), None if response is None else json.dumps(response))
     return form if form is not None and form.round_trips else None
 
 
 @functools.lru_cache(64)
-def _derived(template: str, special: tuple[tuple[str, str], ...]) -> ToolFormat | None:
-    return formats.from_chat_template(template, **dict(special))
+def _derived(template: str, special: tuple[tuple[str, str], ...], response: str | None) -> ToolFormat | None:
+    form = formats.from_chat_template(template, **dict(special))
+    if response is None:
+        return form
+    from guard.turns import response_templates  # imported late: few tokenizers have one
+
+    spec = json.loads(response)
+    if form is not None and form.round_trips:
+        return response_templates.kept_to(form, spec)
+    return response_templates.derive(spec) if "tool_calls" in template else form
 
 
 class TemplatedModel:

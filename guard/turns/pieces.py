@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from guard.schemas.structural.compiled_format import CompiledFormat, TurnPart
     from guard.turns.building import Built
 
+MOST_HEAD = 100  #: Characters before a text in its JSON object.
 SHARE = 256  #: A turn is read again once it has grown by one part in so many: O(bytes) in all.
 
 
@@ -136,23 +138,23 @@ def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[CallSoFar]]:
 
 
 class Spoken:
-    """Reads the text of a turn out of its JSON value (value.py) while that is written: the member "content"."""
+    """Reads a text out of a JSON object while that is written: its only or first member, by default "content"."""
 
-    HEAD = '{"content": "'  #: The start of such a value, as the masks write it.
-
-    def __init__(self) -> None:
+    def __init__(self, key: str = "content") -> None:
+        self._opening = re.compile(rf'\s*\{{\s*"{re.escape(key)}"\s*:\s*"')
         self._head = ""
         self._is_text: bool | None = None  # None: too little was read to tell
         self._held = ""  # an incomplete escape
 
     def feed(self, piece: str) -> str:
-        """Take a piece of the value's JSON text; return the text that it adds."""
+        """Take a piece of the object's JSON text; return the text that it adds."""
         if self._is_text is None:
             self._head += piece
-            if len(self._head) < len(self.HEAD) and self.HEAD.startswith(self._head):
+            opening = self._opening.match(self._head)
+            if opening is None:
+                self._is_text = None if len(self._head) < MOST_HEAD else False
                 return ""
-            self._is_text = self._head.startswith(self.HEAD)
-            piece = self._head[len(self.HEAD) :]
+            self._is_text, piece = True, self._head[opening.end() :]
         if not self._is_text:
             return ""
         text, self._held = self._held + piece, ""

@@ -113,6 +113,12 @@ class TransformersModel(LocalModel):
         return template, {name: token for name, token in named.items() if isinstance(token, str)}
 
     @property
+    def response_template(self) -> Mapping[str, Any] | None:
+        """How the tokenizer reads turns, where it says so (transformers 5.13 and later)."""
+        found = getattr(self._tokenizer, "response_template", None)
+        return found if isinstance(found, Mapping) else None
+
+    @property
     def tokenizer(self) -> Any:
         """The model's tokenizer."""
         return self._tokenizer

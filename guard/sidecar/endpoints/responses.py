@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
-from guard.sidecar.endpoints import response_items
+from guard.sidecar.endpoints import custom_tools, response_items
 from guard.sidecar.endpoints.chat import Chat, Choice, cache_details
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
@@ -195,18 +195,19 @@ class ResponseEvents:
 
     def _item(self, index: int, item: Mapping[str, Any]) -> Iterator[bytes]:
         """Yield the events of a whole item: it begins empty, and its content comes once."""
-        empty: Any = "" if item["type"] == "function_call" else []
+        text = _CALLS.get(item["type"])  # the field that holds a call's text
         begun = {
             **item,
-            ("content" if empty == [] else "arguments"): empty,
+            **({"content": []} if text is None else {text: ""}),
             **({"status": "in_progress"} if "status" in item else {}),
         }
         yield self._event("response.output_item.added", output_index=index, item=begun)
         place = {"item_id": item["id"], "output_index": index}
-        if item["type"] == "function_call":
-            arguments = item["arguments"]
-            yield self._event("response.function_call_arguments.delta", **place, delta=arguments)
-            yield self._event("response.function_call_arguments.done", **place, name=item["name"], arguments=arguments)
+        if text is not None:
+            kind = f"response.{item['type']}_{text}"
+            named = {"name": item["name"]} if text == "arguments" else {}
+            yield self._event(f"{kind}.delta", **place, delta=item[text])
+            yield self._event(f"{kind}.done", **place, **named, **{text: item[text]})
         for number, part in enumerate(item.get("content") or ()):
             kind, key = _KINDS[part["type"]]
             at = {**place, "content_index": number}
@@ -226,6 +227,8 @@ class ResponseEvents:
 _TEXT, _THOUGHT = "output_text", "reasoning_text"  #: Kinds of parts, by which their events are called.
 #: Of a part: what its events are called, and which of its fields they bring.
 _KINDS = {_TEXT: (_TEXT, "text"), "refusal": ("refusal", "refusal"), _THOUGHT: (_THOUGHT, "text")}
+#: Of a call: the field that holds its text.
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 #: What else the events of a kind hold.
 _MORE: Mapping[str, dict[str, Any]] = {_TEXT: {"logprobs": []}}
 #: Fields that a chat does not have, or that `as_chat` says in a chat's words.
@@ -275,15 +278,22 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     elif wanted is not None:
         chat["response_format"] = wanted
     if asked.tools:
-        chat["tools"] = [
-            {"type": tool.get("type"), "function": {k: v for k, v in tool.items() if k != "type"}}
-            if tool.get("type") == "function"
-            else tool
-            for tool in asked.tools
-        ]
+        chat["tools"] = [_tool(tool) for tool in asked.tools]
     if asked.tool_choice is not None:
         chat["tool_choice"] = _tool_choice(asked.tool_choice)
     return chat
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool as a chat has it: what it is stands one deeper."""
+    kind = tool.get("type")
+    if kind not in ("function", "custom"):
+        return tool
+    told = {key: value for key, value in tool.items() if key != "type"}
+    form = told.get("format")
+    if kind == "custom" and isinstance(form, Mapping) and form.get("type") == "grammar" and "grammar" not in form:
+        told["format"] = {"type": "grammar", "grammar": {key: form[key] for key in form if key != "type"}}
+    return {"type": kind, kind: told}
 
 
 def _tool_choice(choice: Any) -> Any:
@@ -321,7 +331,12 @@ def response(
     if choice.reply.thinking:
         output.insert(len(output) if is_begun else 0, _reasoning(context, choice.reply.thinking))
     for name, arguments in choice.calls:
-        call = {"type": "function_call", "id": f"fc_{secrets.token_hex(8)}", "call_id": f"call_{secrets.token_hex(8)}"}
+        call_id = f"call_{secrets.token_hex(8)}"
+        if name in choice.customs:
+            call = {"type": "custom_tool_call", "id": f"ctc_{secrets.token_hex(8)}", "call_id": call_id}
+            output.append({**call, "name": name, "input": custom_tools.input_of(arguments), "status": "completed"})
+            continue
+        call = {"type": "function_call", "id": f"fc_{secrets.token_hex(8)}", "call_id": call_id}
         output.append({**call, "name": name, "arguments": arguments, "status": "completed"})
     is_cut = choice.reply.finish in ("length", "filter")
     reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(choice.reply.finish)
