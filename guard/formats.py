@@ -201,8 +201,8 @@ def from_chat_template(template: str, **special_tokens: str) -> ToolFormat | Non
 def from_response_template(spec: dict[str, Any]) -> ToolFormat | None:
     """A model's own tool format from its tokenizer's `response_template`, as transformers has it; else None.
 
-    For models whose chat template shows no form of calls (`from_chat_template`). Needs transformers 5.13 or later, which
-    reads drawn turns in a process of its own: the format `round_trips` if it reads them as they were meant.
+    For models whose chat template shows no form of calls (`from_chat_template`). The format `round_trips` if
+    transformers (5.13 or later, in a process of its own) reads drawn turns as they were meant.
     """
     from guard.turns.response_templates import derive  # here: formats are below turns
 

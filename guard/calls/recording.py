@@ -45,7 +45,8 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **{
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
-            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "sampling", "tools", "marks")
+            if field.name
+            not in ("compiled", "seconds", "usd", "told", "repetition", "sampling", "tools", "marks", "spelled")
         },
         **({"repetition": "stop"} if request.repetition == "stop" else {}),
     }

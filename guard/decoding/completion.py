@@ -55,16 +55,19 @@ class Completion:
         thinking: Thinking | None = None,
         room: int | None = None,
         stops_repetition: bool = False,
+        shown: Vocabulary | None = None,
     ) -> None:
         """Begin a completion of up to `max_tokens`, end-of-sequence token included; Truncated where they can't suffice.
 
         Without `forcing`, the model also writes forced text, where the masks leave a choice of tokens. `room` bounds
-        thinking and value together. `stops_repetition` ends a string that repeats itself as soon as it may end.
+        thinking and value together. `stops_repetition` ends a string that repeats itself as soon as it may end. `shown`
+        is the vocabulary that spells the text, if special tokens are to be seen in it.
         """
         self.written: list[int] = []  # everything: thinking, value, end-of-sequence token
         self.forced_tokens = 0
         self.details: list[Token] = []  # of the value
         self._vocabulary = vocabulary
+        self._shown = vocabulary if shown is None else shown
         self._guide = Guide(matcher, vocabulary, forcing) if matcher is not None else None
         self._max_tokens = max_tokens if room is None or thinking is not None else min(max_tokens, room)
         self._room = room
@@ -105,7 +108,7 @@ class Completion:
     @property
     def text(self) -> bytes:
         """The text of the value's tokens; special tokens have none."""
-        return b"".join(map(self._vocabulary.token_bytes, self.tokens))
+        return b"".join(map(self._shown.token_bytes, self.tokens))
 
     @property
     def answer(self) -> str:
@@ -182,7 +185,7 @@ class Completion:
     def tell(self, likeliest: Sequence[tuple[int, float]]) -> None:
         """Record the likeliest tokens and their log-probabilities for the token taken last."""
         if likeliest and self.details:
-            top = tuple((self._vocabulary.token_bytes(t).decode(errors="replace"), logprob) for t, logprob in likeliest)
+            top = tuple((self._shown.token_bytes(t).decode(errors="replace"), logprob) for t, logprob in likeliest)
             self.details[-1] = dataclasses.replace(self.details[-1], top=top)
 
     def choices(self) -> list[int]:
@@ -219,7 +222,7 @@ class Completion:
             assert accepted, f"token {token} was chosen under a mask that does not allow it"
         self.written.append(token)
         self.forced_tokens += forced
-        text = self._decoder.decode(self._vocabulary.token_bytes(token))
+        text = self._decoder.decode(self._shown.token_bytes(token))
         self._text += text
         self.details.append(Token(text, logprob, removed, margin, forced))
 

@@ -38,6 +38,7 @@ class Decoding(Completion):
         thinking: Thinking | None = None,
         room: int | None = None,
         stops_repetition: bool = False,
+        shown: Vocabulary | None = None,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -50,6 +51,7 @@ class Decoding(Completion):
             thinking=thinking,
             room=room,
             stops_repetition=stops_repetition,
+            shown=shown,
         )
         self._temperature = temperature
         self._seed = seed

@@ -46,7 +46,8 @@ class Request:
     repetition: str = "tell"  # one of guard/calls/policy.py's REPETITION; only "stop" concerns a model
     sampling: Sampling = Sampling()
     tools: tuple[Mapping[str, Any], ...] = ()  # what a chat template is told of functions, in OpenAI's form
-    marks: tuple[str, ...] = ()  # names of special tokens that the answer's text may hold, around its calls
+    marks: tuple[str, ...] = ()  # names of special tokens that the answer's text shows, around its calls
+    spelled: tuple[str, ...] = ()  # of these, those that the masks know by their bytes; the others are tokens there
     name: str = "value"  # of what is asked for; providers want one for a schema
     told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # what `cut` calls
 

@@ -89,9 +89,7 @@ class Native(Wrapper):
         body = {key: value for key, value in given.items() if key not in ("stream", "stream_options", "n")}
         body["model"] = self._served.upstream_model
         if chat_request.older is None:
-            body["messages"] = [
-                custom_tools.in_customs(message, chat_request.customs) for message in request.messages
-            ]
+            body["messages"] = [custom_tools.in_customs(message, chat_request.customs) for message in request.messages]
         elif len(request.messages) > 1:
             body["prompt"] = "\n\n".join(str(message["content"]) for message in request.messages)
         if chat_request.chat.seed is not None:  # each choice and each attempt is another draw
@@ -191,7 +189,9 @@ class _Whole:
         call = self.calls.setdefault(index, {"function": {"name": "", "arguments": ""}})
         custom = part.get("custom") if isinstance(part, Mapping) else None
         if isinstance(custom, Mapping):
-            call = self.calls[index] = call if "custom" in call else {"type": "custom", "custom": {"name": "", "input": ""}}
+            call = self.calls[index] = (
+                call if "custom" in call else {"type": "custom", "custom": {"name": "", "input": ""}}
+            )
             for name in ("name", "input"):
                 text = custom.get(name)
                 call["custom"][name] += text if isinstance(text, str) else ""

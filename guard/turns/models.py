@@ -17,7 +17,7 @@ from guard import formats
 from guard.errors import SchemaError, Unsupported
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request, Thought
-from guard.turns import value, words
+from guard.turns import marking, value, words
 from guard.turns.pieces import Spoken
 from guard.turns.turn import Wanted
 
@@ -99,11 +99,21 @@ class TemplatedModel:
             else:
                 yield from (part,) if isinstance(part, Thought) else reader.feed(part)
 
-    @functools.cached_property
+    @property
     def _compiled(self) -> Compiled:
+        return self._masks[0]
+
+    @functools.cached_property
+    def _masks(self) -> tuple[Compiled, tuple[str, ...]]:
+        """The compiled format, and the special tokens that it knows by their bytes: those within arguments."""
         from guard.schemas import compile as compiled  # imported late: only a masked turn needs the engine
 
-        return compiled(self._format(), **self.form.options)
+        form, within = self._format(), self.form.within
+        if tokens := [name for name in self._marks if name not in within]:
+            with contextlib.suppress(SchemaError):  # a mark stands where no token can
+                kept = compiled(marking.marked(form, tokens), **self.form.options)
+                return kept, tuple(name for name in self._marks if name in within)
+        return compiled(form, **self.form.options), self._marks
 
     def _format(self) -> dict[str, Any]:
         wanted = self.wanted
@@ -134,6 +144,7 @@ class TemplatedModel:
             compiled=self._compiled,
             tools=self._tools,
             marks=self._marks,
+            spelled=self._masks[1],
             sampling=sampling,
         )
 

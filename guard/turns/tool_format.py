@@ -61,6 +61,13 @@ class ToolFormat:
         return "\n".join([*around, *(piece.text for piece in one.pieces)])
 
     @property
+    def within(self) -> str:
+        """The fixed texts within arguments, which masks know by their bytes only."""
+        one = self.anatomy
+        style = json.dumps(one.arguments.style, ensure_ascii=False) if one.arguments.style else ""
+        return style + (one.no_arguments or "")
+
+    @property
     def over(self) -> str | None:
         """The value of `begun` after thinking has ended; None where the template has no thinking."""
         thinking = self.anatomy.thinking

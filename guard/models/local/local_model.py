@@ -150,11 +150,12 @@ class LocalModel(ABC):
 
     def _begin(self, request: Request) -> tuple[list[int], dict[str, Any]]:
         """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
-        vocabulary = self._spelling(request.marks)
+        vocabulary = self._spelling(request.spelled)
         matcher = request.compiled.matcher(vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1
         limits: dict[str, Any] = {
             "vocabulary": vocabulary,
+            "shown": self._spelling(request.marks),
             "matcher": matcher,
             "max_tokens": request.max_tokens,
             "stops_repetition": request.repetition == "stop",

@@ -79,10 +79,8 @@ def test_the_input_of_a_call_is_in_the_language_in_chats(here: Sidecar, form: st
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_input_of_a_call_is_in_the_language_in_responses(here: Sidecar, form: str) -> None:
-    body = {
-        **{"model": "m", "input": "?", "tools": [flat(form)], "tool_choice": {"type": "custom", "name": "do"}},
-        **{"temperature": 1.0, "max_output_tokens": 150},
-    }
+    body: dict[str, Any] = {"model": "m", "input": "?", "tools": [flat(form)], "temperature": 1.0}
+    body |= {"tool_choice": {"type": "custom", "name": "do"}, "max_output_tokens": 150}
     reply = here.ask("POST", "/v1/responses", body)
     assert reply.status == 200, reply.json
     (item,) = [item for item in reply.json["output"] if item["type"] == "custom_tool_call"]
@@ -205,7 +203,11 @@ def test_a_provider_behind_a_local_model_is_asked_in_its_own_words(tmp_path: Pat
     ("text", "inside", "outside"),
     [
         (LARK, ["1", "(12) + 3"], ["", "1 +", "123", "1 + 2 "]),
-        ('root ::= "a]\\\\" [^a-c\\n] | "é𝄞" digits\ndigits ::= [0-9] | [0-9] digits', ["a]\\x", "é𝄞07"], ["a]\\a", "é"]),
+        (
+            'root ::= "a]\\\\" [^a-c\\n] | "é𝄞" digits\ndigits ::= [0-9] | [0-9] digits',
+            ["a]\\x", "é𝄞07"],
+            ["a]\\a", "é"],
+        ),
         (r"start: /\bfoo\b(?! )/ | /^$/ | /[\]^-]+/", ["foo", "", "]^-"], ["foo ", "x"]),
         ('start: "Ab"i ~ 2..3', ["abAB", "aBabAB"], ["ab", "abababab"]),
     ],
@@ -231,7 +233,9 @@ def compiled_bytes() -> Any:
     return single_bytes()
 
 
-@pytest.mark.parametrize("form", [{"type": "regex", "pattern": r"(a|b)\1"}, {"type": "grammar", "grammar": r"start: /(a)\1/"}])
+@pytest.mark.parametrize(
+    "form", [{"type": "regex", "pattern": r"(a|b)\1"}, {"type": "grammar", "grammar": r"start: /(a)\1/"}]
+)
 def test_a_back_reference_is_refused_in_formats(form: Any) -> None:
     with pytest.raises(guard.SchemaError, match="back-reference"):
         compiled(form)
