@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST_HEAD = 100  #: Characters before a text in its JSON object.
 SHARE = 256  #: A turn is read again once it has grown by one part in so many: O(bytes) in all.
+HURRY = 64  #: Pieces behind a mark after each of which a turn is read again, until a call's arguments begin.
+MOST_HURRY = 1024  #: The same in a whole turn, so that marks in arguments cost no more.
 
 
 class CallPiece(str):
@@ -50,29 +52,41 @@ class TurnReader:
         self._next = 0  # bytes that must have come before the turn is read again
         self._said = 0  # characters of text already yielded
         self._calls: list[int] = []  # for each call yielded, how many characters of its arguments
-        tails = {says.tail for says in built.says.values() if says.tail}
+        tails = {says.tail for says in built.says.values() if says.tail} | ({built.trigger} - {""})
         self._marks = [joint + tail for tail in tails for joint in ("", *built.joints)] + list(built.joints)
+        self._triggers = [tail.encode() for tail in tails if tail.strip()]
+        self._hurry, self._hurries = 0, MOST_HURRY
 
     def feed(self, piece: str) -> Iterator[str]:
         """Take the next piece that the model wrote; yield new text and CallPieces."""
         data = piece.encode()
         self._matcher.accept_bytes(data)
         self._data += data
-        if len(self._data) >= self._next:
+        if any(self._data.find(one, max(0, len(self._data) - len(data) - len(one))) >= 0 for one in self._triggers):
+            self._hurry = HURRY
+        if len(self._data) >= self._next or (self._hurry and self._hurries):
+            if len(self._data) < self._next:
+                self._hurry, self._hurries = self._hurry - 1, self._hurries - 1
             self._next = len(self._data) + len(self._data) // SHARE + 1
+            before = sum(self._calls)
             yield from self._fresh(is_whole=False)
+            self._hurry = 0 if sum(self._calls) > before else self._hurry
 
     def end(self) -> Iterator[str]:
         """Yield the rest of a turn that has ended."""
         yield from self._fresh(is_whole=True)
 
     def _fresh(self, *, is_whole: bool) -> Iterator[str]:
-        said, calls = folded(self._compiled.parts(self._matcher, bytes(self._data)), self._built)
-        text = said if is_whole or calls else said[: len(said) - self._held(said)]
+        parts = self._compiled.parts(self._matcher, bytes(self._data))
+        said, calls = folded(parts, self._built)
+        is_settled = is_whole or not self._ends_in_text(parts)
+        text = said if is_settled else said[: len(said) - self._held(said)]
         if fresh := text[self._said :]:
             self._said = len(text)
             yield fresh
         for index, call in enumerate(calls):
+            if not (call.parts or call.is_whole or is_whole):
+                break  # until arguments begin, its name may be the beginning of another's
             if index == len(self._calls):
                 self._calls.append(0)
                 yield CallPiece("", index, call.name)
@@ -80,6 +94,12 @@ class TurnReader:
             if delta := arguments[self._calls[index] :]:
                 self._calls[index] = len(arguments)
                 yield CallPiece(delta, index)
+
+    def _ends_in_text(self, parts: list[TurnPart]) -> bool:
+        from guard.turns import reading
+
+        says = reading.says_of(parts[-1], self._built) if parts else None
+        return says is not None and says.kind == "text"
 
     def _held(self, text: str) -> int:
         """Return how many characters at the end of a text may begin a mark."""

@@ -75,7 +75,7 @@ def kept_to(made: ToolFormat, spec: Mapping[str, Any]) -> ToolFormat:
 
 def parsed(spec: Mapping[str, Any], texts: list[str], tools: list[dict[str, Any]]) -> list[dict[str, Any] | None]:
     """Return each text as transformers reads it; None where it raises, or the template exceeds a limit."""
-    job = json.dumps({"spec": spec, "texts": texts, "tools": tools})
+    job = json.dumps({"seconds": SECONDS, "spec": spec, "texts": texts, "tools": tools})
     kept = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "HF_HOME")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     done = b""
@@ -99,12 +99,12 @@ def main() -> None:
     """Read the texts of the job on standard input; write one line of JSON for each to standard output."""
     import resource
 
-    for limit, most in ((resource.RLIMIT_CPU, SECONDS), (resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
+    job, out = json.load(sys.stdin), sys.stdout
+    for limit, most in ((resource.RLIMIT_CPU, job["seconds"]), (resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
         with contextlib.suppress(ValueError, OSError):  # not every system has every limit
             resource.setrlimit(limit, (most, most))
     from transformers.utils.chat_parsing import parse_response
 
-    job, out = json.load(sys.stdin), sys.stdout
     for text in job["texts"]:
         try:
             said = parse_response(text, job["spec"], prefix="", tools=job["tools"])

@@ -92,7 +92,6 @@ def test_a_mark_that_is_a_special_token_is_never_its_bytes(tmp_path: Path) -> No
     matcher = request.compiled.matcher(which.vocabulary)
     assert all(matcher.accept(token) for token in pieces[:-1])
     assert not matcher.accept(pieces[-1])  # which would complete the bytes of the mark
-    assert matcher.accept(mark) is False  # behind the bytes of its beginning it would be read as text and a mark
     matcher = request.compiled.matcher(which.vocabulary)
     assert all(matcher.accept(token) for token in [*bare("Hi ", add_special_tokens=False).input_ids, mark])
     assert matcher.forced_bytes().startswith(b'\n{"name": "lamp", "arguments": {')

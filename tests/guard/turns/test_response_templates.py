@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
+import re
 import sys
 import tarfile
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import transformers
 
 import guard
 from guard import formats
@@ -74,14 +75,13 @@ def trls(template: str) -> dict[str, Any]:
     """Return the response template that trl gives to a chat template."""
     if not TRL.exists():
         pytest.skip("trl is not installed: make templates")
-    sys.path.append(str(TRL))
-    try:
-        from trl.chat_template_utils import add_response_schema
-    finally:
-        sys.path.remove(str(TRL))
-    tokenizer = transformers.PreTrainedTokenizerBase()
-    tokenizer.chat_template = template
-    found: dict[str, Any] = add_response_schema(tokenizer).response_template
+    if "trls" not in sys.modules:  # the one module that holds them, without what trl needs to train
+        package, data_utils = ModuleType("trls"), ModuleType("trls.data_utils")
+        package.__path__ = [str(TRL / "trl")]
+        data_utils.prepare_multimodal_messages = None  # type: ignore[attr-defined]
+        sys.modules |= {"trls": package, "trls.data_utils": data_utils}
+    tokenizer = SimpleNamespace(chat_template=template, response_template=None)
+    found: dict[str, Any] = import_module("trls.chat_template_utils").add_response_schema(tokenizer).response_template
     return found
 
 
@@ -106,12 +106,15 @@ def walk(form: Any, seed: int) -> str:
 def differences(form: Any, spec: dict[str, Any], seeds: range) -> list[str]:
     """Return the walks that Guard and transformers read differently."""
     found = []
+    closing = spec["fields"]["tool_calls"]
+    closing = closing["close_pattern"] if "close_pattern" in closing else re.escape(closing["close"])
+    ends = [*form.ends, ""]
+    end = next((one for one in ends if re.search(closing, one)), ends[0])  # some end turns with calls by another
     for seed in seeds:
         text = walk(form, seed)
         ours = form.read(text, TOOLS, begun=form.over)
         assert ours.trouble is None, text
         assert ours.calls
-        end = form.ends[0] if form.ends else ""
         theirs = response_templates.calls_of(chat_parsing.parse_response(text + end, spec, prefix="", tools=TOOLS))
         if theirs != [(call.name, call.arguments) for call in ours.calls]:
             found.append(f"{text!r}\n  ours {ours.calls}\n  theirs {theirs}")
@@ -181,6 +184,8 @@ def test_what_transformers_reads_otherwise_does_not_round_trip() -> None:
 
 
 def test_a_hostile_response_template_costs_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response_templates, "SECONDS", 8)
-    spec = {"start_anchor": "x", "fields": {"content": {"close_pattern": "(a|a)*b$"}}}
-    assert response_templates.parsed(json.loads(json.dumps(spec)), ["a" * 60], []) == [None]
+    spec = {"start_anchor": "x", "fields": {"content": {"close": "<end>"}}}
+    assert response_templates.parsed(spec, ["a<end>"], []) == [{"content": "a"}]
+    monkeypatch.setattr(response_templates, "SECONDS", 4)
+    slow = {"start_anchor": "x", "fields": {"content": {"close_pattern": "a*a*a*a*a*b"}}}
+    assert response_templates.parsed(slow, ["a" * 3000, "b"], []) == [None, None]
