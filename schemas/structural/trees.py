@@ -132,7 +132,7 @@ def until(
 
 
 def spelled(tree: Tree) -> str:
-    """Return a pattern of ECMA-262 that matches the same texts. Raises ValueError where it is too long, or there is none.
+    """Return a pattern of ECMA-262 that matches the same texts. Raises ValueError where none does, or it is too long.
 
     A part that occurs several times is written as often.
     """
