@@ -84,7 +84,7 @@ class Pipeline:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:
             raise schema_errors.refused(error, chat_request) from None
-        messages = tuple(map(custom_tools.in_functions, chat_request.chat.messages))
+        messages = tuple(dict(custom_tools.in_functions(message)) for message in chat_request.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
             repair=not is_live,  # what is out can't be mended

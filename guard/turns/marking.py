@@ -16,7 +16,8 @@ from guard import formats
 
 def marked(form: formats.Format, marks: Sequence[str]) -> formats.Format:
     """Return a format with these marks as tokens, as they stand in its fixed texts."""
-    return _Marker(marks).of(form)
+    made: formats.Format = _Marker(marks).of(form)
+    return made
 
 
 class _Marker:

@@ -65,7 +65,7 @@ def derive(spec: Mapping[str, Any]) -> ToolFormat | None:
 
 def kept_to(made: ToolFormat, spec: Mapping[str, Any]) -> ToolFormat:
     """Return a format without the strings that the reader of a response template would change: those it strips."""
-    calls = (spec.get("fields") or {}).get("tool_calls") if isinstance(spec, Mapping) else None
+    calls = (spec.get("fields") or {}).get("tool_calls")
     style = made.anatomy.arguments.style
     if style is None or style["strings"] or not isinstance(calls, Mapping) or calls.get("content") not in _STRIPS:
         return made
