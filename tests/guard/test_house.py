@@ -38,6 +38,7 @@ ALLOWED = {
         "guard.trace.records",
     ): "an error carries its attempts: for type checkers alone",
     ("guard.formats", "guard.turns.deriving"): "from_chat_template, when it is called",
+    ("guard.formats", "guard.turns.response_templates"): "from_response_template, when it is called",
     ("guard.formats", "guard.turns.tool_format"): "what it returns: for type checkers alone",
 }
 
