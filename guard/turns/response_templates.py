@@ -54,7 +54,7 @@ def derive(spec: Mapping[str, Any]) -> ToolFormat | None:
     best: ToolFormat | None = None
     for with_options in (False, True):
         try:
-            made = ToolFormat(_Reader(with_options).anatomy(spec))
+            made = ToolFormat(_TemplateReader(with_options).anatomy(spec))
         except (_UnknownError, regex.RegexError, KeyError, TypeError, AttributeError, IndexError):
             continue
         if _is_read(spec, made):
@@ -145,7 +145,7 @@ def _plain(function: dict[str, Any]) -> dict[str, Any]:
     return {**function, "name": function["name"].replace("-", "_")}
 
 
-class _Reader:
+class _TemplateReader:
     """Reads a response template; `with_options`: texts have the optional parts of their patterns."""
 
     def __init__(self, with_options: bool) -> None:
