@@ -1,4 +1,4 @@
-"""The sidecar as an ASGI application: what it holds, the stack of middleware, the routes, and its life."""
+"""The sidecar as an ASGI application: its state, its middleware in order, its routes, and its lifespan."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ from guard.turns.pieces import CallPiece
 
 T = TypeVar("T")
 
-BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
-READERS = 4  #: Threads for what operators look at.
-READING_S = 10.0  #: Longest wait for what is read of the trace,
-FAULTY_S = 0.5  #: and where it is known that the trace does not answer.
-YOUNG_S = 4.0  #: Between two collections of what is garbage soon after it was made, as nearly all of it is;
-OLD_S = 60.0  #: and of all other garbage, which takes tenths of a second.
-LATEST_S = 30.0  #: For which that waits until no request is under way.
-TIDIED_S = 5.0  #: After which memory that large work has left is given back.
-YOUNGEST = 2_000  #: New objects after which those among them that are garbage are collected;
-NEVER = 2**31 - 1  #: older ones are not for that.
+BOOKKEEPERS = 8  #: Threads that read and write the budgets of keys.
+READERS = 4  #: Threads that read the trace for operators.
+READING_S = 10.0  #: Longest wait for a read of the trace.
+FAULTY_S = 0.5  #: The same while the trace is known not to answer.
+YOUNG_S = 4.0  #: Between two collections of young garbage, which is nearly all of it.
+OLD_S = 60.0  #: Between two collections of all garbage; one takes tenths of a second.
+LATEST_S = 30.0  #: Longest wait of such a collection for a moment without requests.
+TIDIED_S = 5.0  #: Seconds after which memory that large work has freed goes back to the system.
+YOUNGEST = 2_000  #: Allocations after which Python collects its youngest generation.
+NEVER = 2**31 - 1  #: A threshold that is never reached: older generations are collected by `_collect` alone.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 PROBE_EVERY_S = 0.1  #: Between two looks at the trace, however often it fails.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
@@ -68,7 +68,7 @@ _log = logging.getLogger("guard.sidecar")
 
 
 class Sidecar:
-    """All that the requests of one process share; of one event loop."""
+    """All that the requests of one process share. Belongs to one event loop."""
 
     def __init__(self, settings: ServeSettings, store: TraceStore, door: Door) -> None:
         self.settings, self.store = settings, store
@@ -82,7 +82,7 @@ class Sidecar:
         self._door = door
         self._books = ThreadPoolExecutor(BOOKKEEPERS, thread_name_prefix="guard-books")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="guard-readers")
-        self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "": it can
+        self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "" where it can
         self._is_faulty, self._is_doubted = asyncio.Event(), asyncio.Event()  # whether so, and whether to look at once
         self._is_settled = asyncio.Event()  # whether nothing failed since the last look
         self._is_settled.set()
@@ -100,33 +100,34 @@ class Sidecar:
 
     @property
     def faults(self) -> list[str]:
-        """Why no requests should be sent here; none: they should."""
+        """The reasons why no requests should be sent here; empty where the process is ready."""
         faults = ["draining"] if self.is_draining else [] if self.models.is_loaded else ["loading models"]
         return [*faults, self._fault] if self._fault else faults
 
     @property
     def least_seconds(self) -> float:
-        """The seconds that a request has in which the model is not known yet."""
+        """The seconds that a request has until its model is known."""
         return min(WAIT_S, *(model.total_seconds for model in self.settings.models.values()))
 
     async def book(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """Do what the trace is needed for in a thread; TraceError where it takes longer than so many seconds.
+        """Run work on the trace in a thread. Raises TraceError where it takes longer than so many seconds.
 
-        These threads have nothing else to do, so that nothing else waits where the trace does not answer.
+        The threads do nothing else, so a trace that does not answer holds nothing else up.
         """
         job = asyncio.get_running_loop().run_in_executor(
             self._books, functools.partial(work, *arguments, seconds=seconds)
         )
         done, _ = await asyncio.wait([job], timeout=seconds)
         if not done:
-            job.cancel()  # where it has not begun; else it ends by itself
+            job.cancel()  # only a job that has not begun can be cancelled; another one ends by itself
             raise TraceError(f"the trace did not answer within {seconds:.3g} s")
         return job.result()
 
     async def read(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Read the trace in a thread; TraceError where it does not answer soon.
+        """Read the trace in a thread. Raises TraceError where it does not answer soon.
 
-        What can't be written may still be read, and is waited for a moment. However many wait, they take few threads.
+        A trace that can't be written may still be readable, so a read waits a moment even then. However many wait, they
+        take few threads.
         """
         job = asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
         faulty = asyncio.ensure_future(self._is_faulty.wait())
@@ -149,7 +150,7 @@ class Sidecar:
         self._is_settled.clear()
 
     def served(self, name: str) -> Served:
-        """Return a model by the name that clients ask for; ApiError where it is not served."""
+        """Return a model by its public name. Raises ApiError where no such model is served."""
         served = self.models.by_name.get(name)
         if served is None:
             known = ", ".join(self.models.by_name)
@@ -159,7 +160,7 @@ class Sidecar:
         return served
 
     async def settle(self, context: RequestContext) -> None:
-        """Count what a request has spent on its key, once."""
+        """Charge a request's tokens and dollars to its key. A second call does nothing."""
         key = context.key
         if key is None or context.is_settled or not key.has_budget:
             return
@@ -168,7 +169,7 @@ class Sidecar:
         await self.book(self.ledger.spend, key, tokens, context.cost or 0.0, seconds=context.patience)
 
     def replace(self, settings: ServeSettings) -> None:
-        """Serve by other settings from now on; blocking, and raises ModelError before anything is changed.
+        """Serve by other settings from now on. Blocks; raises ModelError before anything is changed.
 
         Requests that run keep the models that they have.
         """
@@ -210,7 +211,7 @@ class Sidecar:
 
     @contextlib.asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
-        """Be there: load models, read keys; at the end commit what is not, and close connections."""
+        """Run the lifespan: load models and read keys at the start; commit and close connections at the end."""
         await asyncio.to_thread(self._read_keys)
         await self._probe()
         await asyncio.to_thread(self.models.load)
@@ -234,7 +235,7 @@ class Sidecar:
             self.access.flush()
 
     async def _refresh(self) -> None:
-        """Hear of keys that were made or revoked, and let go of models that a reload replaced."""
+        """Notice keys that were made or revoked, and close models that a reload has replaced."""
         while True:
             await asyncio.sleep(keys.FRESH)
             try:
@@ -246,7 +247,7 @@ class Sidecar:
                     await self._ended.pop().close()
 
     async def _watch(self) -> None:
-        """Look whether the trace can be written: /health/ready is asked by anyone, and must cost nothing."""
+        """Look now and then whether the trace can be written, so that /health/ready, which anyone may ask, is cheap."""
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
             with contextlib.suppress(TimeoutError):
@@ -257,7 +258,7 @@ class Sidecar:
                 self._is_settled.set()
 
     async def _collect(self) -> None:
-        """Collect garbage now and then: what is young often, for the more there is the longer it takes; all seldom."""
+        """Collect garbage on a timer: the young often, because it takes longer the more there is; all of it seldom."""
         old = time.monotonic()
         while True:
             await asyncio.sleep(YOUNG_S)
@@ -270,7 +271,7 @@ class Sidecar:
                 old = time.monotonic()
 
     async def _tidy(self) -> None:
-        """Give memory back that large work has left."""
+        """Give memory that large work has freed back to the system."""
         before = 0
         while True:
             await asyncio.sleep(TIDIED_S)
@@ -412,7 +413,7 @@ class Sidecar:
         send: Any,
         keep: Keep | None = None,
     ) -> None:
-        """Answer what needs schema work; `keep` is handed a whole answer before its end is sent."""
+        """Answer a request that needs schema work. `keep` is given the whole answer before its end is sent."""
         is_live = bool(chat_request.chat.stream) and _guarantee(context, fields, chat_request, served) == "live"
         plan = await self.pipeline.plan(context, chat_request, served, is_live=is_live and not chat_request.has_tools)
         if is_live:
@@ -454,7 +455,7 @@ class Sidecar:
             await self.settle(context)
 
     def visited(self, context: RequestContext, name: str) -> Served:
-        """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
+        """Return the model that a request asks for. Raises ApiError where it is not served, or not open to the key."""
         served = self.served(name)
         context.model = name
         if context.key is not None and context.key.usd_per_day is not None:
@@ -492,7 +493,7 @@ class Sidecar:
 
 
 class _Endpoint:
-    """Reads a body, and answers it while the client is there."""
+    """An endpoint that reads a body, and answers as long as the client is connected."""
 
     def __init__(self, sidecar: Sidecar, handle: Callable[..., Awaitable[None]]) -> None:
         self._sidecar, self._handle = sidecar, handle
@@ -510,7 +511,7 @@ class _Endpoint:
 
 
 class _Page:
-    """Answers without a body to read."""
+    """An endpoint that reads no body."""
 
     def __init__(self, handle: Callable[[Any], Awaitable[Any]]) -> None:
         self._handle = handle
@@ -521,7 +522,7 @@ class _Page:
 
 
 async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
-    """Await an answer's making; it is cancelled where the client goes away, and Gone is raised."""
+    """Await an answer. Where the client disconnects first, the work is cancelled and Gone is raised."""
     task = asyncio.current_task()
     assert task is not None
     is_gone = is_over = False
@@ -547,7 +548,7 @@ async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
 
 
 def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, served: Served) -> str:
-    """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
+    """Return the guarantee of a stream: the request's header decides, then the model's settings, then its abilities."""
     has_own_calls = len(served.tiers) == 1 and served.has_own_calls
     is_talk = (chat_request.choice == "auto" or has_own_calls) and chat_request.schema is None  # beside its calls
     has_text = (

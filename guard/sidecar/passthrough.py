@@ -1,8 +1,8 @@
-"""What needs no schema work: sent to the tier's upstream as it came, and back as it came once it was checked.
+"""Pass-through: requests without schema work go to the tier's upstream unchanged, and its answers back, checked.
 
-A request goes through byte for byte, but for the model's name. An answer is read before it is handed on: a body that is
-not JSON, or breaks off, is a failure, and failures are asked again and then of the next tier, until the first byte of
-the answer is out. Every call is on record before the end of its answer is sent.
+A request goes through byte for byte, except for the model's name. An answer is parsed before it is passed on: a body
+that is not JSON, or breaks off, is a failure. A failure is retried, and then goes to the next tier, as long as no byte
+of the answer is out. Every call is on record before the end of its answer is sent.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ _ENDED = ("response.completed", "response.incomplete")  #: Events that hold a wh
 
 
 class Endpoint(Protocol):
-    """One of the protocol's ways to ask for text, as far as it goes through."""
+    """What pass-through needs of an endpoint: how to read its answers, and how to ask models without an upstream."""
 
     path: str  # below the upstream's address
 
     def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-        """Return what is asked, as the record has it."""
+        """Return the messages of the request, for the record."""
         ...
 
     def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return the text in a whole answer, and how it ended; raises BadReply where it is none."""
+        """Return the text of a whole answer, and how it ended. Raises BadReply where it is malformed."""
         ...
 
     def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return the text in an event, and how the answer ended; raises BadReply where it is none."""
+        """Return the text of an event, and how the answer ended. Raises BadReply where it is malformed."""
         ...
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
-        """Return the request to a model that has no upstream; ApiError where it can't be asked so."""
+        """Return the request to a model without an upstream. Raises ApiError where such a model can't be asked."""
         ...
 
     def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
@@ -64,12 +64,12 @@ class Endpoint(Protocol):
         ...
 
     def events(self, context: RequestContext, body: Mapping[str, Any]) -> Any:
-        """Return what writes the events of such an answer: guard/sidecar/event_stream.py."""
+        """Return the writer of such an answer's events, for guard/sidecar/event_stream.py."""
         ...
 
 
 class Relay:
-    """Hands requests to upstreams and answers back."""
+    """Passes requests on to upstreams, and their answers back."""
 
     def __init__(self, journal: Journal, settle: Callable[[RequestContext], Awaitable[None]]) -> None:
         self._journal, self._settle = journal, settle
@@ -84,9 +84,9 @@ class Relay:
         send: Any,
         keep: Keep | None = None,
     ) -> None:
-        """Answer with one body; `raw` is the request as it came, None where it was changed.
+        """Answer with one body. `raw` is the request's bytes, or None where the request was changed.
 
-        `keep` is handed the answer before it is sent.
+        `keep` is given the answer before it is sent.
         """
         number = body.get("n") or 1
         upstreams = [tier.at(endpoint.path) for tier in served.tiers]
@@ -95,7 +95,7 @@ class Relay:
                 if upstream is None:  # refuses what it can't do, before it is divided
                     endpoint.request(body, tier, tier.settings.total_seconds)
             first = body.get("seed") or 0
-            # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
+            # Each tier is asked for one choice at a time: else every failed tier would be paid for all of them.
             bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
             runs = [_PassthroughRun(context, endpoint, served, one, self._journal) for one in bodies]
             await every(self._answered(run, None) for run in runs)
@@ -112,7 +112,7 @@ class Relay:
         await answer(send, context, 200, data or encoded(whole))
 
     async def _answered(self, run: _PassthroughRun, raw: bytes | None) -> None:
-        """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
+        """Get one answer, and put it on record. `raw` is the request's bytes, where they are sent on unchanged."""
         endpoint, body = run.endpoint, run.body
         async with run:
             for tier in run.tiers():
@@ -206,7 +206,7 @@ class Relay:
 
 
 async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all, to the end of the last, and return what came of each; raises the first failure there was."""
+    """Await all of them, even after a failure, and return their results. Raises the first failure."""
     found: list[T] = []
     for each in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(each, BaseException):
@@ -216,9 +216,9 @@ async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 class _PassthroughRun:
-    """One request on its way through the tiers; entered, it puts a call that fails on record. `commit` does the rest.
+    """One request on its way through the tiers. `commit` records a success; as a context manager it records a failure.
 
-    No generator of asyncio's is used where a plain one will do: each costs a plain request some hundredths of its time.
+    Plain generators are preferred to asynchronous ones, each of which costs some percent of a plain request's time.
     """
 
     def __init__(
@@ -257,7 +257,7 @@ class _PassthroughRun:
             self._journal.begin(call, None, WAIT_S)  # the client is gone: nobody waits
 
     def tiers(self) -> Iterator[Served]:
-        """Yield the tiers until one has answered, or none is left."""
+        """Yield tier after tier until one has answered."""
         for number, tier in enumerate(self._served.tiers):
             self._tier = number
             yield tier
@@ -266,7 +266,7 @@ class _PassthroughRun:
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Keep one tier's answer, or failure, as an attempt; a failure goes to the next tier, where that may help."""
+        """Record one tier's answer or failure as an attempt. A failure is swallowed where the next tier may help."""
         tier = self._served.tiers[self._tier]
         started, clock = time.time(), time.perf_counter()
         self._texts, self._finish, self._usage, self._retries, self.cut[:] = [], None, {}, 0, []
@@ -301,7 +301,7 @@ class _PassthroughRun:
         await self._write(VALID, "")
 
     async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Return an upstream's answer, asked for again where that may help."""
+        """Return an upstream's answer, with retries where they may help."""
         upstream = tier.upstream
         assert upstream is not None
         exchange = tier.exchange(self.left())
@@ -313,7 +313,7 @@ class _PassthroughRun:
             self._retries = exchange.retries
 
     def take(self, said: Mapping[str, Any], read: tuple[str, str | None], retries: int | None = None) -> None:
-        """Take what an answer or an event says, and what the way of asking reads in it."""
+        """Collect usage, text and end from an answer or an event."""
         text, finish = read
         if text:
             self._texts.append(text)
@@ -347,7 +347,7 @@ class _PassthroughRun:
         )
 
     def _read(self, tier: Served, seconds: float) -> Reply:
-        """Return what came from an upstream as the record has it."""
+        """Return the reply of an upstream, for the record."""
         text, used, model = "".join(self._texts), usage.told(self._usage), self._model or tier.settings.model
         is_estimate = not used.keys() >= {"prompt", "completion"}
         if "prompt" not in used:
