@@ -54,12 +54,11 @@ BOOKKEEPERS = 8  #: Threads that read and write the budgets of keys.
 READERS = 4  #: Threads that read the trace for operators.
 READING_S = 10.0  #: Longest wait for a read of the trace.
 FAULTY_S = 0.5  #: The same while the trace is known not to answer.
-YOUNG_S = 4.0  #: Between two collections of young garbage, which is nearly all of it.
-OLD_S = 60.0  #: Between two collections of all garbage; one takes tenths of a second.
-LATEST_S = 30.0  #: Longest wait of such a collection for a moment without requests.
+COLLECTED_S = 600.0  #: Seconds between two collections of all garbage, each of which takes tenths of a second.
+LATEST_S = 30.0  #: Longest wait of a collection for a moment without requests.
 TIDIED_S = 5.0  #: Seconds after which memory that large work has freed goes back to the system.
 YOUNGEST = 2_000  #: Allocations after which Python collects its youngest generation.
-NEVER = 2**31 - 1  #: A threshold that is never reached: older generations are collected by `_collect` alone.
+NEVER = 2**31 - 1  #: A threshold that is never reached: `_collect` alone collects older generations.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 PROBE_EVERY_S = 0.1  #: Between two looks at the trace, however often it fails.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
@@ -258,17 +257,17 @@ class Sidecar:
                 self._is_settled.set()
 
     async def _collect(self) -> None:
-        """Collect garbage on a timer: the young often, because it takes longer the more there is; all of it seldom."""
-        old = time.monotonic()
+        """Collect all garbage on a timer, but seldom: it takes longer the more is in use, and finds little.
+
+        A request leaves no garbage, however it ends (tests/guard/sidecar/test_garbage.py); the event loop and libraries
+        leave some for each connection.
+        """
         while True:
-            await asyncio.sleep(YOUNG_S)
-            gc.collect(1)
-            if time.monotonic() - old >= OLD_S:
-                until = time.monotonic() + LATEST_S
-                while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
-                    await asyncio.sleep(0.02)
-                gc.collect()
-                old = time.monotonic()
+            await asyncio.sleep(COLLECTED_S)
+            until = time.monotonic() + LATEST_S
+            while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
+                await asyncio.sleep(0.02)
+            gc.collect()
 
     async def _tidy(self) -> None:
         """Give memory that large work has freed back to the system."""

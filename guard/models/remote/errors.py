@@ -49,13 +49,16 @@ class ExchangeError(Exception):
     ) -> None:
         super().__init__(error.message)
         self.error, self.again, self.after, self.status, self.words = error, again, after, status, words
+        #: Whether the provider refused the request's content, not the caller or its rate: another request may pass.
+        self.is_refused_request = status in (400, 422) and type(error) is ModelError
         self.code, self.param = code, param  # the provider's own; "" where it has none
         self.is_counted = is_counted and not status
 
-    @property
-    def is_refused_request(self) -> bool:
-        """Whether the provider refused the request's content, not the caller or its rate: another request may pass."""
-        return self.status in (400, 422) and type(self.error) is ModelError
+    def told(self) -> CallError:
+        """Give up the caller's error, to be raised from this one: held here too, it would make a reference cycle."""
+        error = self.error
+        del self.error
+        return error
 
 
 # ---- the connection ----

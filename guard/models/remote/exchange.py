@@ -23,6 +23,7 @@ from guard.errors import BudgetExceeded, CallError
 from guard.models.base import Reply, added
 from guard.models.remote.errors import ExchangeError
 from guard.models.remote.runners import LOOP, Runner
+from guard.support.frames import let_go
 from guard.support.interrupts import injected
 
 T = TypeVar("T")
@@ -60,11 +61,10 @@ class Exchange:
         try:
             async with self.runner.timeout(self.seconds):
                 yield
-        except TimeoutError:
-            raise self._failure or BudgetExceeded(
-                f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"
-                " seconds"
-            ) from None
+        except TimeoutError as error:
+            if injected(error, self._known) is None:
+                let_go(error)  # its frames know the task, and the task what is raised here
+            raise self._overdue() from None
 
     async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
         """Yield the pieces of a request's answer, with retries where they may help. Raises ExchangeError."""
@@ -76,7 +76,9 @@ class Exchange:
                         yield item
                 return
             except ExchangeError as error:
-                await self._rest(error)
+                if not await self._rested(error):
+                    raise
+                let_go(error)
 
     async def whole(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Return a request's answer, which comes whole, with the same retries as `send`."""
@@ -84,7 +86,9 @@ class Exchange:
             try:
                 return await ask()
             except ExchangeError as error:
-                await self._rest(error)
+                if not await self._rested(error):
+                    raise
+                let_go(error)
 
     def settled(self, reply: Reply) -> Reply:
         """Return the last try's reply, plus the use of earlier tries, which were paid for too."""
@@ -101,16 +105,26 @@ class Exchange:
             is_estimate=any(one.is_estimate for one in everything),
         )
 
-    async def _rest(self, error: ExchangeError) -> None:
-        """Wait before the next try. Raises the error where a retry can't help, or would be too late."""
+    def _overdue(self) -> CallError:
+        """Return the error after the deadline: the failure that a retry was waiting for, if any, which is dropped
+        here."""
+        failure, self._failure = self._failure, None
+        return failure or BudgetExceeded(
+            f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"
+            " seconds"
+        )
+
+    async def _rested(self, error: ExchangeError) -> bool:
+        """Wait before the next try. Returns False at once where a retry can't help, or would be too late."""
         wait = self._wait(error)
         if wait is None:
-            raise error
+            return False
         self._failure = error.error
         _log.info("%s; asking again in %.1f s", self._failure.message, wait)
         await self.runner.sleep(wait)
         self._failure = None
         self.retries += 1
+        return True
 
     def _wait(self, error: ExchangeError) -> float | None:
         """Return the seconds until the next try; None where it can't help, or would be too late."""
