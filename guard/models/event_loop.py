@@ -72,7 +72,7 @@ class _Job(Generic[T]):
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[T]) -> None:
-        self._task = None  # it holds the error
+        self._task = None  # the task refers to the error
         self.is_over = True
         self._tell(_Outcome(task))
 

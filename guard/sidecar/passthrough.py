@@ -40,7 +40,7 @@ _ENDED = ("response.completed", "response.incomplete")  #: Events that hold a wh
 
 
 class Endpoint(Protocol):
-    """What pass-through needs of an endpoint: how to read its answers, and how to ask models without an upstream."""
+    """The interface of an endpoint to pass-through: it reads answers, and asks models without an upstream."""
 
     path: str  # below the upstream's address
 
@@ -284,7 +284,7 @@ class _PassthroughRun:
             raise
         finally:
             reply = self.reply
-            if reply is None and (not reason or self._texts):  # of a stream that broke off, what there was
+            if reply is None and (not reason or self._texts):  # the partial answer of a stream that broke off
                 reply = self._read(tier, time.perf_counter() - clock)
             if reason and reply is None and self.cut:
                 reply = self.cut[-1]

@@ -100,7 +100,7 @@ class RequestContext:
 
     @property
     def sender(self) -> str:
-        """Who sent it, once its body is there: the key, or the address."""
+        """The sender, once the body has arrived: the key, or the address."""
         return self.share.who if self.share is not None else ""
 
     @property

@@ -99,10 +99,10 @@ class FlakyStage(Stage):
 class FlakyModel(ModelAdapter):
     """A deterministic model that errs: the seed alone determines the n-th answer to a schema.
 
-    An answer is bad with probability `rate`: one of `faults` (names out of `guard.testing.FAULTS`), where "near miss"
-    stands for all near misses of the schema; else it is a valid value. `injected` lists what each answer had. It
-    answers for the schema of a request, else for `schema`. Closing a stream early is noted on its request in `asks`.
-    `pieces` is how many characters a stream brings at once, 0 all.
+    With probability `rate`, an answer has one of `faults` (names of `guard.testing.FAULTS`), where "near miss" stands
+    for all near misses of the schema; otherwise it is a valid value. `injected` lists the fault of each answer. The
+    schema is the request's, or else `schema`. The requests in `asks` record streams that were closed early. `pieces` is
+    the number of characters in each piece of a stream, 0 for one piece. Raises ValueError for an unknown fault.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class FlakyModel(ModelAdapter):
 
     @property
     def injected(self) -> list[str]:
-        """What each answer had: "" for a valid one, else what was wrong with it."""
+        """The fault of each answer, "" for a valid one."""
         return self._flaky.injected
 
     @property
@@ -142,22 +142,22 @@ def serving(
     port: int = 0,
     told: Callable[[ObservedRequest], object] | None = None,
 ) -> Iterator[HttpAdapter]:
-    """Serve a flaky model on this machine, by OpenAI's protocol and Anthropic's; gives the server, which has a `url`.
+    """Serve a flaky model on this machine, by OpenAI's and Anthropic's protocols; yield the server, which has a `url`.
 
-    It answers for the schema that a request carries, else for `schema`. Port 0 takes a free one. `told` is called with
-    each request.
+    It answers for the request's schema, or else for `schema`. Port 0 takes a free one. `told` is called with each
+    request.
     """
     with HttpAdapter(FlakyStage(seed, faults, rate=rate, schema=schema, told=told), port) as server:
         yield server
 
 
 def by_name(rest: str, name: str) -> FlakyModel:
-    """Return the model that `flaky:SEED` names; ValueError where it names none."""
+    """Return the model of the name `flaky:SEED`. Raises ValueError for a malformed seed."""
     return FlakyModel(seed_of(rest), name=name)
 
 
 def seed_of(rest: str) -> int:
-    """Return the seed behind the colon of a model's name: digits, or nothing, which is 0."""
+    """Return the seed after the colon of a model's name: digits, or nothing for 0. Raises ValueError."""
     if rest and not rest.isdecimal():
         raise ValueError(f"{rest!r} must be a seed, which is digits")
     return int(rest or 0)

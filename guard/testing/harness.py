@@ -1,7 +1,7 @@
-"""Runs: one call of an application under test, with everything that could be seen of it.
+"""Runs: one call of an application under test, with everything that can be observed from outside.
 
-`Surroundings` are what an application finds while it is tested: an address, a key, a trace of its own, models by name
-that are the stage's, clocks that do not wait, and ears for what it logs and prints.
+`Surroundings` is the application's environment during a test: an address, a key, a separate trace, models by name that
+are the stage's, clocks that do not wait, and captured logs and output.
 """
 
 from __future__ import annotations

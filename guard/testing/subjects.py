@@ -435,22 +435,22 @@ class _Traced:
 
     @property
     def prompt_tokens(self) -> int:
-        """Of the record."""
+        """The record's prompt tokens."""
         return int(self.call.prompt_tokens)
 
     @property
     def completion_tokens(self) -> int:
-        """Of the record."""
+        """The record's completion tokens."""
         return int(self.call.completion_tokens)
 
     @property
     def served(self) -> str:
-        """Of the record."""
+        """The model that answered, by the record."""
         return str(self.call.served)
 
     @property
     def attempts(self) -> int:
-        """Of the record."""
+        """The number of the record's attempts."""
         return len(self.call.attempts)
 
 

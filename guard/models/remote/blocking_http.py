@@ -344,7 +344,7 @@ def _is_readable(sock: Any) -> bool:
 
 
 def _head_start(host: str) -> float | None:
-    """Return the head start of a name's first address; None for a host that is an address, for which nothing races."""
+    """Return the head start of a name's first address, in seconds; None for a host that is an address itself."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

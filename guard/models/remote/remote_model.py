@@ -293,7 +293,7 @@ class Remote(ABC):
     async def _once(
         self, request: Request, exchange: Exchange, sent: list[ProviderRequest], is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
-        """Ask once. Of a failed answer, keep the part that came."""
+        """Ask once. The part that came of a failed answer is kept."""
         if request.compiled is not None and request.compiled.is_large:
             provider_request = await exchange.runner.computed(lambda: self._provider_request(request, exchange))
         else:

@@ -104,7 +104,7 @@ inline bool is_enough(std::int64_t bytes, std::int64_t limit) {
   return bytes >= 0 && bytes <= limit && limit != kNoLimit;
 }
 struct KnownDistance {
-  std::int64_t exact = -2, some = -2;  // -2: not known
+  std::int64_t exact = -2, some = -2;  // -2: unknown
   std::int64_t within(std::int64_t limit) const {
     return exact != -2 ? exact : is_enough(some, limit) ? some : -2;
   }

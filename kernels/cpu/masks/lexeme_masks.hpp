@@ -86,7 +86,7 @@ class LexemeMasks {
   const Vocabulary& vocabulary() const { return v_; }
   bool is_abandoned() const {
     return held_by_.expired();
-  }  // whether the vocabulary was destroyed; then no method may be called but this
+  }  // whether the vocabulary was destroyed; then no mask may be asked for
   // The mask over the tokens below a node, whose bytes are read from there. `detailed` also groups
   // them by final state and number of characters, for bounds and budgets.
   LexemeMask& text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node);

@@ -84,7 +84,7 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
   const Suffixes& holding_quotes() const { return holding_quotes_; }  // tokens that contain a quote
   const Suffixes& quoted() const {
     return quoted_;
-  }  // tokens that begin with a quote, by the bytes after it
+  }  // tokens that begin with a closing quote, by the bytes after it
   Id id() const { return id_; }  // never used again
   std::int32_t chars(Id token) const {
     return chars_[static_cast<std::size_t>(token)];

@@ -179,7 +179,7 @@ class Turn final : private Watch {
   Clock::Time begun_{};  // the first look
   void (*slowly_)(void*);
   void* of_;
-  const std::int64_t held_;  // by this thread at its start
+  const std::int64_t held_;  // bytes that this thread held at the turn's start
   Clock::Running clock_;
 };
 

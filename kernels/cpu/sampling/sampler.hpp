@@ -33,7 +33,7 @@ class Sampler {
   static constexpr std::uint16_t kNothing = 256;  // not a choice
   static constexpr std::uint8_t kStop = 24;       // choices below it end an object
   static constexpr std::uint8_t kThere = 10;      // choices from it on include a member
-  static constexpr std::uint8_t kNew = 64;        // choices below it make an undeclared key
+  static constexpr std::uint8_t kNew = 64;        // choices from it on make an undeclared key
   static constexpr std::uint8_t kNewAlone = 8;    // the same where the schema names none
   static constexpr std::int64_t kMany = 12;       // values, from which they are not counted
 
