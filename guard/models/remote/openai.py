@@ -56,7 +56,8 @@ class OpenAIModel(Remote):
     `timeout` is the longest silence in seconds; a request's own deadline holds as well. `extra` is added to every
     request's body: {"reasoning_effort": "low"}. `provider` names the provider for prices, where the address does not
     tell. A `client` of OpenAI's SDK is used on Guard's event loop from then on, and only in the process that made it.
-    `title` is the model's name in replies and traces, by default `openai:NAME`. Raises ValueError for an unknown mode.
+    `title` is the model's name in replies and traces, by default `openai:NAME`. Raises ModelError for an unknown mode,
+    numbers out of bounds, or a missing key.
     """
 
     dialect = provider_schema.OPENAI
