@@ -99,6 +99,13 @@ INTEGER = guard.compile({"type": "integer"})
             lambda: ANY.Guard("flaky:1").generate(5, "x"),
             "(root): 5 has no JSON Schema: ",
         ),
+        *(
+            (
+                lambda one=one: ANY.Guard("flaky:1").generate(one, "x"),
+                f"(root): {one!r} is no type; it says more of one",
+            )
+            for one in (guard.Pattern("a"), guard.Quoted(), guard.Stated(), guard.Pattern)
+        ),
         (lambda: read(), "tests.guard.calls.test_told_wrong.read(): missing a required argument: 'text'"),
         (lambda: ANY.structured(tools=3), "tools=3 must be a list of functions"),
         (lambda: ANY.structured(tools=[3]), "tools=[3] must hold functions"),
