@@ -106,8 +106,7 @@ class Exchange:
         )
 
     def _overdue(self) -> CallError:
-        """Return the error after the deadline: the failure that a retry was waiting for, if any, which is dropped
-        here."""
+        """Return the error after the deadline: the failure that a retry waited for, if any, dropped here."""
         failure, self._failure = self._failure, None
         return failure or BudgetExceeded(
             f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"

@@ -27,9 +27,9 @@ class Sampler {
 
  private:
   static constexpr std::size_t kBytes =
-      1 << 14;                            // bytes of a text after which no more choices are read
-  static constexpr int kDeep = 24;        // containers that are opened only for depth
-  static constexpr std::size_t kFew = 8;  // names that may be left out, at most, for Plan::few
+      1 << 14;  // bytes of a text after which no more choices are read
+  static constexpr std::uint8_t kDeep = 240;  // choices from it on begin a deep value
+  static constexpr std::size_t kFew = 8;      // names that may be left out, at most, for Plan::few
   static constexpr std::uint16_t kNothing = 256;  // not a choice
   static constexpr std::uint8_t kStop = 24;       // choices below it end an object
   static constexpr std::uint8_t kThere = 10;      // choices from it on include a member
@@ -58,7 +58,7 @@ class Sampler {
     Type type;
     Id goal;
   };
-  void choose(std::vector<Way>* ways, std::int32_t depth);
+  void choose(std::vector<Way>* ways);
   // The number of values, at most kMany: of a goal, of the due value, of a language. Options with
   // few values are chosen seldom, since they repeat the same values.
   template <class F>
@@ -106,7 +106,10 @@ class Sampler {
   Langs& langs_;
   std::vector<std::string_view> choices_;
   std::size_t unit_ = 0, at_ = 0;
-  bool deep_ = false;  // whether nesting is preferred
+  // A deep value is one path of containers, so many one in the other, and little beside it. While
+  // it descends whatever nests is preferred, and then whatever does not.
+  std::int32_t deep_ = 0;  // 0: the value is not deep
+  bool descends_ = false;
   std::string text_;
   Config now_;
   Arena arena_;
