@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from guard.kernels.unicode_text import json_text
 from guard.output.text_target import matching
 from guard.schemas import regex
 from guard.schemas.structural import grammar
 from guard.sidecar.errors import bad
-from guard.support.unicode_text import json_text
 from guard.turns.pieces import Spoken
 
 INPUT = "input"  #: The one argument.
