@@ -157,7 +157,7 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
         counts.began = time.perf_counter()
-        results = mapping.results(guard, _questions(guard, wanted, batch), options, batch.engine)
+        results = mapping.results(guard, questions(guard, wanted, batch.inputs, batch.words), options, batch.engine)
         try:
             for result in results:
                 _take(result, counts, batch)
@@ -213,21 +213,24 @@ def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> Non
         )
 
 
-def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]:
-    for source in batch.inputs:
+def questions(
+    guard: Guard, wanted: Target, inputs: Inputs, words: Decorated[..., Any] | str
+) -> Iterator[Question]:
+    """Yield what is asked of each input."""
+    for source in inputs:
         try:
             text = source.text()
         except InputError as error:
             yield Question(source, None, error)
             continue
-        if isinstance(batch.words, str):
+        if isinstance(words, str):
             messages, name = (
-                prompts.build(batch.words, {"text": text}, wanted.shown_schema, system=guard.system),
+                prompts.build(words, {"text": text}, wanted.shown_schema, system=guard.system),
                 FUNCTION,
             )
         else:
-            messages, name = batch.words.messages(text), batch.words.name
-        sources = {"text" if isinstance(batch.words, str) else batch.words.inputs[0]: text}
+            messages, name = words.messages(text), words.name
+        sources = {"text" if isinstance(words, str) else words.inputs[0]: text}
         template = prompts.template(wanted.is_json)
         yield Question(source, guard.plan(wanted, messages, template=template, function=name, sources=sources))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from guard.decoding.confidence import Token
+from guard.decoding.alternative import Alternative
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Request:
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
     usd: float | None = None  # that may be spent, transport retries included; `max_tokens` heeds it already
     thinking: int = 0  # tokens that the model may think before the value; 0: it must not
+    choose: str = "greedy"  # one of guard/calls/policy.py's CHOOSE; only models that decode here heed it
     repetition: str = "tell"  # one of guard/calls/policy.py's REPETITION; only "stop" concerns a model
     sampling: Sampling = Sampling()
     tools: tuple[Mapping[str, Any], ...] = ()  # what a chat template is told of functions, in OpenAI's form
@@ -107,6 +109,8 @@ class Reply:
     tokens: tuple[Token, ...] = ()  # of the text; empty where the model can't tell
     cut_at: tuple[str, ...] = ()  # JSON Pointers of the values that max_tokens cut: the model would have written more
     repeated_at: tuple[str, ...] = ()  # the same, of strings that say the same over and over; the pipeline tells
+    #: By JSON Pointer, what else a value could have been that was chosen whole, the likeliest first.
+    alternatives: Mapping[str, tuple[Alternative, ...]] = field(default_factory=dict, compare=False)
     # Of the prompt, what a provider's cache had, and what it was given; None: nobody said. On no record.
     cached_tokens: int | None = field(default=None, compare=False)
     cache_creation_tokens: int | None = field(default=None, compare=False)

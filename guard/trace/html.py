@@ -17,9 +17,11 @@ from typing import Any
 from guard.decoding import confidence
 from guard.decoding.confidence import Token
 from guard.decoding.places import listed
+from guard.support.clipping import cut_short
 from guard.trace.records import VALID, Attempt, Call
 
 MOST_PLACES = 5  #: Of one value that are listed; all of them are marked.
+LONGEST_VALUE = 60  #: Characters of a value that another one could have been.
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
 
 #: What everything that Guard shows in a browser is coloured with.
@@ -280,6 +282,15 @@ def _found(attempt: Attempt) -> str:
         for at, found in attempt.sources.items()
     )
     out += f"<h3>Where it stands</h3><ul>{places}</ul>" if places else ""
+    others = attempt.reply.alternatives if attempt.reply is not None else {}
+    chances = "".join(
+        f"<tr><td>{escaped(at or '(root)')}</td><td>{chance:.2f}</td><td>"
+        + escaped(", ".join(f"{_short(one.value)} {one.confidence:.2f}" for one in others.get(at, ())))
+        + "</td></tr>"
+        for at, chance in attempt.confidence.items()
+    )
+    head = "<tr><th>value</th><th>probability</th><th>others</th></tr>"
+    out += _folded("How sure of each value", f"<table>{head}{chances}</table>") if chances else ""
     edits = "".join(
         f"<li>{escaped(e.kind)} at {escaped(e.at)}: {escaped(json.dumps(e.removed, ensure_ascii=False))} became "
         f"{escaped(json.dumps(e.inserted, ensure_ascii=False))}</li>"
@@ -289,6 +300,10 @@ def _found(attempt: Attempt) -> str:
     if attempt.error and attempt.reply is not None:
         out += f"<h3>Not taken</h3><p>{escaped(attempt.error)}</p>"
     return out
+
+
+def _short(value: Any) -> str:
+    return cut_short(json.dumps(value, ensure_ascii=False), LONGEST_VALUE)
 
 
 def _figures(attempt: Attempt) -> str:

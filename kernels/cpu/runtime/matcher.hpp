@@ -7,6 +7,7 @@
 // time; every call is made in a turn of the place (isolate.hpp), with enter() first, but for those
 // that say so. A call that ends in Missing or Limit leaves the matcher unchanged.
 #pragma once
+#include "automaton/closed_texts.hpp"
 #include "automaton/format_spans.hpp"
 #include "runtime/tables.hpp"
 
@@ -112,6 +113,9 @@ class Matcher {
   std::string forced() {
     Arena scratch;
     return engine_->forced(now(), scratch, kForced);
+  }
+  std::vector<std::string> closed_texts(std::size_t most) {
+    return guard::closed_texts(*engine_, now(), most);
   }
   std::string key() {
     std::string out;
