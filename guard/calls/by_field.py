@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from guard.schemas.grounding.sources import Sources
 
 #: Keywords at the root that a part of its members keeps to by itself.
-_SEPARABLE = {"type", "properties", "required", "additionalProperties", "$defs", "definitions", "$schema", "title"}
+_SEPARABLE = {
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "$defs",
+    "definitions",
+    "$schema",
+    "title",
+    "description",
+}
 _WORDS = "Some of these values may be wrong: {names}. Answer as JSON again, with these fields alone."
 
 
@@ -69,14 +79,14 @@ def doubtful(compiled: Compiled, text: str, tokens: Sequence[Token], least: floa
 
 def narrowed(compiled: Compiled, names: Sequence[str], sources: Sources | None) -> Compiled | None:
     """Return the schema of these members alone; None where it can't be compiled."""
-    from guard.schemas import compile
+    from guard import schemas
 
     given = compiled.arguments()
     schema = dict(given.pop("schema"))
     schema["properties"] = {name: said for name, said in schema["properties"].items() if name in names}
     schema["required"] = [name for name in schema.get("required", ()) if name in names]
     try:
-        found = compile(schema, **given)
+        found = schemas.compile(schema, **given)
         return found if sources is None else found.grounded(sources)
     except GuardError:
         return None

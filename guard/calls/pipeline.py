@@ -25,7 +25,21 @@ from guard import models
 from guard import trace as traces
 from guard.calls import by_field, prompts, recording, turns, validators
 from guard.calls.policy import Action, Budget, Choose, Failure, Policy, Repetition
-from guard.calls.steps import Ask, Ground, Keep, Load, Locate, Narrow, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls.steps import (
+    Ask,
+    Ground,
+    Keep,
+    Load,
+    Locate,
+    Narrow,
+    Plan,
+    Recall,
+    Record,
+    Step,
+    Steps,
+    Validate,
+    steps,
+)
 from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed

@@ -46,7 +46,8 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **{
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
-            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "choose", "sampling", "tools", "marks")
+            if field.name
+            not in ("compiled", "seconds", "usd", "told", "repetition", "choose", "sampling", "tools", "marks")
         },
         **({"repetition": "stop"} if request.repetition == "stop" else {}),
         **({"choose": request.choose} if request.choose != "greedy" else {}),

@@ -13,6 +13,7 @@ from guard.cli.console import (
     EXIT_INPUT,
     EXIT_MODEL,
     EXIT_NO_ANSWER,
+    INSTRUCTION,
     AsJson,
     Problem,
     complain,
@@ -68,7 +69,7 @@ def advise(
     tells it.
     """
     from guard.batch.inputs import InputError, Inputs
-    from guard.cli.app import INSTRUCTION, _asker
+    from guard.cli.run import asker
     from guard.testing import type_advice
 
     paths = [*(docs or []), *(files or [])]
@@ -77,7 +78,7 @@ def advise(
     given: Any = {"choose": choose, **({"model": model} if model is not None else {})}
     try:
         read = Inputs(paths, column, (right,) if right is not None else ())
-        guard, wanted, function = _asker(target, given)
+        guard, wanted, function = asker(target, given)
     except InputError as error:
         raise Problem(str(error)) from None
     except ValueError as error:  # an option

@@ -23,7 +23,8 @@ from guard.batch.inputs import Input, InputError, Inputs
 from guard.batch.map_run import AnyResults, MapOptions, Question, Result
 from guard.batch.outputs import Output, Row
 from guard.calls import prompts
-from guard.calls.pipeline import Guard, marks
+from guard.calls.pipeline import CallSettings, Guard, marks
+from guard.cli import named
 from guard.cli.console import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
@@ -35,6 +36,7 @@ from guard.cli.console import (
     progress,
     say,
     say_json,
+    spoken,
 )
 from guard.errors import BadReply, CallError, GuardError, ModelError
 from guard.output.target import Target
@@ -136,6 +138,27 @@ class Counts:
         return ", ".join([*parts, f"{_span(seconds)}, {_rate(self.rate())} a second"])
 
 
+def asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated[..., Any] | None]:
+    """Return who is asked, for what, and the function whose words are asked, of what a command line calls a type."""
+    from guard.calls.decorator import Decorated
+    from guard.output.target import from_any, is_schema
+
+    found = named.resolve(target)
+    if not isinstance(found, Decorated):
+        guard = Guard(**settings)
+        wanted = from_any(found, guard.options)
+        for finding in wanted.compiled.advice() if is_schema(found) else ():
+            complain(f"{target}: {spoken(finding)}")
+        return guard, wanted, None
+    if "options" in settings:
+        raise Problem(f"--document is for schemas; {target} has the documents that it was decorated with; leave it out")
+    if len(found.inputs) != 1:
+        raise Problem(f"{target} takes {', '.join(found.inputs) or 'nothing'}; guard run gives it one text")
+    used: Any = found.using(**settings)
+    function = used.__get__(object())  # of a method, that of any object: self is no input
+    return function.guard, function.target, function
+
+
 def run(guard: Guard, wanted: Target, batch: Batch) -> None:
     """Ask for a value of the type from each input; exits with the code that says whether all were answered."""
     counts = Counts(len(batch.inputs))
@@ -213,9 +236,7 @@ def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> Non
         )
 
 
-def questions(
-    guard: Guard, wanted: Target, inputs: Inputs, words: Decorated[..., Any] | str
-) -> Iterator[Question]:
+def questions(guard: Guard, wanted: Target, inputs: Inputs, words: Decorated[..., Any] | str) -> Iterator[Question]:
     """Yield what is asked of each input."""
     for source in inputs:
         try:

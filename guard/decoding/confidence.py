@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from guard.decoding.places import scalars
 from guard.support.bounds import check
 
-
 MOST_NAMED = 3  #: Values that are named in words.
 
 
@@ -80,8 +79,8 @@ def measured(tokens: Sequence[Token]) -> Confidence | None:
 def by_value(tokens: Sequence[Token], text: str) -> dict[str, float]:
     """Return the probability of each string, number and literal of a JSON text by JSON Pointer.
 
-    It is that of the value's tokens, those left out that were forced: by the masks, or of all candidates of a value that
-    was chosen whole. Empty where the tokens don't spell the text.
+    It is that of the value's tokens without the forced ones: among what the masks allow, or among the candidates of a
+    value that was chosen whole. Empty where the tokens don't spell the text.
     """
     spelled = "".join(token.text for token in tokens)
     start = spelled.find(text) if text else -1

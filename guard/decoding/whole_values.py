@@ -4,8 +4,8 @@ Greedy decoding takes the likeliest next token, and may so enter the likeliest b
 values that an input states are candidates. Those that share tokens share the way to them: the tokens of many candidates
 go through the model in one pass, each seeing only what is in front of it (`Evaluate`). The likeliest beginnings are
 followed first, at most `WAVES` times; a candidate that was not reached is less likely than those that were, for all
-that is known. A candidate's score is the mean log-probability of its tokens, the one that ends it included, so that long
-ones are not at a disadvantage.
+that is known. A candidate's score is the mean log-probability of its tokens, the one that ends it included, so that
+long ones are not at a disadvantage.
 
 A text is cut into tokens as the tokenizer does. Its last token may also hold the quote that ends it, and more: the
 probabilities of all tokens that end it in the same way are added.
@@ -64,7 +64,9 @@ class _Node:
     parent: _Node | None
     depth: int
     children: dict[int, _Node] = field(default_factory=dict)
-    ends: list[tuple[bytes, bytes]] = field(default_factory=list)  # texts that end here; of each what is in its last token
+    ends: list[tuple[bytes, bytes]] = field(
+        default_factory=list
+    )  # texts that end here; of each what is in its last token
     logprob: float = 0.0  # once the parent has its pass
     row: int = -2  # in the order of passes; -1: what was written; -2: none yet
 
@@ -189,7 +191,12 @@ def _paths(
     cuts: dict[int, int] = {}
     tokens: tuple[int, ...] = ()
     for text in sorted(texts, reverse=True):  # what begins with a text comes before it
-        if longer.startswith(text) and len(text) in cuts and text[-1:].isalnum() and not longer[len(text) :][:1].isalnum():
+        if (
+            longer.startswith(text)
+            and len(text) in cuts
+            and text[-1:].isalnum()
+            and not longer[len(text) :][:1].isalnum()
+        ):
             yield text, tokens[: cuts[len(text)]], b""
             continue
         longer, cuts, at = text, {}, 0

@@ -136,12 +136,16 @@ def _of_field(figures: Figures, trials: Sequence[Trial]) -> Iterator[Advice]:
         invented = values - figures.stated
         if figures.stated >= MOST * values or (invented and figures.right is not None and figures.stated):
             more = f"; {invented} stand nowhere, which that makes impossible" if invented else ""
-            words = f"{figures.stated} of {values} values stand in the document{more}; mark it with {STATED[about.kind]}"
+            words = (
+                f"{figures.stated} of {values} values stand in the document{more}; mark it with {STATED[about.kind]}"
+            )
             yield Advice(name, "quote" if about.kind == "quoted" else "state", words)
         elif not figures.stated:
             yield Advice(name, "derived", f"none of {values} values stands in the document: it is derived, or invented")
     if figures.right == 0 and figures.compared >= LEAST:
-        words = f"right in none of {figures.compared} documents; describe it, give examples, or leave it to another model"
+        words = (
+            f"right in none of {figures.compared} documents; describe it, give examples, or leave it to another model"
+        )
         yield Advice(name, "never right", words)
     if figures.nulls == answers:
         yield Advice(name, "always null", f"null in all {answers} documents; leave it out, or describe where it stands")
@@ -149,9 +153,13 @@ def _of_field(figures: Figures, trials: Sequence[Trial]) -> Iterator[Advice]:
         missed = [category for category in about.categories if not figures.chosen[str(category)]]
         ruling = [category for category in about.categories if figures.chosen[str(category)] == answers]
         if ruling:
-            yield Advice(name, "one category", f"{ruling[0]!r} was chosen in all {answers} documents; describe the others")
+            yield Advice(
+                name, "one category", f"{ruling[0]!r} was chosen in all {answers} documents; describe the others"
+            )
         elif missed and answers >= LEAST * len(about.categories):
-            words = f"never chosen in {answers} documents: {', '.join(map(repr, missed))}; describe them, or leave them out"
+            words = (
+                f"never chosen in {answers} documents: {', '.join(map(repr, missed))}; describe them, or leave them out"
+            )
             yield Advice(name, "never chosen", words)
 
 
@@ -222,7 +230,9 @@ def _resolved(schema: Any, root: Any) -> tuple[Mapping[str, Any], bool]:
         optional = optional or is_optional(schema)
         branches = schema.get("anyOf", schema.get("oneOf"))
         if isinstance(branches, list):
-            others = [branch for branch in branches if not (isinstance(branch, Mapping) and branch.get("type") == "null")]
+            others = [
+                branch for branch in branches if not (isinstance(branch, Mapping) and branch.get("type") == "null")
+            ]
             optional = optional or len(others) < len(branches)
             if len(others) != 1:
                 return {}, optional

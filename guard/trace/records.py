@@ -49,7 +49,9 @@ class Attempt:
     #: By JSON Pointer, where the inputs state each value that is quoted or stated.
     sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     inputs: Mapping[str, Shown] = field(default_factory=dict)  # where the messages show them, as far as they do
-    fields: tuple[str, ...] = ()  # the members that were asked alone, of an answer that was not sure of them; () for all
+    fields: tuple[
+        str, ...
+    ] = ()  # the members that were asked alone, of an answer that was not sure of them; () for all
 
     @property
     def confidence(self) -> Mapping[str, float]:
@@ -145,7 +147,7 @@ class Call:
 
     @property
     def alternatives(self) -> Mapping[str, tuple[Alternative, ...]]:
-        """By JSON Pointer, what else a value could have been that was chosen whole: up to three, the likeliest first."""
+        """By JSON Pointer, what else a value that was chosen whole could have been: up to three, the best first."""
         return self.answer.reply.alternatives if self.answer is not None and self.answer.reply is not None else {}
 
     @property

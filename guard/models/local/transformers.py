@@ -37,11 +37,10 @@ from guard.decoding.torch_loop import Decoding, Forward
 from guard.decoding.whole_values import Endings, scored
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.local.batching import Passes
-from guard.models.local.tree_passes import TreePasses, log_probabilities
 from guard.models.local.packed_linear import is_fast_in_bfloat16, pack
 from guard.models.local.sampling import Sampler
+from guard.models.local.tree_passes import TreePasses, log_probabilities
 from guard.schemas.compiled import Compiled, warmed
-
 
 #: Characters of what was written that tell the tokenizer how a text goes on.
 CONTEXT = 8

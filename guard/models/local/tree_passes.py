@@ -35,7 +35,9 @@ class TreePasses:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if (count := self._cache.get_seq_length() - self._past) > 0:
             self._cache.crop(-count)
 

@@ -25,7 +25,21 @@ SCHEMA = {
     "additionalProperties": False,
 }
 ANSWERS = 1_000
-WORDS = ["Anna", "Bell", "Zoë", "Müller", "Kraft", "Ann-Marie", "O'Neil", "lamp", "rope", "tea", "Oat milk", "naïve", "Straße"]
+WORDS = [
+    "Anna",
+    "Bell",
+    "Zoë",
+    "Müller",
+    "Kraft",
+    "Ann-Marie",
+    "O'Neil",
+    "lamp",
+    "rope",
+    "tea",
+    "Oat milk",
+    "naïve",
+    "Straße",
+]
 INVENTED = ["Berta", "Quill", "Nadir", "Otto Vex", "yak", "Anna Quill", "ell", "Kra", "milk lamp tea"]
 
 
@@ -40,7 +54,13 @@ def document(draw: random.Random) -> tuple[str, dict[str, object]]:
     date = draw.choice([f"2026-05-{day:02}", f"{day} May 2026", f"{day:02}.05.2026", f"May {day}, 2026"])
     end = draw.choice(["\n", "\r\n"])
     text = end.join([f"Dear {name},", f"ref {code}  due  {date}", f"total: {written} EUR", f"{items[0]}, {items[1]}"])
-    value = {"name": name, "code": draw.choice([code, None]), "total": total, "due": f"2026-05-{day:02}", "items": items}
+    value = {
+        "name": name,
+        "code": draw.choice([code, None]),
+        "total": total,
+        "due": f"2026-05-{day:02}",
+        "items": items,
+    }
     return text, value
 
 

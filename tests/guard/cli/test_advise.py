@@ -61,7 +61,10 @@ def advise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("guard.models.load", lambda _name, _progress=None: Reader())
     Path("order.json").write_text(json.dumps(SCHEMA), "utf-8")
-    rows = [{"body": text, "right": {**answer(n), "customer": f"Anna B{n}", "kind": "return"}} for n, text in enumerate(DOCS, 1)]
+    rows = [
+        {"body": text, "right": {**answer(n), "customer": f"Anna B{n}", "kind": "return"}}
+        for n, text in enumerate(DOCS, 1)
+    ]
     Path("docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -121,7 +124,10 @@ def test_nested_objects_and_references_are_read() -> None:
     schema = {
         "$defs": {"Who": {"type": "object", "properties": {"name": {"type": "string"}}}},
         "type": "object",
-        "properties": {"who": {"anyOf": [{"$ref": "#/$defs/Who"}, {"type": "null"}]}, "n": {"type": ["integer", "null"]}},
+        "properties": {
+            "who": {"anyOf": [{"$ref": "#/$defs/Who"}, {"type": "null"}]},
+            "n": {"type": ["integer", "null"]},
+        },
     }
     fields = fields_of(schema)
     assert [(one.name, one.kind) for one in fields] == [("who.name", "quoted"), ("n", "number")]

@@ -1,4 +1,4 @@
-"""Values that are chosen whole: scores are those of passes of their own, and what is written is what greedy may write."""
+"""Values that are chosen whole: scores are those of passes of their own, and what is written is what masks allow."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from guard.decoding.confidence import Token, by_value
 from guard.decoding.whole_values import Endings, Scored, posterior, scored, token_logprobs
 from guard.errors import Unsupported
 from guard.models.base import Request
-from guard.models.local.tree_passes import TreePasses, log_probabilities
 from guard.models.local.transformers import TransformersModel
+from guard.models.local.tree_passes import TreePasses, log_probabilities
 from guard.schemas.grounding.sources import Sources
 
 TEXT = "name: Alice Bell\ntotal: 1234.5\nnames: Ann, Bob, Cem\ndue 2026-05-14, not 2026-05-15"
