@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from guard.calls.pipeline import Guard
     from guard.models import Progress
     from guard.output.target import Target
-    from guard.testing.type_advice import Figures, Trial
+    from guard.testing.type_advice import Figures, Reading
 
 EXAMPLES = examples(
     "guard advise shop.types:Ticket --docs 'mails/*.txt'",
@@ -89,34 +89,34 @@ def advise(
     if function is not None and instruction is not None:
         function = function.saying(instruction)
     with progress(len(read)) as (report, advance):
-        trials = []
-        for trial in _trials(guard, wanted, function or (instruction or INSTRUCTION), read, right, report):
-            trials.append(trial)
+        readings = []
+        for reading in _readings(guard, wanted, function or (instruction or INSTRUCTION), read, right, report):
+            readings.append(reading)
             advance("asking", 1)
-    if not any(trial.value is not None or trial.unstated for trial in trials):
+    if not any(reading.value is not None or reading.unstated for reading in readings):
         raise Problem("no document was answered; guard run says more of each", EXIT_NO_ANSWER)
-    figures = type_advice.measured(fields, trials)
-    found = type_advice.advised(figures, trials)
+    figures = type_advice.measured(fields, readings)
+    found = type_advice.advised(figures, readings)
     if as_json:
-        answered = sum(trial.value is not None for trial in trials)
-        say_json({"type": wanted.name, "model": guard.model_name, "documents": len(trials), "answered": answered,
+        answered = sum(reading.value is not None for reading in readings)
+        say_json({"type": wanted.name, "model": guard.model_name, "documents": len(readings), "answered": answered,
                "fields": [one.as_dict() for one in figures], "advice": [vars(one) for one in found]})  # fmt: skip
         return
     console().print(_table(figures))
     for one in found:
         say(f"{one.field}: {one.words}")
     if not found:
-        say(f"nothing to change is seen in {len(trials)} documents")
+        say(f"nothing to change is seen in {len(readings)} documents")
 
 
-def _trials(
+def _readings(
     guard: Guard, wanted: Target, words: Any, read: Inputs, right: str | None, report: Progress
-) -> Iterator[Trial]:
+) -> Iterator[Reading]:
     from guard import models
     from guard.cli.run import questions
     from guard.errors import CallError, ModelError
     from guard.output.grounding import STATED
-    from guard.testing.type_advice import Trial
+    from guard.testing.type_advice import Reading
 
     try:
         models.load(guard.tiers[0], report)
@@ -134,9 +134,9 @@ def _trials(
             unstated = tuple(one.at for one in error.findings if one.rule == STATED and not error.attempts)
             if not unstated:
                 complain(f"{source}: {first_line(error)}")
-            yield Trial(text, unstated=unstated, right=known)
+            yield Reading(text, unstated=unstated, right=known)
             continue
-        yield Trial(text, json.loads(call.text), right=known, confidence=call.confidence)
+        yield Reading(text, json.loads(call.text), right=known, confidence=call.confidence)
 
 
 def _right(source: Input, column: str | None) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Reading:
     """One document and what became of it."""
 
     text: str
@@ -93,42 +93,44 @@ def fields_of(schema: Any) -> list[Field]:
     return list(_fields(schema, schema, (), 0))
 
 
-def measured(fields: Sequence[Field], trials: Sequence[Trial]) -> list[Figures]:
+def measured(fields: Sequence[Field], readings: Sequence[Reading]) -> list[Figures]:
     """Return the figures of each field over the documents that were answered."""
     out = [Figures(one) for one in fields]
-    for trial in trials:
-        if trial.value is None:
+    for reading in readings:
+        if reading.value is None:
             continue
-        sources = Sources({"text": trial.text})
+        sources = Sources({"text": reading.text})
         for figures in out:
-            value = _at(trial.value, figures.field.path)
+            value = _at(reading.value, figures.field.path)
             figures.answers += 1
             figures.nulls += value is None
             if value is not None and figures.field.kind is not None:
                 figures.stated += _is_stated(sources, figures.field.kind, value)
             if figures.field.categories:
                 figures.chosen[str(value)] += 1
-            if trial.right is not None and figures.field.path[0] in trial.right:
+            if reading.right is not None and figures.field.path[0] in reading.right:
                 figures.compared += 1
-                figures.right = (figures.right or 0) + are_equal(value, _at(trial.right, figures.field.path))
+                figures.right = (figures.right or 0) + are_equal(value, _at(reading.right, figures.field.path))
             at = "/" + "/".join(figures.field.path)
-            figures.confidence += [chance for place, chance in trial.confidence.items() if place == at]
+            figures.confidence += [chance for place, chance in reading.confidence.items() if place == at]
     return out
 
 
-def advised(figures: Sequence[Figures], trials: Sequence[Trial]) -> list[Advice]:
+def advised(figures: Sequence[Figures], readings: Sequence[Reading]) -> list[Advice]:
     """Return what to change, field by field, then the order."""
-    out = [advice for one in figures for advice in _of_field(one, trials)]
-    return out + _order([one.field for one in figures], trials)
+    out = [advice for one in figures for advice in _of_field(one, readings)]
+    return out + _order([one.field for one in figures], readings)
 
 
-def _of_field(figures: Figures, trials: Sequence[Trial]) -> Iterator[Advice]:
+def _of_field(figures: Figures, readings: Sequence[Reading]) -> Iterator[Advice]:
     about, answers = figures.field, figures.answers
     name, values = about.name, answers - figures.nulls
     pointer = "/" + "/".join(about.path)
-    unstated = sum(pointer in trial.unstated for trial in trials)
+    unstated = sum(pointer in reading.unstated for reading in readings)
     if unstated and not about.is_optional:
-        words = f"{unstated} of {len(trials)} documents state no such value, so that there is no answer; let it be null"
+        words = (
+            f"{unstated} of {len(readings)} documents state no such value, so that there is no answer; let it be null"
+        )
         yield Advice(name, "optional", words)
     if answers < LEAST:
         return
@@ -163,13 +165,13 @@ def _of_field(figures: Figures, trials: Sequence[Trial]) -> Iterator[Advice]:
             yield Advice(name, "never chosen", words)
 
 
-def _order(fields: Sequence[Field], trials: Sequence[Trial]) -> list[Advice]:
+def _order(fields: Sequence[Field], readings: Sequence[Reading]) -> list[Advice]:
     """Return which neighbours stand in the documents the other way round."""
     out = []
     for one, other in itertools.pairwise(fields):
         both = turned = 0
-        for trial in trials:
-            places = [_first_place(trial, about) for about in (one, other)]
+        for reading in readings:
+            places = [_first_place(reading, about) for about in (one, other)]
             if places[0] is not None and places[1] is not None:
                 both += 1
                 turned += places[1] < places[0]
@@ -179,13 +181,13 @@ def _order(fields: Sequence[Field], trials: Sequence[Trial]) -> list[Advice]:
     return out
 
 
-def _first_place(trial: Trial, about: Field) -> int | None:
-    given = trial.right if trial.right is not None else trial.value
+def _first_place(reading: Reading, about: Field) -> int | None:
+    given = reading.right if reading.right is not None else reading.value
     value = None if given is None else _at(given, about.path)
     if value is None or about.kind is None:
         return None
     first = value[0] if isinstance(value, list) and value else value
-    places = _places(Sources({"text": trial.text}), about.kind, first)
+    places = _places(Sources({"text": reading.text}), about.kind, first)
     return min((place.start for place in places), default=None)
 
 

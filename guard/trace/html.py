@@ -284,13 +284,12 @@ def _found(attempt: Attempt) -> str:
     out += f"<h3>Where it stands</h3><ul>{places}</ul>" if places else ""
     others = attempt.reply.alternatives if attempt.reply is not None else {}
     chances = "".join(
-        f"<tr><td>{escaped(at or '(root)')}</td><td>{chance:.2f}</td><td>"
-        + escaped(", ".join(f"{_short(one.value)} {one.confidence:.2f}" for one in others.get(at, ())))
-        + "</td></tr>"
+        f"<li><b>{escaped(at or '(root)')}</b>: {chance:.2f}"
+        + escaped("".join(f", or {_short(one.value)} {one.confidence:.2f}" for one in others.get(at, ())))
+        + "</li>"
         for at, chance in attempt.confidence.items()
     )
-    head = "<tr><th>value</th><th>probability</th><th>others</th></tr>"
-    out += _folded("How sure of each value", f"<table>{head}{chances}</table>") if chances else ""
+    out += _folded("Probability of each value", f"<ul>{chances}</ul>") if chances else ""
     edits = "".join(
         f"<li>{escaped(e.kind)} at {escaped(e.at)}: {escaped(json.dumps(e.removed, ensure_ascii=False))} became "
         f"{escaped(json.dumps(e.inserted, ensure_ascii=False))}</li>"

@@ -12,7 +12,7 @@ import pytest
 
 from guard.cli import app
 from guard.models.base import Reply, Request
-from guard.testing.type_advice import Trial, advised, fields_of, measured
+from guard.testing.type_advice import Reading, advised, fields_of, measured
 
 SCHEMA = {
     "title": "Order",
@@ -115,8 +115,8 @@ def test_without_documents_or_fields_there_is_nothing_to_try(advise: Run) -> Non
 
 def test_what_documents_do_not_state_may_be_null() -> None:
     fields = fields_of(SCHEMA)
-    trials = [Trial("nothing", unstated=("/total",)) for _ in range(3)]
-    found = advised(measured(fields, trials), trials)
+    readings = [Reading("nothing", unstated=("/total",)) for _ in range(3)]
+    found = advised(measured(fields, readings), readings)
     assert [(one.field, one.rule) for one in found] == [("total", "optional")]
 
 
