@@ -66,8 +66,7 @@ def body(reply: Reply) -> dict[str, Any]:
     fields: dict[str, Any] = {field.name: getattr(reply, field.name) for field in dataclasses.fields(reply)}
     kept = [f.name for f in dataclasses.fields(Token) if f.name != "top"]
     tokens = [[getattr(token, name) for name in kept] for token in reply.tokens]
-    others = {at: [dataclasses.astuple(one) for one in found] for at, found in reply.alternatives.items()}
-    return {**fields, "tokens": tokens, "alternatives": others}
+    return {**fields, "tokens": tokens, "alternatives": dict(reply.alternatives)}
 
 
 def body_of_error(error: errors.CallError) -> dict[str, Any]:

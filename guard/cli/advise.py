@@ -160,10 +160,10 @@ def _table(figures: list[Figures]) -> Any:
         facts = one.as_dict()
         values = one.answers - one.nulls
         shown.add_row(
-            one.field.name,
+            one.about.name,
             str(one.answers),
             str(one.nulls),
-            f"{one.stated} of {values}" if one.field.kind else "",
+            f"{one.stated} of {values}" if one.about.kind else "",
             f"{one.right} of {one.compared}" if one.compared else "",
             "" if facts["confidence"] is None else f"{facts['confidence']:.2f}",
         )

@@ -179,6 +179,10 @@ def run(
         str | None,
         typer.Option(help="tell, stop, or allow: what becomes of a text that says the same over and over."),
     ] = None,
+    choose: Annotated[
+        str | None,
+        typer.Option(help="greedy or score: how a local model chooses among what an input states (docs/grounding.md)."),
+    ] = None,
     mode: Annotated[str, typer.Option(help="live, record, replay, or cache: what becomes of replies.")] = "live",
     as_json: AsJson = False,
 ) -> None:
@@ -219,6 +223,7 @@ def run(
         "budget": Budget(seconds=seconds, usd=usd) if seconds or usd else None,
         "on": dict(_action(given) for given in on) if on else None,
         "repetition": repetition,
+        "choose": choose,
         "system": system,
         "options": {"documents": named.documents(documents)} if documents else None,
     }

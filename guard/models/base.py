@@ -110,7 +110,7 @@ class Reply:
     cut_at: tuple[str, ...] = ()  # JSON Pointers of the values that max_tokens cut: the model would have written more
     repeated_at: tuple[str, ...] = ()  # the same, of strings that say the same over and over; the pipeline tells
     #: By JSON Pointer, what else a value could have been that was chosen whole, the likeliest first.
-    alternatives: Mapping[str, tuple[Alternative, ...]] = field(default_factory=dict, compare=False)
+    alternatives: Mapping[str, tuple[Alternative, ...]] = field(default_factory=dict, hash=False)
     # Of the prompt, what a provider's cache had, and what it was given; None: nobody said. On no record.
     cached_tokens: int | None = field(default=None, compare=False)
     cache_creation_tokens: int | None = field(default=None, compare=False)

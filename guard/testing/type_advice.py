@@ -65,7 +65,7 @@ class Advice:
 class Figures:
     """How a field fares."""
 
-    field: Field
+    about: Field
     answers: int = 0
     nulls: int = 0
     stated: int = 0  # of the values that are not null, those that stand in the document
@@ -78,10 +78,10 @@ class Figures:
         """Return the figures for programs."""
         sure = round(sum(self.confidence) / len(self.confidence), 3) if self.confidence else None
         return {
-            "field": self.field.name,
+            "field": self.about.name,
             "answers": self.answers,
             "null": self.nulls,
-            "stated": self.stated if self.field.kind else None,
+            "stated": self.stated if self.about.kind else None,
             "right": self.right,
             "compared": self.compared,
             "confidence": sure,
@@ -101,17 +101,17 @@ def measured(fields: Sequence[Field], readings: Sequence[Reading]) -> list[Figur
             continue
         sources = Sources({"text": reading.text})
         for figures in out:
-            value = _at(reading.value, figures.field.path)
+            value = _at(reading.value, figures.about.path)
             figures.answers += 1
             figures.nulls += value is None
-            if value is not None and figures.field.kind is not None:
-                figures.stated += _is_stated(sources, figures.field.kind, value)
-            if figures.field.categories:
+            if value is not None and figures.about.kind is not None:
+                figures.stated += _is_stated(sources, figures.about.kind, value)
+            if figures.about.categories:
                 figures.chosen[str(value)] += 1
-            if reading.right is not None and figures.field.path[0] in reading.right:
+            if reading.right is not None and figures.about.path[0] in reading.right:
                 figures.compared += 1
-                figures.right = (figures.right or 0) + are_equal(value, _at(reading.right, figures.field.path))
-            at = "/" + "/".join(figures.field.path)
+                figures.right = (figures.right or 0) + are_equal(value, _at(reading.right, figures.about.path))
+            at = "/" + "/".join(figures.about.path)
             figures.confidence += [chance for place, chance in reading.confidence.items() if place == at]
     return out
 
@@ -119,11 +119,11 @@ def measured(fields: Sequence[Field], readings: Sequence[Reading]) -> list[Figur
 def advised(figures: Sequence[Figures], readings: Sequence[Reading]) -> list[Advice]:
     """Return what to change, field by field, then the order."""
     out = [advice for one in figures for advice in _of_field(one, readings)]
-    return out + _order([one.field for one in figures], readings)
+    return out + _order([one.about for one in figures], readings)
 
 
 def _of_field(figures: Figures, readings: Sequence[Reading]) -> Iterator[Advice]:
-    about, answers = figures.field, figures.answers
+    about, answers = figures.about, figures.answers
     name, values = about.name, answers - figures.nulls
     pointer = "/" + "/".join(about.path)
     unstated = sum(pointer in reading.unstated for reading in readings)

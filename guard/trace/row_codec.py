@@ -241,7 +241,7 @@ def _sources(attempt: Attempt, redaction: Redaction) -> str | None:
     if attempt.fields:
         more["fields"] = attempt.fields
     if others:
-        more["alternatives"] = {at: [[one.value, one.confidence] for one in found] for at, found in others.items()}
+        more["alternatives"] = dict(others)
     return _json(redaction.value(more))
 
 
