@@ -237,12 +237,10 @@ def _sources(attempt: Attempt, redaction: Redaction) -> str | None:
     others = {} if attempt.reply is None else attempt.reply.alternatives
     if not (attempt.sources or attempt.inputs or attempt.fields or others):
         return None
-    more: dict[str, Any] = {"places": dict(attempt.sources), "inputs": dict(attempt.inputs)}
-    if attempt.fields:
-        more["fields"] = attempt.fields
-    if others:
-        more["alternatives"] = dict(others)
-    return _json(redaction.value(more))
+    parts = {"places": dict(attempt.sources), "inputs": dict(attempt.inputs)}
+    more = {"fields": attempt.fields, "alternatives": dict(others)}
+    kept = {**parts, **{name: part for name, part in more.items() if part}}
+    return _json({name: redaction.value(part) for name, part in kept.items()})  # these names are no one's text
 
 
 def _sources_of(text: str) -> dict[str, Any]:
