@@ -1,11 +1,10 @@
 """Values chosen as a whole: the candidates of a closed choice, scored along the tree of their tokens.
 
 Greedy decoding takes the likeliest next token, and may so enter the likeliest beginning of an unlikely value. Here all
-values that an input states are candidates. Those that share tokens share the way to them: the tokens of many candidates
-go through the model in one pass, each seeing only what is in front of it (`Evaluate`). The likeliest beginnings are
-followed first, at most `WAVES` times; a candidate that was not reached is less likely than those that were, for all
-that is known. A candidate's score is the mean log-probability of its tokens, the one that ends it included, so that
-long ones are not at a disadvantage.
+values that an input states are candidates, and the most probable one is taken. Those that share tokens share the way to
+them: the tokens of many candidates go through the model in one pass, each seeing only what is in front of it
+(`Evaluate`). The likeliest beginnings are followed first, until no other can lead to a more probable value, or at most
+`WAVES` times; a candidate that was not reached then counts as less probable.
 
 A text is cut into tokens as the tokenizer does. Its last token may also hold the quote that ends it, and more: the
 probabilities of all tokens that end it in the same way are added.
@@ -51,8 +50,7 @@ class Scored:
     text: bytes
     tokens: tuple[int, ...]  # without the one that ends it
     rest: bytes  # of the text, in the token that ends it
-    logprob: float  # of all of its tokens
-    score: float  # the mean
+    logprob: float  # of all of its tokens, the one that ends it included
     ends: tuple[int, ...]  # the tokens that may end it, the likeliest first
 
 
@@ -106,7 +104,7 @@ def scored(
     *,
     is_text: bool,
 ) -> list[Scored]:
-    """Return the candidates that were reached, the best score first. `root`: log-probabilities of the next token."""
+    """Return the candidates that were reached, the most probable first. `root`: log-probabilities of the next token."""
     tree = _Node(-1, None, 0, row=-1)
     for text, path, rest in _paths(texts, encode, vocabulary, is_text=is_text):
         node = tree
@@ -125,7 +123,7 @@ def scored(
             if len(ending):
                 total = node.logprob + float(np.logaddexp.reduce(row[ending].astype(np.float64)))
                 ends = tuple(ending[np.argsort(-row[ending], kind="stable")].tolist())
-                found.append(Scored(text, node.path(), rest, total, total / (node.depth + 1), ends))
+                found.append(Scored(text, node.path(), rest, total, ends))
         for child in node.children.values():
             child.logprob = node.logprob + float(row[child.token])
 
@@ -133,7 +131,8 @@ def scored(
     open_nodes = list(tree.children.values())
     for most in WAVES:
         wave = _likeliest(open_nodes, most)
-        if not wave or (found and _is_settled(open_nodes, max(found, key=lambda one: one.score))):
+        most_probable = max((one.logprob for one in found), default=-math.inf)
+        if all(node.logprob <= most_probable for node in open_nodes):
             break
         for number, node in enumerate(wave, rows):
             node.row = number
@@ -145,7 +144,7 @@ def scored(
             *(node for node in open_nodes if node.row == -2),
             *(child for node in wave for child in node.children.values() if child.row == -2),
         ]
-    return sorted(found, key=lambda one: (-one.score, len(one.text), one.text))
+    return sorted(found, key=lambda one: (-one.logprob, len(one.text), one.text))
 
 
 def _likeliest(nodes: Sequence[_Node], most: int) -> list[_Node]:
@@ -162,21 +161,6 @@ def _likeliest(nodes: Sequence[_Node], most: int) -> list[_Node]:
             heapq.heappush(heap, (guess, count, child))
             count += 1
     return out
-
-
-def _is_settled(nodes: Sequence[_Node], best: Scored) -> bool:
-    """Whether nothing behind these nodes can have a better score."""
-    return all(node.logprob / (node.depth + _height(node) + 1) <= best.score for node in nodes)
-
-
-def _height(node: _Node) -> int:
-    """Return how many tokens the longest way below a node has."""
-    most, left = 0, [(node, 0)]
-    while left:
-        at, depth = left.pop()
-        most = max(most, depth)
-        left += [(child, depth + 1) for child in at.children.values()]
-    return most
 
 
 def _paths(
