@@ -27,7 +27,7 @@ from guard.decoding.confidence import Token
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget, closing_words
 from guard.decoding.places import pointers_at
-from guard.decoding.whole_values import MOST_TEXTS, Scored, alternatives, token_logprobs
+from guard.decoding.whole_values import MOST_TEXTS, Choice, Scored, alternatives, token_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,40 +189,44 @@ class Completion:
         is_text = bool(found) and found[0].endswith(b'"')
         return [text.removesuffix(b'"') for text in found] if len(found) > 1 else [], is_text
 
-    def take_value(self, found: Sequence[Scored], *, is_text: bool) -> bool:
-        """Append the best candidate that may be written here, to its end; False, and unchanged, where none may."""
+    def take_value(self, choice: Choice, *, is_text: bool) -> bool:
+        """Append the best candidate that may come here, to its end; False, and unchanged, where the budget forbids it.
+
+        Then it is decoded token by token, which tells what the budget cut.
+        """
         guide = self._guide
         assert guide is not None
         remaining = self._max_tokens - (len(self.written) - self._start)
-        for one in found:
-            tokens = self._accepted(guide, one, remaining)
+        for one in choice.found:
+            tokens = self._accepted(guide, one)
             if not tokens:
-                continue
+                continue  # an item that the list has already
+            left = remaining - len(tokens)
+            is_within = guide.matcher.distance() <= left
             guide.rollback(len(tokens))
+            if not is_within:
+                return False
             self._fed = len(self.written)
-            self._chosen.append((len(self.text), alternatives(found, one, is_text=is_text)))
-            for token, logprob in zip(tokens, token_logprobs(found, one), strict=True):
+            self._chosen.append((len(self.text), alternatives(choice, one, is_text=is_text)))
+            for token, logprob in zip(tokens, token_logprobs(choice, one), strict=True):
                 self._append(token, logprob=logprob)
             return True
         return False
 
     @staticmethod
-    def _accepted(guide: Guide, one: Scored, remaining: int) -> list[int]:
+    def _accepted(guide: Guide, one: Scored) -> list[int]:
         """Have the guide accept a candidate and what ends it; none, and it is as it was, where it can't."""
-        count = 0
+        tokens: list[int] = []
         for token in one.tokens:
             if not guide.accept(token):
-                break
-            count += 1
-        else:
-            for end in one.ends:
-                if not guide.accept(end):
-                    continue
-                if guide.matcher.distance() + count + 1 <= remaining:
-                    return [*one.tokens, end]
-                guide.rollback(1)
-        guide.rollback(count)
-        return []
+                guide.rollback(len(tokens))
+                return []
+            tokens.append(token)
+        end = next((end for end in one.ends if guide.accept(end)), None)
+        if end is None:
+            guide.rollback(len(tokens))
+            return []
+        return [*tokens, end]
 
     def wish(self, token: int) -> None:
         """Take the token that the model would choose under `wide`; called before `take`."""

@@ -54,6 +54,14 @@ class Scored:
     ends: tuple[int, ...]  # the tokens that may end it, the likeliest first
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The candidates that were reached, the most probable first, and how probable the others are at most, together."""
+
+    found: Sequence[Scored]
+    unreached: float = 0.0
+
+
 @dataclass
 class _Node:
     """What some candidates begin with."""
@@ -103,8 +111,8 @@ def scored(
     evaluate: Evaluate,
     *,
     is_text: bool,
-) -> list[Scored]:
-    """Return the candidates that were reached, the most probable first. `root`: log-probabilities of the next token."""
+) -> Choice:
+    """Score the candidates along their tree. `root`: log-probabilities of the next token."""
     tree = _Node(-1, None, 0, row=-1)
     for text, path, rest in _paths(texts, encode, vocabulary, is_text=is_text):
         node = tree
@@ -144,7 +152,8 @@ def scored(
             *(node for node in open_nodes if node.row == -2),
             *(child for node in wave for child in node.children.values() if child.row == -2),
         ]
-    return sorted(found, key=lambda one: (-one.logprob, len(one.text), one.text))
+    unreached = sum(math.exp(node.logprob) for node in open_nodes)
+    return Choice(sorted(found, key=lambda one: (-one.logprob, len(one.text), one.text)), unreached)
 
 
 def _likeliest(nodes: Sequence[_Node], most: int) -> list[_Node]:
@@ -192,26 +201,30 @@ def _paths(
         yield text, tokens[: cuts.get(last, 0)], text[last:]
 
 
-def token_logprobs(found: Sequence[Scored], chosen: Scored) -> list[float]:
-    """Return the log-probability of each token of a candidate, its end included, among those of the candidates."""
-    chances = posterior(found)
+def token_logprobs(choice: Choice, chosen: Scored) -> list[float]:
+    """Return the log-probability of each token of a candidate, its end included, among those of the candidates.
+
+    Their sum is that of the candidate.
+    """
+    found, chances = choice.found, posterior(choice)
     masses = [
         sum(p for one, p in zip(found, chances, strict=True) if one.tokens[:size] == chosen.tokens[:size])
         for size in range(len(chosen.tokens) + 1)
     ]
-    masses.append(chances[found.index(chosen)])
+    masses = [1.0, *masses[1:], chances[found.index(chosen)]]
     return [min(0.0, math.log(after / before)) if after > 0 else LEAST for before, after in itertools.pairwise(masses)]
 
 
-def posterior(found: Sequence[Scored]) -> list[float]:
-    """Return the probability of each candidate among all of them."""
-    logprobs = np.array([one.logprob for one in found], dtype=np.float64)
-    weights = np.exp(logprobs - logprobs.max())
-    return [float(weight) for weight in weights / weights.sum()]
+def posterior(choice: Choice) -> list[float]:
+    """Return the probability of each candidate among all of them, at least: those not reached may be less probable."""
+    logprobs = np.array([one.logprob for one in choice.found], dtype=np.float64)
+    most = float(logprobs.max())
+    weights = np.exp(logprobs - most)
+    return [float(weight) for weight in weights / (weights.sum() + choice.unreached * math.exp(min(-most, 700.0)))]
 
 
-def alternatives(found: Sequence[Scored], chosen: Scored, *, is_text: bool) -> tuple[Alternative, ...]:
+def alternatives(choice: Choice, chosen: Scored, *, is_text: bool) -> tuple[Alternative, ...]:
     """Return the best candidates beside the chosen one."""
-    pairs = zip(found, posterior(found), strict=True)
+    pairs = zip(choice.found, posterior(choice), strict=True)
     best = [pair for pair in pairs if pair[0] is not chosen][:MOST_ALTERNATIVES]
     return tuple(Alternative(json.loads(b'"' + one.text + b'"' if is_text else one.text), p) for one, p in best)

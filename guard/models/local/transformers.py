@@ -154,7 +154,8 @@ class TransformersModel(LocalModel):
             with self._passes.here():
                 sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
                 session = _TransformersSession(decoding, forward, self._passes, sampler)
-                if request.choose == "score" and limits.get("matcher") is not None:
+                matcher = limits.get("matcher")
+                if request.choose == "score" and matcher is not None and not matcher.is_format():
                     session.choose_whole(vocabulary, self._forcing[vocabulary], self._endings_of(vocabulary))
                 yield session
         except RuntimeError as error:  # torch's: out of memory, a device that fails
@@ -258,7 +259,7 @@ class _TransformersSession:
         context = self.completion.answer[-CONTEXT:]
         size = len(context.encode())
         with TreePasses(self._passes, self._forward) as passes:
-            found = scored(
+            choice = scored(
                 texts,
                 log_probabilities(logits)[0],
                 lambda text: forcing.rest(context + text.decode(), size),
@@ -267,7 +268,7 @@ class _TransformersSession:
                 passes,
                 is_text=is_text,
             )
-        return self.completion.take_value(found, is_text=is_text)
+        return self.completion.take_value(choice, is_text=is_text)
 
     def _sampled(self, _: Any, scores: torch.Tensor) -> torch.Tensor:
         assert self._sampler is not None

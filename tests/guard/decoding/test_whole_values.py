@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 import guard
 from guard.decoding import whole_values
 from guard.decoding.confidence import Token, by_value
-from guard.decoding.whole_values import Endings, Scored, posterior, scored, token_logprobs
+from guard.decoding.whole_values import Choice, Endings, Scored, posterior, scored, token_logprobs
 from guard.errors import Unsupported
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel
@@ -51,7 +51,7 @@ def test_a_value_is_stated_whatever_the_model_would_write(seed: int) -> None:
     assert value.total in (None, 1234.5)
     assert all(name in TEXT for name in value.names)
     assert len(set(value.names)) == len(value.names)
-    assert all(1 <= len(found) <= whole_values.MOST_ALTERNATIVES for found in reply.alternatives.values())
+    assert all(len(found) <= whole_values.MOST_ALTERNATIVES for found in reply.alternatives.values())
     assert set(reply.alternatives) <= {"/name", "/total", "/names/0", "/names/1", "/names/2"}
     assert "/name" in reply.alternatives
     assert all(one.value != value.name for one in reply.alternatives["/name"])
@@ -85,7 +85,7 @@ def test_scores_are_those_of_a_pass_for_each_candidate(monkeypatch: pytest.Monke
         return list(tested.tokenizer(text.decode(), add_special_tokens=False).input_ids)
 
     with TreePasses(tested.passes, forward) as passes:
-        found = scored(texts, root, encode, endings, vocabulary, passes, is_text=True)
+        found = scored(texts, root, encode, endings, vocabulary, passes, is_text=True).found
     assert cache.get_seq_length() == len(prompt)
     assert {one.text for one in found} <= set(texts)
     missed = set(texts) - {one.text for one in found}
@@ -126,21 +126,24 @@ def test_what_is_likely_is_found_in_few_tokens() -> None:
     def encode(text: bytes) -> list[int]:
         return [*(ids[chr(byte)] for byte in text[:-1]), 0]
 
-    found = scored(texts, row(ids["c"]), encode, Endings(vocabulary), vocabulary, evaluate, is_text=True)
+    found = scored(texts, row(ids["c"]), encode, Endings(vocabulary), vocabulary, evaluate, is_text=True).found
     assert all(size <= most for size, most in zip(sizes, whole_values.WAVES, strict=False))
     assert found
 
 
-def test_tokens_tell_the_probability_among_the_candidates() -> None:
+@pytest.mark.parametrize("unreached", [0.0, 0.125])
+def test_tokens_tell_the_probability_among_the_candidates(unreached: float) -> None:
     found = [
         Scored(b"ab", (1, 2), b"", -1.0, (9,)),
         Scored(b"ac", (1, 3), b"", -2.0, (9,)),
         Scored(b"d", (4,), b"", -3.0, (9,)),
     ]
-    chances = posterior(found)
-    assert sum(chances) == pytest.approx(1)
+    choice = Choice(found, unreached)
+    chances = posterior(choice)
+    known = sum(np.exp(one.logprob) for one in found)
+    assert sum(chances) == pytest.approx(known / (known + unreached))
     for one, chance in zip(found, chances, strict=True):
-        logprobs = token_logprobs(found, one)
+        logprobs = token_logprobs(choice, one)
         assert len(logprobs) == len(one.tokens) + 1
         assert np.exp(sum(logprobs)) == pytest.approx(chance)
 
