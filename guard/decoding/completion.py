@@ -27,7 +27,7 @@ from guard.decoding.confidence import Token
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget, closing_words
 from guard.decoding.places import pointers_at
-from guard.decoding.whole_values import MOST_TEXTS, Choice, Scored, alternatives, token_logprobs
+from guard.decoding.whole_values import MOST_TEXTS, Candidates, Scored, alternatives, token_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +189,7 @@ class Completion:
         is_text = bool(found) and found[0].endswith(b'"')
         return [text.removesuffix(b'"') for text in found] if len(found) > 1 else [], is_text
 
-    def take_value(self, choice: Choice, *, is_text: bool) -> bool:
+    def take_value(self, choice: Candidates, *, is_text: bool) -> bool:
         """Append the best candidate that may come here, to its end; False, and unchanged, where the budget forbids it.
 
         Then it is decoded token by token, which tells what the budget cut.

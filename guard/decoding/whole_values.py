@@ -55,7 +55,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Candidates:
     """The candidates that were reached, the most probable first, and how probable the others are at most, together."""
 
     found: Sequence[Scored]
@@ -111,7 +111,7 @@ def scored(
     evaluate: Evaluate,
     *,
     is_text: bool,
-) -> Choice:
+) -> Candidates:
     """Score the candidates along their tree. `root`: log-probabilities of the next token."""
     tree = _Node(-1, None, 0, row=-1)
     for text, path, rest in _paths(texts, encode, vocabulary, is_text=is_text):
@@ -153,7 +153,7 @@ def scored(
             *(child for node in wave for child in node.children.values() if child.row == -2),
         ]
     unreached = sum(math.exp(node.logprob) for node in open_nodes)
-    return Choice(sorted(found, key=lambda one: (-one.logprob, len(one.text), one.text)), unreached)
+    return Candidates(sorted(found, key=lambda one: (-one.logprob, len(one.text), one.text)), unreached)
 
 
 def _likeliest(nodes: Sequence[_Node], most: int) -> list[_Node]:
@@ -201,7 +201,7 @@ def _paths(
         yield text, tokens[: cuts.get(last, 0)], text[last:]
 
 
-def token_logprobs(choice: Choice, chosen: Scored) -> list[float]:
+def token_logprobs(choice: Candidates, chosen: Scored) -> list[float]:
     """Return the log-probability of each token of a candidate, its end included, among those of the candidates.
 
     Their sum is that of the candidate.
@@ -215,7 +215,7 @@ def token_logprobs(choice: Choice, chosen: Scored) -> list[float]:
     return [min(0.0, math.log(after / before)) if after > 0 else LEAST for before, after in itertools.pairwise(masses)]
 
 
-def posterior(choice: Choice) -> list[float]:
+def posterior(choice: Candidates) -> list[float]:
     """Return the probability of each candidate among all of them, at least: those not reached may be less probable."""
     logprobs = np.array([one.logprob for one in choice.found], dtype=np.float64)
     most = float(logprobs.max())
@@ -223,7 +223,7 @@ def posterior(choice: Choice) -> list[float]:
     return [float(weight) for weight in weights / (weights.sum() + choice.unreached * math.exp(min(-most, 700.0)))]
 
 
-def alternatives(choice: Choice, chosen: Scored, *, is_text: bool) -> tuple[Alternative, ...]:
+def alternatives(choice: Candidates, chosen: Scored, *, is_text: bool) -> tuple[Alternative, ...]:
     """Return the best candidates beside the chosen one."""
     pairs = zip(choice.found, posterior(choice), strict=True)
     best = [pair for pair in pairs if pair[0] is not chosen][:MOST_ALTERNATIVES]

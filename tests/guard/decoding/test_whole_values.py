@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 import guard
 from guard.decoding import whole_values
 from guard.decoding.confidence import Token, by_value
-from guard.decoding.whole_values import Choice, Endings, Scored, posterior, scored, token_logprobs
+from guard.decoding.whole_values import Candidates, Endings, Scored, posterior, scored, token_logprobs
 from guard.errors import Unsupported
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel
@@ -138,7 +138,7 @@ def test_tokens_tell_the_probability_among_the_candidates(unreached: float) -> N
         Scored(b"ac", (1, 3), b"", -2.0, (9,)),
         Scored(b"d", (4,), b"", -3.0, (9,)),
     ]
-    choice = Choice(found, unreached)
+    choice = Candidates(found, unreached)
     chances = posterior(choice)
     known = sum(np.exp(one.logprob) for one in found)
     assert sum(chances) == pytest.approx(known / (known + unreached))
