@@ -24,9 +24,23 @@ from typing_extensions import TypeForm
 
 from guard import models
 from guard import trace as traces
-from guard.calls import prompts, recording, turns, validators
-from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
-from guard.calls.steps import Ask, Ground, Keep, Load, Locate, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls import by_field, prompts, recording, turns, validators
+from guard.calls.policy import Action, Budget, Choose, Failure, Policy, Repetition
+from guard.calls.steps import (
+    Ask,
+    Ground,
+    Keep,
+    Load,
+    Locate,
+    Narrow,
+    Plan,
+    Recall,
+    Record,
+    Step,
+    Steps,
+    Validate,
+    steps,
+)
 from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
@@ -82,6 +96,7 @@ class CallSettings(TypedDict, total=False):
     thinking: int
     repair: bool
     repetition: Repetition
+    choose: Choose
     validators: Iterable[validators.Validator]
     mode: recording.Mode
     trace: str | os.PathLike[str] | traces.TraceStore | None
@@ -143,6 +158,7 @@ class Guard:
         thinking: int = 0,
         repair: bool = True,
         repetition: Repetition = "tell",
+        choose: Choose = "greedy",
         validators: Iterable[validators.Validator] = (),
         mode: recording.Mode = "live",
         trace: str | os.PathLike[str] | traces.TraceStore | None = None,
@@ -184,6 +200,7 @@ class Guard:
             thinking=thinking,
             repair=repair,
             repetition=repetition,
+            choose=choose,
         )
         self.validators = _checked(validators)
         check_names("guard.compile", options, _OPTION_NAMES)
@@ -600,6 +617,8 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
         return step.checker.check(step.text, mends=step.mends, until=step.until)
     if isinstance(step, Ground):
         return grounding.grounded(step.compiled, step.sources)
+    if isinstance(step, Narrow):
+        return by_field.narrowed(step.compiled, step.names, step.sources)
     if isinstance(step, Locate):
         return step.checker.check(step.text, step.sources)
     if isinstance(step, Load):

@@ -113,7 +113,7 @@ def _sources(target: targets.Target, attempt: Attempt) -> Sources | None:
 
 
 #: Of a call's options, those that decide its first answer.
-_OPTIONS = ("max_tokens", "temperature", "seed", "thinking", "repetition")
+_OPTIONS = ("max_tokens", "temperature", "seed", "thinking", "repetition", "choose")
 
 
 def _target(store: TraceStore, call: Call) -> targets.Target:

@@ -146,6 +146,14 @@ def show(
             out.print(Text(f"finding: {finding}", style="yellow"))
         for at, places in attempt.sources.items():
             out.print(Text(f"{at} stands in {_places(places)}", style="green"))
+        for at, chance in attempt.confidence.items():
+            others = attempt.reply.alternatives.get(at, ()) if attempt.reply else ()
+            instead = "; or " + ", ".join(
+                f"{json.dumps(o.value, ensure_ascii=False)} {o.confidence:.2f}" for o in others
+            )
+            out.print(Text(f"{at or '(root)'}: probability {chance:.2f}{instead if others else ''}"))
+        if attempt.fields:
+            out.print(Text(f"asked alone: {', '.join(attempt.fields)}"))
         if attempt.reply and attempt.reply.cut_at:
             out.print(Text(f"max_tokens cut it {listed(attempt.reply.cut_at)}", style="yellow"))
         if attempt.reply and attempt.reply.repeated_at:
@@ -488,6 +496,10 @@ def _as_dict(call: Call) -> dict[str, Any]:
         "cut_at": list(call.cut_at),
         "repeated_at": list(call.repeated_at),
         "sources": {at: [list(place) for place in places] for at, places in call.sources.items()},
+        "confidence": {at: round(chance, 4) for at, chance in call.confidence.items()},
+        "alternatives": {
+            at: [[one.value, round(one.confidence, 4)] for one in found] for at, found in call.alternatives.items()
+        },
         "answer": call.text,
     }
 

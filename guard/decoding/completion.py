@@ -18,15 +18,16 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import math
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from guard.decoding import repetition
+from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Token
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget, closing_words
+from guard.decoding.places import pointers_at
+from guard.decoding.whole_values import MOST_TEXTS, Candidates, Scored, alternatives, token_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 #: A mask that leaves no more tokens than these is a closed choice, such as an enum's, and has a margin.
 CHOICE = 64
-#: The log-probability of the impossible: the smallest finite one.
-LEAST = math.log(sys.float_info.min)
 
 
 class Completion:
@@ -86,6 +85,7 @@ class Completion:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text = ""
         self._told = 0  # how much of the text `fresh` has returned
+        self._chosen: list[tuple[int, tuple[Alternative, ...]]] = []  # by byte offset, values that were chosen whole
         if matcher is not None:
             check_budget(matcher, self._max_tokens)
 
@@ -143,6 +143,12 @@ class Completion:
         """The JSON Pointers of the values that the budget cut: the model would have continued them."""
         return self._guide.cut_at() if self._guide is not None else ()
 
+    @property
+    def alternatives(self) -> dict[str, tuple[Alternative, ...]]:
+        """What else the values that were chosen whole could have been, by JSON Pointer."""
+        found = pointers_at(self.text, [offset for offset, _ in self._chosen])
+        return dict(zip(found, (others for _, others in self._chosen), strict=True))
+
     def use(self, mask: MaskBuffer) -> None:
         """Set the mask buffer, of one row, to be filled. Call once, before the first step."""
         if self._guide is not None:
@@ -174,6 +180,56 @@ class Completion:
                 self.written.append(token)
             return
         self._append(token, logprob=logprob, removed=removed, margin=margin)
+
+    def closed_texts(self) -> tuple[list[bytes], bool]:
+        """The texts of the value at hand, from here to its end, where they are a closed choice and several.
+
+        Also whether they are the rest of a string, without its closing quote; else they are numbers.
+        """
+        if self._guide is None or self._is_thinking:
+            return [], False
+        found = self._guide.matcher.closed_texts(MOST_TEXTS)
+        is_text = bool(found) and found[0].endswith(b'"')
+        return [text.removesuffix(b'"') for text in found] if len(found) > 1 else [], is_text
+
+    def take_value(self, choice: Candidates, *, is_text: bool) -> bool:
+        """Append the best candidate that may come here, to its end; False, and unchanged, where the budget forbids it.
+
+        Then it is decoded token by token, which tells what the budget cut.
+        """
+        guide = self._guide
+        assert guide is not None
+        remaining = self._max_tokens - (len(self.written) - self._start)
+        for one in choice.found:
+            tokens = self._accepted(guide, one)
+            if not tokens:
+                continue  # an item that the list has already
+            left = remaining - len(tokens)
+            is_within = guide.matcher.distance() <= left
+            guide.rollback(len(tokens))
+            if not is_within:
+                return False
+            self._fed = len(self.written)
+            self._chosen.append((len(self.text), alternatives(choice, one, is_text=is_text)))
+            for token, logprob in zip(tokens, token_logprobs(choice, one), strict=True):
+                self._append(token, logprob=logprob)
+            return True
+        return False
+
+    @staticmethod
+    def _accepted(guide: Guide, one: Scored) -> list[int]:
+        """Have the guide accept a candidate and what ends it; none, and it is as it was, where it can't."""
+        tokens: list[int] = []
+        for token in one.tokens:
+            if not guide.accept(token):
+                guide.rollback(len(tokens))
+                return []
+            tokens.append(token)
+        end = next((end for end in one.ends if guide.accept(end)), None)
+        if end is None:
+            guide.rollback(len(tokens))
+            return []
+        return [*tokens, end]
 
     def wish(self, token: int) -> None:
         """Take the token that the model would choose under `wide`; called before `take`."""

@@ -5,11 +5,15 @@ Only models that decode under masks here tell of their tokens; of others nothing
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from guard.decoding.places import scalars
 from guard.support.bounds import check
+
+MOST_NAMED = 3  #: Values that are named in words.
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Confidence:
 
     logprob: float | None = None  # mean log-probability of the tokens, at most 0: -0.5
     removed: float | None = None  # most of the model's probability that masks may take away, on average, 0 to 1
+    value: float | None = None  # least probability of each value, 0 to 1; what falls short is asked alone
     margin: float | None = None  # least lead of what was chosen over the next best, where an enum leaves a choice
 
     def __post_init__(self) -> None:
@@ -42,6 +47,10 @@ class Confidence:
             check("removed", self.removed, -sys.float_info.max, sys.float_info.max)
             if not 0 <= self.removed <= 1:
                 raise ValueError(f"removed={self.removed} must be between 0 and 1")
+        if self.value is not None:
+            check("value", self.value, 0, sys.float_info.max)
+            if self.value > 1:
+                raise ValueError(f"value={self.value} must be between 0 and 1")
         if self.margin is not None:
             check("margin", self.margin, 0, sys.float_info.max)
 
@@ -65,6 +74,42 @@ def measured(tokens: Sequence[Token]) -> Confidence | None:
         removed=min(1.0, max(0.0, sum(token.removed for token in chosen) / len(chosen))),
         margin=max(0.0, min(margins)) if margins else None,
     )
+
+
+def by_value(tokens: Sequence[Token], text: str) -> dict[str, float]:
+    """Return the probability of each string, number and literal of a JSON text by JSON Pointer.
+
+    It is that of the value's tokens without the forced ones: among what the masks allow, or among the candidates of a
+    value that was chosen whole. Empty where the tokens don't spell the text.
+    """
+    spelled = "".join(token.text for token in tokens)
+    start = spelled.find(text) if text else -1
+    if start < 0:
+        return {}
+    whole = spelled.encode(errors="replace")
+    before = len(spelled[:start].encode(errors="replace"))
+    found = {}
+    at, number = 0, 0
+    for pointer, first, end in scalars(whole[before:]):
+        total = 0.0
+        while number < len(tokens) and at < before + end:
+            size = len(tokens[number].text.encode(errors="replace"))
+            if at + size > before + first and not tokens[number].forced:
+                total += tokens[number].logprob
+            at += size
+            number += 1
+        found[pointer] = math.exp(total)
+    return found
+
+
+def unsure(tokens: Sequence[Token], text: str, least: Confidence) -> str:
+    """Say in words which values of an answer are less probable than is asked; "" where none is or nothing is known."""
+    if least.value is None:
+        return ""
+    low = {at: chance for at, chance in by_value(tokens, text).items() if chance < least.value}
+    named = ", ".join(f"{at or '(root)'} {chance:.2f}" for at, chance in list(low.items())[:MOST_NAMED])
+    more = f" and {len(low) - MOST_NAMED} more" if len(low) > MOST_NAMED else ""
+    return f"the probability of some values is below {least.value}: {named}{more}" if low else ""
 
 
 def shortfall(found: Confidence | None, least: Confidence) -> str:

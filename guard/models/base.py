@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
+from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Token
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
 
@@ -43,6 +44,7 @@ class Request:
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
     usd: float | None = None  # budget, transport retries included; `max_tokens` is within it already
     thinking: int = 0  # most tokens of thinking before the value; 0: none
+    choose: str = "greedy"  # one of CHOOSE in guard/calls/policy.py; only models that decode here heed it
     repetition: str = "tell"  # one of REPETITION in guard/calls/policy.py; models act on "stop" only
     sampling: Sampling = Sampling()
     tools: tuple[Mapping[str, Any], ...] = ()  # functions for the chat template, in OpenAI's form
@@ -108,6 +110,8 @@ class Reply:
     tokens: tuple[Token, ...] = ()  # of the text; empty where the model can't tell
     cut_at: tuple[str, ...] = ()  # JSON Pointers of the values that max_tokens cut off
     repeated_at: tuple[str, ...] = ()  # JSON Pointers of strings that repeat themselves; set by the pipeline
+    #: By JSON Pointer, other candidates of a value that was chosen whole, the most probable first.
+    alternatives: Mapping[str, tuple[Alternative, ...]] = field(default_factory=dict, hash=False)
     # Tokens of the prompt that a provider's cache had, and that were put into it; None: not reported. Not recorded.
     cached_tokens: int | None = field(default=None, compare=False)
     cache_creation_tokens: int | None = field(default=None, compare=False)

@@ -40,6 +40,7 @@ REPLY: Kind = {
     "tokens": [TOKEN],
     "cut_at": ["text"],
     "repeated_at": ["text"],
+    "alternatives": "json",
 }
 ATTEMPT: Kind = {
     "number": "whole",
@@ -56,6 +57,8 @@ ATTEMPT: Kind = {
     "repaired": "text",
     "sources": "json",
     "inputs": "json",
+    "fields": ["text"],
+    "confidence": "json",
 }
 CALL: dict[str, Kind] = {
     "number": "whole",

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from guard.decoding.confidence import by_value
 from guard.errors import Violation
 from guard.models.base import Reply
 
 if TYPE_CHECKING:
+    from guard.decoding.alternative import Alternative
     from guard.output.repair import Edit
     from guard.schemas.grounding.sources import Place
 
@@ -47,6 +49,12 @@ class Attempt:
     #: By JSON Pointer, the places where the inputs state each quoted or stated value.
     sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     inputs: Mapping[str, Shown] = field(default_factory=dict)  # by name, the part that a message shows
+    fields: tuple[str, ...] = ()  # members that alone were asked for, as a tier was not sure of them; (): all
+
+    @property
+    def confidence(self) -> Mapping[str, float]:
+        """By JSON Pointer, the probability of each value that the model wrote, as far as its tokens tell it."""
+        return {} if self.reply is None else by_value(self.reply.tokens, self.reply.text)
 
     @property
     def text(self) -> str:
@@ -129,6 +137,16 @@ class Call:
     def sources(self) -> Mapping[str, tuple[Place, ...]]:
         """By JSON Pointer, all places (argument, start, end) where the inputs state a quoted or stated value."""
         return self.answer.sources if self.answer is not None else {}
+
+    @property
+    def confidence(self) -> Mapping[str, float]:
+        """By JSON Pointer, the probability of each value, as far as the model's tokens tell it."""
+        return self.answer.confidence if self.answer is not None else {}
+
+    @property
+    def alternatives(self) -> Mapping[str, tuple[Alternative, ...]]:
+        """By JSON Pointer, what else a value that was chosen whole could have been: up to three, the best first."""
+        return self.answer.reply.alternatives if self.answer is not None and self.answer.reply is not None else {}
 
     @property
     def repeated_at(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Token
 from guard.errors import Violation
 from guard.models.base import Reply
@@ -198,6 +199,7 @@ def attempt_of(row: Any) -> Attempt:
             room=row.room,
             decision=row.decision,
             repeated_at=() if row.repeated_at is None else tuple(loaded(row.repeated_at)),
+            alternatives=_alternatives_of(row.sources),
         )
     return Attempt(
         number=row.number,
@@ -232,15 +234,25 @@ def _json(value: Any) -> str:
 
 
 def _sources(attempt: Attempt, redaction: Redaction) -> str | None:
-    if not attempt.sources and not attempt.inputs:
+    others = {} if attempt.reply is None else attempt.reply.alternatives
+    if not (attempt.sources or attempt.inputs or attempt.fields or others):
         return None
-    return _json(redaction.value({"places": dict(attempt.sources), "inputs": dict(attempt.inputs)}))
+    parts = {"places": dict(attempt.sources), "inputs": dict(attempt.inputs)}
+    more = {"fields": attempt.fields, "alternatives": dict(others)}
+    kept = {**parts, **{name: part for name, part in more.items() if part}}
+    return _json({name: redaction.value(part) for name, part in kept.items()})  # these names are no one's text
 
 
 def _sources_of(text: str) -> dict[str, Any]:
     kept = loaded(text)
     places = {at: tuple(Place(*place) for place in found) for at, found in kept["places"].items()}
-    return {"sources": places, "inputs": {name: Shown(*shown) for name, shown in kept["inputs"].items()}}
+    inputs = {name: Shown(*shown) for name, shown in kept["inputs"].items()}
+    return {"sources": places, "inputs": inputs, "fields": tuple(kept.get("fields", ()))}
+
+
+def _alternatives_of(text: str | None) -> dict[str, tuple[Alternative, ...]]:
+    kept = {} if text is None else loaded(text).get("alternatives", {})
+    return {at: tuple(Alternative(*one) for one in found) for at, found in kept.items()}
 
 
 def _texts(redaction: Redaction) -> Any:

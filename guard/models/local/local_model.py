@@ -46,6 +46,7 @@ class LocalModel(ABC):
     """A model that decodes in this process, under masks. Thread-safe."""
 
     is_masked = True
+    can_score = False  #: Whether it can choose values whole (guard/decoding/whole_values.py).
 
     _name: str
     _vocabulary: Vocabulary
@@ -143,6 +144,7 @@ class LocalModel(ABC):
             tokens=tuple(completion.details),
             cut_at=completion.cut_at,
             decision=completion.decision,
+            alternatives=completion.alternatives,
             room=None if self._context is None else self._context - prompt,
             mode="masks" if request.compiled is not None else "prompt",
             cost=0.0,
@@ -150,6 +152,8 @@ class LocalModel(ABC):
 
     def _begin(self, request: Request) -> tuple[list[int], dict[str, Any]]:
         """Return the prompt's tokens, and limits for the completion that keep it inside every budget."""
+        if request.choose == "score" and not self.can_score:
+            raise Unsupported(f'{self._name} can\'t score whole values, as choose="score" asks it to; leave it out')
         vocabulary = self._spelling(request.spelled)
         matcher = request.compiled.matcher(vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1

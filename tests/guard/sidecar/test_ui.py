@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, Request, expect
 from sidecars import Sidecar, model, serving
 
+from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Token
 from guard.errors import Violation
 from guard.models.base import Reply
+from guard.schemas.grounding.sources import Place
 from guard.sidecar import keys
 from guard.testing import fake_server
 from guard.trace import TraceStore
-from guard.trace.records import Attempt, Call
+from guard.trace.records import Attempt, Call, Shown
 
 expect.set_options(timeout=20_000)  # a busy machine may take its time
 
@@ -236,6 +238,35 @@ def test_tokens_are_shown_in_colours_and_a_frame_as_high_as_they_need(
     page.evaluate(f"{inside}.querySelectorAll('details').forEach((e) => (e.open = true))")
     comes_true(page, f"document.querySelector('iframe').clientHeight > {height}")
     comes_true(page, f"document.querySelector('iframe').clientHeight >= {inside}.documentElement.scrollHeight")
+
+
+def test_grounded_values_are_marked_in_the_document_with_what_else_they_could_have_been(
+    filled: Sidecar, watched: Callable[..., Watched]
+) -> None:
+    document = "Pay <b>Anna Smith</b> 12.50 EUR."
+    text = '{"payee": "Anna Smith", "total": 12.5}'
+    tokens = (
+        Token('{"payee":', 0.0, 0.0, None),
+        Token(' "Anna Smith",', -0.5, 0.0, None),
+        Token(' "total": 12.5}', 0.0, 0, None),
+    )
+    others = {"/payee": (Alternative("Pay <b>Anna", 0.25),)}
+    reply = Reply(text, "stop", "served-1", 11, 7, tokens=tokens, alternatives=others, mode="masks", cost=0.0)
+    attempt = Attempt(
+        1,
+        ({"role": "user", "content": document},),
+        reply,
+        model="openai:served-1",
+        sources={"/payee": (Place("mail", 7, 17),), "/total": (Place("mail", 22, 27),)},
+        inputs={"mail": Shown(0, 0, 0, len(document))},
+    )
+    call = Call("f", "sum", "", "", "openai:served-1", {}, 1.0, attempts=(attempt,))
+    (number,) = TraceStore(filled.trace).write_all([(call, None, 30.0)])
+    frame = watched(filled, f"call/{number}").page.frame_locator("iframe")
+    expect(frame.locator("mark")).to_have_text(["Anna Smith", "12.50"])
+    assert frame.locator("mark").first.get_attribute("title") == "/payee"
+    frame.get_by_text("Probability of each value").click()
+    expect(frame.get_by_text("/payee: 0.61")).to_have_text('/payee: 0.61, or "Pay <b>Anna" 0.25')
 
 
 def test_calls_are_paged_back_and_forth(filled: Sidecar, watched: Callable[..., Watched]) -> None:
