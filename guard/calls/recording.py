@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from guard import errors
-from guard.decoding.confidence import Token
+from guard.decoding.confidence import Sureness, Token
 from guard.models.base import Model, Reply, Request, Sampling
 
 VERSION = 1  #: Version of keys and bodies; raised when either changes its meaning.
@@ -63,7 +63,8 @@ def body(reply: Reply) -> dict[str, Any]:
     fields: dict[str, Any] = {field.name: getattr(reply, field.name) for field in dataclasses.fields(reply)}
     kept = [f.name for f in dataclasses.fields(Token) if f.name != "top"]
     tokens = [[getattr(token, name) for name in kept] for token in reply.tokens]
-    return {**fields, "tokens": tokens}
+    sure = None if reply.sureness is None else dataclasses.asdict(reply.sureness)
+    return {**fields, "tokens": tokens, "sureness": sure}
 
 
 def body_of_error(error: errors.CallError) -> dict[str, Any]:
@@ -78,4 +79,6 @@ def revived(kept: Mapping[str, Any]) -> Reply:
         raise kind(kept["message"])
     tokens = tuple(Token(*fields) for fields in kept["tokens"])
     pointers = {name: tuple(kept.get(name, ())) for name in ("cut_at", "repeated_at")}
-    return Reply(**{**kept, **pointers, "tokens": tokens, "is_kept": True})
+    sure = kept.get("sureness")
+    more = {"tokens": tokens, "sureness": None if sure is None else Sureness(**sure), "is_kept": True}
+    return Reply(**{**kept, **pointers, **more})

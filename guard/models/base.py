@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-from guard.decoding.confidence import Token
+from guard.decoding.confidence import Sureness, Token
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Reply:
     is_estimate: bool = False  # of the tokens, and so of the cost: the provider did not count them
     decision: float | None = None  # probability that the turn begins with a call, before any bias; None: not asked
     room: int | None = None  # for the completion, in the context; None: unknown
+    sureness: Sureness | None = field(default=None, hash=False)  # what a calibration says; None: there is none for it
     is_kept: bool = False  # it was recorded before and looked up now: the figures are those of then
 
 

@@ -40,6 +40,7 @@ REPLY: Kind = {
     "tokens": [TOKEN],
     "cut_at": ["text"],
     "repeated_at": ["text"],
+    "sureness": {"precision": "number", "probabilities": "json"},
 }
 ATTEMPT: Kind = {
     "number": "whole",
@@ -65,6 +66,7 @@ CALL: dict[str, Kind] = {
     "options": "json",
     "outcome": "text",
     "error": "text",
+    "record_for": "text",
     "attempts": [ATTEMPT],
 }
 

@@ -5,6 +5,10 @@ tier, or the one that is named. What the calls would have cost on it alone is kn
 cost there), and estimated elsewhere: the call's first prompt and its last completion, in the tokens that were counted,
 at the prices that genai-prices ships with. Models on this machine cost nothing, and neither does what was replayed or
 came from a cache.
+
+An answer is *served alone* by a model on this machine or by a tier below the last. How many answers are right is known
+from feedback: of those served alone, the share that was rated right; of the large model's all but the share that was
+rated wrong, for they are what is learned from.
 """
 
 from __future__ import annotations
@@ -16,13 +20,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from guard.models.remote import prices
+from guard.trace.feedback import Ratings
 from guard.trace.row_codec import restored
 from guard.trace.totals import SIZES, Row
 
 ALL = "(all)"  #: The function of the last line, which sums up the others.
 
 #: Kinds of models that run on this machine, by what stands before the colon of their names.
-_LOCAL = ("smollm2", "transformers", "llamacpp")
+_LOCAL = ("smollm2", "transformers", "llamacpp", "tuned")
 _MUCH = 1_000_000  #: Tokens, of which a price is asked to know that of one.
 
 
@@ -47,16 +52,53 @@ class Line:
     large_unknown: int = 0  # calls of which that is not known
     estimates: int = 0  # of the attempts, those whose tokens the provider did not count
     replayed: int = 0  # of the attempts, those whose reply was looked up: nothing was spent
+    alone: int = 0  # valid answers served alone
+    alone_rated: int = 0  # of these, those that somebody rated
+    alone_right: int = 0  # and of those, the right ones
+    large_rated: int = 0  # of the other valid answers
+    large_right: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """The share of right answers among those served alone; None where none was rated."""
+        return self.alone_right / self.alone_rated if self.alone_rated else None
+
+    @property
+    def right(self) -> float | None:
+        """About how many valid answers are right; None where it is not known of those served alone."""
+        large = self.valid - self.alone
+        by_large = large * (self.large_right / self.large_rated if self.large_rated else 1.0)
+        if not self.alone:
+            return by_large
+        return None if self.precision is None else by_large + self.alone * self.precision
+
+    @property
+    def cost_per_valid(self) -> float | None:
+        """US dollars per valid answer; None where a price is not known, or nothing is valid."""
+        return None if self.cost_unknown or not self.valid else self.cost / self.valid
+
+    @property
+    def cost_per_right(self) -> float | None:
+        """US dollars per right answer; None where that is not known."""
+        return None if self.cost_unknown or not self.right else self.cost / self.right
+
+    @property
+    def large_per_valid(self) -> float | None:
+        """US dollars per valid answer, had the large model alone been asked."""
+        return None if self.large_unknown or not self.valid else self.large_cost / self.valid
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return asdict(self) | {"tokens": self.prompt_tokens + self.completion_tokens}
+        derived = ("precision", "right", "cost_per_valid", "cost_per_right", "large_per_valid")
+        tokens = self.prompt_tokens + self.completion_tokens
+        return {**asdict(self), "tokens": tokens, **{name: getattr(self, name) for name in derived}}
 
 
-def collect(ledger: Iterable[Row], large: str | None = None) -> list[Line]:
+def collect(ledger: Iterable[Row], large: str | None = None, ratings: Iterable[Ratings] = ()) -> list[Line]:
     """Return the lines of a `TraceStore.ledger`: each function's tiers, then their sum; at the end that of all.
 
-    `large` names the large model where it is not to be each call's last tier.
+    `ratings` are those of `TraceStore.ratings`. `large` names the large model where it is not to be each call's last
+    tier.
     """
     functions: dict[str, dict[int | None, Line]] = {}
     everything = Line(ALL)
@@ -78,13 +120,27 @@ def collect(ledger: Iterable[Row], large: str | None = None) -> list[Line]:
         ended = [] if row.about.ended is None else [lines.setdefault(row.about.ended, Line(name, row.about.ended))]
         for line in (everything, whole, *ended):
             line.valid += row.figures["valid"] if ended else 0
+            if ended and is_small(restored(row.about.model), restored(row.about.large)):
+                line.alone += row.figures["valid"]
             _compare(line, row, large or restored(row.about.large))
+    for one in ratings:
+        lines = functions.get(one.function, {})
+        side = "alone" if is_small(one.model, one.large) else "large"
+        for line in (everything, lines.get(None), lines.get(one.tier)):
+            if line is not None:
+                setattr(line, f"{side}_rated", getattr(line, f"{side}_rated") + one.rated)
+                setattr(line, f"{side}_right", getattr(line, f"{side}_right") + one.right)
     ordered = [
         lines[tier]
         for _, lines in sorted(functions.items())
         for tier in (*sorted(t for t in lines if t is not None), None)
     ]
     return [*ordered, everything]
+
+
+def is_small(model: str, large: str) -> bool:
+    """Whether a model's answer was served alone: it runs here, or a larger one was never asked."""
+    return model.partition(":")[0] in _LOCAL or model != large
 
 
 #: Of a line and a row alike, what is paid for.
@@ -149,3 +205,10 @@ def price(model: str, prompt_tokens: int, completion_tokens: int) -> float | Non
     if kind in _LOCAL:
         return 0.0
     return prices.cost(name if colon else model, prompt_tokens, completion_tokens, provider=kind if colon else None)
+
+
+def dollars(value: float) -> str:
+    """Show a sum of US dollars with three digits or more."""
+    if value >= 1:
+        return f"${value:,.2f}"
+    return "$0" if value == 0 else f"${value:.3g}" if value >= 1e-4 else f"${value:.2e}"
