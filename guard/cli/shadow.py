@@ -95,7 +95,10 @@ def shadow(
     except GuardError as error:
         raise Problem(first_line(error)) from error
     if not quick and (folder := _folder(fresh)) is not None:
-        shadows.keep_calibration(found, folder)
+        try:
+            shadows.keep_calibration(found, folder)
+        except OSError as error:
+            raise Problem(f"the calibration can't be kept in {folder}: {error.strerror}") from None
     if version is not None and not quick:
         write_json(version.folder / SHADOW, {**found, "against": _number(against, version.function)})
     if html is not None and not quick:

@@ -186,8 +186,8 @@ class Calibration:
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Calibration:
         """Return the calibration of a file's JSON; ValueError where it is of another version."""
-        if kept.get("version") != VERSION:
-            raise ValueError(f"version {kept.get('version')!r} of {FILE} is not {VERSION}")
+        if not isinstance(kept, dict) or kept.get("version") != VERSION:
+            raise ValueError(f"this {FILE} is not of version {VERSION}")
         precision = kept["precision"]
         scales = {at: StepFunction.of(pairs) for at, pairs in kept["probabilities"].items()}
         return cls(

@@ -151,7 +151,7 @@ def test_a_calibration_beside_the_weights_decides_what_is_served_alone(tmp_path:
     assert found.sureness == Sureness(0.9, {"": 0.9, "/kind": 0.9, "/n": 0.9})
 
     asker = guard.Guard(
-        model=model, escalate_to=_large(bare.text), confidence=guard.Confidence(precision=0.8), retries=0
+        model=model, escalate_to=_large(bare.text), confidence=guard.Confidence(precision=0.8), retries=0, max_tokens=60
     )
     _, call = asker.traced(SCHEMA, messages="Read.")
     assert (call.tier, call.probabilities) == (0, {"": 0.9, "/kind": 0.9, "/n": 0.9})
