@@ -84,7 +84,7 @@ def _print(
     console().print(shown)
     if whole.large_per_valid:
         say(f"by {whole.large} alone a valid answer would have cost {dollars(whole.large_per_valid)}")
-    alone = None if report is None else report["alone"]
+    alone: Mapping[str, Any] = {} if report is None else report["alone"]
     if report is None or not alone.get("kept"):
         say("what may be served alone is not measured; `guard shadow` does it")
         return

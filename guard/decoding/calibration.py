@@ -16,7 +16,6 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from json.decoder import scanstring
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def spans(text: str) -> dict[str, tuple[int, int]]:
     try:
         at = _past(text, 0, "{")
         while text[at] == '"':
-            name, at = scanstring(text, at + 1)
+            name, at = decoder.raw_decode(text, at)
             begin = _past(text, _past(text, at, ""), ":")
             _, end = decoder.raw_decode(text, begin)
             found[pointer((name,))] = begin, end

@@ -126,10 +126,9 @@ def collect(ledger: Iterable[Row], large: str | None = None, ratings: Iterable[R
     for one in ratings:
         lines = functions.get(one.function, {})
         side = "alone" if is_small(one.model, one.large) else "large"
-        for line in (everything, lines.get(None), lines.get(one.tier)):
-            if line is not None:
-                setattr(line, f"{side}_rated", getattr(line, f"{side}_rated") + one.rated)
-                setattr(line, f"{side}_right", getattr(line, f"{side}_right") + one.right)
+        for rated in filter(None, (everything, lines.get(None), lines.get(one.tier))):
+            setattr(rated, f"{side}_rated", getattr(rated, f"{side}_rated") + one.rated)
+            setattr(rated, f"{side}_right", getattr(rated, f"{side}_right") + one.right)
     ordered = [
         lines[tier]
         for _, lines in sorted(functions.items())

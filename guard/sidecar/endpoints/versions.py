@@ -110,10 +110,13 @@ async def rollback(context: RequestContext, _f: Any, body: dict[str, Any], _raw:
 async def canary(context: RequestContext, _f: Any, body: dict[str, Any], _raw: bytes, send: Any) -> None:
     """Have a version answer a share of the inputs; it is ended where it does worse."""
     asked: CanaryStart = checked(CanaryStart, body)
-    options = {"baseline": asked.baseline, "force": asked.force, "why": _why(context, asked.why)}
-    await _decide(
-        context, send, asked.function, lambda r: r.start_canary(asked.function, asked.version, asked.share, **options)
-    )
+    why = _why(context, asked.why)
+
+    def decide(registry: Registry) -> Serving:
+        options = asked.model_dump(include={"baseline", "force"})
+        return registry.start_canary(asked.function, asked.version, asked.share, why=why, **options)
+
+    await _decide(context, send, asked.function, decide)
 
 
 #: By path: pages, and what decides.

@@ -2,7 +2,7 @@
 
 import { dollars, el, number, percent, said, svg, table } from "./elements.js";
 
-const SIZE = { width: 560, height: 280, left: 52, right: 12, top: 12, bottom: 42 };
+const SIZE = { width: 560, height: 280, left: 52, right: 24, top: 12, bottom: 42 };
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
 
 const each = (value) => (value === null ? "not known" : dollars(value));
@@ -14,12 +14,12 @@ export function figures(lines) {
     "What is served alone, and what an answer costs",
     [
       { name: "Function", kind: "wide", of: (line) => said(line.function) },
-      { name: "Calls", kind: "num", of: (line) => number(line.calls) },
-      { name: "Valid", kind: "num", of: (line) => percent(line.valid, line.calls) },
-      { name: "Served alone", kind: "num", of: (line) => percent(line.alone, line.valid) },
+      { name: "Calls", kind: "num row", of: (line) => number(line.calls) },
+      { name: "Valid", kind: "num row", of: (line) => percent(line.valid, line.calls) },
+      { name: "Served alone", kind: "num row", of: (line) => percent(line.alone, line.valid) },
       {
         name: "Of these right",
-        kind: "num",
+        kind: "num row",
         of: (line) =>
           line.alone_rated
             ? `${percent(line.alone_right, line.alone_rated)} of ${number(line.alone_rated)}`
@@ -27,9 +27,9 @@ export function figures(lines) {
               ? "not rated"
               : "–",
       },
-      { name: "A valid answer", kind: "num", of: (line) => each(line.cost_per_valid) },
-      { name: "A right answer", kind: "num", of: (line) => each(line.cost_per_right) },
-      { name: "By the large model", kind: "num", of: (line) => each(line.large_per_valid) },
+      { name: "A valid answer", kind: "num row", of: (line) => each(line.cost_per_valid) },
+      { name: "A right answer", kind: "num row", of: (line) => each(line.cost_per_right) },
+      { name: "By the large model", kind: "num row", of: (line) => each(line.large_per_valid) },
     ],
     lines,
   );
@@ -117,9 +117,9 @@ function kept(spots) {
   return table(
     "Share served by the precision that is wanted",
     [
-      { name: "Precision wanted", kind: "num", of: (spot) => percent(spot.wanted, 1) },
-      { name: "Share served", kind: "num", of: (spot) => percent(spot.share, 1) },
-      { name: "Of these right", kind: "num", of: (spot) => (spot.share ? percent(spot.precision, 1) : "–") },
+      { name: "Precision wanted", kind: "num row", of: (spot) => percent(spot.wanted, 1) },
+      { name: "Share served", kind: "num row", of: (spot) => percent(spot.share, 1) },
+      { name: "Of these right", kind: "num row", of: (spot) => (spot.share ? percent(spot.precision, 1) : "–") },
     ],
     spots,
   );

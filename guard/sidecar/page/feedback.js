@@ -98,7 +98,7 @@ function made(at, value, given, root, isNeeded, depth, probabilities) {
   if (value !== null && typeof value === "object" && !Array.isArray(value) && depth < DEPTH) {
     const names = [...new Set([...Object.keys(properties), ...Object.keys(value)])];
     const inner = names.map((name) => {
-      const isWanted = (schema.required ?? []).includes(name);
+      const isWanted = !schema.properties || (schema.required ?? []).includes(name); // without a schema none is known to be optional
       const pointer = `${at}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
       return [name, made(pointer, value[name], properties[name] ?? {}, root, isWanted, depth + 1, probabilities)];
     });

@@ -279,7 +279,7 @@ def test_an_answer_is_rated_and_corrected_in_a_form_by_its_schema(
 
     page.get_by_label("count").fill("0")
     save.click()
-    expect(page.locator(".feedback [role=alert]")).to_contain_text("/count: expected an integer >= 1, got 0")
+    expect(page.locator(".feedback [role=alert]")).to_contain_text("/count: expected a number >= 1, got 0")
     page.get_by_label("count").fill("two")
     save.click()
     expect(page.locator(".feedback [role=alert]")).to_have_text("two is not JSON: write a number.")
