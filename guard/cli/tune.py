@@ -98,8 +98,8 @@ def tune(
         raise Problem(spoken(error)) from None
     except GuardError as error:
         raise Problem(first_line(error)) from None
-    for terms in answers.providers(pairs):
-        say(f"guard: {terms}", err=True)
+    for words in answers.terms(pairs):
+        say(f"guard: {words}", err=True)
     folder = out or Registry.default().next_folder(name)
     lineage = {"function": function, "data": str(data) if data else None}
     with progress(1000, note=lambda: said.note) as (_, advance):

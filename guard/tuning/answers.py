@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator
             yield Pair(messages, compiled, text, f"line {number}", float(row.get("started", 0.0)), PERSON)
 
 
-def providers(pairs: Collection[Pair]) -> list[str]:
+def terms(pairs: Iterable[Pair]) -> list[str]:
     """Return the terms of the providers whose answers are among the pairs; of other models, that they have some."""
     names = {pair.by for pair in pairs if pair.by not in ("", PERSON)}
     known = {kind for kind in TERMS if any(name.partition(":")[0] == kind for name in names)}

@@ -10,8 +10,8 @@ from typing import Any
 from guard.trace.stats import Line, dollars
 
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 44  #: Around the plot, in pixels.
-BEFORE, AFTER = "#98a2b3", "#2f6fde"
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 14, 44  #: Around the plot, in pixels.
+BEFORE, AFTER = "#667085", "#2f6fde"
 STYLE = (
     "body{font:15px/1.5 system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}svg{max-width:100%;height:auto}"
     "ul{list-style:none;padding:0}table{border-collapse:collapse;width:100%}td,th{padding:.25rem .5rem;text-align:left}"

@@ -267,6 +267,12 @@ def page(report: Mapping[str, Any]) -> str:
         f"<td>{_bar(one.get('new', 0), one['questions'], '#2f6fde')}</td></tr>"
         for one in report["fields"]
     )
+    schemas = "".join(
+        f"<tr><td><code>{say(one['schema'][:12])}</code></td>"
+        f"<td>{_bar(one.get('old', 0), one['questions'], '#98a2b3')}</td>"
+        f"<td>{_bar(one.get('new', 0), one['questions'], '#2f6fde')}</td></tr>"
+        for one in report["schemas"]
+    )
     apart = "".join(
         f"<tr><td>{say(one['source'])}</td>"
         + "".join(
@@ -284,6 +290,7 @@ def page(report: Mapping[str, Any]) -> str:
         f" {report['p_value']:.3g}). Difference {report['difference']:+.1%}, interval of 95% {low:+.1%} to {high:+.1%};"
         f" margin {report['margin']:.1%}.</p>{_interval(low, high, report)}"
         f"{_alone_shown(report)}<h2>By field</h2><table><tr><th>field<th>before<th>after</tr>{rows}</table>"
+        f"<h2>By schema</h2><table><tr><th>schema<th>before<th>after</tr>{schemas}</table>"
         f"<h2>Where they differ</h2><table><tr><th>question<th>right<th>before<th>after</tr>{apart}</table>\n"
     )
 
