@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from guard.cli import costs, named, serve, shadow, test, trace, tune, tuned_models
+from guard.cli import named, savings, serve, shadow, test, trace, tune, tuned_models
 from guard.cli.console import (
     EPILOG,
     EXIT_INPUT,
@@ -72,7 +72,7 @@ app.add_typer(trace.app, name="trace")
 app.command("test", epilog=test.HELP_EXAMPLES)(test.harness)
 app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 app.command("shadow", epilog=shadow.EXAMPLES)(shadow.shadow)
-app.command("economics", epilog=costs.EXAMPLES)(costs.economics)
+app.command("economics", epilog=savings.EXAMPLES)(savings.economics)
 app.add_typer(tuned_models.app, name="models")
 app.add_typer(serve.keys, name="keys")
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
