@@ -274,7 +274,7 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
     ),
     9: (  # whoever asked the sidecar has not allowed training; a program's own calls always could be learned from
         "ALTER TABLE calls ADD COLUMN record_for TEXT DEFAULT 'training' NOT NULL",
-        "UPDATE calls SET record_for = 'operation' WHERE function LIKE '/%'",
+        "UPDATE calls SET record_for = 'operation' WHERE substr(function, 1, 1) = '/'",
         "ALTER TABLE attempts ADD COLUMN sureness TEXT",
         "ALTER TABLE keys ADD COLUMN may_train INTEGER DEFAULT 0 NOT NULL",
     ),
