@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
@@ -36,7 +36,7 @@ from guard.sidecar.headers import JSON
 from guard.sidecar.key_requirement import Door
 from guard.sidecar.keys import Keyring
 from guard.sidecar.middleware import Gate, Watched
-from guard.sidecar.passthrough import Keep, Relay
+from guard.sidecar.passthrough import Passage, Relay
 from guard.sidecar.rate_limits import Ledger
 from guard.sidecar.request_context import RequestContext, answer
 from guard.sidecar.response_state import Turns
@@ -317,26 +317,28 @@ class Sidecar:
         served = self.visited(context, chat_request.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
+        asked = Passage(context, endpoint, served, body, raw, send)
         is_native = all(tier.upstream for tier in served.tiers)
         is_plain = chat_request.kind == "text" and not (served.settings.validate_tools and chat_request.has_functions)
         if is_plain and (is_native or not chat_request.has_tools):
-            await self._relayed(context, endpoint, served, body, raw, send)
+            await self._relayed(asked)
         else:
-            await self._worked(context, fields, endpoint, chat_request, served, body, send)
+            await self._worked(asked, fields, chat_request)
 
     async def _completions(
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
     ) -> None:
         served = self.visited(context, checked(CompletionBody, body).model)
+        asked = Passage(context, Completions(), served, body, raw, send)
         if completions.is_constrained(body):
             chat_request = await large.done(context.size, completions.as_chat, body)
-            await self._worked(context, fields, Completions(), chat_request, served, body, send)
+            await self._worked(asked, fields, chat_request)
         else:
-            await self._relayed(context, Completions(), served, body, raw, send)
+            await self._relayed(asked)
 
     async def _embeddings(self, context: RequestContext, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(context, checked(Embedding, body).model)
-        await self.relay.whole(context, Embeddings(), served, body, raw, send)
+        await self.relay.whole(Passage(context, Embeddings(), served, body, raw, send))
 
     async def _responses(
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
@@ -350,13 +352,14 @@ class Sidecar:
         whole = await self.turns.whole(
             context, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
         )
-        endpoint, keep = Responses(body), functools.partial(self.turns.keep, context, body, whole)
+        keep = functools.partial(self.turns.keep, context, body, whole)
+        asked = Passage(context, Responses(body), served, whole, raw if whole is body else None, send, keep)
         with params.named(params.RESPONSES, body):
             if is_plain:
-                await self._relayed(context, endpoint, served, whole, raw if whole is body else None, send, keep)
+                await self._relayed(asked)
             else:
                 chat_request = await large.done(context.size, responses.chat_of, whole)
-                await self._worked(context, fields, endpoint, chat_request, served, whole, send, keep)
+                await self._worked(asked, fields, chat_request)
 
     async def _messages(self, context: RequestContext, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         message = await large.done(context.size, messages.read, body, False)
@@ -386,61 +389,43 @@ class Sidecar:
                 counted = {"input_tokens": number}
         await answer(send, context, 200, encoded(counted))
 
-    async def _relayed(
-        self,
-        context: RequestContext,
-        endpoint: Any,
-        served: Served,
-        body: dict[str, Any],
-        raw: bytes | None,
-        send: Any,
-        keep: Keep | None = None,
-    ) -> None:
-        for tier in served.tiers:
-            if (upstream := tier.at(endpoint.path)) is not None and upstream.is_translated:
-                await check_translated(body, tier, context.size)
+    async def _relayed(self, asked: Passage) -> None:
+        body = asked.body
+        for tier in asked.served.tiers:
+            if (upstream := tier.at(asked.endpoint.path)) is not None and upstream.is_translated:
+                await check_translated(body, tier, asked.context.size)
                 if body.get("stream") and (body.get("n") or 1) > 1:
                     raise bad(f"{tier.name} streams one choice; leave n out", "n", "unsupported_value")
         work = self.relay.stream if body.get("stream") else self.relay.whole
-        await work(context, endpoint, served, body, raw, send, keep)
+        await work(asked)
 
-    async def _worked(
-        self,
-        context: RequestContext,
-        fields: Any,
-        endpoint: Any,
-        chat_request: ChatRequest,
-        served: Served,
-        body: dict[str, Any],
-        send: Any,
-        keep: Keep | None = None,
-    ) -> None:
-        """Answer what needs schema work; `keep` is handed a whole answer before its end is sent."""
-        is_live = bool(chat_request.chat.stream) and _guarantee(context, fields, chat_request, served) == "live"
-        plan = await self.pipeline.plan(context, chat_request, served, is_live=is_live and not chat_request.has_tools)
+    async def _worked(self, asked: Passage, fields: Any, chat_request: ChatRequest) -> None:
+        """Answer what needs schema work."""
+        context, body, endpoint = asked.context, asked.body, cast("Any", asked.endpoint)
+        is_live = bool(chat_request.chat.stream) and _guarantee(context, fields, chat_request, asked.served) == "live"
+        has_tools = chat_request.has_tools
+        plan = await self.pipeline.plan(context, chat_request, asked.served, is_live=is_live and not has_tools)
         if is_live:
-            await self._live(context, endpoint.events(context, body), chat_request, plan, send, keep)
+            await self._live(asked, endpoint.events(context, body), chat_request, plan)
             return
         choices = await self.pipeline.choices(chat_request, plan)
         await self.settle(context)
         if chat_request.chat.stream:
-            line, events = EventSender(context, send), endpoint.events(context, body)
+            line, events = EventSender(context, asked.send), endpoint.events(context, body)
             last = list(events.choices(choices))
-            if keep is not None:
-                await keep(events.whole)
+            if asked.keep is not None:
+                await asked.keep(events.whole)
             for event in last:
                 await line.send(event)
             await line.end()
         else:
             whole = endpoint.answered(context, chat_request, body, choices)
-            if keep is not None:
-                await keep(whole)
-            await answer(send, context, 200, encoded(whole))
+            if asked.keep is not None:
+                await asked.keep(whole)
+            await answer(asked.send, context, 200, encoded(whole))
 
-    async def _live(
-        self, context: RequestContext, events: Any, chat_request: ChatRequest, plan: Any, send: Any, keep: Keep | None
-    ) -> None:
-        line = EventSender(context, send)
+    async def _live(self, asked: Passage, events: Any, chat_request: ChatRequest, plan: Any) -> None:
+        line = EventSender(asked.context, asked.send)
         async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(chat_request, plan)) as parts:
                 async for part in parts:
@@ -450,11 +435,11 @@ class Sidecar:
                         last = list(events.call(part))
                     else:
                         last = list(events.text(part) if isinstance(part, str) else events.end(part))
-                    if keep is not None and not isinstance(part, str):
-                        await keep(events.whole)
+                    if asked.keep is not None and not isinstance(part, str):
+                        await asked.keep(events.whole)
                     for event in last:
                         await line.send(event)
-            await self.settle(context)
+            await self.settle(asked.context)
 
     def visited(self, context: RequestContext, name: str) -> Served:
         """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""

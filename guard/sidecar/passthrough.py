@@ -69,26 +69,28 @@ class Endpoint(Protocol):
         ...
 
 
+@dataclasses.dataclass(slots=True)
+class Passage:
+    """One request: of which model it asks what, and where the answer goes."""
+
+    context: RequestContext
+    endpoint: Endpoint
+    served: Served
+    body: dict[str, Any]
+    raw: bytes | None  # the body as it came; None where it was changed
+    send: Any
+    keep: Keep | None = None  # is handed a whole answer before its end is sent
+
+
 class Relay:
     """Hands requests to upstreams and answers back."""
 
     def __init__(self, journal: Journal, settle: Callable[[RequestContext], Awaitable[None]]) -> None:
         self._journal, self._settle = journal, settle
 
-    async def whole(
-        self,
-        context: RequestContext,
-        endpoint: Endpoint,
-        served: Served,
-        body: dict[str, Any],
-        raw: bytes | None,
-        send: Any,
-        keep: Keep | None = None,
-    ) -> None:
-        """Answer with one body; `raw` is the request as it came, None where it was changed.
-
-        `keep` is handed the answer before it is sent.
-        """
+    async def whole(self, asked: Passage) -> None:
+        """Answer with one body."""
+        context, endpoint, served, body = asked.context, asked.endpoint, asked.served, asked.body
         number = body.get("n") or 1
         upstreams = [tier.at(endpoint.path) for tier in served.tiers]
         if number > 1 and any(upstream is None or upstream.is_translated for upstream in upstreams):
@@ -98,22 +100,23 @@ class Relay:
             first = body.get("seed") or 0
             # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
             bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
-            runs = [_PassthroughRun(context, endpoint, served, one, self._journal) for one in bodies]
-            await every(self._answered(run, None) for run in runs)
+            each = [dataclasses.replace(asked, body=one, raw=None) for one in bodies]
+            runs = [_PassthroughRun(one, self._journal) for one in each]
+            await every(self._answered(run) for run in runs)
             data = b""
         else:
-            runs = [_PassthroughRun(context, endpoint, served, body, self._journal)]
-            await self._answered(runs[0], raw)
+            runs = [_PassthroughRun(asked, self._journal)]
+            await self._answered(runs[0])
             data = runs[0].data
         await self._settle(context)
         replies = [run.reply for run in runs if run.reply is not None]
         whole = None if data else endpoint.whole(context, body, replies)
-        if keep is not None:
-            await keep(whole or runs[0].said)
-        await answer(send, context, 200, data or encoded(whole))
+        if asked.keep is not None:
+            await asked.keep(whole or runs[0].said)
+        await answer(asked.send, context, 200, data or encoded(whole))
 
-    async def _answered(self, run: _PassthroughRun, raw: bytes | None) -> None:
-        """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
+    async def _answered(self, run: _PassthroughRun) -> None:
+        """Have one answer, and put it on record."""
         endpoint, body = run.endpoint, run.body
         async with run:
             for tier in run.tiers():
@@ -124,50 +127,40 @@ class Relay:
                 else:
                     with run.attempt():
                         async with tier.turn(run.left()):
-                            run.data, run.said = await run.post(tier, await _payload(run, tier, raw))
+                            run.data, run.said = await run.post(tier, await _payload(run, tier))
                             run.take(run.said, endpoint.answer(run.said))
         await run.commit()
 
-    async def stream(
-        self,
-        context: RequestContext,
-        endpoint: Endpoint,
-        served: Served,
-        body: dict[str, Any],
-        raw: bytes | None,
-        send: Any,
-        keep: Keep | None = None,
-    ) -> None:
-        """Answer with events, each as it comes; the arguments are those of `whole`."""
-        context.guarantee = "live"
-        run = _PassthroughRun(context, endpoint, served, body, self._journal)
-        line = EventSender(context, send)
+    async def stream(self, asked: Passage) -> None:
+        """Answer with events, each as it comes."""
+        asked.context.guarantee = "live"
+        run = _PassthroughRun(asked, self._journal)
+        line = EventSender(asked.context, asked.send)
         async with line.ending():
             async with run:
                 for tier in run.tiers():
                     with run.attempt():
-                        if tier.at(endpoint.path) is None:
+                        if tier.at(asked.endpoint.path) is None:
                             await self._model_stream(run, line, tier)
                         else:
-                            await self._upstream_stream(run, line, tier, raw, keep)
+                            await self._upstream_stream(run, line, tier)
             await run.commit()
-            await self._settle(context)
+            await self._settle(asked.context)
             if run.events is not None and run.reply is not None:  # what it used is known now
                 last = list(run.events.end(Choice("", run.reply)))
-                if keep is not None:
-                    await keep(run.events.whole)
+                if asked.keep is not None:
+                    await asked.keep(run.events.whole)
                 for event in last:
                     await line.send(event)
 
-    async def _upstream_stream(
-        self, run: _PassthroughRun, line: EventSender, tier: Served, raw: bytes | None, keep: Keep | None
-    ) -> None:
+    async def _upstream_stream(self, run: _PassthroughRun, line: EventSender, tier: Served) -> None:
         assert tier.upstream is not None
+        keep = run.asked.keep
         first = tier.settings.first_token_seconds
         asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
         while True:
             more = {} if asks or run.endpoint.path == "/responses" or not tier.upstream.tells_usage else _USAGE
-            payload = await _payload(run, tier, raw, more)
+            payload = await _payload(run, tier, more)
             exchange = tier.exchange(run.left())
             receive = functools.partial(events_of, tier.upstream, tier.name, run.endpoint.path, payload, first)
             try:
@@ -222,16 +215,14 @@ class _PassthroughRun:
     No generator of asyncio's is used where a plain one will do: each costs a plain request some hundredths of its time.
     """
 
-    def __init__(
-        self, context: RequestContext, endpoint: Endpoint, served: Served, body: dict[str, Any], journal: Journal
-    ) -> None:
-        self.context, self.endpoint, self.body = context, endpoint, body
+    def __init__(self, asked: Passage, journal: Journal) -> None:
+        self.asked, self.context, self.endpoint, self.body = asked, asked.context, asked.endpoint, asked.body
         self.data = b""
         self.said: dict[str, Any] = {}  # by that
         self.reply: Reply | None = None
         self.cut: list[Reply] = []  # what there was of answers that ended midway
         self.events: Any = None  # what writes the last ones, once the record is committed
-        self._served, self._journal = served, journal
+        self._served, self._journal = asked.served, journal
         self._attempts: list[Attempt] = []
         self._tier = 0
         self._texts: list[str] = []
@@ -239,7 +230,7 @@ class _PassthroughRun:
         self._usage: Mapping[str, Any] = {}
         self._model = ""
         self._retries = 0
-        self._end = time.perf_counter() + context.begin(served.settings.total_seconds)
+        self._end = time.perf_counter() + self.context.begin(self._served.settings.total_seconds)
 
     def left(self) -> float:
         """Seconds that are left."""
@@ -373,9 +364,8 @@ class _PassthroughRun:
 _USAGE = {"stream_options": {"include_usage": True}}
 
 
-async def _payload(
-    run: _PassthroughRun, tier: Served, raw: bytes | None, more: Mapping[str, Any] = MappingProxyType({})
-) -> bytes:
+async def _payload(run: _PassthroughRun, tier: Served, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    raw = run.asked.raw
     if raw is not None and not more and run.body.get("model") == tier.upstream_model:
         return raw
     changed = {**run.body, "model": tier.upstream_model, **more}

@@ -19,6 +19,7 @@ from guard.calls.policy import Budget, Policy
 from guard.calls.steps import Plan
 from guard.decoding.confidence import Confidence
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
+from guard.kernels.unicode_text import json_text
 from guard.models import adapters, chat_messages
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
@@ -33,7 +34,6 @@ from guard.sidecar.passthrough import every
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.schema_cache import Targets
 from guard.sidecar.served_models import Served, Tier, Wrapper
-from guard.support.unicode_text import json_text
 from guard.trace import TraceStore
 from guard.trace.records import Call
 from guard.turns import asking_again

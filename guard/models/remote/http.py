@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from guard.errors import BadReply
+from guard.kernels.unicode_text import is_unicode
 from guard.models.remote import sse
 from guard.models.remote.address import Address
 from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
@@ -23,7 +24,6 @@ from guard.models.remote.errors import SHOWN, of_event, of_status
 from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.support.interrupts import injected
 from guard.support.strict_json import no_constant, unique_members
-from guard.support.unicode_text import is_unicode
 
 T = TypeVar("T")
 

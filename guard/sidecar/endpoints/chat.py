@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.errors import BadReply
+from guard.kernels.unicode_text import json_text
 from guard.models.base import Reply, Request, Sampling, Thought
 from guard.sidecar import large
 from guard.sidecar.constraints import check_known
@@ -20,7 +21,6 @@ from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
 from guard.sidecar.upstream import Upstream
 from guard.support.json_pieces import encoded
-from guard.support.unicode_text import json_text
 from guard.turns.pieces import CallPiece
 
 #: Fields of a chat that a model without a provider heeds.

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from guard.kernels.unicode_text import json_text
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote.openai import URL
 from guard.sidecar.endpoints import tool_calls
@@ -22,7 +23,6 @@ from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.message_answers import SIGNATURE, check
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.served_models import Served
-from guard.support.unicode_text import json_text
 
 PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from guard.errors import BadReply
+from guard.kernels.unicode_text import json_text
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
 from guard.sidecar.endpoints import response_items
@@ -23,7 +24,6 @@ from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
-from guard.support.unicode_text import json_text
 
 
 class Response(BaseModel):

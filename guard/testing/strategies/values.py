@@ -30,9 +30,11 @@ LONGEST = 65  #: Bytes of one unit: choices behind them are the simplest.
 FIRST = 5  #: Bytes of the first unit at least: of none, a value is the simplest.
 #: Bytes of each unit of a value; the first: any number, up to LONGEST. There are many, for ends come more often.
 SIZES = (0, *(5, 6, 7, 8, 9, 11, 13) * 4, 25, 9)
-PROBES = 16  #: Values that are made to see how many units a schema's values take.
+PROBES = 32  #: Values that are made to see how many units a schema's values take.
 FEWEST, MOST = 6, 16  #: Between these lies how many units are drawn at most, where values have any inside;
 MANY = 64  #: and so many are, where values differ in nothing but how deep and wide they are.
+DEEP = b"\xff"  #: A choice that begins a deep value: one path, as many containers long as the next choice says,
+DEEPEST = 64  #: and no more than these. Where values differ in nothing but depth, all are deep.
 
 
 class Instances:
@@ -68,9 +70,13 @@ class Instances:
         taken = sorted(self._probed(probe)[1] for probe in probes)
         if not taken[-1]:
             return Units(1)
-        most = min(max(taken[PROBES * 3 // 4], FEWEST), MOST)
-        differ = len({self._probed(probe[: most + 1])[0] for probe in probes})
-        return Units(most if differ > PROBES * 3 // 4 else MANY)
+        ways = [Units(min(max(taken[PROBES * 3 // 4], FEWEST), MOST)), Units(MANY)]
+        deepest, _ = self._probed(Units(0, is_deep=True).whole([DEEP]))
+        if deepest.count(b"{") + deepest.count(b"[") >= DEEPEST:
+            ways.append(Units(FEWEST, is_deep=True))
+        differ = [len({self._probed(way.whole(probe))[0] for probe in probes}) for way in ways]
+        enough = (way for way, number in zip(ways, differ, strict=True) if number > PROBES * 3 // 4)
+        return next(enough, ways[differ.index(max(differ))])
 
     def _probed(self, choices: Sequence[bytes]) -> tuple[bytes, int]:
         try:
@@ -80,11 +86,18 @@ class Instances:
 
 
 class Units(SearchStrategy[list[bytes]]):
-    """A strategy of choices in at most so many units."""
+    """A strategy of choices in at most so many units; of deep values alone, where they are."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, is_deep: bool = False) -> None:
         super().__init__()
-        self.most = most
+        self.most, self.is_deep = most, is_deep
+
+    def whole(self, units: list[bytes]) -> list[bytes]:
+        """Return the units of a value whose units are drawn; no more of them are taken than there may be."""
+        units = units[: self.most + 1]
+        if not self.is_deep or not units:
+            return units
+        return [DEEP + units[0], *units[1:], *[b""] * (2 * DEEPEST)]
 
     def do_draw(self, data: ConjectureData) -> list[bytes]:
         """Draw: straight from the data, for a strategy of its own for each unit would take twice the time."""
@@ -98,7 +111,7 @@ class Units(SearchStrategy[list[bytes]]):
             if not unit or not unit[0]:
                 break
             units.append(unit[1:])
-        return units
+        return self.whole(units)
 
 
 class AgreedFront(FrontEnd):

@@ -29,7 +29,7 @@ class Sampler {
 
  private:
   static constexpr std::size_t kBytes = 1 << 14;  // of a text, behind which choices are spent
-  static constexpr int kDeep = 24;                // containers that are opened for depth alone
+  static constexpr std::uint8_t kDeep = 240;      // choices from which on a value is deep
   static constexpr std::size_t kFew = 8;          // names that may be left out
   static constexpr std::uint16_t kNothing = 256;  // no choice
   static constexpr std::uint8_t kStop = 24;       // choices that end an object
@@ -59,7 +59,7 @@ class Sampler {
     Type type;
     Id goal;
   };
-  void choose(std::vector<Way>* ways, std::int32_t depth);
+  void choose(std::vector<Way>* ways);
   // How many values there are, at most kMany: of a goal, of what is due, of a language. What has
   // few is chosen seldom, for it would be the same value again and again.
   template <class F>
@@ -107,7 +107,10 @@ class Sampler {
   Langs& langs_;
   std::vector<std::string_view> choices_;
   std::size_t unit_ = 0, at_ = 0;
-  bool deep_ = false;  // whatever nests is preferred
+  // A deep value is one path of containers, so many one in the other, and little beside it. While
+  // it descends whatever nests is preferred, and then whatever does not.
+  std::int32_t deep_ = 0;  // 0: the value is not deep
+  bool descends_ = false;
   std::string text_;
   Config now_;
   Arena arena_;
