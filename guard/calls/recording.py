@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from guard import errors
 from guard.decoding.alternative import Alternative
-from guard.decoding.confidence import Token
+from guard.decoding.confidence import Sureness, Token
 from guard.models.base import Model, Reply, Request, Sampling
 
 VERSION = 1  #: Version of keys and bodies; raised when either changes its meaning.
@@ -70,7 +70,8 @@ def body(reply: Reply) -> dict[str, Any]:
     fields: dict[str, Any] = {field.name: getattr(reply, field.name) for field in dataclasses.fields(reply)}
     kept = [f.name for f in dataclasses.fields(Token) if f.name != "top"]
     tokens = [[getattr(token, name) for name in kept] for token in reply.tokens]
-    return {**fields, "tokens": tokens, "alternatives": dict(reply.alternatives)}
+    sure = None if reply.sureness is None else dataclasses.asdict(reply.sureness)
+    return {**fields, "tokens": tokens, "alternatives": dict(reply.alternatives), "sureness": sure}
 
 
 def body_of_error(error: errors.CallError) -> dict[str, Any]:
@@ -86,4 +87,6 @@ def revived(kept: Mapping[str, Any]) -> Reply:
     tokens = tuple(Token(*fields) for fields in kept["tokens"])
     pointers = {name: tuple(kept.get(name, ())) for name in ("cut_at", "repeated_at")}
     others = {at: tuple(Alternative(*one) for one in found) for at, found in kept.get("alternatives", {}).items()}
-    return Reply(**{**kept, **pointers, "tokens": tokens, "alternatives": others, "is_kept": True})
+    sure = kept.get("sureness")
+    more = {"tokens": tokens, "alternatives": others, "sureness": None if sure is None else Sureness(**sure)}
+    return Reply(**{**kept, **pointers, **more, "is_kept": True})

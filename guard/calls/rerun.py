@@ -94,6 +94,7 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
             outcome=outcome,
             error=error,
             attempts=(attempt,),
+            record_for=call.record_for,
         ),
         target.compiled,
     )

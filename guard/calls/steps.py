@@ -44,7 +44,7 @@ from guard.output.repair import Edit
 from guard.support.clipping import clipped
 from guard.support.frames import let_go
 from guard.support.interrupts import injected, is_injected
-from guard.trace.records import VALID, Attempt, Call, Item, Shown
+from guard.trace.records import VALID, Attempt, Call, Item, Purpose, Shown
 from guard.trace.waits import WAIT_S
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Plan:
     #: Called with the committed record however the call ended, even if nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
     item: Item | None = None  # in a batch (guard/batch/map_run.py)
+    record_for: Purpose = "training"
     sources: Mapping[str, str] = field(default_factory=dict)  # inputs by name, for grounded values
     #: Wraps a loaded model for this plan.
     around: Callable[[Model], Model] = field(default=lambda model: model, compare=False, repr=False)
@@ -297,6 +298,7 @@ class _Run:
             outcome=outcome,
             error=error,
             attempts=tuple(self.attempts),
+            record_for=plan.record_for,
             item=plan.item,
         )
 
@@ -377,7 +379,7 @@ class _Run:
                 self._messages = plan.re_ask(messages, reply.text, findings)
             return _Failure("invalid", self._invalid(name, findings))
         if policy.is_sure_asked(is_last=tier == len(plan.tiers) - 1):
-            doubt = confidence.shortfall(confidence.measured(reply.tokens), policy.confidence)
+            doubt = confidence.shortfall(confidence.measured(reply.tokens, reply.sureness), policy.confidence)
             if not doubt and (unsure := confidence.unsure(reply.tokens, reply.text, policy.confidence)):
                 doubt = unsure
                 if repaired is None and tier < len(plan.tiers) - 1 and policy.action("confidence") == "escalate":

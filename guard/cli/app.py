@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from guard.cli import advise, named, serve, shadow, test, trace, tune, tuned_models
+from guard.cli import advise, named, savings, serve, shadow, test, trace, tune, tuned_models
 from guard.cli.console import (
     EPILOG,
     EXIT_INPUT,
@@ -70,6 +70,7 @@ app.command("test", epilog=test.HELP_EXAMPLES)(test.harness)
 app.command("advise", epilog=advise.EXAMPLES)(advise.advise)
 app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 app.command("shadow", epilog=shadow.EXAMPLES)(shadow.shadow)
+app.command("economics", epilog=savings.EXAMPLES)(savings.economics)
 app.add_typer(tuned_models.app, name="models")
 app.add_typer(serve.keys, name="keys")
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)

@@ -1,13 +1,14 @@
 """How sure a model was of an answer: what its tokens tell, against the thresholds of a policy.
 
 Only models that decode under masks here tell of their tokens; of others nothing is known, and nothing is asked.
+What the tokens are worth as a share of right answers is calibration.py's.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from guard.decoding.places import scalars
@@ -29,6 +30,14 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Sureness:
+    """What a model's calibration (calibration.py) says of one answer."""
+
+    precision: float  # expected share of right answers among those at least as sure
+    probabilities: Mapping[str, float]  # of being right, by JSON Pointer; "" is the whole answer
+
+
+@dataclass(frozen=True)
 class Confidence:
     """The least confidence at which a tier's answer is accepted; None sets no threshold.
 
@@ -39,6 +48,8 @@ class Confidence:
     removed: float | None = None  # most of the model's probability that masks may take away, on average, 0 to 1
     value: float | None = None  # least probability of each value, 0 to 1; what falls short is asked alone
     margin: float | None = None  # least lead of what was chosen over the next best, where an enum leaves a choice
+    #: Share of right answers among those that are taken, 0 to 1; the model must be calibrated for the type.
+    precision: float | None = None
 
     def __post_init__(self) -> None:
         if self.logprob is not None:
@@ -53,6 +64,8 @@ class Confidence:
                 raise ValueError(f"value={self.value} must be between 0 and 1")
         if self.margin is not None:
             check("margin", self.margin, 0, sys.float_info.max)
+        if self.precision is not None:
+            check("precision", self.precision, 0, 1)
 
     @property
     def asks(self) -> bool:
@@ -60,10 +73,10 @@ class Confidence:
         return self != Confidence()
 
 
-def measured(tokens: Sequence[Token]) -> Confidence | None:
+def measured(tokens: Sequence[Token], sureness: Sureness | None = None) -> Confidence | None:
     """Return the mean log-probability, mean share of mass removed, and least margin; None where nothing is known.
 
-    Forced tokens are left out: the model had no say in them.
+    Forced tokens are left out: the model had no say in them. `sureness` is what a calibration says.
     """
     chosen = [token for token in tokens if not token.forced]
     if not chosen:
@@ -73,6 +86,7 @@ def measured(tokens: Sequence[Token]) -> Confidence | None:
         logprob=min(0.0, sum(token.logprob for token in chosen) / len(chosen)),
         removed=min(1.0, max(0.0, sum(token.removed for token in chosen) / len(chosen))),
         margin=max(0.0, min(margins)) if margins else None,
+        precision=None if sureness is None else sureness.precision,
     )
 
 
@@ -122,4 +136,8 @@ def shortfall(found: Confidence | None, least: Confidence) -> str:
         return f"masks removed {found.removed:.1%} of the probability, above {least.removed:.1%}"
     if least.margin is not None and found.margin is not None and found.margin < least.margin:
         return f"the closest choice was led by {found.margin:.3f}, below {least.margin}"
+    if least.precision is not None and found.precision is None:
+        return f"precision={least.precision} needs a calibration for this type: guard shadow makes one"
+    if least.precision is not None and found.precision is not None and found.precision < least.precision:
+        return f"of answers as sure as this {found.precision:.1%} are expected to be right, below {least.precision:.1%}"
     return ""

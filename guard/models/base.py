@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from guard.decoding.alternative import Alternative
-from guard.decoding.confidence import Token
+from guard.decoding.confidence import Sureness, Token
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class Reply:
     is_estimate: bool = False  # whether the provider did not count the tokens, so that they and the cost are estimates
     decision: float | None = None  # probability that the first token is one of `Sampling.decision`, before the bias
     room: int | None = None  # tokens for the completion in the context; None: unknown
+    sureness: Sureness | None = field(default=None, hash=False)  # what a calibration says; None: there is none
     is_kept: bool = False  # whether it is a recorded reply; the figures are those of its recording
 
 

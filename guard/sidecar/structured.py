@@ -17,6 +17,7 @@ from typing import Any
 from guard.calls.pipeline import Guard
 from guard.calls.policy import Budget, Policy
 from guard.calls.steps import Plan
+from guard.decoding.confidence import Confidence
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
 from guard.kernels.unicode_text import json_text
 from guard.models import adapters, chat_messages
@@ -92,11 +93,13 @@ class Pipeline:
             temperature=chat_request.chat.temperature or 0.0,
             seed=chat_request.chat.seed or 0,
             budget=Budget(seconds=context.begin(total)),
+            confidence=Confidence(precision=served.settings.precision),
         )
         models = tuple(_tier(tier, chat_request, context.size) for tier in tiers)
         if target.grounding is not None:
             more["sources"] = chat_messages.said_by_user(messages)
-        return Plan(target, messages, policy, models, function=context.path, told=context.take, **more)
+        more |= {"told": context.take, "record_for": context.record_for}
+        return Plan(target, messages, policy, models, function=context.path, **more)
 
     async def choices(self, chat_request: ChatRequest, plan: Plan) -> list[Choice]:
         """Return all choices, validated. Raises a GuardError where one fails."""

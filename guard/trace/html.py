@@ -327,7 +327,10 @@ def _figures(attempt: Attempt) -> str:
             facts += [("mean logprob", f"{sure.logprob:.3f}"), ("mean removed", f"{sure.removed:.1%}")]
             if sure.margin is not None:
                 facts.append(("least margin", f"{sure.margin:.3f}"))
-    return "".join(f"<dt>{name}</dt><dd>{escaped(value)}</dd>" for name, value in facts)
+        if reply.sureness is not None:
+            facts.append(("right among those as sure", f"{reply.sureness.precision:.1%}"))
+            facts += [(f"{at or 'the value'} right", f"{p:.1%}") for at, p in reply.sureness.probabilities.items()]
+    return "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in facts)
 
 
 def _dollars(cost: float | None) -> str:

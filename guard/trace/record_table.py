@@ -41,6 +41,7 @@ REPLY: Kind = {
     "cut_at": ["text"],
     "repeated_at": ["text"],
     "alternatives": "json",
+    "sureness": {"precision": "number", "probabilities": "json"},
 }
 ATTEMPT: Kind = {
     "number": "whole",
@@ -68,6 +69,7 @@ CALL: dict[str, Kind] = {
     "options": "json",
     "outcome": "text",
     "error": "text",
+    "record_for": "text",
     "attempts": [ATTEMPT],
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 from guard.decoding.confidence import by_value
 from guard.errors import Violation
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from guard.output.repair import Edit
     from guard.schemas.grounding.sources import Place
 
+#: What a record may be used for: "training" is for models too, "operation" for no model.
+Purpose = Literal["training", "operation"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+TRAINING: Purpose = "training"
 VALID = "valid"  #: The outcome of a call that returned a value; any other outcome is the name of the error raised.
 
 
@@ -98,6 +102,7 @@ class Call:
     error: str = ""
     attempts: tuple[Attempt, ...] = ()
     number: int | None = field(default=None, compare=False)  # in the trace; None until it is written
+    record_for: Purpose = "training"  # what its record may be used for
     item: Item | None = field(default=None, compare=False)  # None outside of a named batch
     _trace: Listener | None = field(default=None, compare=False, repr=False)  # in which it is recorded
 
@@ -132,6 +137,12 @@ class Call:
     def cut_at(self) -> tuple[str, ...]:
         """JSON Pointers of the parts of the value that `max_tokens` cut off. Empty where the value is whole."""
         return self.answer.reply.cut_at if self.answer is not None and self.answer.reply is not None else ()
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """By JSON Pointer, how likely the value ("") and its fields are right; empty where nothing is calibrated."""
+        reply = self.answer.reply if self.answer is not None else None
+        return {} if reply is None or reply.sureness is None else reply.sureness.probabilities
 
     @property
     def sources(self) -> Mapping[str, tuple[Place, ...]]:

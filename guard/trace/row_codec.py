@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guard.decoding.alternative import Alternative
-from guard.decoding.confidence import Token
+from guard.decoding.confidence import Sureness, Token
 from guard.errors import Violation
 from guard.models.base import Reply
 from guard.output.repair import Edit
@@ -83,6 +83,7 @@ def call_row(call: Call, redaction: Redaction) -> dict[str, Any]:
         "options": _json(redaction.value(call.options)),
         "outcome": text(call.outcome),
         "error": text(call.error),
+        "record_for": call.record_for,
     }
 
 
@@ -134,6 +135,7 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     row["room"] = reply.room
     row["decision"] = reply.decision
     row["repeated_at"] = _json(redaction.value(reply.repeated_at)) if reply.repeated_at else None
+    row["sureness"] = None if reply.sureness is None else _json(redaction.value(dataclasses.asdict(reply.sureness)))
     return row
 
 
@@ -151,7 +153,7 @@ _NO_REPLY = dict.fromkeys(
     (
         *("text", "finish", "served", "prompt_tokens", "completion_tokens", "forced_tokens"),
         *("seconds", "mask_seconds", "thinking_tokens", "thinking", "tokens", "retries", "mode", "cost"),
-        *("is_estimate", "is_kept", "cut_at", "repeated_at", "room", "decision"),
+        *("is_estimate", "is_kept", "cut_at", "repeated_at", "room", "decision", "sureness"),
     )
 )
 
@@ -171,6 +173,7 @@ def call_of(row: Any, attempts: Sequence[Attempt]) -> Call:
         error=restored(row.error),
         attempts=tuple(attempts),
         number=row.id,
+        record_for=row.record_for,
     )
 
 
@@ -200,6 +203,7 @@ def attempt_of(row: Any) -> Attempt:
             decision=row.decision,
             repeated_at=() if row.repeated_at is None else tuple(loaded(row.repeated_at)),
             alternatives=_alternatives_of(row.sources),
+            sureness=None if row.sureness is None else Sureness(**loaded(row.sureness)),
         )
     return Attempt(
         number=row.number,

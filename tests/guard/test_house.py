@@ -17,7 +17,8 @@ SOURCES = {"guard": "guard", "schemas": "guard.schemas", "kernels": "guard.kerne
 FLOORS = (
     ("guard", "guard.__main__", "guard.mypy"),
     ("cli",),
-    ("testing", "sidecar", "integrations", "tuning", "guard.mcp"),
+    ("testing", "sidecar", "integrations", "guard.mcp"),
+    ("tuning",),
     ("batch",),
     ("calls",),
     ("turns",),

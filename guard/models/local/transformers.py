@@ -30,6 +30,7 @@ try:
 except ImportError as error:
     raise ModelError(f"local models need {error.name}: pip install 'guard-slm[local]'") from error
 
+from guard.decoding.calibration import Calibration, Calibrations
 from guard.decoding.forced_tokens import Forcing
 from guard.decoding.reasoning import Reasoning
 from guard.decoding.teacher import AnswerPath, follow
@@ -73,6 +74,7 @@ class TransformersModel(LocalModel):
         self._reasoning = Reasoning.of(str(template), self._vocabulary, self._tokenize) if template else None
         self._passes = Passes(model, self._prepare, share=share)
         self._endings: dict[Vocabulary, Endings] = {}
+        self._calibrations: Calibrations | None = None
 
     @classmethod
     def from_pretrained(
@@ -105,9 +107,16 @@ class TransformersModel(LocalModel):
                 )
             model = model.to(device)
             pack(model)
-            return cls(name or f"transformers:{path_or_id}", model, tokenizer, share=share)
+            made = cls(name or f"transformers:{path_or_id}", model, tokenizer, share=share)
+            made._calibrations = Calibrations(path.expanduser()) if is_local else None
+            return made
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"can't load {path_or_id}: {_first_line(error)}") from error
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What lies in the model's folder, as it is now."""
+        return None if self._calibrations is None else self._calibrations.now()
 
     @property
     def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
