@@ -307,6 +307,8 @@ ENDS: Mapping[str, int] = {
             "guard tune shop.read --since 30d",
             "guard tune shop.read",
             "guard shadow shop.read@1",
+            "guard economics shop.read",
+            "guard economics shop.read --html economics.html",
             "guard models promote shop.read@1",
             "guard models promote shop.read@2",
             "guard models show shop.read@2",
