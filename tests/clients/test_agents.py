@@ -79,7 +79,6 @@ def test_smolagents_calls_and_answers(here: Sidecar, tmp_path: Path) -> None:
     lines = printed("smolagents", here, tmp_path)  # the library may tell of errors before
     at = next(number for number, line in enumerate(lines) if line.startswith("["))
     names, answer = ast.literal_eval(lines[at]), lines[at + 1 :]
-    assert names
     assert set(names) <= {"stock", "final_answer"}
     assert "".join(answer).strip() not in ("", "None")
     log = [line for line in here.log if line.get("path", "").endswith("/chat/completions")]
