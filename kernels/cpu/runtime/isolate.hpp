@@ -158,6 +158,10 @@ class Turn final : private Watch {
   ~Turn();
   Turn(const Turn&) = delete;
   void slowly(void (*what)(void*), void* of) { slowly_ = what, of_ = of; }
+  // How long it may keep others waiting, and a sign upon which it ends: nobody wants it any more.
+  void hurry(std::chrono::microseconds patience, const std::atomic<bool>* is_given_up) {
+    patience_ = patience, is_given_up_ = is_given_up;
+  }
   // The place's engine, made anew if it is not there.
   Compiled& engine(const Options& options, Id root,
                    const std::shared_ptr<const FormatSource>& format);
@@ -175,6 +179,8 @@ class Turn final : private Watch {
   Flushed flushed_;  // freed once the lock is given back
   std::unique_lock<std::mutex> lock_;
   Clock::Time begun_{};  // the first look
+  std::chrono::microseconds patience_ = kLong;
+  const std::atomic<bool>* is_given_up_ = nullptr;
   void (*slowly_)(void*);
   void* of_;
   const std::int64_t held_;  // by this thread at its start
