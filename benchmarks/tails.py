@@ -220,8 +220,9 @@ def sample(docs: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
 
 def prepare(docs: list[dict[str, Any]], loaded: Any) -> None:
     """Give each schema the tokens of its instances, by key order."""
-    sys.path.insert(0, str(DATA.parent / "measure"))
-    sorted_keys = importlib.import_module("suite").sort_keys if (DATA.parent / "measure" / "suite.py").is_file() else None
+    measure = DATA.parent / "measure"
+    sys.path.insert(0, str(measure))
+    sorted_keys = importlib.import_module("suite").sort_keys if (measure / "suite.py").is_file() else None
     for doc in docs:
         doc["texts"] = {}
         for order in ORDERS:
@@ -324,8 +325,8 @@ def main() -> int:
     name, loaded = tokenizer()
     vocabulary = guard.Vocabulary.from_tokenizer(loaded)
     special = [
-        {"id": f"format: {format}", "schema": {"type": "string", "format": format}, "tests": [{"data": text}]}
-        for format, text in FORMATS.items()
+        {"id": f"format: {kind}", "schema": {"type": "string", "format": kind}, "tests": [{"data": text}]}
+        for kind, text in FORMATS.items()
     ] + [{"id": what, "schema": schema, "tests": [{"data": value}]} for what, (schema, value) in COMPARED.items()]
     prepare(docs, loaded)
     prepare(special, loaded)

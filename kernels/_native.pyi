@@ -117,9 +117,9 @@ class Matcher:
     """One generation under a schema. It belongs to one thread at a time.
 
     Any method may raise SchemaError where a limit is met; the matcher is then as it was. A call that takes long gives
-    the GIL back in the meantime; another thread that uses the matcher then gets a RuntimeError. While its row is pending
-    (`fill_bitmasks`), `is_finished` answers at once, what moves it (`accept`, `rollback`, `reset`) gives the row up, and
-    what else is asked waits for the row.
+    the GIL back in the meantime; another thread that uses the matcher then gets a RuntimeError. While its row is
+    pending (`fill_bitmasks`), `is_finished` answers at once, what moves it (`accept`, `rollback`, `reset`) gives the
+    row up, and what else is asked waits for the row.
     """
 
     def fill_bitmask(self, bitmask: Any, row: int = 0, remaining: int | None = None) -> None:
@@ -218,7 +218,6 @@ def fill_bitmasks(
     *,
     within: float,
 ) -> list[bool]: ...
-
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 
