@@ -48,14 +48,8 @@ std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64
       for (Id t : vocabulary.ends()) sink.set(t);
     return sink.enough;
   };
-  // Where a token for each byte would do, tokens need not be counted. It would not where even the
-  // shortest text has more bytes than that; and where no tokens are counted this is the same twice.
-  const auto may_do = [&] {
-    if (!vocabulary.spells_bytes()) return false;
-    return !at.top || at.finished ||
-           (distances_.counts(at) && engine_.distance(at, budget) >= 0);
-  };
-  const bool bytes = budget <= 0 || may_do();
+  // Where a token for each byte would do, tokens need not be counted.
+  const bool bytes = budget <= 0 || vocabulary.spells_bytes();
   const std::int64_t enough = bytes ? mark(nullptr) : kNoLimit;
   if (budget <= 0) return kNoLimit;  // of nothing not even the end is allowed
   if (enough != kNoLimit) return enough;
