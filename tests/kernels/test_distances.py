@@ -212,7 +212,7 @@ def test_a_text_ends_within_the_least_budget_however_far_its_bounds(
 
 
 def test_a_distant_bound_costs_no_more_than_none() -> None:
-    """`maxLength` 250 is no 250 texts to the end: a mask under the least budget takes about what it takes without it."""
+    """`maxLength` 250 is no 250 texts to the end: under the least budget a mask takes about what it takes without."""
 
     def seconds(bound: int | None) -> float:
         schema = {"type": "string", "pattern": "^[^@^\\s]+@[^@^\\.^\\s]+(\\.[^@^\\.^\\s]*)*.gov.uk"}
