@@ -1,13 +1,13 @@
-"""Forward passes of one model that concurrent requests share, in such a way that no result depends on who else runs.
+"""Continuous batching: concurrent requests share forward passes, and no result depends on the others.
 
-Each thread decodes its own request and asks here for its next pass. While one pass runs, others queue up; whoever
-comes next takes the whole queue along, so batches form under load and nobody waits without. There is no thread of
-Guard's: the first to ask runs the pass for all, and who stops asking has left.
+Each thread decodes its own request and asks here for its next pass. While one pass runs, further requests queue up, and
+the next pass takes the whole queue. So batches form under load (Orca, Yu et al. 2022), and a lone request never waits.
+Guard starts no thread for that: the first request in the queue runs the pass for all.
 
-A shared pass lays the new tokens of all sequences side by side in one row, without padding to a common length. What
-works on single tokens (nearly all of a model) does not see the difference; attention is computed sequence by sequence
-on the cache that each would have alone, with transformers' own function. What is left is how the machine rounds the
-pass of one token and that of more: in products and in attention. A model is tried out once (`_Trial`), in this order:
+A shared pass lays the new tokens of all sequences side by side in one row, without padding to a common length. Layers
+that work on single tokens (nearly all) do not see the difference. Attention is computed sequence by sequence, on each
+one's own cache, with transformers' own function. What remains is rounding, which differs between passes of one token
+and of several, in products and in attention. A model is tested once (`_Trial`), in this order:
 
 1. By token: attention is asked for token by token, and products that round one row otherwise than several are taken
    apart (guard/models/local/row_invariant.py). If the logits are then the bits that transformers' own loop gets, with
@@ -16,8 +16,8 @@ pass of one token and that of more: in products and in attention. A model is tri
    same bits in any company, no result depends on it, but a pass over several tokens may round otherwise than several.
 3. Else sharing shows in the last digit of a logit, and is done where it was asked for, and on GPUs, where it pays most.
 
-Only models whose attention goes through transformers' interface, over the whole sequence, are shared: a sliding window,
-a recurrent state, or positions that depend on the longest sequence are passes of their own, one after the other.
+Only models whose attention goes through transformers' interface, over the whole sequence, are shared. Models with a
+sliding window, a recurrent state, or positions that depend on the longest sequence run their passes one by one.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from guard.support.interrupts import is_injected
 PATIENCE = 0.005
 #: The most sequences in one pass.
 MOST = 64
-#: The name of the attention function that knows shared passes; for all others it is transformers' "sdpa".
+#: The name of the attention function for shared passes; in all other passes it is transformers' "sdpa".
 ATTENTION = "guard"
-#: To a multiple of how many rows a pass is filled up in the second way.
+#: In the second way, a pass is filled up to a multiple of so many rows.
 ROWS = 2
-#: How far a shared pass may be from a pass alone, relative to the logits' size, to be the same but for rounding.
+#: Largest difference of a shared pass from a pass alone, relative to the logits' size, that counts as rounding.
 ROUNDING = 0.05
 
 
 class Way(enum.Enum):
-    """How a pass is made up, which is what its results do not depend on."""
+    """How passes are shared, and so what their results depend on."""
 
     BY_TOKEN = "by token"  # on nothing: they are those of transformers' own loop
     FILLED = "filled up"  # on the company
@@ -62,46 +62,47 @@ class Way(enum.Enum):
 
 
 class Passes:
-    """The passes of one model; from any thread."""
+    """The forward passes of one model. Thread-safe."""
 
     def __init__(self, model: Any, prepare: Callable[[list[int], int], Forward], *, share: bool | None = None) -> None:
-        """Take the model, and what makes a Forward for a prompt and so many tokens.
+        """Make one of a model and a factory of Forwards, for a prompt and so many tokens.
 
-        `share` None: where results do not depend on it, and on a GPU; True: even where they do; False: never.
+        `share` None shares passes where results do not depend on it, and on a GPU; True, even where they do; False,
+        never.
         """
         self._model = model
         self._prepare = prepare
         self._share = share
         self._trial = threading.RLock()
-        self._way: Way | None = None  # None: untried
+        self._way: Way | None = None  # None until it was tested
         self._is_shared = False  # known once it was tried
         self._lock = threading.RLock()  # entered by itself: a signal can't come between a lock's taking and its scope
         self._changed = threading.Condition(self._lock)
         self._queue: list[_Asked] = []
-        self._here = 0  # requests that are decoding and not waiting for their caller
-        self._led_by = 0  # the thread that runs a pass; 0: none does
+        self._here = 0  # number of requests that are decoding, and not waiting for their caller
+        self._led_by = 0  # id of the thread that runs a pass; 0 while none does
 
     @property
     def is_shared(self) -> bool:
-        """Whether concurrent requests share passes; tried out at the first one."""
+        """Whether concurrent requests share passes. The first use tests the model."""
         self._try_out()
         return self._is_shared
 
     @property
     def is_independent(self) -> bool:
-        """Whether no result depends on what else runs: true as well where passes are not shared."""
+        """Whether no result depends on other requests. Also True where passes are not shared."""
         self._try_out()
         return not self._is_shared or self._way is not Way.ROUNDED
 
     @property
     def is_by_token(self) -> bool:
-        """Whether a pass over several tokens, such as forced ones, gives the bits that a pass for each would."""
+        """Whether a pass over several tokens, such as forced ones, gives the same bits as a pass for each."""
         self._try_out()
         return self._is_shared and self._way is Way.BY_TOKEN
 
     @contextlib.contextmanager
     def here(self) -> Iterator[None]:
-        """Say that a request is decoding: passes wait a moment for it."""
+        """Count a request as decoding: passes wait a moment for it."""
         self._come(1)
         try:
             yield
@@ -110,7 +111,7 @@ class Passes:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Say that a request that is here waits for its caller."""
+        """Count a request that is here as waiting for its caller."""
         self._come(-1)
         try:
             yield
@@ -118,7 +119,7 @@ class Passes:
             self._come(1)
 
     def __call__(self, forward: Forward, tokens: list[int]) -> torch.Tensor:
-        """Feed a sequence; returns the logits after its last token, `[1, width]`."""
+        """Feed tokens of a sequence; return the logits after the last one, `[1, width]`, in the model's dtype."""
         asked = _Asked(forward, tokens)
         with self._lock:
             self._queue.append(asked)
@@ -127,7 +128,7 @@ class Passes:
                 while not asked.is_done:
                     if not self._led_by:
                         self._lead()
-                    elif self._led_by == threading.get_ident():  # in a signal handler, which the pass waits for
+                    elif self._led_by == threading.get_ident():  # in a signal handler, inside of the pass
                         self._queue.remove(asked)
                         self._run([asked])
                         asked.is_done = True
@@ -147,7 +148,7 @@ class Passes:
             self._changed.notify_all()
 
     def _lead(self) -> None:
-        """Run a pass for all that queue; called with the lock, which is not held meanwhile."""
+        """Run a pass for the whole queue. The lock must be held; it is released during the pass."""
         batch: list[_Asked] = []
         try:
             self._led_by = threading.get_ident()
@@ -181,8 +182,8 @@ class Passes:
                 return
             for asked in batch:
                 asked.logits = asked.forward(asked.tokens)
-        except BaseException as error:  # whatever it is, nobody may wait for ever
-            is_own = isinstance(error, Exception) and not is_injected(error)  # the pass's, and so everybody's
+        except BaseException as error:  # whatever it is, no request may wait for ever
+            is_own = isinstance(error, Exception) and not is_injected(error)  # the pass's, and so every request's
             for asked in batch:
                 if asked.logits is None:
                     asked.error = error if is_own else ModelError(f"a pass broke off: {error!r}")
@@ -190,7 +191,7 @@ class Passes:
                 raise
 
     def _try_out(self) -> None:
-        """Find out once whether passes can be shared, and how."""
+        """Test once whether passes can be shared, and how."""
         with self._trial:
             if self._way is not None:
                 return
@@ -210,7 +211,7 @@ class Passes:
 
 
 class _Asked:
-    """A pass that somebody waits for."""
+    """A queued request for a pass."""
 
     def __init__(self, forward: Forward, tokens: list[int]) -> None:
         self.forward = forward
@@ -221,7 +222,7 @@ class _Asked:
 
 
 def _is_shareable(model: Any) -> bool:
-    """Whether the model is of a kind that can be shared, by what it says of itself."""
+    """Whether the model's configuration is one whose passes can be shared."""
     if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
         return False
     config = model.config.get_text_config()
@@ -231,9 +232,9 @@ def _is_shareable(model: Any) -> bool:
 
 
 class _Trial:
-    """Two sequences, in passes of several lengths: as transformers runs them, together, and each alone."""
+    """The test of a model: two sequences, in passes of several lengths, by transformers, together, and each alone."""
 
-    #: What each of them is fed, pass by pass; the first passes begin with prompts of so many tokens.
+    #: Tokens that each sequence is fed, by pass; the first ones are prompts.
     STEPS = (([*range(3, 27)], [*range(40, 49)]), ([2], [7]), ([2, 7, 1], [8]), ([1], [8, 2]), ([6], [1]))
     PROMPTS = (22, 9)
 
@@ -242,7 +243,7 @@ class _Trial:
         self._prepare = prepare
 
     def run(self) -> tuple[Way, bool]:
-        """Return the first way that holds, and whether its results are right but for rounding."""
+        """Return the first way whose condition holds, and whether its results are right except for rounding."""
         own = self._own()
         if self._model.device.type == "cpu" and (undo := take_apart(self._model)) is not None:
             if _same(own, self._run(Way.BY_TOKEN, [0, 1])) and _same(own, self._run(Way.BY_TOKEN, [0], [1])):
@@ -256,7 +257,7 @@ class _Trial:
         return (Way.FILLED if _same(together, alone) else Way.ROUNDED), is_sound
 
     def _own(self) -> list[torch.Tensor]:
-        """The logits at the end of each step, `[width]`, sequence by sequence."""
+        """Return the logits at the end of each step, `[width]`, by sequence, with transformers' own loop."""
         found = []
         for number, forward in enumerate(self._forwards()):
             for step in self.STEPS:
@@ -267,7 +268,7 @@ class _Trial:
         return found
 
     def _run(self, way: Way, *groups: list[int]) -> list[torch.Tensor]:
-        """The same, of shared passes of those sequences."""
+        """Return the same from shared passes of those sequences."""
         forwards = self._forwards()
         found: dict[tuple[int, int], torch.Tensor] = {}
         for group in groups:
@@ -286,7 +287,7 @@ def _same(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
 
 
 def _pieces(forward: Forward, count: int, way: Way) -> list[int]:
-    """The lengths of the pieces that attend on their own, of so many tokens that a sequence is fed."""
+    """Return the lengths of the pieces, of so many tokens, for which attention is computed separately."""
     if way is not Way.BY_TOKEN:
         return [count]
     prompt = min(forward.prompt, count) if forward.is_first else 0
@@ -294,7 +295,7 @@ def _pieces(forward: Forward, count: int, way: Way) -> list[int]:
 
 
 def _is_plain(batch: list[_Asked], way: Way) -> bool:
-    """Whether a pass is the model's own."""
+    """Whether a pass is an ordinary one of the model's."""
     if len(batch) > 1 or way is Way.FILLED:
         return False
     return len(_pieces(batch[0].forward, len(batch[0].tokens), way)) == 1
@@ -302,7 +303,7 @@ def _is_plain(batch: list[_Asked], way: Way) -> bool:
 
 @torch.no_grad()
 def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], way: Way) -> torch.Tensor:
-    """One pass over the new tokens of several sequences; each one's last logits, `[sequences, width]`."""
+    """Run one pass over the new tokens of several sequences; return each one's last logits, `[sequences, width]`."""
     name, keeps = forwards[0].cache_name, forwards[0].keeps_logits
     caches = [forward.kwargs[name] for forward in forwards]
     layers = [layer for cache in caches for layer in cache.layers]
@@ -323,7 +324,7 @@ def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], way: W
         logits = model(
             input_ids=torch.tensor([[*itertools.chain(*tokens), *[0] * fill]], device=device),
             position_ids=torch.tensor([positions + [0] * fill], device=device),
-            attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # made, it says: see _Shared
+            attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # marks a mask as made
             use_cache=True,
             return_dict=True,
             **{name: _Shared(caches, lengths, pasts, fill, device)},
@@ -336,15 +337,15 @@ def _shared(model: Any, forwards: list[Forward], tokens: list[list[int]], way: W
 
 
 class _Parts(list[torch.Tensor]):
-    """The keys or values of every sequence, in place of one tensor."""
+    """The keys or the values of every sequence, in place of one tensor."""
 
     shared: _Shared
 
 
 class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
-    """The caches of the sequences of one pass: what a model writes is shared out among them.
+    """The caches of all sequences in one pass. New keys and values are distributed among them.
 
-    Tokens that only fill the pass up, at its end, are kept nowhere and attend to nothing.
+    Padding tokens at the end of the pass are not cached, and attend to nothing.
     """
 
     def __init__(
@@ -353,7 +354,7 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
         super().__init__()
         self.caches = caches
         self.lengths = [*map(sum, lengths), fill]
-        #: Of each piece: its sequence, its length, the tokens up to its end, and what it may see.
+        #: For each piece: its sequence, its length, the tokens up to its end, and its mask.
         self.pieces = [
             (number, length, end, _mask(length, end - length, device))
             for number, (past, parts) in enumerate(zip(pasts, lengths, strict=True))
@@ -361,7 +362,7 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
         ]
 
     def update(self, keys: Any, values: Any, layer: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Append to each cache what is its own; returns the parts."""
+        """Append to each cache its new keys and values; return all of them, by sequence."""
         news = zip(self.caches, keys.split(self.lengths, dim=2), values.split(self.lengths, dim=2), strict=False)
         pairs = [cache.update(key, value, layer, *args, **kwargs) for cache, key, value in news]
         all_keys, all_values = _Parts(key for key, _ in pairs), _Parts(value for _, value in pairs)
@@ -370,14 +371,14 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
 
 
 def _mask(length: int, past: int, device: torch.device) -> torch.Tensor | None:
-    """What transformers makes for a sequence alone: none where its attention function needs none."""
+    """Return transformers' mask for a sequence alone, or None where its attention function needs none."""
     if length == 1 or past == 0:
         return None
     return torch.ones((length, past + length), dtype=torch.bool, device=device).tril(past)[None, None]
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
-    """Attention piece by piece in a shared pass, transformers' own in any other."""
+    """Compute attention piece by piece in a shared pass, and by transformers' function in any other."""
     if not isinstance(key, _Parts):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     shared, outputs, at = key.shared, [], 0

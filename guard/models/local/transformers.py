@@ -1,8 +1,8 @@
 """Local models through transformers: a folder or a hub id, its own chat template, and Guard's decoding loop.
 
-A model is loaded once and answers from any thread: weights and vocabulary are only read, each request has a cache,
-a matcher and a random generator of its own, the tokenizer, which is not made for threads, is taken under a lock, and
-forward passes are shared (guard/models/local/batching.py).
+A model is loaded once, and is thread-safe. Weights and vocabulary are only read. Each request has its own cache,
+matcher and random generator. The tokenizer is not thread-safe, and has a lock. Forward passes are shared
+(guard/models/local/batching.py).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from guard.models.base import Request, Sampling
 from guard.models.chat_messages import without_system
 from guard.models.local.local_model import LocalModel, Tools
 
-# torch's threads on a CPU wait for each other many times a token. While other work shares the machine, waiting busily
-# halves the speed or worse; asleep costs nothing that can be measured. Read when torch is loaded, so set before.
+# torch's threads on a CPU wait for each other many times a token. On a shared machine, busy waiting halves the speed or
+# worse; sleeping has no measurable cost. The variable is read when torch is loaded, so it is set before.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
@@ -42,20 +42,20 @@ from guard.schemas.compiled import Compiled, warmed
 
 
 class TransformersModel(LocalModel):
-    """A causal language model of transformers that answers requests."""
+    """A causal language model of transformers. Thread-safe."""
 
     def __init__(self, name: str, model: Any, tokenizer: Any, *, share: bool | None = None) -> None:
-        """Take a loaded model and its tokenizer; `from_pretrained` loads them by name.
+        """Wrap a loaded model and its tokenizer. `from_pretrained` loads them by name.
 
-        `share` says whether concurrent requests share forward passes. None: wherever no result depends on it, and on a
-        GPU; True: also where the last digits of logits do; False: never.
+        `share` decides whether concurrent requests share forward passes: None, where no result depends on it, and on a
+        GPU; True, also where the last digits of logits do; False, never.
         """
         if model.config.is_encoder_decoder:
             raise ModelError(f"{name} is an encoder-decoder model; Guard decodes causal language models")
         self._name = name
         self._model = model.eval()
         self._tokenizer = tokenizer
-        self._lock = threading.RLock()  # of the tokenizer; a signal handler's call may find it taken by its own thread
+        self._lock = threading.RLock()  # of the tokenizer; reentrant for signal handlers
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         try:
             self._vocabulary = warmed(Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer)))
@@ -76,12 +76,12 @@ class TransformersModel(LocalModel):
         dtype: str | None = None,
         share: bool | None = None,
     ) -> TransformersModel:
-        """Load a folder, or an id of the hub; a folder is read without the network.
+        """Load a folder, or an id of the hub. A folder is read without the network.
 
-        `device` None takes the GPU where there is one; `dtype` None takes what the weights are in, but on a CPU the
-        faster of bfloat16 and float32, with the weights laid out for decoding only
-        (guard/models/local/packed_linear.py): to train or to save a model, load it by transformers and give it to
-        __init__. `share` is __init__'s.
+        `device` None takes the GPU if there is one. `dtype` None takes the weights' own; on a CPU, the faster of
+        bfloat16 and float32, with weights packed for decoding only (guard/models/local/packed_linear.py). To train or
+        to save a model, load it by transformers and give it to __init__. `share` is that of __init__. Raises ModelError
+        where there is no such model.
         """
         path = Path(path_or_id)
         is_local = path.exists()
@@ -103,7 +103,7 @@ class TransformersModel(LocalModel):
 
     @property
     def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
-        """The tokenizer's; where it has several, that for tools."""
+        """The tokenizer's chat template; of several, the one for tools."""
         template = self._tokenizer.chat_template
         if isinstance(template, Mapping):
             template = template.get("tool_use", template.get("default"))
@@ -119,16 +119,16 @@ class TransformersModel(LocalModel):
 
     @property
     def model(self) -> Any:
-        """The model itself."""
+        """The wrapped model."""
         return self._model
 
     @property
     def passes(self) -> Passes:
-        """The forward passes that concurrent requests share; it tells whether they do."""
+        """The forward passes; `passes.is_shared` tells whether concurrent requests share them."""
         return self._passes
 
     def follow(self, compiled: Compiled, answer: str, most: int) -> AnswerPath | None:
-        """Return an answer as it is decoded, token by token; None where the masks lead to no such text."""
+        """Return the path of tokens that decodes to an answer; None where the masks forbid the answer."""
         with self._lock:
             return follow(compiled, self._vocabulary, self._forcing[self._vocabulary], answer, most)
 
@@ -150,7 +150,7 @@ class TransformersModel(LocalModel):
             raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
 
     def _prepare(self, prompt: list[int], max_tokens: int) -> Forward:
-        """A forward pass with all that transformers' generate makes ready for it, such as the right kind of cache."""
+        """Return a Forward, prepared as by transformers' generate, with the right kind of cache."""
 
         def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001 (generate's)
             for ours in ("stopping_criteria", "generation_config"):
@@ -167,7 +167,7 @@ class TransformersModel(LocalModel):
         return forward
 
     def _generation_config(self, max_tokens: int) -> Any:
-        """Neutral values for what a model's own configuration would else bring in: penalties break keys and quotes."""
+        """Return a neutral generation config: a model's own penalties would break keys and quotes."""
         return transformers.GenerationConfig(
             max_new_tokens=max_tokens,
             do_sample=False,
@@ -182,7 +182,7 @@ class TransformersModel(LocalModel):
     def _tokenize(self, text: str) -> list[int]:
         with self._lock:
             is_chat = self._tokenizer.chat_template is not None
-            # Not verbose: that a text is too long is said once, by what raises Truncated.
+            # Not verbose: Truncated already says that a text is too long.
             return list(self._tokenizer(text, add_special_tokens=not is_chat, verbose=False).input_ids)
 
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
@@ -209,7 +209,7 @@ class TransformersModel(LocalModel):
 
 
 class _TransformersSession:
-    """One request at one model."""
+    """One request on one model."""
 
     def __init__(self, decoding: Decoding, forward: Forward, passes: Passes, sampler: Sampler | None) -> None:
         self.completion = decoding
@@ -239,7 +239,7 @@ class _TransformersSession:
 
 
 def _eos(model: Any, tokenizer: Any) -> list[int]:
-    """The end-of-sequence tokens: the tokenizer's own first, then those of the model's generation configuration."""
+    """Return the end-of-sequence tokens: the tokenizer's, then those of the model's generation config."""
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     ids = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
     return list(dict.fromkeys(token for token in ids if token is not None))
@@ -257,7 +257,7 @@ def _dtype(device: str) -> Any:
 
 @contextlib.contextmanager
 def quiet(is_local: bool = True) -> Iterator[None]:
-    """No progress bars for weights that are on this machine: they take a second."""
+    """Switch off progress bars for weights on this machine, whose loading takes a second."""
     logging = transformers.utils.logging
     if not is_local or not logging.is_progress_bar_enabled():
         yield
