@@ -26,7 +26,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack formats bench clients engines ray llamacpp typed audit sanitize clean \
+.PHONY: help build demo test native-test opcodes lint check docs format fuzz attack formats bench clients engines ray llamacpp templates typed audit sanitize clean \
   types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
@@ -34,7 +34,7 @@ LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA
 
 # What `make help` prints: targets by what they are for. A test holds that none is missing.
 HELP := "Every day:build demo test native-test lint check format docs opcodes" \
-  "Look for faults:fuzz attack formats sanitize clients engines ray typed audit" \
+  "Look for faults:fuzz attack formats templates sanitize clients engines ray typed audit" \
   "Measure:bench" \
   "Packages:wheel-test test-pythons weigh workflows" \
   "Other:llamacpp clean help"
@@ -129,6 +129,12 @@ DOCUMENTS := 5000
 ray: build  ## Run a batch of DOCUMENTS=5000 on a Ray cluster of three nodes, of which one is killed.
 	$(call extra,ray)
 	cd tests && $(CURDIR)/$(BIN)/python ray_cluster.py --documents $(DOCUMENTS)
+
+# trl's response templates (0.6 MB, without what trl needs), so that `make test` reads them too. WALKS=100: more of each.
+WALKS := 30
+templates: build  ## Read random turns of real chat templates by transformers, too.
+	test -d build/trl || $(INSTALL) --no-deps --target build/trl trl
+	GUARD_WALKS=$(WALKS) $(BIN)/python -m pytest -q -n 0 tests/guard/turns/test_response_templates.py
 
 llamacpp: build  ## Build llama.cpp from source (minutes), so that `make test` tests its models too.
 	CMAKE_BUILD_PARALLEL_LEVEL=$$(nproc) CMAKE_ARGS="$(LLAMACPP)" && export CMAKE_BUILD_PARALLEL_LEVEL CMAKE_ARGS && $(call extra,llamacpp)

@@ -1,18 +1,19 @@
 """python -m benchmarks.functions: BFCL's questions answered by turns, with calls that must come and calls at will.
 
 For each category: how many forced calls (`tool_choice="required"`) were valid, and how many right by BFCL's rules with
-a 95% interval (Wilson's); and of free turns (`auto`) how many called, and of those how many were right. For questions
-to which no function belongs, right is a turn without a call.
+a 95% interval (Wilson's); and of free turns (`auto`) how many called, and how many were right. For questions to which
+no function belongs, right is a turn without a call; for those that want any call, a turn with one.
 
 Examples:
-    python -m benchmarks.functions                      SmolLM2, 20 questions of each category
+    python -m benchmarks.functions                      SmolLM2, 50 questions of each category
+    python -m benchmarks.functions --n 0                all 2,466 questions
     python -m benchmarks.functions --n 100 --category simple_python --model transformers:FOLDER
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import random
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +26,13 @@ from benchmarks import bfcl
 from benchmarks.__main__ import table
 
 BENCH = {"full": [], "short": ["--n", "3", "--category", "simple_python"]}  #: What `make bench` runs.
+CATEGORIES = (
+    *("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance", "live_simple", "live_multiple"),
+    *("live_parallel", "live_parallel_multiple", "live_relevance", "live_irrelevance"),
+)
 NO_CALL = ("irrelevance", "live_irrelevance")  #: Categories in which nothing should be called.
+ANY_CALL = ("live_relevance",)  #: Categories in which any call is right.
+WORKERS = 4
 
 
 def is_right(turn: guard.Turn, answers: list[dict[str, Any]]) -> bool:
@@ -40,16 +47,29 @@ def is_right(turn: guard.Turn, answers: list[dict[str, Any]]) -> bool:
 
 
 def questions(category: str, most: int) -> list[dict[str, Any]]:
-    """Return the first `most` questions of a category."""
-    return list(itertools.islice((row for row in bfcl.rows() if row["category"] == category), most))
+    """Return `most` questions of a category, drawn with a fixed seed; all where there are no more, or `most` is 0."""
+    every = [row for row in bfcl.rows() if row["category"] == category]
+    return every if not most or len(every) <= most else random.Random(1).sample(every, most)
+
+
+def shares(category: str, turns: list[guard.Turn | None], rows: list[dict[str, Any]]) -> tuple[int, str]:
+    """Return how many turns have a call, and how many are right, with the interval."""
+    called = [one is not None and bool(one.calls) for one in turns]
+    if category in NO_CALL:
+        right = [one is not None and not one.calls for one in turns]
+    elif category in ANY_CALL:
+        right = called
+    else:
+        right = [one is not None and is_right(one, row["answer"]) for one, row in zip(turns, rows, strict=True)]
+    return sum(called), bfcl.share(right)
 
 
 def main() -> int:
     """Print the table; returns 1 where a forced call was not valid."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.functions")
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--category", default="simple_python,live_simple,multiple,parallel,live_multiple,irrelevance")
-    parser.add_argument("--n", type=int, default=20)
+    parser.add_argument("--category", default=",".join(CATEGORIES))
+    parser.add_argument("--n", type=int, default=50, help="questions of each category; 0: all")
     given = parser.parse_args()
     is_whole = True
 
@@ -69,22 +89,17 @@ def main() -> int:
             nonlocal is_whole
             for category in given.category.split(","):
                 every = questions(category, given.n)
-                wants_none = category in NO_CALL
-                with ThreadPoolExecutor(4) as pool:
-                    forced = [] if wants_none else list(pool.map(lambda row: turn(row, "required"), every))
+                with ThreadPoolExecutor(WORKERS) as pool:
+                    wanted = [] if category in NO_CALL else every
+                    forced = list(pool.map(lambda row: turn(row, "required"), wanted))
                     free = list(pool.map(lambda row: turn(row, "auto"), every))
-                valid = sum(one is not None and bool(one.calls) for one in forced)
-                is_whole = is_whole and valid == len(forced)
-                right = [
-                    one is not None and is_right(one, row["answer"]) for one, row in zip(forced, every, strict=False)
-                ]
-                called = sum(one is not None and bool(one.calls) for one in free)
-                good = [
-                    one is not None and (not one.calls if wants_none else is_right(one, row["answer"]))
-                    for one, row in zip(free, every, strict=True)
-                ]
-                told = ["-", "-"] if wants_none else [f"{valid} of {len(forced)}", bfcl.share(right)]
-                yield [category, str(len(every)), *told, f"{called} of {len(free)}", bfcl.share(good)]
+                told = ["-", "-"]
+                if forced:
+                    valid, right = shares(category, forced, every)
+                    is_whole = is_whole and valid == len(forced)
+                    told = [f"{valid} of {len(forced)}", right]
+                called, right = shares(category, free, every)
+                yield [category, str(len(every)), *told, f"{called} of {len(free)}", right]
 
         table(["category", "questions", "forced: valid", "forced: right", "auto: called", "auto: right"], rows())
     return int(not is_whole)

@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import resource
 import sys
@@ -27,10 +28,12 @@ from typing import Any
 
 import guard
 from benchmarks import bfcl
+from guard.decoding.calibration import WHOLE, Judged, confidences, threshold
 from guard.tuning.examples import Pair
 from guard.tuning.job import tune
 from guard.tuning.training import Recipe, TrainingReport
 
+PRECISION = 0.8  #: Of answers served alone; the threshold is another set's.
 SHARE = 0.8  #: Of --minutes that training may take; loading and saving have the rest.
 
 
@@ -122,20 +125,33 @@ def pairs(rows: list[Any], names: set[str], held: list[Any], dropped: Counter[st
         yield Pair(messages(row, function), compiled, json.dumps(answer, ensure_ascii=False), row["id"], by="person")
 
 
-def measured(model: str, rows: list[Any]) -> list[bool]:
-    """Answer questions under masks, once each; returns which are right."""
+def measured(model: str, rows: list[Any]) -> list[Judged]:
+    """Answer questions under masks, once each; returns which are right, with how sure the model was."""
 
-    def one(asked: Any) -> bool:
+    def one(asked: Any) -> Judged:
         row, function, accepted = asked
         try:
-            value = asker.generate(bfcl.schema(function["parameters"]), messages=messages(row, function))
+            value, call = asker.traced(bfcl.schema(function["parameters"]), messages=messages(row, function))
         except guard.GuardError:
-            return False
-        return bfcl.fits(value, accepted)
+            return Judged(-math.inf, False)
+        sure = confidences(call.text, call.attempts[-1].reply.tokens if call.attempts[-1].reply else ())
+        return Judged(sure.get(WHOLE, 0.0), bfcl.fits(value, accepted))
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(4) as pool:
         asker = guard.Guard(model=model, retries=0, max_tokens=160, trace=Path(folder) / "trace.db")
         return list(pool.map(one, rows))
+
+
+def _alone(first: list[Judged], second: list[Judged]) -> str:
+    """Say what is served at a precision, each set of questions by a threshold of the other's."""
+    sides = [(first, second), (second, first)]
+    kept = []
+    for chosen_on, rest in sides:
+        least = threshold(chosen_on, PRECISION)
+        kept += [] if least is None else [one.is_right for one in rest if one.confidence >= least]
+    whole = len(first) + len(second)
+    right = f", {sum(kept) / len(kept):.1%} of them right" if kept else ""
+    return f"{len(kept) / whole:.1%} served alone where {PRECISION:.0%} are to be right{right}"
 
 
 def main() -> int:
@@ -181,9 +197,13 @@ def main() -> int:
     )
     print(f"left out: {dict(dropped)}\nbefore: {tuned.before}\nafter: {tuned.after}\n")
     print("| | " + " | ".join(f"{c}, {len(part)}" for c, part in held.items()) + " |\n|:--|" + "--:|" * len(held))
+    alone: list[str] = []
     for name in ([] if args.no_base else [args.model]) + [f"transformers:{args.out}"]:
-        shares = [bfcl.share(measured(name, part)) for part in held.values() if part]
-        print(f"| {name} | " + " | ".join(shares) + " |", flush=True)
+        found = [measured(name, part) for part in held.values() if part]
+        print(f"| {name} | " + " | ".join(bfcl.share([j.is_right for j in part]) for part in found) + " |", flush=True)
+        if len(found) == 2:
+            alone.append(f"{name}: {_alone(*found)}")
+    print("\n".join(("", *alone)))
     return 0
 
 

@@ -1,9 +1,9 @@
 """The loop, whole, on this machine: `python -m examples.loop [--minutes 4] [--out FOLDER]`.
 
 A shop's e-mails are read by a large model, here a scripted oracle that has a price. Its 300 answers are on record;
-SmolLM2 is tuned on them, measured beside itself on later e-mails, answers half of the e-mails as a canary, and is
-promoted. The end is what a right answer costs before and after, and with matplotlib a plot of precision against the
-share served.
+SmolLM2 is tuned on them, measured and calibrated beside itself on later e-mails, answers half of the e-mails as a
+canary where it is sure enough, and is promoted. All of its answers are rated. The end is what a right answer costs
+before and after, and a page with precision against the share served (with matplotlib a picture, too).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from guard.models.base import Reply, Request
 
 PRICE = 0.002  #: Dollars of an answer of the oracle's.
 LOGGED = 300  #: E-mails that the oracle answers.
+SURE = 0.9  #: Of the answers that the small model may give alone, how many are to be right.
 LATER = 60  #: E-mails on which is measured.
 FUNCTION = "shop.read"
 
@@ -91,7 +92,7 @@ def main() -> int:
 def run(out: Path, model: str, minutes: float) -> dict[str, Any]:
     """Run the loop in a folder; returns the figures."""
     from guard.trace import TraceStore
-    from guard.tuning import answers, canary, economics, job, shadow_run
+    from guard.tuning import answers, canary, economics, economics_page, job, shadow_run
     from guard.tuning.registry import SHADOW, Registry, write_json
     from guard.tuning.serving import TunedModel
     from guard.tuning.training import Recipe
@@ -115,29 +116,35 @@ def run(out: Path, model: str, minutes: float) -> dict[str, Any]:
     for text in texts[LOGGED:]:
         read(text)
     later = list(answers.from_trace(store, dropped, own={model}, function=FUNCTION))[-LATER:]
-    report = shadow_run.run(f"transformers:{folder}", model, later, precision=0.95)
+    report = shadow_run.run(f"transformers:{folder}", model, later, precision=SURE)
     write_json(folder / SHADOW, {**report, "against": 0})
+    shadow_run.keep_calibration(report, folder)
     (out / "shadow.html").write_text(shadow_run.page(report), encoding="utf-8")
     right = report["right"]
     verdict = "passed" if report["passed"] else "not passed"
     _say(began, f"of {LATER} later e-mails right: {right['old']} before, {right['new']} after; {verdict}")
 
-    registry.start_canary(FUNCTION, 1, 0.5, baseline=0.5, force=not report["passed"])
-    served = read.using(model=TunedModel(FUNCTION, f"tuned:{FUNCTION}"), escalate_to=large)
+    registry.start_canary(FUNCTION, 1, 0.5, baseline=0.3, force=not report["passed"])
+    sure = guard.Confidence(precision=SURE)
+    served = read.using(model=TunedModel(FUNCTION, f"tuned:{FUNCTION}"), escalate_to=large, confidence=sure)
     for text in texts[LOGGED:]:
-        served(text)
+        ticket, call = served.traced(text)
+        call.rate(ticket == known[text])
     found = canary.judge(store, registry, FUNCTION)
     assert found is not None
     _say(began, f"canary: {found.successes} of {found.answers} first answers taken, evidence {found.evidence:.2g}")
     registry.promote(FUNCTION, 1, force=not report["passed"])
 
-    alone = report["alone"] or {}
-    share, precision = alone.get("share", 0.0), alone.get("precision", 0.0)
-    after = economics.cost_of_right(share, precision, PRICE)
-    _say(began, f"at a threshold of {alone.get('threshold')}: {share:.0%} served alone, {precision:.0%} of them right")
-    _say(began, f"dollars a right answer: {PRICE:.4f} before, {after:.4f} after; {out} has the page, trace and models")
-    _plot(out / "economics.png", alone.get("curve", []))
-    return {"right": right, "share": share, "precision": precision, "before": PRICE, "after": after}
+    lines = {line.model: line for line in economics.by_first_model(store, FUNCTION)}
+    for line in lines.values():
+        cost = "not known" if line.cost_per_right is None else f"${line.cost_per_right:.4f}"
+        alone = line.alone / max(1, line.valid)
+        _say(began, f"{line.model}: {line.calls} calls, {alone:.0%} served alone, a right answer costs {cost}")
+    (out / "economics.html").write_text(economics_page.page(FUNCTION, [*lines.values()], report), encoding="utf-8")
+    _plot(out / "economics.png", (report["alone"] or {}).get("curve", []))
+    _say(began, f"{out} has the pages, the trace and the models")
+    after = lines.get(f"tuned:{FUNCTION}@1")
+    return {"right": right, "before": lines["oracle"].cost_per_right, "after": after and after.cost_per_right}
 
 
 def _read(text: str) -> Ticket:  # type: ignore[empty-body] # a model's

@@ -28,6 +28,7 @@ __all__ = (
         "dispatch",
         "exclude_token",
         "from_chat_template",
+        "from_response_template",
         "grammar",
         "json",
     ),
@@ -195,3 +196,14 @@ def from_chat_template(template: str, **special_tokens: str) -> ToolFormat | Non
     from guard.turns.deriving import derive  # here: formats are below turns
 
     return derive(template, special_tokens)
+
+
+def from_response_template(spec: dict[str, Any]) -> ToolFormat | None:
+    """A model's own tool format from its tokenizer's `response_template`, as transformers has it; else None.
+
+    For models whose chat template shows no form of calls (`from_chat_template`). The format `round_trips` if
+    transformers (5.13 or later, in a process of its own) reads drawn turns as they were meant.
+    """
+    from guard.turns.response_templates import derive  # here: formats are below turns
+
+    return derive(spec)

@@ -162,6 +162,14 @@ class Matcher:
         Bytes, in order. O(bytes accepted).
         """
 
+    def closed_texts(self, most: int) -> list[bytes]:
+        """Return the texts of the value at hand, from here to its end, where they are a closed choice; sorted.
+
+        That are quotations, with the quote that ends them, and numbers of a finite set, with null where that may come,
+        too. None where the choice is not closed, or of more than `most`. An item that a list has already may be
+        among them.
+        """
+
     def distance(self) -> int:
         """Return how many tokens surely suffice to finish, end-of-sequence included; -1 where nothing is valid."""
 

@@ -109,6 +109,14 @@ def parse(source: str) -> Regex:
             raise annex_b from error
 
 
+def exact_tree(source: str) -> Tree:
+    """Return the tree of a pattern, all of which it enforces. Raises RegexError, also for a back-reference."""
+    found = parse(source)
+    if found.back_reference is not None:
+        raise RegexError(source, found.back_reference, "a back-reference, which is beyond any regular language,")
+    return found.tree
+
+
 class _Group:
     """An open group: its kind, the alternatives before the last `|`, and the terms since."""
 

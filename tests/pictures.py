@@ -6,6 +6,7 @@ What they show is made up, but for the playground, which asks a provider of test
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import tempfile
@@ -87,6 +88,20 @@ def tokens(chance: random.Random, text: str) -> Iterator[Token]:
         yield Token(piece, 0.0 if is_forced else -chance.random(), removed, None if is_forced else 1.5, is_forced)
 
 
+def measured(folder: Path) -> None:
+    """Put a version with a shadow report into a registry."""
+    shares = [number / 60 for number in range(1, 61)]
+    before = [[share, 0.75 - 0.35 * share] for share in shares]
+    after = [[share, 1 - 0.35 * share**2] for share in shares]
+    kept = [
+        {"wanted": wanted, "share": share, "precision": wanted + 0.01} for wanted, share in ((0.8, 0.73), (0.95, 0.35))
+    ]
+    folder.mkdir(parents=True)
+    alone = {"curve": after, "kept": kept}
+    (folder / "shadow.json").write_text(json.dumps({"passed": True, "alone": alone, "alone_before": {"curve": before}}))
+    (folder / "tuning.json").write_text("{}")
+
+
 def taken(page: Page, folder: Path, name: str, *, is_whole: bool = True) -> None:
     """Take a picture."""
     page.screenshot(path=folder / f"{name}.png", full_page=is_whole)
@@ -101,10 +116,12 @@ def take(folder: Path) -> None:
     ):
         toml = sidecars.model(provider.url, "careful").replace("served-1", "gpt-5-mini")
         toml += sidecars.model(provider.url, "fast", escalate_to=["careful"]).replace("served-1", "qwen3-4b")
-        with sidecars.serving(Path(scratch), toml) as sidecar:
+        measured(Path(scratch) / "models" / "shop.read" / "1")
+        with sidecars.serving(Path(scratch), toml, env={"GUARD_REGISTRY": str(Path(scratch) / "models")}) as sidecar:
             calls = sorted(history(random.Random(7), 58), key=lambda call: call.started)
             TraceStore(sidecar.trace).write_all([(call, None, 60.0) for call in calls])
             whole = next(c for c in TraceStore(sidecar.trace).failures(200) if c.model == "smollm2")
+            rated = next(c.number for c in TraceStore(sidecar.trace).latest(limit=50, outcome="valid"))
             address = f"{sidecar.url.removesuffix('/v1')}/ui"
             for scheme in ("light", "dark"):
                 for device, width, height in (("desk", 1280, 900), ("phone", 375, 812)):
@@ -129,6 +146,14 @@ def take(folder: Path) -> None:
                     page.frame_locator("iframe").locator("article").first.wait_for()
                     time.sleep(0.2)
                     taken(page, folder, f"call-{scheme}-{device}")
+                    page.goto(f"{address}#call/{rated}")
+                    page.get_by_text("Correct it").click()
+                    page.frame_locator("iframe").locator("article").first.wait_for()
+                    time.sleep(0.2)
+                    taken(page, folder, f"feedback-{scheme}-{device}")
+                    page.goto(f"{address}#economics")
+                    page.wait_for_selector("#shares svg")
+                    taken(page, folder, f"economics-{scheme}-{device}")
                     page.goto(f"{address}#playground")
                     page.click("#ask")
                     page.wait_for_selector("#answer pre")

@@ -7,6 +7,7 @@ import dataclasses
 from scripted import reply
 
 import guard
+from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Token
 from guard.output.repair import Edit
 from guard.trace.records import Attempt, Call
@@ -34,7 +35,9 @@ CALL = Call(
                 retries=1,
                 mode="masks",
                 cost=0.0025,
+                alternatives={"/n": (Alternative(4, 0.25), Alternative(None, 0.125))},
             ),
+            fields=("n",),
             tier=1,
             model="large",
             repairs=(Edit(0, "fence", "```", ""), Edit(11, "fence", "```", "")),

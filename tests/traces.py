@@ -25,7 +25,9 @@ TO_VERSION_5 = (
     "DROP TABLE feedback",
     *(
         f"ALTER TABLE attempts DROP COLUMN {column}"
-        for column in ("cut_at", "repeated_at", "room", "decision", "sources")
+        for column in ("cut_at", "repeated_at", "room", "decision", "sources", "sureness")
     ),
+    "ALTER TABLE calls DROP COLUMN record_for",
+    "ALTER TABLE keys DROP COLUMN may_train",
     "UPDATE guard_schema SET version = 5",
 )

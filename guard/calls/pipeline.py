@@ -24,9 +24,23 @@ from typing_extensions import TypeForm
 
 from guard import models
 from guard import trace as traces
-from guard.calls import prompts, recording, turns, validators
-from guard.calls.policy import Action, Budget, Failure, Policy, Repetition
-from guard.calls.steps import Ask, Ground, Keep, Load, Locate, Plan, Recall, Record, Step, Steps, Validate, steps
+from guard.calls import by_field, prompts, recording, turns, validators
+from guard.calls.policy import Action, Budget, Choose, Failure, Policy, Repetition
+from guard.calls.steps import (
+    Ask,
+    Ground,
+    Keep,
+    Load,
+    Locate,
+    Narrow,
+    Plan,
+    Recall,
+    Record,
+    Step,
+    Steps,
+    Validate,
+    steps,
+)
 from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.decoding.confidence import Confidence
 from guard.decoding.places import listed
@@ -38,7 +52,7 @@ from guard.output import target as targets
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.support.bounds import check_kind, check_names
-from guard.trace.records import Call
+from guard.trace.records import PURPOSES, Call, Purpose
 from guard.trace.waits import WAIT_S
 from guard.turns.turn import Turn
 
@@ -64,6 +78,7 @@ class CallArguments(TypedDict, total=False):
 
     seed: int | None
     sources: Inputs
+    record_for: Purpose | None
 
 
 class CallSettings(TypedDict, total=False):
@@ -82,8 +97,10 @@ class CallSettings(TypedDict, total=False):
     thinking: int
     repair: bool
     repetition: Repetition
+    choose: Choose
     validators: Iterable[validators.Validator]
     mode: recording.Mode
+    record_for: Purpose
     trace: str | os.PathLike[str] | traces.TraceStore | None
     options: Mapping[str, Any]
     style: targets.Style
@@ -121,7 +138,8 @@ class Guard:
     the settings (environment, guard.toml), everything else to `Policy`. `options` are those of `guard.compile`, such as
     `inexact="residual"`. `style="text"` asks for text without quotes for a type that JSON writes as a string, such as a
     Literal. `trace` is the file or database of the trace. `mode` is "live", "record", "replay" or "cache"
-    (guard/calls/recording.py). `validators` check every value. `system` is the system message before all others.
+    (guard/calls/recording.py). `record_for` says what records may be used for: "training" or "operation" alone
+    (guard tune leaves those out). `validators` check every value. `system` is the system message before all others.
     `examples` are pairs of an input and its answer, shown as turns of the conversation. A Guard may be shared between
     threads if its models may.
     """
@@ -143,8 +161,10 @@ class Guard:
         thinking: int = 0,
         repair: bool = True,
         repetition: Repetition = "tell",
+        choose: Choose = "greedy",
         validators: Iterable[validators.Validator] = (),
         mode: recording.Mode = "live",
+        record_for: Purpose = "training",
         trace: str | os.PathLike[str] | traces.TraceStore | None = None,
         options: Mapping[str, Any] = MappingProxyType({}),
         style: targets.Style = "json",
@@ -169,6 +189,7 @@ class Guard:
             check_kind("escalate_to", tier, str | Model, f"{_A_MODEL}, or a list of these")
         self.tiers: tuple[str | Model, ...] = (settings.model if model is None else model, *further)
         self.mode = recording.check_mode(mode)
+        self.record_for = _purpose(record_for)
         for tier in self.tiers:
             if isinstance(tier, str) and mode != "replay":  # a replay asks no model, so any recorded name will do
                 models.check_name(tier)
@@ -184,6 +205,7 @@ class Guard:
             thinking=thinking,
             repair=repair,
             repetition=repetition,
+            choose=choose,
         )
         self.validators = _checked(validators)
         check_names("guard.compile", options, _OPTION_NAMES)
@@ -203,6 +225,7 @@ class Guard:
             **{name: getattr(self.policy, name) for name in POLICY_FIELDS},
             "validators": self.validators,
             "mode": self.mode,
+            "record_for": self.record_for,
             "trace": self._trace,
             "options": self.options,
             "style": self.style,
@@ -240,7 +263,7 @@ class Guard:
         The messages are sent unchanged, after the system message and the examples; a text becomes one user's message.
         They should tell the model what it needs to know about the fields; `guard.structured` writes such a prompt
         itself. `seed` is for this call. `sources` are the texts that quoted and stated values come from, one text or
-        several by name; None means the user's messages.
+        several by name; None means the user's messages. `record_for` is for this call too.
         """
         return whole(*self.traced(wanted, messages, **given))
 
@@ -346,7 +369,14 @@ class Guard:
         plan = self.plan(asked.target(conversation, self.options), conversation, function=function)
         return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
 
-    def _planned(self, wanted: Any, messages: Prompt, seed: int | None = None, sources: Inputs = None) -> Plan:
+    def _planned(
+        self,
+        wanted: Any,
+        messages: Prompt,
+        seed: int | None = None,
+        sources: Inputs = None,
+        record_for: Purpose | None = None,
+    ) -> Plan:
         target = self.target(wanted)
         asked = chat_messages.checked(messages)
         if self.system and asked[0]["role"] == "system":
@@ -358,7 +388,8 @@ class Guard:
         policy = self.policy if seed is None else dataclasses.replace(self.policy, seed=seed)
         found = prompts.inputs(sources) if sources is not None else chat_messages.said_by_user(asked)
         plan = self.plan(target, (*prompts.opening(self.system, turns), *asked), sources=found)
-        return plan if seed is None else dataclasses.replace(plan, policy=policy)
+        purpose = self.record_for if record_for is None else _purpose(record_for)
+        return dataclasses.replace(plan, policy=policy, record_for=purpose)
 
     def target(self, wanted: Any) -> targets.Target:
         """Compile the target; SchemaError where it is refused and no later tier could do without masks."""
@@ -384,7 +415,7 @@ class Guard:
         asked = chat_messages.checked(messages)
         chat_messages.check_size(asked)
         more = (template, function, self.validators, self.mode)
-        return Plan(target, asked, self.policy, self.tiers, *more, sources=sources)
+        return Plan(target, asked, self.policy, self.tiers, *more, sources=sources, record_for=self.record_for)
 
     def run(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, blocking; returns the value and the record of the call."""
@@ -425,6 +456,7 @@ SETTING_NAMES = (
     *POLICY_FIELDS,
     "validators",
     "mode",
+    "record_for",
     "trace",
     "options",
     "style",
@@ -440,6 +472,13 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} must be a text")
     return value
+
+
+def _purpose(given: Any) -> Purpose:
+    if given not in PURPOSES:
+        raise ValueError(f"record_for={given!r} must be {' or '.join(map(repr, PURPOSES))}")
+    purpose: Purpose = given
+    return purpose
 
 
 def _style(given: Any) -> targets.Style:
@@ -600,6 +639,8 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
         return step.checker.check(step.text, mends=step.mends, until=step.until)
     if isinstance(step, Ground):
         return grounding.grounded(step.compiled, step.sources)
+    if isinstance(step, Narrow):
+        return by_field.narrowed(step.compiled, step.names, step.sources)
     if isinstance(step, Locate):
         return step.checker.check(step.text, step.sources)
     if isinstance(step, Load):

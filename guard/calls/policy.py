@@ -22,6 +22,7 @@ from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPER
 Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
 Action = Literal["ask", "escalate", "return", "fail"]
 Repetition = Literal["tell", "stop", "allow"]
+Choose = Literal["greedy", "score"]
 
 #: Kinds of failure, each with its default action.
 FAILURES: Mapping[str, str] = MappingProxyType(
@@ -40,6 +41,9 @@ FIRST_TOKENS = 512  #: Default tokens of a completion; doubled whenever they cut
 #: What is done about a string that repeats itself (guard/decoding/repetition.py): it is told, as `length`; it is ended
 #: where the model decodes here, and told; or nothing.
 REPETITION = ("tell", "stop", "allow")
+#: How a model that decodes here takes a value that is a closed choice, as grounded values are: token by token, or all
+#: that it could be are scored as a whole (guard/decoding/whole_values.py).
+CHOOSE = ("greedy", "score")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Policy:
     thinking: int = 0  # tokens that a reasoning model may think before the value
     repair: bool = True  # of answers by models without masks
     repetition: Repetition = "tell"
+    choose: Choose = "greedy"
 
     def __post_init__(self) -> None:
         check("retries", self.retries, 0, MOST_COUNT, is_whole=True)
@@ -86,6 +91,8 @@ class Policy:
         check("thinking", self.thinking, 0, MOST_COUNT, is_whole=True)
         if self.repetition not in REPETITION:
             raise ValueError(f"repetition={self.repetition!r} must be one of {', '.join(REPETITION)}")
+        if self.choose not in CHOOSE:
+            raise ValueError(f"choose={self.choose!r} must be one of {', '.join(CHOOSE)}")
         check_kind("repair", self.repair, bool, "True or False")
         check_kind("budget", self.budget, Budget, "a guard.Budget: guard.Budget(seconds=30)")
         check_kind("tier_budget", self.tier_budget, Budget, "a guard.Budget: guard.Budget(seconds=10)")

@@ -15,10 +15,16 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from guard import errors
-from guard.decoding.confidence import Token
+from guard.decoding.alternative import Alternative
+from guard.decoding.confidence import Sureness, Token
 from guard.models.base import Model, Reply, Request, Sampling
 
 VERSION = 1  #: Version of keys and bodies; raised when either changes its meaning.
+
+#: Fields of a request that change no answer, or stand in a key in words of their own.
+_TOLD_APART = frozenset(
+    {"compiled", "seconds", "usd", "told", "repetition", "choose", "sampling", "tools", "marks", "spelled"}
+)
 
 Mode = Literal["live", "record", "replay", "cache"]
 
@@ -45,9 +51,10 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
         **{
             field.name: getattr(request, field.name)
             for field in dataclasses.fields(request)
-            if field.name not in ("compiled", "seconds", "usd", "told", "repetition", "sampling", "tools", "marks")
+            if field.name not in _TOLD_APART
         },
         **({"repetition": "stop"} if request.repetition == "stop" else {}),
+        **({"choose": request.choose} if request.choose != "greedy" else {}),
     }
     if request.sampling != Sampling():
         told = dataclasses.asdict(request.sampling)
@@ -63,7 +70,8 @@ def body(reply: Reply) -> dict[str, Any]:
     fields: dict[str, Any] = {field.name: getattr(reply, field.name) for field in dataclasses.fields(reply)}
     kept = [f.name for f in dataclasses.fields(Token) if f.name != "top"]
     tokens = [[getattr(token, name) for name in kept] for token in reply.tokens]
-    return {**fields, "tokens": tokens}
+    sure = None if reply.sureness is None else dataclasses.asdict(reply.sureness)
+    return {**fields, "tokens": tokens, "alternatives": dict(reply.alternatives), "sureness": sure}
 
 
 def body_of_error(error: errors.CallError) -> dict[str, Any]:
@@ -78,4 +86,7 @@ def revived(kept: Mapping[str, Any]) -> Reply:
         raise kind(kept["message"])
     tokens = tuple(Token(*fields) for fields in kept["tokens"])
     pointers = {name: tuple(kept.get(name, ())) for name in ("cut_at", "repeated_at")}
-    return Reply(**{**kept, **pointers, "tokens": tokens, "is_kept": True})
+    others = {at: tuple(Alternative(*one) for one in found) for at, found in kept.get("alternatives", {}).items()}
+    sure = kept.get("sureness")
+    more = {"tokens": tokens, "alternatives": others, "sureness": None if sure is None else Sureness(**sure)}
+    return Reply(**{**kept, **pointers, **more, "is_kept": True})

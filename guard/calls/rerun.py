@@ -94,6 +94,7 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
             outcome=outcome,
             error=error,
             attempts=(attempt,),
+            record_for=call.record_for,
         ),
         target.compiled,
     )
@@ -113,7 +114,7 @@ def _sources(target: targets.Target, attempt: Attempt) -> Sources | None:
 
 
 #: Of a call's options, those that decide its first answer.
-_OPTIONS = ("max_tokens", "temperature", "seed", "thinking", "repetition")
+_OPTIONS = ("max_tokens", "temperature", "seed", "thinking", "repetition", "choose")
 
 
 def _target(store: TraceStore, call: Call) -> targets.Target:

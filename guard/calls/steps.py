@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from guard.calls import prompts, recording, telemetry, validators
+from guard.calls.by_field import Doubtful, doubtful
 from guard.calls.policy import FIRST_TOKENS, Budget, Policy
 from guard.decoding import confidence
 from guard.decoding.places import end_of, listed
@@ -43,7 +44,7 @@ from guard.output.repair import Edit
 from guard.support.clipping import clipped
 from guard.support.frames import let_go
 from guard.support.interrupts import injected, is_injected
-from guard.trace.records import VALID, Attempt, Call, Item, Shown
+from guard.trace.records import VALID, Attempt, Call, Item, Purpose, Shown
 from guard.trace.waits import WAIT_S
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Plan:
     #: Called with the committed record however the call ended, even if nobody waits for it any more.
     told: Callable[[Call], object] | None = field(default=None, compare=False, repr=False)
     item: Item | None = None  # in a batch (guard/batch/map_run.py)
+    record_for: Purpose = "training"
     sources: Mapping[str, str] = field(default_factory=dict)  # inputs by name, for grounded values
     #: Wraps a loaded model for this plan.
     around: Callable[[Model], Model] = field(default=lambda model: model, compare=False, repr=False)
@@ -151,7 +153,16 @@ class Locate:
     sources: Sources
 
 
-Step = Load | Ask | Validate | Recall | Keep | Record | Ground | Locate
+@dataclass(frozen=True)
+class Narrow:
+    """Compile the schema of some members alone; the driver sends it, or None where it can't be."""
+
+    compiled: Compiled
+    names: tuple[str, ...]
+    sources: Sources | None
+
+
+Step = Load | Ask | Validate | Recall | Keep | Record | Ground | Locate | Narrow
 #: What the steps of a call yield, receive and return.
 Steps = Generator[Step, Any, tuple[Any, Call]]
 
@@ -210,6 +221,7 @@ class _Run:
         self._messages = plan.messages
         self._compiled = plan.target.compiled
         self._sources: Sources | None = None  # of grounded values
+        self._part: tuple[Doubtful, Compiled] | None = None  # what alone the next attempt is asked for
         self._started, self._clock = time.time(), time.perf_counter()
         self._tier_clock = self._clock
         self._most = self._first = plan.policy.max_tokens or FIRST_TOKENS  # tokens of the next completion
@@ -286,6 +298,7 @@ class _Run:
             outcome=outcome,
             error=error,
             attempts=tuple(self.attempts),
+            record_for=plan.record_for,
             item=plan.item,
         )
 
@@ -295,7 +308,8 @@ class _Run:
 
     def _attempt(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
         plan, policy, name = self.plan, self.plan.policy, self.plan.models[tier]
-        messages = self._messages
+        part, self._part = self._part, None  # what does not lead to a valid answer is asked for as a whole next
+        messages = self._messages if part is None else part[0].messages(self._messages)
         started, clock = time.time(), time.perf_counter()
         span: telemetry.Span | None = None
         cut: list[Reply] = []  # the part of an answer when the model stopped midway
@@ -315,7 +329,7 @@ class _Run:
             model = plan.around((yield Load(plan.tiers[tier], plan.mode == "replay")))
             if plan.target.refused is not None and getattr(model, "is_masked", False):
                 raise copy.copy(plan.target.refused)  # the target outlives the frames that this one comes through
-            request = self._request(tier, model, cut.append)
+            request = self._request(tier, model, cut.append, messages, self._compiled if part is None else part[1])
             span = self.spans.attempt(name, request)
             answered: Any = yield from self._reply(name, model, request)
             if not isinstance(answered, Reply) or not isinstance(answered.text, str):
@@ -337,7 +351,8 @@ class _Run:
             keep("refusal", reply)
             return _Failure("refusal", ContentFiltered(f"the provider of {name} withheld the answer"))
         try:
-            value, findings, edits, repaired, places = yield from self._checked(reply)
+            whole = None if part is None else part[0].merged(reply.text)
+            value, findings, edits, repaired, places = yield from self._checked(reply, whole)
         except Unchecked as error:
             keep("schema", reply, error=error.message)
             return _Failure("schema", error)
@@ -348,6 +363,8 @@ class _Run:
                 keep("error", reply, error=f"the check failed: {type(error).__name__}: {error}")
             raise
         more: dict[str, Any] = {"repairs": edits, "repaired": repaired}
+        if part is not None:
+            more["fields"] = part[0].names
         if self._sources is not None:
             more |= {"sources": places, "inputs": shown(plan.sources, messages)}
         reply = self._marked(reply, more, is_valid=not findings)
@@ -358,10 +375,15 @@ class _Run:
             return _Failure("length", Truncated(_cut_words(name, request, reply)), answer=answer, room=room)
         if findings:
             keep("invalid", reply, findings, **more)
-            self._messages = plan.re_ask(messages, reply.text, findings)
+            if part is None:
+                self._messages = plan.re_ask(messages, reply.text, findings)
             return _Failure("invalid", self._invalid(name, findings))
         if policy.is_sure_asked(is_last=tier == len(plan.tiers) - 1):
-            doubt = confidence.shortfall(confidence.measured(reply.tokens), policy.confidence)
+            doubt = confidence.shortfall(confidence.measured(reply.tokens, reply.sureness), policy.confidence)
+            if not doubt and (unsure := confidence.unsure(reply.tokens, reply.text, policy.confidence)):
+                doubt = unsure
+                if repaired is None and tier < len(plan.tiers) - 1 and policy.action("confidence") == "escalate":
+                    self._part = yield from self._narrowed(reply)
             if doubt:
                 keep("confidence", reply, error=doubt, **more)
                 return _Failure("confidence", ValidationFailed(f"{name} was not sure of its answer: {doubt}"))
@@ -431,15 +453,30 @@ class _Run:
     def _is_interruption(error: BaseException) -> bool:
         return not isinstance(error, Exception) or is_injected(error)
 
+    def _narrowed(self, reply: Reply) -> Generator[Step, Any, tuple[Doubtful, Compiled] | None]:
+        """Return what of a reply is asked of the next tier alone; None where all of it is."""
+        least = self.plan.policy.confidence.value
+        assert least is not None
+        found = doubtful(self.plan.target.compiled, reply.text, reply.tokens, least)
+        if found is None:
+            return None
+        compiled = yield Narrow(self.plan.target.compiled, found.names, self._sources)
+        return None if compiled is None else (found, compiled)
+
     def _checked(
-        self, reply: Reply
+        self, reply: Reply, whole: str | None = None
     ) -> Generator[Step, Any, tuple[Any, tuple[Violation, ...], tuple[Edit, ...], str | None, Places]]:
-        """Check a reply, repairing it where it is not JSON: value, findings, edits, repaired text, places."""
+        """Check a reply, repairing it where it is not JSON: value, findings, edits, repaired text, places.
+
+        `whole` is the text that it is a part of, and is checked in its place.
+        """
         policy = self.plan.policy
         most = policy.budget.seconds
         until = None if most is None else time.monotonic() + most - (time.perf_counter() - self._clock)
         mends = reply.mode != "masks" and policy.repair and reply.finish != "length"
-        checked: Checked = yield Validate(self.plan.target.checker, reply.text, mends, until)
+        checked: Checked = yield Validate(self.plan.target.checker, whole or reply.text, mends, until)
+        if whole is not None and checked.repaired is None:
+            checked = replace(checked, repaired=whole)
         findings = checked.findings
         places: Places = {}
         if not findings and self._sources is not None:
@@ -481,7 +518,14 @@ class _Run:
         yield Keep(key, recording.body(reply), self._patience())
         return reply
 
-    def _request(self, tier: int, model: Model, told: Callable[[Reply], None]) -> Request:
+    def _request(
+        self,
+        tier: int,
+        model: Model,
+        told: Callable[[Reply], None],
+        messages: chat_messages.Messages,
+        compiled: Compiled,
+    ) -> Request:
         """Return the next request, within the rest of the budgets; _Spent where nothing is left."""
         plan, policy = self.plan, self.plan.policy
         whole = self._left(policy.budget, self.attempts, self._clock, is_final=True)
@@ -492,7 +536,7 @@ class _Run:
         most = self._most
         is_masked = bool(getattr(model, "is_masked", False))  # a local model counts its prompt, and costs nothing
         if not is_masked:
-            prompt = chat_messages.most_tokens(self._messages)
+            prompt = chat_messages.most_tokens(messages)
             if left.tokens is not None:
                 most = min(most, int(left.tokens) - prompt)
             if left.usd is not None:
@@ -501,8 +545,8 @@ class _Run:
                 is_final = whole.tokens == left.tokens and whole.usd == left.usd
                 raise _Spent(f"what is left of the budget can't pay a prompt of about {prompt} tokens", is_final)
         return Request(
-            messages=chat_messages.copied(self._messages),
-            compiled=self._compiled,
+            messages=chat_messages.copied(messages),
+            compiled=compiled,
             max_tokens=most,
             temperature=policy.temperature,
             seed=policy.seed + len(self.attempts),  # another draw for another attempt
@@ -511,6 +555,7 @@ class _Run:
             usd=left.usd,
             thinking=policy.thinking,
             repetition=policy.repetition,
+            choose=policy.choose,
             name=plan.target.name,
             told=told,
         )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from guard.cli import named, serve, shadow, test, trace, tune, tuned_models
+from guard.cli import advise, named, savings, serve, shadow, test, trace, tune, tuned_models
 from guard.cli.console import (
     EPILOG,
     EXIT_INPUT,
@@ -29,6 +29,7 @@ from guard.cli.console import (
     EXIT_NO_ANSWER,
     EXIT_OK,
     EXIT_SCHEMA,
+    INSTRUCTION,
     AsJson,
     Nowhere,
     Problem,
@@ -47,17 +48,13 @@ from guard.cli.console import (
 from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, MOST_COUNT, MOST_SECONDS, MOST_USD
 
 if TYPE_CHECKING:
-    from guard.calls.decorator import Decorated
-    from guard.calls.pipeline import CallSettings, Guard
     from guard.models import Progress
     from guard.output.schema_report import Inspection
-    from guard.output.target import Target
 
 Documents = Annotated[
     list[str] | None,
     typer.Option("--document", metavar="URI=FILE", help="What a reference leads to. May be repeated."),
 ]
-INSTRUCTION = "Read the text."  #: What `guard run` asks where --instruction says nothing else.
 SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to list them all.
 
 app = typer.Typer(
@@ -70,8 +67,10 @@ app = typer.Typer(
 )
 app.add_typer(trace.app, name="trace")
 app.command("test", epilog=test.HELP_EXAMPLES)(test.harness)
+app.command("advise", epilog=advise.EXAMPLES)(advise.advise)
 app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 app.command("shadow", epilog=shadow.EXAMPLES)(shadow.shadow)
+app.command("economics", epilog=savings.EXAMPLES)(savings.economics)
 app.add_typer(tuned_models.app, name="models")
 app.add_typer(serve.keys, name="keys")
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
@@ -181,6 +180,10 @@ def run(
         str | None,
         typer.Option(help="tell, stop, or allow: what becomes of a text that says the same over and over."),
     ] = None,
+    choose: Annotated[
+        str | None,
+        typer.Option(help="greedy or score: how a local model chooses among what an input states (docs/grounding.md)."),
+    ] = None,
     mode: Annotated[str, typer.Option(help="live, record, replay, or cache: what becomes of replies.")] = "live",
     as_json: AsJson = False,
 ) -> None:
@@ -221,13 +224,14 @@ def run(
         "budget": Budget(seconds=seconds, usd=usd) if seconds or usd else None,
         "on": dict(_action(given) for given in on) if on else None,
         "repetition": repetition,
+        "choose": choose,
         "system": system,
         "options": {"documents": named.documents(documents)} if documents else None,
     }
     try:
         given: Any = {name: value for name, value in settings.items() if value is not None}
         given["mode"] = check_mode(mode)
-        guard, wanted, function = _asker(target, given)
+        guard, wanted, function = cli_run.asker(target, given)
     except ValueError as error:  # an option
         raise Problem(spoken(error)) from None
     if function is not None and instruction is not None:
@@ -425,28 +429,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # what is named by an option is looked at there
         return complain(first_line(error))
     return code if isinstance(code, int) else EXIT_OK  # of a typer.Exit
-
-
-def _asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated[..., Any] | None]:
-    """Return who is asked, for what, and the function whose words are asked, of what a command line calls a type."""
-    from guard.calls.decorator import Decorated
-    from guard.calls.pipeline import Guard
-    from guard.output.target import from_any, is_schema
-
-    found = named.resolve(target)
-    if not isinstance(found, Decorated):
-        guard = Guard(**settings)
-        wanted = from_any(found, guard.options)
-        for finding in wanted.compiled.advice() if is_schema(found) else ():
-            complain(f"{target}: {spoken(finding)}")
-        return guard, wanted, None
-    if "options" in settings:
-        raise Problem(f"--document is for schemas; {target} has the documents that it was decorated with; leave it out")
-    if len(found.inputs) != 1:
-        raise Problem(f"{target} takes {', '.join(found.inputs) or 'nothing'}; guard run gives it one text")
-    used: Any = found.using(**settings)
-    function = used.__get__(object())  # of a method, that of any object: self is no input
-    return function.guard, function.target, function
 
 
 def _worded(words: str) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from guard.models import Progress
 
+INSTRUCTION = "Read the text."  #: What a model is told to do where --instruction says nothing else.
 EXIT_OK = 0
 EXIT_NO_ANSWER = 1  #: No valid answer came, a replay differs, a test fails, or the trace can't be used.
 EXIT_INPUT = 2  #: The command line or a file is wrong.

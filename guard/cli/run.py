@@ -23,7 +23,8 @@ from guard.batch.inputs import Input, InputError, Inputs
 from guard.batch.map_run import AnyResults, MapOptions, Question, Result
 from guard.batch.outputs import Output, Row
 from guard.calls import prompts
-from guard.calls.pipeline import Guard, marks
+from guard.calls.pipeline import CallSettings, Guard, marks
+from guard.cli import named
 from guard.cli.console import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
@@ -35,6 +36,7 @@ from guard.cli.console import (
     progress,
     say,
     say_json,
+    spoken,
 )
 from guard.errors import BadReply, CallError, GuardError, ModelError
 from guard.output.target import Target
@@ -136,6 +138,27 @@ class Counts:
         return ", ".join([*parts, f"{_span(seconds)}, {_rate(self.rate())} a second"])
 
 
+def asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated[..., Any] | None]:
+    """Return who is asked, for what, and the function whose words are asked, of what a command line calls a type."""
+    from guard.calls.decorator import Decorated
+    from guard.output.target import from_any, is_schema
+
+    found = named.resolve(target)
+    if not isinstance(found, Decorated):
+        guard = Guard(**settings)
+        wanted = from_any(found, guard.options)
+        for finding in wanted.compiled.advice() if is_schema(found) else ():
+            complain(f"{target}: {spoken(finding)}")
+        return guard, wanted, None
+    if "options" in settings:
+        raise Problem(f"--document is for schemas; {target} has the documents that it was decorated with; leave it out")
+    if len(found.inputs) != 1:
+        raise Problem(f"{target} takes {', '.join(found.inputs) or 'nothing'}; guard run gives it one text")
+    used: Any = found.using(**settings)
+    function = used.__get__(object())  # of a method, that of any object: self is no input
+    return function.guard, function.target, function
+
+
 def run(guard: Guard, wanted: Target, batch: Batch) -> None:
     """Ask for a value of the type from each input; exits with the code that says whether all were answered."""
     counts = Counts(len(batch.inputs))
@@ -157,7 +180,7 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
         except ModelError as error:
             raise Problem(str(error), EXIT_MODEL) from error
         counts.began = time.perf_counter()
-        results = mapping.results(guard, _questions(guard, wanted, batch), options, batch.engine)
+        results = mapping.results(guard, questions(guard, wanted, batch.inputs, batch.words), options, batch.engine)
         try:
             for result in results:
                 _take(result, counts, batch)
@@ -213,21 +236,22 @@ def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> Non
         )
 
 
-def _questions(guard: Guard, wanted: Target, batch: Batch) -> Iterator[Question]:
-    for source in batch.inputs:
+def questions(guard: Guard, wanted: Target, inputs: Inputs, words: Decorated[..., Any] | str) -> Iterator[Question]:
+    """Yield what is asked of each input."""
+    for source in inputs:
         try:
             text = source.text()
         except InputError as error:
             yield Question(source, None, error)
             continue
-        if isinstance(batch.words, str):
+        if isinstance(words, str):
             messages, name = (
-                prompts.build(batch.words, {"text": text}, wanted.shown_schema, system=guard.system),
+                prompts.build(words, {"text": text}, wanted.shown_schema, system=guard.system),
                 FUNCTION,
             )
         else:
-            messages, name = batch.words.messages(text), batch.words.name
-        sources = {"text" if isinstance(batch.words, str) else batch.words.inputs[0]: text}
+            messages, name = words.messages(text), words.name
+        sources = {"text" if isinstance(words, str) else words.inputs[0]: text}
         template = prompts.template(wanted.is_json)
         yield Question(source, guard.plan(wanted, messages, template=template, function=name, sources=sources))
 

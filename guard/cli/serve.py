@@ -77,6 +77,9 @@ def create(
     ] = None,
     usd_per_day: Annotated[float | None, bounded(0.000001, MOST_USD, "At the prices that are known.")] = None,
     operator: Annotated[bool, typer.Option("--operator", help="May look at everybody's calls, under /guard/.")] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="Its calls may be trained on: guard tune, guard trace export.")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -92,6 +95,7 @@ def create(
         requests_per_minute=requests_per_minute,
         tokens_per_day=tokens_per_day,
         usd_per_day=usd_per_day,
+        may_train=training,
     )
     if as_json:
         say_json({**_shown(key), "key": text})
@@ -114,12 +118,13 @@ def list_(config: Config = None, as_json: AsJson = False) -> None:
     if not found:
         say("no keys yet; make one with `guard keys create NAME`")
         return
-    shown = table("id", "name", "made (UTC)", "state", "operator", "requests/min", "tokens/day", "usd/day")
+    shown = table("id", "name", "made (UTC)", "state", "operator", "training", "requests/min", "tokens/day", "usd/day")
     for key in found:
         limits = [key.requests_per_minute, key.tokens_per_day, key.usd_per_day]
         state = "good" if key.revoked is None else f"revoked {_time(key.revoked)}"
         shown.add_row(
             key.id, Text(key.name), _time(key.created), state, "yes" if key.is_operator else "",
+            "yes" if key.may_train else "",
             *("" if limit is None else f"{limit:,}" for limit in limits),
         )  # fmt: skip
     console().print(shown)

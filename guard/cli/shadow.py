@@ -94,6 +94,11 @@ def shadow(
         raise Problem(first_line(error), EXIT_MODEL) from error
     except GuardError as error:
         raise Problem(first_line(error)) from error
+    if not quick and (folder := _folder(fresh)) is not None:
+        try:
+            shadows.keep_calibration(found, folder)
+        except OSError as error:
+            raise Problem(f"the calibration can't be kept in {folder}: {error.strerror}") from None
     if version is not None and not quick:
         write_json(version.folder / SHADOW, {**found, "against": _number(against, version.function)})
     if html is not None and not quick:
@@ -128,10 +133,12 @@ def _print(found: dict[str, Any]) -> None:
     alone = found["alone"]
     if alone is not None and alone["threshold"] is not None:
         say(
-            f"with confidence=guard.Confidence(logprob={alone['threshold']:.4f}) it serves {alone['share']:.1%} alone,"
-            f" {alone['precision']:.1%} of them right (chosen on {alone['chosen_on']} questions, looked at on"
+            f"with confidence=guard.Confidence(precision={alone['wanted']:g}) it serves {alone['share']:.1%} alone,"
+            f" {alone['precision']:.1%} of them right (calibrated on {alone['chosen_on']} questions, looked at on"
             f" {alone['looked_at']} others)"
         )
+    elif alone is not None:
+        say(f"no confidence promises a precision of {alone['wanted']:g}; it serves nothing alone")
     verdict = "passed" if found["passed"] else "not passed"
     say(f"difference {found['difference']:+.1%} ({low:+.1%} to {high:+.1%}), margin {found['margin']:.1%}: {verdict}")
 
@@ -150,6 +157,13 @@ def _named(registry: Registry, name: str) -> tuple[str, Version | None]:
     except GuardError as error:
         raise Problem(first_line(error)) from None
     return f"transformers:{version.folder}", version
+
+
+def _folder(name: str) -> Path | None:
+    """Return the folder of a model `transformers:FOLDER`; None of other models, beside which nothing is kept."""
+    kind, _, rest = name.partition(":")
+    folder = Path(rest).expanduser()
+    return folder if kind == "transformers" and rest and folder.is_dir() else None
 
 
 def _number(name: str, function: str) -> int | None:

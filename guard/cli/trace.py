@@ -146,6 +146,14 @@ def show(
             out.print(Text(f"finding: {finding}", style="yellow"))
         for at, places in attempt.sources.items():
             out.print(Text(f"{at} stands in {_places(places)}", style="green"))
+        for at, chance in attempt.confidence.items():
+            others = attempt.reply.alternatives.get(at, ()) if attempt.reply else ()
+            instead = "; or " + ", ".join(
+                f"{json.dumps(o.value, ensure_ascii=False)} {o.confidence:.2f}" for o in others
+            )
+            out.print(Text(f"{at or '(root)'}: probability {chance:.2f}{instead if others else ''}"))
+        if attempt.fields:
+            out.print(Text(f"asked alone: {', '.join(attempt.fields)}"))
         if attempt.reply and attempt.reply.cut_at:
             out.print(Text(f"max_tokens cut it {listed(attempt.reply.cut_at)}", style="yellow"))
         if attempt.reply and attempt.reply.repeated_at:
@@ -168,16 +176,16 @@ def stats(
 
     The last columns: what the calls that ended at a tier would have cost on the large model alone, where they went up
     to it in fact, and estimated elsewhere by the tokens that the small model counted. What was replayed or came from a
-    cache costs nothing.
+    cache costs nothing. Below is the share that was served alone, without the large model, and what a valid and a right
+    answer cost; `guard economics` tells more.
     """
     from guard.trace import stats as figures
 
-    if large is not None and figures.price(large, 1_000, 1_000) is None:
-        raise Problem(
-            f"no price of {large!r} is known; name a model as openai:gpt-5-mini or anthropic:claude-haiku-4-5"
-        )
+    check_priced(large)
     store = opened()
-    lines = figures.collect(store.ledger(function=function, since=since_of(since)), large)
+    began = since_of(since)
+    ratings = store.ratings(function=function, since=began)
+    lines = figures.collect(store.ledger(function=function, since=began), large, ratings)
     if as_json:
         for line in lines:
             say_json(line.as_dict())
@@ -197,6 +205,34 @@ def stats(
             continue  # the one function's sum says it already
         shown.add_row(*_stats_row(line)[: len(shown.columns)], style="bold" if line.tier is None else None)
     console().print(shown)
+    for line in lines:
+        if line.tier is None and line.alone and line.function != figures.ALL:
+            say(f"{line.function}: {_alone(line)}")
+
+
+def check_priced(large: str | None) -> None:
+    """Raise Problem where a large model to compare with has no known price."""
+    from guard.trace.stats import price
+
+    if large is not None and price(large, 1_000, 1_000) is None:
+        raise Problem(
+            f"no price of {large!r} is known; name a model as openai:gpt-5-mini or anthropic:claude-haiku-4-5"
+        )
+
+
+def _alone(line: Line) -> str:
+    """Say what was served alone, and what an answer cost."""
+    from guard.trace.stats import dollars
+
+    precision = "not rated" if line.precision is None else f"{line.precision:.1%} of {line.alone_rated:,} rated right"
+    costs = [
+        f"{dollars(each)} a {what}"
+        for each, what in ((line.cost_per_valid, "valid answer"), (line.cost_per_right, "right one"))
+        if each is not None
+    ]
+    if line.large_per_valid is not None:
+        costs.append(f"{dollars(line.large_per_valid)} a valid one by the large model alone")
+    return "; ".join([f"{line.alone / line.valid:.1%} of valid answers served alone ({precision})", *costs])
 
 
 def _stats_row(line: Line) -> tuple[Any, ...]:
@@ -301,8 +337,8 @@ def export(
 ) -> None:
     """Write training data as JSON lines, in the columns that TRL reads, or the records as a table.
 
-    Valid answers are what to learn; answers that broke the type are what to unlearn. Replays are left out of training
-    data. Records are whole, with every attempt.
+    Valid answers are what to learn; answers that broke the type are what to unlearn. Replays, and calls that were not
+    recorded for training, are left out of training data. Records are whole, with every attempt.
     """
     from guard.calls.rerun import FUNCTION
     from guard.trace import export as exported
@@ -477,6 +513,8 @@ def _as_dict(call: Call) -> dict[str, Any]:
         "options": dict(call.options),
         "outcome": call.outcome,
         "error": call.error,
+        "record_for": call.record_for,
+        "probabilities": dict(call.probabilities),
         "seconds": round(call.seconds, 6),
         "model_seconds": round(call.model_seconds, 6),
         "mask_seconds": round(call.mask_seconds, 6),
@@ -488,6 +526,10 @@ def _as_dict(call: Call) -> dict[str, Any]:
         "cut_at": list(call.cut_at),
         "repeated_at": list(call.repeated_at),
         "sources": {at: [list(place) for place in places] for at, places in call.sources.items()},
+        "confidence": {at: round(chance, 4) for at, chance in call.confidence.items()},
+        "alternatives": {
+            at: [[one.value, round(one.confidence, 4)] for one in found] for at, found in call.alternatives.items()
+        },
         "answer": call.text,
     }
 

@@ -102,8 +102,8 @@ def tune(
         )
     except ValueError as error:
         raise Problem(spoken(error)) from None
-    for terms in answers.providers(pairs):
-        say(f"guard: {terms}", err=True)
+    for words in answers.terms(pairs):
+        say(f"guard: {words}", err=True)
     folder = out or Registry.default().next_folder(name)
     lineage = {"function": function, "data": str(data) if data else None}
     with progress(1000, note=lambda: said.note) as (_, advance):

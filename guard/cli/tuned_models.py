@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +35,7 @@ def list_(as_json: AsJson = False) -> None:
     for function in registry.functions():
         for version in registry.versions(function):
             count += 1
-            facts = _facts(registry, version)
+            facts = registry.facts(version)
             if as_json:
                 say_json(facts)
                 continue
@@ -181,26 +180,6 @@ def diff(
     for row in rows:
         shown.add_row(*row)
     console().print(shown)
-
-
-def _facts(registry: Registry, version: Version) -> dict[str, Any]:
-    serving, card = registry.serving(version.function), version.card
-    state = "serves" if serving.current == version.number else ""
-    if serving.canary is not None and serving.canary.version == version.number:
-        state = f"canary of {serving.canary.share:g}"
-    shadow = version.shadow
-    made = card.get("made")
-    return {
-        "function": version.function,
-        "version": version.number,
-        "state": state,
-        "made": "" if made is None else datetime.datetime.fromtimestamp(made, datetime.UTC).strftime("%Y-%m-%d %H:%M"),
-        "base": card.get("base", ""),
-        "examples": card.get("examples", ""),
-        "foreseen": card.get("validation", {}).get("after", {}).get("paths_right"),
-        "shadow": None if shadow is None else bool(shadow.get("passed")),
-        "folder": str(version.folder),
-    }
 
 
 def _decide(decide: Any, function: str, as_json: bool) -> None:

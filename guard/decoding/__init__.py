@@ -5,5 +5,7 @@ guide.py             the tokens that may come next, and those that must, for a l
 mask_buffer.py       masks as rows of bits; forced_tokens.py: texts with no choice, written without a pass of the model
 logits_processor.py  the masks as a processor of transformers; torch_loop.py: a loop of our own
 reasoning.py         a part of free thinking before the value
-confidence.py        how sure a model was; places.py, repetition.py: where it was cut, and whether it repeats itself
+whole_values.py      values that an input states, scored as a whole; alternative.py: what else one could have been
+confidence.py        how sure a model was; calibration.py: what that is worth in right answers
+places.py            where an answer was cut; repetition.py: whether it repeats itself
 """

@@ -18,15 +18,16 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import math
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from guard.decoding import repetition
+from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Token
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens, check_budget, closing_words
+from guard.decoding.places import pointers_at
+from guard.decoding.whole_values import MOST_TEXTS, Candidates, Scored, alternatives, token_logprobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 #: A mask that leaves no more tokens than these is a closed choice, such as an enum's, and has a margin.
 CHOICE = 64
-#: The log-probability of the impossible: the smallest finite one.
-LEAST = math.log(sys.float_info.min)
 
 
 class Completion:
@@ -55,16 +54,19 @@ class Completion:
         thinking: Thinking | None = None,
         room: int | None = None,
         stops_repetition: bool = False,
+        shown: Vocabulary | None = None,
     ) -> None:
         """Begin a completion of up to `max_tokens`, end-of-sequence token included; Truncated where they can't suffice.
 
         Without `forcing`, the model also writes forced text, where the masks leave a choice of tokens. `room` bounds
-        thinking and value together. `stops_repetition` ends a string that repeats itself as soon as it may end.
+        thinking and value together. `stops_repetition` ends a string that repeats itself as soon as it may end. `shown`
+        is the vocabulary that spells the text, if special tokens are to be seen in it.
         """
         self.written: list[int] = []  # everything: thinking, value, end-of-sequence token
         self.forced_tokens = 0
         self.details: list[Token] = []  # of the value
         self._vocabulary = vocabulary
+        self._shown = vocabulary if shown is None else shown
         self._guide = Guide(matcher, vocabulary, forcing) if matcher is not None else None
         self._max_tokens = max_tokens if room is None or thinking is not None else min(max_tokens, room)
         self._room = room
@@ -83,6 +85,7 @@ class Completion:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._text = ""
         self._told = 0  # how much of the text `fresh` has returned
+        self._chosen: list[tuple[int, tuple[Alternative, ...]]] = []  # by byte offset, values that were chosen whole
         if matcher is not None:
             check_budget(matcher, self._max_tokens)
 
@@ -105,7 +108,7 @@ class Completion:
     @property
     def text(self) -> bytes:
         """The text of the value's tokens; special tokens have none."""
-        return b"".join(map(self._vocabulary.token_bytes, self.tokens))
+        return b"".join(map(self._shown.token_bytes, self.tokens))
 
     @property
     def answer(self) -> str:
@@ -140,6 +143,12 @@ class Completion:
         """The JSON Pointers of the values that the budget cut: the model would have continued them."""
         return self._guide.cut_at() if self._guide is not None else ()
 
+    @property
+    def alternatives(self) -> dict[str, tuple[Alternative, ...]]:
+        """What else the values that were chosen whole could have been, by JSON Pointer."""
+        found = pointers_at(self.text, [offset for offset, _ in self._chosen])
+        return dict(zip(found, (others for _, others in self._chosen), strict=True))
+
     def use(self, mask: MaskBuffer) -> None:
         """Set the mask buffer, of one row, to be filled. Call once, before the first step."""
         if self._guide is not None:
@@ -172,6 +181,56 @@ class Completion:
             return
         self._append(token, logprob=logprob, removed=removed, margin=margin)
 
+    def closed_texts(self) -> tuple[list[bytes], bool]:
+        """The texts of the value at hand, from here to its end, where they are a closed choice and several.
+
+        Also whether they are the rest of a string, without its closing quote; else they are numbers.
+        """
+        if self._guide is None or self._is_thinking:
+            return [], False
+        found = self._guide.matcher.closed_texts(MOST_TEXTS)
+        is_text = bool(found) and found[0].endswith(b'"')
+        return [text.removesuffix(b'"') for text in found] if len(found) > 1 else [], is_text
+
+    def take_value(self, choice: Candidates, *, is_text: bool) -> bool:
+        """Append the best candidate that may come here, to its end; False, and unchanged, where the budget forbids it.
+
+        Then it is decoded token by token, which tells what the budget cut.
+        """
+        guide = self._guide
+        assert guide is not None
+        remaining = self._max_tokens - (len(self.written) - self._start)
+        for one in choice.found:
+            tokens = self._accepted(guide, one)
+            if not tokens:
+                continue  # an item that the list has already
+            left = remaining - len(tokens)
+            is_within = guide.matcher.distance() <= left
+            guide.rollback(len(tokens))
+            if not is_within:
+                return False
+            self._fed = len(self.written)
+            self._chosen.append((len(self.text), alternatives(choice, one, is_text=is_text)))
+            for token, logprob in zip(tokens, token_logprobs(choice, one), strict=True):
+                self._append(token, logprob=logprob)
+            return True
+        return False
+
+    @staticmethod
+    def _accepted(guide: Guide, one: Scored) -> list[int]:
+        """Have the guide accept a candidate and what ends it; none, and it is as it was, where it can't."""
+        tokens: list[int] = []
+        for token in one.tokens:
+            if not guide.accept(token):
+                guide.rollback(len(tokens))
+                return []
+            tokens.append(token)
+        end = next((end for end in one.ends if guide.accept(end)), None)
+        if end is None:
+            guide.rollback(len(tokens))
+            return []
+        return [*tokens, end]
+
     def wish(self, token: int) -> None:
         """Take the token that the model would choose under `wide`; called before `take`."""
         assert self._guide is not None
@@ -182,7 +241,7 @@ class Completion:
     def tell(self, likeliest: Sequence[tuple[int, float]]) -> None:
         """Record the likeliest tokens and their log-probabilities for the token taken last."""
         if likeliest and self.details:
-            top = tuple((self._vocabulary.token_bytes(t).decode(errors="replace"), logprob) for t, logprob in likeliest)
+            top = tuple((self._shown.token_bytes(t).decode(errors="replace"), logprob) for t, logprob in likeliest)
             self.details[-1] = dataclasses.replace(self.details[-1], top=top)
 
     def choices(self) -> list[int]:
@@ -219,7 +278,7 @@ class Completion:
             assert accepted, f"token {token} was chosen under a mask that does not allow it"
         self.written.append(token)
         self.forced_tokens += forced
-        text = self._decoder.decode(self._vocabulary.token_bytes(token))
+        text = self._decoder.decode(self._shown.token_bytes(token))
         self._text += text
         self.details.append(Token(text, logprob, removed, margin, forced))
 

@@ -35,6 +35,25 @@ def pointers(text: bytes, wishes: Iterable[tuple[int, bytes]]) -> tuple[str, ...
     return tuple(dict.fromkeys(_wished(text, wishes)))
 
 
+def pointers_at(text: bytes, offsets: Iterable[int]) -> list[str]:
+    """Return the pointer of the value under way at each offset; offsets ascend. O(text), and O(depth) for each."""
+    reader = _PlaceReader(text)
+    found = []
+    for offset in offsets:
+        reader.read_until(offset)
+        found.append(reader.pointer(is_inside=True))
+    return found
+
+
+def scalars(text: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield the pointer of each string, number and literal of a JSON text, its start and its end; no keys. O(text)."""
+    reader = _PlaceReader(text)
+    for match in _LEXEME.finditer(text):
+        reader.read_until(match.start())
+        if match[0] not in b"{}[],:" and not reader.is_at_key:
+            yield reader.pointer(is_inside=True), *match.span()
+
+
 def end_of(text: str) -> tuple[str, ...]:
     """Return the pointer of the value that a text breaks off in, alone; nothing where the text does not begin as JSON.
 
@@ -107,6 +126,11 @@ class _PlaceReader:
         last = opened[-1]
         is_member = last.phase == "value" or (is_inside and last.phase == "start")
         return pointer(each.label for each in (opened if is_member else opened[:-1]))
+
+    @property
+    def is_at_key(self) -> bool:
+        """Whether a key comes next."""
+        return bool(self._open) and self._open[-1].phase == "key"
 
     def _take(self, lexeme: bytes) -> None:
         opened = self._open

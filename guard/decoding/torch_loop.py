@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from guard.decoding.completion import LEAST, Completion
+from guard.decoding.completion import Completion
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
+from guard.decoding.whole_values import LEAST
 from guard.errors import ModelError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Decoding(Completion):
         thinking: Thinking | None = None,
         room: int | None = None,
         stops_repetition: bool = False,
+        shown: Vocabulary | None = None,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -50,6 +52,7 @@ class Decoding(Completion):
             thinking=thinking,
             room=room,
             stops_repetition=stops_repetition,
+            shown=shown,
         )
         self._temperature = temperature
         self._seed = seed
@@ -189,6 +192,25 @@ class Forward:
                 self._feed([token])
             tokens = tokens[-1:]
         return self._feed(tokens)
+
+    @torch.no_grad()
+    def branch(self, tokens: list[int], positions: list[int], mask: torch.Tensor) -> torch.Tensor:
+        """Feed tokens that need not follow each other; returns the logits after each, `[tokens, width]`.
+
+        `mask` is bool[1, 1, tokens, cached + tokens]: what each may see. They stay in the cache.
+        """
+        device = getattr(self._model, "device", None)
+        kwargs = {name: value for name, value in self.kwargs.items() if name != "logits_to_keep"}
+        outputs = self._model(
+            input_ids=torch.tensor([tokens], device=device),
+            position_ids=torch.tensor([positions], device=device),
+            attention_mask=mask.to(device) if device is not None else mask,
+            use_cache=True,
+            return_dict=True,
+            **kwargs,
+        )
+        logits: torch.Tensor = outputs.logits[0]
+        return logits
 
     def _feed(self, tokens: list[int]) -> torch.Tensor:
         ids = torch.tensor([tokens], device=getattr(self._model, "device", None))

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
-from guard.decoding.confidence import Token
+from guard.decoding.alternative import Alternative
+from guard.decoding.confidence import Sureness, Token
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ class Request:
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
     usd: float | None = None  # budget, transport retries included; `max_tokens` is within it already
     thinking: int = 0  # most tokens of thinking before the value; 0: none
+    choose: str = "greedy"  # one of CHOOSE in guard/calls/policy.py; only models that decode here heed it
     repetition: str = "tell"  # one of REPETITION in guard/calls/policy.py; models act on "stop" only
     sampling: Sampling = Sampling()
     tools: tuple[Mapping[str, Any], ...] = ()  # functions for the chat template, in OpenAI's form
-    marks: tuple[str, ...] = ()  # names of special tokens that may occur in the text, around calls
+    marks: tuple[str, ...] = ()  # names of special tokens that the text shows, around calls
+    spelled: tuple[str, ...] = ()  # those of `marks` that the masks know by their bytes; the others are tokens there
     name: str = "value"  # the schema's name, which providers require
     told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # called by `cut`
 
@@ -107,6 +110,8 @@ class Reply:
     tokens: tuple[Token, ...] = ()  # of the text; empty where the model can't tell
     cut_at: tuple[str, ...] = ()  # JSON Pointers of the values that max_tokens cut off
     repeated_at: tuple[str, ...] = ()  # JSON Pointers of strings that repeat themselves; set by the pipeline
+    #: By JSON Pointer, other candidates of a value that was chosen whole, the most probable first.
+    alternatives: Mapping[str, tuple[Alternative, ...]] = field(default_factory=dict, hash=False)
     # Tokens of the prompt that a provider's cache had, and that were put into it; None: not reported. Not recorded.
     cached_tokens: int | None = field(default=None, compare=False)
     cache_creation_tokens: int | None = field(default=None, compare=False)
@@ -116,6 +121,7 @@ class Reply:
     is_estimate: bool = False  # whether the provider did not count the tokens, so that they and the cost are estimates
     decision: float | None = None  # probability that the first token is one of `Sampling.decision`, before the bias
     room: int | None = None  # tokens for the completion in the context; None: unknown
+    sureness: Sureness | None = field(default=None, hash=False)  # what a calibration says; None: there is none
     is_kept: bool = False  # whether it is a recorded reply; the figures are those of its recording
 
 

@@ -23,7 +23,7 @@ from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
 from guard.sidecar.constraints import check_tools
-from guard.sidecar.endpoints import completions, messages, operator, responses, ui
+from guard.sidecar.endpoints import completions, messages, operator, responses, ui, versions
 from guard.sidecar.endpoints.chat import Chat, check_translated
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.completions import CompletionBody, Completions, Embedding, Embeddings
@@ -201,7 +201,11 @@ class Sidecar:
             Route("/metrics", _Page(_metrics), methods=get),
             Route("/openapi.json", _Page(_openapi), methods=get),
             *(Route(path, _Page(ui.file), methods=get) for path in ui.FILES),
-            *(Route(path, _Page(functools.partial(page, self)), methods=get) for path, page in operator.PAGES.items()),
+            *(
+                Route(path, _Page(functools.partial(page, self)), methods=get)
+                for path, page in (*operator.PAGES.items(), *versions.PAGES.items())
+            ),
+            *(Route(path, _Endpoint(self, decide), methods=post) for path, decide in versions.DECISIONS.items()),
             Route("/guard/feedback", _Endpoint(self, functools.partial(operator.feedback, sidecar=self)), methods=post),
             Route(
                 "/guard/playground", _Endpoint(self, functools.partial(operator.playground, sidecar=self)), methods=post
@@ -312,10 +316,10 @@ class Sidecar:
     ) -> None:
         chat_request = await large.done(context.size, ChatRequest.of, body)
         served = self.visited(context, chat_request.chat.model)
-        if served.settings.validate_tools:
-            check_tools(body.get("tools"))
         asked = Passage(context, endpoint, served, body, raw, send)
         is_native = all(tier.upstream for tier in served.tiers)
+        if is_native and served.settings.validate_tools:
+            check_tools(body.get("tools"))
         is_plain = chat_request.kind == "text" and not (served.settings.validate_tools and chat_request.has_functions)
         if is_plain and (is_native or not chat_request.has_tools):
             await self._relayed(asked)
@@ -341,7 +345,7 @@ class Sidecar:
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
     ) -> None:
         served = self.visited(context, checked(Response, body).model)
-        if served.settings.validate_tools:
+        if all(tier.upstream for tier in served.tiers) and served.settings.validate_tools:
             check_tools(body.get("tools"))
         has_upstreams = all(tier.at(Responses.path) for tier in served.tiers)
         is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
@@ -540,15 +544,16 @@ def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, 
         if chat_request.has_tools
         else served.is_masked or (chat_request.kind != "string" and chat_request.older is None)
     )
-    can_be_live = has_text and (chat_request.chat.n or 1) == 1 and not chat_request.chat.logprobs
+    is_one = (chat_request.chat.n or 1) == 1 and not chat_request.chat.logprobs
+    can_be_live = has_text and is_one and served.settings.precision is None
     given = fields.get(b"x-guard-stream", b"").decode("latin-1").strip().lower()
     if given:
         if given not in GUARANTEES:
             raise bad(f"x-guard-stream: {given[:40]!r} must be live or buffered", "x-guard-stream")
         if given == "live" and not can_be_live:
             raise bad(
-                "calls that must be made, several choices, logprobs and a provider's texts of a language are streamed"
-                " once they are whole",
+                "calls that must be made, several choices, logprobs, a provider's texts of a language and answers of a"
+                " model with a precision are streamed once they are whole",
                 "x-guard-stream",
             )
         context.guarantee = given

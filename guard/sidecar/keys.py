@@ -18,6 +18,7 @@ from guard.trace.sql_tables import KEYS
 
 PREFIX = "sk-guard-"
 FRESH = 1.0  #: Seconds within which every process knows of a key that was made or revoked.
+_FLAGS = ("is_operator", "may_train")  # stored as 0 and 1
 _NOBODY = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
 
 
@@ -34,6 +35,7 @@ class Key:
     requests_per_minute: int | None = None
     tokens_per_day: int | None = None  # days end at midnight UTC
     usd_per_day: float | None = None
+    may_train: bool = False  # whether its calls may be recorded for training
 
     @property
     def is_limited(self) -> bool:
@@ -54,6 +56,7 @@ def create(
     requests_per_minute: int | None = None,
     tokens_per_day: int | None = None,
     usd_per_day: float | None = None,
+    may_train: bool = False,
 ) -> tuple[Key, str]:
     """Make a key. Returns it with its text, which is stored nowhere."""
     text = f"{PREFIX}{secrets.token_hex(6)}-{secrets.token_urlsafe(32)}"
@@ -66,9 +69,10 @@ def create(
         requests_per_minute=requests_per_minute,
         tokens_per_day=tokens_per_day,
         usd_per_day=usd_per_day,
+        may_train=may_train,
     )
     with store.begin() as connection:
-        connection.execute(KEYS.insert().values(**{**vars(key), "is_operator": int(is_operator)}))
+        connection.execute(KEYS.insert().values(**{**vars(key), **{name: int(vars(key)[name]) for name in _FLAGS}}))
     return key, text
 
 
@@ -78,7 +82,7 @@ def every(store: TraceStore) -> list[Key]:
         if connection is None:
             return []
         rows = connection.execute(KEYS.select().order_by(KEYS.c.created, KEYS.c.id)).mappings().all()
-    return [Key(**{**row, "is_operator": bool(row["is_operator"])}) for row in rows]
+    return [Key(**{**row, **{name: bool(row[name]) for name in _FLAGS}}) for row in rows]
 
 
 def revoke(store: TraceStore, key_id: str) -> bool:

@@ -22,11 +22,12 @@ from guard.sidecar import errors, metrics
 from guard.sidecar.admission import AGAIN_SECONDS
 from guard.sidecar.bodies import Gone
 from guard.sidecar.endpoints import message_answers, messages, ui
-from guard.sidecar.errors import ApiError
+from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.keys import Key
 from guard.sidecar.request_context import RequestContext, answer
 from guard.support import frames
 from guard.trace import TraceError
+from guard.trace.records import PURPOSES, Purpose
 
 if TYPE_CHECKING:
     from guard.sidecar.service import Service
@@ -40,8 +41,9 @@ OPERATORS = ("/guard/", "/metrics")
 #: Headers that may occur only once.
 ONCE = (
     *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding", b"origin", b"x-request-id"),
-    b"x-guard-stream",
+    *(b"x-guard-stream", b"x-guard-record-for"),
 )
+RECORD_FOR = b"x-guard-record-for"  #: The header that says what a call's record may be used for.
 CLIENT_GONE = 499  #: The status in the access log of a request whose client went away.
 # Matched literally: parsers of addresses differ on malformed ones.
 _LOCAL_HOST = re.compile(rb"(?i:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
@@ -127,6 +129,7 @@ class Gate:
         side = self._sidecar
         if not side.needs_key:
             _check_local(headers, side.settings.origins)
+            context.record_for = _purpose(headers, may_train=side.settings.training)
             return
         given = _given_key(headers)
         key = side.keys.find(given) if given else None
@@ -135,6 +138,7 @@ class Gate:
             words = f"{said}: Authorization: Bearer sk-guard-…, or x-api-key: sk-guard-…"
             raise ApiError(401, words, code="invalid_api_key")
         context.key = key
+        context.record_for = _purpose(headers, may_train=key.may_train)
         if path.startswith(OPERATORS) and not key.is_operator:
             raise ApiError(403, "only an operator's key may look at this", code="operators_only")
         if path.startswith("/v1/") and key.is_limited and context.method == "POST":
@@ -154,6 +158,21 @@ class Gate:
             raise ApiError(429, words, code="insufficient_quota", retry_after=excess.seconds, is_final=True)
         words = f"the key may not ask more often than {excess.what}"
         raise ApiError(429, words, code="rate_limit_exceeded", retry_after=excess.seconds)
+
+
+def _purpose(headers: Mapping[bytes, bytes], *, may_train: bool) -> Purpose:
+    """Return what a request's record may be used for: what is allowed, and no more than its header says."""
+    given = headers.get(RECORD_FOR)
+    if given is None:
+        return "training" if may_train else "operation"
+    asked = given.decode("latin-1").strip().lower()
+    for purpose in PURPOSES:
+        if asked == purpose == "training" and not may_train:
+            words = "nobody has allowed to train on these calls: guard keys create NAME --training, or training = true"
+            raise ApiError(403, words, code="training_not_allowed", param=RECORD_FOR.decode())
+        if asked == purpose:
+            return purpose
+    raise bad(f"x-guard-record-for: {asked[:40]!r} must be {' or '.join(PURPOSES)}", RECORD_FOR.decode())
 
 
 def _given_key(headers: Mapping[bytes, bytes]) -> str:

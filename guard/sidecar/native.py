@@ -20,7 +20,7 @@ from guard.models.remote.errors import ExchangeError
 from guard.models.remote.exchange import Exchange
 from guard.models.remote.prices import cost
 from guard.sidecar import large
-from guard.sidecar.endpoints import tool_calls
+from guard.sidecar.endpoints import custom_tools, tool_calls
 from guard.sidecar.endpoints.chat import Chat
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.endpoints.completions import Completions
@@ -88,7 +88,7 @@ class Native(Wrapper):
         body = {key: value for key, value in given.items() if key not in ("stream", "stream_options", "n")}
         body["model"] = self._served.upstream_model
         if chat_request.older is None:
-            body["messages"] = list(request.messages)
+            body["messages"] = [custom_tools.in_customs(message, chat_request.customs) for message in request.messages]
         elif len(request.messages) > 1:
             body["prompt"] = "\n\n".join(str(message["content"]) for message in request.messages)
         if chat_request.chat.seed is not None:  # each choice and each attempt is another draw
@@ -186,6 +186,16 @@ class _Whole:
 
     def _call(self, index: int, part: Any) -> None:
         call = self.calls.setdefault(index, {"function": {"name": "", "arguments": ""}})
+        custom = part.get("custom") if isinstance(part, Mapping) else None
+        if isinstance(custom, Mapping):
+            call = self.calls[index] = (
+                call if "custom" in call else {"type": "custom", "custom": {"name": "", "input": ""}}
+            )
+            for name in ("name", "input"):
+                text = custom.get(name)
+                call["custom"][name] += text if isinstance(text, str) else ""
+            self.size += len(call["custom"]["input"])
+            return
         function = part.get("function") if isinstance(part, Mapping) else None
         if isinstance(function, Mapping):
             call["function"]["name"] += function.get("name") or ""

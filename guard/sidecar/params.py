@@ -15,7 +15,8 @@ Names = tuple[tuple[str, str], ...]
 RESPONSES: Names = (
     (r"response_format\.json_schema\b", "text.format"),
     (r"response_format\b", "text.format"),
-    (r"tools\.(\d+)\.function\b", r"tools.\1"),
+    (r"tools\.(\d+)\.custom\.format\.grammar\b", r"tools.\1.format"),
+    (r"tools\.(\d+)\.(function|custom)\b", r"tools.\1"),
     (r"max(_completion)?_tokens\b", "max_output_tokens"),
     (r"messages\b.*", "input"),
     (r"reasoning_effort\b", "reasoning.effort"),

@@ -335,6 +335,7 @@ class _PassthroughRun:
             outcome=outcome,
             error=error,
             attempts=tuple(self._attempts),
+            record_for=self.context.record_for,
         )
 
     def _read(self, tier: Served, seconds: float) -> Reply:

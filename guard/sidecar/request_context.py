@@ -17,7 +17,7 @@ from guard.trace.waits import WAIT_S
 if TYPE_CHECKING:
     from guard.sidecar.admission import Share
     from guard.sidecar.keys import Key
-    from guard.trace.records import Call
+    from guard.trace.records import Call, Purpose
 
 LEAST_S = 0.1  #: Least wait for the trace, whatever time is left.
 LEAST_LEFT_S = 0.001  #: Budget of a request whose time is over; budgets must be above 0.
@@ -53,6 +53,7 @@ class RequestContext:
         "prompt",
         "prompt_tokens",
         "re_asks",
+        "record_for",
         "repairs",
         "sent",
         "served",
@@ -70,6 +71,7 @@ class RequestContext:
         self.id: str = given_id.decode() if is_sound and given_id else f"req-{secrets.token_hex(12)}"
         self.method, self.path = method, path
         self.key: Key | None = None
+        self.record_for: Purpose = "operation"  # what its record may be used for
         self.model = ""  # as asked for, once it is known to be served
         self.served = ""  # who answered, by its own name
         self.tier = 0

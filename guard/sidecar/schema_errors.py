@@ -35,7 +35,9 @@ def _placed(finding: Finding, chat_request: ChatRequest) -> tuple[str, Finding]:
     if within := _OF_TOOL.fullmatch(finding.pointer):
         name = chat_request.functions[int(within[1])].name
         tools = chat_request.chat.tools or []
-        number = next(at for at, tool in enumerate(tools) if tool.function is not None and tool.function.name == name)
+        number = next(at for at, tool in enumerate(tools) if tool.name == name)
+        if tools[number].custom is not None:  # its schema is ours
+            return f"tools.{number}.custom.format", dataclasses.replace(finding, pointer="")
         return f"tools.{number}.function.parameters", dataclasses.replace(finding, pointer=within[2] or "")
     if within := _OF_CONTENT.fullmatch(finding.pointer):
         return chat_request.place, dataclasses.replace(finding, pointer=within[1] or "")

@@ -53,6 +53,9 @@ class ModelSettings(BaseModel):
         default=True,
         description="whether calls are checked of tools that are not strict; false: they go through as they are",
     )
+    precision: Annotated[Number, Field(ge=0, le=1)] | None = Field(
+        default=None, description="expected share of right answers among those taken; others escalate (guard shadow)"
+    )
     breaker_failures: Count = Field(default=8, ge=1, description="failures in a row that open the breaker")
     breaker_seconds: Seconds = Field(default=15.0, gt=0, description="for which it stays open before one request tries")
 
@@ -88,6 +91,8 @@ class ModelSettings(BaseModel):
         for name in ("base_url", "api_key"):
             if getattr(self, name) is not None and not self.is_remote:
                 raise ValueError(f"{name} belongs to a model openai:NAME or anthropic:NAME")
+        if self.precision is not None and not self.escalate_to:
+            raise ValueError("precision needs escalate_to: who answers where this model is not sure enough")
         return self
 
     @property
@@ -157,6 +162,9 @@ class ServeSettings(FileSettings):
     responses_kept: Count = Field(default=10_000, description="of each key, for previous_response_id; 0: none")
     responses_days: Annotated[Number, Field(gt=0, le=MOST_DAYS)] = Field(default=30.0, description="for which they are")
     access_log: str = Field(default="-", description='a file of JSON lines; "-": standard output; "": none')
+    training: bool = Field(
+        default=False, description="whether calls without a key may be trained on; of a key, guard keys says it"
+    )
     log_prompts: bool = Field(default=False, description="whether the access log holds what was asked")
     models: dict[str, ModelSettings] = Field(
         default={DEFAULT: ModelSettings(model=DEFAULT)}, min_length=1, description="by the names that clients ask for"

@@ -17,6 +17,7 @@ from typing import Any
 from guard.calls.pipeline import Guard
 from guard.calls.policy import Budget, Policy
 from guard.calls.steps import Plan
+from guard.decoding.confidence import Confidence
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
 from guard.kernels.unicode_text import json_text
 from guard.models import adapters, chat_messages
@@ -24,7 +25,7 @@ from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar
 from guard.sidecar import large, schema_errors
-from guard.sidecar.endpoints import chat, tool_calls
+from guard.sidecar.endpoints import chat, custom_tools, tool_calls
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import bad
@@ -84,7 +85,7 @@ class Pipeline:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:
             raise schema_errors.refused(error, chat_request) from None
-        messages = tuple(chat_request.chat.messages)
+        messages = tuple(dict(custom_tools.in_functions(message)) for message in chat_request.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
             repair=not is_live,  # pieces that were sent can't be repaired
@@ -92,11 +93,13 @@ class Pipeline:
             temperature=chat_request.chat.temperature or 0.0,
             seed=chat_request.chat.seed or 0,
             budget=Budget(seconds=context.begin(total)),
+            confidence=Confidence(precision=served.settings.precision),
         )
         models = tuple(_tier(tier, chat_request, context.size) for tier in tiers)
         if target.grounding is not None:
             more["sources"] = chat_messages.said_by_user(messages)
-        return Plan(target, messages, policy, models, function=context.path, told=context.take, **more)
+        more |= {"told": context.take, "record_for": context.record_for}
+        return Plan(target, messages, policy, models, function=context.path, **more)
 
     async def choices(self, chat_request: ChatRequest, plan: Plan) -> list[Choice]:
         """Return all choices, validated. Raises a GuardError where one fails."""
@@ -215,7 +218,8 @@ def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
         return Choice(call.text, reply)
     content, calls = turn.read(value)
     if calls:
-        return Choice(None, reply, tuple((c["name"], json_text(c["arguments"])) for c in calls), beside=content)
+        made = tuple((c["name"], json_text(c["arguments"])) for c in calls)
+        return Choice(None, reply, made, beside=content, customs=chat_request.customs)
     if not isinstance(content, str):
         return Choice(json_text(content), reply)
     if chat_request.schema is not None:

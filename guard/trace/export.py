@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from guard.support.secret_patterns import REDACTED
-from guard.trace.records import VALID, Attempt, Call
+from guard.trace.records import TRAINING, VALID, Attempt, Call
 
 _FAILED = ("invalid", "length")  #: The failures of guard/calls/policy.py that mean that an attempt's text is wrong.
 
@@ -24,14 +24,14 @@ Row = dict[str, Any]
 
 def sft(call: Call) -> Iterator[Row]:
     """Yield the conversation of a valid call."""
-    if chosen := _chosen(call):
+    if call.record_for == TRAINING and (chosen := _chosen(call)):
         yield {"messages": [*_prompt(call.attempts[0]), *chosen]}
 
 
 def dpo(call: Call) -> Iterator[Row]:
     """Yield a pair for each distinct answer that failed before the valid one."""
     chosen = _chosen(call)
-    if not chosen:
+    if not chosen or call.record_for != TRAINING:
         return
     seen = {call.text}
     for attempt in call.attempts:
@@ -43,6 +43,8 @@ def dpo(call: Call) -> Iterator[Row]:
 
 def kto(call: Call) -> Iterator[Row]:
     """Yield every answer of a call that is known to be right or wrong."""
+    if call.record_for != TRAINING:
+        return
     for attempt in call.attempts:
         if rejected := _rejected(attempt):
             yield {"prompt": _prompt(attempt), "completion": rejected, "label": False}

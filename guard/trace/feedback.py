@@ -15,3 +15,15 @@ class Feedback:
     value: str | None = None  # JSON of the right answer, or None where nobody gave it
     by: str = PERSON
     given: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """How many answers of one tier of a function were rated, and how many of these are right."""
+
+    function: str  # or "(type)", as guard/trace/stats.py names it
+    tier: int
+    model: str  # that answered, as asked for
+    large: str  # the last tier's
+    rated: int
+    right: int

@@ -16,9 +16,11 @@ from typing import Any
 from guard.decoding import confidence
 from guard.decoding.confidence import Token
 from guard.decoding.places import listed
+from guard.support.clipping import cut_short
 from guard.trace.records import VALID, Attempt, Call
 
 MOST_PLACES = 5  #: Places of one value that are listed; all are marked.
+LONGEST_VALUE = 60  #: Characters of an alternative that are shown.
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
 
 #: The colours of everything that Guard shows in a browser.
@@ -279,6 +281,14 @@ def _found(attempt: Attempt) -> str:
         for at, found in attempt.sources.items()
     )
     out += f"<h3>Where it stands</h3><ul>{places}</ul>" if places else ""
+    others = attempt.reply.alternatives if attempt.reply is not None else {}
+    chances = "".join(
+        f"<li><b>{escaped(at or '(root)')}</b>: {chance:.2f}"
+        + escaped("".join(f", or {_short(one.value)} {one.confidence:.2f}" for one in others.get(at, ())))
+        + "</li>"
+        for at, chance in attempt.confidence.items()
+    )
+    out += _folded("Probability of each value", f"<ul>{chances}</ul>") if chances else ""
     edits = "".join(
         f"<li>{escaped(e.kind)} at {escaped(e.at)}: {escaped(json.dumps(e.removed, ensure_ascii=False))} became "
         f"{escaped(json.dumps(e.inserted, ensure_ascii=False))}</li>"
@@ -288,6 +298,10 @@ def _found(attempt: Attempt) -> str:
     if attempt.error and attempt.reply is not None:
         out += f"<h3>Not taken</h3><p>{escaped(attempt.error)}</p>"
     return out
+
+
+def _short(value: Any) -> str:
+    return cut_short(json.dumps(value, ensure_ascii=False), LONGEST_VALUE)
 
 
 def _figures(attempt: Attempt) -> str:
@@ -313,7 +327,10 @@ def _figures(attempt: Attempt) -> str:
             facts += [("mean logprob", f"{sure.logprob:.3f}"), ("mean removed", f"{sure.removed:.1%}")]
             if sure.margin is not None:
                 facts.append(("least margin", f"{sure.margin:.3f}"))
-    return "".join(f"<dt>{name}</dt><dd>{escaped(value)}</dd>" for name, value in facts)
+        if reply.sureness is not None:
+            facts.append(("right among those as sure", f"{reply.sureness.precision:.1%}"))
+            facts += [(f"{at or 'the value'} right", f"{p:.1%}") for at, p in reply.sureness.probabilities.items()]
+    return "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in facts)
 
 
 def _dollars(cost: float | None) -> str:

@@ -40,6 +40,8 @@ REPLY: Kind = {
     "tokens": [TOKEN],
     "cut_at": ["text"],
     "repeated_at": ["text"],
+    "alternatives": "json",
+    "sureness": {"precision": "number", "probabilities": "json"},
 }
 ATTEMPT: Kind = {
     "number": "whole",
@@ -56,6 +58,8 @@ ATTEMPT: Kind = {
     "repaired": "text",
     "sources": "json",
     "inputs": "json",
+    "fields": ["text"],
+    "confidence": "json",
 }
 CALL: dict[str, Kind] = {
     "number": "whole",
@@ -65,6 +69,7 @@ CALL: dict[str, Kind] = {
     "options": "json",
     "outcome": "text",
     "error": "text",
+    "record_for": "text",
     "attempts": [ATTEMPT],
 }
 

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
+from guard.decoding.confidence import by_value
 from guard.errors import Violation
 from guard.models.base import Reply
 
 if TYPE_CHECKING:
+    from guard.decoding.alternative import Alternative
     from guard.output.repair import Edit
     from guard.schemas.grounding.sources import Place
 
+#: What a record may be used for: "training" is for models too, "operation" for no model.
+Purpose = Literal["training", "operation"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+TRAINING: Purpose = "training"
 VALID = "valid"  #: The outcome of a call that returned a value; any other outcome is the name of the error raised.
 
 
@@ -47,6 +53,12 @@ class Attempt:
     #: By JSON Pointer, the places where the inputs state each quoted or stated value.
     sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
     inputs: Mapping[str, Shown] = field(default_factory=dict)  # by name, the part that a message shows
+    fields: tuple[str, ...] = ()  # members that alone were asked for, as a tier was not sure of them; (): all
+
+    @property
+    def confidence(self) -> Mapping[str, float]:
+        """By JSON Pointer, the probability of each value that the model wrote, as far as its tokens tell it."""
+        return {} if self.reply is None else by_value(self.reply.tokens, self.reply.text)
 
     @property
     def text(self) -> str:
@@ -90,6 +102,7 @@ class Call:
     error: str = ""
     attempts: tuple[Attempt, ...] = ()
     number: int | None = field(default=None, compare=False)  # in the trace; None until it is written
+    record_for: Purpose = "training"  # what its record may be used for
     item: Item | None = field(default=None, compare=False)  # None outside of a named batch
     _trace: Listener | None = field(default=None, compare=False, repr=False)  # in which it is recorded
 
@@ -126,9 +139,25 @@ class Call:
         return self.answer.reply.cut_at if self.answer is not None and self.answer.reply is not None else ()
 
     @property
+    def probabilities(self) -> Mapping[str, float]:
+        """By JSON Pointer, how likely the value ("") and its fields are right; empty where nothing is calibrated."""
+        reply = self.answer.reply if self.answer is not None else None
+        return {} if reply is None or reply.sureness is None else reply.sureness.probabilities
+
+    @property
     def sources(self) -> Mapping[str, tuple[Place, ...]]:
         """By JSON Pointer, all places (argument, start, end) where the inputs state a quoted or stated value."""
         return self.answer.sources if self.answer is not None else {}
+
+    @property
+    def confidence(self) -> Mapping[str, float]:
+        """By JSON Pointer, the probability of each value, as far as the model's tokens tell it."""
+        return self.answer.confidence if self.answer is not None else {}
+
+    @property
+    def alternatives(self) -> Mapping[str, tuple[Alternative, ...]]:
+        """By JSON Pointer, what else a value that was chosen whole could have been: up to three, the best first."""
+        return self.answer.reply.alternatives if self.answer is not None and self.answer.reply is not None else {}
 
     @property
     def repeated_at(self) -> tuple[str, ...]:

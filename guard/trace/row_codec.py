@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guard.decoding.confidence import Token
+from guard.decoding.alternative import Alternative
+from guard.decoding.confidence import Sureness, Token
 from guard.errors import Violation
 from guard.models.base import Reply
 from guard.output.repair import Edit
@@ -82,6 +83,7 @@ def call_row(call: Call, redaction: Redaction) -> dict[str, Any]:
         "options": _json(redaction.value(call.options)),
         "outcome": text(call.outcome),
         "error": text(call.error),
+        "record_for": call.record_for,
     }
 
 
@@ -133,6 +135,7 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     row["room"] = reply.room
     row["decision"] = reply.decision
     row["repeated_at"] = _json(redaction.value(reply.repeated_at)) if reply.repeated_at else None
+    row["sureness"] = None if reply.sureness is None else _json(redaction.value(dataclasses.asdict(reply.sureness)))
     return row
 
 
@@ -150,7 +153,7 @@ _NO_REPLY = dict.fromkeys(
     (
         *("text", "finish", "served", "prompt_tokens", "completion_tokens", "forced_tokens"),
         *("seconds", "mask_seconds", "thinking_tokens", "thinking", "tokens", "retries", "mode", "cost"),
-        *("is_estimate", "is_kept", "cut_at", "repeated_at", "room", "decision"),
+        *("is_estimate", "is_kept", "cut_at", "repeated_at", "room", "decision", "sureness"),
     )
 )
 
@@ -170,6 +173,7 @@ def call_of(row: Any, attempts: Sequence[Attempt]) -> Call:
         error=restored(row.error),
         attempts=tuple(attempts),
         number=row.id,
+        record_for=row.record_for,
     )
 
 
@@ -198,6 +202,8 @@ def attempt_of(row: Any) -> Attempt:
             room=row.room,
             decision=row.decision,
             repeated_at=() if row.repeated_at is None else tuple(loaded(row.repeated_at)),
+            alternatives=_alternatives_of(row.sources),
+            sureness=None if row.sureness is None else Sureness(**loaded(row.sureness)),
         )
     return Attempt(
         number=row.number,
@@ -232,15 +238,25 @@ def _json(value: Any) -> str:
 
 
 def _sources(attempt: Attempt, redaction: Redaction) -> str | None:
-    if not attempt.sources and not attempt.inputs:
+    others = {} if attempt.reply is None else attempt.reply.alternatives
+    if not (attempt.sources or attempt.inputs or attempt.fields or others):
         return None
-    return _json(redaction.value({"places": dict(attempt.sources), "inputs": dict(attempt.inputs)}))
+    parts = {"places": dict(attempt.sources), "inputs": dict(attempt.inputs)}
+    more = {"fields": attempt.fields, "alternatives": dict(others)}
+    kept = {**parts, **{name: part for name, part in more.items() if part}}
+    return _json({name: redaction.value(part) for name, part in kept.items()})  # these names are no one's text
 
 
 def _sources_of(text: str) -> dict[str, Any]:
     kept = loaded(text)
     places = {at: tuple(Place(*place) for place in found) for at, found in kept["places"].items()}
-    return {"sources": places, "inputs": {name: Shown(*shown) for name, shown in kept["inputs"].items()}}
+    inputs = {name: Shown(*shown) for name, shown in kept["inputs"].items()}
+    return {"sources": places, "inputs": inputs, "fields": tuple(kept.get("fields", ()))}
+
+
+def _alternatives_of(text: str | None) -> dict[str, tuple[Alternative, ...]]:
+    kept = {} if text is None else loaded(text).get("alternatives", {})
+    return {at: tuple(Alternative(*one) for one in found) for at, found in kept.items()}
 
 
 def _texts(redaction: Redaction) -> Any:

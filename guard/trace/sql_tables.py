@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 9  #: The version of the tables below.
+VERSION = 10  #: The version of the tables below.
 
 #: Integers of 64 bits. So are those of SQLite's INTEGER, the only type that it auto-increments.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -42,6 +42,7 @@ CALLS = sa.Table(
     sa.Column("options", sa.Text, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
+    sa.Column("record_for", sa.Text, nullable=False, server_default="training"),  # what the record may be used for
     # For the newest calls of a function, of an outcome, and of all failures.
     sa.Index("ix_calls_function", "function", "id"),
     sa.Index("ix_calls_outcome", "outcome", "id"),
@@ -86,6 +87,7 @@ ATTEMPTS = sa.Table(
     sa.Column("room", _WHOLE),  # null where it is unknown
     sa.Column("decision", sa.Float),  # null where no call's probability was asked for
     sa.Column("sources", sa.Text),  # null where no value is quoted or stated
+    sa.Column("sureness", sa.Text),  # null where the model is not calibrated for the type
 )
 SCHEMAS = sa.Table(
     "schemas",
@@ -169,6 +171,7 @@ KEYS = sa.Table(
     sa.Column("requests_per_minute", sa.Integer),  # this and the following: null is no limit
     sa.Column("tokens_per_day", _WHOLE),
     sa.Column("usd_per_day", sa.Float),
+    sa.Column("may_train", sa.Integer, nullable=False, server_default="0"),
 )
 SPENDING = sa.Table(
     "spending",
@@ -268,6 +271,12 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "ALTER TABLE attempts ADD COLUMN sources TEXT",
         """CREATE TABLE feedback ("call" BIGINT NOT NULL PRIMARY KEY REFERENCES calls (id) ON DELETE CASCADE,
            is_right INTEGER NOT NULL, value TEXT, "by" TEXT NOT NULL, given FLOAT NOT NULL)""",
+    ),
+    9: (  # whoever asked the sidecar has not allowed training; a program's own calls always could be learned from
+        "ALTER TABLE calls ADD COLUMN record_for TEXT DEFAULT 'training' NOT NULL",
+        "UPDATE calls SET record_for = 'operation' WHERE substr(function, 1, 1) = '/'",
+        "ALTER TABLE attempts ADD COLUMN sureness TEXT",
+        "ALTER TABLE keys ADD COLUMN may_train INTEGER DEFAULT 0 NOT NULL",
     ),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.

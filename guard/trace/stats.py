@@ -4,6 +4,10 @@ They are computed from running totals (totals.py), some thousand rows for a mill
 tier, or the one that is named. The savings compare with the cost of the calls on it alone. For a call that reached it,
 that is what it cost there. For others it is an estimate: the tokens of the call's first prompt and last completion, at
 the prices that genai-prices ships with. Models on this machine cost nothing, and neither do replayed or cached replies.
+
+An answer is *served alone* by a model on this machine or by a tier below the last. How many answers are right is known
+from feedback: of those served alone, the share that was rated right; of the large model's all but the share that was
+rated wrong, for they are what is learned from.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from guard.models.remote import prices
+from guard.trace.feedback import Ratings
 from guard.trace.row_codec import restored
 from guard.trace.totals import SIZES, Row
 
 ALL = "(all)"  #: The `function` of the last line, the sum of all others.
 
 #: Prefixes of the names of models that run on this machine.
-_LOCAL = ("smollm2", "transformers", "llamacpp")
+_LOCAL = ("smollm2", "transformers", "llamacpp", "tuned")
 _MUCH = 1_000_000  #: Tokens whose price is asked for, to derive that of one.
 
 
@@ -46,16 +51,53 @@ class Line:
     large_unknown: int = 0  # calls for which that is unknown
     estimates: int = 0  # attempts whose tokens the provider did not count
     replayed: int = 0  # attempts whose reply was replayed or cached, at no cost
+    alone: int = 0  # valid answers served alone
+    alone_rated: int = 0  # of these, those that somebody rated
+    alone_right: int = 0  # and of those, the right ones
+    large_rated: int = 0  # of the other valid answers
+    large_right: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """The share of right answers among those served alone; None where none was rated."""
+        return self.alone_right / self.alone_rated if self.alone_rated else None
+
+    @property
+    def right(self) -> float | None:
+        """About how many valid answers are right; None where it is not known of those served alone."""
+        large = self.valid - self.alone
+        by_large = large * (self.large_right / self.large_rated if self.large_rated else 1.0)
+        if not self.alone:
+            return by_large
+        return None if self.precision is None else by_large + self.alone * self.precision
+
+    @property
+    def cost_per_valid(self) -> float | None:
+        """US dollars per valid answer; None where a price is not known, or nothing is valid."""
+        return None if self.cost_unknown or not self.valid else self.cost / self.valid
+
+    @property
+    def cost_per_right(self) -> float | None:
+        """US dollars per right answer; None where that is not known."""
+        return None if self.cost_unknown or not self.right else self.cost / self.right
+
+    @property
+    def large_per_valid(self) -> float | None:
+        """US dollars per valid answer, had the large model alone been asked."""
+        return None if self.large_unknown or not self.valid else self.large_cost / self.valid
 
     def as_dict(self) -> dict[str, Any]:
         """Return the line as a JSON object."""
-        return asdict(self) | {"tokens": self.prompt_tokens + self.completion_tokens}
+        derived = ("precision", "right", "cost_per_valid", "cost_per_right", "large_per_valid")
+        tokens = self.prompt_tokens + self.completion_tokens
+        return {**asdict(self), "tokens": tokens, **{name: getattr(self, name) for name in derived}}
 
 
-def collect(ledger: Iterable[Row], large: str | None = None) -> list[Line]:
+def collect(ledger: Iterable[Row], large: str | None = None, ratings: Iterable[Ratings] = ()) -> list[Line]:
     """Return the lines of a `TraceStore.ledger`: each function's tiers and their sum, at the end the sum of all.
 
-    `large` names the large model; without it, that is each call's last tier.
+    `ratings` are those of `TraceStore.ratings`. `large` names the large model; without it, that is each call's last
+    tier.
     """
     functions: dict[str, dict[int | None, Line]] = {}
     everything = Line(ALL)
@@ -77,13 +119,26 @@ def collect(ledger: Iterable[Row], large: str | None = None) -> list[Line]:
         ended = [] if row.about.ended is None else [lines.setdefault(row.about.ended, Line(name, row.about.ended))]
         for line in (everything, whole, *ended):
             line.valid += row.figures["valid"] if ended else 0
+            if ended and is_small(restored(row.about.model), restored(row.about.large)):
+                line.alone += row.figures["valid"]
             _compare(line, row, large or restored(row.about.large))
+    for one in ratings:
+        lines = functions.get(one.function, {})
+        side = "alone" if is_small(one.model, one.large) else "large"
+        for rated in filter(None, (everything, lines.get(None), lines.get(one.tier))):
+            setattr(rated, f"{side}_rated", getattr(rated, f"{side}_rated") + one.rated)
+            setattr(rated, f"{side}_right", getattr(rated, f"{side}_right") + one.right)
     ordered = [
         lines[tier]
         for _, lines in sorted(functions.items())
         for tier in (*sorted(t for t in lines if t is not None), None)
     ]
     return [*ordered, everything]
+
+
+def is_small(model: str, large: str) -> bool:
+    """Whether a model's answer was served alone: it runs here, or a larger one was never asked."""
+    return model.partition(":")[0] in _LOCAL or model != large
 
 
 #: The paid figures, which lines and rows have alike.
@@ -148,3 +203,10 @@ def price(model: str, prompt_tokens: int, completion_tokens: int) -> float | Non
     if kind in _LOCAL:
         return 0.0
     return prices.cost(name if colon else model, prompt_tokens, completion_tokens, provider=kind if colon else None)
+
+
+def dollars(value: float) -> str:
+    """Show a sum of US dollars with three digits or more."""
+    if value >= 1:
+        return f"${value:,.2f}"
+    return "$0" if value == 0 else f"${value:.3g}" if value >= 1e-4 else f"${value:.2e}"

@@ -35,7 +35,7 @@ from guard.trace import row_codec, sql_tables, totals
 from guard.trace.asked_for import target_of
 from guard.trace.databases import Database, is_busy
 from guard.trace.errors import TraceError
-from guard.trace.feedback import PERSON, Feedback
+from guard.trace.feedback import PERSON, Feedback, Ratings
 from guard.trace.group_commit import Late, Writer
 from guard.trace.record_queue import Entry, Journal
 from guard.trace.records import VALID, Attempt, Call
@@ -342,6 +342,28 @@ class TraceStore:
                     value = None if row.value is None else row_codec.restored(row.value)
                     found[row.call] = Feedback(bool(row.is_right), value, row_codec.restored(row.by), row.given)
         return found
+
+    def ratings(self, *, function: str | None = None, since: float | None = None) -> list[Ratings]:
+        """Return how often valid answers were said to be right, by function and tier."""
+        shape = (CALLS.c.function, CALLS.c.target, CALLS.c.options, ATTEMPTS.c.tier, ATTEMPTS.c.model)
+        counts = sa.func.count(), sa.func.sum(FEEDBACK.c.is_right)
+        which = [*_conditions(function, VALID, since), ATTEMPTS.c.reason == ""]
+        joined = FEEDBACK.join(CALLS, CALLS.c.id == FEEDBACK.c.call).join(ATTEMPTS, ATTEMPTS.c.call == CALLS.c.id)
+        with self.reading() as connection:
+            if connection is None:
+                return []
+            rows = connection.execute(sa.select(*shape, *counts).select_from(joined).where(*which).group_by(*shape))
+            return [
+                Ratings(
+                    row_codec.restored(function) or f"({row_codec.restored(target)})",
+                    tier,
+                    row_codec.restored(model),
+                    (row_codec.loaded(options).get("tiers") or [""])[-1],
+                    rated,
+                    int(right),
+                )
+                for function, target, options, tier, model, rated, right in rows
+            ]
 
     def read(self, number: int) -> Call | None:
         """Return a call by its number, or None where there is none."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from guard.support.secret_patterns import REDACTED
 from guard.support.strict_json import no_constant, unique_members
 from guard.trace.asked_for import target_of
 from guard.trace.feedback import PERSON
-from guard.trace.records import VALID
+from guard.trace.records import TRAINING, VALID
 from guard.tuning.examples import Pair
 
 if TYPE_CHECKING:
@@ -90,10 +90,13 @@ def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator
             yield Pair(messages, compiled, text, f"line {number}", float(row.get("started", 0.0)), PERSON)
 
 
-def providers(pairs: Collection[Pair]) -> list[str]:
-    """Return the terms of the providers whose answers are among the pairs."""
-    kinds = {pair.by.partition(":")[0] for pair in pairs}
-    return [TERMS[kind] for kind in sorted(kinds & TERMS.keys())]
+def terms(pairs: Iterable[Pair]) -> list[str]:
+    """Return the terms of the providers whose answers are among the pairs; of other models, that they have some."""
+    names = {pair.by for pair in pairs if pair.by not in ("", PERSON)}
+    known = {kind for kind in TERMS if any(name.partition(":")[0] == kind for name in names)}
+    others = sorted(name for name in names if name.partition(":")[0] not in known)
+    more = [f"whether the terms of {', '.join(others)} allow to train on these answers is not known here"]
+    return [*(TERMS[kind] for kind in sorted(known)), *(more if others else [])]
 
 
 def _pairs(
@@ -129,6 +132,8 @@ def _pairs(
 
 def _why_not(call: Call, feedback: Feedback | None, own: Collection[str]) -> str:
     """Return why a call's answer is left out; "" where it is right."""
+    if call.record_for != TRAINING:
+        return "not recorded for training"
     if call.function == rerun.FUNCTION or not call.attempts:
         return "a replay"
     if any(REDACTED in json.dumps(message, ensure_ascii=False) for message in call.attempts[0].messages):

@@ -1,41 +1,28 @@
-"""What a small model may serve alone: calibrated confidence, a threshold for a precision, and the cost.
+"""What a small model may serve alone, and what an answer costs: before and after, measured and on record.
 
-Confidence is the mean log-probability of an answer's choices (guard/decoding/confidence.py). Isotonic regression on
-answers known to be right or wrong turns it into a probability that never falls as confidence rises. A threshold is
-chosen on one half of the questions and measured on the other, because it looks better than it is on the half that it
-was chosen on.
+Confidence is calibrated (guard/decoding/calibration.py): a threshold is chosen on one half of the questions and
+measured on the other, because it looks better than it is on the half that it was chosen on. The trace tells what was in
+fact served, by whichever model was asked first: the large one, then one version of the small one after another.
 """
 
 from __future__ import annotations
 
-import bisect
-import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-LEAST = 10  #: Fewest answers above a threshold for its precision to mean anything.
+from guard.decoding.calibration import Calibration, Judged
+from guard.trace.records import VALID
+from guard.trace.stats import Line, is_small
 
+if TYPE_CHECKING:
+    from guard.trace.feedback import Feedback
+    from guard.trace.records import Attempt, Call
+    from guard.trace.store import TraceStore
+    from guard.tuning.registry import Registry
 
-@dataclass(frozen=True)
-class Judged:
-    """An answer's confidence, and whether it was right."""
-
-    confidence: float  # mean log-probability, at most 0
-    is_right: bool
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Confidence to probability: a rising step function."""
-
-    bounds: tuple[float, ...]  # where each step begins
-    probabilities: tuple[float, ...]
-
-    def probability(self, confidence: float) -> float:
-        """Return how likely an answer of that confidence is right. O(log steps)."""
-        at = bisect.bisect_right(self.bounds, confidence) - 1
-        return self.probabilities[max(0, at)]
+PAGE = 200  #: Calls whose feedback is looked up at a time.
+WANTED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  #: Precisions that are asked for in turn.
 
 
 @dataclass(frozen=True)
@@ -45,20 +32,7 @@ class ServedAlone:
     threshold: float  # as in guard.Confidence(logprob=…)
     share: float  # of the questions
     precision: float  # share of right answers among these
-
-
-def calibrated(judged: Sequence[Judged]) -> Calibration:
-    """Return the isotonic regression of rightness on confidence, by pooling adjacent violators. Needs an answer."""
-    steps: list[list[float]] = []  # its lowest confidence, right answers, all answers
-    by_confidence = sorted(judged, key=lambda one: one.confidence)
-    for confidence, alike in itertools.groupby(by_confidence, key=lambda one: one.confidence):
-        right = [one.is_right for one in alike]
-        steps.append([confidence, float(sum(right)), float(len(right))])
-        while len(steps) > 1 and steps[-2][1] * steps[-1][2] >= steps[-1][1] * steps[-2][2]:
-            _, more, count = steps.pop()
-            steps[-1][1] += more
-            steps[-1][2] += count
-    return Calibration(tuple(s[0] for s in steps), tuple(s[1] / s[2] for s in steps))
+    wanted: float | None = None  # the precision that the threshold was chosen for
 
 
 def served(judged: Sequence[Judged], threshold: float) -> ServedAlone:
@@ -72,24 +46,6 @@ def curve(judged: Sequence[Judged]) -> list[ServedAlone]:
     return [served(judged, threshold) for threshold in sorted({one.confidence for one in judged}, reverse=True)]
 
 
-def threshold(judged: Sequence[Judged], precision: float) -> float | None:
-    """Return the lowest threshold whose expected precision is at least `precision`; None where there is none.
-
-    The expectation is taken over the calibrated probabilities, so a lucky run of answers at the top decides nothing.
-    """
-    if not judged:
-        return None
-    found: float | None = None
-    right = count = 0.0
-    scale = calibrated(judged)
-    for one in sorted(judged, key=lambda j: -j.confidence):
-        right += scale.probability(one.confidence)
-        count += 1
-        if count >= LEAST and right / count >= precision:
-            found = one.confidence
-    return found
-
-
 def halves(keys: Sequence[str]) -> tuple[list[int], list[int]]:
     """Return the indexes of the questions in two halves, split by hash."""
     first = [number for number, key in enumerate(keys) if int(key[-1], 16) % 2 == 0]
@@ -97,7 +53,73 @@ def halves(keys: Sequence[str]) -> tuple[list[int], list[int]]:
     return first, [number for number in range(len(keys)) if number not in taken]
 
 
-def cost_of_right(share: float, precision: float, large: float, large_precision: float = 1.0) -> float:
-    """Return US dollars per right answer where a share is served for free and a large model serves the rest."""
-    right = share * precision + (1 - share) * large_precision
-    return (1 - share) * large / right if right else math.inf
+def kept(calibration: Calibration, judged: Sequence[Judged]) -> Iterator[ServedAlone]:
+    """Yield what is served for each precision in WANTED, where any is; on other answers than it was calibrated on."""
+    steps = [] if calibration.precision is None else calibration.precision.as_json()
+    for wanted in WANTED:
+        least = next((at for at, value in steps if value >= wanted), None)
+        if least is not None:
+            found = served(judged, least)
+            yield ServedAlone(found.threshold, found.share, found.precision, wanted)
+
+
+def by_first_model(store: TraceStore, function: str, since: float | None = None) -> list[Line]:
+    """Return what a function's calls took, by the model that was asked first; in the order in which they came.
+
+    A version of a tuned model counts for itself: `tuned:shop.read@2`. O(calls).
+    """
+    lines: dict[str, Line] = {}
+    page: list[Call] = []
+    for call in store.each(function=function, since=since):
+        page.append(call)
+        if len(page) == PAGE:
+            _count(store, page, lines)
+            page = []
+    _count(store, page, lines)
+    return list(lines.values())
+
+
+def _count(store: TraceStore, calls: Sequence[Call], lines: dict[str, Line]) -> None:
+    said = store.feedback([call.number for call in calls if call.number is not None])
+    for call in calls:
+        if call.attempts:
+            name = _own_name(call.attempts[0])
+            _add(lines.setdefault(name, Line(call.function, model=name)), call, said.get(call.number or 0))
+
+
+def _add(line: Line, call: Call, feedback: Feedback | None) -> None:
+    line.calls += 1
+    line.first_valid += call.attempts[0].reason in ("", "confidence")
+    line.escalations += bool(call.escalations)
+    line.prompt_tokens += call.prompt_tokens
+    line.completion_tokens += call.completion_tokens
+    line.cost += sum(reply.cost or 0.0 for reply in call.spent)
+    line.cost_unknown += sum(reply.cost is None for reply in call.spent)
+    answer = call.answer
+    if call.outcome != VALID or answer is None:
+        return
+    line.valid += 1
+    is_alone = is_small(answer.model, (call.options.get("tiers") or [""])[-1])
+    line.alone += is_alone
+    if feedback is not None and is_alone:
+        line.alone_rated += 1
+        line.alone_right += feedback.right
+    elif feedback is not None:
+        line.large_rated += 1
+        line.large_right += feedback.right
+
+
+def _own_name(attempt: Attempt) -> str:
+    """Return a model's name as asked for; of a tuned model with the version that answered."""
+    own = attempt.reply.model if attempt.reply is not None else ""
+    return own if own.startswith(f"{attempt.model}@") else attempt.model
+
+
+def measured(registry: Registry, function: str) -> dict[str, Any] | None:
+    """Return the shadow report of the version that serves, else of the newest that was measured; None without one."""
+    current = registry.serving(function).current
+    versions = sorted(registry.versions(function), key=lambda v: (v.number == current, v.number), reverse=True)
+    for version in versions:
+        if (report := version.shadow) is not None and report.get("alone"):
+            return {"version": version.number, **report}
+    return None

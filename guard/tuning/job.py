@@ -26,8 +26,10 @@ from filelock import FileLock, Timeout
 
 from guard import models
 from guard.errors import GuardError, ModelError
+from guard.models.local.embedded import SOURCES
 from guard.models.local.packed_linear import is_fast_in_bfloat16
 from guard.models.local.transformers import TransformersModel, quiet
+from guard.tuning.answers import terms
 from guard.tuning.examples import Example, Pair, cut, deduplicated, split
 from guard.tuning.lora import Adapter
 from guard.tuning.registry import CARD
@@ -123,12 +125,18 @@ def tune(
         card = {
             "base": model,
             "base_hash": _weights_hash(base_folder(model)),
+            "licence": SOURCES[model].licence if model in SOURCES else "",
+            "template": _digest(str(base.tokenizer.chat_template)),
+            "tokenizer": _digest(json.dumps(base.tokenizer.get_vocab(), sort_keys=True)),
             "recipe": dataclasses.asdict(recipe),
             "steps": trainer.step,
             "seconds": round(trainer.seconds + spent, 1),
             "run": trainer.digest,
             "examples": len(examples),
             "sources": _sources(examples),
+            "data": _digest(json.dumps([[e.pair.input_hash, e.pair.answer] for e in examples])),
+            "answered_by": dict(Counter(example.pair.by for example in examples)),
+            "terms": terms(example.pair for example in examples),
             "schemas": sorted({example.pair.compiled.hash for example in examples}),
             "dropped": dict(dropped.most_common()),
             "validation": {"before": dataclasses.asdict(before), "after": dataclasses.asdict(after)},
@@ -174,6 +182,10 @@ def _save(base: TransformersModel, card: dict[str, Any], partial: Path, out: Pat
 
 def _sources(examples: Sequence[Example]) -> list[str]:
     return [example.pair.source for example in examples]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _weights_hash(folder: Path) -> str:

@@ -11,6 +11,7 @@ the new one, even where the writer was killed.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import time
@@ -118,6 +119,26 @@ class Registry:
         canary = found.get("canary")
         return Serving(found["current"], Canary(**canary) if canary else None, tuple(found["history"]))
 
+    def facts(self, version: Version) -> dict[str, Any]:
+        """Return what a list shows of a version."""
+        serving, card, shadow = self.serving(version.function), version.card, version.shadow
+        state = "serves" if serving.current == version.number else ""
+        if serving.canary is not None and serving.canary.version == version.number:
+            state = f"canary of {serving.canary.share:g}"
+        made = card.get("made")
+        at = None if made is None else datetime.datetime.fromtimestamp(made, datetime.UTC)
+        return {
+            "function": version.function,
+            "version": version.number,
+            "state": state,
+            "made": "" if at is None else at.strftime("%Y-%m-%d %H:%M"),
+            "base": card.get("base", ""),
+            "examples": card.get("examples", ""),
+            "foreseen": card.get("validation", {}).get("after", {}).get("paths_right"),
+            "shadow": None if shadow is None else bool(shadow.get("passed")),
+            "folder": str(version.folder),
+        }
+
     def promote(self, function: str, number: int, *, force: bool = False, why: str = "") -> Serving:
         """Make a version serve. GuardError unless it passed a shadow run against the serving version, or `force`."""
         with self._changing(function) as serving:
@@ -143,7 +164,14 @@ class Registry:
             return self._decided(function, replace(serving, canary=None), "end canary", False, why)
 
     def start_canary(
-        self, function: str, number: int, share: float, *, baseline: float | None = None, force: bool = False
+        self,
+        function: str,
+        number: int,
+        share: float,
+        *,
+        baseline: float | None = None,
+        force: bool = False,
+        why: str = "",
     ) -> Serving:
         """Make a version answer a share (0 to 1) of the inputs; refuses what `promote` refuses."""
         if not 0 < share < 1:
@@ -151,7 +179,8 @@ class Registry:
         with self._changing(function) as serving:
             self._check_passed(function, number, serving.current, force)
             canary = Canary(number, share, time.time(), baseline)
-            return self._decided(function, replace(serving, canary=canary), "canary", force, f"share {share:g}")
+            told = f"share {share:g}; {why}" if why else f"share {share:g}"
+            return self._decided(function, replace(serving, canary=canary), "canary", force, told)
 
     def _check_passed(self, function: str, number: int, against: int, force: bool) -> None:
         shadow = self.version(function, number).shadow

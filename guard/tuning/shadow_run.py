@@ -15,19 +15,22 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from guard import models
-from guard.decoding.confidence import Confidence, measured
+from guard.decoding import calibration
+from guard.decoding.calibration import WHOLE, Calibration, Judged
 from guard.errors import GuardError
+from guard.kernels import json_pointer
 from guard.models.base import Model, Request
 from guard.support.json_equality import are_equal
-from guard.tuning import economics
-from guard.tuning.economics import Judged
+from guard.tuning import economics, economics_page
 from guard.tuning.examples import Pair, cut
+from guard.tuning.registry import write_json
 from guard.tuning.scoring import score
 
 MARGIN = 0.02  #: How much worse a new model may be, as a share of right answers.
@@ -51,7 +54,12 @@ class Answered:
     value: Any  # None: no valid answer
     is_right: bool
     seconds: float
-    confidence: float | None = None  # mean log-probability of its choices; None: not known
+    confidences: Mapping[str, float] = field(default_factory=dict)  # of it and its fields, by JSON Pointer
+
+    @property
+    def confidence(self) -> float | None:
+        """The whole answer's confidence; None where it is not known."""
+        return self.confidences.get(WHOLE)
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,14 @@ def run(
         "seconds": {side: sum(one.seconds for one in found) for side, found in answers.items()},
         "apart": _apart(pairs, answers),
         "alone": _alone(pairs, answers["new"], precision),
+        "alone_before": _alone(pairs, answers["old"], precision),
     }
+
+
+def keep_calibration(report: Mapping[str, Any], folder: Path) -> None:
+    """Keep the new model's calibration beside its weights, for `guard.Confidence(precision=…)`."""
+    if report.get("alone"):
+        write_json(folder / calibration.FILE, report["alone"]["calibration"])
 
 
 def _foreseen(name: str, pairs: Sequence[Pair], told: Callable[[str, int, int], None]) -> dict[str, Any] | None:
@@ -155,44 +170,57 @@ def _answers(model: Model, pairs: Sequence[Pair], told: Callable[[str, int, int]
         nonlocal done
         began = time.perf_counter()
         value: Any = None
-        sure: Confidence | None = None
+        sure: Mapping[str, float] = {}
         with contextlib.suppress(GuardError, ValueError):
             reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
-            value, sure = json.loads(reply.text), measured(reply.tokens)
+            value, sure = json.loads(reply.text), calibration.confidences(reply.text, reply.tokens)
         done += 1
         told(f"asking {model.name}", done, len(pairs))
         is_right = value is not None and are_equal(value, json.loads(pair.answer))
-        return Answered(value, is_right, time.perf_counter() - began, None if sure is None else sure.logprob)
+        return Answered(value, is_right, time.perf_counter() - began, sure)
 
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(one, pairs))
 
 
 def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float) -> dict[str, Any] | None:
-    """Return what the model may serve alone: a threshold chosen on one half, and its result on the other."""
+    """Return what the model may serve alone: calibrated on one half, and its result on the other."""
     known = [number for number, one in enumerate(answered) if one.confidence is not None]
-    judged = [Judged(answered[number].confidence or 0.0, answered[number].is_right) for number in known]
-    first, other = economics.halves([pairs[number].input_hash for number in known])
-    chosen_on = [judged[number] for number in first]
-    threshold = economics.threshold(chosen_on, precision)
-    if not judged:
+    if not known:
         return None
-    rest = [judged[number] for number in other]
+    first, other = economics.halves([pairs[number].input_hash for number in known])
+    chosen_on, rest = _judged(pairs, answered, (known[at] for at in first)), [known[at] for at in other]
+    made = Calibration.made({pair.compiled.hash for pair in pairs}, chosen_on)
+    judged = [Judged(answered[number].confidences[WHOLE], answered[number].is_right) for number in rest]
+    threshold = calibration.threshold(chosen_on.get(WHOLE, ()), precision)
     return {
         "wanted": precision,
         "threshold": threshold,
         "chosen_on": len(first),
         "looked_at": len(other),
-        **({} if threshold is None else asdict(economics.served(rest, threshold))),
-        "curve": [[round(one.share, 4), round(one.precision, 4)] for one in economics.curve(rest)],
-        "calibration": _steps(chosen_on),
+        **({} if threshold is None else asdict(economics.served(judged, threshold))),
+        "curve": [[round(one.share, 4), round(one.precision, 4)] for one in economics.curve(judged)],
+        "kept": [asdict(one) for one in economics.kept(made, judged)],
+        "calibration": made.as_json(),
     }
 
 
-def _steps(judged: Sequence[Judged]) -> list[list[float]]:
-    """Return the calibration as pairs of a confidence and the probability from there on."""
-    scale = economics.calibrated(judged)
-    return [list(step) for step in zip(scale.bounds, scale.probabilities, strict=True)]
+def _judged(pairs: Sequence[Pair], answered: Sequence[Answered], numbers: Iterable[int]) -> dict[str, list[Judged]]:
+    """Return the confidences of answers and of their fields with whether they were right, by JSON Pointer."""
+    found: dict[str, list[Judged]] = {}
+    for number in numbers:
+        one, right = answered[number], json.loads(pairs[number].answer)
+        for at, confidence in one.confidences.items():
+            is_right = one.is_right if at == WHOLE else _is_field_right(one.value, right, at)
+            found.setdefault(at, []).append(Judged(confidence, is_right))
+    return found
+
+
+def _is_field_right(value: Any, right: Any, at: str) -> bool:
+    if not isinstance(right, dict) or not isinstance(value, dict):
+        return False
+    (name,) = json_pointer.steps(at)
+    return name in right and name in value and are_equal(value[name], right[name])
 
 
 def _by_schema(pairs: Sequence[Pair], right: Mapping[str, Sequence[bool]]) -> list[dict[str, Any]]:
@@ -239,6 +267,12 @@ def page(report: Mapping[str, Any]) -> str:
         f"<td>{_bar(one.get('new', 0), one['questions'], '#2f6fde')}</td></tr>"
         for one in report["fields"]
     )
+    schemas = "".join(
+        f"<tr><td><code>{say(one['schema'][:12])}</code></td>"
+        f"<td>{_bar(one.get('old', 0), one['questions'], '#98a2b3')}</td>"
+        f"<td>{_bar(one.get('new', 0), one['questions'], '#2f6fde')}</td></tr>"
+        for one in report["schemas"]
+    )
     apart = "".join(
         f"<tr><td>{say(one['source'])}</td>"
         + "".join(
@@ -255,28 +289,25 @@ def page(report: Mapping[str, Any]) -> str:
         f" alone {right['only_new']}, by the old one alone {right['only_old']} (McNemar's exact p ="
         f" {report['p_value']:.3g}). Difference {report['difference']:+.1%}, interval of 95% {low:+.1%} to {high:+.1%};"
         f" margin {report['margin']:.1%}.</p>{_interval(low, high, report)}"
-        f"{_alone_shown(report['alone'])}<h2>By field</h2><table><tr><th>field<th>before<th>after</tr>{rows}</table>"
+        f"{_alone_shown(report)}<h2>By field</h2><table><tr><th>field<th>before<th>after</tr>{rows}</table>"
+        f"<h2>By schema</h2><table><tr><th>schema<th>before<th>after</tr>{schemas}</table>"
         f"<h2>Where they differ</h2><table><tr><th>question<th>right<th>before<th>after</tr>{apart}</table>\n"
     )
 
 
-def _alone_shown(alone: Mapping[str, Any] | None) -> str:
+def _alone_shown(report: Mapping[str, Any]) -> str:
     """Draw precision against the share served alone."""
+    alone = report["alone"]
     if alone is None:
         return ""
-    points = " ".join(f"{40 + 540 * share:.0f},{190 - 180 * precision:.0f}" for share, precision in alone["curve"])
     words = f"no threshold keeps a precision of {alone['wanted']:.0%}"
     if alone["threshold"] is not None:
         words = (
-            f"above a mean log-probability of {alone['threshold']:.3f}, which was chosen on {alone['chosen_on']} other"
-            f" questions, it would serve {alone['share']:.1%}, {alone['precision']:.1%} of them right"
+            f"with a precision of {alone['wanted']:.0%} wanted (a threshold chosen on {alone['chosen_on']} other"
+            f" questions), it would serve {alone['share']:.1%}, {alone['precision']:.1%} of them right"
         )
-    return (
-        f"<h2>Served alone</h2><p>Of {alone['looked_at']} questions: {words}.</p>"
-        '<svg width=600 height=220 role=img aria-label="precision against share served"><line x1=40 x2=580 y1=190'
-        ' y2=190 stroke="#333"></line><line x1=40 x2=40 y1=10 y2=190 stroke="#333"></line>'
-        f'<polyline points="{points}" fill=none stroke="#2f6fde" stroke-width=2></polyline>'
-        "<text x=480 y=210 font-size=12>share served</text><text x=44 y=20 font-size=12>precision</text></svg>"
+    return f"<h2>Served alone</h2><p>Of {alone['looked_at']} questions: {words}.</p>" + economics_page.plot(
+        economics_page.curves(report)
     )
 
 

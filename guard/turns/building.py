@@ -30,6 +30,7 @@ class Built(NamedTuple):
     says: dict[str, Says]
     joints: tuple[str, ...]  #: Texts that may stand between text and calls.
     around: tuple[int, int]  #: Characters of a call before its first part and after its last.
+    trigger: str = ""  #: The text that commits to a call.
 
 
 class FormatBuilder:
@@ -71,9 +72,8 @@ class FormatBuilder:
         form = forms[0] if len(forms) == 1 else formats.union(*forms)
         says = {pointer: self._said[id(part)] for pointer, part in _walk(form, "/format") if id(part) in self._said}
         joints = [one.alone + self._space] + ([one.text_with_calls[1] + self._space] if one.text_with_calls else [])
-        return Built(
-            form, says, tuple(sorted(joints, key=len, reverse=True)), (len(one.calls.opening), len(one.calls.closing))
-        )
+        around = (len(one.calls.opening), len(one.calls.closing))
+        return Built(form, says, tuple(sorted(joints, key=len, reverse=True)), around, self._trigger)
 
     # -- Bodies --------------------------------------------------------------------------------------------------------
 

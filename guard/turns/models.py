@@ -17,7 +17,7 @@ from guard import formats
 from guard.errors import SchemaError, Unsupported
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request, Thought
-from guard.turns import value, words
+from guard.turns import marking, value, words
 from guard.turns.pieces import Spoken
 from guard.turns.turn import Wanted
 
@@ -38,13 +38,22 @@ def tool_format(model: Model) -> ToolFormat | None:
     if template is None:
         return None
     text, special = template
-    form = _derived(text, tuple(sorted(special.items())))
+    response = getattr(model, "response_template", None)
+    form = _derived(text, tuple(sorted(special.items())), None if response is None else json.dumps(response))
     return form if form is not None and form.round_trips else None
 
 
 @functools.lru_cache(64)
-def _derived(template: str, special: tuple[tuple[str, str], ...]) -> ToolFormat | None:
-    return formats.from_chat_template(template, **dict(special))
+def _derived(template: str, special: tuple[tuple[str, str], ...], response: str | None) -> ToolFormat | None:
+    form = formats.from_chat_template(template, **dict(special))
+    if response is None:
+        return form
+    from guard.turns import response_templates  # imported late: few tokenizers have one
+
+    spec = json.loads(response)
+    if form is not None and form.round_trips:
+        return response_templates.kept_to(form, spec)
+    return response_templates.derive(spec) if "tool_calls" in template else form
 
 
 class TemplatedModel:
@@ -90,11 +99,21 @@ class TemplatedModel:
             else:
                 yield from (part,) if isinstance(part, Thought) else reader.feed(part)
 
-    @functools.cached_property
+    @property
     def _compiled(self) -> Compiled:
+        return self._masks[0]
+
+    @functools.cached_property
+    def _masks(self) -> tuple[Compiled, tuple[str, ...]]:
+        """The compiled format, and the special tokens that it knows by their bytes: those within arguments."""
         from guard.schemas import compile as compiled  # imported late: only a masked turn needs the engine
 
-        return compiled(self._format(), **self.form.options)
+        form, within = self._format(), self.form.within
+        if tokens := [name for name in self._marks if name not in within]:
+            with contextlib.suppress(SchemaError):  # a mark stands where no token can
+                kept = compiled(marking.marked(form, tokens), **self.form.options)
+                return kept, tuple(name for name in self._marks if name in within)
+        return compiled(form, **self.form.options), self._marks
 
     def _format(self) -> dict[str, Any]:
         wanted = self.wanted
@@ -125,6 +144,7 @@ class TemplatedModel:
             compiled=self._compiled,
             tools=self._tools,
             marks=self._marks,
+            spelled=self._masks[1],
             sampling=sampling,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
     from guard.schemas.structural.compiled_format import CompiledFormat, TurnPart
     from guard.turns.building import Built
 
+MOST_HEAD = 100  #: Characters before a text in its JSON object.
 SHARE = 256  #: A turn is read again once it has grown by one part in so many: O(bytes) in all.
+HURRY = 64  #: Pieces behind a mark after each of which a turn is read again, until a call's arguments begin.
+MOST_HURRY = 1024  #: The same in a whole turn, so that marks in arguments cost no more.
 
 
 class CallPiece(str):
@@ -48,29 +52,41 @@ class TurnReader:
         self._next = 0  # bytes that must have come before the turn is read again
         self._said = 0  # characters of text already yielded
         self._calls: list[int] = []  # for each call yielded, how many characters of its arguments
-        tails = {says.tail for says in built.says.values() if says.tail}
+        tails = {says.tail for says in built.says.values() if says.tail} | ({built.trigger} - {""})
         self._marks = [joint + tail for tail in tails for joint in ("", *built.joints)] + list(built.joints)
+        self._triggers = [tail.encode() for tail in tails if tail.strip()]
+        self._hurry, self._hurries = 0, MOST_HURRY
 
     def feed(self, piece: str) -> Iterator[str]:
         """Take the next piece that the model wrote; yield new text and CallPieces."""
         data = piece.encode()
         self._matcher.accept_bytes(data)
         self._data += data
-        if len(self._data) >= self._next:
+        if any(self._data.find(one, max(0, len(self._data) - len(data) - len(one))) >= 0 for one in self._triggers):
+            self._hurry = HURRY
+        if len(self._data) >= self._next or (self._hurry and self._hurries):
+            if len(self._data) < self._next:
+                self._hurry, self._hurries = self._hurry - 1, self._hurries - 1
             self._next = len(self._data) + len(self._data) // SHARE + 1
+            before = sum(self._calls)
             yield from self._fresh(is_whole=False)
+            self._hurry = 0 if sum(self._calls) > before else self._hurry
 
     def end(self) -> Iterator[str]:
         """Yield the rest of a turn that has ended."""
         yield from self._fresh(is_whole=True)
 
     def _fresh(self, *, is_whole: bool) -> Iterator[str]:
-        said, calls = folded(self._compiled.parts(self._matcher, bytes(self._data)), self._built)
-        text = said if is_whole or calls else said[: len(said) - self._held(said)]
+        parts = self._compiled.parts(self._matcher, bytes(self._data))
+        said, calls = folded(parts, self._built)
+        is_settled = is_whole or not self._ends_in_text(parts)
+        text = said if is_settled else said[: len(said) - self._held(said)]
         if fresh := text[self._said :]:
             self._said = len(text)
             yield fresh
         for index, call in enumerate(calls):
+            if not (call.parts or call.is_whole or is_whole):
+                break  # until arguments begin, its name may be the beginning of another's
             if index == len(self._calls):
                 self._calls.append(0)
                 yield CallPiece("", index, call.name)
@@ -78,6 +94,12 @@ class TurnReader:
             if delta := arguments[self._calls[index] :]:
                 self._calls[index] = len(arguments)
                 yield CallPiece(delta, index)
+
+    def _ends_in_text(self, parts: list[TurnPart]) -> bool:
+        from guard.turns import reading
+
+        says = reading.says_of(parts[-1], self._built) if parts else None
+        return says is not None and says.kind == "text"
 
     def _held(self, text: str) -> int:
         """Return how many characters at the end of a text may begin a mark."""
@@ -136,23 +158,23 @@ def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[CallSoFar]]:
 
 
 class Spoken:
-    """Reads the text of a turn out of its JSON value (value.py) while that is written: the member "content"."""
+    """Reads a text out of a JSON object while that is written: its only or first member, by default "content"."""
 
-    HEAD = '{"content": "'  #: The start of such a value, as the masks write it.
-
-    def __init__(self) -> None:
+    def __init__(self, key: str = "content") -> None:
+        self._opening = re.compile(rf'\s*\{{\s*"{re.escape(key)}"\s*:\s*"')
         self._head = ""
         self._is_text: bool | None = None  # None: too little was read to tell
         self._held = ""  # an incomplete escape
 
     def feed(self, piece: str) -> str:
-        """Take a piece of the value's JSON text; return the text that it adds."""
+        """Take a piece of the object's JSON text; return the text that it adds."""
         if self._is_text is None:
             self._head += piece
-            if len(self._head) < len(self.HEAD) and self.HEAD.startswith(self._head):
+            opening = self._opening.match(self._head)
+            if opening is None:
+                self._is_text = None if len(self._head) < MOST_HEAD else False
                 return ""
-            self._is_text = self._head.startswith(self.HEAD)
-            piece = self._head[len(self.HEAD) :]
+            self._is_text, piece = True, self._head[opening.end() :]
         if not self._is_text:
             return ""
         text, self._held = self._held + piece, ""

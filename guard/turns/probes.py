@@ -23,12 +23,15 @@ class Manner(NamedTuple):
     arguments_as_text: bool = False
     no_text: str | None = ""  #: The content of a message with calls only. ABSENT: the key is left out.
     tools_as: str = "schema"  #: "schema" declares tools by name and schema; "nothing" declares none.
+    #: "any" leaves ids as they are. "numbered" names the tool in them, as Kimi K2 does: `functions.lamp:0`.
+    ids_as: str = "any"
 
 
 MANNERS = [
     Manner(as_text, content, tools)
     for tools, as_text, content in itertools.product(("schema", "nothing"), (False, True), ("", None, ABSENT))
 ]
+MANNERS += [Manner(as_text, ids_as="numbered") for as_text in (False, True)]
 #: A key and a value of each JSON type; the keys are not sorted.
 VALUES: dict[str, Any] = {
     "kstrzq": "xsvzq",
@@ -53,6 +56,11 @@ def tool(name: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
+def numbered_id(name: str, number: int) -> str:
+    """Return the id of a call that names its tool; `number` counts the calls of the conversation from 0."""
+    return f"functions.{name}:{number}"
+
+
 TOOLS = [tool(name) for name in NAMES]
 
 
@@ -60,6 +68,8 @@ def assistant(
     manner: Manner, calls: list[tuple[str, str, dict[str, Any]]], text: str = "", thinking: str = ""
 ) -> dict[str, Any]:
     """Return an assistant's message. Each of `calls` is a name, an id and the arguments."""
+    if manner.ids_as == "numbered":
+        calls = [(name, numbered_id(name, number), given) for number, (name, _, given) in enumerate(calls)]
     message: dict[str, Any] = {"role": "assistant"}
     if text or not calls or manner.no_text != ABSENT:
         message["content"] = text if text or not calls else manner.no_text

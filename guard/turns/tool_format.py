@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from guard import formats
-from guard.turns import reading, writing
+from guard.turns import reading, shaping, writing
 from guard.turns.anatomy import Anatomy
 from guard.turns.building import Built, FormatBuilder
 from guard.turns.pieces import TurnReader
-from guard.turns.probes import ABSENT, Manner
 from guard.turns.reading import ReadCall, ReadTurn
 
 Tool: TypeAlias = Mapping[str, Any]
@@ -61,6 +59,13 @@ class ToolFormat:
         style = json.dumps(one.arguments.style, ensure_ascii=False) if one.arguments.style else ""
         around = [*one.calls, *one.text, *(one.text_with_calls or ()), one.alone, one.no_arguments or "", style]
         return "\n".join([*around, *(piece.text for piece in one.pieces)])
+
+    @property
+    def within(self) -> str:
+        """The fixed texts within arguments, which masks know by their bytes only."""
+        one = self.anatomy
+        style = json.dumps(one.arguments.style, ensure_ascii=False) if one.arguments.style else ""
+        return style + (one.no_arguments or "")
 
     @property
     def over(self) -> str | None:
@@ -110,8 +115,11 @@ class ToolFormat:
         return turn
 
     def messages(self, messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return a conversation in OpenAI's form with its earlier calls in the form that the template requires."""
-        return [_shaped(message, self.anatomy) for message in messages]
+        """Return a conversation in OpenAI's form with its earlier calls in the form that the template requires.
+
+        Ids of calls become the template's own (shaping.py), and results come in the order of their calls.
+        """
+        return shaping.shaped(messages, self.anatomy)
 
     def assistant(
         self, calls: Iterable[tuple[str, dict[str, Any]] | ReadCall], text: str = "", thinking: str = ""
@@ -180,40 +188,6 @@ def _tool(given: Tool) -> tuple[str, Any]:
     if not isinstance(name, str) or not re.fullmatch(r"[^\s<>\"'`{}]{1,256}", name):
         raise ValueError(f"{name!r} is no name of a tool")
     return name, schema
-
-
-def _shaped(message: Mapping[str, Any], anatomy: Anatomy) -> dict[str, Any]:
-    out, manner = dict(message), anatomy.manner
-    if isinstance(of := out.get("tool_call_id"), str):
-        out["tool_call_id"] = _native_id(of, anatomy)
-    calls = out.get("tool_calls")
-    if not calls:
-        return out
-    out["tool_calls"] = [
-        {
-            **call,
-            "id": _native_id(str(call.get("id") or ""), anatomy),
-            "function": _function(call.get("function", call), manner),
-        }
-        for call in calls
-    ]
-    if not out.get("content"):
-        out.pop("content", None)
-        if manner.no_text != ABSENT:
-            out["content"] = manner.no_text
-    return out
-
-
-def _native_id(given: str, anatomy: Anatomy) -> str:
-    """Return the id of a call as the template takes it: unchanged, or else nine hexadecimal digits of its hash."""
-    return given if re.fullmatch(anatomy.id_pattern, given) else hashlib.sha256(given.encode()).hexdigest()[:9]
-
-
-def _function(function: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
-    given = function.get("arguments", {})
-    if manner.arguments_as_text:
-        return {**function, "arguments": given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)}
-    return {**function, "arguments": json.loads(given) if isinstance(given, str) else given}
 
 
 def _written(one: Anatomy, calls: list[ReadCall], text: str, thinking: str) -> str:

@@ -104,17 +104,17 @@ class Tried(NamedTuple):
 def round_trip(template: str, special_tokens: dict[str, str], made: ToolFormat, turns: int, seed: int) -> Tried:
     """Render as many drawn turns and read them back; the seed decides which."""
     draw = random.Random(seed)  # noqa: S311 (no secret)
-    drawn = [_turn(draw, made) for _ in range(turns)]
+    meant_turns = [drawn(draw, made) for _ in range(turns)]
     manner = made.anatomy.manner
     asked = []
-    for one in drawn:
+    for one in meant_turns:
         calls = [(call.name, call.id or "", call.arguments) for call in one.calls]
         asked.append(conversation(manner, assistant(manner, calls, one.text, one.thinking), TOOLS))
     rendered = render(template, asked, special_tokens)
     if not any(rendered):  # the template may not take such tools
         rendered = render(template, [one._replace(tools=None) for one in asked], special_tokens)
     wrong, done = [], 0
-    for one, text in zip(drawn, rendered, strict=True):
+    for one, text in zip(meant_turns, rendered, strict=True):
         if text is None:
             continue
         done += 1
@@ -140,7 +140,8 @@ def _meant(one: ReadTurn, turn: str) -> ReadTurn:
     return ReadTurn(text, thinking, one.calls)
 
 
-def _turn(draw: random.Random, made: ToolFormat) -> ReadTurn:
+def drawn(draw: random.Random, made: ToolFormat) -> ReadTurn:
+    """Draw a turn that the format can express."""
     known = made.anatomy
     count = draw.choice((0, 1, 1, 2, 3) if known.several else (0, 1))
     text = _text(draw, "said") if not count or draw.random() < 0.5 else ""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from guard.schemas.structural.tagged import Maker
 
 WORDS = {"null": None, "true": True, "false": False}
+#: What Python strips from the ends of a text.
+_BLANK = trees.char("".join(chr(code) for code in range(0x3001) if chr(code).isspace()))
 _FIRST = {NUMBER: "-0123456789"}
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -67,6 +69,7 @@ class ExactStyle(BaseModel):
     array: Members | None = None  #: Nested arrays. None: JSON.
     object: Members | None = None
     nested_strings: list[Quotes] = []  #: Quotes in nested arrays and objects.
+    trimmed: bool = False  #: Whether the reader strips white space from raw strings, so that they have none.
 
 
 class Exact(Tagged):
@@ -256,6 +259,9 @@ class Exact(Tagged):
         if types & ~STRING:
             self._exclude((at, "strings that begin like another type of the schema's"))
         self._exclude((at, f"strings with {closing} in them"))
+        if self._exact.trimmed:
+            parts += [trees.no(trees.cat(_BLANK, trees.ANY)), trees.no(trees.cat(trees.ANY, _BLANK))]
+            self._exclude((at, "strings with white space at an end"))
         if language is not None:
             parts.append(language)
         raw = trees.both(*parts) if len(parts) > 1 else parts[0]

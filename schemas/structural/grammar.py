@@ -76,6 +76,14 @@ def parse(text: str) -> Tree:
     return _Reader(rules, is_lark).rule(start, ())
 
 
+def as_pattern(text: str) -> str:
+    """Return a pattern of ECMA-262 that matches a grammar's texts as a whole. Raises GrammarError."""
+    try:
+        return f"^(?:{trees.spelled(parse(text))})$"
+    except ValueError as error:
+        raise GrammarError(str(error), "say less") from None
+
+
 def _rules(text: str, is_lark: bool) -> dict[str, _Rule]:
     tokens = []
     for found in (_LARK if is_lark else _GBNF).finditer(text):
@@ -321,7 +329,7 @@ class _RuleReader:
         if flags.strip("u"):
             raise self._refused(f"the flags {flags!r} of a pattern can't be kept", "write the pattern without them")
         try:
-            return regex.parse(body.replace("\\/", "/")).tree
+            return regex.exact_tree(body.replace("\\/", "/"))
         except regex.RegexError as error:
             raise self._refused(str(error), "correct the pattern") from None
 

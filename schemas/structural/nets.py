@@ -226,7 +226,7 @@ class Builder:
 
     def _regex(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         try:
-            tree = regex.parse(form["pattern"]).tree
+            tree = regex.exact_tree(form["pattern"])
         except regex.RegexError as error:
             raise self._refused(str(error), "correct the pattern") from None
         if excludes := form.get("excludes"):

@@ -8,6 +8,9 @@ from guard.schemas.ops import Rx, Tree
 
 _SET, _CAT, _ALT, _REPEAT = int(Rx.SET), int(Rx.CAT), int(Rx.ALT), int(Rx.REPEAT)
 _AND, _NOT, _TEXT = int(Rx.AND), int(Rx.NOT), int(Rx.TEXT)
+_LOOK, _START, _END = int(Rx.LOOK), int(Rx.START), int(Rx.END)
+MOST_PATTERN = 50_000  #: Characters of a pattern that `spelled` returns.
+MOST_SPELLED = 20 * MOST_PATTERN  #: Characters of all parts on the way to it.
 
 EMPTY: Tree = (_CAT, [])  #: The empty text.
 CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: Any one character.
@@ -126,3 +129,58 @@ def until(
     if longer:
         parts.append(no(cat(ANY, either([literal(text) for text in longer]))))
     return both(*parts)
+
+
+def spelled(tree: Tree) -> str:
+    """Return a pattern of ECMA-262 that matches the same texts. Raises ValueError where none does, or it is too long.
+
+    A part that occurs several times is written as often.
+    """
+    known: dict[int, str] = {}
+    total = 0
+
+    def of(part: Tree) -> str:
+        nonlocal total
+        if id(part) not in known:
+            known[id(part)] = text = one(part)
+            total += len(text)
+            if len(text) > MOST_PATTERN or total > MOST_SPELLED:
+                raise ValueError(f"it is longer than {MOST_PATTERN:,} characters as a pattern")
+        return known[id(part)]
+
+    def one(part: Tree) -> str:
+        kind = part[0]
+        if kind == _SET:
+            return _class(part[1])
+        if kind == _TEXT:
+            return "".join(map(_escaped, part[1]))
+        if kind == _CAT:
+            return "".join(map(of, part[1]))
+        if kind == _ALT:
+            return f"(?:{'|'.join(map(of, part[1]))})"
+        if kind == _REPEAT:
+            least, most = part[2:]
+            count = {(0, -1): "*", (1, -1): "+", (0, 1): "?"}.get((least, most))
+            count = count or (f"{{{least}}}" if least == most else f"{{{least},{'' if most < 0 else most}}}")
+            return (of(part[1]) if part[1][0] == _SET else f"(?:{of(part[1])})") + count
+        if kind == _LOOK:
+            return f"(?{'' if part[1] else '<'}{'!' if part[2] else '='}{of(part[3])})"
+        if kind in (_START, _END):
+            return "^" if kind == _START else "$"
+        raise ValueError("it has parts that no pattern can say")
+
+    return of(tree)
+
+
+def _class(of: Sequence[tuple[int, int]]) -> str:
+    if len(of) == 1 and of[0][0] == of[0][1]:
+        return _escaped(chr(of[0][0]))
+    ends = ([low] if low == high else [low, high] for low, high in of)
+    return f"[{''.join('-'.join(_escaped(chr(end), '-') for end in one) for one in ends)}]"
+
+
+def _escaped(char: str, more: str = "") -> str:
+    """Return a character as a pattern has it; `more` are characters to escape beside those of the syntax."""
+    if char in "^$\\.*+?()[]{}|/" or char in more:
+        return "\\" + char
+    return char if char.isprintable() or ord(char) > 0xFFFF else f"\\u{ord(char):04x}"

@@ -17,7 +17,8 @@ SOURCES = {"guard": "guard", "schemas": "guard.schemas", "kernels": "guard.kerne
 FLOORS = (
     ("guard", "guard.__main__", "guard.mypy"),
     ("cli",),
-    ("testing", "sidecar", "integrations", "tuning", "guard.mcp"),
+    ("testing", "sidecar", "integrations", "guard.mcp"),
+    ("tuning",),
     ("batch",),
     ("calls",),
     ("turns",),
@@ -38,6 +39,7 @@ ALLOWED = {
         "guard.trace.records",
     ): "an error carries its attempts: for type checkers alone",
     ("guard.formats", "guard.turns.deriving"): "from_chat_template, when it is called",
+    ("guard.formats", "guard.turns.response_templates"): "from_response_template, when it is called",
     ("guard.formats", "guard.turns.tool_format"): "what it returns: for type checkers alone",
 }
 

@@ -42,8 +42,13 @@ from guard.testing import FlakyModel, serving
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "history")]
-#: What is in the blocks of a page that other tests run: those below, and tests/guard/batch/test_ray.py's.
-APART = {DOCS / "testing.md": "def test_", DOCS / "batches.md": "guard.integrations.ray"}
+#: What is in the blocks of a page that other tests run: those below, tests/guard/batch/test_ray.py's, and
+#: tests/clients/test_agents.py's, which run in environments of their own.
+APART = {
+    DOCS / "testing.md": "def test_",
+    DOCS / "batches.md": "guard.integrations.ray",
+    **dict.fromkeys((DOCS / "agents").glob("*.md"), "127.0.0.1:8080"),
+}
 #: Pages that are read from top to bottom and show nothing to be run.
 WITHOUT_EXAMPLE = {"glossary.md", "releasing.md", "walks.md", "performance.md", "dependencies.md", "trace-tables.md"}
 TEXT = "NORTHWIND PAPER, invoice NW-20418: 581.50, VAT 116.30, total 697.80."
@@ -173,11 +178,16 @@ def run(code: str, names: dict[str, Any], page: str) -> None:
     exec(compile(code, f"<{page}>", "exec", dont_inherit=True), names)  # noqa: S102 (the documentation is ours)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def here(page: Path) -> list[str]:
+    """Return the Python blocks of a page that run here."""
+    apart = APART.get(page)
+    return [code for code in blocks(page, "python") if apart is None or apart not in code]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if here(page)], ids=name)
 def test_what_is_shown_in_python_runs(page: Path, staged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {"__name__": f"snippets_{page.stem}"}
-    apart = APART.get(page)
-    opening, *further = [code for code in blocks(page, "python") if apart is None or apart not in code]
+    opening, *further = here(page)
     run(opening, names, page.stem)
     added = stage(names)
     if page.stem == "integrations":  # its model is too large for the loops that follow
@@ -297,6 +307,8 @@ ENDS: Mapping[str, int] = {
             "guard tune shop.read --since 30d",
             "guard tune shop.read",
             "guard shadow shop.read@1",
+            "guard economics shop.read",
+            "guard economics shop.read --html economics.html",
             "guard models promote shop.read@1",
             "guard models promote shop.read@2",
             "guard models show shop.read@2",

@@ -28,7 +28,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
@@ -40,6 +40,8 @@ from guard.decoding.torch_loop import Forward
 from guard.errors import ModelError
 from guard.models.local.row_invariant import pieces, take_apart
 from guard.support.interrupts import is_injected
+
+T = TypeVar("T")
 
 #: Seconds for which a pass waits for requests that are between two passes.
 PATIENCE = 0.005
@@ -141,6 +143,22 @@ class Passes:
             raise asked.error
         assert asked.logits is not None
         return asked.logits
+
+    def alone(self, run: Callable[[], T]) -> T:
+        """Run what uses the model otherwise, while no pass runs; returns its result."""
+        with self._lock:
+            while self._led_by and self._led_by != threading.get_ident():
+                self._changed.wait()
+            led_by, self._led_by = self._led_by, threading.get_ident()
+            try:
+                self._lock.release()
+                try:
+                    return run()
+                finally:
+                    self._lock.acquire()
+            finally:
+                self._led_by = led_by
+                self._changed.notify_all()
 
     def _come(self, change: int) -> None:
         with self._lock:

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guard.decoding.completion import LEAST, Completion
+from guard.decoding.completion import Completion
 from guard.decoding.forced_tokens import Forcing
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
 from guard.decoding.reasoning import Reasoning
+from guard.decoding.whole_values import LEAST
 from guard.errors import ModelError
 from guard.kernels.vocabulary import Vocabulary, alphabet_of
 from guard.models.base import Request, Sampling

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from guard.decoding.calibration import Calibration
 from guard.decoding.completion import Completion
 from guard.decoding.reasoning import Reasoning
 from guard.errors import BudgetExceeded, Truncated, Unsupported
@@ -46,6 +47,7 @@ class LocalModel(ABC):
     """A model that decodes in this process, under masks. Thread-safe."""
 
     is_masked = True
+    can_score = False  #: Whether it can choose values whole (guard/decoding/whole_values.py).
 
     _name: str
     _vocabulary: Vocabulary
@@ -61,6 +63,11 @@ class LocalModel(ABC):
     def vocabulary(self) -> Vocabulary:
         """The bytes of the model's tokens."""
         return self._vocabulary
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What the model's confidence is worth, where that was measured."""
+        return None
 
     @property
     @abstractmethod
@@ -129,8 +136,11 @@ class LocalModel(ABC):
 
     def _reply(self, request: Request, completion: Completion, prompt: int, finish: str, start: float) -> Reply:
         """Return the reply of a completion after so many prompt tokens."""
+        text, tokens, compiled = completion.answer, tuple(completion.details), request.compiled
+        scale = self.calibration if compiled is not None and finish == "stop" else None
+        sure = None if scale is None or compiled is None else scale.sureness(compiled.hash, text, tokens)
         return Reply(
-            text=completion.answer,
+            text=text,
             finish=finish,
             model=self._name,
             prompt_tokens=prompt,
@@ -140,21 +150,26 @@ class LocalModel(ABC):
             mask_seconds=completion.mask_seconds,
             thinking_tokens=completion.thinking_tokens,
             thinking=completion.thought,
-            tokens=tuple(completion.details),
+            tokens=tokens,
             cut_at=completion.cut_at,
             decision=completion.decision,
+            alternatives=completion.alternatives,
             room=None if self._context is None else self._context - prompt,
-            mode="masks" if request.compiled is not None else "prompt",
+            mode="masks" if compiled is not None else "prompt",
             cost=0.0,
+            sureness=sure,
         )
 
     def _begin(self, request: Request) -> tuple[list[int], dict[str, Any]]:
         """Return the prompt's tokens, and limits for the completion that keep it inside every budget."""
-        vocabulary = self._spelling(request.marks)
+        if request.choose == "score" and not self.can_score:
+            raise Unsupported(f'{self._name} can\'t score whole values, as choose="score" asks it to; leave it out')
+        vocabulary = self._spelling(request.spelled)
         matcher = request.compiled.matcher(vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1
         limits: dict[str, Any] = {
             "vocabulary": vocabulary,
+            "shown": self._spelling(request.marks),
             "matcher": matcher,
             "max_tokens": request.max_tokens,
             "stops_repetition": request.repetition == "stop",

@@ -30,19 +30,27 @@ try:
 except ImportError as error:
     raise ModelError(f"local models need {error.name}: pip install 'guard-slm[local]'") from error
 
+from guard.decoding.calibration import Calibration, Calibrations
 from guard.decoding.forced_tokens import Forcing
 from guard.decoding.reasoning import Reasoning
 from guard.decoding.teacher import AnswerPath, follow
 from guard.decoding.torch_loop import Decoding, Forward
+from guard.decoding.whole_values import Endings, scored
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.local.batching import Passes
 from guard.models.local.packed_linear import is_fast_in_bfloat16, pack
 from guard.models.local.sampling import Sampler
+from guard.models.local.tree_passes import TreePasses, log_probabilities
 from guard.schemas.compiled import Compiled, warmed
+
+#: Characters of what was written that tell the tokenizer how a text goes on.
+CONTEXT = 8
 
 
 class TransformersModel(LocalModel):
     """A causal language model of transformers. Thread-safe."""
+
+    can_score = True
 
     def __init__(self, name: str, model: Any, tokenizer: Any, *, share: bool | None = None) -> None:
         """Wrap a loaded model and its tokenizer. `from_pretrained` loads them by name.
@@ -65,6 +73,8 @@ class TransformersModel(LocalModel):
         template = tokenizer.chat_template
         self._reasoning = Reasoning.of(str(template), self._vocabulary, self._tokenize) if template else None
         self._passes = Passes(model, self._prepare, share=share)
+        self._endings: dict[Vocabulary, Endings] = {}
+        self._calibrations: Calibrations | None = None
 
     @classmethod
     def from_pretrained(
@@ -97,9 +107,16 @@ class TransformersModel(LocalModel):
                 )
             model = model.to(device)
             pack(model)
-            return cls(name or f"transformers:{path_or_id}", model, tokenizer, share=share)
+            made = cls(name or f"transformers:{path_or_id}", model, tokenizer, share=share)
+            made._calibrations = Calibrations(path.expanduser()) if is_local else None
+            return made
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"can't load {path_or_id}: {_first_line(error)}") from error
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What lies in the model's folder, as it is now."""
+        return None if self._calibrations is None else self._calibrations.now()
 
     @property
     def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
@@ -111,6 +128,12 @@ class TransformersModel(LocalModel):
             return None
         named = self._tokenizer.special_tokens_map
         return template, {name: token for name, token in named.items() if isinstance(token, str)}
+
+    @property
+    def response_template(self) -> Mapping[str, Any] | None:
+        """How the tokenizer reads turns, where it says so (transformers 5.13 and later)."""
+        found = getattr(self._tokenizer, "response_template", None)
+        return found if isinstance(found, Mapping) else None
 
     @property
     def tokenizer(self) -> Any:
@@ -145,9 +168,18 @@ class TransformersModel(LocalModel):
             forward = self._prepare(prompt, request.max_tokens)
             with self._passes.here():
                 sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
-                yield _TransformersSession(decoding, forward, self._passes, sampler)
+                session = _TransformersSession(decoding, forward, self._passes, sampler)
+                matcher = limits.get("matcher")
+                if request.choose == "score" and matcher is not None and not matcher.is_format():
+                    session.choose_whole(vocabulary, self._forcing[vocabulary], self._endings_of(vocabulary))
+                yield session
         except RuntimeError as error:  # torch's: out of memory, a device that fails
             raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
+
+    def _endings_of(self, vocabulary: Vocabulary) -> Endings:
+        if vocabulary not in self._endings:
+            self._endings[vocabulary] = Endings(vocabulary)
+        return self._endings[vocabulary]
 
     def _prepare(self, prompt: list[int], max_tokens: int) -> Forward:
         """Return a Forward, prepared as by transformers' generate, with the right kind of cache."""
@@ -217,15 +249,41 @@ class _TransformersSession:
         self._passes = passes
         self._sampler = sampler
         self._scores: Any = None  # of the token that is chosen: what the sampler first left
+        self._whole: tuple[Vocabulary, Forcing, Endings] | None = None  # values are chosen whole
+
+    def choose_whole(self, vocabulary: Vocabulary, forcing: Forcing, endings: Endings) -> None:
+        """Have values of a closed choice chosen whole from here on."""
+        self._whole = vocabulary, forcing, endings
 
     def step(self, tokens: list[int]) -> None:
         logits = self._passes(self._forward, tokens)
+        if self._whole is not None and self._took_whole(logits, *self._whole):
+            return
         if self._sampler is None or self._sampler.is_over(self.completion.tokens):
             self.completion.choose(logits)
             return
         self._scores = None
         self.completion.choose(logits, self._sampled)
         self.completion.tell(self._sampler.likeliest(self._scores))
+
+    def _took_whole(self, logits: torch.Tensor, vocabulary: Vocabulary, forcing: Forcing, endings: Endings) -> bool:
+        """Choose the value at hand whole, where it is a closed choice; False where it is none."""
+        texts, is_text = self.completion.closed_texts()
+        if not texts:
+            return False
+        context = self.completion.answer[-CONTEXT:]
+        size = len(context.encode())
+        with TreePasses(self._passes, self._forward) as passes:
+            choice = scored(
+                texts,
+                log_probabilities(logits)[0],
+                lambda text: forcing.rest(context + text.decode(), size),
+                endings,
+                vocabulary,
+                passes,
+                is_text=is_text,
+            )
+        return self.completion.take_value(choice, is_text=is_text)
 
     def _sampled(self, _: Any, scores: torch.Tensor) -> torch.Tensor:
         assert self._sampler is not None

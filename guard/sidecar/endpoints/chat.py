@@ -13,7 +13,7 @@ from guard.kernels.unicode_text import json_text
 from guard.models.base import Reply, Request, Sampling, Thought
 from guard.sidecar import large
 from guard.sidecar.constraints import check_known
-from guard.sidecar.endpoints import tool_calls
+from guard.sidecar.endpoints import custom_tools, tool_calls
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.endpoints.functions import in_functions
 from guard.sidecar.errors import bad
@@ -45,6 +45,7 @@ class Choice:
     calls: tuple[tuple[str, str], ...] = ()  # names and arguments
     refusal: str | None = None
     beside: str | None = None  # the text beside calls
+    customs: frozenset[str] = frozenset()  # names of custom tools
 
 
 class Chat:
@@ -151,6 +152,7 @@ class ChatEvents:
         self._id, self._is_begun, self._has_thought = f"chatcmpl-{context.id}", False, False
         self._cut = Cut(chat_request.chat.stops if chat_request.schema is None else ())  # a value is never cut
         self._calls = 0  # that were told
+        self._inputs: dict[int, custom_tools.InputReader] = {}  # of calls of custom tools, by number
 
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
@@ -173,11 +175,16 @@ class ChatEvents:
         yield from self._begin()
         if piece.name:
             self._calls = piece.number + 1
-            begun = {"name": piece.name, "arguments": ""}
-            told = {"index": piece.number, "id": _new_id(), "type": "function", "function": begun}
-            yield self._event({"tool_calls": [told]})
-        if str(piece):
-            yield self._event({"tool_calls": [{"index": piece.number, "function": {"arguments": str(piece)}}]})
+            kind, member = "function", "arguments"
+            if piece.name in self._chat_request.customs:
+                kind, member = "custom", "input"
+                self._inputs[piece.number] = custom_tools.InputReader()
+            begun = {"name": piece.name, member: ""}
+            yield self._event({"tool_calls": [{"index": piece.number, "id": _new_id(), "type": kind, kind: begun}]})
+        reader = self._inputs.get(piece.number)
+        if text := str(piece) if reader is None else reader.feed(str(piece)):
+            delta = {"function": {"arguments": text}} if reader is None else {"custom": {"input": text}}
+            yield self._event({"tool_calls": [{"index": piece.number, **delta}]})
 
     def end(self, choice: Choice) -> Iterator[bytes]:
         """Yield the events that end the answer: the rest of its text, its calls, its finish reason."""
@@ -358,14 +365,11 @@ def _message(choice: Choice) -> dict[str, Any]:
         return {**message, "refusal": choice.refusal}
     if choice.calls:
         message["content"] = choice.beside or None
-        message["tool_calls"] = [
-            {
-                "id": _new_id(),
-                "type": "function",
-                "function": {"name": name, "arguments": arguments},
-            }
+        calls = [
+            {"id": _new_id(), "type": "function", "function": {"name": name, "arguments": arguments}}
             for name, arguments in choice.calls
         ]
+        message["tool_calls"] = [custom_tools.as_custom(call, choice.customs) for call in calls]
     return message
 
 

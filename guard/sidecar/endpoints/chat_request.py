@@ -7,6 +7,7 @@ fields for the same are read by guard/sidecar/constraints.py. Unknown fields go 
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from guard.sidecar.constraints import Language, understood
+from guard.sidecar.endpoints import custom_tools
 from guard.sidecar.endpoints.functions import in_tools
 from guard.sidecar.errors import ApiError, bad
 
@@ -39,11 +41,26 @@ class Function(_Part):
     strict: bool | None = None
 
 
+class Custom(_Part):
+    """A tool whose input is a text."""
+
+    name: str = Field(pattern=_NAME)
+    description: str | None = None
+    format: dict[str, Any] | None = None
+
+
 class Tool(_Part):
-    """A tool; only functions can be held to a schema."""
+    """A tool; only functions and custom tools can be held to something."""
 
     type: str
     function: Function | None = None
+    custom: Custom | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The name of a function or a custom tool."""
+        named = self.function or self.custom
+        return None if named is None else named.name
 
 
 class JsonSchema(_Part):
@@ -163,10 +180,20 @@ class ChatRequest:
         )
 
     @property
-    def functions(self) -> list[Function]:
-        """The functions that may be called. Raises ApiError where a tool is not a function."""
+    def customs(self) -> frozenset[str]:
+        """The names of custom tools."""
+        return frozenset(tool.custom.name for tool in self.chat.tools or [] if tool.custom is not None)
+
+    @functools.cached_property
+    def told(self) -> list[Function]:
+        """All tools as functions; ApiError where a tool is neither a function nor a custom tool."""
         found: list[Function] = []
         for number, tool in enumerate(self.chat.tools or []):
+            if tool.custom is not None and tool.type == "custom":
+                custom, at = tool.custom, f"tools.{number}.custom.format"
+                kept = custom_tools.parameters(custom.format, at)
+                found.append(Function(name=custom.name, description=custom.description, parameters=kept))
+                continue
             if tool.function is None and tool.type == "function":
                 at = f"tools.{number}.function"
                 raise bad(f"{at}: a tool of this type must hold a function", at, "missing_required_parameter")
@@ -179,7 +206,12 @@ class ChatRequest:
         names = [function.name for function in found]
         if len(set(names)) < len(names):
             raise bad("two tools have one name", "tools")
-        named = [f for f in found if self.choice in ("auto", "required", f.name)]
+        return found
+
+    @property
+    def functions(self) -> list[Function]:
+        """The tools that may be called, as functions; ApiError where one is another kind of thing."""
+        named = [f for f in self.told if self.choice in ("auto", "required", f.name)]
         return named if self.allowed is None else [f for f in named if f.name in self.allowed]
 
     @property
@@ -224,7 +256,7 @@ def _choice(chat: ChatBody) -> tuple[str, frozenset[str] | None]:
         return "auto", None
     if given in ("none", "auto", "required"):
         return str(given), None
-    names = {tool.function.name for tool in chat.tools if tool.function}
+    names = {tool.name for tool in chat.tools} - {None}
     allowed = given.get("allowed_tools") if isinstance(given, dict) else None
     if isinstance(allowed, dict) and isinstance(tools := allowed.get("tools"), list):
         wanted = frozenset(name for name in map(_named, tools) if name is not None)
@@ -237,7 +269,8 @@ def _choice(chat: ChatBody) -> tuple[str, frozenset[str] | None]:
 
 
 def _named(tool: Any) -> str | None:
-    """Return the name of the function of a tool, or of a tool_choice."""
-    function = tool.get("function") if isinstance(tool, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
+    """Return the function or the custom tool that a choice names."""
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    named = tool.get("custom" if kind == "custom" else "function") if isinstance(tool, dict) else None
+    name = named.get("name") if isinstance(named, dict) else None
     return name if isinstance(name, str) else None

@@ -13,6 +13,7 @@ from guard.sidecar.endpoints.completions import CompletionBody, Embedding
 from guard.sidecar.endpoints.messages import COUNT_PATH, PATH, Counted, Message
 from guard.sidecar.endpoints.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground, Said
 from guard.sidecar.endpoints.responses import Response
+from guard.sidecar.endpoints.versions import CanaryStart, Promotion, Rollback
 
 _OBJECT = {"type": "object"}
 _ABOUT = "OpenAI's and Anthropic's protocols, with answers that are valid."
@@ -43,6 +44,9 @@ def document() -> bytes:
         COUNT_PATH: (Counted, "Count the tokens of a prompt, by Anthropic's protocol"),
         "/guard/playground": (Playground, "Try a schema against a model"),
         "/guard/feedback": (Said, "Say whether an answer is right, or what would have been"),
+        "/guard/models/promote": (Promotion, "Have a version of a tuned model serve"),
+        "/guard/models/rollback": (Rollback, "End its canary, or go back to the version before"),
+        "/guard/models/canary": (CanaryStart, "Have a version answer a share of the inputs"),
     }
     pages = {
         "/v1/models": "List the models",
@@ -53,6 +57,9 @@ def document() -> bytes:
         "/guard/failures": "The latest calls without a value",
         "/guard/failures/kinds": "The kinds of these, with a count",
         "/guard/traces": "The latest calls",
+        "/guard/economics": "What is served alone, and what an answer costs",
+        "/guard/models": "The versions of tuned models, and which serve",
+        "/guard/models/version": "One of these, with its lineage and shadow report",
     }
     named = {"/v1/models/{name}": "string", "/v1/responses/{name}": "string", "/guard/traces/{number}": "integer"}
     schemas: dict[str, Any] = {"Error": _error()}

@@ -5,6 +5,7 @@ An operator's key is needed where keys are needed at all: a trace holds what oth
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -23,6 +24,7 @@ from guard.trace import TraceStore
 from guard.trace.html import page
 from guard.trace.records import Call
 from guard.trace.row_codec import restored
+from guard.trace.stats import ALL, collect
 from guard.trace.totals import MINUTE, minute_of
 
 if TYPE_CHECKING:
@@ -102,6 +104,38 @@ async def stats(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     return 200, _json(await sidecar.read(figures, sidecar.store, minutes, time.time()))
 
 
+async def economics(sidecar: Service, scope: Any) -> tuple[int, bytes]:
+    """Return what each function's calls of the last minutes took and what is served alone: `?minutes=60`.
+
+    `curves` are those of `guard shadow`, of the version of each function that serves.
+    """
+    since = time.time() - 60 * _number(scope, "minutes", 60, MOST_MINUTES)
+    lines = await sidecar.read(lambda: _lines(sidecar.store, since))
+    return 200, _json({"functions": lines, "curves": await asyncio.to_thread(_curves)})
+
+
+def _lines(store: TraceStore, since: float) -> list[dict[str, Any]]:
+    lines = collect(store.ledger(since=since), ratings=store.ratings(since=since))
+    return [line.as_dict() for line in lines if line.tier is None and line.function != ALL]
+
+
+def _curves() -> list[dict[str, Any]]:
+    """Return precision against share served, as shadow runs measured it before and after."""
+    try:
+        from guard.tuning.economics import measured
+        from guard.tuning.registry import Registry
+    except ImportError:  # tuned models are an extra
+        return []
+    registry, found = Registry.default(), []
+    for function in registry.functions():
+        if (report := measured(registry, function)) is not None:
+            sides = {"before": report.get("alone_before"), "after": report["alone"]}
+            curves = {side: alone and alone["curve"] for side, alone in sides.items()}
+            kept = report["alone"].get("kept", [])
+            found.append({"function": function, "version": report["version"], **curves, "kept": kept})
+    return found
+
+
 async def failures(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
@@ -145,7 +179,20 @@ async def trace(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return one call with all its attempts, and the tokens of each."""
     call = await _call(sidecar, scope)
     whole = {**_shown(call), "options": dict(call.options), "attempts": [_attempt(a) for a in call.attempts]}
-    return 200, _json(whole)
+    return 200, _json(whole | await sidecar.read(_said, sidecar.store, call))
+
+
+def _said(store: TraceStore, call: Call) -> dict[str, Any]:
+    """Return what a form for feedback needs: the answer, its schema, and what was said of it before."""
+    asked = (store.schema(call.schema_hash) or {}).get("schema")
+    kept = store.feedback([call.number]).get(call.number) if call.number is not None else None
+    return {
+        "answer": call.text,
+        "probabilities": dict(call.probabilities),
+        "record_for": call.record_for,
+        "schema": asked if isinstance(asked, dict) else None,
+        "feedback": None if kept is None else {"right": kept.right, "value": kept.value, "by": kept.by},
+    }
 
 
 async def trace_page(sidecar: Service, scope: Any) -> tuple[Any, ...]:
@@ -210,6 +257,7 @@ async def feedback(
 PAGES = {
     "/guard/live": live,
     "/guard/stats": stats,
+    "/guard/economics": economics,
     "/guard/failures": failures,
     "/guard/failures/kinds": kinds,
     "/guard/traces": traces,

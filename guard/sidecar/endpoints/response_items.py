@@ -13,6 +13,8 @@ from guard.sidecar.errors import bad
 
 #: Parts of a content that hold text.
 _TEXTS = ("input_text", "output_text", "text", "summary_text")
+#: Items that are calls: what they are in a chat, and the field that holds their text.
+_CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
 
 
 def messages(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -23,18 +25,19 @@ def messages(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         at, kind = f"input.{number}", item.get("type", "message")
         if kind == "reasoning":
             continue
-        if kind == "function_call":
-            function = {"name": item.get("name"), "arguments": item.get("arguments")}
-            if not all(isinstance(part, str) for part in (*function.values(), item.get("call_id"))):
-                raise bad(f"{at}: a function_call has a call_id, a name and arguments, which are texts", at)
+        if kind in _CALLS:
+            what, text = _CALLS[kind]
+            said = {"name": item.get("name"), text: item.get(text)}
+            if not all(isinstance(part, str) for part in (*said.values(), item.get("call_id"))):
+                raise bad(f"{at}: a {kind} has a call_id, a name and {text}, which are texts", at)
             if not is_turn:
                 found.append({"role": "assistant", "content": None})
             calls = found[-1].setdefault("tool_calls", [])
-            calls.append({"id": item["call_id"], "type": "function", "function": function})
+            calls.append({"id": item["call_id"], "type": what, what: said})
             is_turn = True
             continue
         is_turn = False
-        if kind == "function_call_output":
+        if kind in ("function_call_output", "custom_tool_call_output"):
             found.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _output(at, item)})
             continue
         role = item.get("role")

@@ -7,7 +7,6 @@ references to earlier responses before; guard/sidecar/endpoints/response_items.p
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,12 +17,13 @@ from guard.errors import BadReply
 from guard.kernels.unicode_text import json_text
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
-from guard.sidecar.endpoints import response_items
+from guard.sidecar.endpoints import custom_tools, response_items
 from guard.sidecar.endpoints.chat import Chat, Choice, cache_details
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
+from guard.turns.pieces import CallPiece
 
 
 class Response(BaseModel):
@@ -110,8 +110,11 @@ class ResponseEvents:
     def __init__(self, context: RequestContext, body: Mapping[str, Any]) -> None:
         self._context, self._body = context, body
         self._number = 0
-        self._told: dict[str, list[str]] = {}  # by kind, the pieces of each streamed item, in order of their beginning
-        self._closed = 0  # how many of these have ended
+        self._told: dict[str | int, list[str]] = {}  # of each item that comes in pieces: its kind, or a call's number
+        self._calls: dict[int, dict[str, Any]] = {}  # the items of calls that come in pieces, still empty
+        self._closed = 0  # of the items that come in pieces
+        self._input = custom_tools.InputReader()  # of the custom call that is open
+        self._customs = {tool.get("name") for tool in body.get("tools") or [] if tool.get("type") == "custom"}
         self.whole: dict[str, Any] | None = None  # the response, once it has ended
 
     def text(self, piece: str) -> Iterator[bytes]:
@@ -119,13 +122,19 @@ class ResponseEvents:
         if piece:
             yield from self._piece(_TEXT, piece)
 
-    def call(self, _: str) -> Iterator[bytes]:
-        """Yield nothing: a call comes whole, at the end."""
-        yield from ()
+    def call(self, piece: CallPiece) -> Iterator[bytes]:
+        """Yield the events of a piece of a call."""
+        if piece.name:
+            self._input = custom_tools.InputReader()
+            self._calls[piece.number] = _call(piece.name, "", is_custom=piece.name in self._customs)
+            yield from self._piece(piece.number, "")
+        item = self._calls[piece.number]
+        if text := str(piece) if item["type"] == "function_call" else self._input.feed(str(piece)):
+            yield from self._piece(piece.number, text)
 
     def thought(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of thinking; none once the answer has begun."""
-        if piece and _TEXT not in self._told:
+        if piece and not self._told.keys() - {_THOUGHT}:
             yield from self._piece(_THOUGHT, piece)
 
     def end(self, choice: Choice) -> Iterator[bytes]:
@@ -134,20 +143,14 @@ class ResponseEvents:
             yield from self._created()
         if _TEXT in self._told:
             yield from self.text(choice.text or choice.beside or "")
-            told = "".join(self._told[_TEXT])
-            if choice.text is not None:
-                choice = dataclasses.replace(choice, text=told)
-            else:
-                choice = dataclasses.replace(choice, beside=told)
-        if _THOUGHT in self._told:
-            reply = dataclasses.replace(choice.reply, thinking="".join(self._told[_THOUGHT]))
-            choice = dataclasses.replace(choice, reply=reply)
-        is_text_first = next(iter(self._told), None) == _TEXT
-        whole = response(self._context, self._body, choice, is_begun=is_text_first)
+        whole = response(self._context, self._body, choice)
         yield from self._close()
-        for index, item in enumerate(whole["output"]):
-            if index >= len(self._told):
-                yield from self._item(index, item)
+        others = [
+            item for item, kind in zip(whole["output"], _kinds(whole["output"]), strict=True) if kind not in self._told
+        ]
+        whole["output"] = [*(self._made(kind, "".join(pieces)) for kind, pieces in self._told.items()), *others]
+        for index, item in enumerate(others, len(self._told)):
+            yield from self._item(index, item)
         self.whole = whole
         yield self._event(f"response.{whole['status']}", response=whole)
 
@@ -160,53 +163,68 @@ class ResponseEvents:
         yield self._event("response.created", response=head)
         yield self._event("response.in_progress", response=head)
 
-    def _piece(self, kind: str, piece: str) -> Iterator[bytes]:
-        """Yield the events of a piece of an item."""
+    def _piece(self, kind: str | int, piece: str) -> Iterator[bytes]:
+        """Yield the events of a piece of an item: of a kind, or the call of that number."""
         if not self._number:
             yield from self._created()
-        index = len(self._told)
-        if kind in self._told:
-            index = list(self._told).index(kind)
-        else:
+        index = list(self._told).index(kind) if kind in self._told else len(self._told)
+        place = {"item_id": self._made(kind, "")["id"], "output_index": index}
+        if kind not in self._told:
             yield from self._close()
             self._told[kind] = []
             item = self._made(kind, "")
-            begun = {**item, "content": [], **({"status": "in_progress"} if "status" in item else {})}
+            begun = item if isinstance(kind, int) else {**item, "content": []}
+            begun |= {"status": "in_progress"} if "status" in item else {}
             yield self._event("response.output_item.added", output_index=index, item=begun)
-            place = {"item_id": item["id"], "output_index": index, "content_index": 0}
-            yield self._event("response.content_part.added", **place, part=item["content"][0])
+            if isinstance(kind, str):
+                part = item["content"][0]
+                yield self._event("response.content_part.added", **place, content_index=0, part=part)
         self._told[kind].append(piece)
-        place = {"item_id": self._made(kind, "")["id"], "output_index": index, "content_index": 0}
-        yield self._event(f"response.{kind}.delta", **place, delta=piece, **_MORE.get(kind, {}))
+        if isinstance(kind, str):
+            yield self._event(f"response.{kind}.delta", **place, content_index=0, delta=piece, **_MORE.get(kind, {}))
+        elif piece:
+            yield self._event(f"response.{_name(self._calls[kind])}.delta", **place, delta=piece)
 
     def _close(self) -> Iterator[bytes]:
         """Yield the events that end the open item, if there is one."""
         for index, (kind, pieces) in list(enumerate(self._told.items()))[self._closed :]:
             item = self._made(kind, "".join(pieces))
-            (part,) = item["content"]
-            place = {"item_id": item["id"], "output_index": index, "content_index": 0}
-            yield self._event(f"response.{kind}.done", **place, text=part["text"], **_MORE.get(kind, {}))
-            yield self._event("response.content_part.done", **place, part=part)
+            place = {"item_id": item["id"], "output_index": index}
+            if isinstance(kind, str):
+                (part,) = item["content"]
+                place["content_index"] = 0
+                yield self._event(f"response.{kind}.done", **place, text=part["text"], **_MORE.get(kind, {}))
+                yield self._event("response.content_part.done", **place, part=part)
+            else:
+                yield self._called(place, item)
             yield self._event("response.output_item.done", output_index=index, item=item)
         self._closed = len(self._told)
 
-    def _made(self, kind: str, text: str) -> dict[str, Any]:
+    def _called(self, place: Mapping[str, Any], item: Mapping[str, Any]) -> bytes:
+        """Return the event that ends the text of a call."""
+        text = _CALLS[item["type"]]
+        named = {"name": item["name"]} if text == "arguments" else {}
+        return self._event(f"response.{_name(item)}.done", **place, **named, **{text: item[text]})
+
+    def _made(self, kind: str | int, text: str) -> dict[str, Any]:
+        if isinstance(kind, int):
+            item = self._calls[kind]
+            return {**item, _CALLS[item["type"]]: text}
         return _message(self._context, [_part(text)]) if kind == _TEXT else _reasoning(self._context, text)
 
     def _item(self, index: int, item: Mapping[str, Any]) -> Iterator[bytes]:
         """Yield the events of a whole item: it begins empty, and its content comes once."""
-        empty: Any = "" if item["type"] == "function_call" else []
+        text = _CALLS.get(item["type"])  # the field that holds a call's text
         begun = {
             **item,
-            ("content" if empty == [] else "arguments"): empty,
+            **({"content": []} if text is None else {text: ""}),
             **({"status": "in_progress"} if "status" in item else {}),
         }
         yield self._event("response.output_item.added", output_index=index, item=begun)
         place = {"item_id": item["id"], "output_index": index}
-        if item["type"] == "function_call":
-            arguments = item["arguments"]
-            yield self._event("response.function_call_arguments.delta", **place, delta=arguments)
-            yield self._event("response.function_call_arguments.done", **place, name=item["name"], arguments=arguments)
+        if text is not None:
+            yield self._event(f"response.{_name(item)}.delta", **place, delta=item[text])
+            yield self._called(place, item)
         for number, part in enumerate(item.get("content") or ()):
             kind, key = _KINDS[part["type"]]
             at = {**place, "content_index": number}
@@ -226,6 +244,8 @@ class ResponseEvents:
 _TEXT, _THOUGHT = "output_text", "reasoning_text"  #: Kinds of parts.
 #: By kind of part, the name of its events, and the field that they carry.
 _KINDS = {_TEXT: (_TEXT, "text"), "refusal": ("refusal", "refusal"), _THOUGHT: (_THOUGHT, "text")}
+#: Of a call: the field that holds its text.
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 #: Other fields of a kind's events.
 _MORE: Mapping[str, dict[str, Any]] = {_TEXT: {"logprobs": []}}
 #: Fields that a chat does not have, or that `as_chat` translates.
@@ -275,15 +295,22 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     elif wanted is not None:
         chat["response_format"] = wanted
     if asked.tools:
-        chat["tools"] = [
-            {"type": tool.get("type"), "function": {k: v for k, v in tool.items() if k != "type"}}
-            if tool.get("type") == "function"
-            else tool
-            for tool in asked.tools
-        ]
+        chat["tools"] = [_tool(tool) for tool in asked.tools]
     if asked.tool_choice is not None:
         chat["tool_choice"] = _tool_choice(asked.tool_choice)
     return chat
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool as a chat has it: what it is stands one deeper."""
+    kind = tool.get("type")
+    if kind not in ("function", "custom"):
+        return tool
+    told = {key: value for key, value in tool.items() if key != "type"}
+    form = told.get("format")
+    if kind == "custom" and isinstance(form, Mapping) and form.get("type") == "grammar" and "grammar" not in form:
+        told["format"] = {"type": "grammar", "grammar": {key: form[key] for key in form if key != "type"}}
+    return {"type": kind, kind: told}
 
 
 def _tool_choice(choice: Any) -> Any:
@@ -309,20 +336,19 @@ def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
     return is_plain and not is_strict and language is None and "response_format" not in in_words
 
 
-def response(
-    context: RequestContext, body: Mapping[str, Any], choice: Choice, *, is_begun: bool = False
-) -> dict[str, Any]:
-    """Return a whole response. `is_begun`: its message was streamed already, and so comes first."""
+def response(context: RequestContext, body: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
+    """Return a whole response."""
     output: list[dict[str, Any]] = []
     if choice.refusal is not None or choice.text is not None or choice.beside:
         said = choice.text if choice.text is not None else choice.beside
         part = _part(said or "") if choice.refusal is None else {"type": "refusal", "refusal": choice.refusal}
         output.append(_message(context, [part]))
     if choice.reply.thinking:
-        output.insert(len(output) if is_begun else 0, _reasoning(context, choice.reply.thinking))
+        output.insert(0, _reasoning(context, choice.reply.thinking))
     for name, arguments in choice.calls:
-        call = {"type": "function_call", "id": f"fc_{secrets.token_hex(8)}", "call_id": f"call_{secrets.token_hex(8)}"}
-        output.append({**call, "name": name, "arguments": arguments, "status": "completed"})
+        is_custom = name in choice.customs
+        text = custom_tools.input_of(arguments) if is_custom else arguments
+        output.append(_call(name, text, is_custom=is_custom))
     is_cut = choice.reply.finish in ("length", "filter")
     reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(choice.reply.finish)
     prompt, given = context.prompt_tokens, context.completion_tokens
@@ -366,6 +392,29 @@ def _head(context: RequestContext, body: Mapping[str, Any]) -> dict[str, Any]:
         "tools": body.get("tools") or [],
         "top_p": body.get("top_p"),
     }
+
+
+def _call(name: str, text: str, *, is_custom: bool) -> dict[str, Any]:
+    """Return the item of a call."""
+    kind, short = ("custom_tool_call", "ctc") if is_custom else ("function_call", "fc")
+    call = {"type": kind, "id": f"{short}_{secrets.token_hex(8)}", "call_id": f"call_{secrets.token_hex(8)}"}
+    return {**call, "name": name, _CALLS[kind]: text, "status": "completed"}
+
+
+def _name(call: Mapping[str, Any]) -> str:
+    """Return how the events of a call's text are called."""
+    return f"{call['type']}_{_CALLS[call['type']]}"
+
+
+def _kinds(output: Sequence[Mapping[str, Any]]) -> Iterator[str | int]:
+    """Yield the kind of each item of a response; of a call, its number."""
+    number = 0
+    for item in output:
+        if item["type"] in _CALLS:
+            yield number
+            number += 1
+        else:
+            yield {"message": _TEXT, "reasoning": _THOUGHT}[item["type"]]
 
 
 def _message(context: RequestContext, content: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from guard.sidecar.endpoints import custom_tools
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import bad
 from guard.tools import ToolSpec
@@ -34,9 +35,10 @@ def wanted(chat_request: ChatRequest) -> Wanted:
     """Return the constraint on a turn of a model that has tools of its own."""
     parallel = chat_request.chat.parallel_tool_calls
     callable_ = chat_request.functions
-    told = [tool.function for tool in chat_request.chat.tools or [] if tool.function is not None]
     return Wanted(
-        tuple(ToolSpec(one.name, one.description or "", one.parameters or {"type": "object"}) for one in told),
+        tuple(
+            ToolSpec(one.name, one.description or "", one.parameters or {"type": "object"}) for one in chat_request.told
+        ),
         chat_request.choice,
         1 if parallel is False else value.MOST_CALLS,
         chat_request.schema if chat_request.choice == "auto" else None,
@@ -70,25 +72,28 @@ def _check_calls(calls: Any, at: str) -> None:
     if not isinstance(calls, list):
         raise bad(f"{at} must be a list", at)
     for number, call in enumerate(calls):
-        function = call.get("function") if isinstance(call, Mapping) else None
+        is_custom = isinstance(call, Mapping) and call.get("type") == "custom"
+        kind, text = ("custom", "input") if is_custom else ("function", "arguments")
+        function = call.get(kind) if isinstance(call, Mapping) else None
         if not isinstance(function, Mapping):
-            raise bad(f"{at}.{number}: a call has a function", f"{at}.{number}.function")
-        for name in ("name", "arguments"):
+            raise bad(f"{at}.{number}: a call has a function", f"{at}.{number}.{kind}")
+        for name in ("name", text):
             if not isinstance(function.get(name), str):
-                place = f"{at}.{number}.function.{name}"
+                place = f"{at}.{number}.{kind}.{name}"
                 raise bad(f"{place} must be text", place)
 
 
 def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, Any], ...]:
     """Return messages for a model that takes text only: roles and texts. Raises ApiError for pictures."""
     try:
-        return words.worded(messages, told)
+        return words.worded([custom_tools.in_functions(message) for message in messages], told)
     except words.NotTextError as error:
         raise bad(error.message, f"messages.{error.number}") from None
 
 
 def value_of(message: Mapping[str, Any], *, has_schema: bool) -> str:
     """Return the value that the answer of a model with tools of its own makes."""
+    message = custom_tools.in_functions(message)
     calls, content = message.get("tool_calls"), message.get("content")
     if calls:
         made = f"[{', '.join(map(words.written, calls))}]"

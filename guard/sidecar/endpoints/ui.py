@@ -22,7 +22,10 @@ FILES = {
     "/ui/app.css": ("app.css", b"text/css; charset=utf-8"),
     **{
         f"/ui/{name}": (name, b"text/javascript; charset=utf-8")
-        for name in ("app.js", "calls.js", "charts.js", "elements.js", "json.js", "playground.js", "server.js")
+        for name in (
+            *("app.js", "calls.js", "charts.js", "economics.js", "elements.js", "feedback.js", "json.js"),
+            *("playground.js", "server.js"),
+        )
     },
 }
 

@@ -2,7 +2,9 @@
 
 import { Pages, failed, listed, opened } from "./calls.js";
 import { Chart, mark } from "./charts.js";
+import { figures as costs, plots } from "./economics.js";
 import { badge, dollars, el, number, percent, said, seconds, show, table } from "./elements.js";
+import { rated } from "./feedback.js";
 import { Playground } from "./playground.js";
 import { Refused, Silent, get, key } from "./server.js";
 
@@ -16,7 +18,7 @@ const KEYS = {
   invalid_api_key: "This key is not known here, or was revoked.",
   operators_only: "This key is good, but not an operator's.",
 };
-const VIEWS = ["overview", "calls", "call", "playground"];
+const VIEWS = ["overview", "calls", "call", "economics", "playground"];
 
 const state = { view: "", call: 0, isPaused: false, failures: 0, due: 0, timer: 0, turn: 0, newest: null };
 
@@ -76,9 +78,10 @@ async function look(isWhole) {
     playground.models(live.models);
     if (isWhole || performance.now() >= state.due) {
       state.due = performance.now() + (minutes() > 360 ? LONG_MS : FIGURES_MS);
-      const figures = state.view === "overview" ? await get(`guard/stats?minutes=${minutes()}`) : null;
+      const [path, shows] = SHOWN[state.view] ?? [null, null];
+      const figures = path ? await get(path()) : null;
       if (turn !== state.turn) return; // another look has begun, of what was chosen since
-      if (figures) overview(live, figures);
+      if (figures) shows(live, figures);
       const shown = await pages[state.view]?.refresh();
       if (turn !== state.turn) return;
       if (state.view === "overview") announce(shown);
@@ -99,7 +102,12 @@ function now() {
   return look(true);
 }
 
-const minutes = () => Number(by("minutes").value);
+const minutes = () => Number(by(state.view === "economics" ? "days" : "minutes").value);
+
+const SHOWN = {
+  overview: [() => `guard/stats?minutes=${minutes()}`, overview],
+  economics: [() => `guard/economics?minutes=${minutes()}`, economics],
+};
 
 function calm() {
   if (state.failures) by("told").textContent = "The sidecar answers again.";
@@ -172,6 +180,11 @@ function overview(live, figures) {
   show(by("models"), [live.models, lines], () => models(live.models, lines));
   show(by("legend"), names, () => names.map((name, place) => el("li", {}, swatch(place), said(name))));
   for (const chart of charts) chart.show(figures, names);
+}
+
+function economics(_, { functions, curves }) {
+  show(by("costs"), functions, () => costs(functions));
+  show(by("shares"), curves, () => plots(curves));
 }
 
 function summed(points) {
@@ -303,9 +316,11 @@ async function route() {
 async function open(call) {
   by("save").hidden = true;
   by("frame").replaceChildren(el("p", { class: "empty" }, "Fetching it."));
+  by("feedback").replaceChildren();
   try {
-    const save = await opened(by("frame"), call);
+    const [save, facts] = await Promise.all([opened(by("frame"), call), get(`guard/traces/${call}`)]);
     if (state.call !== call) return;
+    rated(by("feedback"), facts);
     by("save").onclick = save;
     by("save").hidden = false;
   } catch (error) {
@@ -320,7 +335,7 @@ by("skip").addEventListener("click", (event) => {
   event.preventDefault();
   by("main").focus();
 });
-by("minutes").addEventListener("change", now);
+for (const id of ["minutes", "days"]) by(id).addEventListener("change", now);
 by("refresh").addEventListener("click", async () => {
   await now();
   by("told").textContent = "Refreshed.";

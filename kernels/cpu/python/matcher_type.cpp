@@ -132,6 +132,16 @@ void bind_matcher(nb::module_& m) {
            })
       .def("forced_bytes",
            [](PyMatcher& self) { return self.placed([&] { return self.matcher.forced(); }); })
+      .def(
+          "closed_texts",
+          [](PyMatcher& self, std::size_t most) {
+            nb::list out;
+            for (const std::string& text :
+                 self.placed([&] { return self.matcher.closed_texts(most); }))
+              out.append(nb::bytes(text.data(), text.size()));
+            return out;
+          },
+          "most"_a)
       .def("distance",
            [](PyMatcher& self) { return self.placed([&] { return self.matcher.distance(); }); })
       .def("key", [](PyMatcher& self) { return self.placed([&] { return self.matcher.key(); }); })

@@ -9,6 +9,7 @@
 // no turn". A call that throws Missing or Limit leaves the matcher unchanged. The matcher shares
 // ownership of the vocabulary and of its arenas; it does not own the engine.
 #pragma once
+#include "automaton/closed_texts.hpp"
 #include "automaton/format_spans.hpp"
 #include "runtime/tables.hpp"
 
@@ -115,6 +116,9 @@ class Matcher {
   std::string forced() {
     Arena scratch;
     return engine_->forced(now(), scratch, kForced);
+  }
+  std::vector<std::string> closed_texts(std::size_t most) {
+    return guard::closed_texts(*engine_, now(), most);
   }
   std::string key() {
     std::string out;

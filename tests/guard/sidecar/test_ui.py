@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, Request, expect
 from sidecars import Sidecar, model, serving
 
+from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Token
 from guard.errors import Violation
 from guard.models.base import Reply
+from guard.schemas.grounding.sources import Place
 from guard.sidecar import keys
 from guard.testing import fake_server
 from guard.trace import TraceStore
-from guard.trace.records import Attempt, Call
+from guard.trace.records import Attempt, Call, Shown
 
 expect.set_options(timeout=20_000)  # a busy machine may take its time
 
@@ -34,7 +36,7 @@ HOSTILE = """</script></style></iframe>"'><img src=x onerror=parent.hacked=hacke
 GOOD, WRONG = '{"total": 3}', "{}"
 LEAST = 4.5  #: WCAG 2.2's contrast of text, level AA.
 WIDTHS = {"phone": 375, "desk": 1280}
-VIEWS = ("overview", "calls", "playground")
+VIEWS = ("overview", "calls", "economics", "playground")
 
 #: Every text that is seen → its contrast with what is behind it, the worst first.
 CONTRASTS = """(frame) => {
@@ -238,6 +240,105 @@ def test_tokens_are_shown_in_colours_and_a_frame_as_high_as_they_need(
     comes_true(page, f"document.querySelector('iframe').clientHeight >= {inside}.documentElement.scrollHeight")
 
 
+def test_grounded_values_are_marked_in_the_document_with_what_else_they_could_have_been(
+    filled: Sidecar, watched: Callable[..., Watched]
+) -> None:
+    document = "Pay <b>Anna Smith</b> 12.50 EUR."
+    text = '{"payee": "Anna Smith", "total": 12.5}'
+    tokens = (
+        Token('{"payee":', 0.0, 0.0, None),
+        Token(' "Anna Smith",', -0.5, 0.0, None),
+        Token(' "total": 12.5}', 0.0, 0, None),
+    )
+    others = {"/payee": (Alternative("Pay <b>Anna", 0.25),)}
+    reply = Reply(text, "stop", "served-1", 11, 7, tokens=tokens, alternatives=others, mode="masks", cost=0.0)
+    attempt = Attempt(
+        1,
+        ({"role": "user", "content": document},),
+        reply,
+        model="openai:served-1",
+        sources={"/payee": (Place("mail", 7, 17),), "/total": (Place("mail", 22, 27),)},
+        inputs={"mail": Shown(0, 0, 0, len(document))},
+    )
+    call = Call("f", "sum", "", "", "openai:served-1", {}, 1.0, attempts=(attempt,))
+    (number,) = TraceStore(filled.trace).write_all([(call, None, 30.0)])
+    frame = watched(filled, f"call/{number}").page.frame_locator("iframe")
+    expect(frame.locator("mark")).to_have_text(["Anna Smith", "12.50"])
+    assert frame.locator("mark").first.get_attribute("title") == "/payee"
+    frame.get_by_text("Probability of each value").click()
+    expect(frame.get_by_text("/payee: 0.61")).to_have_text('/payee: 0.61, or "Pay <b>Anna" 0.25')
+
+
+ORDER = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 9},
+        "size": {"enum": ["small", "large"]},
+        "count": {"$ref": "#/$defs/count"},
+        "paid": {"type": "boolean"},
+        "to": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "note": {"type": "string"},
+    },
+    "required": ["name", "size", "count", "to"],
+    "additionalProperties": False,
+    "$defs": {"count": {"type": "integer", "minimum": 1}},
+}
+PLACED = {"name": "Ada", "size": "small", "count": 2, "paid": True, "to": {"city": "Lund"}, "tags": ["new"]}
+
+
+def test_an_answer_is_rated_and_corrected_in_a_form_by_its_schema(
+    sidecar: Sidecar, provider: fake_server.Server, watched: Callable[..., Watched]
+) -> None:
+    provider.answers = [json.dumps(PLACED)]
+    shape = {"type": "json_schema", "json_schema": {"name": "order", "schema": ORDER}}
+    number = sidecar.chat(response_format=shape).headers["x-guard-call"]
+    page = watched(sidecar, f"call/{number}").page
+
+    def kept() -> Any:
+        return sidecar.ask("GET", f"/guard/traces/{number}").json["feedback"]
+
+    told = page.locator(".feedback [role=status]")
+    expect(told).to_have_text("Nobody has said yet.")
+    page.get_by_role("button", name="It is right").click()
+    expect(told).to_have_text("Right, says person.")
+    page.get_by_text("Correct it").click()
+    save = page.get_by_role("button", name="Save the correction")
+    save.click()  # what stands there is what was answered
+    expect(told).to_have_text("Right, says person.")
+    assert kept() == {"right": True, "value": json.dumps(PLACED), "by": "person"}
+
+    page.get_by_label("count").fill("0")
+    save.click()
+    expect(page.locator(".feedback [role=alert]")).to_contain_text("/count: expected a number >= 1, got 0")
+    page.get_by_label("count").fill("two")
+    save.click()
+    expect(page.locator(".feedback [role=alert]")).to_have_text("two is not JSON: write a number.")
+    expect(page.get_by_label("count")).to_be_focused()
+    page.get_by_label("count").fill("3")
+    page.get_by_label("size").select_option("large")
+    page.get_by_label("city").fill("Malmö")
+    page.get_by_label("paid").select_option("(left out)")
+    page.get_by_label("tags").fill('["new", "gift"]')
+    save.click()
+    expect(told).to_have_text("Wrong, and corrected, says person.")
+    right = {"name": "Ada", "size": "large", "count": 3, "to": {"city": "Malmö"}, "tags": ["new", "gift"]}
+    assert json.loads(kept()["value"]) == right
+    page.reload()
+    expect(page.get_by_label("city")).to_have_value("Malmö")
+    page.get_by_role("button", name="It is wrong").click()
+    expect(told).to_have_text("Wrong, says person.")
+
+
+def test_what_is_served_alone_and_what_it_costs_is_shown(filled: Sidecar, watched: Callable[..., Watched]) -> None:
+    page = watched(filled, "economics").page
+    row = page.locator("#costs tbody tr").first
+    expect(row).to_contain_text("/v1/chat/completions")
+    line = filled.ask("GET", "/guard/economics?minutes=1440").json["functions"][0]
+    assert line["valid"] >= 3
+    expect(page.locator("#shares")).to_have_text("No tuned model was measured here: guard shadow does it.")
+
+
 def test_calls_are_paged_back_and_forth(filled: Sidecar, watched: Callable[..., Watched]) -> None:
     page = watched(filled, "calls").page
     store = TraceStore(filled.trace)
@@ -404,7 +505,7 @@ def test_the_keyboard_alone_reaches_everything_and_shows_where_it_is(
     failures = filled.ask("GET", "/guard/failures/kinds").json["calls"]
     assert walk == [
         ("a", "Skip to the content"),
-        *(("a", name) for name in ("Overview", "Calls", "Playground")),
+        *(("a", name) for name in ("Overview", "Calls", "Economics", "Playground")),
         ("button", "Pause"),
         ("button", "Refresh"),
         ("select", "Time"),

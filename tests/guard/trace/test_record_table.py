@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted import reply
 
+from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Token
 from guard.errors import Violation
 from guard.output.repair import Edit
@@ -29,15 +30,17 @@ from guard.trace.row_codec import restored
 
 ASKED = {"role": "user", "content": "How many?"}
 TOKENS = (Token("3", -0.5, 0.25, None), Token("", 0.0, 0.0, 1.5, forced=True))
+OTHERS = {"/a": (Alternative(4, 0.25),)}
 FIRST = Attempt(
     1,
     (ASKED, {"role": "user", "content": [{"type": "text", "text": "\ud800"}]}),
-    reply("1\0", cost=None, tokens=TOKENS, cut_at=("", "/a"), room=2**40),
+    reply("1\0", cost=None, tokens=TOKENS, cut_at=("", "/a"), room=2**40, alternatives=OTHERS),
     (Violation("/a", "minimum", "a number >= 3", "1"),),
     reason="invalid",
     started=1_770_000_000.25,
     sources={"/a": (Place("text", 1, 2),)},
     inputs={"text": Shown(0, 1, 0, 4)},
+    fields=("a",),
 )
 SECOND = Attempt(2, (), None, error="it broke: \ud800\x1a", reason="error", model="m", tier=1)
 THIRD = Attempt(3, (ASKED,), reply("so: 3", cost=0.5), repairs=(Edit(0, "prose", "so: ", ""),), repaired="3")
@@ -131,6 +134,7 @@ def test_every_part_of_a_record_is_in_its_row(form: str, tmp_path: Path) -> None
     assert one["reply"]["tokens"][1] == {"text": "", "logprob": 0, "removed": 0, "margin": 1.5, "forced": True}
     assert one["findings"] == [{"at": "/a", "rule": "minimum", "expected": "a number >= 3", "got": "1"}]
     assert (one["sources"], one["inputs"]) == ({"/a": [["text", 1, 2]]}, {"text": [0, 1, 0, 4]})
+    assert (one["fields"], one["reply"]["alternatives"]) == (["a"], {"/a": [[4, 0.25]]})
     assert (two["reply"], two["error"]) == (None, "it broke: \ud800\x1a")
     assert three["repairs"] == [{"at": 0, "kind": "prose", "removed": "so: ", "inserted": ""}]
     assert (three["repaired"], three["reply"]["cost"]) == ("3", 0.5)

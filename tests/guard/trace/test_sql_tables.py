@@ -97,6 +97,24 @@ def test_a_trace_of_version_1_is_migrated_at_first_use(place: str, first: str) -
     store.close()
 
 
+def test_calls_of_the_sidecar_before_purposes_were_kept_are_not_for_training(place: str) -> None:
+    store = TraceStore(place)
+    for function in ("/v1/chat/completions", "shop.read", ""):
+        store.write(dataclasses.replace(CALL, function=function))
+    with store._engine.begin() as connection:
+        for statement in (
+            "ALTER TABLE calls DROP COLUMN record_for",
+            "ALTER TABLE attempts DROP COLUMN sureness",
+            "ALTER TABLE keys DROP COLUMN may_train",
+            "UPDATE guard_schema SET version = 9",
+        ):
+            connection.exec_driver_sql(statement)
+    store.close()
+    migrated = TraceStore(place)
+    assert [call.record_for for call in migrated.each()] == ["operation", "training", "training"]
+    migrated.close()
+
+
 def _shape(engine: sa.Engine) -> dict[str, Any]:
     found = sa.inspect(engine)
     return {

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiered import LARGE, SMALL, attempt_of, call_of, calls
+from typer.testing import CliRunner
 
+from guard.cli.app import app
 from guard.trace import TraceStore, stats
 from guard.trace.records import Call
 from guard.trace.stats import Line
@@ -24,11 +26,38 @@ def test_the_figures_of_each_tier_and_what_was_saved(place: str) -> None:
         call_of("f", attempt_of(0, "confidence"), attempt_of(1, "invalid", cost=None), outcome="ValidationFailed")
     )
     assert stats.collect(store.ledger()) == [
-        Line("f", 0, SMALL, 4, 2, 2, 2, 2, 6200, 600, 0.0, 0, LARGE, 2 * 0.00045, 0),
+        Line("f", 0, SMALL, 4, 2, 2, 2, 2, 6200, 600, 0.0, 0, LARGE, 2 * 0.00045, 0, alone=2),
         Line("f", 1, LARGE, 2, 1, 1, 0, 0, 2000, 200, 0.002, 1, LARGE, 0.002, 1),
-        Line("f", None, "", 4, 2, 3, 2, 2, 8200, 800, 0.002, 1, LARGE, 0.0029, 1),
-        Line(stats.ALL, None, "", 4, 2, 3, 2, 2, 8200, 800, 0.002, 1, LARGE, 0.0029, 1),
+        Line("f", None, "", 4, 2, 3, 2, 2, 8200, 800, 0.002, 1, LARGE, 0.0029, 1, alone=2),
+        Line(stats.ALL, None, "", 4, 2, 3, 2, 2, 8200, 800, 0.002, 1, LARGE, 0.0029, 1, alone=2),
     ]
+
+
+def test_what_an_answer_cost_and_how_many_are_right_is_told_by_what_was_rated(place: str) -> None:
+    store = TraceStore.at(place)
+    alone = [store.write(call_of("f", attempt_of(0))) for _ in range(6)]
+    large = [store.write(call_of("f", attempt_of(0, "confidence"), attempt_of(1, cost=0.01))) for _ in range(4)]
+    store.write(call_of("g", attempt_of(0)))
+
+    def line() -> Line:
+        return stats.collect(store.ledger(function="f"), ratings=store.ratings(function="f"))[-1]
+
+    assert (line().alone, line().valid, line().cost_per_valid) == (6, 10, pytest.approx(0.004))
+    assert (line().precision, line().right, line().cost_per_right) == (None, None, None)
+    for call, right in zip(alone, (True, True, False), strict=False):
+        call.rate(right)
+    assert line().precision == pytest.approx(2 / 3)
+    assert line().right == pytest.approx(4 + 4)  # the large model's count as right
+    large[0].rate(False)
+    large[1].rate(True)
+    assert line().right == pytest.approx(4 + 2)
+    assert line().cost_per_right == pytest.approx(0.04 / 6)
+    assert stats.collect(store.ledger(), ratings=store.ratings())[0].precision == pytest.approx(2 / 3)
+    shown = CliRunner().invoke(app, ["trace", "stats", "--function", "f"], env={"GUARD_TRACE": place}).output
+    told = (
+        "f: 60.0% of valid answers served alone (66.7% of 3 rated right); $0.004 a valid answer; $0.00667 a right one"
+    )
+    assert told in shown.replace("\n", " ")
 
 
 def test_another_large_model_may_be_named(place: str) -> None:
@@ -106,6 +135,7 @@ def _recount(every: list[Call], function: str | None, tier: int | None) -> dict[
         "cost_unknown": sum(r.cost is None for r in replies),
         "estimates": sum(r.is_estimate for r in replies),
         "replayed": sum(r.is_kept for r in known),
+        "alone": sum(call.outcome == "valid" and stats.is_small(call.attempts[-1].model, LARGE) for call in here),
         "large_unknown": sum(_large(call) is None for call in here),
         "large_cost": sum(_large(call) or 0.0 for call in here),
     }

@@ -175,8 +175,8 @@ def test_any_text_is_stored_in_unicode_without_nul_and_restored(text: str) -> No
 def test_every_field_of_a_record_has_a_column(place: str) -> None:
     """A field added to the records and forgotten here would be lost in silence."""
     # What a provider signs is its own: told to the caller, and kept by nobody; so is what its cache had, of which the
-    # record has the cost. `inputs` is kept with `sources`.
-    handed_on = {"thinking_blocks", "inputs", "cached_tokens", "cache_creation_tokens"}
+    # record has the cost. `inputs`, `fields` and `alternatives` are kept with `sources`.
+    handed_on = {"thinking_blocks", "inputs", "fields", "alternatives", "cached_tokens", "cache_creation_tokens"}
     assert {f.name for f in dataclasses.fields(Reply)} - {"model"} - handed_on <= set(
         sql_tables.ATTEMPTS.columns.keys()
     )

@@ -89,7 +89,32 @@ def test_what_redaction_changed_and_what_was_replayed_is_left_out(
 def test_the_providers_terms_are_named(trace_file: Path) -> None:
     asked("one", RIGHT, name="openai:gpt-5-mini")
     pairs, _ = found(trace_file)
-    assert [told.partition(" ")[0] for told in answers.providers(pairs)] == ["OpenAI's"]
+    assert [told.partition(" ")[0] for told in answers.terms(pairs)] == ["OpenAI's"]
+    asked("two", RIGHT, name="ollama:qwen")
+    asked("three", RIGHT, name="small").correct({"kind": "new", "n": 2})
+    pairs, _ = found(trace_file)
+    words = "whether the terms of ollama:qwen allow to train on these answers is not known here"
+    assert answers.terms(pairs) == [answers.TERMS["openai"], words]
+
+
+def test_terms_are_shown_before_anything_is_trained_on(trace_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked("one", RIGHT, name="anthropic:claude-haiku-4-5")
+    told: list[str] = []
+    monkeypatch.setattr("guard.cli.tune.say", lambda words, **_: told.append(words))
+    monkeypatch.setattr("guard.tuning.job.load", lambda _: pytest.fail(f"loaded after {told}") if not told else _stop())
+    with pytest.raises(Problem, match="enough of it"):
+        CliRunner().invoke(app, ["tune", json_schema(trace_file)], catch_exceptions=False)
+    assert told == [f"guard: {answers.TERMS['anthropic']}"]
+
+
+def _stop() -> None:
+    raise GuardError("enough of it")
+
+
+def json_schema(beside: Path) -> str:
+    file = beside.with_name("schema.json")
+    file.write_text(json.dumps(SCHEMA))
+    return str(file)
 
 
 @pytest.mark.parametrize(

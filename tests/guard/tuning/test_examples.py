@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import guard
+from guard.decoding.forced_tokens import Forcing
+from guard.decoding.teacher import AnswerPath
+from guard.decoding.torch_loop import Decoding
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel
-from guard.tuning.examples import Pair, cut, deduplicated, spellings, split
+from guard.tuning.examples import LONGEST, Pair, cut, deduplicated, spellings, split
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -53,6 +57,41 @@ def test_tokens_that_are_trained_are_those_that_decoding_writes(seed: int) -> No
     spelled = [writer.vocabulary.token_bytes(token) for token in path.tokens[:-1]]
     assert b"".join(spelled).decode() == reply.text
     assert len(path.tokens) - len(path.chosen) == pytest.approx(reply.forced_tokens, abs=2)
+
+
+def written(model: TransformersModel, prompt: tuple[int, ...], pair: Pair, path: AnswerPath) -> Decoding:
+    """Decode with a model that always wants the path's next token, and ends where it ends."""
+    matcher = pair.compiled.matcher(model.vocabulary)
+    forcing = Forcing(model.tokenizer, model.vocabulary)
+    decoding = Decoding(model.vocabulary, matcher, max_tokens=LONGEST - len(prompt), forcing=forcing)
+    decoding.start(torch.device("cpu"))
+    allowed = []
+    while decoding.advance() is not None:
+        mask = decoding.mask
+        assert mask is not None
+        allowed.append((len(decoding.written), mask.words[0].tolist()))
+        logits = torch.zeros(1, model.vocabulary.size)
+        logits[0, path.tokens[len(decoding.written)]] = 9.0
+        decoding.choose(logits)
+    assert allowed == [(at, words.tolist()) for at, words in zip(path.chosen, path.masks, strict=True)]
+    return decoding
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=100)
+def test_every_example_is_cut_as_decoding_cuts_it(data: st.DataObject) -> None:
+    """All tokens, the places of choice and the masks there are those of the loop, whatever the answer."""
+    answer = {
+        "name": data.draw(st.text(max_size=12).filter(lambda t: t.isprintable())),
+        "total": data.draw(st.integers(-999, 999)),
+        "kind": data.draw(st.sampled_from(["new", "used"])),
+    }
+    dropped: Counter[str] = Counter()
+    (example,) = cut(model(), [pair(answer)], dropped)
+    assert not dropped
+    decoding = written(model(), example.prompt, example.pair, example.path)
+    assert tuple(decoding.written) == example.path.tokens
+    assert decoding.forced_tokens == len(example.path.tokens) - len(example.path.chosen)
 
 
 @given(

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import tiny
+from typer.testing import CliRunner
 
 from examples import loop
+from guard.cli.app import app
 from guard.models.local.transformers import quiet
 from guard.tuning.registry import Registry
 
@@ -25,7 +27,18 @@ def test_the_loop_runs_from_the_log_to_a_promoted_model(tmp_path: Path, monkeypa
     monkeypatch.setattr(loop, "LOGGED", 40)
     monkeypatch.setattr(loop, "LATER", 20)
     found = loop.run(tmp_path, f"transformers:{base}", 0.02)
-    assert found["before"] == loop.PRICE
+    assert found["before"] == pytest.approx(loop.PRICE)
+    assert "Precision against share served" in (tmp_path / "economics.html").read_text()
+    done = CliRunner().invoke(app, ["economics", loop.FUNCTION, "--json"])
+    told = json.loads(done.output)
+    assert told["models"][0]["model"] == "oracle"
+    assert {line["model"] for line in told["models"]} > {f"tuned:{loop.FUNCTION}@1"}
+    assert (told["shadow"]["version"], told["whole"]["function"]) == (1, loop.FUNCTION)
+    shown = CliRunner().invoke(app, ["economics", loop.FUNCTION, "--html", str(tmp_path / "page.html")])
+    assert "asked first" in shown.output
+    assert "oracle" in (tmp_path / "page.html").read_text()
+    nobody = CliRunner().invoke(app, ["economics", "nobody"])
+    assert "no call of nobody" in str(nobody.exception)
     serving = Registry.default().serving(loop.FUNCTION)
     assert serving.current == 1
     assert [one["action"] for one in serving.history][:1] == ["canary"]

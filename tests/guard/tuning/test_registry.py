@@ -119,6 +119,40 @@ def test_kill_9_in_a_promotion_leaves_the_old_pointer_or_the_new(registry: Regis
     assert registry.promote(FUNCTION, 1, force=True).current == 1
 
 
+CANARIES = """
+import sys
+from guard.tuning.registry import Registry
+registry = Registry(sys.argv[1])
+while True:
+    serving = registry.start_canary("shop.read", 2, 0.5, force=True)
+    print("on", flush=True)
+    registry.end_canary("shop.read", serving.canary)
+    print("off", flush=True)
+"""
+
+
+def test_kill_9_in_a_canary_leaves_it_on_or_off_and_the_version_that_serves(registry: Registry, tmp_path: Path) -> None:
+    version(registry, 1)
+    version(registry, 2)
+    registry.promote(FUNCTION, 1, force=True)
+    model = by_name(FUNCTION, f"tuned:{FUNCTION}")
+    for rounds in range(1, 6):
+        command = [sys.executable, "-c", CANARIES, str(registry.root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(rounds):
+                process.stdout.readline()
+            process.kill()
+        serving = registry.serving(FUNCTION)
+        assert serving.current == 1
+        assert serving.canary is None or (serving.canary.version, serving.canary.share) == (2, 0.5)
+        is_canarys = serving.canary is not None and canary.is_canarys(FUNCTION, question().messages, 0.5)
+        assert model.generate(question()).model == f"tuned:{FUNCTION}@{2 if is_canarys else 1}"
+    with contextlib.suppress(GuardError):
+        registry.rollback(FUNCTION)
+    assert registry.start_canary(FUNCTION, 2, 0.1, force=True).canary is not None
+
+
 def question(text: str = "Read.") -> Request:
     return Request(({"role": "user", "content": text},), guard.compile(SCHEMA), max_tokens=60)
 

@@ -78,6 +78,8 @@ def test_what_was_trained_loads_as_a_model_and_foresees_more(base: Path, tmp_pat
     card = json.loads((tmp_path / "out" / job.CARD).read_text())
     assert card["steps"] == 60
     assert card["base_hash"] == job._weights_hash(base)
+    assert [len(card[name]) for name in ("base_hash", "template", "tokenizer", "data")] == [64] * 4
+    assert card["answered_by"] == {"": card["examples"]}
     assert len(card["sources"]) == card["examples"] == len(set(card["sources"]))
     assert not (tmp_path / "out.partial").exists()
 

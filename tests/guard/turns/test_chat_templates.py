@@ -6,6 +6,7 @@ import re
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 import numpy as np
@@ -266,3 +267,73 @@ def test_what_the_masks_let_through_is_read_as_valid_calls(name, choice, stored)
         assert all(jsonschema_rs.is_valid(schemas[call.name], call.arguments) for call in read.calls)
         assert read.calls or choice == "auto"
         assert {call.name for call in read.calls} <= {choice} or choice in ("auto", "required")
+
+
+# -- Ids of calls ------------------------------------------------------------------------------------------------------
+
+KIMI = """\
+{%- for message in messages %}<|im_{{ message.role }}|>{{ message.content or '' }}
+{%- if message.tool_calls %}<|tool_calls_section_begin|>{% for call in message.tool_calls -%}
+<|tool_call_begin|>{{ call.id }}<|tool_call_argument_begin|>{{ call.function.arguments | tojson }}<|tool_call_end|>
+{%- endfor %}<|tool_calls_section_end|>{% endif %}
+{%- if message.tool_call_id %}## Return of {{ message.tool_call_id }}{% endif %}<|im_end|>
+{%- endfor %}{% if add_generation_prompt %}<|im_assistant|>{% endif %}
+"""
+
+
+def conversation_of(*turns: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return messages whose turns call tools, each an id and a name, with results in reversed order."""
+    out: list[dict[str, Any]] = [{"role": "user", "content": "?"}]
+    for calls in turns:
+        made = [
+            {"id": given, "type": "function", "function": {"name": name, "arguments": "{}"}} for given, name in calls
+        ]
+        out.append({"role": "assistant", "content": None, "tool_calls": made})
+        out += [{"role": "tool", "tool_call_id": given, "content": name} for given, name in reversed(calls)]
+    return out
+
+
+CLIENTS = (
+    [("call_3f2a", "ping"), ("call_77b1", "get_weather")],
+    [("call_3f2a", "ping"), ("toolu_01", "ping")],  # one id twice
+)
+
+
+def ids_in(messages: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """Return the ids of calls, and of their results."""
+    calls = [call["id"] for message in messages for call in message.get("tool_calls", [])]
+    return calls, [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+
+
+def test_kimis_ids_name_the_tool_and_count_the_conversation() -> None:
+    form = formats.from_chat_template(KIMI)
+    assert form is not None
+    assert (form.round_trips, form.anatomy.manner.ids_as) == (True, "numbered")
+    calls, results = ids_in(form.messages(conversation_of(*CLIENTS)))
+    assert calls == ["functions.ping:0", "functions.get_weather:1", "functions.ping:2", "functions.ping:3"]
+    assert results == calls
+    call = "<|tool_call_begin|>functions.ping:7<|tool_call_argument_begin|>{}<|tool_call_end|>"
+    read = form.read(f"<|tool_calls_section_begin|>{call}<|tool_calls_section_end|>", TOOLS)
+    assert [(one.name, one.arguments) for one in read.calls] == [("ping", {})]
+
+
+def test_mistrals_ids_have_nine_characters_and_are_never_the_same(stored) -> None:
+    name = "llama.cpp/mistralai-Mistral-Nemo-Instruct-2407"
+    form = formats.from_chat_template(stored[name], **SPECIAL)
+    messages = form.messages(conversation_of(*CLIENTS))
+    calls, results = ids_in(messages)
+    assert results == calls
+    assert len(set(calls)) == len(calls)
+    assert all(re.fullmatch("[A-Za-z0-9]{9}", one) for one in calls)
+    assert form.messages(conversation_of(*CLIENTS)) == messages
+    assert render(stored[name], [TemplateInput(messages, TOOLS)], SPECIAL)[0]
+    kept = ids_in(form.messages(conversation_of([("Ab3dE6gH9", "ping")])))
+    assert kept == (["Ab3dE6gH9"], ["Ab3dE6gH9"])  # the model's own
+
+
+def test_results_come_in_the_order_of_their_calls(stored) -> None:
+    form = formats.from_chat_template(stored["llama.cpp/Kimi-K2-Thinking"], **SPECIAL)
+    messages = form.messages(conversation_of(*CLIENTS))
+    assert [one["content"] for one in messages if one["role"] == "tool"] == ["ping", "get_weather", "ping", "ping"]
+    (text,) = render(stored["llama.cpp/Kimi-K2-Thinking"], [TemplateInput(messages, TOOLS)], SPECIAL)
+    assert "## Return of functions.get_weather:1\nget_weather" in text

@@ -12,8 +12,10 @@ import pytest
 import tiny
 
 import guard
+from guard.calls.turns import asked_for
+from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel
-from guard.turns.models import tool_format
+from guard.turns.models import TemplatedModel, tool_format
 
 
 def lamp(on: bool, room: str = "hall") -> str:
@@ -72,6 +74,27 @@ def test_a_mark_that_is_a_special_token_is_one_token(tmp_path: Path) -> None:
     turn = asked(model("<tool_call>", "</tool_call>"), tmp_path, temperature=0.0).turn("?", [lamp], tool_choice="lamp")
     written = [token.text for token in turn.record.attempts[-1].reply.tokens]
     assert "<tool_call>" in written
+
+
+def test_a_mark_that_is_a_special_token_is_never_its_bytes(tmp_path: Path) -> None:
+    which = model("<tool_call>", "</tool_call>")
+    form = tool_format(which)
+    assert form is not None
+    wanted = asked_for([lamp], "auto", options={}).wanted
+    masked = TemplatedModel(which, form, wanted)
+    plain = Request(messages=({"role": "user", "content": "?"},), compiled=None, max_tokens=99)
+    request = masked._request(plain)
+    assert (request.spelled, set(request.marks)) == ((), {"<tool_call>", "</tool_call>"})
+    tokenizer = which.tokenizer
+    mark, bare = tokenizer.convert_tokens_to_ids("<tool_call>"), copy.deepcopy(tiny.tokenizer())
+    pieces = bare("Hi <tool_call>", add_special_tokens=False).input_ids
+    assert request.compiled is not None
+    matcher = request.compiled.matcher(which.vocabulary)
+    assert all(matcher.accept(token) for token in pieces[:-1])
+    assert not matcher.accept(pieces[-1])  # which would complete the bytes of the mark
+    matcher = request.compiled.matcher(which.vocabulary)
+    assert all(matcher.accept(token) for token in [*bare("Hi ", add_special_tokens=False).input_ids, mark])
+    assert matcher.forced_bytes().startswith(b'\n{"name": "lamp", "arguments": {')
 
 
 def test_a_bias_makes_calls_likelier_and_is_told_of(tmp_path: Path) -> None:

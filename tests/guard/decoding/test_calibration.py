@@ -1,0 +1,197 @@
+"""Calibrated confidence: probabilities that rise, precisions that hold on other answers, the file beside weights."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+import guard
+from guard.decoding import calibration
+from guard.decoding.calibration import FILE, LEAST, Calibration, Calibrations, Judged, calibrated, precisions, threshold
+from guard.decoding.confidence import Confidence, Sureness, Token, measured, shortfall
+from guard.models.base import Request
+from guard.models.local.transformers import TransformersModel, quiet
+
+JUDGED = st.lists(st.builds(Judged, st.floats(-5, 0), st.booleans()), min_size=1, max_size=60)
+SCHEMA = {
+    "type": "object",
+    "properties": {"kind": {"enum": ["new", "used"]}, "n": {"type": "integer", "minimum": 0, "maximum": 9}},
+    "required": ["kind", "n"],
+    "additionalProperties": False,
+}
+
+
+def drawn(seed: int, count: int = 2_000) -> list[Judged]:
+    """Draw answers that are right with probability exp(confidence)."""
+    chance = random.Random(seed)
+    confidences = [-chance.expovariate(2.0) for _ in range(count)]
+    return [Judged(c, chance.random() < 2.718281828**c) for c in confidences]
+
+
+@given(judged=JUDGED)
+def test_probabilities_rise_with_confidence_and_keep_the_mean(judged: list[Judged]) -> None:
+    scale = calibrated(judged)
+    assert list(scale.values) == sorted(scale.values)
+    assert list(scale.bounds) == sorted(set(scale.bounds))
+    mean = sum(scale.at(one.confidence) for one in judged) / len(judged)
+    assert mean == pytest.approx(sum(one.is_right for one in judged) / len(judged))
+
+
+def test_probabilities_are_those_of_the_world() -> None:
+    scale = calibrated(drawn(1, 20_000))
+    for confidence in (-0.1, -0.5, -1.0):
+        assert scale.at(confidence) == pytest.approx(2.718281828**confidence, abs=0.05)
+
+
+def test_no_threshold_is_found_where_nothing_is_right() -> None:
+    assert threshold([Judged(-0.1, False)] * 50, 0.5) is None
+    assert threshold([Judged(-0.1, True)] * 5, 0.5) is None
+    assert threshold([], 0.5) is None
+
+
+@given(judged=JUDGED, wanted=st.floats(0.05, 1))
+def test_what_is_taken_by_precision_is_what_the_threshold_takes(judged: list[Judged], wanted: float) -> None:
+    scale, least = precisions(judged), threshold(judged, wanted)
+    if scale is None:
+        assert len(judged) < LEAST
+        assert least is None
+        return
+    assert list(scale.values) == sorted(scale.values)
+    for one in judged:
+        is_taken = scale.at(one.confidence, below=0.0) >= wanted
+        assert is_taken == (least is not None and one.confidence >= least)
+
+
+def test_precision_is_kept_on_other_answers() -> None:
+    scale = precisions(drawn(1))
+    assert scale is not None
+    taken = [one.is_right for one in drawn(2) if scale.at(one.confidence, below=0.0) >= 0.8]
+    assert sum(taken) / len(taken) == pytest.approx(0.8, abs=0.03)
+
+
+members = st.dictionaries(st.text(max_size=5), st.recursive(st.none() | st.text(max_size=5) | st.integers(), st.lists))
+
+
+@given(value=members, indent=st.sampled_from([None, 1]))
+def test_members_stand_where_their_spans_say(value: dict[str, object], indent: int | None) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    found = calibration.spans(text)
+    names = [at[1:].replace("~1", "/").replace("~0", "~") for at in found]
+    assert names == list(value)
+    assert [json.loads(text[begin:end]) for begin, end in found.values()] == list(value.values())
+
+
+@pytest.mark.parametrize("text", ["[1]", "", "{", '{"a"', '{"a": 1', '{"a" 1}', "1"])
+def test_a_text_that_is_no_object_has_no_members(text: str) -> None:
+    assert calibration.spans(text) in ({}, {"/a": (6, 7)})
+
+
+def test_a_fields_confidence_is_that_of_its_own_choices() -> None:
+    spelled = [
+        ('{"a": ', 0.0, True),
+        ("1", -1.0, False),
+        ('2, "b": ', -0.5, False),
+        ("true", -0.25, False),
+        ("}", 0.0, True),
+    ]
+    tokens = [Token(text, logprob, 0.0, None, is_forced) for text, logprob, is_forced in spelled]
+    found = calibration.confidences('{"a": 12, "b": true}', tokens)
+    assert found == {"": pytest.approx(-1.75 / 3), "/a": -0.75, "/b": -0.25}
+    forced = [Token(text, 0.0, 0.0, None, True) for text, *_ in spelled]
+    assert calibration.confidences('{"a": 12, "b": true}', forced) == {}
+
+
+def test_an_answer_below_the_precision_or_without_a_calibration_falls_short() -> None:
+    tokens = [Token("1", -0.5, 0.0, None)]
+    least = Confidence(precision=0.9)
+    assert (
+        shortfall(measured(tokens), least) == "precision=0.9 needs a calibration for this type: guard shadow makes one"
+    )
+    low, high = Sureness(0.85, {}), Sureness(0.9, {})
+    words = "of answers as sure as this 85.0% are expected to be right, below 90.0%"
+    assert shortfall(measured(tokens, low), least) == words
+    assert shortfall(measured(tokens, high), least) == ""
+    assert shortfall(measured([]), least) == ""  # of a provider's answer nothing is known, and nothing asked
+    with pytest.raises(ValueError, match="precision"):
+        Confidence(precision=1.5)
+
+
+def saved(folder: Path) -> Path:
+    with quiet():
+        tiny.llama().save_pretrained(folder)
+        tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_a_calibration_beside_the_weights_decides_what_is_served_alone(tmp_path: Path, trace_file: Path) -> None:
+    model = TransformersModel.from_pretrained(saved(tmp_path / "model"), name="small")
+    compiled = guard.compile(SCHEMA)
+    request = Request(({"role": "user", "content": "Read."},), compiled, max_tokens=60)
+    bare = model.generate(request)
+    assert bare.sureness is None
+    own = calibration.confidences(bare.text, bare.tokens)
+    assert set(own) == {"", "/kind", "/n"}
+
+    def calibrate(share: float, schema: str = compiled.hash) -> None:
+        right = [number < share * 20 for number in range(20)]
+        judged = {at: [Judged(sure, is_right) for is_right in right] for at, sure in own.items()}
+        kept = Calibration.made([schema], judged)
+        assert Calibration.of(json.loads(json.dumps(kept.as_json()))) == kept
+        (tmp_path / "new").write_text(json.dumps(kept.as_json()))
+        (tmp_path / "new").replace(tmp_path / "model" / FILE)
+
+    calibrate(0.9)  # read without a restart
+    found = model.generate(request)
+    assert found.sureness == Sureness(0.9, {"": 0.9, "/kind": 0.9, "/n": 0.9})
+
+    asker = guard.Guard(
+        model=model, escalate_to=_large(bare.text), confidence=guard.Confidence(precision=0.8), retries=0, max_tokens=60
+    )
+    _, call = asker.traced(SCHEMA, messages="Read.")
+    assert (call.tier, call.probabilities) == (0, {"": 0.9, "/kind": 0.9, "/n": 0.9})
+    again = asker.store.read(call.number or 0)
+    assert again is not None
+    assert again.probabilities == call.probabilities
+
+    calibrate(0.7)
+    _, call = asker.traced(SCHEMA, messages="Read.")
+    assert (call.tier, call.escalations) == (1, ("confidence",))
+    assert "70.0% are expected to be right, below 80.0%" in call.attempts[0].error
+
+    calibrate(1.0, schema="of another type")
+    _, call = asker.traced(SCHEMA, messages="Read.")
+    assert call.tier == 1
+    assert "needs a calibration for this type" in call.attempts[0].error
+
+
+def _large(text: str) -> guard.models.base.Model:
+    from scripted import Scripted
+
+    return Scripted(*[text] * 9, name="large")
+
+
+def test_a_recorded_answer_is_as_sure_when_it_is_replayed(tmp_path: Path, trace_file: Path) -> None:
+    folder = saved(tmp_path / "model")
+    model = TransformersModel.from_pretrained(folder, name="small")
+    asker = guard.Guard(model=model, mode="record", retries=0, max_tokens=60)
+    _, first = asker.traced(SCHEMA, messages="Read.")
+    assert first.probabilities == {}
+    judged = {"": [Judged(-99.0, True)] * 10}
+    compiled = guard.compile(SCHEMA)
+    (folder / FILE).write_text(json.dumps(Calibration.made([compiled.hash], judged).as_json()))
+    _, second = asker.traced(SCHEMA, messages="Read again.")
+    assert second.probabilities == {"": 1.0}
+    _, third = asker.using(mode="replay").traced(SCHEMA, messages="Read again.")
+    assert third.probabilities == {"": 1.0}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 99}', '{"version": 1}'])
+def test_a_file_of_another_version_is_no_calibration(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    assert Calibrations(tmp_path).now() is None

@@ -1,0 +1,98 @@
+"""Turns in pieces: however a turn is cut, its pieces make the whole, and little is held back."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guard import formats
+from guard.turns import trials
+from guard.turns.pieces import CallPiece
+
+DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[4] / "shared" / "data")
+SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+SHAPES = ("trl/qwen3", "trl/gemma4", "llama.cpp/Qwen3.5-4B", "llama.cpp/mistralai-Mistral-Nemo-Instruct-2407")
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def form(request: pytest.FixtureRequest) -> Any:
+    """A format of each shape."""
+    if not (DATA / "chat-templates.tar.gz").exists():
+        pytest.skip("no test data")
+    with tarfile.open(DATA / "chat-templates.tar.gz") as archive:
+        (name,) = [one for one in archive.getnames() if one.endswith(f"{request.param}.jinja")]
+        file = archive.extractfile(name)
+        assert file is not None
+        return formats.from_chat_template(file.read().decode(), **SPECIAL)
+
+
+def cut(text: str, draw: random.Random, longest: int) -> list[str]:
+    """Cut a text into pieces of up to so many characters."""
+    pieces = []
+    while text:
+        length = draw.randint(1, longest)
+        pieces.append(text[:length])
+        text = text[length:]
+    return pieces
+
+
+def told(reader: Any, pieces: list[str]) -> tuple[str, list[tuple[str, Any]]]:
+    """Return what a reader tells of a turn in pieces: the text, and the calls."""
+    text, calls = "", list[list[str]]()
+    for part in [part for piece in pieces for part in reader.feed(piece)] + list(reader.end()):
+        if not isinstance(part, CallPiece):
+            text += part
+        elif part.name:
+            assert part.number == len(calls)
+            calls.append([part.name, str(part)])
+        else:
+            calls[part.number][1] += str(part)
+    return text, [(name, json.loads(arguments)) for name, arguments in calls]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_cut_of_a_turn_makes_the_same_whole(form: Any, seed: int) -> None:
+    draw = random.Random(seed)
+    turn = trials.drawn(draw, form)
+    text = form.assistant(turn.calls, turn.text)
+    whole = form.read(text, trials.TOOLS, begun="")
+    meant = (whole.text, [(call.name, call.arguments) for call in whole.calls])
+    assert whole.trouble is None
+    for longest in (1, 3, 9, len(text) + 1):
+        assert told(form.reader(trials.TOOLS, begun=""), cut(text, draw, longest)) == meant
+
+
+def test_no_more_text_is_held_back_than_a_mark_is_long(form: Any) -> None:
+    reader = form.reader(trials.TOOLS, begun=form.over)
+    said = "It will rain < and <tool then <| and [TOOL and so on, a < b."
+    longest = max(map(len, reader._marks), default=0)
+    come = ""
+    for number, char in enumerate(said, 1):
+        come += "".join(reader.feed(char))
+        assert said.startswith(come)
+        assert number - len(come) <= longest
+    assert come + "".join(reader.end()) == said
+
+
+@pytest.mark.parametrize("before", [0, 300, 20_000])
+def test_arguments_come_at_most_two_tokens_behind(form: Any, before: int) -> None:
+    if form.kind != "json" or form.anatomy.text_with_calls is None:
+        pytest.skip("its arguments come whole, or it has no text before calls")
+    text = form.assistant([("get_weather", {"city": "Ulm", "days": 3})], "word " * (before // 5))
+    first = text.index('{"city"')
+    reader, come = form.reader(trials.TOOLS, begun=""), 0
+    for number, at in enumerate(range(0, len(text), 4)):  # a token is about four characters
+        parts = [part for part in reader.feed(text[at : at + 4]) if isinstance(part, CallPiece) and str(part)]
+        if at + 4 > first and not come:
+            come = number
+        if parts:
+            assert str(parts[0]).startswith("{")
+            assert number - come <= 2
+            return
+    pytest.fail("no arguments came")
