@@ -1,6 +1,6 @@
 """Kernels: the mask engine for CPUs, the mask kernels for GPUs, and what both need.
 
-`fill_bitmasks(matchers, bitmask, rows=None, remaining=None)` fills a batch of rows in one call without the GIL;
+`fill_bitmasks(matchers, bitmask, rows=None, remaining=None, within=None)` fills a batch of rows without the GIL;
 `apply_bitmask_(logits, bitmask)` writes -inf over what is not allowed, in place. `memory()` tells what the engine
 holds, `limit_memory(nbytes)` how much its tables may. Names are imported on first use.
 """

@@ -4,7 +4,7 @@ Stubs of the module that kernels/cpu/python/module.cpp and apply.cpp make.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, final, overload
 
 @final
 class Vocabulary:
@@ -117,7 +117,9 @@ class Matcher:
     """One generation under a schema. It belongs to one thread at a time.
 
     Any method may raise SchemaError where a limit is met; the matcher is then as it was. A call that takes long gives
-    the GIL back in the meantime; another thread that uses the matcher then gets a RuntimeError.
+    the GIL back in the meantime; another thread that uses the matcher then gets a RuntimeError. While its row is
+    pending (`fill_bitmasks`), `is_finished` answers at once, what moves it (`accept`, `rollback`, `reset`) gives the
+    row up, and what else is asked waits for the row.
     """
 
     def fill_bitmask(self, bitmask: Any, row: int = 0, remaining: int | None = None) -> None:
@@ -195,19 +197,35 @@ class Matcher:
     def copy(self) -> Matcher:
         """Return a matcher in the same state, with the same steps to roll back, that goes its own way from here."""
 
+@overload
 def fill_bitmasks(
     matchers: Sequence[Matcher],
     bitmask: Any,
     rows: Sequence[int] | None = None,
     remaining: Sequence[int | None] | None = None,
+    within: None = None,
 ) -> None:
     """Fill a row for each matcher, without the GIL: rows 0, 1, … where `rows` is None.
 
     A mask that was filled here before, by any matcher of the same compiled schema, is copied; one that its matcher
     filled last, without a lock. Batches of many megabytes are copied by several threads, one for each core.
     `remaining` is as in Matcher.fill_bitmask, an item for each matcher. Where one raises, rows of others may be filled.
+
+    With `within`, seconds, it returns for each matcher whether its row is pending: not ready in that time. A pending
+    row is left as it was, and its mask goes on being made by a thread of the module; the next call that asks for it
+    fills it, ready or waiting again. So no row waits for another's schema, and a row that is filled is the same as
+    without a time. What a call needs of Python, reading parts of a schema for the first time, is not cut short.
     """
 
+@overload
+def fill_bitmasks(
+    matchers: Sequence[Matcher],
+    bitmask: Any,
+    rows: Sequence[int] | None = None,
+    remaining: Sequence[int | None] | None = None,
+    *,
+    within: float,
+) -> list[bool]: ...
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+import time
 from functools import cache
 from random import Random
 from typing import Any
@@ -163,3 +166,63 @@ def test_the_cheapest_time_is_not_searched_for_among_all() -> None:
     distance, languages = map(int, out.split())
     assert distance == len('"00:00:00Z"') + 1
     assert languages < 1_000  # 31,643 where each hour and minute is followed to its end
+
+
+@given(
+    st.sampled_from(["^[ab]+@[ab]+$", "^(ab|b)*$", "[0-9]", "^a{0,3}b+$", ".*"]),
+    st.integers(0, 6),
+    st.integers(0, 12),
+    st.booleans(),
+    st.randoms(),
+)
+def test_a_text_ends_within_the_least_budget_however_far_its_bounds(
+    pattern: str, least: int, more: int, is_nested: bool, r: Random
+) -> None:
+    """Near `maxLength` the characters count, far from it they don't: every walk ends validly in `distance()` tokens."""
+    text = {"type": "string", "pattern": pattern, "minLength": least, "maxLength": least + more}
+    schema = {"type": "object", "properties": {"a": text}, "required": ["a"]} if is_nested else text
+    tokens = [*EVERY_BYTE, b"ab", b"abab", b'b"', b"@a", b'{"a": "', b'"}', b"12", b""]
+    vocabulary = guard.Vocabulary.from_bytes(tokens, eos=[len(tokens) - 1])
+    matcher = guard.compile(schema).matcher(vocabulary)
+    if matcher.distance() < 0:
+        return
+    row, by_bytes, written = allocate_bitmask(1, vocabulary.size), allocate_bitmask(1, vocabulary.size), b""
+    for _ in range(r.randrange(8)):  # anywhere, with a budget that suffices
+        choice = [t for t in allowed(matcher, vocabulary).tolist() if t < len(tokens) - 1]
+        if not choice:
+            break
+        token = r.choice([t for t in choice if tokens[t] in (b"a", b"b", b"@", b"ab", b"1", b'{"a": "')] or choice)
+        assert matcher.accept(token)
+        written += tokens[token]
+    left = matcher.distance()
+    while not matcher.is_finished():
+        assert left > 0, (written, matcher.distance())
+        assert matcher.distance() <= left
+        matcher.fill_bitmask(row, remaining=left)
+        matcher.fill_bitmask_by_bytes(by_bytes, remaining=left)
+        assert (row == by_bytes).all()
+        token = int(r.choice(bits(row[0]).tolist()))
+        assert matcher.accept(token)
+        written += tokens[token]
+        left -= 1
+    value = json.loads(written)
+    found = value["a"] if is_nested else value
+    assert re.search(pattern, found)
+    assert least <= len(found) <= least + more
+
+
+def test_a_distant_bound_costs_no_more_than_none() -> None:
+    """`maxLength` 250 is no 250 texts to the end: under the least budget a mask takes about what it takes without."""
+
+    def seconds(bound: int | None) -> float:
+        schema = {"type": "string", "pattern": "^[^@^\\s]+@[^@^\\.^\\s]+(\\.[^@^\\.^\\s]*)*.gov.uk"}
+        tokens = [*EVERY_BYTE, *(bytes([a]) * n for a in b"abcdefgh" for n in range(2, 60)), b""]
+        vocabulary = guard.Vocabulary.from_bytes(tokens, eos=[len(tokens) - 1])
+        matcher = guard.compile(schema if bound is None else schema | {"maxLength": bound}).matcher(vocabulary)
+        assert matcher.accept_bytes(b'"')
+        left, start = matcher.distance(), time.thread_time()
+        matcher.fill_bitmask(allocate_bitmask(1, vocabulary.size), remaining=left)
+        return time.thread_time() - start
+
+    free = min(seconds(None) for _ in range(3))
+    assert min(seconds(250 + n) for n in range(3)) < 5 * free + 0.003

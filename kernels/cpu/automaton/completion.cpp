@@ -49,6 +49,7 @@ Id Completions::find(const Config& at) {
       -1;  // not known; around values quotes and control characters count as in JSON
   for (std::string key;;) {
     kernel_clock.tick();
+    loosen(&now, &left);
     key.clear();
     engine_.state_keys.add(now, engine_.number, &key, true);
     if (const auto found = by_key_.find(key); found != by_key_.end()) {
@@ -107,6 +108,20 @@ Id Completions::find(const Config& at) {
     links_.push_back(made->link);
   }
   return known;
+}
+
+// Of a text whose lower bounds are met, and whose upper ones are farther off than all that is left
+// to the end: how many characters it has does not matter to its completion. So a text with
+// `maxLength` 254 has not 254 chains of one end each.
+void Completions::loosen(Config* at, std::int64_t* left) {
+  if (at->lex != Lex::Text || at->finished || at->state == Texts::kDead) return;
+  const Spec& spec = engine_.lexicon().texts.spec(at->spec);
+  if (!spec.bounded) return;
+  std::int32_t least = 0, most = kInf;
+  for (const Bound& b : spec.bounds) least = std::max(least, b.lo), most = std::min(most, b.hi);
+  if (most == kInf || at->chars <= least) return;  // else the key of the state sees to it
+  if (*left < 0) *left = engine_.distance(*at);
+  if (*left >= 0 && *left <= most - at->chars) at->chars = least;
 }
 
 // Is a name spelled as it is, without an escape?

@@ -38,6 +38,7 @@ class Completions {
 
  private:
   struct Draft;
+  void loosen(Config* at, std::int64_t* left);
   Link further(const Config& at, std::int64_t left, Config* next, Arena& arena);
   static bool is_plain(const Frame& f, std::int32_t name);
   std::int32_t due_name(const Config& at);

@@ -6,6 +6,10 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <exception>
+#include <functional>
+
 #include "python/refusal.hpp"
 #include "support/thread_pool.hpp"
 
@@ -17,6 +21,63 @@ using namespace nb::literals;
 namespace guard {
 
 constexpr std::size_t kShortCopy = 1'000'000;  // bytes of a batch; some 20 us
+constexpr std::chrono::microseconds kLeastPatience{200};
+constexpr double kForEver = 1e6;  // seconds
+
+// Rows that threads of our own make, as far as they are ready by the deadline. Requires the use of
+// the matchers. `write(i, words)` is called for each of them. Returns which are not ready. Raises
+// what one of them ended in, once the time is out for the others.
+static std::vector<bool> fill_in_time(const std::vector<PyMatcher*>& matchers,
+                                      const std::function<std::int64_t(std::size_t)>& budget_of,
+                                      double seconds,
+                                      const std::function<void(std::size_t, const std::uint32_t*)>& write) {
+  const auto within = std::chrono::microseconds(
+      static_cast<std::int64_t>(std::min(seconds, kForEver) * 1e6));
+  const Lanes::Time deadline = std::chrono::steady_clock::now() + within;
+  const auto patience = std::clamp(within / 4, kLeastPatience, std::chrono::microseconds(Turn::kLong));
+  std::vector<bool> is_pending(matchers.size(), true);
+  std::vector<Lanes::Task*> busy;
+  std::exception_ptr failed;
+  std::vector<std::uint32_t> row;
+  while (true) {
+    busy.clear();
+    for (std::size_t i = 0; i < matchers.size(); ++i) {
+      if (!is_pending[i]) continue;
+      PyMatcher& at = *matchers[i];
+      if (!at.pending) at.pending = std::make_unique<PendingRow>(at.seat, at.matcher);
+      PendingRow& pending = *at.pending;
+      if (pending.is_lost()) User::refuse();
+      const std::int64_t budget = budget_of(i);
+      if (!pending.is_busy()) try {
+          if (const std::uint32_t* made = pending.row(budget)) {
+            write(i, made);
+            is_pending[i] = false;
+          } else if (const MaskRow* known = at.matcher.known(budget)) {
+            row.assign(at.matcher.vocabulary().words(), 0);
+            known->write(row.data());
+            write(i, row.data());
+            is_pending[i] = false;
+          } else if (pending.is_lacking()) {
+            pending.lower();
+          } else {
+            pending.begin(budget, patience);
+          }
+        } catch (...) {
+          pending.forget();
+          if (!failed) failed = std::current_exception();
+          is_pending[i] = false;
+        }
+      if (is_pending[i]) busy.push_back(&pending);
+    }
+    if (busy.empty() || std::chrono::steady_clock::now() >= deadline) break;
+    const nb::gil_scoped_release others;
+    Lanes::instance().wait(busy, deadline);
+  }
+  for (std::size_t i = 0; i < matchers.size(); ++i)
+    if (!is_pending[i]) matchers[i]->pending->forget();
+  if (failed) std::rethrow_exception(failed);
+  return is_pending;
+}
 
 void bind_matcher(nb::module_& m) {
   nb::class_<PyMatcher> type(m, "Matcher");
@@ -37,19 +98,19 @@ void bind_matcher(nb::module_& m) {
           "bitmask"_a, "remaining"_a.none() = nb::none())
       .def("is_scarce",
            [](PyMatcher& self) {
-             const PyMatcher::Use use(self);
+             const PyMatcher::Use use(self, PyMatcher::Row::Left);
              return self.matcher.is_scarce();
            })
       .def(
           "accept",
           [](PyMatcher& self, Id token) {
-            return self.placed([&] { return self.matcher.accept(token); });
+            return self.moved([&] { return self.matcher.accept(token); });
           },
           "token"_a)
       .def(
           "accept_bytes",
           [](PyMatcher& self, const nb::bytes& data) {
-            return self.placed(
+            return self.moved(
                 [&] { return self.matcher.accept(std::string_view(data.c_str(), data.size())); });
           },
           "data"_a)
@@ -66,7 +127,7 @@ void bind_matcher(nb::module_& m) {
            [](PyMatcher& self) { return self.placed([&] { return self.matcher.can_stop(); }); })
       .def("is_finished",
            [](PyMatcher& self) {
-             const PyMatcher::Use use(self);
+             const PyMatcher::Use use(self, PyMatcher::Row::Left);
              return self.matcher.is_finished();
            })
       .def("forced_bytes",
@@ -100,7 +161,7 @@ void bind_matcher(nb::module_& m) {
       .def(
           "rollback",
           [](PyMatcher& self, std::int64_t steps) {
-            const PyMatcher::Use use(self);
+            const PyMatcher::Use use(self, PyMatcher::Row::GivenUp);
             if (steps < 0 || static_cast<std::size_t>(steps) > self.matcher.steps())
               throw nb::value_error(("steps=" + std::to_string(steps) +
                                      " must be at least 0 and at most " +
@@ -111,7 +172,7 @@ void bind_matcher(nb::module_& m) {
           "steps"_a = 1)
       .def("reset",
            [](PyMatcher& self) {
-             const PyMatcher::Use use(self);
+             const PyMatcher::Use use(self, PyMatcher::Row::GivenUp);
              self.matcher.reset();
            })
       .def("copy", [](PyMatcher& self) {
@@ -133,7 +194,9 @@ void bind_matcher(nb::module_& m) {
       "fill_bitmasks",
       [](const std::vector<PyMatcher*>& matchers, const Rows& bitmask,
          std::optional<std::vector<std::ptrdiff_t>> rows,
-         std::optional<std::vector<std::optional<std::int64_t>>> remaining) {
+         std::optional<std::vector<std::optional<std::int64_t>>> remaining,
+         std::optional<double> within) -> nb::object {
+        if (within && !(*within >= 0)) throw nb::value_error("within must be at least 0 seconds");
         if (rows && rows->size() != matchers.size())
           throw nb::value_error("rows must have an item for each matcher");
         if (remaining && remaining->size() != matchers.size())
@@ -153,13 +216,34 @@ void bind_matcher(nb::module_& m) {
           return remaining ? (*remaining)[i] : std::nullopt;
         };
         for (std::size_t i = 0; i < matchers.size(); ++i) row_of(i);  // is each there?
+        const bool is_in_time =
+            within || std::any_of(matchers.begin(), matchers.end(), [](const PyMatcher* m) {
+              return m->pending && m->pending->is_asked();
+            });
         std::deque<PyMatcher::Use> uses;
-        for (PyMatcher* matcher : matchers) uses.emplace_back(*matcher);
-        const auto write = [&](const MaskRow* known, std::size_t i) {
+        for (PyMatcher* matcher : matchers)
+          uses.emplace_back(*matcher,
+                            is_in_time ? PyMatcher::Row::Left : PyMatcher::Row::Awaited);
+        const auto end = [&](std::size_t i) {
           const std::size_t used = matchers[i]->matcher.vocabulary().words();
-          if (known) known->write(row_of(i));
           std::memset(row_of(i) + used, 0, (view.words - used) * 4);
         };
+        const auto write = [&](const MaskRow* known, std::size_t i) {
+          if (known) known->write(row_of(i));
+          end(i);
+        };
+        if (is_in_time) {
+          const std::vector<bool> is_pending = fill_in_time(
+              matchers, [&](std::size_t i) { return left_of(i).value_or(-1); },
+              within.value_or(kForEver), [&](std::size_t i, const std::uint32_t* words) {
+                std::memcpy(row_of(i), words, matchers[i]->matcher.vocabulary().words() * 4);
+                end(i);
+              });
+          if (!within) return nb::none();
+          nb::list out;
+          for (const bool yes : is_pending) out.append(yes);
+          return out;
+        }
         std::vector<const MaskRow*> known(matchers.size());
         bool are_known = true;
         for (std::size_t i = 0; i < matchers.size(); ++i)
@@ -168,7 +252,7 @@ void bind_matcher(nb::module_& m) {
         const std::size_t nbytes = matchers.size() * view.words * 4;
         if (are_known && nbytes <= kShortCopy) {
           for (std::size_t i = 0; i < matchers.size(); ++i) write(known[i], i);
-          return;
+          return nb::none();
         }
         // All rows without the GIL; those that miss nodes, or meet a limit, are made again with it.
         std::vector<std::size_t> again;
@@ -191,11 +275,14 @@ void bind_matcher(nb::module_& m) {
         }
         for (std::size_t i : again)
           matchers[i]->fill(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i), left_of(i));
+        return nb::none();
       },
-      "matchers"_a, "bitmask"_a, "rows"_a.none() = nb::none(), "remaining"_a.none() = nb::none());
+      "matchers"_a, "bitmask"_a, "rows"_a.none() = nb::none(), "remaining"_a.none() = nb::none(),
+      "within"_a.none() = nb::none());
   refuse_others(m, "fill_bitmasks",
                 "fill_bitmasks() takes matchers: a list of Matcher, " GUARD_BITMASK
-                ", rows: list of int | None = None, remaining: list of int or None | None = None");
+                ", rows: list of int | None = None, remaining: list of int or None | None = None, "
+                "within: float | None = None");
 }
 
 }  // namespace guard

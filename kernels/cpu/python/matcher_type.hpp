@@ -8,6 +8,7 @@
 #include <string>
 
 #include "python/call.hpp"
+#include "python/pending_row.hpp"
 #include "runtime/matcher.hpp"
 
 namespace guard {
@@ -50,10 +51,12 @@ class User {
   bool enter() {  // false: this thread uses it already
     const void* none = nullptr;
     if (of_.compare_exchange_strong(none, me(), std::memory_order_acquire)) return true;
-    if (none != me())
-      throw std::runtime_error(
-          "a matcher belongs to one thread at a time, and another one is using it: give each thread a copy()");
+    if (none != me()) refuse();
     return false;
+  }
+  [[noreturn]] static void refuse() {
+    throw std::runtime_error(
+        "a matcher belongs to one thread at a time, and another one is using it: give each thread a copy()");
   }
   void leave() { of_.store(nullptr, std::memory_order_release); }
 
@@ -69,6 +72,7 @@ struct PyMatcher {
   Seat seat;
   Matcher matcher;
   User user;
+  std::unique_ptr<PendingRow> pending;  // null: none was asked for yet
 
   PyMatcher(Seat where, Matcher made) : seat(std::move(where)), matcher(std::move(made)) {}
   template <class F>
@@ -81,12 +85,34 @@ struct PyMatcher {
     return new PyMatcher(std::move(seat), std::move(matcher));
   }
   ~PyMatcher() {
+    if (pending && pending->is_lost()) {
+      (void)pending.release();  // in a child of a fork: left as they are, for good
+      (void)new Matcher(std::move(matcher));
+      return;
+    }
+    pending.reset();
     const Account account(*seat.place().isolate);
     const Matcher gone = std::move(matcher);
   }
+  // What becomes of a row that is still being made: the use waits for it, gives it up, or leaves
+  // it alone.
+  enum class Row { Awaited, GivenUp, Left };
   class Use {
    public:
-    explicit Use(PyMatcher& matcher) : matcher_(matcher), first_(matcher.user.enter()) {}
+    explicit Use(PyMatcher& matcher, Row row = Row::Awaited)
+        : matcher_(matcher), first_(matcher.user.enter()) {
+      if (!matcher.pending || row == Row::Left) return;
+      try {
+        if (matcher.pending->is_lost()) User::refuse();
+        if (row == Row::Awaited)
+          matcher.pending->settle();
+        else
+          matcher.pending->give_up();
+      } catch (...) {
+        if (first_) matcher_.user.leave();
+        throw;
+      }
+    }
     ~Use() {
       if (first_) matcher_.user.leave();
     }
@@ -105,8 +131,8 @@ struct PyMatcher {
   // The result of f, after the matcher has entered the engine. A limit without a node is attributed
   // to the due value.
   template <class F, class Ahead>
-  auto placed(F f, Ahead ahead) {
-    const Use use(*this);
+  auto placed(F f, Ahead ahead, Row row = Row::Awaited) {
+    const Use use(*this, row);
     const auto blaming = [this](Compiled& engine, auto g) {
       try {
         return g();
@@ -136,13 +162,22 @@ struct PyMatcher {
   auto placed(F f) {
     return placed(f, [] { return std::vector<Id>(); });
   }
+  template <class F>
+  auto moved(F f) {  // by f: where it was no row is wanted any more
+    return placed(f, [] { return std::vector<Id>(); }, Row::GivenUp);
+  }
   void fill(const RowsView& view, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {
     if (remaining && *remaining < 0)
       throw nanobind::value_error(
           ("remaining=" + std::to_string(*remaining) + " must be at least 0").c_str());
     const Use use(*this);
     std::uint32_t* words = row_of(view, row);
-    if (const MaskRow* known = matcher.known(remaining.value_or(-1)))
+    const std::uint32_t* made = pending ? pending->row(remaining.value_or(-1)) : nullptr;
+    if (made) std::memcpy(words, made, matcher.vocabulary().words() * 4);
+    if (pending) pending->forget();
+    if (made)
+      ;
+    else if (const MaskRow* known = matcher.known(remaining.value_or(-1)))
       known->write(words);
     else
       placed([&] { matcher.fill(words, remaining.value_or(-1)); },

@@ -259,9 +259,10 @@ void Turn::give_up(bool out_of_memory) {
 void Turn::look(Clock::Time now) {
   if (begun_ == Clock::Time{}) begun_ = now;
   if (slowly_ && now - begun_ > kWhile) slowly_(of_), slowly_ = nullptr;
+  if (is_given_up_ && *is_given_up_) throw Limit{"seconds", -1, "nobody waits for it any more"};
   account_.settle();
   if (isolate_.common && !place_.pinned) {
-    if (isolate_.waiting > 0 && now - begun_ > kLong) throw Elsewhere{};
+    if (isolate_.waiting > 0 && now - begun_ > patience_) throw Elsewhere{};
     if (account_.sum() > kMuch) throw Elsewhere{};
   } else if (!place_.pinned && isolate_.nbytes > memory_) {
     if (account_.sum() < memory_ / 2) throw Elsewhere{};  // many calls filled it

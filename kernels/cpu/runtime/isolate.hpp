@@ -161,6 +161,10 @@ class Turn final : private Watch {
   ~Turn();
   Turn(const Turn&) = delete;
   void slowly(void (*what)(void*), void* of) { slowly_ = what, of_ = of; }
+  // How long it may keep others waiting, and a sign upon which it ends: nobody wants it any more.
+  void hurry(std::chrono::microseconds patience, const std::atomic<bool>* is_given_up) {
+    patience_ = patience, is_given_up_ = is_given_up;
+  }
   // The place's engine, which is made if it does not exist. Valid until the turn's end.
   Compiled& engine(const Options& options, Id root,
                    const std::shared_ptr<const FormatSource>& format);
@@ -177,6 +181,8 @@ class Turn final : private Watch {
   Flushed flushed_;  // freed after the lock is released
   std::unique_lock<std::mutex> lock_;
   Clock::Time begun_{};  // the first look
+  std::chrono::microseconds patience_ = kLong;
+  const std::atomic<bool>* is_given_up_ = nullptr;
   void (*slowly_)(void*);
   void* of_;
   const std::int64_t held_;  // bytes that this thread held at the turn's start
