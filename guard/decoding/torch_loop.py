@@ -2,7 +2,7 @@
 
 What it adds to transformers' loops is the completion's (guard/decoding/completion.py): forced text costs no pass, and
 every value ends inside its budget. One sequence, no padding: batches are LogitsProcessor's, or
-guard/models/local/batching.py's.
+guard/models/local/passes.py's.
 """
 
 from __future__ import annotations
