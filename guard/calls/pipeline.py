@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import functools
 import inspect
@@ -366,7 +367,7 @@ class Guard:
             if len(self.tiers) == 1 or "inexact" in self.options:
                 raise
             unmasked = targets.from_any(wanted, {**self.options, "inexact": "residual"}, self.style)
-            return dataclasses.replace(unmasked, refused=error)
+            return dataclasses.replace(unmasked, refused=copy.copy(error))  # without the compiler's frames
 
     def plan(
         self,

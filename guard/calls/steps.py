@@ -8,6 +8,7 @@ guard/calls/prompts.py has the words, and guard/output/checking.py the checks.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import sys
 import time
@@ -40,6 +41,7 @@ from guard.output import target as targets
 from guard.output.checking import Checked, Checker
 from guard.output.repair import Edit
 from guard.support.clipping import clipped
+from guard.support.frames import let_go
 from guard.support.interrupts import injected, is_injected
 from guard.trace.records import VALID, Attempt, Call, Item, Shown
 from guard.trace.waits import WAIT_S
@@ -163,7 +165,11 @@ def steps(plan: Plan) -> Steps:
         call = yield from run.recorded(type(error).__name__, error.message)
         raised = error.recorded(run.findings(error), run.attempts, call.number)
         run.spans.end(call, raised)
-        raise raised from error.__cause__
+        error.__traceback__ = None  # nobody sees it, and its frames know the error: a circle would stay
+        try:
+            raise raised from error.__cause__
+        finally:
+            del raised  # for the same reason
     except BaseException as error:  # a limit of the schema; or the call was interrupted, by a signal or its caller
         call = yield from run.recorded(type(error).__name__, str(error) if isinstance(error, GuardError) else "")
         run.spans.end(call, error)
@@ -229,6 +235,7 @@ class _Run:
                 at = marked.number - 1
                 self.attempts[at] = replace(self.attempts[at], reason="")  # it is the answer
                 return marked.value
+            let_go(outcome.error)
         raise AssertionError("a plan has at least one tier")
 
     def _tier(self, tier: int) -> Generator[Step, Any, _Answer | _Failure]:
@@ -249,6 +256,7 @@ class _Run:
                 if outcome.room is None and "length" not in policy.on:
                     return outcome
                 self._most = outcome.room or self._most
+            let_go(outcome.error)
         raise AssertionError("retries are finite")
 
     def recorded(self, outcome: str, error: str = "") -> Generator[Step, Any, Call]:
@@ -306,7 +314,7 @@ class _Run:
         try:
             model = plan.around((yield Load(plan.tiers[tier], plan.mode == "replay")))
             if plan.target.refused is not None and getattr(model, "is_masked", False):
-                raise plan.target.refused
+                raise copy.copy(plan.target.refused)  # the target outlives the frames that this one comes through
             request = self._request(tier, model, cut.append)
             span = self.spans.attempt(name, request)
             answered: Any = yield from self._reply(name, model, request)
@@ -392,7 +400,10 @@ class _Run:
         if raised is not None or not isinstance(error, Exception):
             raised = raised or error
             keep("interrupted", error=type(raised).__name__)
-            raise raised
+            try:
+                raise raised
+            finally:
+                del raised, error  # they know this frame
         if isinstance(error, _Spent):  # nothing was asked
             return _Failure("budget", BudgetExceeded(str(error)), is_final=error.is_final)
         for kind, reason in _REASONS.items():

@@ -28,14 +28,34 @@ LOOK_S = 0.05  #: Seconds after which an interrupted caller looks again whether 
 _END: Any = object()  # after the last piece
 
 
+class _Outcome(Generic[T]):
+    """What a coroutine returned or raised; that it was cancelled is a failure here."""
+
+    def __init__(self, task: asyncio.Task[T]) -> None:
+        """Take it from a task that has ended."""
+        self._error = concurrent.futures.CancelledError() if task.cancelled() else task.exception()
+        self._value = task.result() if self._error is None else None
+
+    def taken(self) -> T:
+        """Return or raise it, once: who waited does not keep the error, which knows their frames."""
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
+        value: T = self._value  # type: ignore[assignment]
+        return value
+
+
 class _Job(Generic[T]):
-    """A coroutine on Guard's event loop; `tell` is called there with its task once it has ended, not when told to."""
+    """A coroutine on Guard's event loop; `tell` is called there with its outcome, once it has really ended."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         coroutine: Coroutine[Any, Any, T],
-        tell: Callable[[asyncio.Task[T]], object],
+        tell: Callable[[_Outcome[T]], object],
     ) -> None:
         self.is_over = False
         self._loop, self._tell = loop, tell
@@ -52,17 +72,9 @@ class _Job(Generic[T]):
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[T]) -> None:
-        if not task.cancelled():
-            task.exception()  # seen: it is not logged as lost where nobody waits for it any more
+        self._task = None  # it holds the error
         self.is_over = True
-        self._tell(task)
-
-
-def _result(task: asyncio.Task[T]) -> T:
-    """Return what a task that has ended returned, or raise what it raised; that it was cancelled is a failure here."""
-    if task.cancelled():
-        raise concurrent.futures.CancelledError
-    return task.result()
+        self._tell(_Outcome(task))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -103,32 +115,32 @@ class EventLoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine and wait for it; where the caller is interrupted it is cancelled, and has ended."""
-        ended: queue.SimpleQueue[asyncio.Task[T]] = queue.SimpleQueue()
+        ended: queue.SimpleQueue[_Outcome[T]] = queue.SimpleQueue()
         job = self._submit(coroutine, ended.put, blocking=True)
         try:
-            task = ended.get()
+            outcome = ended.get()
         except BaseException:
             self._finish(job, ended)
             raise
-        return _result(task)
+        return outcome.taken()
 
     async def arun(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Do the same for a caller on another loop."""
         ended, tell = _awaitable()
         job = self._submit(coroutine, tell)
         try:
-            task: asyncio.Task[T] = await asyncio.shield(ended)
+            outcome: _Outcome[T] = await asyncio.shield(ended)
         finally:
             await self._afinish(job, ended)
-        return _result(task)
+        return outcome.taken()
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
         """Iterate from blocking code; closing the iterator closes the source."""
-        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()  # and at the end the task
+        pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()  # and at the end the outcome
 
-        def tell(task: asyncio.Task[None]) -> None:
+        def tell(outcome: _Outcome[None]) -> None:
             pieces.put(_END)
-            pieces.put(task)
+            pieces.put(outcome)
 
         job = self._submit(_pump(source, pieces.put), tell, blocking=True)
         try:
@@ -137,7 +149,7 @@ class EventLoopThread:
         except BaseException:
             self._finish(job, pieces)
             raise
-        _result(pieces.get())
+        pieces.get().taken()
 
     async def aiterate(self, source: AsyncGenerator[T, None]) -> AsyncIterator[T]:
         """Do the same for a caller on another loop."""
@@ -150,18 +162,18 @@ class EventLoopThread:
 
         ended, tell = _awaitable()
 
-        def told(task: asyncio.Task[None]) -> None:
-            tell(task)
+        def told(outcome: _Outcome[None]) -> None:
+            tell(outcome)
             put(_END)
 
         job = self._submit(_pump(source, put), told)
         try:
             while (piece := await pieces.get()) is not _END:
                 yield piece
-            task = await asyncio.shield(ended)
+            outcome = await asyncio.shield(ended)
         finally:
             await self._afinish(job, ended)
-        _result(task)
+        outcome.taken()
 
     def check_may_block(self, coroutine: Coroutine[Any, Any, Any] | None = None) -> None:
         """Raise RuntimeError on the loop's own thread, which nothing may block; the coroutine is not run then."""
@@ -178,7 +190,7 @@ class EventLoopThread:
     def _submit(
         self,
         coroutine: Coroutine[Any, Any, T],
-        tell: Callable[[asyncio.Task[T]], object],
+        tell: Callable[[_Outcome[T]], object],
         *,
         blocking: bool = False,
     ) -> _Job[T]:

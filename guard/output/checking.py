@@ -19,7 +19,7 @@ from guard.errors import Finding, SchemaError, Unchecked, Violation
 from guard.output import worker_pool
 from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read, too_deep
 from guard.output.repair import Edit, repair
-from guard.output.worker import MEMORY
+from guard.output.worker import allowance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +182,8 @@ def _asked(case: bytes | None, text: str, *, mends: bool, until: float | None, i
         if until is not None and time.monotonic() >= until:
             raise Unchecked("the answer could not be checked in the time that was left")
         raise Unchecked(
-            f"the answer could not be checked within {worker_pool.SECONDS:g} s and {MEMORY // 1_000_000} MB: "
+            f"the answer could not be checked within {worker_pool.SECONDS:g} s and "
+            f"{allowance(case, text) // 1_000_000} MB: "
             "the schema combines too much; simplify its references and branches"
         )
     findings = tuple(Violation(**finding) for finding in known["findings"])

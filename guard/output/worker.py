@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -26,9 +27,13 @@ from guard.output.repair import repair
 
 LENGTH = struct.Struct("!Q")  #: The length before each message.
 NICE = 5  #: Lets the parent, for which others wait, run first on a busy machine.
-MEMORY = 256_000_000  #: Bytes of the worker's own data.
+MOST_MEMORY = 272_000_000  #: Bytes of the worker's own data, whatever is checked.
+MEMORY = 112_000_000  #: Bytes of them for a short text,
+EACH = 16  #: more for each byte of a text, as many as ordinary JSON takes in Python,
+EACH_OF_SCHEMA = 64  #: and for each of a pickled schema.
+ENGINE = "guard.schemas"  #: The module that brings the mask engine.
 ENGINE_REGION = 2**28  #: Bytes that the mask engine reserves at its first use, without taking them.
-MOST_KEPT = 80_000_000  #: Bytes above which a worker ends after its job, because it does not return memory.
+MOST_KEPT = 56_000_000  #: Bytes above which a worker ends after its job, because it does not return memory.
 KEPT_JUDGES = 16
 ENGINE_SECONDS = 0.5  #: Of one call of the mask engine, where it is asked before the judge.
 
@@ -47,6 +52,7 @@ def main(file: int, seconds: float) -> None:
         while (job := _next(line)) is not None:
             most = int(time.process_time() + seconds) + 2
             resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+            _limit_memory(allowance(*job[:2]) + (ENGINE_REGION if ENGINE in sys.modules else 0))
             for known in check(*job):
                 _tell(line, known)
             is_last = _memory() > MOST_KEPT
@@ -99,14 +105,19 @@ def _judge(case: bytes) -> Judge:
     return Judge(JudgedSchema(*pickle.loads(case)), backtracks=True)  # noqa: S301 (the parent's own)
 
 
+def allowance(case: bytes | None, text: str) -> int:
+    """Return how many bytes a check may take: by what is checked, so that a short text can't fill the machine."""
+    return min(MOST_MEMORY, MEMORY + EACH * len(text) + EACH_OF_SCHEMA * len(case or b""))
+
+
 def _limit_memory(most: int) -> None:
     with contextlib.suppress(ValueError, OSError):  # systems differ in what they can limit
-        resource.setrlimit(resource.RLIMIT_DATA, (most, MEMORY + ENGINE_REGION))
+        resource.setrlimit(resource.RLIMIT_DATA, (most, MOST_MEMORY + ENGINE_REGION))
 
 
 def _is_refused(case: bytes, text: str) -> bool:
     """Whether the mask engine refuses a text in every spelling."""
-    _limit_memory(MEMORY + ENGINE_REGION)
+    _limit_memory(allowance(case, text) + ENGINE_REGION)
     from guard import schemas  # here: few texts come to it
     from guard.errors import SchemaError
     from guard.schemas import Limits, Vocabulary

@@ -85,7 +85,7 @@ class AnthropicUpstream(Upstream):
         except ExchangeError as failure:
             if failure.status in NO_COUNT and "model" not in failure.words.lower():
                 return None
-            raise failure.error from failure
+            raise failure.told() from failure
 
     async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""

@@ -54,9 +54,8 @@ BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
 READERS = 4  #: Threads for what operators look at.
 READING_S = 10.0  #: Longest wait for what is read of the trace,
 FAULTY_S = 0.5  #: and where it is known that the trace does not answer.
-YOUNG_S = 4.0  #: Between two collections of what is garbage soon after it was made, as nearly all of it is;
-OLD_S = 60.0  #: and of all other garbage, which takes tenths of a second.
-LATEST_S = 30.0  #: For which that waits until no request is under way.
+COLLECTED_S = 600.0  #: Between two collections of all garbage, each of which takes tenths of a second.
+LATEST_S = 30.0  #: For which one waits until no request is under way.
 TIDIED_S = 5.0  #: After which memory that large work has left is given back.
 YOUNGEST = 2_000  #: New objects after which those among them that are garbage are collected;
 NEVER = 2**31 - 1  #: older ones are not for that.
@@ -257,17 +256,17 @@ class Sidecar:
                 self._is_settled.set()
 
     async def _collect(self) -> None:
-        """Collect garbage now and then: what is young often, for the more there is the longer it takes; all seldom."""
-        old = time.monotonic()
+        """Collect garbage now and then: seldom, for it takes as long as there is much in use, and little is found.
+
+        A request leaves nothing to collect, however it ends (tests/guard/sidecar/test_garbage.py): only what the
+        event loop and the libraries leave of a connection.
+        """
         while True:
-            await asyncio.sleep(YOUNG_S)
-            gc.collect(1)
-            if time.monotonic() - old >= OLD_S:
-                until = time.monotonic() + LATEST_S
-                while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
-                    await asyncio.sleep(0.02)
-                gc.collect()
-                old = time.monotonic()
+            await asyncio.sleep(COLLECTED_S)
+            until = time.monotonic() + LATEST_S
+            while self.contexts and time.monotonic() < until:  # noqa: ASYNC110 (as seldom as it is)
+                await asyncio.sleep(0.02)
+            gc.collect()
 
     async def _tidy(self) -> None:
         """Give memory back that large work has left."""

@@ -52,7 +52,7 @@ class Native(Wrapper):
             async with exchange.deadline():
                 data, said = await exchange.whole(lambda: self._upstream.post(self._path, payload))
         except ExchangeError as failure:
-            raise failure.error from failure
+            raise failure.told() from failure
         seconds = time.perf_counter() - start
         return await large.done(max(self._size, len(data)), self._reply, said, request, exchange, seconds)
 
@@ -73,7 +73,7 @@ class Native(Wrapper):
                         if not (is_again or whole.calls):
                             yield piece
         except ExchangeError as failure:
-            raise failure.error from failure
+            raise failure.told() from failure
         seconds = time.perf_counter() - start
         yield await large.done(max(self._size, whole.size), self._reply, whole.answer, request, exchange, seconds)
 

@@ -27,6 +27,7 @@ from guard.sidecar.event_stream import EventSender
 from guard.sidecar.request_context import RequestContext, answer
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
+from guard.support.frames import let_go
 from guard.support.json_pieces import encoded
 from guard.trace.record_queue import Journal
 from guard.trace.records import VALID, Attempt, Call
@@ -182,7 +183,7 @@ class Relay:
                                 if not (more and said.get("choices") == []):  # usage that the client did not ask for
                                     await line.send(event)
                     except ExchangeError as failure:
-                        raise failure.error from failure
+                        raise failure.told() from failure
                 return
             except CallError as error:
                 cause = error.__cause__
@@ -270,25 +271,24 @@ class _PassthroughRun:
         tier = self._served.tiers[self._tier]
         started, clock = time.time(), time.perf_counter()
         self._texts, self._finish, self._usage, self._retries, self.cut[:] = [], None, {}, 0, []
-        error: BaseException | None = None
+        words = reason = ""
         try:
             yield
         except CallError as failed:
-            error = failed
+            words, reason = failed.message, "error"
             if self._tier == len(self._served.tiers) - 1 or self.context.sent or not _may_escalate(failed):
                 raise
+            let_go(failed)
         except BaseException as failed:
-            error = failed
+            words, reason = getattr(failed, "message", type(failed).__name__), "interrupted"
             raise
         finally:
             reply = self.reply
-            if reply is None and (error is None or self._texts):  # of a stream that broke off, what there was
+            if reply is None and (not reason or self._texts):  # of a stream that broke off, what there was
                 reply = self._read(tier, time.perf_counter() - clock)
-            if error is not None and reply is None and self.cut:
+            if reason and reply is None and self.cut:
                 reply = self.cut[-1]
-            self.reply = reply if error is None else None
-            words = "" if error is None else getattr(error, "message", type(error).__name__)
-            reason = "" if error is None else "error" if isinstance(error, CallError) else "interrupted"
+            self.reply = None if reason else reply
             self._attempts.append(
                 Attempt(
                     len(self._attempts) + 1, self.endpoint.messages(self.body), reply, error=words, tier=self._tier,
@@ -308,7 +308,7 @@ class _PassthroughRun:
         try:
             return await exchange.whole(lambda: upstream.post(self.endpoint.path, payload))
         except ExchangeError as failure:
-            raise failure.error from failure
+            raise failure.told() from failure
         finally:
             self._retries = exchange.retries
 

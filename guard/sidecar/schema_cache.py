@@ -8,6 +8,7 @@ kept is bounded by what it weighs, of which a stranger's large schema has much; 
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -91,7 +92,7 @@ def compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
         if not is_checked_only or error.limit == "seconds":  # it would take as long again
             raise
         unmasked = targets.from_any(schema, {**options, "inexact": "residual"})
-        target = dataclasses.replace(unmasked, refused=error)
+        target = dataclasses.replace(unmasked, refused=copy.copy(error))  # without the compiler's frames
     # What is asked of it on the loop is worked out here.
     _ = target.compiled.hash, target.compiled.is_large
     return dataclasses.replace(target, name=name, made_of=())  # no pickle is made of it

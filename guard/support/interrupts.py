@@ -10,7 +10,10 @@ it stands right below its own argument, which no other function does. A debugger
 from __future__ import annotations
 
 import inspect
+import sys
 from types import FrameType
+
+_OWN = 3  # references to a frame's copy of its variables while it is looked at here: the frame's, ours, the count's
 
 
 def is_injected(error: BaseException) -> bool:
@@ -47,8 +50,15 @@ def _is_handed(frame: FrameType, above: FrameType) -> bool:
     code = frame.f_code
     count = code.co_argcount + code.co_kwonlyargcount
     count += bool(code.co_flags & inspect.CO_VARARGS)
-    for name in code.co_varnames[:count]:
-        value = frame.f_locals.get(name)
-        if value is above or (isinstance(value, tuple) and any(part is above for part in value)):
-            return True
-    return False
+    known = frame.f_locals
+    try:
+        for name in code.co_varnames[:count]:
+            value = known.get(name)
+            if value is above or (isinstance(value, tuple) and any(part is above for part in value)):
+                return True
+        return False
+    finally:
+        # Until Python 3.13 this is a copy that the frame keeps: what it holds would live as long as the error. Someone
+        # who called locals() there holds the same.
+        if code.co_flags & inspect.CO_OPTIMIZED and type(known) is dict and sys.getrefcount(known) == _OWN:
+            known.clear()

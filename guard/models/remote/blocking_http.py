@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import math
 import selectors
 import socket
@@ -29,6 +30,7 @@ import httpcore2
 import httpx2
 
 from guard.models.event_loop import EVENT_LOOP
+from guard.support.frames import let_go
 
 #: When what runs in this context must have ended, by `time.monotonic`.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
@@ -282,6 +284,8 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         self._writer.transport.abort()
+        if (broken := self._reader.exception()) is not None:
+            let_go(broken)  # the reader keeps it, and its frames know the reader
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
@@ -328,7 +332,7 @@ class _AsyncBackend(httpcore2.AsyncNetworkBackend):
         with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
             async with asyncio.timeout(timeout):
                 transport, _protocol = await loop.create_connection(
-                    lambda: protocol, host, port, happy_eyeballs_delay=NEXT_ADDRESS_S
+                    lambda: protocol, host, port, happy_eyeballs_delay=_head_start(host)
                 )
         return _AsyncStream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
@@ -339,10 +343,19 @@ def _is_readable(sock: Any) -> bool:
         return bool(selector.select(0))
 
 
+def _head_start(host: str) -> float | None:
+    """Return the head start of a name's first address; None for a host that is an address, for which nothing races."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return NEXT_ADDRESS_S
+    return None
+
+
 async def _connected(host: str, port: int, seconds: float | None) -> socket.socket:
     async with asyncio.timeout(seconds):
         transport, _ = await asyncio.get_running_loop().create_connection(
-            asyncio.Protocol, host, port, happy_eyeballs_delay=NEXT_ADDRESS_S
+            asyncio.Protocol, host, port, happy_eyeballs_delay=_head_start(host)
         )
     try:
         sock: socket.socket = transport.get_extra_info("socket").dup()

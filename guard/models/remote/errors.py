@@ -49,13 +49,16 @@ class ExchangeError(Exception):
     ) -> None:
         super().__init__(error.message)
         self.error, self.again, self.after, self.status, self.words = error, again, after, status, words
+        #: Whether the provider refused what was asked, not who asked or how often: another request may pass.
+        self.is_refused_request = status in (400, 422) and type(error) is ModelError
         self.code, self.param = code, param  # as the provider has them; "": it has none
         self.is_counted = is_counted and not status
 
-    @property
-    def is_refused_request(self) -> bool:
-        """Whether the provider refused what was asked, not who asked or how often: another request may pass."""
-        return self.status in (400, 422) and type(self.error) is ModelError
+    def told(self) -> CallError:
+        """Hand out the caller's error, to be raised from this one, which no longer holds it: a circle would stay."""
+        error = self.error
+        del self.error
+        return error
 
 
 # ---- the connection ----

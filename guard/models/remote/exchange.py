@@ -23,6 +23,7 @@ from guard.errors import BudgetExceeded, CallError
 from guard.models.base import Reply, added
 from guard.models.remote.errors import ExchangeError
 from guard.models.remote.runners import LOOP, Runner
+from guard.support.frames import let_go
 from guard.support.interrupts import injected
 
 T = TypeVar("T")
@@ -60,11 +61,10 @@ class Exchange:
         try:
             async with self.runner.timeout(self.seconds):
                 yield
-        except TimeoutError:
-            raise self._failure or BudgetExceeded(
-                f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"
-                " seconds"
-            ) from None
+        except TimeoutError as error:
+            if injected(error, self._known) is None:
+                let_go(error)  # its frames know the task, and the task what is raised here
+            raise self._overdue() from None
 
     async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
         """Hand on what one request brings, tried again where that may help; raises ExchangeError."""
@@ -76,7 +76,9 @@ class Exchange:
                         yield item
                 return
             except ExchangeError as error:
-                await self._rest(error)
+                if not await self._rested(error):
+                    raise
+                let_go(error)
 
     async def whole(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Return what one request brings, which comes whole; else as `send` does."""
@@ -84,7 +86,9 @@ class Exchange:
             try:
                 return await ask()
             except ExchangeError as error:
-                await self._rest(error)
+                if not await self._rested(error):
+                    raise
+                let_go(error)
 
     def settled(self, reply: Reply) -> Reply:
         """Return the last try's reply, with what those before it used: they were paid for as well."""
@@ -101,16 +105,25 @@ class Exchange:
             is_estimate=any(one.is_estimate for one in everything),
         )
 
-    async def _rest(self, error: ExchangeError) -> None:
-        """Wait before the next try; raises the error where that can't help, or would be too late."""
+    def _overdue(self) -> CallError:
+        """Return what to say where the deadline has passed: why this waits, if it does, which it does not keep then."""
+        failure, self._failure = self._failure, None
+        return failure or BudgetExceeded(
+            f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"
+            " seconds"
+        )
+
+    async def _rested(self, error: ExchangeError) -> bool:
+        """Wait before the next try; returns False at once where that can't help, or would be too late."""
         wait = self._wait(error)
         if wait is None:
-            raise error
+            return False
         self._failure = error.error
         _log.info("%s; asking again in %.1f s", self._failure.message, wait)
         await self.runner.sleep(wait)
         self._failure = None
         self.retries += 1
+        return True
 
     def _wait(self, error: ExchangeError) -> float | None:
         """Return in how many seconds to try again; None where that can't help, or would be too late."""

@@ -284,7 +284,7 @@ class Remote(ABC):
                         return
                     except ExchangeError as failure:
                         if not (failure.is_refused_request and self._gives_in(sent[-1], failure)):
-                            raise failure.error from failure
+                            raise failure.told() from failure
         except BaseException:  # closed as well
             if exchange.lost:
                 request.cut(exchange.settled(exchange.lost.pop()))
