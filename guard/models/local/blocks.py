@@ -26,6 +26,8 @@ KINDS = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}
 ROWS = 16
 #: So many are laid out at a time: a multiple of the rows that any layout puts together.
 PACKED = 4096
+#: The size of a head is a multiple of that: attention works on so many numbers at once.
+HEAD = 16
 #: The file beside a model's plain weights.
 FILE = "blocks.safetensors"
 #: Where torch's product is written for the processor's vectors; elsewhere it goes number by number.
@@ -77,6 +79,8 @@ def from_llama(tensors: Mapping[str, Any], config: Mapping[str, Any]) -> dict[st
     Matrices by which the same rows are multiplied are joined.
     """
     hidden, inner, size = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    if size % HEAD:
+        return None
     heads, groups = config["num_attention_heads"] * size, config["num_key_value_heads"] * size
     last = "token_embd" if config["tie_word_embeddings"] else "output"
     matrices = {"logits": (hidden, {last: config["vocab_size"]})}
@@ -128,7 +132,7 @@ class BlockProduct:
 
     def __init__(self, columns: int, quants: torch.Tensor, scales: torch.Tensor) -> None:
         """Lay the quants out as the product wants them on this processor."""
-        self._quants = torch.cat([_packed(some) for some in quants.split(PACKED)])
+        self._quants = torch.cat([_packed(some) for some in torch.split(quants, PACKED)])
         self._scales = scales.clone()  # not the pages of a file, which would keep those of the quants
         self._is_double = quants.shape[1] == columns
         self._product: Any = torch._weight_int4pack_mm_for_cpu

@@ -2,8 +2,9 @@
 
 A pass of a small model is hundreds of operations of a microsecond each, and what transformers does around them takes
 longer than they do. Here a layer is some twenty calls of torch: queries, keys and values are one product, gate and up
-another; sums run on in float32; keys and values lie in a cache that was made for the whole answer. A head's numbers
-stay in GGUF's order, of pairs that are turned together, so that a turn is one product of complex numbers.
+another; sums run on in float32; keys and values lie in a cache that was made for the whole answer, over which later
+tokens attend by `kernels/cpu/attention`. A head's numbers stay in GGUF's order, of pairs that are turned together, so
+that a turn is one product of complex numbers.
 
 A pass is of any number of sequences side by side, without padding. All but attention works row by row. Attention is
 computed piece by piece: the prompt at once, each later token on its own, over its own sequence. So no result depends on
@@ -24,6 +25,7 @@ import transformers
 from safetensors import safe_open
 from torch.nn.functional import scaled_dot_product_attention, silu
 
+from guard.kernels._native import attend
 from guard.models.local.blocks import FILE, BlockProduct
 
 #: A model's cache grows by so many tokens where an answer is longer than it was said to be.
@@ -129,7 +131,7 @@ class Llama:
     def run(self, sequences: Sequence[LlamaForward], tokens: Sequence[list[int]], way: Any = None) -> torch.Tensor:  # noqa: ARG002 (there is one)
         """Feed each sequence its new tokens; returns each one's last logits, `[sequences, width]`."""
         spans = [sequence.take(len(new)) for sequence, new in zip(sequences, tokens, strict=True)]
-        places = torch.tensor([place for past, pieces in spans for place in range(past, past + sum(pieces))])
+        places = torch.tensor([place for past, prompt, later in spans for place in range(past, past + prompt + later)])
         rows = self._embeddings[torch.tensor([*itertools.chain(*tokens)])].float()
         count = len(rows)
         heads, groups, size = self._heads, self._groups, self._size
@@ -145,28 +147,43 @@ class Llama:
         lasts = [end - 1 for end in itertools.accumulate(map(len, tokens))]
         return self._logits(self._norm(rows[lasts] if count > len(lasts) else rows))
 
-    def _attention(self, turned: torch.Tensor, sequences: Any, spans: Any, number: int) -> torch.Tensor:
+    def _attention(
+        self,
+        turned: torch.Tensor,
+        sequences: Sequence[LlamaForward],
+        spans: Sequence[tuple[int, int, int]],
+        number: int,
+    ) -> torch.Tensor:
+        """What the rows of queries, keys and values see: those of a prompt by torch, later ones by our own kernel."""
         heads, groups, size = self._heads, self._groups, self._size
-        found, at = [], 0
-        for sequence, (past, pieces) in zip(sequences, spans, strict=True):
+        width = heads * size
+        found = torch.empty((len(turned), width), dtype=torch.bfloat16)
+        at = 0
+        for sequence, (past, prompt, later) in zip(sequences, spans, strict=True):
             cache = sequence.cache[number]
-            new = sum(pieces)
+            new = prompt + later
             cache[:, past : past + new] = turned[at : at + new, heads:].transpose(0, 1)
-            end = past
-            for length in pieces:
-                end += length
-                query = turned[at : at + length, :heads]
-                at += length
-                keys, values = cache[:groups, :end], cache[groups:, :end]
-                if length == 1:  # the heads of a group are as rows of one head, and see everything
-                    grouped = query.view(1, groups, heads // groups, size)
-                    out = scaled_dot_product_attention(grouped, keys[None], values[None])
-                    found.append(out.view(1, heads * size))
-                else:  # a prompt, from the start
-                    keys, values = (part.repeat_interleave(heads // groups, 0)[None] for part in (keys, values))
-                    out = scaled_dot_product_attention(query.transpose(0, 1)[None], keys, values, is_causal=True)
-                    found.append(out[0].transpose(0, 1).reshape(length, heads * size))
-        return found[0] if len(found) == 1 else torch.cat(found)
+            if prompt:  # from the start
+                query = turned[at : at + prompt, :heads].transpose(0, 1)[None]
+                keys, values = (part[:, :prompt].repeat_interleave(heads // groups, 0)[None] for part in cache.chunk(2))
+                out = scaled_dot_product_attention(query, keys, values, is_causal=True)
+                found[at : at + prompt] = out[0].transpose(0, 1).reshape(prompt, width)
+            if later:
+                at_row, row = at + prompt, turned.stride(0)
+                attend(
+                    turned.data_ptr() + 2 * at_row * row,
+                    row,
+                    cache.data_ptr(),
+                    cache.stride(0),
+                    found.data_ptr() + 2 * at_row * width,
+                    later,
+                    past + prompt,
+                    heads,
+                    groups,
+                    size,
+                )
+            at += new
+        return found
 
 
 class LlamaForward:
@@ -188,12 +205,12 @@ class LlamaForward:
         """Feed the tokens; returns the logits after the last, `[1, width]`."""
         return self._model.run([self], [tokens])
 
-    def take(self, count: int) -> tuple[int, list[int]]:
-        """Make room for so many tokens; returns how many were before, and the lengths of the pieces that attend."""
+    def take(self, count: int) -> tuple[int, int, int]:
+        """Make room for so many tokens; returns how many were before, and how many are prompt, and behind it."""
         past, self._fed = self._fed, self._fed + count
         if self._fed > self.cache.shape[2]:
             grown = self._model.cache(self._fed + MORE)
             grown[:, :, :past] = self.cache[:, :, :past]
             self.cache = grown
         prompt = min(self.prompt, count) if past == 0 else 0
-        return past, [prompt] * (prompt > 0) + [1] * (count - prompt)
+        return past, prompt, count - prompt
