@@ -1,4 +1,5 @@
-// Binds masks/apply_mask.hpp and attention/attend.hpp; the module's one definition is in module.cpp.
+// Binds masks/apply_mask.hpp and attention/attend.hpp; the module's one definition is in
+// module.cpp.
 #pragma once
 #include <nanobind/nanobind.h>
 
