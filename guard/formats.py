@@ -1,7 +1,8 @@
-"""Formats of whole turns: what a model may write around JSON values, for `guard.compile`.
+"""Formats of whole turns: the text that a model may write around JSON values, for `guard.compile`.
 
-Each function returns the JSON of XGrammar's structural tag (a dict), so that formats nest, print and travel as JSON;
-`guard.compile` takes any of them. What each guarantees: docs/formats.md.
+Each function returns the JSON of XGrammar's structural tag, as a dict, so formats can be nested, printed and sent.
+`guard.compile` takes any of them, and raises SchemaError for one that can't be enforced. docs/formats.md says what each
+guarantees.
 
     turn = formats.triggered_tags(
         triggers=["<tool_call>"],
@@ -46,7 +47,7 @@ __all__ = (
 )
 
 Format: TypeAlias = dict[str, Any]
-#: By name; or an object that says the style itself (docs/formats.md#styles-of-your-own).
+#: A style by name, or an object that defines one (docs/formats.md#styles-of-your-own).
 Style: TypeAlias = (
     Literal["json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"]
     | dict[str, Any]
@@ -54,7 +55,7 @@ Style: TypeAlias = (
 
 
 def const(text: str) -> Format:
-    """This text and no other."""
+    """Exactly this text."""
     return {"type": "const_string", "value": text}
 
 
@@ -64,15 +65,15 @@ def choice(texts: Iterable[str]) -> Format:
 
 
 def any_text(*, excludes: Iterable[str] = (), max_chars: int | None = None) -> Format:
-    """Any valid UTF-8 in which none of `excludes` stands; in front of a tag's end it ends with the first end."""
+    """Any valid UTF-8 without any of `excludes`. Before a tag's end, it ends at the first occurrence of the end."""
     form: Format = {"type": "any_text", "excludes": list(excludes)}
     return form if max_chars is None else {**form, "max_chars": max_chars}
 
 
 def json(schema: Any, *, style: Style = "json", any_order: bool = False) -> Format:
-    """A value of a JSON Schema, or of a type that Pydantic reads; as JSON, or as the arguments of a call in a style.
+    """A value of a JSON Schema, or of a type that Pydantic reads: as JSON, or as a call's arguments in a style.
 
-    In the style "text" it is a string, bare.
+    In the style "text" it is a string without quotes.
     """
     if not isinstance(schema, bool | dict):
         from guard.schemas.types import as_described  # here: a type needs Pydantic
@@ -82,63 +83,63 @@ def json(schema: Any, *, style: Style = "json", any_order: bool = False) -> Form
 
 
 def regex(pattern: str) -> Format:
-    """A text that the whole pattern matches."""
+    """A text that the pattern matches from end to end (ECMA-262)."""
     return {"type": "regex", "pattern": pattern}
 
 
 def grammar(text: str) -> Format:
-    """A text of a GBNF or Lark grammar that does not recur but at a rule's end."""
+    """A text of a GBNF or Lark grammar whose recursion is only at the ends of rules."""
     return {"type": "grammar", "grammar": text}
 
 
 def token(name: str | int) -> Format:
-    """One token by its name, such as <|im_end|>, or its id: never its bytes."""
+    """One token by its name, such as <|im_end|>, or its id. The same bytes in other tokens do not match."""
     return {"type": "token", "token": name}
 
 
 def exclude_token(names: Iterable[str | int] = ()) -> Format:
-    """One token, whichever, but none of these and none that ends a turn."""
+    """Any one token, except these and those that end a turn."""
     return {"type": "exclude_token", "exclude_tokens": list(names)}
 
 
 def any_tokens(*, exclude: Iterable[str | int] = (), max_tokens: int | None = None) -> Format:
-    """Any tokens but those, at most so many; they end with the first that the format names behind them."""
+    """Any tokens except `exclude`, at most `max_tokens`, until the first token that the format names next."""
     form: Format = {"type": "any_tokens", "exclude_tokens": list(exclude)}
     return form if max_tokens is None else {**form, "max_tokens": max_tokens}
 
 
 def sequence(*elements: Format) -> Format:
-    """One after the other."""
+    """The elements, one after the other."""
     return {"type": "sequence", "elements": list(elements)}
 
 
 def union(*elements: Format) -> Format:
-    """One of them; where several fit, a reader takes the first."""
+    """One of the elements. Where several match, the first is the one that is read."""
     return {"type": "or", "elements": list(elements)}
 
 
 def optional(content: Format) -> Format:
-    """It, or nothing."""
+    """The content, or nothing."""
     return {"type": "optional", "content": content}
 
 
 def star(content: Format) -> Format:
-    """It any number of times."""
+    """The content, any number of times."""
     return {"type": "star", "content": content}
 
 
 def plus(content: Format) -> Format:
-    """It at least once."""
+    """The content, at least once."""
     return {"type": "plus", "content": content}
 
 
 def repeat(content: Format, least: int, most: int = -1) -> Format:
-    """It at least and at most so many times; -1: any number."""
+    """The content, at least `least` and at most `most` times; -1: any number."""
     return {"type": "repeat", "min": least, "max": most, "content": content}
 
 
 def tag(begin: str | Format, content: Format, end: str | Sequence[str] | Format) -> Format:
-    """The content between two texts, or tokens; several ends: any of them."""
+    """The content between a begin and an end, each a text or a token. Of several ends, any one."""
     return {"type": "tag", "begin": begin, "content": content, "end": end if isinstance(end, str | dict) else list(end)}
 
 
@@ -150,7 +151,7 @@ def triggered_tags(
     stop_after_first: bool = False,
     excludes: Iterable[str] = (),
 ) -> Format:
-    """Free text in which each trigger begins one of the tags that begin with it, and no tag begins otherwise."""
+    """Free text with tags in it. A trigger in the text must be the beginning of one of the tags."""
     return {
         "type": "triggered_tags",
         "triggers": list(triggers),
@@ -164,7 +165,7 @@ def triggered_tags(
 def tags_with_separator(
     tags: Iterable[Format], separator: str, *, at_least_one: bool = False, stop_after_first: bool = False
 ) -> Format:
-    """Tags with a text between each two, and nothing else."""
+    """Tags, with the separator between each two, and nothing else."""
     return {
         "type": "tags_with_separator",
         "tags": list(tags),
@@ -175,7 +176,7 @@ def tags_with_separator(
 
 
 def dispatch(rules: Iterable[tuple[str, Format]], *, loop: bool = True, excludes: Iterable[str] = ()) -> Format:
-    """Free text in which each of some strings is followed by a format; without `loop` the first one is the last."""
+    """Free text in which each rule's string is followed by its format. Without `loop`, the first ends the text."""
     return {
         "type": "dispatch",
         "rules": [[pattern, content] for pattern, content in rules],
@@ -187,10 +188,9 @@ def dispatch(rules: Iterable[tuple[str, Format]], *, loop: bool = True, excludes
 def from_chat_template(template: str, **special_tokens: str) -> ToolFormat | None:
     """A model's own tool format, derived from its chat template; None where the template renders no calls.
 
-    `special_tokens`: those that the template names, such as `eos_token`. The template is rendered with unlikely names
-    and values, in a process of its own with bounds of time and memory; what is derived counts as one that `round_trips`
-    if turns that the template renders are read back equal. It is kept for the next time. Raises ImportError without
-    jinja2.
+    `special_tokens` are those that the template names, such as `eos_token`. The template is rendered with unlikely
+    names and values, in a separate process with bounds of time and memory. The format's `round_trips` is True if turns
+    that the template renders are read back equal. The result is cached. Raises ImportError without jinja2.
     """
     from guard.turns.deriving import derive  # here: formats are below turns
 

@@ -55,7 +55,9 @@ async def listed(command: str) -> tuple[ToolSpec, ...]:
         from mcp import ClientSession, StdioServerParameters, stdio_client
     except ImportError as error:
         raise ModelError(f"MCP servers need {error.name}: pip install 'guard-slm[mcp]'") from None
-    program, *arguments = shlex.split(command)
+    program, *arguments = shlex.split(command) or [""]
+    if not program:
+        raise ValueError(f"{command!r} is no command: name a program that is an MCP server")
     started = StdioServerParameters(command=program, args=arguments)
     try:
         with anyio.fail_after(SECONDS):

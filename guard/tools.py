@@ -132,7 +132,7 @@ def _call(function: Callable[..., Any]) -> type[ToolCall]:
 
 def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
     if not inspect.isroutine(function):
-        raise TypeError(f"{function!r} must be a function")
+        raise TypeError(f"the tool {clipped(function)} must be a function, a Pydantic model or JSON")
     hints = typing.get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():

@@ -20,9 +20,9 @@ _TORCH_FLOATS = frozenset({"torch.float16", "torch.bfloat16", "torch.float32", "
 
 
 def allocate_bitmask(rows: int, size: int) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Make a mask for `rows` sequences over `size` tokens that allows nothing.
+    """Return an int32[rows, ceil(size / 32)] mask for `rows` sequences over `size` tokens, which allows nothing.
 
-    Raises ValueError below 0, TypeError for what is no whole number.
+    Raises ValueError for a negative number, and TypeError for anything but whole numbers.
     """
     if not (hasattr(rows, "__index__") and hasattr(size, "__index__")):
         raise TypeError(f"rows={rows!r:.60} and size={size!r:.60} must be whole numbers")
@@ -36,7 +36,7 @@ def apply_bitmask_(logits: Any, bitmask: Any) -> None:
 
     `logits`: float[rows, width], or float[width] with a mask of one dimension; a NumPy array or a torch tensor of 16 to
     64 bits, any strides. `bitmask`: int32[rows, words], NumPy or torch, on any device. Logits beyond the mask become
-    -inf; a mask wider than the logits is read as far as they go. ValueError where the two don't fit.
+    -inf; a mask may be wider than the logits. Raises ValueError where shapes or dtypes don't fit. O(rows x width).
     """
     if isinstance(logits, np.ndarray):
         _check(logits, bitmask, logits.dtype in _NUMPY_FLOATS)

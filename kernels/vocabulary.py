@@ -43,7 +43,7 @@ _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a model's name on a hub, as o
 
 
 class Vocabulary:
-    """The bytes of each token, ready to make masks from; shared by any number of schemas and threads."""
+    """The bytes of each token, prepared for masks. Thread-safe, and shared by any number of schemas."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Vocabulary:
         alphabet: bytes | None = None,
         names: Mapping[str, int] | None = None,
     ) -> None:
-        """Wrap a native vocabulary; `from_tokenizer` and `from_bytes` are the ways to make one."""
+        """Wrap a native vocabulary. Use `from_tokenizer` or `from_bytes` instead."""
         self.native = native
         self._eos = tuple(eos)
         self._special = tuple(special)

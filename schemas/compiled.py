@@ -179,7 +179,7 @@ class FrontEnd:
 
 
 class Compiled:
-    """A schema that was compiled: matchers for any vocabulary, and what became of each keyword."""
+    """A compiled schema: makes matchers for any vocabulary, and reports how keywords are enforced. Thread-safe."""
 
     def __init__(self, front: FrontEnd) -> None:
         options = front.options

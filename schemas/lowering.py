@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guard.kernels._native import lowered
+from guard.kernels.unicode_text import is_unicode
 from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
 from guard.schemas.grounding.keyword import KEYWORD, is_optional, rule_of
@@ -214,7 +215,7 @@ class Lowering:
         if dialect.ref_alone and "$ref" in schema:
             _reference(self, context, "$ref", schema["$ref"])
             hidden = schema.get("properties")  # they ask for nothing, and still say in which order keys come
-            if isinstance(hidden, dict) and (names := [name for name in hidden if writable(name)]):
+            if isinstance(hidden, dict) and (names := [name for name in hidden if is_unicode(name)]):
                 context.record.append((_PROPERTIES, [(name, TRUE) for name in names]))
             return context.record
         keywords = dialect.keywords
@@ -294,17 +295,6 @@ class Lowering:
 _How: TypeAlias = Callable[[Lowering, _Context, str, Any], None]
 
 
-def writable(text: str) -> bool:
-    """Say whether JSON text in UTF-8 can hold a string: lone surrogates it cannot."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 # ---- any type ----
 
 
@@ -333,7 +323,7 @@ def _enum(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
 def literals(values: list[Any], digits: int) -> list[Any]:
     """Return JSON values as the engine takes them, each once, without those that no JSON text can hold."""
     if all(type(value) is str for value in values):
-        return [value for value in dict.fromkeys(values) if writable(value)]
+        return [value for value in dict.fromkeys(values) if is_unicode(value)]
     found: dict[Any, Any] = {}
     for value in values:
         literal = _literal(value, digits)
@@ -353,7 +343,7 @@ def _literal(value: Any, digits: int) -> Any:
         into, key, item = todo.pop()
         kind = type(item)
         if kind is str:
-            if not writable(item):
+            if not is_unicode(item):
                 return _UNWRITABLE
             into[key] = item
         elif item is None or kind is bool:
@@ -362,7 +352,7 @@ def _literal(value: Any, digits: int) -> Any:
             into[key] = items = [None] * len(item)
             todo += [(items, index, child) for index, child in enumerate(item)]
         elif kind is dict:
-            if not all(map(writable, item)):
+            if not all(map(is_unicode, item)):
                 return _UNWRITABLE
             into[key] = members = dict.fromkeys(item)
             todo += [(members, name, child) for name, child in item.items()]
@@ -501,13 +491,13 @@ def _source(lowering: Lowering, c: _Context, _: str, __: Any) -> None:
 
 
 def _properties(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
-    pairs = [(name, lowering.child(c, schema)) for name, schema in value.items() if writable(name)]
+    pairs = [(name, lowering.child(c, schema)) for name, schema in value.items() if is_unicode(name)]
     if pairs:
         c.record.append((_PROPERTIES, pairs))
 
 
 def _required(_: Lowering, c: _Context, __: str, value: Any) -> None:
-    if all(map(writable, value)):
+    if all(map(is_unicode, value)):
         if value:
             c.record.append((_REQUIRED, list(dict.fromkeys(value))))
     else:
@@ -529,7 +519,7 @@ def _additional(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     keywords = c.dialect.keywords
     names = c.schema.get("properties", {}) if "properties" in keywords else {}
     patterns = c.schema.get("patternProperties", {}) if "patternProperties" in keywords else {}
-    c.record.append((_ADDITIONAL, node, [n for n in names if writable(n)], [regex.parse(p).tree for p in patterns]))
+    c.record.append((_ADDITIONAL, node, [n for n in names if is_unicode(n)], [regex.parse(p).tree for p in patterns]))
 
 
 def _names(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
@@ -542,10 +532,10 @@ def _dependencies(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
     required: list[tuple[str, list[str]]] = []
     schemas: list[tuple[str, int]] = []
     for name, what in value.items():
-        if not writable(name):
+        if not is_unicode(name):
             continue
         if type(what) is list:
-            if all(map(writable, what)):
+            if all(map(is_unicode, what)):
                 if what:
                     required.append((name, list(dict.fromkeys(what))))
             else:

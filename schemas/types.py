@@ -7,6 +7,7 @@ its JSON looks like. Its schemas are draft 2020-12, with declared order of field
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 import sys
 import types
@@ -65,6 +66,9 @@ def described(annotation: Any) -> Described:
     """Return the JSON Schema of a Python type, exact but for what is listed; SchemaError where it has none."""
     from guard.schemas.typed.generator import Generator  # here: it takes time that schemas do not need
 
+    if _says_more(annotation):
+        words = f"{annotation!r:.100} is no type; it says more of one"
+        raise SchemaError(Finding("", None, words, "write it behind the type: Annotated[str, …]"))
     try:
         return Described(*take_notes(adapter(annotation).json_schema(schema_generator=Generator)))
     except _TROUBLES as error:
@@ -72,6 +76,12 @@ def described(annotation: Any) -> Described:
         reason = str(error).partition("\n")[0].partition(". Set `arbitrary_types_allowed")[0]
         fix = "use a type that Pydantic can read from JSON"
         raise SchemaError(Finding("", None, f"{name} has no JSON Schema: {reason}", fix)) from error
+
+
+def _says_more(annotation: Any) -> bool:
+    """Whether something is what stands behind a type in `Annotated`. Types have the same methods, for their class."""
+    kind = annotation if isinstance(annotation, type) else type(annotation)
+    return inspect.isfunction(inspect.getattr_static(kind, "__get_pydantic_json_schema__", None))
 
 
 def adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:

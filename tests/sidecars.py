@@ -22,6 +22,8 @@ from typing import Any
 
 from guard.testing import fake_server
 
+#: Models of three kinds: one that decodes here, one of Anthropic's, one behind OpenAI's protocol.
+HERE, OWN, THERE = "here", "own", "m"
 START_S = 120.0  #: Longest wait for a process that others make slow.
 
 

@@ -15,7 +15,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from guard import errors
@@ -43,7 +43,8 @@ class Result(Generic[R]):
     input: Any  # as given; a tuple where the function takes several
     answer: R | None = None
     error: GuardError | None = None  # why there is no answer
-    call: Call | None = None  # the record; None where nothing was asked, or the call failed: `error.call` is its number
+    #: The record; None where nothing was asked, or the call failed: `error.call` is its number.
+    call: Call | None = field(default=None, repr=False)
     is_kept: bool = False  # it was recorded before, and not asked again
 
     @property

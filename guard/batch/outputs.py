@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from guard.batch.inputs import InputError, pyarrow_parquet
-from guard.support.unicode_text import is_unicode, json_text
+from guard.kernels.unicode_text import is_unicode, json_text
 
 ROWS = 1_000  #: Of a Parquet file, written at a time.
 _INT64 = range(-(2**63), 2**63)

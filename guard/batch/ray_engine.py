@@ -34,13 +34,13 @@ BATCHES = 2  #: Blocks that a worker is at, so that the end of one does not wait
 
 @dataclass(frozen=True)
 class RayEngine:
-    """How a run is done by a Ray cluster; what is not said is Ray's to decide."""
+    """The settings of a batch on a Ray cluster. Ray decides those that are None."""
 
     workers: int | None = None  # None: as many as the cluster has nodes
     num_cpus: float | None = None  # of each worker; None: 1
     num_gpus: float | None = None  # of each worker, such as 0.25
     per_second: float | None = None  # requests of all workers together
-    usd: float | None = None  # that all workers together may spend, also before the run was resumed
+    usd: float | None = None  # US dollars that all workers together may spend, also before the run was resumed
 
     def __post_init__(self) -> None:
         if self.workers is not None:

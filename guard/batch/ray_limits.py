@@ -28,9 +28,9 @@ WAITING = 10_000  #: Requests that wait for the actor at the same time.
 
 @dataclass(frozen=True)
 class JobLimits:
-    """How many requests a second all workers of a job send together, and how much money they spend; None: no limit.
+    """Limits of all workers of a job together: requests a second, and US dollars; None: no limit.
 
-    `run` and `trace` count in what the run's calls on record have cost, after a driver was killed and resumed, too.
+    With `run` and `trace`, the cost of the run's recorded calls counts too, so the limit outlasts a killed driver.
     """
 
     per_second: float | None = None

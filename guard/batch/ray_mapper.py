@@ -129,7 +129,7 @@ def _pickled(error: Exception) -> bytes:
 
 
 class Mapper(QuestionMapper):
-    """For `Dataset.map_batches`: asks a structured function with columns of each row; needs `batch_format="pyarrow"`.
+    """For `Dataset.map_batches`: calls a structured function with columns of each row. Needs `batch_format="pyarrow"`.
 
     ```python
     dataset.map_batches(
@@ -137,9 +137,10 @@ class Mapper(QuestionMapper):
     )
     ```
 
-    A batch gains the columns of COLUMNS. `run` names the run: what the trace has under it is not asked again. `columns`
-    are the function's arguments, by default those of their names. A row is told by what it asks and for which type, and
-    alike rows share one answer, unless `key` names a column that tells them. `concurrency` is that of each worker.
+    A batch gains the columns of COLUMNS. `run` names the run: rows that the trace has under that name are not asked
+    again. `columns` are the columns of the function's arguments, by default those of the same names. Rows with the same
+    question and type share one answer, unless `key` names a column that identifies rows. `concurrency` is that of each
+    worker.
     """
 
     def __init__(

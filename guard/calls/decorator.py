@@ -23,7 +23,9 @@ from guard.calls.conversation import ToolLoop
 from guard.calls.pipeline import SETTING_NAMES, AsyncStream, CallSettings, Guard, Stream, whole
 from guard.calls.steps import Plan
 from guard.models import chat_messages
-from guard.support.bounds import check_names
+from guard.support.bounds import check_kind, check_names
+from guard.support.clipping import clipped
+from guard.tools import ToolSpec
 from guard.trace.records import Call
 
 #: mypy takes it for true. To mypy each overload of `__get__` with a `self` of its own would fit; guard/mypy.py chooses.
@@ -351,6 +353,7 @@ def structured(
     that is not a function, ValueError without an instruction or a type, SchemaError where the type can't be enforced.
     """
     check_names("structured", settings, SETTING_NAMES)
+    functions = _functions(tools)
     caller = sys._getframe(1).f_locals  # where a function's local types are found under postponed annotations
 
     def decorate(given: Callable[P, Any]) -> Decorated[P, Any]:
@@ -359,7 +362,7 @@ def structured(
         annotated = return_type(function, caller)
         kind, wanted = _kind(function, annotated)
         made = kind(function, Guard(**settings), wanted)
-        made.tools = tuple(tools)
+        made.tools = functions
         if made.tools and kind not in (Structured, AsyncStructured):
             raise TypeError(f"{function.__qualname__} has tools, and a value is streamed only without; leave one out")
         made._is_of_class = isinstance(given, classmethod)
@@ -389,6 +392,16 @@ def check_function(function: Any) -> None:
         raise TypeError(f"structured() decorates functions, not {function!r}")
     if not (function.__doc__ or "").strip():
         raise ValueError(f"{function.__qualname__} has no docstring; its docstring is the instruction to the model")
+
+
+def _functions(tools: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the tools of a function; TypeError where nobody could run one. Their arguments are read at the call."""
+    check_kind("tools", tools, Iterable, "a list of functions")
+    functions = tuple(tools)
+    for tool in functions:
+        if not (inspect.isroutine(tool) or isinstance(tool, ToolSpec)):
+            raise TypeError(f"tools={clipped([tool])} must hold functions")
+    return functions
 
 
 def _module(function: Callable[..., Any]) -> str:

@@ -37,7 +37,6 @@ from guard.output import grounding, worker_pool
 from guard.output import target as targets
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
-from guard.settings import Settings
 from guard.support.bounds import check_kind, check_names
 from guard.trace.records import Call
 from guard.trace.waits import WAIT_S
@@ -162,6 +161,8 @@ class Guard:
             check_kind(
                 "trace", trace, str | os.PathLike | traces.TraceStore, "a file, a postgresql:// URL, or a TraceStore"
             )
+        from guard.settings import Settings  # imported late: it is slow to import
+
         settings = Settings.load()
         further = [escalate_to] if isinstance(escalate_to, str | Model) else list(escalate_to)
         for tier in further:

@@ -44,7 +44,7 @@ REPETITION = ("tell", "stop", "allow")
 
 @dataclass(frozen=True)
 class Budget:
-    """An upper bound of cost; None is no limit."""
+    """Upper bounds of a call's time, tokens and money; None is no limit."""
 
     seconds: float | None = None  # wall clock, everything included
     tokens: int | None = None  # prompt, thinking and completion, over all attempts
@@ -61,7 +61,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Policy:
-    """How far a call may go."""
+    """The settings of a call: retries, budgets, confidence, and the action for each failure."""
 
     retries: int = 2  # re-asks of each tier after its first attempt
     max_tokens: int | None = None  # of each attempt's completion; None: FIRST_TOKENS, and more where they cut an answer

@@ -1,4 +1,4 @@
-"""The command line: `guard run`, `check`, `pull`, `models`, `test`, `trace`, `serve` and `keys`.
+"""The command line: `guard run`, `check`, `pull`, `models`, `test`, `tune`, `shadow`, `trace`, `serve` and `keys`.
 
 Results go to standard output, progress and errors to standard error. An error is one line that says what is wrong and
 how to mend it. Exit codes are `EXIT_*` in guard/cli/console.py; `guard --help` lists them. What costs time to import is

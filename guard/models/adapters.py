@@ -1,8 +1,8 @@
-"""Asks a model in the way that the caller needs, whichever methods the model has.
+"""Adapters: every model can be asked blocking, as a coroutine, and as either kind of stream.
 
 A model has `generate`, and may have `agenerate`, `stream` and `astream` (guard/models/base.py); the missing ones are
 built here from the others. An async call of a blocking model runs in a thread and, when it is cancelled, stops between
-two pieces. A model that can't stream answers in one piece. Where a stream ends without a reply, the call is charged an
+two pieces. A model that can't stream answers in one piece. A stream that ends without a reply is charged by an
 estimate.
 """
 
@@ -22,12 +22,12 @@ _END = object()
 
 
 def generate(model: Model, request: Request) -> Reply:
-    """Ask, blocking."""
+    """Ask a model; blocks."""
     return model.generate(request)
 
 
 async def agenerate(model: Model, request: Request) -> Reply:
-    """Ask, async."""
+    """Ask a model, as a coroutine."""
     ask = getattr(model, "agenerate", None)
     if ask is not None:
         reply: Reply = await ask(request)
@@ -42,7 +42,7 @@ async def agenerate(model: Model, request: Request) -> Reply:
 
 
 def price(model: Model, prompt_tokens: int, completion_tokens: int) -> float | None:
-    """Return what an answer would cost, in US dollars: 0 where the model runs here, None where it is not known."""
+    """Return the price of an answer in US dollars: 0 where the model runs here, None where it is unknown."""
     known = getattr(model, "price", None)
     if known is None:
         return 0.0 if getattr(model, "is_masked", False) else None
@@ -51,7 +51,7 @@ def price(model: Model, prompt_tokens: int, completion_tokens: int) -> float | N
 
 
 def pieces(model: Model, request: Request) -> Iterator[str | Reply]:
-    """Ask, blocking; the text in pieces, then the reply. Closing the iterator stops the model."""
+    """Yield the text in pieces, then the reply; blocks. Closing the iterator stops the model."""
     with _Charge(model, request) as charge:
         for part in _pieces(model, charge.request):
             charge.note(part)
@@ -59,7 +59,7 @@ def pieces(model: Model, request: Request) -> Iterator[str | Reply]:
 
 
 async def apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply, None]:
-    """Ask, async; the text in pieces, then the reply. Closing the iterator stops the model."""
+    """Yield the text in pieces, then the reply, asynchronously. Closing the iterator stops the model."""
     with _Charge(model, request) as charge:
         async with contextlib.aclosing(_apieces(model, charge.request)) as parts:
             async for part in parts:
@@ -68,9 +68,9 @@ async def apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply,
 
 
 class _Charge:
-    """Sees to it that a stream which ends before its reply is in the ledger, though the model does not say so.
+    """Charges a stream that ends before its reply, where the model itself does not report its use.
 
-    What it brought is known, and that its prompt was read; how many tokens both were is estimated.
+    The prompt was read, and the pieces are known; the tokens of both are estimated.
     """
 
     def __init__(self, model: Model, request: Request) -> None:
@@ -81,7 +81,7 @@ class _Charge:
         self._is_told = False
 
     def note(self, part: Any) -> None:
-        """Take a piece, or the reply, which says it all."""
+        """Add a piece, or the reply, which ends the account."""
         if isinstance(part, str):
             (self._thought if isinstance(part, Thought) else self._text).append(part)
         self._is_told = self._is_told or isinstance(part, Reply)
@@ -94,7 +94,7 @@ class _Charge:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.request = self._asked  # the other knows this object: a circle that would keep all messages
+        self.request = self._asked  # the request refers to this object: a cycle would keep all messages alive
         if self._is_told:
             return
         if any(self._text) or any(self._thought):
@@ -146,7 +146,7 @@ async def _apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply
                     return
                 yield part
         finally:
-            if turn is not None:  # cancelled while a piece was on its way: a generator can't be closed under it
+            if turn is not None:  # cancelled during a piece: a running generator can't be closed
                 await asyncio.wait([turn])
                 turn.exception()
             close = getattr(blocking, "close", None)
@@ -158,8 +158,8 @@ async def _apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply
 
 
 def _in_one(reply: Any, request: Request) -> Iterator[str | Reply]:
-    """Hand on a whole reply as a stream that can be left between the text and the reply."""
-    if isinstance(reply, Reply):  # what is none is the pipeline's to refuse
+    """Yield a whole reply as a stream: the text, then the reply."""
+    if isinstance(reply, Reply):  # the pipeline refuses anything that is not a Reply
         request.cut(dataclasses.replace(reply, finish="cut"))
         yield reply.text
     yield reply

@@ -1,4 +1,4 @@
-"""Chat messages: a caller's, checked and copied, with a schema in words, or as a template takes them.
+"""Chat messages: checked, copied, extended by a schema in words, and converted for chat templates.
 
 A message is a mapping with a role and a content, as OpenAI's protocol has it. A caller's messages are never changed.
 """
@@ -14,18 +14,18 @@ from typing import Any
 from guard.errors import Truncated, Unsupported
 from guard.support.clipping import clipped
 
-BYTES_A_TOKEN = 4  #: An estimate, used only where nobody tells, or before a model is asked.
+BYTES_A_TOKEN = 4  #: Bytes a token, an estimate where no provider counts, or before a model is asked.
 MOST_TEXT = 20_000_000  #: Characters of all messages: more than the largest contexts hold.
 
 Messages = tuple[dict[str, Any], ...]
 
-#: What every message may have; one that has more, such as calls of tools, may say nothing.
+#: Members that every message may have. One with others, such as calls of tools, may have no content.
 _ALWAYS = frozenset({"role", "content", "name"})
 _EXAMPLE = '[{"role": "user", "content": "..."}]'
 
 
 def checked(messages: Any) -> Messages:
-    """Return a deep copy of a caller's messages, a text being a user's only one; ValueError where they are none."""
+    """Return a deep copy of a caller's messages; a text is one of the user's. Raises ValueError for malformed ones."""
     if isinstance(messages, str):
         if not messages.strip():
             raise ValueError(f"messages={messages!r} must say something: a text, or a list of messages: {_EXAMPLE}")
@@ -45,7 +45,7 @@ def checked(messages: Any) -> Messages:
 
 
 def said_by_user(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the texts that the user says, by the place of each message: what grounded values come from by default."""
+    """Return the user's texts, by index of the message: the default sources of grounded values."""
     found = {}
     for index, message in enumerate(messages):
         content = message.get("content")
@@ -58,7 +58,7 @@ def said_by_user(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def check_size(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Raise Truncated where the texts of the messages are longer than any model reads."""
+    """Raise Truncated where the messages are longer than any model's context."""
     size = sum(len(message["content"]) for message in messages if isinstance(message.get("content"), str))
     if size > MOST_TEXT:
         raise Truncated(
@@ -74,7 +74,7 @@ def copied(messages: Sequence[Mapping[str, Any]]) -> Messages:
 
 
 def _copied(part: Any) -> Any:
-    """Return a deep copy; of what is JSON, as parts of messages are, at a tenth of the cost of `copy`."""
+    """Return a deep copy. For JSON, which messages mostly are, at a tenth of the cost of `copy`."""
     try:
         return marshal.loads(marshal.dumps(part))  # noqa: S302 (written a moment ago)
     except ValueError:
@@ -82,7 +82,7 @@ def _copied(part: Any) -> Any:
 
 
 def with_schema(messages: Sequence[Mapping[str, Any]], schema: Any) -> Messages:
-    """Return the messages with a schema in words, for a model that nothing else holds to it."""
+    """Return the messages with a schema in words, for a model on which nothing else enforces it."""
     words = (
         "Answer with one JSON value and nothing else: no prose, no code fences. It must be valid under this JSON"
         f" Schema:\n{json.dumps(schema, ensure_ascii=False)}"
@@ -91,7 +91,7 @@ def with_schema(messages: Sequence[Mapping[str, Any]], schema: Any) -> Messages:
 
 
 def with_format(messages: Sequence[Mapping[str, Any]], tag: Mapping[str, Any]) -> Messages:
-    """Return the messages with a format in words, for a model that nothing else holds to it."""
+    """Return the messages with a format in words, for a model on which nothing else enforces it."""
     form = tag["format"]
     if form["type"] == "json_schema" and form["style"] == "text":
         what = "one text and nothing else: no quotes around it, no prose, no code fences. It must be a string that is"
@@ -112,20 +112,20 @@ def _with_words(messages: Sequence[Mapping[str, Any]], words: str) -> Messages:
 
 
 def estimated_tokens(text: str) -> int:
-    """Return about how many tokens a text is."""
+    """Return an estimate of a text's tokens."""
     return -(-len(text.encode(errors="replace")) // BYTES_A_TOKEN)
 
 
 def most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Return how many tokens a prompt has at most, as a rule: a token for every three bytes, and some a message.
+    """Return a bound of a prompt's tokens, as a rule: a token for every three bytes, and some for each message.
 
-    A provider says how many there were only when it has been paid for them.
+    A provider reports the number only once it has been paid for them.
     """
     return sum(len(str(message.get("content", "")).encode(errors="replace")) // 3 + 8 for message in messages)
 
 
 def as_texts(messages: Sequence[Mapping[str, Any]], model: str) -> list[Mapping[str, Any]]:
-    """The messages with parts of content as one text each, a line for each part; Unsupported names one of no text."""
+    """Return the messages with each content as one text, a line a part. Raises Unsupported for a part without text."""
     return [
         {**message, "content": _text(message.get("content"), number, model)}
         if not isinstance(message.get("content"), str | None)
@@ -151,7 +151,7 @@ def _text(content: Any, number: int, model: str) -> str:
 
 
 def without_system(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The messages with what the system says at the beginning of the first other message."""
+    """Return the messages with the system's text at the beginning of the first other message."""
     system = [message["content"] for message in messages if message["role"] == "system"]
     others = [message for message in messages if message["role"] != "system"]
     if not system or not others:

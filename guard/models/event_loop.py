@@ -1,8 +1,8 @@
-"""One event loop in a thread of its own, on which remote models' asynchronous requests run, whoever asks.
+"""Guard's event loop, in its own thread, on which the asynchronous requests of all remote models run.
 
-Connections belong to the loop that opened them. With one loop for all callers (any number of `asyncio.run`s, blocking
-code where a model can't do without a loop) a model has one pool of connections, and an interrupt or a closed iterator
-ends the request where it runs. The thread starts at first use, and anew in a forked child.
+Connections belong to the loop that opened them. Callers may use any number of loops, or block. With one loop for all of
+them a model has one pool of connections, and an interrupt or a closed iterator ends the request where it runs. The
+thread starts at first use, and again in a forked child.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from guard.support.aside import aside
 
 T = TypeVar("T")
 
-LOOK_S = 0.05  #: Seconds after which an interrupted caller looks again whether its coroutine has ended.
+LOOK_S = 0.05  #: Seconds between two looks of an interrupted caller whether its coroutine has ended.
 
 _END: Any = object()  # after the last piece
 
 
 class _Outcome(Generic[T]):
-    """What a coroutine returned or raised; that it was cancelled is a failure here."""
+    """The result or the error of an ended coroutine. A cancelled one counts as a failure here."""
 
     def __init__(self, task: asyncio.Task[T]) -> None:
-        """Take it from a task that has ended."""
+        """Take it from a task, which must have ended."""
         self._error = concurrent.futures.CancelledError() if task.cancelled() else task.exception()
         self._value = task.result() if self._error is None else None
 
     def taken(self) -> T:
-        """Return or raise it, once: who waited does not keep the error, which knows their frames."""
+        """Return or raise it, once. The error is dropped then, since it refers to the caller's frames."""
         error, self._error = self._error, None
         try:
             if error is not None:
@@ -49,7 +49,7 @@ class _Outcome(Generic[T]):
 
 
 class _Job(Generic[T]):
-    """A coroutine on Guard's event loop; `tell` is called there with its outcome, once it has really ended."""
+    """A coroutine on Guard's event loop. `tell` is called there with its outcome, once it has really ended."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class _Job(Generic[T]):
         loop.call_soon_threadsafe(self._start, coroutine, context=contextvars.copy_context())
 
     def cancel(self) -> None:
-        """Tell it to end."""
+        """Cancel it."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
             self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
 
@@ -72,15 +72,15 @@ class _Job(Generic[T]):
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[T]) -> None:
-        self._task = None  # it holds the error
+        self._task = None  # the task refers to the error
         self.is_over = True
         self._tell(_Outcome(task))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop of asyncio's own: one that the application has installed, as uvloop, may open no connection.
+    """Return a loop of asyncio's own, even if the application has installed another policy, such as uvloop's.
 
-    Guard's transport tries several addresses of a host at once, which uvloop does not.
+    Guard's transport tries several addresses of a host at once, which uvloop can't.
     """
     if sys.platform == "win32":
         return asyncio.ProactorEventLoop()
@@ -88,10 +88,10 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 class EventLoopThread:
-    """Carries coroutines and asynchronous generators from any thread or loop to one loop.
+    """Runs coroutines and asynchronous generators of any thread or loop on one loop. Thread-safe.
 
-    Blocking callers wait for queues of the simplest kind: what a signal handler interrupts there holds no lock that the
-    loop, or a call of the handler's own, would wait for.
+    Blocking callers wait on SimpleQueues: a signal handler that interrupts the wait then finds no lock taken that the
+    loop, or a call of its own, would wait for.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class EventLoopThread:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop; its thread is started where it does not run yet."""
+        """The loop. Its thread is started if it does not run yet."""
         return self._loop or aside(self._begun)
 
     def _begun(self) -> asyncio.AbstractEventLoop:
@@ -114,7 +114,7 @@ class EventLoopThread:
             return self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and wait for it; where the caller is interrupted it is cancelled, and has ended."""
+        """Run a coroutine and block until it has ended. An interrupt cancels it, and waits for its end."""
         ended: queue.SimpleQueue[_Outcome[T]] = queue.SimpleQueue()
         job = self._submit(coroutine, ended.put, blocking=True)
         try:
@@ -135,7 +135,7 @@ class EventLoopThread:
         return outcome.taken()
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
-        """Iterate from blocking code; closing the iterator closes the source."""
+        """Iterate over an asynchronous generator, blocking. Closing the iterator closes the generator."""
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()  # and at the end the outcome
 
         def tell(outcome: _Outcome[None]) -> None:
@@ -176,14 +176,14 @@ class EventLoopThread:
         outcome.taken()
 
     def check_may_block(self, coroutine: Coroutine[Any, Any, Any] | None = None) -> None:
-        """Raise RuntimeError on the loop's own thread, which nothing may block; the coroutine is not run then."""
+        """Raise RuntimeError on the loop's own thread, which must not block. The coroutine is closed unrun."""
         if threading.current_thread() is self._thread:
             if coroutine is not None:
                 coroutine.close()
             raise RuntimeError("on Guard's own event loop nothing can be waited for; use the async methods there")
 
     def call_later(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a coroutine whose outcome nobody waits for, where the loop runs at all."""
+        """Run a coroutine without waiting for it, if the loop runs at all."""
         if (loop := self._loop) is not None and not loop.is_closed():
             asyncio.run_coroutine_threadsafe(function(), loop)
 
@@ -201,9 +201,9 @@ class EventLoopThread:
 
     def _finish(self, job: _Job[Any], told: queue.SimpleQueue[Any]) -> None:
         job.cancel()
-        # An iterator that was dropped is closed by whichever thread collects it; the loop's can't wait for itself.
+        # A dropped iterator is closed by the thread that collects it; the loop's own thread can't wait for itself.
         if threading.current_thread() is not self._thread:
-            while not job.is_over:  # what it told may have been lost to the interrupt
+            while not job.is_over:  # the outcome may have been lost to the interrupt
                 with contextlib.suppress(queue.Empty):
                     told.get(timeout=LOOK_S)
 
@@ -213,7 +213,7 @@ class EventLoopThread:
             await asyncio.wait([ended])
 
     def _stop(self) -> None:
-        """End the thread, so that connections are closed in order before the interpreter goes."""
+        """End the thread, so that connections are closed in order before the interpreter exits."""
         if self._loop is None:
             return
         loop, self._loop = self._loop, None
@@ -232,12 +232,12 @@ class EventLoopThread:
             loop.close()
 
     def _forget(self) -> None:
-        """Start anew: in a forked child neither the thread nor what held the lock is there."""
+        """Reset in a forked child, which has neither the thread nor the holder of the lock."""
         self._lock, self._loop = threading.Lock(), None
 
 
 def _awaitable() -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
-    """Return a future of the running loop, and what sets it from any thread."""
+    """Return a future of the running loop, and a thread-safe function that sets it."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -253,7 +253,7 @@ def _awaitable() -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
 
 
 async def _pump(source: AsyncGenerator[T, None], put: Callable[[T], None]) -> None:
-    """Take every piece in one task: time-outs inside the source belong to the task that entered them."""
+    """Read all pieces in one task, since time-outs inside the source belong to the task that entered them."""
     async with contextlib.aclosing(source):
         async for piece in source:
             put(piece)

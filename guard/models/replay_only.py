@@ -1,7 +1,7 @@
-"""Models that are only named: for replays, which need neither weights nor keys.
+"""Stand-ins for models in replays, which need neither weights nor keys.
 
-What a recorded request's key depends on must be the same as when it was recorded: the name, whether masks hold, and
-of a provider the address.
+A stand-in has all that a recorded request's key depends on: the name, whether there are masks, and a provider's
+address.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from guard.models.remote.known_servers import SERVERS
 
 
 class Absent:
-    """A model whose weights are not here."""
+    """A stand-in for a model."""
 
     is_masked = True
 
@@ -21,12 +21,12 @@ class Absent:
         self.name = name
 
     def generate(self, request: Request) -> Reply:
-        """Answer nothing: a replay never asks."""
+        """Raise ModelError: a replay never asks."""
         raise ModelError(f"{self.name} was not loaded and can't answer {request.name}")
 
 
 def stand_in(model: str | Model) -> Model:
-    """Return a model that answers nothing for a name, or the object itself."""
+    """Return a stand-in for a name, or the object itself."""
     if not isinstance(model, str):
         return model
     kind, _, rest = model.partition(":")

@@ -1,6 +1,6 @@
-"""Models for tests: one that says what it is told to, and one that makes another fail in a chosen way.
+"""Models for tests: one with scripted answers, and one that injects faults into another's.
 
-Both can be asked in every way, and a test that replaces a model by one of them takes the same paths as in earnest.
+Both support every way of asking, so a test with one of them runs the same code as a real model.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from guard.errors import RateLimited, TimedOut, Unavailable
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request
 
-#: What a scripted model can be told to say: a text, a whole reply, an error to raise, or a function that returns one.
+#: A scripted answer: a text, a whole reply, an error to raise, or a function that returns one.
 Answer = str | Reply | BaseException | Callable[[Request], "str | Reply | BaseException"]
 
 
 class ScriptedModel:
-    """A model that answers from a list, and remembers what it was asked.
+    """A model that answers from a list, and keeps its requests.
 
-    `pieces` says how a streamed text is split: a number of characters, the places at which it is cut, or None for one
-    piece; `seed` cuts at random places instead. `figures` are fields of every reply that is made from a text.
+    `pieces` splits a streamed text: a number of characters, the positions of the cuts, or None for one piece; with
+    `seed`, the cuts are random instead. `figures` are fields of every reply that is made from a text.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ScriptedModel:
                 await asyncio.sleep(0)
 
     def _closed(self, request: Request, whole: Reply, told: str) -> None:
-        """Count the stream, and say how much of its completion was told."""
+        """Count a closed stream, and report the part of its completion that was sent."""
         self.closed += 1
         share = len(told) / len(whole.text) if whole.text else 1.0
         written = round(whole.completion_tokens * share)
@@ -149,7 +149,7 @@ def _changed(change: Callable[[str], str], **fields: Any) -> Callable[[Reply], R
     return lambda reply: dataclasses.replace(reply, text=change(reply.text), **fields)
 
 
-#: What can be wrong with a reply, by name.
+#: Faults of a reply, by name.
 REPLIES: Mapping[str, Callable[[Reply], Reply]] = MappingProxyType(
     {
         "truncated": _changed(lambda text: text[: len(text) // 2], finish="length"),
@@ -164,7 +164,7 @@ REPLIES: Mapping[str, Callable[[Reply], Reply]] = MappingProxyType(
         "not JSON": _changed(lambda text: text.replace('"', "'").replace(":", " =")),
     }
 )
-#: What can be raised in place of a reply, by name.
+#: Errors raised in place of a reply, by name.
 ERRORS: Mapping[str, Callable[[str], BaseException]] = MappingProxyType(
     {
         "unavailable": lambda name: Unavailable(f"{name} can't be reached (injected)"),
@@ -176,10 +176,10 @@ FAULTS = (*REPLIES, *ERRORS)  #: Every fault that can be injected.
 
 
 class FaultyModel:
-    """A model that answers as another does, but for the faults that are injected.
+    """A model that injects faults into another's answers.
 
-    Each answer has a fault with probability `rate`, drawn from `faults` (names out of FAULTS) by `seed`; `injected`
-    lists what each had, "" for none. With rate=1 and one name it fails so every time.
+    An answer has a fault with probability `rate`, drawn from `faults` (names of FAULTS) by `seed`. `injected` lists the
+    fault of each answer, "" for none. With rate=1 and one name, every answer has that fault.
     """
 
     def __init__(self, model: Model, faults: Sequence[str] = FAULTS, *, seed: int = 0, rate: float = 0.5) -> None:
@@ -195,7 +195,7 @@ class FaultyModel:
 
     @property
     def name(self) -> str:
-        """The other model's."""
+        """The other model's name."""
         return self._model.name
 
     def generate(self, request: Request) -> Reply:
@@ -232,7 +232,7 @@ class FaultyModel:
         yield whole
 
     def _drawn(self) -> str:
-        """Draw the next answer's fault; what is raised is raised before the model is asked."""
+        """Draw the next answer's fault. Errors are raised before the model is asked."""
         with self._lock:
             fault = self._random.choice(self._faults) if self._random.random() < self._rate else ""
             self.injected.append(fault)

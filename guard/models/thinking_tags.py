@@ -1,26 +1,26 @@
-"""What a reasoning model thinks, told apart from what it answers, as the text comes in."""
+"""Thinking tags: a streamed text is split into a reasoning model's thinking and its answer."""
 
 from __future__ import annotations
 
 from guard.decoding.reasoning import TAGS
 
 _OPEN, _CLOSE = TAGS[0]
-#: What a JSON value can begin with. Where a value is asked for, a text that begins otherwise may be thoughts whose
-#: opening tag stood in the prompt: it is held back until the closing tag, or the end.
+#: Characters with which a JSON value begins. A text that begins otherwise, where a value is expected, may be thinking
+#: whose opening tag was in the prompt. It is held back until the closing tag, or the end.
 _VALUE = ('{"[-0123456789', ("true", "false", "null"))
 
 
 class Thoughts:
-    """Splits a text into thoughts and answer: `feed` and `end` return what belongs to the answer."""
+    """Splits a text into thinking and answer. `feed` and `end` return the parts of the answer."""
 
     def __init__(self, *, is_value: bool) -> None:
         self.thought = ""
         self._is_value = is_value
-        self._held = ""  # not decided yet
+        self._held = ""  # undecided
         self._state = "start"  # then "inside", "after", where white space is dropped, or "answer"
 
     def feed(self, piece: str) -> str:
-        """Take the next piece; returns what of the text so far is surely answer."""
+        """Add a piece; return the new text that surely belongs to the answer."""
         if self._state == "answer":
             return piece
         self._held += piece
@@ -43,8 +43,8 @@ class Thoughts:
         return ""
 
     def end(self) -> str:
-        """Return what was held back and is answer, now that nothing follows."""
-        if self._state == "inside":  # it thought until its budget was spent
+        """Return the rest of the answer, which was held back, at the end of the text."""
+        if self._state == "inside":  # the thinking took the whole budget
             self.thought += self._held.strip()
             return ""
         return self._answer(self._held) if self._state == "start" else ""

@@ -9,11 +9,11 @@ keys.py               API keys; rate_limits.py: their rates and budgets; key_req
 admission.py          how many requests, and how many bytes of bodies, at a time
 request_context.py    one request under way: what its headers, the access log and the metrics tell of it
 bodies.py, headers.py   reading a body, strictly and within bounds; headers that all answers have
-endpoints             one file for each way to ask, and what a person looks at
+endpoints one file for each protocol, and the pages that a person looks at
 constraints.py        what an answer must be, in whichever words it is asked for; schema_cache.py: compiled once
 structured.py         what needs schema work; passthrough.py: what goes through, checked
 native.py             an upstream asked with the fields that its client sent
 served_models.py      models by name: tiers, time-outs, slots; upstream.py, circuit_breaker.py: the connections behind
 event_stream.py       server-sent events to a client; response_state.py: responses that later ones go on from
-errors.py, access_log.py, metrics.py   what is told of it
+errors.py, access_log.py, metrics.py how a request's outcome is reported
 """

@@ -1,4 +1,4 @@
-"""The access log: one JSON object a line for each request, without what was asked unless that is opted into.
+"""The access log: one line of JSON for each request. It holds no prompts unless a setting asks for them.
 
 Lines are written when the event loop has nothing more urgent, at most a tenth of a second later.
 """
@@ -22,7 +22,7 @@ DELAY = 0.1  #: Seconds for which lines may wait for others.
 
 
 class AccessLog:
-    """Writes to a file, to standard output ("-"), or nowhere ("")."""
+    """The log, written to a file, to standard output ("-"), or nowhere ("")."""
 
     def __init__(self, place: str) -> None:
         self._file: IO[str] | None = None

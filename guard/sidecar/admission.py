@@ -1,8 +1,8 @@
-"""Room: how much a process has in hand at once, and how much of that one client may take.
+"""Admission: how many requests, and how many bytes of bodies, a process holds at once, and one client's share of them.
 
-A request is under way once its body is there; one that still waits for its body takes none of those places, so that
-slow clients hold nobody up. They are counted by who they are: their key, or their address where none is needed. So are
-the bytes of bodies, until their requests have ended: what clients send is what a process's memory is made of.
+A request takes a place once its body has arrived, so slow clients hold nobody up. Clients are told apart by key, or by
+address where no key is needed. Bytes of bodies are counted until their requests end, because they are most of the
+process's memory.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, Self
 from guard.sidecar.errors import ApiError
 from guard.sidecar.settings import ServeSettings
 
-AGAIN_SECONDS = 1.0  #: When to come again after a 503.
-SHARE = 4  #: One client may hold this part of all bytes.
+AGAIN_SECONDS = 1.0  #: The Retry-After of a 503.
+SHARE = 4  #: One client may hold a quarter of all bytes, or one largest body.
 
 
 class Room:
-    """What the requests of one process have in hand; of one event loop."""
+    """The places and bytes that the requests of one process hold. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._under_way = 0
@@ -29,11 +29,11 @@ class Room:
         self._waiting_of: dict[str, int] = {}
 
     def under_way(self, settings: ServeSettings) -> _Place:
-        """Return a place among the requests under way, to be taken; ApiError where there are too many."""
+        """Return a place for one request, as a context manager. Raises ApiError where all places are taken."""
         return _Place(self, settings.in_flight)
 
     def share(self, scope: Any, settings: ServeSettings) -> Share:
-        """Return a request's share, which it has until it ends."""
+        """Return a request's share of the bytes; the request owns it until it ends."""
         return Share(self, sender(scope), settings)
 
 
@@ -57,7 +57,7 @@ class _Place:
 
 
 class Share:
-    """What one request has of the room; it is given back at the end."""
+    """The bytes that one request holds; it gives them back at its end."""
 
     def __init__(self, room: Room, who: str, settings: ServeSettings) -> None:
         self._room, self.who, self._settings = room, who, settings
@@ -70,7 +70,7 @@ class Share:
         self.give_back()
 
     def take(self, size: int) -> None:
-        """Hold more bytes; ApiError where its client, or all together, hold too many."""
+        """Hold more bytes. Raises ApiError where the client, or all clients together, would hold too many."""
         room, settings = self._room, self._settings
         most = max(settings.held_bytes, settings.body_bytes)
         mine = room._bytes_of.get(self.who, 0) + size
@@ -84,7 +84,7 @@ class Share:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Wait for a body that is slow; ApiError where its client has too many of them."""
+        """Wait for a slow body. Raises ApiError where its client has too many slow ones already."""
         counts = self._room._waiting_of
         if counts.get(self.who, 0) >= self._settings.slow_bodies:
             raise _too_much(f"{self._settings.slow_bodies} bodies are waited for, which is all that a client may have")
@@ -95,14 +95,14 @@ class Share:
             _add(counts, self.who, -1)
 
     def give_back(self) -> None:
-        """Hold nothing any more."""
+        """Release all bytes."""
         self._room._bytes -= self._bytes
         _add(self._room._bytes_of, self.who, -self._bytes)
         self._bytes = 0
 
 
 def sender(scope: Any) -> str:
-    """Return who sends a request: its key, else its address, of IPv6 the network that one client has to itself."""
+    """Return who sends a request: its key, else its address; of an IPv6 address the /64, which is one client's."""
     if (key := scope["context"].key) is not None:
         return f"key {key.id}"
     host: str = scope["client"][0] if scope["client"] else ""
@@ -110,7 +110,7 @@ def sender(scope: Any) -> str:
 
 
 def _add(counts: dict[str, int], who: str, more: int) -> None:
-    """Change a count; one that is 0 is not kept, for strangers' names would be kept for ever."""
+    """Change a count. A count of 0 is dropped: strangers' names must not pile up."""
     counts[who] = counts.get(who, 0) + more
     if counts[who] == 0:
         del counts[who]

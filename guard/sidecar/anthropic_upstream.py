@@ -1,7 +1,7 @@
-"""Anthropic as an upstream: asked for chat completions, which go to it and come back in its own protocol.
+"""Anthropic as an upstream: chat completions are translated into its protocol, and its answers back.
 
-Whatever is relayed, checked, asked again and escalated is a chat, so that nothing else here knows of another protocol
-behind. What Anthropic's has no words for is refused by `check`, with the field's name, before anything is asked.
+The rest of the sidecar sees chats only, so no other file knows of Anthropic's protocol. `check` refuses, by name and
+before anything is sent, each field that the protocol cannot express.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from guard.support.json_pieces import encoded
 TOKEN = "ANTHROPIC_AUTH_TOKEN"
 #: Fields of a message that a count of its tokens is asked with.
 COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
-NO_COUNT = frozenset({404, 405, 501})  #: Of a server that speaks the protocol, but does not count.
-PATH = "/chat/completions"  #: The one path of OpenAI's protocol at which it is asked.
+NO_COUNT = frozenset({404, 405, 501})  #: Statuses of a server that speaks the protocol, but does not count tokens.
+PATH = "/chat/completions"  #: The one path of OpenAI's protocol that it answers.
 
 
 class AnthropicUpstream(Upstream):
-    """Anthropic, or a server that speaks its protocol; of one event loop."""
+    """Anthropic, or a server that speaks its protocol. Belongs to one event loop."""
 
     is_translated = True
 
     def __init__(
         self, name: str, base_url: str | None, api_key: str | None, response_bytes: int, most_tokens: int
     ) -> None:
-        """`most_tokens` is what an answer may have where a request does not say it: the protocol wants a number."""
+        """Make one. `most_tokens` is the limit of an answer whose request names none: the protocol demands a number."""
         super().__init__(name, base_url, api_key, response_bytes, names=(BASE_URL, API_KEY, URL))
         self._most_tokens = most_tokens
         self.url += "/v1"
@@ -48,11 +48,11 @@ class AnthropicUpstream(Upstream):
             self._secrets = (*self._secrets, token)
 
     def speaks(self, path: str) -> bool:
-        """Whether it can be asked at a path of OpenAI's protocol."""
+        """Whether it answers at a path of OpenAI's protocol."""
         return path == PATH
 
     def check(self, body: Mapping[str, Any]) -> None:
-        """Refuse a chat that the protocol has no words for."""
+        """Raise ApiError for a chat that the protocol cannot express."""
         if (body.get("temperature") or 0) > 1:
             raise bad(f"temperature: {self.name} takes 0 to 1", "temperature", "unsupported_value")
         try:
@@ -65,7 +65,7 @@ class AnthropicUpstream(Upstream):
         return settings(body)
 
     def can_force(self, body: Mapping[str, Any]) -> bool:
-        """Whether it can be made to call a tool: not while it thinks."""
+        """Whether a call of a tool can be forced. It can't while the model thinks."""
         return not thinks(settings(body))
 
     async def count_tokens(self, body: bytes, seconds: float, retries: int) -> int | None:

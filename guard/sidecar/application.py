@@ -1,4 +1,4 @@
-"""The sidecar as an ASGI application: what it holds, the stack of middleware, the routes, and its life."""
+"""The sidecar as an ASGI application: its state, its middleware in order, its routes, and its lifespan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
@@ -36,7 +36,7 @@ from guard.sidecar.headers import JSON
 from guard.sidecar.key_requirement import Door
 from guard.sidecar.keys import Keyring
 from guard.sidecar.middleware import Gate, Watched
-from guard.sidecar.passthrough import Keep, Relay
+from guard.sidecar.passthrough import Passage, Relay
 from guard.sidecar.rate_limits import Ledger
 from guard.sidecar.request_context import RequestContext, answer
 from guard.sidecar.response_state import Turns
@@ -50,15 +50,15 @@ from guard.turns.pieces import CallPiece
 
 T = TypeVar("T")
 
-BOOKKEEPERS = 8  #: Threads for what keys may do and have done.
-READERS = 4  #: Threads for what operators look at.
-READING_S = 10.0  #: Longest wait for what is read of the trace,
-FAULTY_S = 0.5  #: and where it is known that the trace does not answer.
-COLLECTED_S = 600.0  #: Between two collections of all garbage, each of which takes tenths of a second.
-LATEST_S = 30.0  #: For which one waits until no request is under way.
-TIDIED_S = 5.0  #: After which memory that large work has left is given back.
-YOUNGEST = 2_000  #: New objects after which those among them that are garbage are collected;
-NEVER = 2**31 - 1  #: older ones are not for that.
+BOOKKEEPERS = 8  #: Threads that read and write the budgets of keys.
+READERS = 4  #: Threads that read the trace for operators.
+READING_S = 10.0  #: Longest wait for a read of the trace.
+FAULTY_S = 0.5  #: The same while the trace is known not to answer.
+COLLECTED_S = 600.0  #: Seconds between two collections of all garbage, each of which takes tenths of a second.
+LATEST_S = 30.0  #: Longest wait of a collection for a moment without requests.
+TIDIED_S = 5.0  #: Seconds after which memory that large work has freed goes back to the system.
+YOUNGEST = 2_000  #: Allocations after which Python collects its youngest generation.
+NEVER = 2**31 - 1  #: A threshold that is never reached: `_collect` alone collects older generations.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 PROBE_EVERY_S = 0.1  #: Between two looks at the trace, however often it fails.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
@@ -67,7 +67,7 @@ _log = logging.getLogger("guard.sidecar")
 
 
 class Sidecar:
-    """All that the requests of one process share; of one event loop."""
+    """All that the requests of one process share. Belongs to one event loop."""
 
     def __init__(self, settings: ServeSettings, store: TraceStore, door: Door) -> None:
         self.settings, self.store = settings, store
@@ -81,7 +81,7 @@ class Sidecar:
         self._door = door
         self._books = ThreadPoolExecutor(BOOKKEEPERS, thread_name_prefix="guard-books")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="guard-readers")
-        self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "": it can
+        self._fault = "the trace was not looked at yet"  # why nothing can be recorded; "" where it can
         self._is_faulty, self._is_doubted = asyncio.Event(), asyncio.Event()  # whether so, and whether to look at once
         self._is_settled = asyncio.Event()  # whether nothing failed since the last look
         self._is_settled.set()
@@ -99,33 +99,34 @@ class Sidecar:
 
     @property
     def faults(self) -> list[str]:
-        """Why no requests should be sent here; none: they should."""
+        """The reasons why no requests should be sent here; empty where the process is ready."""
         faults = ["draining"] if self.is_draining else [] if self.models.is_loaded else ["loading models"]
         return [*faults, self._fault] if self._fault else faults
 
     @property
     def least_seconds(self) -> float:
-        """The seconds that a request has in which the model is not known yet."""
+        """The seconds that a request has until its model is known."""
         return min(WAIT_S, *(model.total_seconds for model in self.settings.models.values()))
 
     async def book(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """Do what the trace is needed for in a thread; TraceError where it takes longer than so many seconds.
+        """Run work on the trace in a thread. Raises TraceError where it takes longer than so many seconds.
 
-        These threads have nothing else to do, so that nothing else waits where the trace does not answer.
+        The threads do nothing else, so a trace that does not answer holds nothing else up.
         """
         job = asyncio.get_running_loop().run_in_executor(
             self._books, functools.partial(work, *arguments, seconds=seconds)
         )
         done, _ = await asyncio.wait([job], timeout=seconds)
         if not done:
-            job.cancel()  # where it has not begun; else it ends by itself
+            job.cancel()  # only a job that has not begun can be cancelled; another one ends by itself
             raise TraceError(f"the trace did not answer within {seconds:.3g} s")
         return job.result()
 
     async def read(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Read the trace in a thread; TraceError where it does not answer soon.
+        """Read the trace in a thread. Raises TraceError where it does not answer soon.
 
-        What can't be written may still be read, and is waited for a moment. However many wait, they take few threads.
+        A trace that can't be written may still be readable, so a read waits a moment even then. However many wait, they
+        take few threads.
         """
         job = asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
         faulty = asyncio.ensure_future(self._is_faulty.wait())
@@ -148,7 +149,7 @@ class Sidecar:
         self._is_settled.clear()
 
     def served(self, name: str) -> Served:
-        """Return a model by the name that clients ask for; ApiError where it is not served."""
+        """Return a model by its public name. Raises ApiError where no such model is served."""
         served = self.models.by_name.get(name)
         if served is None:
             known = ", ".join(self.models.by_name)
@@ -158,7 +159,7 @@ class Sidecar:
         return served
 
     async def settle(self, context: RequestContext) -> None:
-        """Count what a request has spent on its key, once."""
+        """Charge a request's tokens and dollars to its key. A second call does nothing."""
         key = context.key
         if key is None or context.is_settled or not key.has_budget:
             return
@@ -167,7 +168,7 @@ class Sidecar:
         await self.book(self.ledger.spend, key, tokens, context.cost or 0.0, seconds=context.patience)
 
     def replace(self, settings: ServeSettings) -> None:
-        """Serve by other settings from now on; blocking, and raises ModelError before anything is changed.
+        """Serve by other settings from now on. Blocks; raises ModelError before anything is changed.
 
         Requests that run keep the models that they have.
         """
@@ -209,7 +210,7 @@ class Sidecar:
 
     @contextlib.asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
-        """Be there: load models, read keys; at the end commit what is not, and close connections."""
+        """Run the lifespan: load models and read keys at the start; commit and close connections at the end."""
         await asyncio.to_thread(self._read_keys)
         await self._probe()
         await asyncio.to_thread(self.models.load)
@@ -233,7 +234,7 @@ class Sidecar:
             self.access.flush()
 
     async def _refresh(self) -> None:
-        """Hear of keys that were made or revoked, and let go of models that a reload replaced."""
+        """Notice keys that were made or revoked, and close models that a reload has replaced."""
         while True:
             await asyncio.sleep(keys.FRESH)
             try:
@@ -245,7 +246,7 @@ class Sidecar:
                     await self._ended.pop().close()
 
     async def _watch(self) -> None:
-        """Look whether the trace can be written: /health/ready is asked by anyone, and must cost nothing."""
+        """Look now and then whether the trace can be written, so that /health/ready, which anyone may ask, is cheap."""
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
             with contextlib.suppress(TimeoutError):
@@ -256,10 +257,10 @@ class Sidecar:
                 self._is_settled.set()
 
     async def _collect(self) -> None:
-        """Collect garbage now and then: seldom, for it takes as long as there is much in use, and little is found.
+        """Collect all garbage on a timer, but seldom: it takes longer the more is in use, and finds little.
 
-        A request leaves nothing to collect, however it ends (tests/guard/sidecar/test_garbage.py): only what the
-        event loop and the libraries leave of a connection.
+        A request leaves no garbage, however it ends (tests/guard/sidecar/test_garbage.py); the event loop and libraries
+        leave some for each connection.
         """
         while True:
             await asyncio.sleep(COLLECTED_S)
@@ -269,7 +270,7 @@ class Sidecar:
             gc.collect()
 
     async def _tidy(self) -> None:
-        """Give memory back that large work has left."""
+        """Give memory that large work has freed back to the system."""
         before = 0
         while True:
             await asyncio.sleep(TIDIED_S)
@@ -313,26 +314,28 @@ class Sidecar:
         served = self.visited(context, chat_request.chat.model)
         if served.settings.validate_tools:
             check_tools(body.get("tools"))
+        asked = Passage(context, endpoint, served, body, raw, send)
         is_native = all(tier.upstream for tier in served.tiers)
         is_plain = chat_request.kind == "text" and not (served.settings.validate_tools and chat_request.has_functions)
         if is_plain and (is_native or not chat_request.has_tools):
-            await self._relayed(context, endpoint, served, body, raw, send)
+            await self._relayed(asked)
         else:
-            await self._worked(context, fields, endpoint, chat_request, served, body, send)
+            await self._worked(asked, fields, chat_request)
 
     async def _completions(
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
     ) -> None:
         served = self.visited(context, checked(CompletionBody, body).model)
+        asked = Passage(context, Completions(), served, body, raw, send)
         if completions.is_constrained(body):
             chat_request = await large.done(context.size, completions.as_chat, body)
-            await self._worked(context, fields, Completions(), chat_request, served, body, send)
+            await self._worked(asked, fields, chat_request)
         else:
-            await self._relayed(context, Completions(), served, body, raw, send)
+            await self._relayed(asked)
 
     async def _embeddings(self, context: RequestContext, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
         served = self.visited(context, checked(Embedding, body).model)
-        await self.relay.whole(context, Embeddings(), served, body, raw, send)
+        await self.relay.whole(Passage(context, Embeddings(), served, body, raw, send))
 
     async def _responses(
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
@@ -346,13 +349,14 @@ class Sidecar:
         whole = await self.turns.whole(
             context, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
         )
-        endpoint, keep = Responses(body), functools.partial(self.turns.keep, context, body, whole)
+        keep = functools.partial(self.turns.keep, context, body, whole)
+        asked = Passage(context, Responses(body), served, whole, raw if whole is body else None, send, keep)
         with params.named(params.RESPONSES, body):
             if is_plain:
-                await self._relayed(context, endpoint, served, whole, raw if whole is body else None, send, keep)
+                await self._relayed(asked)
             else:
                 chat_request = await large.done(context.size, responses.chat_of, whole)
-                await self._worked(context, fields, endpoint, chat_request, served, whole, send, keep)
+                await self._worked(asked, fields, chat_request)
 
     async def _messages(self, context: RequestContext, fields: Any, body: dict[str, Any], _: bytes, send: Any) -> None:
         message = await large.done(context.size, messages.read, body, False)
@@ -382,61 +386,43 @@ class Sidecar:
                 counted = {"input_tokens": number}
         await answer(send, context, 200, encoded(counted))
 
-    async def _relayed(
-        self,
-        context: RequestContext,
-        endpoint: Any,
-        served: Served,
-        body: dict[str, Any],
-        raw: bytes | None,
-        send: Any,
-        keep: Keep | None = None,
-    ) -> None:
-        for tier in served.tiers:
-            if (upstream := tier.at(endpoint.path)) is not None and upstream.is_translated:
-                await check_translated(body, tier, context.size)
+    async def _relayed(self, asked: Passage) -> None:
+        body = asked.body
+        for tier in asked.served.tiers:
+            if (upstream := tier.at(asked.endpoint.path)) is not None and upstream.is_translated:
+                await check_translated(body, tier, asked.context.size)
                 if body.get("stream") and (body.get("n") or 1) > 1:
                     raise bad(f"{tier.name} streams one choice; leave n out", "n", "unsupported_value")
         work = self.relay.stream if body.get("stream") else self.relay.whole
-        await work(context, endpoint, served, body, raw, send, keep)
+        await work(asked)
 
-    async def _worked(
-        self,
-        context: RequestContext,
-        fields: Any,
-        endpoint: Any,
-        chat_request: ChatRequest,
-        served: Served,
-        body: dict[str, Any],
-        send: Any,
-        keep: Keep | None = None,
-    ) -> None:
-        """Answer what needs schema work; `keep` is handed a whole answer before its end is sent."""
-        is_live = bool(chat_request.chat.stream) and _guarantee(context, fields, chat_request, served) == "live"
-        plan = await self.pipeline.plan(context, chat_request, served, is_live=is_live and not chat_request.has_tools)
+    async def _worked(self, asked: Passage, fields: Any, chat_request: ChatRequest) -> None:
+        """Answer a request that needs schema work."""
+        context, body, endpoint = asked.context, asked.body, cast("Any", asked.endpoint)
+        is_live = bool(chat_request.chat.stream) and _guarantee(context, fields, chat_request, asked.served) == "live"
+        has_tools = chat_request.has_tools
+        plan = await self.pipeline.plan(context, chat_request, asked.served, is_live=is_live and not has_tools)
         if is_live:
-            await self._live(context, endpoint.events(context, body), chat_request, plan, send, keep)
+            await self._live(asked, endpoint.events(context, body), chat_request, plan)
             return
         choices = await self.pipeline.choices(chat_request, plan)
         await self.settle(context)
         if chat_request.chat.stream:
-            line, events = EventSender(context, send), endpoint.events(context, body)
+            line, events = EventSender(context, asked.send), endpoint.events(context, body)
             last = list(events.choices(choices))
-            if keep is not None:
-                await keep(events.whole)
+            if asked.keep is not None:
+                await asked.keep(events.whole)
             for event in last:
                 await line.send(event)
             await line.end()
         else:
             whole = endpoint.answered(context, chat_request, body, choices)
-            if keep is not None:
-                await keep(whole)
-            await answer(send, context, 200, encoded(whole))
+            if asked.keep is not None:
+                await asked.keep(whole)
+            await answer(asked.send, context, 200, encoded(whole))
 
-    async def _live(
-        self, context: RequestContext, events: Any, chat_request: ChatRequest, plan: Any, send: Any, keep: Keep | None
-    ) -> None:
-        line = EventSender(context, send)
+    async def _live(self, asked: Passage, events: Any, chat_request: ChatRequest, plan: Any) -> None:
+        line = EventSender(asked.context, asked.send)
         async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(chat_request, plan)) as parts:
                 async for part in parts:
@@ -446,14 +432,14 @@ class Sidecar:
                         last = list(events.call(part))
                     else:
                         last = list(events.text(part) if isinstance(part, str) else events.end(part))
-                    if keep is not None and not isinstance(part, str):
-                        await keep(events.whole)
+                    if asked.keep is not None and not isinstance(part, str):
+                        await asked.keep(events.whole)
                     for event in last:
                         await line.send(event)
-            await self.settle(context)
+            await self.settle(asked.context)
 
     def visited(self, context: RequestContext, name: str) -> Served:
-        """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
+        """Return the model that a request asks for. Raises ApiError where it is not served, or not open to the key."""
         served = self.served(name)
         context.model = name
         if context.key is not None and context.key.usd_per_day is not None:
@@ -491,7 +477,7 @@ class Sidecar:
 
 
 class _Endpoint:
-    """Reads a body, and answers it while the client is there."""
+    """An endpoint that reads a body, and answers as long as the client is connected."""
 
     def __init__(self, sidecar: Sidecar, handle: Callable[..., Awaitable[None]]) -> None:
         self._sidecar, self._handle = sidecar, handle
@@ -509,7 +495,7 @@ class _Endpoint:
 
 
 class _Page:
-    """Answers without a body to read."""
+    """An endpoint that reads no body."""
 
     def __init__(self, handle: Callable[[Any], Awaitable[Any]]) -> None:
         self._handle = handle
@@ -520,7 +506,7 @@ class _Page:
 
 
 async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
-    """Await an answer's making; it is cancelled where the client goes away, and Gone is raised."""
+    """Await an answer. Where the client disconnects first, the work is cancelled and Gone is raised."""
     task = asyncio.current_task()
     assert task is not None
     is_gone = is_over = False
@@ -546,7 +532,7 @@ async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
 
 
 def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, served: Served) -> str:
-    """Return how a stream comes: as the request's header says, else the model's settings, else by what it can do."""
+    """Return the guarantee of a stream: the request's header decides, then the model's settings, then its abilities."""
     has_own_calls = len(served.tiers) == 1 and served.has_own_calls
     is_talk = (chat_request.choice == "auto" or has_own_calls) and chat_request.schema is None  # beside its calls
     has_text = (

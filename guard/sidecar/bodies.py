@@ -1,7 +1,7 @@
 """Bodies of requests: read within bounds of size and time, and as strictly as JSON allows.
 
-What two readers could read differently is refused, for the sidecar checks what the model's server then acts upon: a key
-that stands twice in an object, a known key in other capitals, bytes that are not UTF-8, numbers that are none.
+A body that two parsers could read differently is refused, because the sidecar checks what the model's server acts upon.
+So these are errors: duplicate keys, a known key in other capitals, bytes that are not UTF-8, NaN and infinities.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from guard.sidecar.errors import ApiError, bad
 if TYPE_CHECKING:
     from guard.sidecar.admission import Share
 
-SOON_SECONDS = 0.5  #: A body that is not there after these is a slow one.
-MOST_VALUES = 100_000  #: Values of one body: reading so many takes some 30 ms, in which nothing else of Python runs.
-WINDOW = 65_536  #: Bytes that are looked through in one call, in which nothing else of Python runs either.
+SOON_SECONDS = 0.5  #: A body that takes longer is a slow one.
+MOST_VALUES = 100_000  #: Values of one body. Parsing so many holds the GIL for some 30 ms.
+WINDOW = 65_536  #: Bytes that are scanned in one call, which holds the GIL.
 #: The inside of a string of JSON, or as much of it as one call should look through.
 _INSIDE = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,16}+', re.DOTALL)
-_BEFORE_VALUES = (b",", b"[", b"{")  #: One of these stands before each value inside of another.
+_BEFORE_VALUES = (b",", b"[", b"{")  #: One of these precedes each nested value.
 
-#: Keys that decide what is done with a request; another spelling of one might be read as it.
+#: Keys that decide what becomes of a request; a lenient parser might read another spelling as one of these.
 _DECIDING = frozenset(
     {
         *("model", "messages", "input", "prompt", "stream", "stream_options", "response_format", "text", "tools"),
@@ -41,7 +41,7 @@ class Gone(Exception):  # noqa: N818 (no error: the client went away)
 
 
 async def read(scope: Any, receive: Callable[[], Awaitable[Any]], share: Share, most: int, seconds: float) -> bytes:
-    """Return the body of a request; ApiError where it is too long, too slow, packed, or one too many."""
+    """Return a request's body. Raises ApiError where it is too long, too slow or compressed, or one of too many."""
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > most:
             raise ApiError(413, f"the body has {int(value):,} bytes; at most {most:,} are read", code="body_too_large")
@@ -60,7 +60,7 @@ async def read(scope: Any, receive: Callable[[], Awaitable[Any]], share: Share, 
 
 
 async def _rest(receive: Callable[[], Awaitable[Any]], held: bytearray, share: Share, most: int) -> bytes:
-    """Read on, and return the whole body; where it is cancelled, `held` has what came."""
+    """Read on, and return the whole body. Where that is cancelled, `held` has the bytes that came."""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -77,12 +77,12 @@ async def _rest(receive: Callable[[], Awaitable[Any]], held: bytearray, share: S
 
 
 async def aparsed(data: bytes) -> dict[str, Any]:
-    """Do what `parsed` does, without holding the event loop up."""
+    """Return what `parsed` returns, without holding up the event loop."""
     return await large.done(len(data), parsed, data)
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """Return the JSON object of a body; ApiError says what is wrong with it."""
+    """Return the JSON object of a body. Raises ApiError, which says what is wrong with it."""
     _check_values(data)
     try:
         body = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
@@ -98,7 +98,7 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 def _check_values(data: bytes) -> None:
-    """Raise ApiError where a body holds more values than may be read. It need not be JSON."""
+    """Raise ApiError where a body may hold more than MOST_VALUES values. The body need not be JSON. Linear time."""
     if len(data) <= MOST_VALUES:
         return  # a value has a byte at least
     if sum(_values(data, at, at + WINDOW) for at in range(0, len(data), WINDOW)) <= MOST_VALUES:
@@ -121,7 +121,7 @@ def _values(data: bytes, begin: int, end: int) -> int:
 
 
 def _behind(data: bytes, quote: int) -> int:
-    """Return where a string ends that begins with a quote, behind its last one."""
+    """Return the end of the string that begins at a quote: the position behind its closing quote."""
     at = quote + 1
     while (inside := _INSIDE.match(data, at)) is not None:
         at = inside.end()

@@ -10,7 +10,7 @@ CLOSED, OPEN, TRYING = "closed", "open", "trying"
 
 
 class Breaker:
-    """Opens after some failures in a row; of one event loop."""
+    """A circuit breaker that opens after some failures in a row. Belongs to one event loop."""
 
     def __init__(self, name: str, failures: int, seconds: float) -> None:
         self._name, self._most, self._seconds = name, failures, seconds
@@ -19,7 +19,7 @@ class Breaker:
         self.state = CLOSED
 
     def check(self) -> None:
-        """Let a request through; raises Unavailable while the breaker is open, or another request tries."""
+        """Let a request through. Raises Unavailable while the breaker is open, or while another request probes."""
         if self.state == CLOSED:
             return
         left = self._opened + self._seconds - time.monotonic()
@@ -28,12 +28,12 @@ class Breaker:
         self.state, self._opened = TRYING, time.monotonic()
 
     def succeeded(self) -> None:
-        """Note that the model answered."""
+        """Record a success, which closes the breaker."""
         if self._failures:
             self._failures, self.state = 0, CLOSED
 
     def failed(self) -> None:
-        """Note that the model failed."""
+        """Record a failure, which may open the breaker."""
         self._failures += 1
         if self.state == TRYING or self._failures >= self._most:
             self.state, self._opened = OPEN, time.monotonic()

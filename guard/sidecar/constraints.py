@@ -1,10 +1,10 @@
-"""Every way in which a request may say what its answer must be: each is kept, or refused with the field's name.
+"""Every field by which a request may constrain its answer. Each is honoured, or refused by name.
 
 OpenAI's word is `response_format`. vLLM, SGLang, llama.cpp, Ollama and TGI have a dozen others for the same thing, and
 a server that does not know one ignores it. So `understood` reads them all: a JSON Schema in any spelling becomes a
 `response_format`; a regular expression, a list of choices, a grammar or a structural tag becomes a `Language` of plain
-texts, as a format (docs/formats.md). What nothing here can check is refused. `check_known` refuses what a model that
-decodes here does not do, by what it does.
+texts, as a format (docs/formats.md). A constraint that cannot be checked here is refused. For models that decode here,
+`check_known` refuses every unknown field.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GRAMMARS = ("guided_grammar", "structured_outputs.grammar", "nvext.guided_gramma
 TAGS = ("structural_tag", "structured_outputs.structural_tag", "guided_structural_tag")
 #: Fields that ask for any JSON object.
 OBJECTS = ("guided_json_object", "structured_outputs.json_object")
-#: Fields that say what an answer may be in a language that nothing here reads, or change what JSON may look like.
+#: Fields that constrain an answer in a language that Guard does not read, or that change how JSON is written.
 UNREAD = (
     *("grammar_string", "stop_regex", "custom_logit_processor", "logits_processors"),
     *("guided_whitespace_pattern", "structured_outputs.whitespace_pattern"),
@@ -44,10 +44,10 @@ UNREAD = (
 )
 #: Fields that say only which engine a server should use.
 ENGINES = ("guided_decoding_backend", "structured_outputs.backend", "structured_outputs.disable_fallback")
-#: What stands in a body where a caller took an argument of the SDK's for a field.
+#: Arguments of the SDK that callers mistake for fields of the body.
 _NO_FIELD = ("extra_body", "structured_outputs.extra_body", "sampling_params")
 
-#: Fields of a chat that change nothing of what a model says: notes for a provider's own use.
+#: Fields of a chat that do not change the answer: notes for the provider's own use.
 NOTES = frozenset(
     {
         *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_options"),
@@ -72,26 +72,26 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Language:
-    """The plain texts that an answer may be, as a format; `field` asked for it."""
+    """The plain texts that an answer may be, as a format. `field` is the field that asked for it."""
 
     field: str
     format: Mapping[str, Any]
-    is_told: bool = False  # the format is the client's own, and no pattern's or list's that was made one here
+    is_told: bool = False  # whether the client sent a format; False where it was made here from a pattern or a list
 
 
 class Understood(NamedTuple):
-    """A request's body in OpenAI's words, and what it says of its answer."""
+    """A request's body in OpenAI's fields, with the constraint on its answer."""
 
     body: dict[str, Any]
-    language: Language | None  # of the answer, where it is plain text
+    language: Language | None  # of the answer, where that is plain text
     place: str  # where in the body, as it came, the schema or the language stands; "": nowhere
 
 
 def understood(body: dict[str, Any]) -> Understood:
-    """Read what a body says of its answer; ApiError for what can't be kept.
+    """Read the constraint that a body puts on its answer. Raises ApiError for one that can't be honoured.
 
-    The fields of a JSON Schema and of an object are gone from the body that is returned, for its `response_format` says
-    the same; those of a language are still there, for a model's server that knows them.
+    The returned body has a `response_format` in place of all fields that ask for a JSON Schema or an object. Fields
+    that ask for a language are kept, for a model's server that knows them.
     """
     if body.keys().isdisjoint(_FIELDS):  # as of most bodies
         return Understood(body, None, "")
@@ -146,7 +146,7 @@ def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> Non
 
 
 def check_tools(tools: Any) -> None:
-    """Refuse a tool whose input must be of a grammar: nothing here checks it."""
+    """Raise ApiError for a tool whose input must match a grammar, which Guard does not check."""
     for number, tool in enumerate(tools if isinstance(tools, list) else ()):
         if not isinstance(tool, Mapping) or tool.get("type") != "custom":
             continue
@@ -160,7 +160,7 @@ def check_tools(tools: Any) -> None:
 def is_neutral(field: str, value: Any) -> bool:
     """Whether a value asks for nothing."""
     if (field in SCHEMAS and (value is False or value in ({}, []))) or (field in CHOICES and value == []):
-        return False  # these are schemas too, and a list of which no text is one
+        return False  # these are schemas too, or a list that no text is in
     if value is None or value is False or value in ("", [], {}):
         return True
     return any(value == other and (value is True) == (other is True) for other in _NEUTRAL.get(field, ()))
@@ -168,7 +168,7 @@ def is_neutral(field: str, value: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What one field asks for: a response_format, or a language."""
+    """The constraint of one field: a response_format, or a language."""
 
     field: str
     format: Mapping[str, Any] | None = None
@@ -177,7 +177,7 @@ class _Wanted:
 
     @property
     def meaning(self) -> tuple[str, Any]:
-        """What is the same where two fields ask for the same."""
+        """A key that is equal where two fields ask for the same."""
         if self.language is not None:
             return "text", self.language.format
         assert self.format is not None
@@ -186,7 +186,7 @@ class _Wanted:
 
 
 def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:
-    """Yield what `response_format` asks for, in any dialect of it; what is none is for its class to refuse."""
+    """Yield the constraints of `response_format`, in any server's dialect. Its class refuses a malformed one later."""
     given = body.get("response_format")
     if not isinstance(given, Mapping) or given.get("type") in (None, "text"):
         return
@@ -211,7 +211,7 @@ def _is_typed(grammar: Any) -> bool:
 
 
 def _typed_grammar(body: Mapping[str, Any]) -> Iterator[_Wanted]:
-    """Yield what TGI's `grammar` asks for: a type and a value."""
+    """Yield the constraint of TGI's `grammar`: a type and a value."""
     given = body.get("grammar")
     if isinstance(given, Mapping) and _is_typed(given):
         read = _of_pattern if given["type"] == "regex" else _of_schema

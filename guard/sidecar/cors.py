@@ -1,4 +1,4 @@
-"""Web pages of other origins: those that the settings name may ask, as browsers want it said (CORS)."""
+"""CORS: web pages of the origins that the settings name may ask the sidecar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
 
-#: What a page may read of an answer's head.
+#: Headers of an answer that a page may read.
 HEADS = (
     *("x-request-id", "x-guard-model", "x-guard-tier", "x-guard-attempts", "x-guard-repairs", "x-guard-cost"),
     *("x-guard-overhead-ms", "x-guard-call", "x-guard-stream", "x-should-retry", "retry-after"),
@@ -15,7 +15,7 @@ HEADS = (
 
 
 def shared(app: Any, origins: Sequence[str]) -> Any:
-    """Return an application whose answers pages of these origins may read; preflights are answered here.
+    """Wrap an application so that pages of these origins may read its answers. Preflights are answered here.
 
     No cookies are allowed: a key is sent in a header, which a page has to know.
     """

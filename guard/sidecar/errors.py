@@ -1,8 +1,8 @@
 """Errors as OpenAI's protocol has them: a status, and `{"error": {message, type, param, code}}`.
 
-What ended without a valid value is 422, which SDKs do not try again by themselves: the sidecar has asked as often as it
-was told to. What the models behind failed at is 429, 502 or 504. What went beyond the protocol stands in the same
-object: `findings`, where an answer was not valid, and `call`, the number of the record in the trace.
+A call without a valid value is a 422, which SDKs do not retry: the sidecar has asked as often as it was told to.
+Failures of the models behind are 429, 502 or 504. Two members go beyond the protocol: `findings`, where an answer was
+not valid, and `call`, the number of the record in the trace.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _STATUS: Sequence[tuple[type[GuardError], int, str]] = (
     (TraceError, 503, "trace_unavailable"),
     (SchemaError, 400, "invalid_schema"),
 )
-#: Statuses of a model's server that concern what the client asked, and are handed on.
+#: Statuses of a model's server that are the client's fault, and are passed on.
 PASSED = (400, 404, 413, 422)
-#: What the protocol calls the kinds of errors.
+#: The protocol's `type` of an error, by status.
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 class ApiError(Exception):
-    """A request that is answered with an error."""
+    """An error that answers a request."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ApiError(Exception):
         self.status, self.message, self.code, self.param = status, message, code, param
         self.retry_after = retry_after  # seconds
         self.is_final = is_final  # SDKs are told not to ask again by themselves
-        # What is left of the body is not read.
+        # The rest of the body is not read.
         self.ends_connection = ends_connection or status in (408, 413)
         self.more = more
 
@@ -77,7 +77,7 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> list[Header]:
-        """What the answer's head has for it."""
+        """The headers that the answer has for this error."""
         named = [JSON]
         if self.retry_after is not None:
             named.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after))))
@@ -89,7 +89,7 @@ class ApiError(Exception):
 
 
 def bad(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:
-    """Return the error of a request that says something wrong."""
+    """Return the error for a wrong request: a 400 that names the field `param`."""
     return ApiError(400, message, code=code, param=param)
 
 

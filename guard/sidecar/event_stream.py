@@ -1,4 +1,4 @@
-"""The connection to a client that streams: server-sent events, the last of which says whether the answer was whole."""
+"""Server-sent events to one client. The last event says whether the answer is complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 class EventSender:
-    """Sends events; the head before the first one, so that what fails before is answered with a status."""
+    """Sends events. The head goes out with the first one, so a failure before that is answered with a status."""
 
     def __init__(self, context: RequestContext, send: Any) -> None:
         self._context, self._send = context, send
@@ -35,7 +35,7 @@ class EventSender:
 
     @contextlib.asynccontextmanager
     async def ending(self) -> AsyncIterator[None]:
-        """End the answer as what is inside ends: whole, or by an event once one was sent; before that, errors pass."""
+        """End the answer as the block inside ends. After the first event an error becomes an event."""
         try:
             yield
         except GuardError as error:
@@ -47,12 +47,12 @@ class EventSender:
             await self.end()
 
     async def _fail(self, error: ApiError) -> None:
-        """Say in an event why the answer ends here; SDKs raise it."""
+        """Send an event that says why the answer ends early; SDKs raise it as an error."""
         await self.send(b"event: error\ndata: " + error.body + b"\n\n")
         await self._close(b"")
 
     async def end(self) -> None:
-        """Say that the answer was whole; a comment before tells the figures that no header could."""
+        """Send [DONE]. A comment before it has the figures that no header could: they were not known then."""
         figures = {name.decode(): value.decode() for name, value in self._context.headers()}
         done = b"" if self._context.path == "/v1/responses" else DONE
         await self._close(b": " + json.dumps(figures).encode() + b"\n\n" + done)

@@ -1,4 +1,4 @@
-"""A fair queue: one at a time, and of those who wait each sender in turn, however many each of them waits for."""
+"""A fair queue: one turn at a time, round-robin over senders, however many turns each of them waits for."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 
 
 class FairQueue:
-    """Gives turns, one at a time; of one event loop. What a sender waits for holds up nobody but that sender."""
+    """Gives one turn at a time: a sender's long queue delays only that sender. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by sender, who comes next first
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by sender; the next one first
         self._is_taken = False
 
     @contextlib.asynccontextmanager
     async def turn(self, sender: str) -> AsyncIterator[None]:
-        """Wait for a turn, and have it while inside."""
+        """Wait for a turn, and hold it while inside."""
         if self._is_taken:
             await self._given(sender)
         self._is_taken = True
@@ -32,12 +32,12 @@ class FairQueue:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was given a moment ago, and nobody uses it
+            if turn.done() and not turn.cancelled():  # the turn was given a moment ago, and is unused
                 self._give()
             raise
 
     def _give(self) -> None:
-        """Give the turn to the next who still waits."""
+        """Give the turn to the next sender that still waits."""
         while self._waiting:
             sender = next(iter(self._waiting))
             turns = self._waiting.pop(sender)

@@ -1,4 +1,4 @@
-"""Headers of answers that several files send."""
+"""Response headers that several files send."""
 
 from __future__ import annotations
 

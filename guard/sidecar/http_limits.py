@@ -1,11 +1,11 @@
-"""HTTP as uvicorn and llhttp read it, with the limits that they leave to others.
+"""HTTP/1.1 by uvicorn and llhttp, with the limits that they do not set.
 
-A connection that sends no whole head in time is closed, as is one whose head is too long; there is a most of
-connections; a client that does not read what it asked for is cut off. What llhttp refuses (a length that is said twice,
-or beside chunks, characters that no header has) is answered in the form of all other errors, and so is what two servers
-could read in two ways: no Host, trailers, a body beside an upgrade, a coding that is not `chunked`. Whatever comes
-after the head is bounded before it is kept: chunks that are mostly framing are refused, trailers never reach the
-application. A refusal is written only where nothing of an answer is out: the connection ends instead.
+Bounded are the number of connections, the size of a head and the time it takes, and how long a client may leave its
+answer unread. llhttp refuses malformed messages: two lengths, a length beside chunks, characters that no header has.
+This file refuses those that two servers could read in two ways: no Host, trailers, a body beside an upgrade, a coding
+other than `chunked`. Both are answered in the form of all other errors. Bytes after the head are bounded before they
+are kept: chunks that are mostly framing are refused, and trailers never reach the application. Once a part of an answer
+is out, no refusal is written; the connection ends instead.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _PHRASES = {
 
 
 _HEAD = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-MOST_HEADERS = 256  #: Of a head; a loop looks at each.
-FRAMING_BYTES = 65_536  #: Of a message beside its head and body; and an eighth of the body more.
-CHUNKS = 1024  #: Of a body; and one for each 64 bytes of it more.
+MOST_HEADERS = 256  #: Most headers of a request; a loop looks at each.
+FRAMING_BYTES = 65_536  #: Most bytes of framing: these, and an eighth of the body's size.
+CHUNKS = 1024  #: Most chunks of a body: these, and one for each 64 bytes of it.
 
 
 class _Refused(Exception):  # noqa: N818 (only stops the parser)
-    """The connection is over: nothing more of what came is looked at."""
+    """Stops the parser: the connection is over, and the rest of its bytes are ignored."""
 
 
 class Wire(HttpToolsProtocol):
-    """One connection."""
+    """One connection, as uvicorn's protocol class. Belongs to one event loop."""
 
     def __init__(self, settings: ServeSettings, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,7 +46,7 @@ class Wire(HttpToolsProtocol):
         self._most_body, self._body_seconds = settings.body_bytes, settings.body_seconds
         self._most_connections = settings.connections
         self._head = 0  # bytes of the head that is coming in
-        self._fed = 0  # bytes that came since it began, or since it ended: those that are no body
+        self._fed = 0  # bytes since the head began, or since it ended, that are not of the body
         self._body = 0  # bytes of the body
         self._chunks = 0
         self._is_in_head = True
@@ -87,7 +87,7 @@ class Wire(HttpToolsProtocol):
             self._refuse(400, "more comes around the body than the body itself", "invalid_http")
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start the limits of a new head."""
         super().on_message_begin()
         self._head, self._fed, self._is_in_head, self._is_begun = 0, 0, True, False
         if self._timer is None:
@@ -108,7 +108,7 @@ class Wire(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin the request, unless two servers could read its head in two ways."""
+        """Start the request, unless two servers could read its head in two ways."""
         self._is_in_head = False
         self._stop_timer()
         if fault := self._fault():
@@ -118,7 +118,7 @@ class Wire(HttpToolsProtocol):
         self._is_begun = True
         if not any(cycle is self.cycle for cycle, _ in self.pipeline):
             self._running = self.cycle
-        if self.parser.should_upgrade():  # to nothing that is spoken here, so that what follows is not read
+        if self.parser.should_upgrade():  # an upgrade to an unknown protocol: what follows is not read
             self.cycle.keep_alive = False
             self._is_over = True
 
@@ -129,7 +129,7 @@ class Wire(HttpToolsProtocol):
             self._stop(400, "the body comes in too many chunks", "invalid_http")
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body; of one that was answered already, a part that is dropped."""
+        """Take a part of the body; drop it where the request was answered already."""
         self._fed -= len(body)
         self._body += len(body)
         if self.cycle.response_complete and self._body > self._most_body:
@@ -143,7 +143,7 @@ class Wire(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on to the next request; what is left of an answered one's body is waited for no longer than for any."""
+        """Go on to the next request. The rest of an answered request's body has the time limit of any body."""
         if self.pipeline:
             self._running = self.pipeline[-1][0]
         elif self.cycle.more_body and self._timer is None:
@@ -151,23 +151,23 @@ class Wire(HttpToolsProtocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer bytes that are not HTTP."""
         if not self._has_ended():  # refused before, with its reason
             self._refuse(400, msg, "invalid_http")
 
     def pause_writing(self) -> None:
-        """Begin to wait for a client that does not read."""
+        """Start the time limit of a client that does not read its answer."""
         super().pause_writing()
         self._stalled = self.loop.call_later(self._body_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """End to wait."""
+        """Stop that time limit: the client reads again."""
         if self._stalled is not None:
             self._stalled.cancel()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection; at once where the client has not read its answer."""
+        """Close an idle connection, at once where the client has left its answer unread."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         super().timeout_keep_alive_handler()
@@ -176,7 +176,7 @@ class Wire(HttpToolsProtocol):
         return self._is_over or self.transport.is_closing()
 
     def _fault(self) -> str:
-        """Say why the head that came in is none that all servers read alike; "" where it is."""
+        """Return why servers could read the head that came in two ways; "" where all read it alike."""
         version = self.parser.get_http_version()
         fields = dict(self.headers)
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
@@ -211,7 +211,7 @@ class Wire(HttpToolsProtocol):
         raise _Refused
 
     def _refuse(self, status: int, message: str, code: str) -> None:
-        """End the connection with an error, unless an answer is under way: that one is not to be mistaken for it."""
+        """End the connection with an error; without one where an answer is under way, which it could be taken for."""
         self._stop_timer()
         self._is_over = True
         running = self._running
@@ -227,7 +227,7 @@ class Wire(HttpToolsProtocol):
         self.transport.close()
 
     def _leave(self) -> None:
-        """Tell the request that is being answered that nobody waits for it."""
+        """Tell the request that is being answered that its client is gone."""
         running = self._running
         if running is not None and not running.response_complete:
             running.disconnected = True

@@ -1,9 +1,9 @@
-"""Whether requests need a key, and that this is not forgotten.
+"""Whether requests need a key; once they do, no lost database makes them free again.
 
-They do beyond loopback, and wherever a key was ever made, unless the setting `needs_key` says otherwise. Where keys are
-kept is a database, which may be deleted, emptied, or replaced while the sidecar runs, so that it does not decide alone:
-what a process has seen once stays with it, its sister processes and those that come after them, and in a file beside
-the trace for the next start. Only a start with `needs_key = false` opens the door again.
+Requests need a key on any address but loopback, and wherever a key was ever made, unless the setting `needs_key` says
+otherwise. The database of keys may be deleted, emptied or replaced while the sidecar runs, so it does not decide alone.
+A process that has seen a key once remembers it, tells its sister processes and their successors, and writes a file
+beside the trace for the next start. Only a start with `needs_key = false` lifts the requirement.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger("guard.sidecar")
 
 
 def marker(store: TraceStore) -> Path:
-    """Return the file that says that keys were needed."""
+    """Return the path of the file that records that keys were needed."""
     if store.path is not None:
         return Path(f"{store.path}-keys-needed")
     name = hashlib.sha256(store.place.encode()).hexdigest()[:32]
@@ -31,7 +31,7 @@ def marker(store: TraceStore) -> Path:
 
 
 class Door:
-    """Asks for keys; `seen` is a number that all processes of a sidecar share, where it has several."""
+    """Decides whether a key is needed. `seen` is a number that all processes of a sidecar share, or None."""
 
     def __init__(self, store: TraceStore, setting: bool | None, *, is_beyond_loopback: bool, seen: Any = None) -> None:
         self._marker = marker(store)
@@ -40,7 +40,7 @@ class Door:
         self.look(has_keys=False)
 
     def look(self, *, has_keys: bool) -> None:
-        """Learn whether there are keys now, and what others have learned; blocking."""
+        """Look whether there are keys now, or another process has seen one. Blocks."""
         if self._setting is False:
             return
         if has_keys:
@@ -49,7 +49,7 @@ class Door:
         self.needs_key = self.needs_key or has_keys or was_seen or self._marker.exists()
 
     def _keep(self) -> None:
-        """Let others know that there are keys."""
+        """Tell other processes, and the next start, that there are keys."""
         if self._seen is not None:
             self._seen.value = 1
         if not self._marker.exists():
@@ -60,5 +60,5 @@ class Door:
 
 
 def forget(store: TraceStore) -> None:
-    """Open the door for starts that do not say otherwise: one with needs_key = false was asked for."""
+    """Lift the requirement, also for later starts: this one has `needs_key = false`."""
     marker(store).unlink(missing_ok=True)

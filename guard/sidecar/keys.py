@@ -1,8 +1,8 @@
 """API keys: made, listed and revoked by `guard keys`, kept in the trace's database as digests.
 
 A key is `sk-guard-ID-SECRET`. The secret is 256 random bits, so that one SHA-256 of the whole is as good as a slow
-hash: there is no dictionary to try. What is kept is the digest; the key is shown once, when it is made. Digests are
-compared in constant time, an unknown id's with one that nothing has.
+hash: there is no dictionary to try. Only the digest is stored; the key is shown once, when it is made. Digests are
+compared in constant time; for an unknown id the comparison is with a digest that no key has.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from guard.trace import TraceStore
 from guard.trace.sql_tables import KEYS
 
 PREFIX = "sk-guard-"
-FRESH = 1.0  #: Seconds after which a process has heard of a key that was made or revoked.
+FRESH = 1.0  #: Seconds within which every process knows of a key that was made or revoked.
 _NOBODY = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
 
 
 @dataclass(frozen=True)
 class Key:
-    """Who may ask, and how much."""
+    """A key: who may ask, and how much."""
 
     id: str
     name: str
     digest: str
     created: float  # seconds since the epoch
-    revoked: float | None = None  # None: it is good
+    revoked: float | None = None  # None: not revoked
     is_operator: bool = False  # may look at the calls of others: /guard/…
     requests_per_minute: int | None = None
     tokens_per_day: int | None = None  # days end at midnight UTC
@@ -42,7 +42,7 @@ class Key:
 
     @property
     def has_budget(self) -> bool:
-        """Whether what it spends is counted."""
+        """Whether its tokens or dollars are limited, and so counted."""
         return self.tokens_per_day is not None or self.usd_per_day is not None
 
 
@@ -55,7 +55,7 @@ def create(
     tokens_per_day: int | None = None,
     usd_per_day: float | None = None,
 ) -> tuple[Key, str]:
-    """Make a key; returns it and the text to give to a client, which is nowhere else."""
+    """Make a key. Returns it with its text, which is stored nowhere."""
     text = f"{PREFIX}{secrets.token_hex(6)}-{secrets.token_urlsafe(32)}"
     key = Key(
         id=_id(text),
@@ -73,7 +73,7 @@ def create(
 
 
 def every(store: TraceStore) -> list[Key]:
-    """Return all keys, revoked ones too, the oldest first."""
+    """Return all keys, the oldest first, revoked ones included."""
     with store.reading() as connection:
         if connection is None:
             return []
@@ -82,7 +82,7 @@ def every(store: TraceStore) -> list[Key]:
 
 
 def revoke(store: TraceStore, key_id: str) -> bool:
-    """Revoke a key by its id; returns whether there was one that was good."""
+    """Revoke a key by its id. Returns False where there is no such key, or it was revoked before."""
     with store.begin() as connection:
         good = KEYS.c.id == key_id, KEYS.c.revoked.is_(None)
         return connection.execute(KEYS.update().where(*good).values(revoked=time.time())).rowcount > 0
@@ -94,7 +94,7 @@ class Keyring:
     def __init__(self, store: TraceStore) -> None:
         self._store = store
         self._good: dict[str, Key] = {}
-        self.is_used = False  # whether a key was ever made, in any trace that was read: then each request needs one
+        self.is_used = False  # whether a key was ever seen in any trace: then each request needs one
 
     def refresh(self) -> None:
         """Read the keys again; blocking."""
@@ -104,11 +104,11 @@ class Keyring:
 
     @property
     def has_good(self) -> bool:
-        """Whether there is a key with which anyone could come in."""
+        """Whether there is any key that is not revoked."""
         return bool(self._good)
 
     def find(self, text: str) -> Key | None:
-        """Return the key of a text, or None; takes the same time whether its id is known or not."""
+        """Return the key of a text, or None. Takes the same time whether the id is known or not."""
         key = self._good.get(_id(text))
         is_right = hmac.compare_digest(_digest(text), key.digest if key else _NOBODY)
         return key if is_right else None

@@ -1,7 +1,7 @@
-"""What is large is worked on in one thread, one thing after the other, and never on the event loop.
+"""Large work runs in one thread, one job after the other, and never on the event loop.
 
-Work on megabytes is Python's and keeps the GIL. Several threads of it finish no sooner than one, and hold each other's
-memory meanwhile; and the event loop, which takes the GIL several times a request, would wait for all of them each time.
+Work on megabytes is pure Python and holds the GIL. Several threads would finish no sooner than one, and all their
+memory would be held meanwhile. The event loop takes the GIL several times a request, and would wait for each of them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LARGE = 65_536  #: Bytes of a body from which on work on it is not done on the event loop: some milliseconds.
+LARGE = 65_536  #: Size of a body, in bytes, from which work on it takes milliseconds and leaves the event loop.
 
-SOON_S = 0.0003  #: After which such work gives way to others. Where there is none, that would only cost switches.
+SOON_S = 0.0003  #: Switch interval of the GIL during such work; at other times a short one would only cost switches.
 
-NICE = 5  #: So much behind the event loop its threads stand, where processors are scarce.
+NICE = 5  #: Added to the niceness of its threads, so that the event loop goes first where processors are scarce.
 
 
 def thread(name: str) -> ThreadPoolExecutor:
-    """Return a thread for such work. On Linux, where each thread has a priority of its own, it stands behind others."""
+    """Return an executor of one thread for such work. On Linux, where threads have priorities, it has a lower one."""
     return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_stand_behind)
 
 
@@ -42,7 +42,7 @@ _thread = thread("guard-large")
 
 
 async def done(size: int, work: Callable[..., T], *arguments: object) -> T:
-    """Return what some work on so many bytes returns: here, or where they are many, in its turn."""
+    """Run work on so many bytes and return its result: here where they are few, else in the thread, in turn."""
     if size < LARGE:
         return work(*arguments)
     return await asyncio.get_running_loop().run_in_executor(_thread, functools.partial(giving_way, work, *arguments))
@@ -54,13 +54,13 @@ def done_so_far() -> int:
 
 
 def giving_way(work: Callable[..., T], *arguments: object) -> T:
-    """Return what some long work returns, in this thread; meanwhile all threads give way sooner."""
+    """Run long work in this thread and return its result, with a shorter switch interval meanwhile."""
     with _SOONER:
         return work(*arguments)
 
 
 class _Sooner:
-    """A shorter time after which threads give way, while anyone is inside."""
+    """Holds the GIL's switch interval short while any thread is inside."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._usual = threading.Lock(), 0, 0.0

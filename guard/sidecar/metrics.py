@@ -46,7 +46,7 @@ _TOKENS = Counter("guard_tokens", "Tokens.", ["model", "kind"], registry=REGISTR
 _COST = Counter("guard_cost_usd", "Money, where prices are known.", ["model"], registry=REGISTRY)
 IN_FLIGHT = Gauge("guard_in_flight", "Requests under way.", registry=REGISTRY, multiprocess_mode="livesum")
 
-#: Paths by which requests are counted; a client's own are one.
+#: Paths that are labels; all other paths share one label, since clients choose them.
 _PATHS = frozenset(
     {
         *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/models", "/v1/messages"),
@@ -57,7 +57,7 @@ _PATHS = frozenset(
 
 @functools.lru_cache(4_096)
 def _of(metric: Any, *labels: str) -> Any:
-    """Return the figure of some labels; to look it up takes as long as to count."""
+    """Return the metric of some labels, cached: a look-up takes as long as the count itself."""
     return metric.labels(*labels)
 
 
@@ -90,7 +90,7 @@ def text() -> bytes:
 
 
 def registry() -> CollectorRegistry:
-    """Return what holds the figures of all processes."""
+    """Return the registry that holds the figures of all processes."""
     if not _is_shared:
         return REGISTRY
     summed = CollectorRegistry()

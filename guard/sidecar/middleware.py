@@ -1,8 +1,8 @@
-"""Who comes in: the request is watched, logged and counted; then let in, or refused with the reason.
+"""The middleware around all endpoints: requests are logged and counted, then let in, or refused with the reason.
 
-Two pieces of middleware. `Watched` makes the context, turns whatever is raised into an answer of the protocol, and
-writes the access log and the metrics. `Gate` refuses: while the process drains, above the number of requests under way,
-without a key where one is needed, above the key's limits, and what a web page sends to a sidecar that needs no key.
+`Watched` makes the context, turns every exception into an answer of the protocol, and writes the access log and the
+metrics. `Gate` refuses requests while the process drains, beyond the number that may run, without a key where one is
+needed, beyond the key's limits, and from web pages where no key is needed.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})
 #: Paths of the protocol without the /v1 before them.
 SHORT = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models", "/messages")
-#: What only an operator's key may look at, where keys are needed.
+#: Paths that need an operator's key, where keys are needed.
 OPERATORS = ("/guard/", "/metrics")
-#: Headers that may be there once.
+#: Headers that may occur only once.
 ONCE = (
     *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding", b"origin", b"x-request-id"),
     b"x-guard-stream",
 )
 CLIENT_GONE = 499  #: The status in the access log of a request whose client went away.
-# Read by the letter: readers of addresses differ in what they make of one that is none.
+# Matched literally: parsers of addresses differ on malformed ones.
 _LOCAL_HOST = re.compile(rb"(?i:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
 _LOCAL_ORIGIN = re.compile(rb"(?i:https?)://(?i:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
 
@@ -51,7 +51,7 @@ _log = logging.getLogger("guard.sidecar")
 
 
 class Watched:
-    """Accounts for every request, and answers for what is raised."""
+    """Accounts for every request, and turns exceptions into answers."""
 
     def __init__(self, app: Any, sidecar: Service) -> None:
         self._app, self._sidecar = app, sidecar
@@ -66,7 +66,7 @@ class Watched:
         headers = dict(scope["headers"])
         context = RequestContext(scope["method"], scope["path"], headers.get(b"x-request-id"))
         scope["context"], scope["fields"] = context, headers
-        scope["app"] = self  # so that the router raises what it refuses
+        scope["app"] = self  # so that the router raises an exception for a path that it does not know
         side = self._sidecar
         side.contexts[id(context)] = context
         metrics.IN_FLIGHT.inc()
@@ -79,13 +79,13 @@ class Watched:
         except asyncio.CancelledError:
             if context.status or not side.is_draining:
                 raise
-            # The process is told to end at once: whoever waits is told so, as far as that still gets out.
+            # The process is ending at once: clients that wait are told so, as far as that still gets out.
             ending = ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
             await answer(send, context, ending.status, ending.body, ending.headers)
         except Exception as error:
             if isinstance(error, TraceError):
                 side.doubt()
-            if context.status:  # the answer has begun: all that can be done is to break it off
+            if context.status:  # the answer has begun and can only be broken off
                 _log.exception("%s broke off", context.id)
                 raise
             status, body, named = _told(_refusal(error, context), context)
@@ -118,7 +118,7 @@ class Gate:
             raise ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
         with side.room.under_way(side.settings):
             await self._check(scope["path"], scope["context"], scope["fields"])
-        # One that has a body is under way once that is there.
+        # A request with a body takes its place once the body is there.
         has_body = scope["method"] == "POST"
         with contextlib.nullcontext() if has_body else side.room.under_way(side.settings):
             await self._app(scope, receive, send)
@@ -157,7 +157,7 @@ class Gate:
 
 
 def _given_key(headers: Mapping[bytes, bytes]) -> str:
-    """Return the key that a request brings, as clients of either protocol do; ApiError where it brings two."""
+    """Return the key that a request brings, in either protocol's header. Raises ApiError where it brings two."""
     scheme, _, text = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     bearer = text.strip() if scheme.lower() == "bearer" else ""
     named = headers.get(b"x-api-key", b"").decode("latin-1").strip()
@@ -187,7 +187,7 @@ def _refusal(error: Exception, context: RequestContext) -> ApiError:
 
 
 def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
-    """Refuse a header that decides something and is there twice: two servers could take either."""
+    """Raise ApiError for a repeated header that decides something: two servers could each take another one."""
     names = [name for name, _ in headers]
     for name in ONCE:
         if names.count(name) > 1:
@@ -195,7 +195,7 @@ def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
 
 
 def _check_local(headers: Mapping[bytes, bytes], origins: Sequence[str]) -> None:
-    """Refuse what a web page may have a browser send to this machine: no key would stop it."""
+    """Raise ApiError for a request that a web page may have made a browser send: no key would stop it."""
     if _LOCAL_HOST.fullmatch(headers.get(b"host", b"localhost")) is None:
         raise ApiError(403, "without keys only loopback names are answered", code="host_not_allowed")
     origin = headers.get(b"origin")

@@ -1,8 +1,7 @@
-"""An upstream asked with the fields that the client sent, its answer written down as one text that can be checked.
+"""An upstream asked with the fields that the client sent; its answer becomes one text that can be checked.
 
-The text is the answer's own, and where there are tools the JSON of guard/sidecar/endpoints/tool_calls.py's value.
-Streamed, it yields what the model thinks, and says beside calls; a model that has said what it calls is silent until
-the calls are whole.
+The text is the answer's own; with tools, it is the JSON value of guard/sidecar/endpoints/tool_calls.py. A stream yields
+the model's thinking and its text beside calls; the calls themselves come whole, at the end.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from guard.sidecar.served_models import Served, Wrapper
 from guard.sidecar.upstream import events_of
 from guard.support.json_pieces import encoded
 
-_ENDS = {"length": "length", "content_filter": "filter"}  #: Of finish_reason; any other is an answer's own end.
-_REASONING = ("reasoning_content", "reasoning")  #: Where servers put what a model thought.
+_ENDS = {"length": "length", "content_filter": "filter"}  #: By finish_reason; any other is the answer's own end.
+_REASONING = ("reasoning_content", "reasoning")  #: Fields in which servers put a model's thinking.
 
 
 class Native(Wrapper):
@@ -57,7 +56,7 @@ class Native(Wrapper):
         return await large.done(max(self._size, len(data)), self._reply, said, request, exchange, seconds)
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
-        """Answer a request: what the model thinks, and says beside calls, in pieces, then the reply."""
+        """Answer a request: yield the model's thinking and text in pieces, then the reply."""
         exchange, start, whole = self._exchange(request), time.perf_counter(), _Whole()
         more: dict[str, Any] = {"stream": True}
         if self._upstream.tells_usage:
@@ -140,7 +139,7 @@ class Native(Wrapper):
 
 
 def _thought(part: Mapping[str, Any]) -> str:
-    """Return what a message, or a piece of one, tells of thinking: once, though some servers say it twice."""
+    """Return the thinking in a message, or in a piece of one: once, though some servers send it in two fields."""
     return next((part[name] for name in _REASONING if isinstance(part.get(name), str)), "")
 
 
@@ -162,7 +161,7 @@ class _Whole:
         self._finish: str | None = None
 
     def take(self, said: Mapping[str, Any]) -> list[str]:
-        """Take an event; returns what in it the model thinks and says."""
+        """Add an event. Returns the thinking and the text in it."""
         Chat().piece(said)  # checks it
         self._head |= {key: said[key] for key in ("model", "usage") if said.get(key) is not None}
         told: list[str] = []

@@ -1,4 +1,4 @@
-"""Errors about a request that was asked as a chat, by the names that its own protocol has for the fields."""
+"""Names of fields in errors: a request that was translated into a chat is told of its own protocol's fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from guard.sidecar.errors import ApiError
 
-#: What stands for a chat's field, the first that fits: a pattern, and what it is here.
+#: Patterns of a chat's fields, each with the name in the other protocol. The first that matches counts.
 Names = tuple[tuple[str, str], ...]
 
 RESPONSES: Names = (
@@ -21,7 +21,7 @@ RESPONSES: Names = (
     (r"reasoning_effort\b", "reasoning.effort"),
     (r"verbosity\b", "text.verbosity"),
 )
-#: Of chats that have the older words for tools.
+#: For chats that use `functions` in place of tools.
 FUNCTIONS: Names = (
     (r"tools\.(\d+)\.function\b", r"functions.\1"),
     (r"tools\b", "functions"),
@@ -42,7 +42,7 @@ MESSAGES: Names = (
 
 @contextlib.contextmanager
 def named(names: Names, body: Mapping[str, Any]) -> Iterator[None]:
-    """Have an error inside name the field of a body as it came."""
+    """Rename the field in an error that is raised inside, to that of the original body."""
     try:
         yield
     except ApiError as error:
@@ -55,7 +55,7 @@ def named(names: Names, body: Mapping[str, Any]) -> Iterator[None]:
 
 
 def renamed(param: str, names: Names) -> str:
-    """Return a chat's field by another name, where there is one."""
+    """Return the original name of a chat's field, or the field itself."""
     for pattern, name in names:
         if re.match(pattern, param):
             return re.sub(pattern, name, param, count=1)

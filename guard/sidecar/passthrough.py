@@ -1,8 +1,8 @@
-"""What needs no schema work: sent to the tier's upstream as it came, and back as it came once it was checked.
+"""Pass-through: requests without schema work go to the tier's upstream unchanged, and its answers back, checked.
 
-A request goes through byte for byte, but for the model's name. An answer is read before it is handed on: a body that is
-not JSON, or breaks off, is a failure, and failures are asked again and then of the next tier, until the first byte of
-the answer is out. Every call is on record before the end of its answer is sent.
+A request goes through byte for byte, except for the model's name. An answer is parsed before it is passed on: a body
+that is not JSON, or breaks off, is a failure. A failure is retried, and then goes to the next tier, as long as no byte
+of the answer is out. Every call is on record before the end of its answer is sent.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ _ENDED = ("response.completed", "response.incomplete")  #: Events that hold a wh
 
 
 class Endpoint(Protocol):
-    """One of the protocol's ways to ask for text, as far as it goes through."""
+    """The interface of an endpoint to pass-through: it reads answers, and asks models without an upstream."""
 
     path: str  # below the upstream's address
 
     def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-        """Return what is asked, as the record has it."""
+        """Return the messages of the request, for the record."""
         ...
 
     def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return the text in a whole answer, and how it ended; raises BadReply where it is none."""
+        """Return the text of a whole answer, and how it ended. Raises BadReply where it is malformed."""
         ...
 
     def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return the text in an event, and how the answer ended; raises BadReply where it is none."""
+        """Return the text of an event, and how the answer ended. Raises BadReply where it is malformed."""
         ...
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
-        """Return the request to a model that has no upstream; ApiError where it can't be asked so."""
+        """Return the request to a model without an upstream. Raises ApiError where such a model can't be asked."""
         ...
 
     def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
@@ -65,30 +65,32 @@ class Endpoint(Protocol):
         ...
 
     def events(self, context: RequestContext, body: Mapping[str, Any]) -> Any:
-        """Return what writes the events of such an answer: guard/sidecar/event_stream.py."""
+        """Return the writer of such an answer's events, for guard/sidecar/event_stream.py."""
         ...
 
 
+@dataclasses.dataclass(slots=True)
+class Passage:
+    """One request: its model, its body, and where the answer goes."""
+
+    context: RequestContext
+    endpoint: Endpoint
+    served: Served
+    body: dict[str, Any]
+    raw: bytes | None  # the request's bytes; None where it was changed
+    send: Any
+    keep: Keep | None = None  # is given the whole answer before its end is sent
+
+
 class Relay:
-    """Hands requests to upstreams and answers back."""
+    """Passes requests on to upstreams, and their answers back."""
 
     def __init__(self, journal: Journal, settle: Callable[[RequestContext], Awaitable[None]]) -> None:
         self._journal, self._settle = journal, settle
 
-    async def whole(
-        self,
-        context: RequestContext,
-        endpoint: Endpoint,
-        served: Served,
-        body: dict[str, Any],
-        raw: bytes | None,
-        send: Any,
-        keep: Keep | None = None,
-    ) -> None:
-        """Answer with one body; `raw` is the request as it came, None where it was changed.
-
-        `keep` is handed the answer before it is sent.
-        """
+    async def whole(self, asked: Passage) -> None:
+        """Answer with one body."""
+        context, endpoint, served, body = asked.context, asked.endpoint, asked.served, asked.body
         number = body.get("n") or 1
         upstreams = [tier.at(endpoint.path) for tier in served.tiers]
         if number > 1 and any(upstream is None or upstream.is_translated for upstream in upstreams):
@@ -96,24 +98,25 @@ class Relay:
                 if upstream is None:  # refuses what it can't do, before it is divided
                     endpoint.request(body, tier, tier.settings.total_seconds)
             first = body.get("seed") or 0
-            # One choice each, whichever tier answers: an upstream would be paid for all of them by each.
+            # Each tier is asked for one choice at a time: else every failed tier would be paid for all of them.
             bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
-            runs = [_PassthroughRun(context, endpoint, served, one, self._journal) for one in bodies]
-            await every(self._answered(run, None) for run in runs)
+            each = [dataclasses.replace(asked, body=one, raw=None) for one in bodies]
+            runs = [_PassthroughRun(one, self._journal) for one in each]
+            await every(self._answered(run) for run in runs)
             data = b""
         else:
-            runs = [_PassthroughRun(context, endpoint, served, body, self._journal)]
-            await self._answered(runs[0], raw)
+            runs = [_PassthroughRun(asked, self._journal)]
+            await self._answered(runs[0])
             data = runs[0].data
         await self._settle(context)
         replies = [run.reply for run in runs if run.reply is not None]
         whole = None if data else endpoint.whole(context, body, replies)
-        if keep is not None:
-            await keep(whole or runs[0].said)
-        await answer(send, context, 200, data or encoded(whole))
+        if asked.keep is not None:
+            await asked.keep(whole or runs[0].said)
+        await answer(asked.send, context, 200, data or encoded(whole))
 
-    async def _answered(self, run: _PassthroughRun, raw: bytes | None) -> None:
-        """Have one answer, and put it on record; `raw` is the body as it came, where it is sent on as it is."""
+    async def _answered(self, run: _PassthroughRun) -> None:
+        """Get one answer, and put it on record."""
         endpoint, body = run.endpoint, run.body
         async with run:
             for tier in run.tiers():
@@ -124,50 +127,40 @@ class Relay:
                 else:
                     with run.attempt():
                         async with tier.turn(run.left()):
-                            run.data, run.said = await run.post(tier, await _payload(run, tier, raw))
+                            run.data, run.said = await run.post(tier, await _payload(run, tier))
                             run.take(run.said, endpoint.answer(run.said))
         await run.commit()
 
-    async def stream(
-        self,
-        context: RequestContext,
-        endpoint: Endpoint,
-        served: Served,
-        body: dict[str, Any],
-        raw: bytes | None,
-        send: Any,
-        keep: Keep | None = None,
-    ) -> None:
-        """Answer with events, each as it comes; the arguments are those of `whole`."""
-        context.guarantee = "live"
-        run = _PassthroughRun(context, endpoint, served, body, self._journal)
-        line = EventSender(context, send)
+    async def stream(self, asked: Passage) -> None:
+        """Answer with events, each as it comes."""
+        asked.context.guarantee = "live"
+        run = _PassthroughRun(asked, self._journal)
+        line = EventSender(asked.context, asked.send)
         async with line.ending():
             async with run:
                 for tier in run.tiers():
                     with run.attempt():
-                        if tier.at(endpoint.path) is None:
+                        if tier.at(asked.endpoint.path) is None:
                             await self._model_stream(run, line, tier)
                         else:
-                            await self._upstream_stream(run, line, tier, raw, keep)
+                            await self._upstream_stream(run, line, tier)
             await run.commit()
-            await self._settle(context)
+            await self._settle(asked.context)
             if run.events is not None and run.reply is not None:  # what it used is known now
                 last = list(run.events.end(Choice("", run.reply)))
-                if keep is not None:
-                    await keep(run.events.whole)
+                if asked.keep is not None:
+                    await asked.keep(run.events.whole)
                 for event in last:
                     await line.send(event)
 
-    async def _upstream_stream(
-        self, run: _PassthroughRun, line: EventSender, tier: Served, raw: bytes | None, keep: Keep | None
-    ) -> None:
+    async def _upstream_stream(self, run: _PassthroughRun, line: EventSender, tier: Served) -> None:
         assert tier.upstream is not None
+        keep = run.asked.keep
         first = tier.settings.first_token_seconds
         asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
         while True:
             more = {} if asks or run.endpoint.path == "/responses" or not tier.upstream.tells_usage else _USAGE
-            payload = await _payload(run, tier, raw, more)
+            payload = await _payload(run, tier, more)
             exchange = tier.exchange(run.left())
             receive = functools.partial(events_of, tier.upstream, tier.name, run.endpoint.path, payload, first)
             try:
@@ -207,7 +200,7 @@ class Relay:
 
 
 async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all, to the end of the last, and return what came of each; raises the first failure there was."""
+    """Await all of them, even after a failure, and return their results. Raises the first failure."""
     found: list[T] = []
     for each in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(each, BaseException):
@@ -217,21 +210,19 @@ async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 class _PassthroughRun:
-    """One request on its way through the tiers; entered, it puts a call that fails on record. `commit` does the rest.
+    """One request on its way through the tiers. `commit` records a success; as a context manager it records a failure.
 
-    No generator of asyncio's is used where a plain one will do: each costs a plain request some hundredths of its time.
+    Plain generators are preferred to asynchronous ones, each of which costs some percent of a plain request's time.
     """
 
-    def __init__(
-        self, context: RequestContext, endpoint: Endpoint, served: Served, body: dict[str, Any], journal: Journal
-    ) -> None:
-        self.context, self.endpoint, self.body = context, endpoint, body
+    def __init__(self, asked: Passage, journal: Journal) -> None:
+        self.asked, self.context, self.endpoint, self.body = asked, asked.context, asked.endpoint, asked.body
         self.data = b""
         self.said: dict[str, Any] = {}  # by that
         self.reply: Reply | None = None
         self.cut: list[Reply] = []  # what there was of answers that ended midway
         self.events: Any = None  # what writes the last ones, once the record is committed
-        self._served, self._journal = served, journal
+        self._served, self._journal = asked.served, journal
         self._attempts: list[Attempt] = []
         self._tier = 0
         self._texts: list[str] = []
@@ -239,7 +230,7 @@ class _PassthroughRun:
         self._usage: Mapping[str, Any] = {}
         self._model = ""
         self._retries = 0
-        self._end = time.perf_counter() + context.begin(served.settings.total_seconds)
+        self._end = time.perf_counter() + self.context.begin(self._served.settings.total_seconds)
 
     def left(self) -> float:
         """Seconds that are left."""
@@ -258,7 +249,7 @@ class _PassthroughRun:
             self._journal.begin(call, None, WAIT_S)  # the client is gone: nobody waits
 
     def tiers(self) -> Iterator[Served]:
-        """Yield the tiers until one has answered, or none is left."""
+        """Yield tier after tier until one has answered."""
         for number, tier in enumerate(self._served.tiers):
             self._tier = number
             yield tier
@@ -267,7 +258,7 @@ class _PassthroughRun:
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Keep one tier's answer, or failure, as an attempt; a failure goes to the next tier, where that may help."""
+        """Record one tier's answer or failure as an attempt. A failure is swallowed where the next tier may help."""
         tier = self._served.tiers[self._tier]
         started, clock = time.time(), time.perf_counter()
         self._texts, self._finish, self._usage, self._retries, self.cut[:] = [], None, {}, 0, []
@@ -284,7 +275,7 @@ class _PassthroughRun:
             raise
         finally:
             reply = self.reply
-            if reply is None and (not reason or self._texts):  # of a stream that broke off, what there was
+            if reply is None and (not reason or self._texts):  # the partial answer of a stream that broke off
                 reply = self._read(tier, time.perf_counter() - clock)
             if reason and reply is None and self.cut:
                 reply = self.cut[-1]
@@ -301,7 +292,7 @@ class _PassthroughRun:
         await self._write(VALID, "")
 
     async def post(self, tier: Served, payload: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Return an upstream's answer, asked for again where that may help."""
+        """Return an upstream's answer, with retries where they may help."""
         upstream = tier.upstream
         assert upstream is not None
         exchange = tier.exchange(self.left())
@@ -313,7 +304,7 @@ class _PassthroughRun:
             self._retries = exchange.retries
 
     def take(self, said: Mapping[str, Any], read: tuple[str, str | None], retries: int | None = None) -> None:
-        """Take what an answer or an event says, and what the way of asking reads in it."""
+        """Collect usage, text and end from an answer or an event."""
         text, finish = read
         if text:
             self._texts.append(text)
@@ -347,7 +338,7 @@ class _PassthroughRun:
         )
 
     def _read(self, tier: Served, seconds: float) -> Reply:
-        """Return what came from an upstream as the record has it."""
+        """Return the reply of an upstream, for the record."""
         text, used, model = "".join(self._texts), usage.told(self._usage), self._model or tier.settings.model
         is_estimate = not used.keys() >= {"prompt", "completion"}
         if "prompt" not in used:
@@ -372,9 +363,8 @@ class _PassthroughRun:
 _USAGE = {"stream_options": {"include_usage": True}}
 
 
-async def _payload(
-    run: _PassthroughRun, tier: Served, raw: bytes | None, more: Mapping[str, Any] = MappingProxyType({})
-) -> bytes:
+async def _payload(run: _PassthroughRun, tier: Served, more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    raw = run.asked.raw
     if raw is not None and not more and run.body.get("model") == tier.upstream_model:
         return raw
     changed = {**run.body, "model": tier.upstream_model, **more}

@@ -1,9 +1,9 @@
 """The process: sockets, signals, and several workers where one is not enough.
 
-SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, those that run finish, and the process ends
-with 0. A second signal ends it at once. SIGHUP reads the settings again, one time after the other, and the log says
-what has changed; a file that is wrong, or names no model any more, is refused there, and what was served before is
-served on. Workers are processes of their own that share a socket and the trace; a worker that dies is replaced.
+SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, running ones finish, and the process ends
+with 0. A second signal ends it at once. SIGHUP reads the settings again, one reload after the other, and the log says
+what has changed. A file that is wrong, or names no model any more, is refused in the log; the old settings stay.
+Workers are processes of their own that share a socket and the trace; a worker that dies is replaced.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from guard.trace import TraceStore
 from guard.trace.retention import Retention
 
 BACKLOG = 4096  #: Connections that wait to be accepted.
-OTHER_THREADS = 32  #: Beside one for each request that decodes here: for the trace, and for compiling schemas.
-SWITCH_S = 0.001  #: After so long a thread that computes in Python lets another one; 5 ms where nobody sets it.
+OTHER_THREADS = 32  #: Threads for the trace and for compiling schemas, beside one for each request that decodes here.
+SWITCH_S = 0.001  #: Switch interval of the GIL; Python's default is 5 ms.
 #: Settings that are read at the start only.
 STARTED = frozenset(
     {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
     | {"keep_alive_seconds", "access_log", "needs_key"}
 )
-ENGINE_BYTES = 192_000_000  #: Of the mask engine's tables: less than a program gives it that serves nobody else.
-SPARE_FILES = 256  #: Descriptors kept for what is no client's connection.
+ENGINE_BYTES = 192_000_000  #: Bound of the mask engine's tables; lower than in a program that serves nobody else.
+SPARE_FILES = 256  #: File descriptors reserved for other uses than clients' connections.
 
 _SPAWN = multiprocessing.get_context("spawn")
 _log = logging.getLogger("guard.sidecar")
@@ -58,7 +58,7 @@ _log = logging.getLogger("guard.sidecar")
 
 @dataclass(frozen=True)
 class Start:
-    """What the command line says; the rest is in the settings, which a reload reads again."""
+    """The options of the command line. All else is in the settings, which a reload reads again."""
 
     config: Path | None = None
     host: str | None = None
@@ -74,7 +74,7 @@ class Start:
 
 
 def check(start: Start) -> ServeSettings:
-    """Return the settings where a server could be started with them; GuardError says why not."""
+    """Return the settings if a server can start with them. Raises GuardError, which says why not."""
     serve, common = start.settings()
     for name, model in serve.models.items():
         try:
@@ -111,7 +111,7 @@ class _Server(uvicorn.Server):
         self._is_asked = False  # to reload, since the settings were last read
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin; what can't be begun is raised, not printed."""
+        """Start. A failure is raised, not printed."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         await super().startup(sockets)
@@ -132,7 +132,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     def _reload(self) -> None:
-        """Read the settings, once more where they are being read: what was written last is what is served."""
+        """Read the settings. During a reload, note that one more is due: the last written file must count."""
         self._is_asked = True
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload_in_turn())
@@ -150,14 +150,14 @@ class _Server(uvicorn.Server):
             await asyncio.to_thread(self._sidecar.replace, serve)
         except GuardError as error:
             _log.error("not reloaded, and served on as before: %s", error)
-        except Exception:  # whatever it is, what is served is served on
+        except Exception:  # on any failure the old settings stay
             _log.exception("not reloaded, and served on as before")
         else:
             _log.info("reloaded: %s", _changes(before, serve))
 
 
 def _check_models(before: ServeSettings, after: ServeSettings) -> None:
-    """Raise SettingError where settings name no model any more: a file that was emptied, or is gone, is a mishap."""
+    """Raise SettingError where settings name no model any more: an emptied or missing file is taken for an accident."""
     if "models" in before.model_fields_set and "models" not in after.model_fields_set:
         raise SettingError(
             f"no model is named any more, and {', '.join(before.models)} would be dropped for the default;"
@@ -166,7 +166,7 @@ def _check_models(before: ServeSettings, after: ServeSettings) -> None:
 
 
 def _changes(before: ServeSettings, after: ServeSettings) -> str:
-    """Say what a reload has changed, and what of it needs a restart."""
+    """Return the words of the log about a reload: what has changed, and what needs a restart."""
     default = "" if "models" in after.model_fields_set else " (the default: no model is named)"
     words = [f"serving {', '.join(after.models)}{default}"]
     new = [name for name in after.models if name not in before.models]
@@ -185,7 +185,7 @@ def _changes(before: ServeSettings, after: ServeSettings) -> str:
 
 
 def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = None) -> int:
-    """Serve in this process; as a worker it is given what tells all of them that keys are needed."""
+    """Serve in this process. A worker is given the shared number that tells all workers that keys are needed."""
     is_alone = seen is None
     from concurrent.futures import ThreadPoolExecutor
 
@@ -226,7 +226,7 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
         if announced is not None:
             announced.cancel()
 
-    # Threads compile and check what strangers sent. The loop waits so long for the GIL, several times a request.
+    # Other threads compile and check strangers' input. The loop waits this long for the GIL, several times a request.
     sys.setswitchinterval(SWITCH_S)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
@@ -240,7 +240,7 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
 
 
 def _failing(sidecar: Any, failure: list[BaseException]) -> Any:
-    """Return the application with what fails at its start kept, which uvicorn would only print."""
+    """Wrap the application so that a failure of its start is kept; uvicorn would only print it."""
 
     async def kept(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
@@ -267,7 +267,7 @@ def _failing(sidecar: Any, failure: list[BaseException]) -> Any:
 
 
 class _Workers:
-    """A parent whose children serve."""
+    """The parent process of workers."""
 
     def __init__(self, start: Start, serve: ServeSettings, listener: socket.socket, address: str) -> None:
         self._start, self._serve, self._listener, self._address = start, serve, listener, address
@@ -421,7 +421,7 @@ def _metrics_server(serve: ServeSettings) -> None:
 
 
 def _more_files(connections: int) -> None:
-    """Raise the limit of open files as far as the connections need and the system lets."""
+    """Raise the limit of open files to what the connections need, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections * 2 + SPARE_FILES
     if soft < wanted:
@@ -437,7 +437,7 @@ def _loop_factory() -> Any:
 
 
 class _Lines(logging.Formatter):
-    """Writes a message in one line, and its traceback in others: neither may hold commands to a terminal."""
+    """A log formatter: a message is one line, its traceback follows, and neither can send commands to a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's)
         return plain_line(super().formatMessage(record))
@@ -450,6 +450,6 @@ def _logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines("guard: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong they are told
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # clients are told of their own errors
     for name in ("httpx2", "openai"):
         logging.getLogger(name).setLevel(logging.WARNING)

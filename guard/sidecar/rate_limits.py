@@ -1,9 +1,9 @@
 """Rates and budgets of keys, shared by all processes of a sidecar through the trace's database.
 
-Requests are counted by the minute, tokens and dollars by the day (UTC). A process takes requests of a minute from the
-database in portions, so that a high rate does not cost a transaction each: never more are let in than the key's limit,
-and a portion that a process did not use up is at most a 64th of it. What requests that run together spend is known
-when they end: a budget stops the next request, never one that runs.
+Requests are counted by the minute, tokens and dollars by the day (UTC). A process takes a minute's requests from the
+database in portions, so that a high rate does not cost a transaction each. Never more requests are let in than the
+key's limit; an unused portion wastes at most a 64th of it. What a request spends is known at its end: a budget stops
+the next request, never a running one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from guard.trace.sql_tables import SPENDING
 from guard.trace.waits import WAIT_S
 
 MINUTE, DAY = 60, 86_400
-PORTIONS = 64  #: A process takes this share of a minute's requests at once.
+PORTIONS = 64  #: A portion is the limit divided by this.
 
 
 @dataclass(frozen=True)
 class Excess:
-    """Why a key must wait."""
+    """The limit that a key has reached, and how long it must wait."""
 
     what: str  # "requests_per_minute=60"
     seconds: float  # until the next minute or day
@@ -34,20 +34,20 @@ class Excess:
 
 
 class Ledger:
-    """What keys have spent; `admit` and `spend` block, `take` does not."""
+    """The use of all keys. `admit` and `spend` block, `take` does not."""
 
     def __init__(self, store: TraceStore) -> None:
         self._store = store
-        self._portions: dict[str, tuple[int, int]] = {}  # key → (minute, requests left of what was taken)
-        self._taking = threading.Lock()  # of a portion's requests, for a moment
-        self._booking = threading.Lock()  # of portions: while one comes, nobody is told that there are no more
+        self._portions: dict[str, tuple[int, int]] = {}  # key → (minute, requests left of the portion)
+        self._taking = threading.Lock()  # guards `_portions`; held for a moment only
+        self._booking = threading.Lock()  # held while a portion is fetched: nobody is refused meanwhile
 
     def take(self, key: Key) -> bool:
-        """Count a request where this process knows that it may be; False where the database must be asked."""
+        """Count a request against the portion in hand. Returns False where the database must be asked."""
         return not key.has_budget and self._take(key, int(time.time() // MINUTE))
 
     def admit(self, key: Key, seconds: float = WAIT_S) -> Excess | None:
-        """Count a request; returns why it may not be, or None. Blocking; TraceError where it takes longer."""
+        """Count a request, or return the limit that forbids it. Blocks; raises TraceError after so many seconds."""
         now = time.time()
         minute, until = int(now // MINUTE), time.monotonic() + seconds
         if key.has_budget and (excess := self._overspent(key, now)) is not None:
@@ -64,14 +64,14 @@ class Ledger:
         return Excess(f"requests_per_minute={key.requests_per_minute}", (minute + 1) * MINUTE - now, False)
 
     def spend(self, key: Key, tokens: int, usd: float, seconds: float = WAIT_S) -> None:
-        """Count what a request has spent. Blocking; TraceError where it takes longer."""
+        """Count what a request has spent. Blocks; raises TraceError after so many seconds."""
         period = f"day {int(time.time() // DAY)}"
         with self._store.begin(seconds) as connection:
             _row(connection, key, period)
             _add(connection, key, period, requests=1, tokens=tokens, usd=usd)
 
     def _take(self, key: Key, minute: int) -> bool:
-        """Count a request of what was taken for this minute."""
+        """Count a request against this minute's portion."""
         with self._taking:
             taken, left = self._portions.get(key.id, (0, 0))
             if left == 0 or taken != minute:
@@ -80,7 +80,7 @@ class Ledger:
             return True
 
     def _overspent(self, key: Key, now: float) -> Excess | None:
-        """Return the budget of the day that is spent, or None. Reads, and waits for nobody."""
+        """Return the day's budget that is spent, or None. Only reads, and takes no lock."""
         day = int(now // DAY)
         where = SPENDING.c.key == key.id, SPENDING.c.period == f"day {day}"
         with self._store.reading() as connection:
@@ -93,7 +93,7 @@ class Ledger:
         return None
 
     def _book(self, key: Key, minute: int, seconds: float) -> bool:
-        """Take a portion of a minute's requests, and one of it at once; False where there are no more."""
+        """Take a portion of a minute's requests, and count one of it. Returns False where none are left."""
         most, period = key.requests_per_minute or 0, f"minute {minute}"
         with self._store.begin(max(0.0, seconds)) as connection:
             used = _row(connection, key, period).requests
@@ -110,7 +110,7 @@ class Ledger:
 
 
 def _row(connection: sa.Connection, key: Key, period: str) -> Any:
-    """Return the row of a period, made where it is not there, and locked."""
+    """Return the row of a period, locked; make it where it does not exist."""
     where = SPENDING.c.key == key.id, SPENDING.c.period == period
     query = sa.select(SPENDING.c.requests).where(*where).with_for_update()
     row = connection.execute(query).one_or_none()

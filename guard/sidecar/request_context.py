@@ -1,4 +1,4 @@
-"""One request under way: what it asked for, and what its headers, the access log and the metrics tell of it."""
+"""The state of one request: what it asked for, and the figures for its headers, the access log and the metrics."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from guard.sidecar.keys import Key
     from guard.trace.records import Call
 
-LEAST_S = 0.1  #: For which the trace is waited for in any case.
-LEAST_LEFT_S = 0.001  #: Of a request whose time is over: a budget is above 0.
+LEAST_S = 0.1  #: Least wait for the trace, whatever time is left.
+LEAST_LEFT_S = 0.001  #: Budget of a request whose time is over; budgets must be above 0.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestContext:
-    """One request under way. Belongs to one task."""
+    """The state of one request. Belongs to one task."""
 
     __slots__ = (
         "attempts",
@@ -80,27 +80,27 @@ class RequestContext:
         self.repairs = 0
         self.cost: float | None = 0.0  # US dollars; None: not known
         self.prompt_tokens = self.completion_tokens = 0
-        self.cached_tokens: int | None = None  # of the prompt, what caches of providers had; None: nobody said
-        self.cache_creation_tokens: int | None = None  # and what they were given
-        self.models_at_work: list[tuple[float, float]] = []  # from when to when; they may overlap
+        self.cached_tokens: int | None = None  # tokens of the prompt that providers had cached; None: not told
+        self.cache_creation_tokens: int | None = None  # tokens that they put into their caches; None: not told
+        self.models_at_work: list[tuple[float, float]] = []  # (begin, end) of each wait; they may overlap
         self.mask_seconds = 0.0
         self.call: int | None = None  # the number of the record
         self.outcome = ""  # "valid", or an error's name; "" where no model was asked
-        self.guarantee = ""  # "live" or "buffered", of a stream
+        self.guarantee = ""  # of a stream: "live" or "buffered"
         self.status = 0
         self.size = 0  # bytes of the request's body
-        self.share: Share | None = None  # of the room for bodies
+        self.share: Share | None = None  # its share of the bytes for bodies
         self.sent = 0  # bytes of the answer's body
-        self.is_answered = False  # the end of the answer was handed to the connection
-        self.is_settled = False  # what it has spent was counted
+        self.is_answered = False  # whether the end of the answer was handed to the connection
+        self.is_settled = False  # whether its use was charged to its key
         self.prompt: Any = None  # kept only where the access log may hold it
-        self.waited = 0.0  # seconds of its time, for the trace, before a model was known
-        self.came = self.started  # when its body was there
+        self.waited = 0.0  # seconds that it waited for the trace before its model was known
+        self.came = self.started  # when its body had arrived
         self.ends: float | None = None  # when its time is over, once a model is known
 
     @property
     def sender(self) -> str:
-        """Who sent it, once its body is there: the key, or the address."""
+        """The sender, once the body has arrived: the key, or the address."""
         return self.share.who if self.share is not None else ""
 
     @property
@@ -109,9 +109,10 @@ class RequestContext:
         return time.perf_counter() - self.started
 
     def begin(self, total: float) -> float:
-        """Begin to be answered within the seconds of its model; returns how many of them are left.
+        """Start the time limit of the request's model; return how many seconds of it are left.
 
-        They count while the trace is waited for, and from when the body is there: how slowly it came is its client's.
+        The limit runs from the arrival of the body, since a slow client is not the sidecar's fault, and includes waits
+        for the trace.
         """
         self.ends = self.came + total - self.waited
         return max(LEAST_LEFT_S, self.ends - time.perf_counter())
@@ -125,7 +126,7 @@ class RequestContext:
 
     @property
     def model_seconds(self) -> float:
-        """For how long any model was waited for: where choices run side by side, no second counts twice."""
+        """Seconds in which at least one model was at work. Overlapping waits of parallel choices count once."""
         total, until = 0.0, -math.inf
         for start, end in sorted(self.models_at_work):
             total += max(0.0, end - max(start, until))
@@ -134,7 +135,7 @@ class RequestContext:
 
     @property
     def overhead(self) -> float:
-        """Seconds of these that no model took."""
+        """Seconds so far in which no model was at work."""
         return max(0.0, self.seconds - self.model_seconds)
 
     def take(self, call: Call) -> None:
@@ -158,7 +159,7 @@ class RequestContext:
             self.cache_creation_tokens = added((self.cache_creation_tokens, reply.cache_creation_tokens))
 
     def headers(self) -> list[Header]:
-        """Return what every answer's head says, as far as it is known now."""
+        """Return the `x-guard-*` headers, as far as their values are known now."""
         named: list[Header] = [(b"x-request-id", self.id.encode())]
         if self.guarantee:
             named.append((b"x-guard-stream", self.guarantee.encode()))
@@ -189,5 +190,5 @@ async def answer(
 
 
 def _sound(name: str) -> bytes:
-    """Return a provider's own name as a header may carry it."""
+    """Return a provider's name for its model in characters that a header may have."""
     return re.sub(r"[^\x21-\x7e]", "_", name)[:200].encode()

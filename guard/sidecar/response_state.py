@@ -1,8 +1,8 @@
-"""Responses that were given, kept for requests that go on from them: by `previous_response_id` or `item_reference`.
+"""Responses that are kept for later requests, which name them by `previous_response_id` or `item_reference`.
 
-They lie in the trace's database, for every process that shares it: each response with what it was asked, and each item
-of its output by its own id. A key sees its own alone. What is kept is bounded for each key, in number, bytes and days;
-the oldest go first. A request with `store: false` leaves nothing.
+They are stored in the trace's database, for every process that shares it: each response with its input, and each item
+of its output by its own id. A key sees only its own. Each key's responses are bounded in number, bytes and days; the
+oldest go first. A request with `store: false` stores nothing.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from guard.sidecar.request_context import RequestContext
 from guard.trace import TraceError, TraceStore
 from guard.trace.sql_tables import RESPONSES
 
-MOST_BYTES = 100_000_000  #: That one key's responses take.
-MOST_TURNS = 1_000  #: Responses that one goes on from, one after the other.
-MOST_ITEMS = 10_000  #: Items of one input, with all that it refers to.
-EVERY = 32  #: Responses between two looks at what is too old.
+MOST_BYTES = 100_000_000  #: Most bytes of one key's responses.
+MOST_TURNS = 1_000  #: Longest chain of responses that one may continue.
+MOST_ITEMS = 10_000  #: Most items of one input, references resolved.
+EVERY = 32  #: Responses written between two deletions of what is too old.
 
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 
-Book = Callable[..., Awaitable[Any]]  #: Does what the database is needed for, in a thread.
+Book = Callable[..., Awaitable[Any]]  #: Runs work on the database in a thread.
 
 
 class Turns:
     """The responses that are kept."""
 
     def __init__(self, store: TraceStore, book: Book, most: int, days: float) -> None:
-        """Keep so many responses of each key, for so many days."""
+        """Keep at most `most` responses of each key, for `days` days."""
         self._store, self._book = store, book
         self._most, self._days = most, days
         self._written = 0
@@ -42,9 +42,9 @@ class Turns:
     async def whole(
         self, context: RequestContext, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
     ) -> dict[str, Any]:
-        """Return a body with what it refers to in place of the references; the body itself where there are none.
+        """Return a body with its references resolved, or the body itself where it has none.
 
-        ApiError where something is not kept here, unless `is_known_upstream`: the model's server may know it.
+        Raises ApiError where a reference is not kept here, unless `is_known_upstream`: the model's server may know it.
         """
         previous, items = body.get("previous_response_id"), _items(body)
         has_reference = any(_is_reference(item) for item in items)
@@ -56,7 +56,7 @@ class Turns:
         if len(items) > MOST_ITEMS:
             raise bad(f"input has {len(items):,} items; at most {MOST_ITEMS:,} are taken", "input")
         if previous is not None and not _is_id(previous):
-            turns = None  # no database is asked for what none holds
+            turns = None  # the database is not asked for an id that it can't hold
         else:
             turns = await self._book(self._chain, _owner(context), previous, seconds=context.patience)
         sizes = await self._book(self._sizes, _owner(context), wanted, seconds=context.patience)
@@ -83,11 +83,11 @@ class Turns:
     async def keep(
         self, context: RequestContext, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
     ) -> None:
-        """Keep a response to a body as it came, which was asked as another; TraceError where that can't be."""
+        """Store a response to `body`, which was asked as `asked`. Raises TraceError where that fails."""
         if body.get("store") is False or not self._most or not _is_id(response.get("id")):
             return
         count = len(_items(body))
-        items = _items(asked)[-count:] if count else []  # its own; what it goes on from is kept already
+        items = _items(asked)[-count:] if count else []  # earlier items are stored already
         row = {"input": items, "response": dict(response)}
         output = response.get("output")
         named = {response["id"]: row}
@@ -98,7 +98,7 @@ class Turns:
         await self._book(self._write, _owner(context), named, response["id"], previous, seconds=context.patience)
 
     async def read(self, context: RequestContext, name: str) -> dict[str, Any]:
-        """Return a response by its id; ApiError where none is kept."""
+        """Return a response by its id. Raises ApiError where there is none."""
         names = [name] if _is_id(name) else []
         found = await self._book(self._rows, _owner(context), names, seconds=context.patience)
         response = found.get(name, {}).get("response")
@@ -107,7 +107,7 @@ class Turns:
         return dict(response)
 
     async def forget(self, context: RequestContext, name: str) -> None:
-        """Delete a response; ApiError where none is kept."""
+        """Delete a response. Raises ApiError where there is none."""
         response = await self.read(context, name)
         names = [name, *(item["id"] for item in response.get("output") or () if _is_id(item.get("id")))]
         await self._book(self._delete, _owner(context), names, seconds=context.patience)
@@ -115,7 +115,7 @@ class Turns:
     # -- In a thread ---------------------------------------------------------------------------------------------------
 
     def _chain(self, owner: str, previous: str | None, *, seconds: float) -> list[tuple[str, int]] | None:
-        """Return the responses before a request, the last first, each with its size; None where one is not kept."""
+        """Return the chain of responses before a request, the latest first, with sizes; None where one is missing."""
         until, found, name = time.monotonic() + seconds, [], previous
         columns = sa.select(RESPONSES.c.previous, RESPONSES.c.size).where(RESPONSES.c.owner == owner)
         with self._store.reading() as connection:
@@ -139,7 +139,7 @@ class Turns:
     def _read(
         self, owner: str, turns: list[tuple[str, int]] | None, wanted: list[str], *, seconds: float
     ) -> tuple[list[Any] | None, dict[str, Any]]:
-        """Return the items before a request, None where a response is not kept, and those that it names, by id."""
+        """Return the items before a request (None where a response is missing), and those that it names, by id."""
         rows = self._rows(owner, wanted, seconds=seconds)
         found = {name: row["item"] for name, row in rows.items() if "item" in row}
         if turns is None:
@@ -156,7 +156,7 @@ class Turns:
         return before, found
 
     def _rows(self, owner: str, names: list[str], *, seconds: float) -> dict[str, Any]:  # noqa: ARG002 (a book's)
-        """Return what is kept by some ids."""
+        """Return the stored rows of some ids."""
         return {row.id: json.loads(row.body) for row in self._select(owner, names, RESPONSES.c.id, RESPONSES.c.body)}
 
     def _select(self, owner: str, names: list[str], *columns: Any) -> Iterator[Any]:
@@ -191,7 +191,7 @@ class Turns:
             self._written += 1
 
     def _make_room(self, connection: sa.Connection, owner: str, now: float) -> None:
-        """Delete what is too old, of everyone, and the oldest of one key's above its bounds."""
+        """Delete everyone's rows that are too old, and the oldest of one key beyond its bounds."""
         connection.execute(RESPONSES.delete().where(RESPONSES.c.created < now - self._days * 86_400))
         mine = RESPONSES.c.owner == owner
         query = sa.select(RESPONSES.c.created, RESPONSES.c.size).where(mine).order_by(RESPONSES.c.created.desc())
@@ -217,7 +217,7 @@ def _is_reference(item: Any) -> bool:
 
 
 def _is_id(text: Any) -> bool:
-    """Whether something may be the id of what is kept: ids are the protocol's, which any database takes."""
+    """Whether something may be a stored id: those are printable ASCII, of at most 200 characters."""
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 

@@ -1,8 +1,8 @@
 """Schemas of clients, compiled under limits, off the event loop, and kept while they are in use.
 
-One is compiled at a time, for the front end is Python, and of those who wait each client in turn. One content is
-compiled once, however many ask for it at the same time; whoever stops asking does not stop it for the others. What is
-kept is bounded by what it weighs, of which a stranger's large schema has much; a refusal is not kept.
+Schemas are compiled one at a time, since the front end is Python, and waiting clients take turns. Equal schemas are
+compiled once, however many requests wait for them, and a request that leaves does not stop the others. The cache is
+bounded by memory, since a stranger's schema may be large. Refusals are not cached.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from guard.sidecar import large
 from guard.sidecar.fair_queue import FairQueue
 from guard.support.json_pieces import pieces
 
-#: What a stranger's schema may cost. `guard.compile`'s own limits are for schemas that a program holds. A large one is
-#: read, and a judge made of it, in calls that keep the GIL for the longer, the larger it is.
+#: Limits of a stranger's schema; the defaults of `guard.compile` are for schemas that a program holds. Parsing a schema
+#: and making its validator hold the GIL for a time that grows with its size.
 LIMITS = Limits(bytes=400_000, nodes=25_000, states=500_000, seconds=2.0)
-MOST = 256  #: Schemas kept compiled.
-MOST_BYTES = 64_000_000  #: That they weigh together.
-WEIGHT = 64  #: Bytes that Python and the judge hold for each byte of a schema's text, measured; the engine's are asked.
+MOST = 256  #: Most compiled schemas in the cache.
+MOST_BYTES = 64_000_000  #: Most bytes of memory that they take together.
+WEIGHT = 64  #: Bytes in Python and the validator for each byte of a schema's text, measured; the engine tells its own.
 
 
 class Targets:
-    """The schemas that are compiled, or on the way; of one event loop."""
+    """The cache of schemas that are compiled, or being compiled. Belongs to one event loop."""
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
@@ -43,13 +43,13 @@ class Targets:
 
     @property
     def nbytes(self) -> int:
-        """What is kept weighs about so much."""
+        """About how many bytes of memory the cache takes."""
         return sum(size * WEIGHT + target.compiled.nbytes for target, size in self._kept.values())
 
     async def of(self, schema: Any, name: str, size: int, *, is_checked_only: bool, sender: str = "") -> targets.Target:
-        """Return the target of a schema that a sender's body of so many bytes has; SchemaError where it is refused.
+        """Return the target of a schema in a sender's body of so many bytes. Raises SchemaError where it is refused.
 
-        `is_checked_only`: some tier has no masks, and may be asked where masks can't enforce it all.
+        `is_checked_only` says that some tier has no masks, so the schema may have keywords that masks can't enforce.
         """
         key, size = await large.done(size, _key, schema, name, is_checked_only)
         if (kept := self._kept.get(key)) is not None:
@@ -76,7 +76,7 @@ class Targets:
             del self._flights[key]
 
     def _make_room(self) -> None:
-        """Let go of what was asked for longest ago; weighed anew, for what decoding meets makes schemas grow."""
+        """Drop the least recently used schemas. All are weighed again, because decoding makes them grow."""
         nbytes = self.nbytes
         while self._kept and (nbytes > self._most_bytes or len(self._kept) > self._most):
             _, (target, size) = self._kept.popitem(last=False)
@@ -93,13 +93,13 @@ def compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
             raise
         unmasked = targets.from_any(schema, {**options, "inexact": "residual"})
         target = dataclasses.replace(unmasked, refused=copy.copy(error))  # without the compiler's frames
-    # What is asked of it on the loop is worked out here.
+    # Lazy properties that the event loop reads are computed here.
     _ = target.compiled.hash, target.compiled.is_large
     return dataclasses.replace(target, name=name, made_of=())  # no pickle is made of it
 
 
 def _key(schema: Any, name: str, is_checked_only: bool) -> tuple[str, int]:
-    """Return by what a schema is known, and the length of its text; SchemaError where that is too long."""
+    """Return the key of a schema, and the length of its text. Raises SchemaError where that is too long."""
     digest, size = hashlib.sha256(), 0
     for piece in pieces([name, is_checked_only, schema]):
         data = piece.encode(errors="backslashreplace")  # halves of surrogate pairs, as JSON escapes them
@@ -111,6 +111,6 @@ def _key(schema: Any, name: str, is_checked_only: bool) -> tuple[str, int]:
 
 
 def _seen(flight: asyncio.Task[targets.Target]) -> None:
-    """See a failure, also where nobody waits for it any more."""
+    """Retrieve a failure that nobody waits for any more, so that asyncio does not log it."""
     if not flight.cancelled():
         flight.exception()

@@ -1,8 +1,8 @@
-"""What is wrong with a client's schema, said by the field of the request in which it stands.
+"""Errors of a client's schema, located in the request's own fields.
 
-The engine speaks of JSON Pointers into the schema that it was given. With tools that one is put together of several
-(guard/sidecar/endpoints/tool_calls.py), and of a pattern or a choice it was made here: what a client is told is where
-its own text is wrong.
+The engine reports JSON Pointers into the schema that it was given. That may be assembled from several tools
+(guard/sidecar/endpoints/tool_calls.py), or made here of a pattern or a list of choices. A client is told the place in
+its own request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OF_CONTENT = re.compile(r"/anyOf/\d+/properties/content(/.*)?", re.DOTALL)
 
 
 def refused(error: SchemaError, chat_request: ChatRequest) -> ApiError:
-    """Return the error of a request whose schema is refused; `param` is the field, the message has the pointer."""
+    """Return the error for a refused schema: `param` is the field of the request, the message has the pointer."""
     found = [_placed(finding, chat_request) for finding in error.findings]
     field = found[0][0]
     lines = [f"{place}: {finding}" for place, finding in found]

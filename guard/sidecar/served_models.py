@@ -1,8 +1,8 @@
-"""Models by the names that clients ask for: what stands behind each, and how it is kept from harm.
+"""Models by their public names: the tiers behind each, with slots, time limits and circuit breakers.
 
-A served model is a chain of tiers: itself, then those it escalates to. Each tier has slots (requests that it answers
-at once), a breaker, and two time-outs. For schema work a tier is one of Guard's models (`Tier`); what needs none goes
-to the tier's upstream as it is, where it has one.
+A served model is a chain of tiers: itself, then those it escalates to. Each tier has slots (requests that it answers at
+once), a circuit breaker, and two time-outs. Schema work asks a tier as one of Guard's models (`Tier`). Other requests
+go to the tier's upstream unchanged, where it has one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.sidecar.upstream import Upstream
 from guard.turns import models as turn_models
 
-MOST_WAIT = 5.0  #: Seconds; where a provider asks for more, the next tier is asked, or the client told.
-#: What says that a model is unwell, rather than the request.
+MOST_WAIT = 5.0  #: Longest Retry-After that is waited for, in seconds; beyond it the next tier is asked.
+#: Errors that are the model's fault, not the request's.
 UNWELL = (Unavailable, TimedOut, BadReply)
 
 
@@ -54,18 +54,18 @@ class Served:
 
     @property
     def model(self) -> Model:
-        """The model for what the upstream can't be asked as it is; loaded by `load`."""
+        """Guard's model of this tier, for requests that can't go to the upstream unchanged. `load` must have run."""
         if self._model is None:
             raise ModelError(f"{self.name} is not loaded yet")
         return self._model
 
     def at(self, path: str) -> Upstream | None:
-        """Return the upstream where it can be asked at a path of OpenAI's protocol."""
+        """Return the upstream if it answers at a path of OpenAI's protocol, else None."""
         return self.upstream if self.upstream is not None and self.upstream.speaks(path) else None
 
     @property
     def is_masked(self) -> bool:
-        """Whether every answer is valid by construction."""
+        """Whether masks make every answer valid by construction."""
         return bool(getattr(self._model, "is_masked", False))
 
     @property
@@ -75,12 +75,12 @@ class Served:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it can be asked."""
+        """Whether its weights, if it has any, are loaded."""
         return self._model is not None
 
     @property
     def is_priced(self) -> bool:
-        """Whether it is known what an answer costs; a model that runs here costs nothing."""
+        """Whether an answer's price is known. A model that runs here costs nothing."""
         price = getattr(self._model, "price", None)
         return price is None or price(1, 1) is not None
 
@@ -90,15 +90,15 @@ class Served:
             self._model = models.load(self.settings.model)
 
     def exchange(self, seconds: float | None) -> Exchange:
-        """Return a request's retries; a provider that asks for a longer wait than MOST_WAIT leaves it to others."""
+        """Return the retry loop of one request. It gives up where a provider asks for a longer wait than MOST_WAIT."""
         return Exchange(self.settings.model, seconds, self.settings.transport_retries, most_wait=MOST_WAIT)
 
     @contextlib.asynccontextmanager
     async def turn(self, seconds: float | None, *, is_streamed: bool = False) -> AsyncIterator[None]:
-        """Hold a slot, and tell the breaker how it went, all within `seconds`, the wait for the slot among them.
+        """Hold a slot, and tell the breaker the outcome. `seconds` limits all of it, the wait for the slot included.
 
-        Raises Unavailable while the breaker is open, and TimedOut where the time is over. The breaker is not told of
-        that where no slot was had, nor where the answer is streamed: whoever reads it may be what was slow.
+        Raises Unavailable while the breaker is open, and TimedOut where the time is over. The breaker does not hear of
+        a time-out without a slot, nor of one in a stream, whose reader may be what was slow.
         """
         self.breaker.check()
         has_slot = False
@@ -125,23 +125,23 @@ class Served:
 
 
 class Wrapper:
-    """A model around another, for which it speaks; asked on an event loop only."""
+    """A model that wraps another, and has its name and price. Asked on an event loop only."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.name = model, model.name
         self.is_masked = bool(getattr(model, "is_masked", False))
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return what an answer would cost, or None."""
+        """Return an answer's price in US dollars, or None where it is unknown."""
         return adapters.price(self.model, prompt_tokens, completion_tokens)
 
     def generate(self, _request: Request) -> Reply:
-        """Answer, blocking: nobody in a sidecar does."""
+        """Unsupported: the sidecar never blocks on a model."""
         raise AssertionError("a sidecar asks on its event loop")
 
 
 class Tier(Wrapper):
-    """A served model as the pipeline asks it: in its turn, and within its time."""
+    """A served model as the pipeline asks it: with a slot, and within its time limit."""
 
     def __init__(self, served: Served, model: Model | None = None) -> None:
         super().__init__(model or served.model)
@@ -170,7 +170,7 @@ class Tier(Wrapper):
 
 
 class Models:
-    """All models that are served, as one reading of the settings has them; replaced as a whole by a reload."""
+    """All served models of one reading of the settings. A reload replaces the whole object."""
 
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
@@ -185,7 +185,7 @@ class Models:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether every model can be asked."""
+        """Whether every model is loaded."""
         return all(served.is_loaded for served in self.by_name.values())
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""What the parts of the sidecar know of the whole: who is served, by what, and where it is written down.
+"""The interface of the whole sidecar to its parts, as a Protocol: settings, models, keys and the trace.
 
-application.py has it all (`Sidecar`); what lets requests in and the operators' pages are given it by this name, so that
-neither imports the other.
+`Sidecar` in application.py implements it. The middleware and the operators' pages use this type, so that they don't
+import the application.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Service(Protocol):
-    """All that the requests of one process share; of one event loop."""
+    """All that the requests of one process share. Belongs to one event loop."""
 
     settings: ServeSettings
     store: TraceStore
@@ -43,15 +43,15 @@ class Service(Protocol):
 
     @property
     def least_seconds(self) -> float:
-        """The seconds that a request has in which the model is not known yet."""
+        """The seconds that a request has until its model is known."""
         ...
 
     async def book(self, work: Callable[..., T], *arguments: Any, seconds: float) -> T:
-        """Do what the trace is needed for in a thread; TraceError where it takes longer than so many seconds."""
+        """Run work on the trace in a thread. Raises TraceError where it takes longer than so many seconds."""
         ...
 
     async def read(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Read the trace in a thread; TraceError where it does not answer soon."""
+        """Read the trace in a thread. Raises TraceError where it does not answer soon."""
         ...
 
     def doubt(self) -> None:
@@ -59,9 +59,9 @@ class Service(Protocol):
         ...
 
     def visited(self, context: RequestContext, name: str) -> Served:
-        """Return the model that a request asks for; ApiError where it is not served, or its key may not ask it."""
+        """Return the model that a request asks for. Raises ApiError where it is not served, or not open to the key."""
         ...
 
     async def settle(self, context: RequestContext) -> None:
-        """Count what a request has spent on its key, once."""
+        """Charge a request's tokens and dollars to its key. A second call does nothing."""
         ...

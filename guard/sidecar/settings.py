@@ -1,7 +1,7 @@
 """The sidecar's settings: the table [serve] of guard.toml, each value overridden by an environment variable.
 
-`GUARD_SERVE__PORT=8080` is `port`, `GUARD_SERVE__MODELS__FAST__CONCURRENCY=8` that of the model `fast`. What is wrong
-is said with the file's line and the key. A secret is never in the file: `api_key = "env:NAME"` says where it is.
+`GUARD_SERVE__PORT=8080` is `port`, `GUARD_SERVE__MODELS__FAST__CONCURRENCY=8` that of the model `fast`. Errors name the
+file's line and the key. Secrets are never in the file: `api_key = "env:NAME"` names the environment variable.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from guard.settings import Count, FileSettings, Number, Seconds, Settings, defau
 from guard.support.bounds import MOST_DAYS, MOST_SECONDS, written
 
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
-_SECRET = frozenset({"api_key", "base_url"})  #: Whose values no message shows; nor those of keys that are not known.
-_ORIGIN = r"https?://[^\s/?#@*]+"  #: As browsers send it: no path, no wildcard.
+_SECRET = frozenset({"api_key", "base_url"})  #: Keys whose values no message shows. Neither are those of unknown keys.
+_ORIGIN = r"https?://[^\s/?#@*]+"  #: An origin as browsers send it: no path, no wildcard.
 _ADDRESS = r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#\[\]]+)(:[0-9]+)?(/[^\s?#]*)?"
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 
@@ -102,11 +102,11 @@ class ModelSettings(BaseModel):
 
     @property
     def most_tokens(self) -> int:
-        """The most tokens of an answer of which a request does not say it."""
+        """The limit of an answer's tokens where the request names none."""
         return self.max_tokens or (4096 if self.is_remote else 1024)
 
     def secret(self) -> str | None:
-        """Return the key from the environment; SettingError where it is not there."""
+        """Return the key from the environment. Raises SettingError where the variable is not set."""
         if self.api_key is None:
             return None
         name = self.api_key.removeprefix("env:")
@@ -184,12 +184,12 @@ class ServeSettings(FileSettings):
 
     @classmethod
     def load(cls, file: Path | None = None) -> ServeSettings:
-        """Read the settings; SettingError names the line and the key of what is wrong."""
+        """Read the settings. Raises SettingError, which names the line and the key."""
         path = file or default_file()
         text = _read(path, is_needed=file is not None)
         try:
             table = tomllib.loads(text).get("serve", {})
-        except (ValueError, RecursionError) as error:  # also of a number of more digits than Python reads
+        except (ValueError, RecursionError) as error:  # ValueError also for a number of more digits than Python reads
             raise SettingError(f"{path}: {error}; correct it") from None
         if not isinstance(table, dict):
             raise SettingError(f"{path}: serve must be a table: [serve]")
@@ -243,7 +243,7 @@ def _where(path: Path, text: str, error: ValidationError) -> str:
 
 
 def _place(path: Path, text: str, loc: tuple[str, ...]) -> str:
-    """Say where a key is: the file's line, or the environment variable that sets it."""
+    """Return the place of a key: the file's line, or the environment variable that sets it."""
     for length in range(len(loc), 0, -1):
         variable = "GUARD_SERVE__" + "__".join(loc[:length]).upper()
         if variable in {name.upper() for name in os.environ}:

@@ -1,8 +1,8 @@
-"""What needs schema work, through Guard's pipeline: masks or native modes, validation, repair, re-asks, escalation.
+"""Requests with schema work, by Guard's pipeline: masks or native modes, validation, repair, re-asks, escalation.
 
-Each tier is asked in the way that suits it: a schema as guard/models/remote/openai.py sends it; JSON, plain texts of a
-language, and tools as the client sent them (guard/sidecar/native.py); everything else in words and under masks.
-Whichever answers, the value is checked here.
+Each tier is asked in the way that suits it. An upstream gets a schema from guard/models/remote/openai.py; JSON, plain
+texts of a language, and tools go to it in the client's own fields (guard/sidecar/native.py). Other models are told in
+words, and decode under masks. Every answer is validated here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from guard.calls.pipeline import Guard
 from guard.calls.policy import Budget, Policy
 from guard.calls.steps import Plan
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
+from guard.kernels.unicode_text import json_text
 from guard.models import adapters, chat_messages
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
@@ -32,7 +33,6 @@ from guard.sidecar.passthrough import every
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.schema_cache import Targets
 from guard.sidecar.served_models import Served, Tier, Wrapper
-from guard.support.unicode_text import json_text
 from guard.trace import TraceStore
 from guard.trace.records import Call
 from guard.turns import asking_again
@@ -40,12 +40,12 @@ from guard.turns import models as turn_models
 from guard.turns import value as turn
 from guard.turns.pieces import CallPiece, Spoken
 
-#: Fields that the pipeline decides, and that a provider must not be asked without where a request says it.
+#: Fields that the pipeline sends itself; one that the request names must not be given up when a provider refuses it.
 _WISHES = ("temperature", "seed", "max_tokens", "max_completion_tokens", "parallel_tool_calls")
 
 
 class Pipeline:
-    """Answers what needs schema work."""
+    """Answers requests with schema work."""
 
     def __init__(self, store: TraceStore) -> None:
         self._guard = Guard(trace=store)
@@ -54,7 +54,7 @@ class Pipeline:
     async def plan(
         self, context: RequestContext, chat_request: ChatRequest, served: Served, *, is_live: bool = False
     ) -> Plan:
-        """Decide how a request is carried out; ApiError or SchemaError where it can't be."""
+        """Decide how a request is carried out. Raises ApiError or SchemaError where it can't be."""
         tiers = served.tiers[:1] if is_live else served.tiers
         first = tiers[0]
         for tier in tiers:
@@ -87,7 +87,7 @@ class Pipeline:
         messages = tuple(chat_request.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
-            repair=not is_live,  # what is out can't be mended
+            repair=not is_live,  # pieces that were sent can't be repaired
             max_tokens=chat_request.chat.limit or served.settings.most_tokens,
             temperature=chat_request.chat.temperature or 0.0,
             seed=chat_request.chat.seed or 0,
@@ -99,16 +99,16 @@ class Pipeline:
         return Plan(target, messages, policy, models, function=context.path, told=context.take, **more)
 
     async def choices(self, chat_request: ChatRequest, plan: Plan) -> list[Choice]:
-        """Return the answers, all checked; raises a GuardError where one can't be had."""
+        """Return all choices, validated. Raises a GuardError where one fails."""
         plans = [_nth(plan, number) for number in range(chat_request.chat.n or 1)]
         if len(plans) == 1:
             return [await self._choice(chat_request, plans[0])]
         return await every(self._choice(chat_request, each) for each in plans)
 
     async def pieces(self, chat_request: ChatRequest, plan: Plan) -> AsyncGenerator[str | Choice, None]:
-        """Yield the text of an answer, and what the model thinks, as they come, and the answer once it was checked.
+        """Yield an answer's text and thinking as they come, then the answer, once it is validated.
 
-        With tools it is the text beside their calls; an attempt that is asked for again says no more of it.
+        With tools, the text is that beside their calls, of the first attempt only.
         """
         live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=_StreamedSoFar))
         told, calls = "", 0
@@ -138,7 +138,7 @@ class Pipeline:
     async def _choice(self, chat_request: ChatRequest, plan: Plan) -> Choice:
         try:
             value, call = await self._guard.arun(plan)
-        except Refused as error:  # in the protocol no error, but an answer of its own
+        except Refused as error:  # a refusal is an answer in the protocol, not an error
             reply = error.attempts[-1].reply if error.attempts else None
             if reply is None:
                 raise
@@ -148,10 +148,10 @@ class Pipeline:
 
 
 class _StreamedSoFar(TextSoFar):
-    """All of the text that has come, or a thought, or a piece of a call, by itself."""
+    """Turns pieces of a stream into all of the text so far; thoughts and pieces of calls pass unchanged."""
 
     def feed(self, piece: str) -> str:
-        """Take a piece; return what is to be told."""
+        """Add a piece; return all text so far, or the piece itself where it is no text."""
         return piece if isinstance(piece, Thought | CallPiece) else super().feed(piece)
 
 
@@ -175,7 +175,7 @@ class Templated(Wrapper):
 
 
 class Worded(Wrapper):
-    """A model that knows nothing but text, told of tools in words."""
+    """A model without tools of its own, which is told of them in words."""
 
     def __init__(self, model: Model, chat_request: ChatRequest) -> None:
         super().__init__(model)
@@ -208,7 +208,7 @@ class Worded(Wrapper):
 
 
 def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
-    """Return a call's value as an answer."""
+    """Return a validated value as a choice."""
     reply = call.answer.reply if call.answer is not None else None
     assert reply is not None
     if not chat_request.has_tools:
@@ -225,7 +225,7 @@ def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:
 
 
 def _tier(served: Served, chat_request: ChatRequest, size: int) -> Tier:
-    """Return a tier as this request, of so many bytes, asks it."""
+    """Return the model that asks a tier for this request, whose body has so many bytes."""
     model = served.model
     if isinstance(model, Remote):
         extra = served.upstream.own(chat_request.body) if served.upstream is not None else {}

@@ -1,7 +1,7 @@
-"""A server that speaks OpenAI's protocol, asked over kept connections with what a client sent, byte for byte.
+"""A server that speaks OpenAI's protocol; it gets the client's body byte for byte, over pooled connections.
 
-Only the body goes through: headers are the sidecar's own, no cookie is kept, no redirect followed, nothing unpacked.
-Failures are guard.models.remote.http's, so that what is plain and what has a schema fails alike.
+Only the body goes through. Headers are the sidecar's own, cookies are not kept, redirects not followed, and bodies not
+decompressed. Failures are those of guard.models.remote.http, so plain and structured requests fail alike.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from guard.models.remote.errors import (
 from guard.models.remote.openai import API_KEY, BASE_URL, URL
 from guard.sidecar import large
 
-CONNECT_SECONDS = 10.0  #: Until a connection stands.
-IDLE_SECONDS = 30.0  #: An unused connection is closed after these.
+CONNECT_SECONDS = 10.0  #: Longest wait for a connection.
+IDLE_SECONDS = 30.0  #: Seconds after which an unused connection is closed.
 #: Fields of a chat that the pipeline decides; all others go to the model's server with every attempt.
 OURS = frozenset(
     {
@@ -45,14 +45,14 @@ OURS = frozenset(
         *("top_logprobs", "input", "instructions", "text", "max_output_tokens"),
     }
 )
-ERROR_BYTES = 65_536  #: Of the body of an error, beyond which nobody reads.
-EVENT_BYTES = 8_192  #: Of a stream, after which others come before the next: it may be thousands of events.
+ERROR_BYTES = 65_536  #: Bytes of an error's body that are read.
+EVENT_BYTES = 8_192  #: Bytes of a stream after which other tasks get a turn: they may be thousands of events.
 
 
 class Upstream:
-    """One server; of one event loop."""
+    """One server, with its pool of connections. Belongs to one event loop."""
 
-    #: Whether it is asked in another protocol, which has no words for `n`, any JSON, or plain texts of a language.
+    #: Whether it speaks another protocol, which can't express `n`, JSON without a schema, or plain texts of a language.
     is_translated = False
 
     def __init__(
@@ -63,7 +63,7 @@ class Upstream:
         response_bytes: int,
         names: tuple[str, str, str] = (BASE_URL, API_KEY, URL),
     ) -> None:
-        """`names` are the environment's variables for address and key, and the address where neither is given."""
+        """Make one. `names` are the environment variables of address and key, and the default address."""
         self.name = name
         variable, key_variable, default = names
         where = address(base_url, variable, default)
@@ -76,21 +76,21 @@ class Upstream:
             self._headers["Authorization"] = authorization
         self._most = response_bytes
         self._session: aiohttp.ClientSession | None = None
-        self.tells_usage = True  # in streams; given up where the server refuses to be asked for it
+        self.tells_usage = True  # whether streams are asked for usage; False once the server has refused that
 
     def speaks(self, path: str) -> bool:  # noqa: ARG002 (another's upstream does not speak all)
-        """Whether it can be asked at a path of OpenAI's protocol."""
+        """Whether it answers at a path of OpenAI's protocol."""
         return True
 
     def check(self, body: Mapping[str, Any]) -> None:
-        """Refuse a chat that its protocol has no words for; OpenAI's has words for all."""
+        """Raise ApiError for a chat that its protocol can't express; OpenAI's can express all."""
 
     def own(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a chat says beside what is Guard's to say, in the provider's words."""
+        """Return the fields of a chat that the pipeline does not decide, in the provider's protocol."""
         return {key: value for key, value in body.items() if key not in OURS}
 
     def can_force(self, body: Mapping[str, Any]) -> bool:  # noqa: ARG002 (the same)
-        """Whether it can be made to call a tool."""
+        """Whether a call of a tool can be forced."""
         return True
 
     async def count_tokens(self, body: bytes, seconds: float, retries: int) -> int | None:  # noqa: ARG002 (the same)
@@ -98,15 +98,15 @@ class Upstream:
         return None
 
     async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
-        """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
+        """Return the bytes of an answer, and their JSON. Raises ExchangeError where the request fails."""
         async with self._asked(path, body) as response:
             data = await self._whole(response)
         return data, await large.done(len(data), self._object, data)
 
     async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
-        """Yield server-sent events as they come, whole, and what each says; None for the [DONE] that ends them.
+        """Yield whole server-sent events as they come, each with its JSON, or None for the [DONE] at the end.
 
-        What is no event of the protocol is a failure, as is an end without [DONE] or a reason for it.
+        An event that the protocol does not have is a failure, and so is an end without [DONE] or a finish reason.
         """
         async with self._asked(path, body) as response:
             if response.content_type != "text/event-stream":
@@ -141,7 +141,7 @@ class Upstream:
             self._session = aiohttp.ClientSession(
                 request_class=_Request,
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),  # one client's cookies are not another's
+                cookie_jar=aiohttp.DummyCookieJar(),  # cookies would leak from one client to another
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 auto_decompress=False,
                 skip_auto_headers=("Accept", "User-Agent"),
@@ -159,7 +159,7 @@ class Upstream:
             return timed_out(self.name, is_counted=not isinstance(error, aiohttp.ConnectionTimeoutError))
         if isinstance(error, aiohttp.ClientConnectorError):
             return unreachable(self.name, said_by(error.strerror or str(error), self._secrets))
-        if isinstance(error, aiohttp.ClientResponseError):  # its words quote what came, byte by byte
+        if isinstance(error, aiohttp.ClientResponseError):  # the error's own words quote the answer byte by byte
             return no_protocol(self.name, "what came is not HTTP")
         said = said_by(str(error) or type(error).__name__, self._secrets)
         if isinstance(error, aiohttp.InvalidURL | UnicodeError):
@@ -171,7 +171,7 @@ class Upstream:
     ) -> aiohttp.ClientResponse:
         named = CIMultiDict({**self._headers, **headers}) if headers else self._headers
         while True:
-            with contextlib.suppress(_Used):  # nothing was sent, and the next connection is another
+            with contextlib.suppress(_Used):  # nothing was sent, and the next try takes another connection
                 return await session.post(self.url + path, data=body, headers=named, allow_redirects=False)
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> None:
@@ -225,11 +225,11 @@ class Upstream:
 
 
 class _Used(Exception):  # noqa: N818 (never leaves this module)
-    """Over a kept connection more came than was asked for."""
+    """A pooled connection had bytes that no request asked for."""
 
 
 class _Request(aiohttp.ClientRequest):
-    """Asks over no connection on which something is left over: it would be taken for the answer."""
+    """A request that refuses a connection with unread bytes, which would be taken for its answer."""
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         """Send the request."""
@@ -240,19 +240,19 @@ class _Request(aiohttp.ClientRequest):
 
 
 class _StreamEnd:
-    """Whether a stream has begun an answer, and whether all that it has begun has ended, by its own account."""
+    """Tracks whether a stream has begun an answer, and whether all of its choices have ended."""
 
     def __init__(self) -> None:
         self.is_begun = False
-        self._open: set[str] = set()  # choices that have not ended
+        self._open: set[str] = set()  # indices of choices that have not ended
 
     @property
     def is_there(self) -> bool:
-        """Whether the answer is whole."""
+        """Whether the answer is complete."""
         return self.is_begun and not self._open
 
     def take(self, said: dict[str, Any]) -> None:
-        """Take an event."""
+        """Add an event."""
         choices, kind = said.get("choices"), said.get("type")
         if isinstance(choices, list):
             for choice in choices:
@@ -270,7 +270,7 @@ class _StreamEnd:
 
 
 def _failure(said: dict[str, Any]) -> Any:
-    """Return what an answer or an event says of a failure; None where it says that of none."""
+    """Return the failure that an answer or an event reports, or None."""
     kind = said.get("type")
     if said.get("error") or kind == "error":
         return said.get("error") or said
@@ -284,7 +284,7 @@ def _failure(said: dict[str, Any]) -> Any:
 async def events_of(
     upstream: Upstream, name: str, path: str, body: bytes, first: float
 ) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
-    """Yield an upstream's events, the first of them within so many seconds; raises ExchangeError."""
+    """Yield an upstream's events. Raises ExchangeError where the first takes longer than so many seconds."""
     async with contextlib.aclosing(upstream.events(path, body)) as events:
         try:
             yield await within(first, name, anext(events))
@@ -295,7 +295,7 @@ async def events_of(
 
 
 async def within(seconds: float, name: str, work: Any) -> Any:
-    """Await something for so long; raises ExchangeError where it takes longer."""
+    """Await something. Raises ExchangeError where it takes longer than so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             return await work

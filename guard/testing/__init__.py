@@ -1,7 +1,7 @@
-"""The property-based harness: inputs that a model may give, models that give them, and a search for what they break.
+"""The property-based harness: strategies of model answers, models that misbehave, and a search for what breaks.
 
 `values`, `near_misses` and `texts` are Hypothesis strategies over any schema or type that Guard compiles; `FlakyModel`
-and `AdversarialModel` are models that misbehave, and `serving` puts one behind an address; `check` looks for an answer
+and `AdversarialModel` are models that misbehave; `serving` puts one behind an address. `check` searches for an answer
 that breaks an application. They need the extra `testing`, and are imported on first use (PEP 562).
 """
 
@@ -36,7 +36,7 @@ __all__ = [
     "values",
 ]
 
-#: Where each public name lives.
+#: Public names by module.
 _HOMES = {
     "guard.testing.adversarial": ("AdversarialModel",),
     "guard.testing.flaky": ("FlakyModel", "serving"),

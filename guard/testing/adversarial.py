@@ -1,7 +1,7 @@
-"""`AdversarialModel`: logits that always prefer what leads astray, under Guard's own masks.
+"""`AdversarialModel`: logits that always prefer the worst token, under Guard's own masks.
 
-What it wants to write is never an answer: prose, fences, white space without end, deeper and deeper brackets, strings
-and numbers that do not stop. The masks have to hold it, and the budget has to end it. It needs no weights and no torch.
+It wants to write prose, fences, endless white space, ever deeper brackets, and endless strings and numbers. Only the
+masks make it write JSON, and only the budget ends it. It needs no weights and no torch.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from guard.models.base import Request
 from guard.models.local.local_model import LocalModel, Tools
 from guard.testing.flaky import seed_of
 
-#: What it would rather write than JSON, each a token of its own beside all bytes.
+#: Texts that it prefers to JSON. Each is a token, beside all single bytes.
 _TEMPTATIONS = (
     *("Sure! ", "Here is the JSON:\n", "```json\n", "```", "I'm sorry", "<think>", "</think>", "NaN", "Infinity"),
     *("\n\n\n\n", "        ", "\t\t", '{"', '":', '","', '"}', "[[", "]]", "[{", "}]", "null", "true", "false", "000"),
     *("1e9", "999", "\\u0000", "\\ud83d", '\\"', "\\\\", "//", "aaaaaaaa", "é", "文", "🙂", "None", "undefined"),
 )
-#: What it prefers, by name: the bytes of a token in, how much it is liked out.
+#: Preferences by name: from the bytes of a token to its score.
 TASTES = ("far", "prose", "blank", "deep", "long", "digits", "escapes", "noise")
 
 
@@ -39,12 +39,12 @@ def _vocabulary() -> Vocabulary:
 
 
 class AdversarialModel(LocalModel):
-    """A model of the worst will: of the tokens that the masks allow it takes the one that leads furthest astray.
+    """A model that takes, among the tokens that the masks allow, the one that leads furthest astray.
 
-    `taste` says which way, one of `TASTES`: "far" takes the token after which the most tokens are still needed, which
-    costs a look at each; the others prefer prose, white space, brackets, text, digits or escapes that do not end, or
-    nothing in particular. What is not decided by taste the seed decides. Time per token is linear in the vocabulary.
-    Another taste is a ValueError.
+    `taste`, one of `TASTES`, is its preference. "far" takes the token after which the most tokens are still needed, and
+    so tries every allowed token. The others prefer prose, white space, brackets, text, digits or escapes that do not
+    end, or nothing in particular. The seed breaks ties. Time per token is linear in the vocabulary. Raises ValueError
+    for an unknown taste.
     """
 
     def __init__(self, seed: int = 0, *, taste: str = "far", name: str = "adversarial") -> None:
@@ -56,7 +56,7 @@ class AdversarialModel(LocalModel):
 
     @property
     def chat_template(self) -> None:
-        """None: it reads no messages."""
+        """None, because it does not read messages."""
         return None
 
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:  # noqa: ARG002 (it never thinks)
@@ -142,5 +142,5 @@ def _logsumexp(logits: Any) -> float:
 
 
 def by_name(rest: str, name: str) -> AdversarialModel:
-    """Return the model that `adversarial:SEED` names; ValueError where it names none."""
+    """Return the model of the name `adversarial:SEED`. Raises ValueError for a malformed seed."""
     return AdversarialModel(seed_of(rest), name=name)

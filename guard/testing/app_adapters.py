@@ -1,8 +1,8 @@
-"""Adapters: the ways in which an application under test may ask, and the stage that answers all of them.
+"""Adapters: the interfaces by which an application under test may ask a model, and the stage that answers them all.
 
-The stage has a script of replies; whoever asks gets the next one, the last again and again. It keeps what it was asked
-as it was at that moment. Adapters are a model of Guard's, a server that speaks OpenAI's and Anthropic's protocols, and
-a plain function from a prompt to a text.
+The stage has a script of replies. Each request gets the next one, and the last one repeats. The stage keeps a copy of
+each request. Adapters are a model of Guard's, a server that speaks OpenAI's and Anthropic's protocols, and a plain
+function from a prompt to a text.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from guard.models.thinking_tags import Thoughts
 from guard.testing import fake_server
 from guard.testing.scripted_replies import ScriptedReply
 
-MOST_ASKS = 24  #: After so many asks in one call an application does not stop by itself: it gets an error, or hangs.
-PAUSE_S = 0.2  #: How long who still asks when its call is over waits for its error.
-MOST_PIECES = 25  #: Pieces in which a body is sent at most where it is cut on the network.
-MOST_PIECES_OF_TEXT = 400  #: The same of a text that is streamed.
-CANARY = "sk-guard-canary-5f1c7a9e0b3d"  #: The key that applications under test are given; it must show up nowhere.
+MOST_ASKS = 24  #: Requests of one call after which the application is stopped: it asks without end.
+PAUSE_S = 0.2  #: Seconds until a request after the end of its call gets its error.
+MOST_PIECES = 25  #: Most pieces into which a body is cut on the network.
+MOST_PIECES_OF_TEXT = 400  #: Most pieces of a streamed text.
+CANARY = "sk-guard-canary-5f1c7a9e0b3d"  #: The API key that applications under test are given. It must appear nowhere.
 
 
 class Enough(BaseException):
-    """Raised in an application that asks without end; no Exception, so that it is not caught there."""
+    """Raised in an application that asks without end. A BaseException, so that the application does not catch it."""
 
 
 @dataclass
 class ObservedRequest:
-    """One request of the application, as it was seen, and what was done with it."""
+    """One request of the application, and how it was answered."""
 
     number: int  # from 1
     port: str  # "model", "http" or "function"
     model: str  # as asked for
     served: str  # as the answer names it
     messages: list[dict[str, Any]]  # a copy
-    schema: Any  # that came with it; None: none did
+    schema: Any  # the request's schema; None where it had none
     is_streaming: bool
     reply: ScriptedReply
     temperature: float | None = None
-    usage: tuple[int, int] | None = None  # prompt and completion, as they were told; None: nothing was
+    usage: tuple[int, int] | None = None  # (prompt, completion) tokens, as reported; None where they were not
     was_left: bool = False  # the application left the stream before its end
     was_whole: bool = False  # the application took the stream to its end
-    sources: Mapping[str, str] | None = None  # the inputs that grounded values come from; None: not told
+    sources: Mapping[str, str] | None = None  # the inputs that grounded values come from; None where unknown
 
     @property
     def words(self) -> str:
-        """All that the model was told, as one text."""
+        """All messages, as one text."""
         return "\n".join(content(message) for message in self.messages)
 
 
@@ -70,20 +70,20 @@ def content(message: Mapping[str, Any]) -> str:
 
 @dataclass
 class Stage:
-    """Answers by a script, and keeps what was asked; from any thread."""
+    """Answers by a script, and keeps the requests. Thread-safe."""
 
     replies: tuple[ScriptedReply, ...] = ()
     pieces: int = 0  # characters of each piece of a stream; 0: one piece
     wire: int = 0  # bytes of each piece that goes over the network; 0: as it comes
     asks: list[ObservedRequest] = field(default_factory=list)
-    refuses_schemas: bool = False  # over HTTP: structured output and tools are answered by HTTP 400
+    refuses_schemas: bool = False  # over HTTP: requests with a schema or tools are answered by HTTP 400
     refused: list[ObservedRequest] = field(default_factory=list)  # those
-    is_over: bool = False  # the call has ended: who still asks gets nothing
+    is_over: bool = False  # the call has ended: later requests get an error
     is_overasked: bool = False  # there were too many requests
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def size(self, text: str) -> int:
-        """Return how many characters of a text a stream brings at once; 0: all of them."""
+        """Return the characters of each piece of a streamed text; 0 for one piece."""
         return max(self.pieces, len(text) // MOST_PIECES_OF_TEXT) if self.pieces else 0
 
     def set(
@@ -98,9 +98,9 @@ class Stage:
     def ask(
         self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any
     ) -> ObservedRequest:
-        """Take a request; raises Enough where there were too many."""
+        """Record a request and return its reply. Raises Enough where there were too many."""
         kept = [dict(copy.deepcopy(message)) for message in messages]
-        if self.is_over:  # whoever catches everything and goes on is slowed down, for nobody waits for it any more
+        if self.is_over:  # slows down an application that catches everything and goes on: nobody waits for it any more
             threading.Event().wait(PAUSE_S)
         with self._lock:
             number = len(self.asks) + 1
@@ -116,7 +116,7 @@ class Stage:
 
 
 def usage_of(ask: ObservedRequest) -> tuple[int, int]:
-    """Return the tokens of an ask, such that sums tell which asks are in them."""
+    """Return the tokens of a request, chosen such that a sum tells which requests it contains."""
     return 100 + 7 * ask.number, 10 + 3 * ask.number
 
 
@@ -182,7 +182,7 @@ class ModelAdapter:
         if reply.error or not reply.finish:
             raise self._error(reply.error or "reset")
         ask.usage = usage_of(ask)
-        thoughts = Thoughts(is_value=True)  # whatever a model of Guard's runs on, its text holds no thoughts
+        thoughts = Thoughts(is_value=True)  # a model of Guard's never has thinking in its text
         text = thoughts.feed(reply.text) + thoughts.end()
         return Reply(
             text=text,
@@ -228,7 +228,7 @@ class FunctionAdapter:
 
 
 class AsyncFunctionAdapter(FunctionAdapter):
-    """The same, to be awaited."""
+    """The same as a coroutine function."""
 
     async def __call__(self, *args: Any, **kwargs: Any) -> str:  # type: ignore[override] # a coroutine of the same
         """Answer as the script says."""
@@ -247,14 +247,14 @@ def _prompted(given: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 class HttpAdapter(fake_server.Server):
-    """A server for which the stage answers, by OpenAI's protocol or by Anthropic's."""
+    """A server that answers for the stage, by OpenAI's protocol or by Anthropic's."""
 
     def __init__(self, stage: Stage, port: int = 0) -> None:
         super().__init__(keeps_alive=True, port=port)
         self._stage = stage
 
     def answer(self, request: fake_server.ClientRequest) -> fake_server.Answer:
-        """Return what the script says."""
+        """Return the scripted answer."""
         body = request.body
         schema = schema_of(body)
         stage = self._stage
@@ -323,7 +323,7 @@ _STATUS = {"unavailable": 503, "broken": 500, "rate limited": 429, "timed out": 
 
 def _failure(name: str, request: fake_server.ClientRequest) -> fake_server.Answer:
     if name in _STATUS:
-        # Whoever waits as long as it is told to loses no time here.
+        # A client that honours Retry-After loses no time.
         return fake_server.error(_STATUS[name], f"{name} (injected)", {"Retry-After": "0.01", "retry-after-ms": "10"})
     if name == "unauthorized":
         sent = request.headers.get("authorization", request.headers.get("x-api-key", ""))
@@ -343,7 +343,7 @@ def _failure(name: str, request: fake_server.ClientRequest) -> fake_server.Answe
 
 
 def schema_of(body: Mapping[str, Any]) -> Any:
-    """Return the schema that a request of either protocol carries; None where it carries none."""
+    """Return the schema in a request of either protocol, or None."""
     form = body.get("response_format")
     if isinstance(form, Mapping):
         inner = form.get("json_schema") or form.get("schema")
@@ -365,5 +365,5 @@ def schema_of(body: Mapping[str, Any]) -> Any:
     return None
 
 
-#: A function that answers for a model, as applications take them.
+#: A function in place of a model, of either kind.
 Function = Callable[..., str]

@@ -1,4 +1,4 @@
-"""Comparison of values, texts and requests for the invariants: what is the same, what is told, what differs."""
+"""Comparisons of values, texts and requests, for the invariants."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from guard.testing.app_adapters import ObservedRequest, content
 from guard.testing.oracle import Verdict, plain, same
 from guard.testing.scripted_replies import written
 
-SHOWN = 160  #: Characters of a value that a finding shows.
-#: Names of figures in a result: sums of tokens, and counts of requests.
+SHOWN = 160  #: Most characters of a value in a finding.
+#: Names of figures in a result.
 TOKENS = re.compile(r"(\A|[_.])(tokens|usage|prompt_tokens|completion_tokens|input_tokens|output_tokens)\Z")
 COUNTS = re.compile(r"(\A|[_.])(attempts|asks|calls|requests|tries)\Z")
 
 
 def clipped(text: str) -> str:
-    """Return a text that stays short, on one line, with nothing in it that can't be seen."""
+    """Return a text clipped, on one line, with invisible characters escaped."""
     shown = "".join(map(_visible, text[:SHOWN]))
     return shown if len(text) <= SHOWN and len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"
 
@@ -33,12 +33,12 @@ def _visible(character: str) -> str:
 
 
 def is_reading(value: Any, found: Sequence[Verdict]) -> bool:
-    """Answer whether a value is one of those that may be made of some answers."""
+    """Whether a value is one of the readings of some answers."""
     import pydantic
 
     for reading in found:
         if isinstance(value, str) and value in reading.raw:
-            return True  # what is returned is the answer's text
+            return True  # the application returns the answer's text
         for expected, text in zip(reading.values, reading.texts, strict=True):
             if isinstance(value, dict) and isinstance(expected, dict):
                 if same(ordered_like(value, expected), expected):
@@ -56,7 +56,7 @@ def is_reading(value: Any, found: Sequence[Verdict]) -> bool:
 
 
 def ordered_like(value: Any, like: Any) -> Any:
-    """Return a value with its keys in the order of another: an application may have an order of its own."""
+    """Return a value with its keys in another's order, since an application may reorder them."""
     if isinstance(value, dict) and isinstance(like, dict) and value.keys() == like.keys():
         return {key: ordered_like(value[key], part) for key, part in like.items()}
     if isinstance(value, list) and isinstance(like, list) and len(value) == len(like):
@@ -65,7 +65,7 @@ def ordered_like(value: Any, like: Any) -> Any:
 
 
 def equal_values(one: Any, other: Any) -> bool:
-    """Compare values of which one went through a type: 3.0 may be 3 then, and order is the type's."""
+    """Compare values of which one was converted to a type: 3.0 may have become 3, and the order is the type's."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
@@ -78,7 +78,7 @@ def equal_values(one: Any, other: Any) -> bool:
 
 
 def value_text(value: Any) -> str:
-    """Return a value as JSON, or its repr where it is none."""
+    """Return a value as JSON, or its repr where it is not JSON."""
     try:
         return written(plain(value))
     except (ValueError, TypeError):
@@ -86,7 +86,7 @@ def value_text(value: Any) -> str:
 
 
 def difference_from(said: str, value: Any) -> str:
-    """Word where a value differs from what was said, where a few words can."""
+    """Return words for the difference between a value and the answer, where it is small."""
     try:
         before, after = json.loads(said), plain(value, whole=False)
     except (ValueError, RecursionError):
@@ -103,12 +103,12 @@ def difference_from(said: str, value: Any) -> str:
 
 
 def defaults_of(schema: Any) -> list[Any]:
-    """List the defaults and constants in a schema, which need not be said by a model."""
+    """List the defaults and constants in a schema, which may come from elsewhere than the model."""
     return [part[key] for part in rewriting.each(schema) for key in ("default", "const") if key in part]
 
 
 def new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:
-    """Return what the model is told beyond the call's first question, its own words left out."""
+    """Return the messages beyond the call's first question, without the model's own."""
     first = asks[0]
     lines = set(first.words.split("\n"))
     new: list[str] = []
@@ -124,16 +124,16 @@ def new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:
 
 
 def is_told(finding: Violation, words: str) -> bool:
-    """Answer whether words speak of the place of a finding, in one spelling or another."""
+    """Whether a text names the place of a finding, in any spelling."""
     name = name_of(finding)
     key = json_pointer.unescaped(name)
     return any(spelling in words for spelling in (name, key, json.dumps(key)[1:-1], repr(key)[1:-1]))
 
 
 def name_of(finding: Violation) -> str:
-    """Return the name that a person would use for the place of a finding; "" where it has none."""
+    """Return the name of the field of a finding; "" where it has none."""
     if finding.rule == "extra_forbidden" or finding.rule.endswith("additionalProperties"):
-        return ""  # schema and type word it at different places
+        return ""  # schema and type report it at different places
     steps = [step for step in finding.at.split("/") if step and not step.isdigit()]
     if steps:
         return steps[-1]
@@ -144,7 +144,7 @@ def name_of(finding: Violation) -> str:
 
 
 def long_texts(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the texts among arguments that are long enough to be told from others, by name."""
+    """Yield the arguments that are texts long enough to be recognised, by name."""
     for name, value in given.items():
         messages = value if isinstance(value, list) else []
         for text in [value, *(content(m) for m in messages if isinstance(m, Mapping))]:
@@ -164,14 +164,14 @@ def property_names(schema: Any) -> tuple[str, ...]:
 
 
 def carries(ask: ObservedRequest, names: Sequence[str]) -> bool:
-    """Answer whether a request tells what is asked for: as a schema, or in words."""
+    """Whether a request describes the value that is asked for: by a schema, or in words."""
     text = "" if ask.schema is None else json.dumps(ask.schema, ensure_ascii=False)
     words = ask.words
     return all(f'"{name}"' in text or json.dumps(name) in text for name in names) or all(n in words for n in names)
 
 
 def key_orders(schema: Any, where: str = "") -> dict[str, tuple[str, ...]]:
-    """Return the order of keys of each object in a schema, by the keys that lead to it."""
+    """Return the order of keys of each object in a schema, by the path of keys to it."""
     if not isinstance(schema, Mapping):
         return {}
     found: dict[str, tuple[str, ...]] = {}
@@ -189,7 +189,7 @@ def key_orders(schema: Any, where: str = "") -> dict[str, tuple[str, ...]]:
 
 
 def asked_otherwise(one: ObservedRequest, other: ObservedRequest) -> str:
-    """Word how two requests differ; "" where they don't."""
+    """Return words for the difference between two requests; "" where they are equal."""
     if one.messages != other.messages:
         before, after = tails(one.words, other.words)
         return f"{before}, then {after}"
@@ -199,7 +199,7 @@ def asked_otherwise(one: ObservedRequest, other: ObservedRequest) -> str:
 
 
 def tails(one: Any, other: Any) -> tuple[str, str]:
-    """Show two texts from where they begin to differ."""
+    """Return two texts from their first difference on."""
     before, after = str(one), str(other)
     at = next((n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
     start = max(0, at - 20)
@@ -208,7 +208,7 @@ def tails(one: Any, other: Any) -> tuple[str, str]:
 
 
 def figures_of(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Yield the counts in what a result holds beside its value, by name."""
+    """Yield the counts in a result, beside its value, by name."""
     for name, value in values.items():
         if isinstance(value, int) and not isinstance(value, bool):
             yield f"{prefix}{name}", value

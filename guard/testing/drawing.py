@@ -1,4 +1,4 @@
-"""Drawing: examples of a Hypothesis strategy outside of a test, always the same for a seed."""
+"""Drawing: examples of a Hypothesis strategy outside of a test, determined by a seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase
 from hypothesis.strategies import SearchStrategy
 
-#: How Hypothesis is to run wherever it is no test of its own that runs.
+#: Settings of Hypothesis outside of its own tests.
 SETTINGS: dict[str, Any] = {
     "database": None,
     "deadline": None,
@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def drawn(strategy: SearchStrategy[Any], count: int, seed: int, seconds: float | None = None) -> list[Any]:
-    """Draw some examples of a strategy, the simplest first, always the same for a seed; fewer once time is up."""
+    """Draw some examples of a strategy by a seed, the simplest first; fewer where time is up."""
     found: list[Any] = []
     until = None if seconds is None else time.perf_counter() + seconds
 

@@ -1,7 +1,7 @@
-"""A program that an answer may hold: whoever runs it is told of, for what a stranger writes is never to be run.
+"""A program inside an answer, which reports when an application runs it: no answer may ever be run.
 
-`PROGRAM` is an expression of Python that finds the class below among all classes and makes one. It needs no built-in
-name, so that `eval(answer, {"__builtins__": {}})` runs it too.
+`PROGRAM` is a Python expression that finds the class below among all classes and instantiates it. It needs no built-in
+name, so `eval(answer, {"__builtins__": {}})` runs it too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class EvaluatedByTheApplication:
-    """Counts how often the program was run in this process; the harness starts one call at a time."""
+    """Counts how often the program ran in this process. The harness makes one call at a time."""
 
     runs: ClassVar[int] = 0
 

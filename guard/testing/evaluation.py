@@ -1,8 +1,8 @@
-"""Evaluation: how well models do on schemas, over cases with known answers, and whether one may take over from another.
+"""Evaluation: figures of models over cases with known answers, and whether one model may replace another.
 
-A case is an input and what is expected; each is one call of the pipeline. Shares have Wilson's intervals, means and
-differences bootstrap intervals over the cases (percentiles, `RESAMPLES` draws of a fixed seed), all at 95%. Two models
-are compared case by case: a difference is of pairs.
+A case is an input and its expected value; each is one call of the pipeline. All intervals are at 95%. Shares have
+Wilson's score interval (1927). Means and differences have bootstrap intervals over the cases: percentiles of
+`RESAMPLES` resamples of a fixed seed (Efron 1979). Two models are compared case by case, as pairs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from guard.trace.records import Call
 
 RESAMPLES = 2_000
 LEVEL = 1.959964  #: Standard deviations of a 95% interval.
-MARGIN = 0.05  #: By how much of its fields' accuracy a model may be worse and still take over.
+MARGIN = 0.05  #: Largest loss of accuracy over fields at which a model may still replace another.
 _MISSING = object()
 
 Interval = tuple[float, float]
@@ -35,7 +35,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Case:
-    """One input and the value that is expected for it; `schema` names the schema where there are several."""
+    """One input and its expected value. `schema` is the schema's name, where there are several."""
 
     input: str
     expected: Any = _MISSING
@@ -43,23 +43,23 @@ class Case:
 
     @property
     def is_known(self) -> bool:
-        """Whether an answer is expected."""
+        """Whether the expected value is known."""
         return self.expected is not _MISSING
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model made of a case."""
+    """A model's answer to one case, with its figures."""
 
     case: int
     outcome: str  # "valid", or the name of the error
     value: Any = None  # as JSON
-    right: Mapping[str, bool] = field(default_factory=dict)  # by field, where an answer is expected
-    is_exact: bool | None = None  # the whole value is the expected one
+    right: Mapping[str, bool] = field(default_factory=dict)  # exact match by field, where the expected value is known
+    is_exact: bool | None = None  # whether the whole value is the expected one
     reasks: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    removed: float | None = None  # mean share of the probability that masks took away; None: not known
+    removed: float | None = None  # mean share of the probability that masks removed; None where unknown
     forced: float | None = None  # share of the tokens that the schema alone determined
     cost: float | None = None  # US dollars
     served: str = ""
@@ -121,20 +121,20 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on one schema, case by case; differences are the first's figure less the second's."""
+    """Two models on one schema, case by case. A difference is the first's figure minus the second's."""
 
     schema: str
     first: str
     second: str
     differences: Mapping[str, Measure]
-    takes_over: bool | None  # None: not known without expected answers
+    takes_over: bool | None  # None without expected values
     words: str
 
 
 def read_cases(path: Path, text: str) -> list[Case]:
-    """Read cases: JSON lines, or one JSON list, of {"input" or "file", "expected", "schema"}; ValueError says where.
+    """Read cases: JSON lines, or one JSON list, of {"input" or "file", "expected", "schema"}.
 
-    A "file" is read relative to the cases' own folder.
+    A "file" is read relative to the cases' own folder. Raises ValueError, which names the line.
     """
     stripped = text.lstrip()
     if stripped.startswith("["):
@@ -175,7 +175,7 @@ def evaluate(
     instruction: str,
     advance: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Ask a model for each case; calls are recorded as all calls are. Errors of the model are outcomes."""
+    """Ask a model for each case. The trace records the calls, as always; the model's errors are outcomes."""
     outcomes = []
     for number, case in enumerate(cases):
         messages = prompts.build(instruction, {"text": case.input}, target.shown_schema)
@@ -215,7 +215,7 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
     return Comparison(first.schema, first.model, second.model, differences, takes_over, words)
 
 
-#: What is compared pair by pair.
+#: Figures that are compared pair by pair.
 _FIGURES: Mapping[str, Callable[[Outcome], float | bool | None]] = {
     "valid": lambda o: o.is_valid,
     "exact": lambda o: o.is_exact,
@@ -239,7 +239,7 @@ def share(values: Sequence[bool]) -> Measure:
 
 
 def mean(values: Iterable[float]) -> Measure:
-    """Return a mean with its 95% bootstrap interval; of one value the interval is that value."""
+    """Return a mean with its 95% bootstrap interval. The interval of a single value is that value."""
     found = np.array(list(values), float)
     if not len(found):
         return Measure(math.nan, math.nan, math.nan, 0)

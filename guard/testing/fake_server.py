@@ -1,7 +1,7 @@
-"""Providers on this machine: servers that speak OpenAI's and Anthropic's protocols and answer from a script.
+"""Fake providers: local servers that speak OpenAI's and Anthropic's protocols and answer from a script.
 
-An answer is a text, which becomes a whole answer of the protocol that was asked (streamed where asked so, as a tool's
-call where one is forced), or an `Answer`, or a function of the request. `FAULTS` are the ways in which providers fail.
+An answer is a text, an `Answer`, or a function of the request. A text becomes a whole answer of the request's protocol:
+streamed if that is asked for, and a call of a tool if one is forced. `FAULTS` are the ways in which providers fail.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-RESET = object()  #: Among the chunks of an answer: the connection is reset there.
-HANG = object()  #: Nothing more comes, and the connection stays open.
+RESET = object()  #: As a chunk of an answer: the connection is reset there.
+HANG = object()  #: As a chunk: nothing more comes, and the connection stays open.
 
 
 @dataclass(frozen=True)
 class ClientRequest:
-    """What a client asked."""
+    """A request of a client."""
 
     path: str
     headers: dict[str, str]
@@ -31,7 +31,7 @@ class ClientRequest:
 
     @property
     def is_anthropic(self) -> bool:
-        """Whether it was asked by Anthropic's protocol."""
+        """Whether it is in Anthropic's protocol."""
         return self.path.endswith("/messages")
 
     @property
@@ -41,31 +41,31 @@ class ClientRequest:
 
     @property
     def is_tool(self) -> bool:
-        """Whether the answer is to be a tool's call."""
+        """Whether it forces a call of a tool."""
         return bool(self.body.get("tools"))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server does with one request: bytes, and in between seconds to wait, RESET or HANG."""
+    """The answer to one request. Its chunks are bytes, seconds to wait, RESET or HANG."""
 
     text: str = ""
     finish: str = "stop"
     refusal: str | None = None
     thinking: str | None = None
-    usage: tuple[int, int] | None = (11, 7)  # prompt and completion
-    cached: int | None = None  # of the prompt, what a cache had; None: nothing is told of it
+    usage: tuple[int, int] | None = (11, 7)  # (prompt, completion) tokens
+    cached: int | None = None  # cached tokens of the prompt; None where not reported
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    raw: bytes | None = None  # the whole body, in place of what follows from the text
+    raw: bytes | None = None  # the whole body, in place of one made from the text
     change: Callable[[bytes], list[Any]] | None = None  # the body → chunks
     piece: int = 3  # characters of each event
     model: str = "served-1"
-    left: Callable[[], object] | None = None  # called where the client goes away before the end
-    beyond: tuple[Any, ...] = ()  # chunks that come after the answer, which its length does not count
+    left: Callable[[], object] | None = None  # called when the client disconnects before the end
+    beyond: tuple[Any, ...] = ()  # chunks after the answer, not counted by Content-Length
 
     def chunks(self, request: ClientRequest) -> list[Any]:
-        """Return what to send after the head."""
+        """Return the chunks of the body."""
         if self.raw is not None:
             body = self.raw
         elif request.is_streaming:
@@ -198,11 +198,11 @@ def error(status: int, message: str, headers: dict[str, str] | None = None, **de
 
 
 def halved(*end: Any) -> Callable[[bytes], list[Any]]:
-    """Return a change that sends half of a body, and then something else or nothing."""
+    """Return a `change` that sends half of a body, then something else or nothing."""
     return lambda body: [body[: len(body) // 2], *end]
 
 
-#: Ways to fail, by name: what becomes of a good answer. A connection refused is `refused_url`'s.
+#: Faults by name, as functions of a good answer. For a refused connection use `refused_url`.
 FAULTS: dict[str, Callable[[Answer], Answer]] = {
     "reset mid-body": lambda good: replace(good, change=halved(RESET)),
     "time-out": lambda _: Answer(raw=b"", change=lambda _: [HANG]),
@@ -228,7 +228,7 @@ FAULTS: dict[str, Callable[[Answer], Answer]] = {
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A provider that gives its answers in turn, the last one again and again; `requests` are those that came."""
+    """A provider that gives its answers in turn; the last one repeats. `requests` are those that it received."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -240,7 +240,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.keeps_alive = keeps_alive  # one connection may bring several requests
         self.connections = 0
         self.requests: list[ClientRequest] = []
-        self.left = threading.Event()  # a client went away before its answer was whole
+        self.left = threading.Event()  # set when a client disconnects before the end of its answer
         self.closing = threading.Event()
         self._lock = threading.Lock()
 
@@ -250,7 +250,7 @@ class Server(socketserver.ThreadingTCPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def answer(self, request: ClientRequest) -> Answer:
-        """Return what a request is answered with."""
+        """Return the answer to a request."""
         with self._lock:
             answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
             self.requests.append(request)
@@ -268,7 +268,7 @@ class Server(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing: clients that go away are what is tested."""
+        """Print nothing: the tests disconnect clients on purpose."""
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -281,7 +281,7 @@ class _Handler(socketserver.StreamRequestHandler):
             pass
 
     def _answered(self, path: str) -> bool:
-        """Answer one request; returns whether the connection may bring another."""
+        """Answer one request. Returns whether the connection may carry another."""
         headers = {}
         while line := self.rfile.readline().strip():
             key, _, value = line.decode().partition(":")
@@ -304,7 +304,7 @@ class _Handler(socketserver.StreamRequestHandler):
             for chunk in (*chunks, *answer.beyond):
                 if chunk is RESET:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    os.close(self.connection.detach())  # at once: closing in order would send what is left
+                    os.close(self.connection.detach())  # at once: an orderly close would send the rest
                     return False
                 if chunk is HANG:
                     self._wait(60)
@@ -325,7 +325,7 @@ class _Handler(socketserver.StreamRequestHandler):
             answer.left()
 
     def _wait(self, seconds: float) -> bool:
-        """Wait; returns True, and says so, where the client leaves meanwhile."""
+        """Wait. Returns True where the client disconnects meanwhile."""
         self.connection.settimeout(seconds)
         with contextlib.suppress(TimeoutError):
             if not self.connection.recv(1):
@@ -347,7 +347,7 @@ def _event(data: Any) -> bytes:
 
 
 def _json(data: Any) -> bytes:
-    """Write JSON as providers do: characters as they are, but for halves of pairs, which UTF-8 does not have."""
+    """Write JSON as providers do: characters unescaped, except for lone surrogates, which UTF-8 does not have."""
     try:
         return json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -359,6 +359,6 @@ def _pieces(text: str, size: int) -> list[str]:
 
 
 def _spoiled(body: bytes) -> bytes:
-    """Return a body with a byte that is no UTF-8 in the middle of a text."""
+    """Return a body with a byte that is not UTF-8 in the middle of a text."""
     at = body.index(b"served")
     return body[:at] + b"\xff" + body[at + 1 :]

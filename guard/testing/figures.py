@@ -1,4 +1,4 @@
-"""Figures of an evaluation as people read them: their words, and one page that holds everything."""
+"""Figures of an evaluation for people: their names, and one HTML page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from guard.testing.plots import as_svg
 from guard.trace.html import document, escaped
 
 COLUMNS = ("valid", "exact", "right", "reasks", "tokens", "seconds", "removed", "cost")
-#: What a figure is called where its name does not tell.
+#: Readable names of figures.
 TITLES = {"removed": "mask pressure", "right": "fields right", "cost": "US$", "reasks": "re-asks"}
 _SHARES = ("valid", "exact", "right", "removed", "forced")
 _OWN_STYLE = """svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; } table { min-width: 40rem; }
@@ -18,13 +18,13 @@ th, td { vertical-align: top; } th:first-child, td:first-child { text-align: lef
 
 
 def shown(name: str, measure: Measure | None) -> str:
-    """Return a figure with its interval; a dash where nothing is known."""
+    """Return a figure with its interval, or a dash where it is unknown."""
     if measure is None:
         return "–"
     if name in _SHARES:
         return f"{measure.mean:.1%} [{measure.low:.1%}, {measure.high:.1%}]"
     digits = 6 if name == "cost" else 2 if name in ("seconds", "reasks") else 0
-    if measure.low == measure.high:  # the same in every case
+    if measure.low == measure.high:  # equal in every case
         return f"{measure.mean:.{digits}f}" if measure.mean else "0"
     return f"{measure.mean:.{digits}f} [{measure.low:.{digits}f}, {measure.high:.{digits}f}]"
 

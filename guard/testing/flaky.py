@@ -1,7 +1,7 @@
-"""`FlakyModel`: a model that is valid, nearly valid, badly written, cut off or down, as a seed has it.
+"""`FlakyModel`: a model whose answers are valid, nearly valid, badly written, cut off or errors, by a seed.
 
-It plugs in wherever a model of Guard's does; `serving` puts one behind an address, for applications that are asked to
-use a server.
+It can be used wherever a model of Guard's can. `serving` puts one behind an address, for applications that ask a
+server.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from guard.output import target
 from guard.testing.app_adapters import HttpAdapter, ModelAdapter, ObservedRequest, Stage
 from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, ScriptedReply
 
-DRAWN = 60  #: Replies drawn for each schema; what is said is chosen among them.
-KEPT = 1_000  #: Of the latest requests, that are kept.
+DRAWN = 60  #: Replies drawn for each schema, among which the answers are chosen.
+KEPT = 1_000  #: Latest requests that are kept.
 
 
 class FlakyStage(Stage):
-    """Answers what a seed draws for the schema that is asked for."""
+    """A stage that answers with what a seed draws for the request's schema."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class FlakyStage(Stage):
                 raise ValueError(f"faults={fault!r} must be among {', '.join(FAULTS)}")
         if not 0 <= rate <= 1:
             raise ValueError(f"rate={rate} must be between 0 and 1")
-        self.injected: list[str] = []  # what each answer had: "" for a valid one, else what was wrong with it
+        self.injected: list[str] = []  # the fault of each answer; "" for a valid one
         self._seed, self._faults, self._rate = seed, tuple(faults), rate
         self._schema, self._told = schema, told
         self._drawn: dict[str, tuple[list[ScriptedReply], list[ScriptedReply]]] = {}
@@ -51,7 +51,7 @@ class FlakyStage(Stage):
     def ask(
         self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any
     ) -> ObservedRequest:
-        """Take a request, and answer as the seed says: the n-th request for a schema is always answered alike."""
+        """Answer a request by the seed: the n-th request for a schema always gets the same answer."""
         wanted = self._schema if schema is None else schema
         sources = more.get("sources")
         key = json.dumps(wanted if sources is None else [wanted, sources], sort_keys=False, default=repr)
@@ -81,7 +81,7 @@ class FlakyStage(Stage):
                 more = {} if sources is None else {"sources": sources}
                 palette = Palette(target.from_any(wanted, options), wanted, {**options, **more})
                 good = drawn(palette.values, DRAWN, self._seed)
-            except (SchemaError, ValueError):  # whatever is wrong with the schema is the application's to be told
+            except (SchemaError, ValueError):  # an error in the schema is reported to the application
                 palette = Palette(target.from_any(True, {}), True)
                 good = drawn(palette.values, DRAWN, self._seed)
             from guard.testing.scripted_replies import valid
@@ -97,12 +97,12 @@ class FlakyStage(Stage):
 
 
 class FlakyModel(ModelAdapter):
-    """A deterministic model that errs: the n-th answer to a schema follows from the seed alone.
+    """A deterministic model that errs: the seed alone determines the n-th answer to a schema.
 
-    An answer is bad with probability `rate`: one of `faults` (names out of `guard.testing.FAULTS`), where "near miss"
-    stands for all near misses of the schema; else it is a valid value. `injected` lists what each answer had. It
-    answers for the schema of a request, else for `schema`. Closing a stream early is noted on its request in `asks`.
-    `pieces` is how many characters a stream brings at once, 0 all.
+    With probability `rate`, an answer has one of `faults` (names of `guard.testing.FAULTS`), where "near miss" stands
+    for all near misses of the schema; otherwise it is a valid value. `injected` lists the fault of each answer. The
+    schema is the request's, or else `schema`. The requests in `asks` record streams that were closed early. `pieces` is
+    the number of characters in each piece of a stream, 0 for one piece. Raises ValueError for an unknown fault.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class FlakyModel(ModelAdapter):
 
     @property
     def injected(self) -> list[str]:
-        """What each answer had: "" for a valid one, else what was wrong with it."""
+        """The fault of each answer, "" for a valid one."""
         return self._flaky.injected
 
     @property
@@ -142,22 +142,22 @@ def serving(
     port: int = 0,
     told: Callable[[ObservedRequest], object] | None = None,
 ) -> Iterator[HttpAdapter]:
-    """Serve a flaky model on this machine, by OpenAI's protocol and Anthropic's; gives the server, which has a `url`.
+    """Serve a flaky model on this machine, by OpenAI's and Anthropic's protocols; yield the server, which has a `url`.
 
-    It answers for the schema that a request carries, else for `schema`. Port 0 takes a free one. `told` is called with
-    each request.
+    It answers for the request's schema, or else for `schema`. Port 0 takes a free one. `told` is called with each
+    request.
     """
     with HttpAdapter(FlakyStage(seed, faults, rate=rate, schema=schema, told=told), port) as server:
         yield server
 
 
 def by_name(rest: str, name: str) -> FlakyModel:
-    """Return the model that `flaky:SEED` names; ValueError where it names none."""
+    """Return the model of the name `flaky:SEED`. Raises ValueError for a malformed seed."""
     return FlakyModel(seed_of(rest), name=name)
 
 
 def seed_of(rest: str) -> int:
-    """Return the seed behind the colon of a model's name: digits, or nothing, which is 0."""
+    """Return the seed after the colon of a model's name: digits, or nothing for 0. Raises ValueError."""
     if rest and not rest.isdecimal():
         raise ValueError(f"{rest!r} must be a seed, which is digits")
     return int(rest or 0)

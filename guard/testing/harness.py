@@ -1,7 +1,7 @@
-"""Runs: one call of an application under test, with everything that could be seen of it.
+"""Runs: one call of an application under test, with everything that can be observed from outside.
 
-`Surroundings` are what an application finds while it is tested: an address, a key, a trace of its own, models by name
-that are the stage's, clocks that do not wait, and ears for what it logs and prints.
+`Surroundings` is the application's environment during a test: an address, a key, a separate trace, models by name that
+are the stage's, clocks that do not wait, and captured logs and output.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from guard.testing.evaluated import EvaluatedByTheApplication
 from guard.testing.scripted_replies import ScriptedReply
 from guard.trace.records import Call
 
-JOIN_S = 0.25  #: How long a call is waited for before it is asked whether it asks without end.
-OVERASKED_S = 1.0  #: How long one that was asked too often may take to end by the error that it gets.
-LONGEST_WAIT = 0.005  #: Seconds for which a sleeping application really sleeps; the rest is only counted.
-#: Loggers that speak of every request at their lowest levels; what they say is their makers' business.
+JOIN_S = 0.25  #: Seconds between two looks whether a call asks without end.
+OVERASKED_S = 1.0  #: Seconds in which such a call must end by the error that it gets.
+LONGEST_WAIT = 0.005  #: Seconds that a sleeping application really sleeps; the rest is only counted.
+#: Loggers of libraries that log every request at their lowest levels; their messages are not checked.
 _LIBRARIES = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "anthropic", "asyncio")
 _MISSING = object()
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a run is given: the replies in order, the last again and again, and how streams are cut."""
+    """The script of a run: the replies in order (the last one repeats), and how streams are cut."""
 
     replies: tuple[ScriptedReply, ...]
     pieces: int = 0  # characters of each piece of a stream; 0: one piece
     wire: int = 0  # bytes of each piece on the network; 0: as it comes
-    leave_after: int | None = None  # parts of a streamed result that are taken; None: all
-    refuses_schemas: bool = False  # the server answers a schema by HTTP 400
+    leave_after: int | None = None  # parts of a streamed result to take; None for all
+    refuses_schemas: bool = False  # whether the server refuses schemas by HTTP 400
 
     def __str__(self) -> str:
         """Word the scene as one line."""
@@ -53,25 +53,25 @@ class Scene:
 
 @dataclass
 class Run:
-    """One call and what came of it."""
+    """One call and its outcome."""
 
     scene: Scene
-    given: dict[str, Any]  # the arguments as they were before
-    after: dict[str, Any]  # and as they were after
+    given: dict[str, Any]  # copies of the arguments before the call
+    after: dict[str, Any]  # the arguments after it
     asks: list[ObservedRequest] = field(default_factory=list)
     refused: list[ObservedRequest] = field(default_factory=list)  # requests whose schema was refused
-    value: Any = None  # what was returned, or the last part of a stream
+    value: Any = None  # the return value, or the last part of a stream
     parts: list[Any] = field(default_factory=list)  # of a streamed result
     error: BaseException | None = None
     is_streamed: bool = False
-    is_stuck: bool = False  # it did not end by itself
-    goes_on: bool = False  # nor when it was interrupted: it may still ask
+    is_stuck: bool = False  # whether it did not end by itself
+    goes_on: bool = False  # whether it also ignored the interrupt, and may still ask
     seconds: float = 0.0
-    waited: float = 0.0  # seconds that it meant to sleep
-    said: str = ""  # what it logged and printed
-    ran_answer: bool = False  # it ran a program that stood in an answer
+    waited: float = 0.0  # seconds that it asked to sleep
+    said: str = ""  # its logs and printed output
+    ran_answer: bool = False  # whether it ran a program in an answer
     calls: tuple[Call, ...] = ()  # of Guard, in its trace
-    kept: dict[str, Any] = field(default_factory=dict)  # ledgers after the call, by name
+    kept: dict[str, Any] = field(default_factory=dict)  # by name, the ledgers after the call
 
     @property
     def ended_well(self) -> bool:
@@ -80,7 +80,7 @@ class Run:
 
 
 class Surroundings:
-    """What an application finds while it is tested; a context manager, one at a time in a process."""
+    """The environment of an application under test. A context manager; only one at a time in a process."""
 
     def __init__(self, stage: Stage, *, port: int = 0) -> None:
         self.stage = stage
@@ -123,7 +123,7 @@ class Surroundings:
         }
 
     def run(self, call: Callable[[], Any], scene: Scene, limit: float) -> Run:
-        """Carry out a call under a scene; it is given up after `limit` seconds."""
+        """Make a call under a scene. It is abandoned after `limit` seconds."""
         self.stage.set(scene.replies, pieces=scene.pieces, wire=scene.wire, refuses_schemas=scene.refuses_schemas)
         self._text.seek(0)
         self._text.truncate()
@@ -201,7 +201,7 @@ class Surroundings:
 
     @contextlib.contextmanager
     def _event_loop(self) -> Iterator[None]:
-        """Run an event loop in a thread of its own: clients that are made once stay on one loop."""
+        """Run an event loop in its own thread, so that clients that are made once stay on one loop."""
         self.loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self.loop.run_forever, daemon=True, name="guard-test-loop")
         thread.start()
@@ -230,7 +230,7 @@ class Surroundings:
 
     @contextlib.contextmanager
     def _ears(self) -> Iterator[None]:
-        """Hear what is logged, at any level, and printed."""
+        """Capture logs of any level, and printed output."""
         handler = _CapturingHandler(self._text)
         root = logging.getLogger()
         level = root.level
@@ -252,7 +252,7 @@ class Surroundings:
 
     @contextlib.contextmanager
     def _clocks(self) -> Iterator[None]:
-        """Have the application's sleeps counted, not slept."""
+        """Count the application's sleeps instead of sleeping."""
         sleep, asleep = time.sleep, asyncio.sleep
         mine = threading.get_ident()
 
@@ -276,7 +276,7 @@ class Surroundings:
 
     @contextlib.contextmanager
     def _models(self) -> Iterator[None]:
-        """Have every model that Guard loads by name be the stage's, one that a replay only names, too: of one key."""
+        """Replace every model that Guard loads by name by the stage's, also one that a replay only names."""
         from guard import models
         from guard.models import replay_only
 
@@ -293,7 +293,7 @@ class Surroundings:
             models.load, replay_only.stand_in, models.check_name = load, stand_in, check_name
 
 
-#: Where the last one listened: clients that were made when a module was imported still ask there.
+#: The last server's port: clients that were made when a module was imported still ask there.
 _last_port = 0
 
 
@@ -309,11 +309,11 @@ def _server(stage: Stage, port: int) -> HttpAdapter:
     return server
 
 
-MOST_CALLS = 64  #: Of Guard, that one call of an application is looked through for.
+MOST_CALLS = 64  #: Types of Guard's objects that are looked for in a call's result.
 
 
 async def _end_tasks() -> None:
-    """Cancel what still runs on this loop."""
+    """Cancel all tasks of this loop."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -335,7 +335,7 @@ class _CapturingHandler(logging.Handler):
 
 
 def _last(parts: list[Any]) -> Any:
-    """Return what a stream ended in: its last part, or all of them where they are pieces of a text."""
+    """Return the result of a stream: its last part, or all parts joined where they are pieces of a text."""
     if parts and all(isinstance(part, str) for part in parts):
         return "".join(parts)
     return parts[-1] if parts else None
@@ -356,7 +356,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 def _interrupt(thread: threading.Thread) -> None:
-    """Have a thread stop at its next step."""
+    """Stop a thread at its next bytecode, by an exception."""
     from guard.testing.app_adapters import Enough
 
     if thread.ident is not None:

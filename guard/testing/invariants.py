@@ -1,7 +1,7 @@
-"""Invariants: what must hold of every application that asks a model, whatever the model says.
+"""Invariants: properties that every application of a model must have, whatever the model answers.
 
-Each is a question about what can be seen from outside: what the model was asked, and what came back. A check looks at
-one trial (trial.py) and says in words what does not hold, or returns None. comparing.py has the comparisons.
+They are about what can be observed from outside: the requests to the model, and the application's result. A check looks
+at one trial (trial.py), and returns words for what does not hold, or None. comparing.py has the comparisons.
 """
 
 from __future__ import annotations
@@ -52,29 +52,29 @@ from guard.testing.trial import (
     target_of,
 )
 
-MOST_ASKS = 6  #: Requests that one call may make where the application does not say: two models, three times each.
-LONGEST = 60.0  #: Seconds that a call may take and wait, with a model that answers at once.
+MOST_ASKS = 6  #: Requests that one call may make where the application sets no limit: two models, three times each.
+LONGEST = 60.0  #: Seconds that a call may take, waits included, with a model that answers at once.
 
-#: Errors that say that a program is wrong, not what went wrong with an answer.
+#: Errors that mean a bug in a program, rather than a bad answer.
 _CRASHES = (
     *(TypeError, AttributeError, KeyError, IndexError, NameError, AssertionError, RecursionError, ZeroDivisionError),
     *(NotImplementedError, StopIteration, StopAsyncIteration, MemoryError, SystemExit, BufferError, SyntaxError),
 )
-#: What no client of a protocol is prepared for.
+#: Replies that no client of a protocol is prepared for.
 _NO_PROTOCOL = ("no JSON", "no choices")
-_BREAKS_OFF = ("reset", *_NO_PROTOCOL)  #: Errors that come when the question was read: who knows what it took?
+_BREAKS_OFF = ("reset", *_NO_PROTOCOL)  #: Errors after the question was read, whose cost is unknown.
 _MODEL_NAMES = re.compile(r"(\A|_)(model|served|answered_by|served_by|model_name|served_model)\Z")
 
 
 @dataclass(frozen=True)
 class Invariant:
-    """Something that must hold."""
+    """One invariant."""
 
     name: str  # "inputs-unchanged"
     says: str  # in one sentence
-    line: int  # of the list of what users suffer from
+    line: int  # number in the list of users' problems
     check: Callable[[Trial], str | None]
-    is_advice: bool = False  # most programs break it by the reader of JSON that they use: told, but no failure
+    is_advice: bool = False  # reported, but not a failure: most programs break it, by the JSON parser that they use
 
 
 # ---- What comes back -------------------------------------------------------------------------------------------------
@@ -86,10 +86,10 @@ def _typed_error(trial: Trial) -> str | None:
         if error is None:
             continue
         if run.asks and run.asks[-1].reply.error in _NO_PROTOCOL:
-            continue  # what a library makes of it is the library's business
+            continue  # the fault of a library
         name = f"{type(error).__name__}: {clipped(str(error))}"
         if isinstance(error, RecursionError) and _raised_in(error) == "json":
-            continue  # JSON that is nested too deeply ended where it was read
+            continue  # too deeply nested JSON failed in the parser
         if (isinstance(error, _CRASHES) and type(error).__module__ == "builtins") or _is_broken(error):
             return f"it ended in {name}, which says nothing that a caller can act on"
         guarded = [call for call in run.calls if call.outcome != "valid"]
@@ -124,7 +124,7 @@ def _no_answer_no_value(trial: Trial) -> str | None:
     if any(reading.is_answer for reading in found) or not run.asks:
         return None
     if subject.gives_nothing and run.value is None:
-        return None  # what it does is done beside its result
+        return None  # its result is a side effect
     return f"it returned {clipped(repr(run.value))}, though {found[-1].words}"
 
 
@@ -142,7 +142,7 @@ def _valid(trial: Trial) -> str | None:
 
 
 def _faithful(trial: Trial) -> str | None:
-    """The value is what an answer says: nothing changed on the way."""
+    """The value is that of an answer, unchanged."""
     subject, run = trial.subject, trial.main
     if not has_value(trial):
         return None
@@ -173,7 +173,7 @@ def _invented(trial: Trial) -> str | None:
 
 
 def _grounded(trial: Trial) -> str | None:
-    """A value that comes from the inputs stands in them."""
+    """A grounded value occurs in the inputs."""
     subject, run = trial.subject, trial.main
     if not has_value(trial) or subject.target is None or subject.target.grounding is None:
         return None
@@ -183,7 +183,7 @@ def _grounded(trial: Trial) -> str | None:
 
 
 def _one_meaning(trial: Trial) -> str | None:
-    """A key that stands twice is not read as one of its values in silence."""
+    """A duplicate key is not silently read as one of its values."""
     if not has_value(trial):
         return None
     found = [reading for reading in trial.readings if reading.is_answer]
@@ -194,7 +194,7 @@ def _one_meaning(trial: Trial) -> str | None:
 
 
 def _answers(trial: Trial) -> str | None:
-    """An answer that is valid as it stands does not crash what reads it."""
+    """A valid answer does not crash the application."""
     run = trial.main
     if run.error is None or len(run.asks) != 1 or trial.readings[0].kind != "valid":
         return None
@@ -207,7 +207,7 @@ def _answers(trial: Trial) -> str | None:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it was raised from, or beside: what read the answer, and who words it anew."""
+    """Yield an error and its causes and contexts: the parser's error is among them, where others wrap it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -216,7 +216,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _denies(subject: Subject, error: BaseException) -> bool:
-    """Answer whether Pydantic's error is about the very type that takes the answer: it was shown something else."""
+    """Whether Pydantic's error is about the type that accepts the answer: then it was given something else."""
     import pydantic
 
     if not isinstance(error, pydantic.ValidationError):
@@ -226,7 +226,7 @@ def _denies(subject: Subject, error: BaseException) -> bool:
 
 
 def _not_run(trial: Trial) -> str | None:
-    """What an answer says is data; whoever runs it runs what a stranger wrote."""
+    """An answer is data and is never run: a stranger may have written it."""
     if any(run.ran_answer for run in all_runs(trial)):
         return "an answer that held a program of Python was run (eval or exec): read it with json.loads or Pydantic"
     return None
@@ -267,7 +267,7 @@ def _feedback(trial: Trial) -> str | None:
         lost = [finding for finding in found.findings if not is_told(finding, new)]
         told = [finding for finding in found.findings if name_of(finding) and finding not in lost]
         if before.model != after.model and not told:
-            continue  # another model may be asked as if it were the first
+            continue  # another model may be asked the first question again
         if not new.strip():
             return f"after {found.findings[0]} the model was asked again without a word about it"
         if lost:
@@ -295,7 +295,7 @@ def _first_carrier(trial: Trial) -> str:
 
 
 def _question_kept(trial: Trial) -> str | None:
-    """Who is asked because an answer failed sees what the first one was asked about."""
+    """A re-asked or escalated request still contains the first question."""
     run = trial.main
     asks = run.asks
     if not asks:
@@ -303,7 +303,7 @@ def _question_kept(trial: Trial) -> str | None:
     asked = [(name, text) for name, text in long_texts(trial.main.given) if text in asks[0].words]
     for before, after in itertools.pairwise(asks):
         if reading_of(trial.subject, run, before).is_answer:
-            return None  # what follows may be another question
+            return None  # later requests may be another question
         for name, text in asked:
             if text not in after.words:
                 return (
@@ -399,7 +399,7 @@ def _secret(trial: Trial) -> str | None:
             return f"the key is in what is logged or printed: {clipped(line)}"
         if run.ended_well and CANARY in repr(run.value):
             return "the key is in what is returned"
-        is_echo = any(ask.reply.error == "unauthorized" for ask in run.asks)  # a provider's words that name it
+        is_echo = any(ask.reply.error == "unauthorized" for ask in run.asks)  # it is named in the provider's message
         if run.error is not None and CANARY in str(run.error) and not is_echo:
             return f"the key is in the error: {clipped(str(run.error))}"
         if CANARY in "".join(ask.words for ask in run.asks):
@@ -431,7 +431,7 @@ def _ledger(trial: Trial) -> str | None:
     for run in (trial.main, *([trial.again] if trial.again else [])):
         told = [ask.usage for ask in run.asks if ask.usage is not None]
         prompt, completion = sum(p for p, _ in told), sum(c for _, c in told)
-        # What a request took that broke off is not known: it may be counted as an estimate, at most a token a byte.
+        # The tokens of a request that broke off are unknown; an estimate may count at most one token a byte.
         untold = [a for a in run.asks if a.usage is None and (not a.reply.error or a.reply.error in _BREAKS_OFF)]
         asked = sum(_size(ask.words) + _size(json.dumps(ask.schema)) for ask in untold)
         answered = sum(_size(ask.reply.text) for ask in untold)
@@ -455,7 +455,7 @@ def _size(text: str) -> int:
 
 
 def _kinds(name: str) -> tuple[str, ...]:
-    """Return which of the sums a figure may be, by its name."""
+    """Return the sums that a figure of this name may be."""
     if re.search(r"prompt|input", name):
         return ("prompt",)
     if re.search(r"completion|output", name):
@@ -484,7 +484,7 @@ def _recorded(trial: Trial) -> str | None:
     return None
 
 
-#: Everything that must hold, in the order in which it is reported.
+#: All invariants, in the order of reports.
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         "no-answer-no-value", "Without a whole, valid answer there is an error, never a value.", 5, _no_answer_no_value

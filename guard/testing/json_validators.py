@@ -1,4 +1,4 @@
-"""Judges: what two validators that share nothing with Guard say of a value, jsonschema-rs and jsonschema."""
+"""Two independent validators, jsonschema-rs and jsonschema, as judges: they share no code with Guard."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _PYTHON = {
 }
 
 
-STEPS = 100_000  #: Keywords that jsonschema may look at for one value: on some schemas it takes exponential time.
+STEPS = 100_000  #: Most keywords that jsonschema may evaluate for one value: on some schemas it takes exponential time.
 
 
-DEPTH = 100  #: Keywords inside of one another. Where Python's stack ends in the midst of Rust's code, that may abort.
+DEPTH = 100  #: Deepest nesting of keywords. Where Python's stack ends inside of Rust's code, the process may abort.
 
 
 class _OutOfStepsError(Exception):
-    """jsonschema has looked at more keywords than it may, or too deeply."""
+    """jsonschema has evaluated too many keywords, or too deeply."""
 
 
 class _Steps(threading.local):
@@ -71,10 +71,10 @@ def _bounded(draft: str) -> Any:
 
 
 class Judges:
-    """Both validators of one schema."""
+    """Both validators for one schema."""
 
     def __init__(self, schema: Any, draft: str, options: Mapping[str, Any]) -> None:
-        """Take a schema of a dialect, and the options with which it was compiled: formats, documents."""
+        """Make both, for a schema of a dialect, and the options with which it was compiled: formats, documents."""
         self._is_large = judge.holds_large(schema)
         wants_names = DIALECTS[draft].boolean_bounds
         schema = judge.judged(leniency.as_standard(schema, wants_names=wants_names), draft)
@@ -88,7 +88,7 @@ class Judges:
             schema, validate_formats=formats, registry=registry, offline=True
         )
         kind = _bounded(draft)
-        #: jsonschema leaves some formats unchecked: it knows most only where further packages are installed.
+        #: jsonschema checks many formats only if further packages are installed.
         unchecked = _formats(schema) - kind.FORMAT_CHECKER.checkers.keys()
         self._is_blind = formats and any(map(is_known, unchecked))
         specification = referencing.jsonschema.specification_with(kind.META_SCHEMA["$schema"])
@@ -103,11 +103,11 @@ class Judges:
         )
 
     def findings(self, value: Any) -> Iterator[Any]:
-        """Yield what jsonschema-rs finds, as its own errors."""
+        """Yield the errors of jsonschema-rs."""
         return iter(self._fast.iter_errors(self._meant(value)))
 
     def verdict(self, value: Any) -> bool | None:
-        """Say whether a value is valid; None where they differ. Where jsonschema can't judge, the other does."""
+        """Whether a value is valid; None where the two differ. Where jsonschema gives up, jsonschema-rs decides."""
         value = self._meant(value)
         fast: bool = self._fast.is_valid(value)
         _steps.left, _steps.depth = STEPS, 0
@@ -129,7 +129,7 @@ class Judges:
 
 
 def copied(schema: Any) -> Any:
-    """Return a copy of a schema that may be changed."""
+    """Return a mutable copy of a schema."""
     return json.loads(json.dumps(schema))
 
 

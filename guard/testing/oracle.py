@@ -1,7 +1,7 @@
-"""The oracle: what may honestly be made of a reply, judged by the type that is asked for and nothing else.
+"""The oracle: the values that may be made of a reply, judged by the requested type alone.
 
-The judge is guard/output/target.py's: Pydantic for a type, jsonschema-rs for a schema, and RFC 8259 with no key twice.
-It knows nothing of the application under test.
+guard/output/target.py judges: Pydantic for a type, jsonschema-rs for a schema, and RFC 8259 without duplicate keys. The
+oracle knows nothing of the application under test.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from guard.output.target import Target
 from guard.testing.scripted_replies import ScriptedReply, written
 
 _CONSTANT = re.compile(r"\b(NaN|Infinity)\b")
-_EXACT = 2**53  #: From here on a double may not be the whole number that was written.
+_EXACT = 2**53  #: The first integer beyond which doubles skip integers.
 _THOUGHT = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reply is."""
+    """The verdict on a reply: its kind, and the values that it may be read as."""
 
     kind: str  # "valid", "messy", "twofold", "invalid", "unreadable", "cut off", "refused", "empty", or "error"
-    values: tuple[Any, ...] = ()  # as the target makes them; an application may return one of these
+    values: tuple[Any, ...] = ()  # the target's values; an application may return one of these
     texts: tuple[str, ...] = ()  # the JSON of each
     findings: tuple[Violation, ...] = ()  # of an invalid one
-    words: str = ""  # why it is no answer
+    words: str = ""  # why it is not an answer
     raw: tuple[str, ...] = ()  # the text itself, of an answer that is more than JSON
 
     @property
     def is_answer(self) -> bool:
-        """Whether anything may be made of it."""
+        """Whether a value may be made of it."""
         return bool(self.values)
 
 
 def read(reply: ScriptedReply, target: Target) -> Verdict:
-    """Return what may be made of a reply."""
+    """Return the verdict on a reply."""
     if reply.error:
         return Verdict("error", words=f"the provider failed: {reply.error}")
     if reply.finish == "refusal":
@@ -51,7 +51,7 @@ def read(reply: ScriptedReply, target: Target) -> Verdict:
         value, findings = target.check(reply.text)
         if findings or reply.text.rstrip()[-1:] not in ("}", "]", '"'):
             return Verdict("cut off", words="the answer was cut off")
-        return Verdict("cut off", (value,), (reply.text,))  # behind its last character: nothing is missing
+        return Verdict("cut off", (value,), (reply.text,))  # at its end: nothing is missing
     if not reply.text.strip():
         return Verdict("empty", words="the answer was empty")
     text = _THOUGHT.sub("", reply.text)
@@ -81,7 +81,7 @@ def read(reply: ScriptedReply, target: Target) -> Verdict:
 
 
 def _twofold(text: str, target: Target) -> Verdict | None:
-    """Read a text in which a key stands twice, which means one thing or the other: as most readers do, and the rest."""
+    """Read a text with a duplicate key both ways: with the last value, as most parsers do, and with the first."""
     found: list[str] = []
     for wins in (dict, _first):
         try:
@@ -104,9 +104,9 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _with_constants(text: str) -> tuple[list[Any], list[str]]:
-    """Read a text as most readers of JSON do: NaN and Infinity are numbers. Who takes it so changes nothing.
+    """Read a text as lenient parsers do: NaN and Infinity are numbers. Such a reading counts as unchanged.
 
-    Nor does who reads a large number as a double, where that is the type of the field.
+    So does a large number as a double, where that is the field's type.
     """
     try:
         return [json.loads(text), json.loads(text, parse_int=_as_double)], [text, text]
@@ -119,7 +119,7 @@ def _as_double(digits: str) -> int | float:
 
 
 def plain(value: Any, *, whole: bool = True) -> Any:
-    """Return a value as JSON has it; `whole` with the defaults of fields that were not given."""
+    """Return a value as plain JSON data. `whole` includes the defaults of fields that were not given."""
     import pydantic
 
     if isinstance(value, pydantic.BaseModel):
@@ -139,7 +139,7 @@ def plain(value: Any, *, whole: bool = True) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Answer whether two values are one: types, order of keys and all digits included."""
+    """Whether two values are identical, types, order of keys and all digits included."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
@@ -152,7 +152,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def leaves(value: Any) -> list[Any]:
-    """Return the texts and numbers in a value; a key is none."""
+    """Return the texts and numbers in a value, without its keys."""
     if isinstance(value, dict):
         return [leaf for part in value.values() for leaf in leaves(part)]
     if isinstance(value, list):
@@ -161,7 +161,7 @@ def leaves(value: Any) -> list[Any]:
 
 
 def is_held(leaf: Any, texts: str) -> bool:
-    """Answer whether a text or number stands in what was said, in one spelling or another."""
+    """Whether a text or number occurs in an answer, in any spelling."""
     if isinstance(leaf, str):
         escaped, inner = json.dumps(leaf)[1:-1], json.dumps(leaf, ensure_ascii=False)[1:-1]
         return leaf in texts or inner in texts or escaped.lower() in texts.lower() or leaf.strip() in texts

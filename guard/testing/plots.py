@@ -24,14 +24,14 @@ _COLOURS = ("#1f6feb", "#e8590c", "#1a7f37", "#8250df", "#9a6700", "#57606a")
 
 
 def write(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Write the plot to a file; its suffix says which format: .png, .svg or .pdf. ValueError where it is another."""
+    """Write the plot to a .png, .svg or .pdf file. Raises ValueError for another suffix."""
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"{path} must end in .png, .svg or .pdf")
     _figure(evaluations).savefig(path, dpi=130, bbox_inches="tight")
 
 
 def as_svg(evaluations: Sequence[Evaluation]) -> str:
-    """Return the plot as an SVG element, to be put into a page."""
+    """Return the plot as an SVG element for an HTML page."""
     out = io.StringIO()
     _figure(evaluations).savefig(out, format="svg", bbox_inches="tight")
     text = out.getvalue()

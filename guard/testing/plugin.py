@@ -1,10 +1,10 @@
 """The pytest plug-in: fixtures `flaky_model` and `guard_replay`, the marker `guard`, and a section of the summary.
 
-A test marked with `@pytest.mark.guard(schema=…, cases=…)` that takes `flaky_model` runs once for each case, and each
-case is a seed of its own: its name tells it, so that `pytest "test_app.py::test_it[seed=3]"` runs it again.
-`guard_replay` keeps what models answered in a file beside the tests: it is recorded once, and replayed from then on,
-without a model; a request that was not recorded, or a recorded one that is made no more, is drift and fails the test.
-What takes time to import is imported by the tests that need it.
+A test with `@pytest.mark.guard(schema=…, cases=…)` that takes `flaky_model` runs once for each case. Each case is a
+seed, and the test's name has it: `pytest "test_app.py::test_it[seed=3]"` runs that one again. `guard_replay` records
+models' answers once, in a file beside the tests, and replays them from then on without a model. A request that was not
+recorded, or a recorded request that is no longer made, is drift and fails the test. Slow imports are left to the tests
+that need them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from guard.support.plain_text import plain
 if TYPE_CHECKING:
     from guard.testing.flaky import FlakyModel
 
-CASES = 10  #: Cases of a marked test where it does not say.
-FOLDER = "guard_replays"  #: Beside the tests: one file for each test.
-VERSION = 1  #: Of those files.
-_PROPERTY = "guard"  #: Under which a test's report carries what the summary tells.
+CASES = 10  #: Default number of cases of a marked test.
+FOLDER = "guard_replays"  #: Folder beside the tests, with a file for each test.
+VERSION = 1  #: The format's version in those files.
+_PROPERTY = "guard"  #: The name of the property of a test's report that carries data for the summary.
 _NAMES = ("schema", "cases", "seed", "faults", "rate")
 
 
@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         "guard(schema=None, cases=10, seed=0, faults=all, rate=1.0): run the test with a flaky_model of `cases` seeds;"
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a marked test's cases."""
+    """Parametrize a marked test by its cases."""
     marker = metafunc.definition.get_closest_marker("guard")
     if marker is None or "flaky_model" not in metafunc.fixturenames:
         return
@@ -63,7 +63,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def flaky_model(request: pytest.FixtureRequest) -> FlakyModel:
-    """Give a model that errs as a seed has it: the test's own under the marker `guard`, else --guard-seed."""
+    """Return a model that errs by a seed: the test's own under the marker `guard`, else --guard-seed."""
     from guard.testing.flaky import FlakyModel
     from guard.testing.scripted_replies import FAULTS
 
@@ -83,7 +83,7 @@ def flaky_model(request: pytest.FixtureRequest) -> FlakyModel:
 
 @pytest.fixture
 def guard_replay(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReplayFixture]:
-    """Record what models answer once, then replay it: `guard_replay(read_invoice)(text)`."""
+    """Record models' answers once, then replay them: `guard_replay(read_invoice)(text)`."""
     name = re.sub(r"[^\w.=-]+", "_", request.node.name)
     path = request.path.parent / FOLDER / request.path.stem / f"{name}.json"
     is_recording = request.config.getoption("guard_record") or not path.exists()
@@ -95,7 +95,7 @@ def guard_replay(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rep
 
 
 class ReplayFixture:
-    """Gives structured functions, and Guards, that record or replay."""
+    """Makes structured functions and Guards that record or replay."""
 
     def __init__(self, path: Path, trace: Path, *, is_recording: bool) -> None:
         from guard.trace import TraceStore
@@ -115,7 +115,7 @@ class ReplayFixture:
         return asked.using(mode=self.mode, trace=self._trace)
 
     def finish(self) -> None:
-        """Write what was recorded; fail where what was recorded is asked for no more."""
+        """Write the recording. Fail where a recorded request is no longer made."""
         if self.is_recording:
             if self._kept:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,17 +161,17 @@ def _relative(path: Path) -> str:
 
 
 class Summary:
-    """What the section tells, by test."""
+    """The data of the summary's section, by test."""
 
     def __init__(self) -> None:
         self.cases: Counter[str] = Counter()
         self.survivors: Counter[str] = Counter()
         self.faults: dict[str, Counter[str]] = {}
-        self.smallest: dict[str, tuple[tuple[int, int], str, str, list[str]]] = {}  # size, node, why, what was said
+        self.smallest: dict[str, tuple[tuple[int, int], str, str, list[str]]] = {}  # (size, node, why, answer)
         self.checks: list[dict[str, Any]] = []
 
     def add(self, report: pytest.TestReport, told: dict[str, Any]) -> None:
-        """Take one test's report."""
+        """Add one test's report."""
         self.checks += told.get("checks", [])
         if "injected" not in told:
             return
@@ -193,7 +193,7 @@ _MODEL = pytest.StashKey[Any]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Note what a test's model did, and what its searches found."""
+    """Attach the faults of a test's model, and the findings of its searches, to its report."""
     import sys
 
     searching = sys.modules.get("guard.testing.search")
@@ -227,7 +227,7 @@ def _check(report: Any, node: str) -> dict[str, Any]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the section, where there is anything to tell."""
+    """Print the section, unless it is empty."""
     summary = config.stash[_SUMMARY]
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -265,7 +265,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _from_here(config: pytest.Config, node: str) -> str:
-    """Return a node's id as it is given to pytest in the working directory: ids begin at pytest's root."""
+    """Return a node's id relative to the working directory; pytest's own are relative to its root."""
     path, separator, name = node.partition("::")
     return os.path.relpath(config.rootpath / path, config.invocation_params.dir) + separator + name
 

@@ -1,6 +1,6 @@
 """A search's report for people and for programs: text, JSON, JUnit's XML, and one page of HTML.
 
-The page holds everything it needs, runs no script and fetches nothing; what a model or an application wrote is escaped.
+The page is self-contained, runs no script and fetches nothing. Texts of models and applications are escaped.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from guard.testing.invariants import Invariant
 from guard.testing.scripted_replies import ScriptedReply
 from guard.trace.html import document, escaped
 
-#: Characters that XML can not hold.
+#: Characters that XML can't represent.
 _NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-VERSION = 1  #: Of the JSON; goes up when a field changes its meaning.
-#: The list of what users suffer from, by number; 0 for what every program owes.
+VERSION = 1  #: Version of the JSON report; it goes up when a field changes its meaning.
+#: Users' problems by number; 0 is for properties of any program.
 LINES = {
     0: "Secrets",
     1: "Constraints dropped in silence",
@@ -41,20 +41,20 @@ LINES = {
 
 @dataclass(frozen=True)
 class Counterexample:
-    """A scene in which an invariant does not hold."""
+    """A scene that breaks an invariant."""
 
     words: str  # what does not hold
-    story: str  # what was asked, said and returned, one line each
+    story: str  # the request, answer and result, one line each
     scene: Scene
     given: Mapping[str, Any]  # the arguments
 
 
 @dataclass
 class InvariantResult:
-    """What became of one invariant."""
+    """The result for one invariant."""
 
     invariant: Invariant
-    cases: int = 0  # trials in which it was looked at
+    cases: int = 0  # trials in which it was checked
     counterexample: Counterexample | None = None
 
     @property
@@ -65,37 +65,37 @@ class InvariantResult:
 
 @dataclass
 class Report:
-    """What a search found out about a subject."""
+    """The result of a search on a subject."""
 
     subject: str
     seed: int
     cases: int = 0
     seconds: float = 0.0
     asks: int = 0  # requests to the model
-    faults: Counter[str] = field(default_factory=Counter)  # answers given, by what was done
-    outcomes: Counter[str] = field(default_factory=Counter)  # "value", or the name of the error
+    faults: Counter[str] = field(default_factory=Counter)  # number of answers, by kind
+    outcomes: Counter[str] = field(default_factory=Counter)  # number of outcomes: "value", or the name of the error
     findings: list[InvariantResult] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what could not be looked at, and why
-    is_strict: bool = False  # advice that is not kept is a failure, too
+    notes: list[str] = field(default_factory=list)  # checks that were not possible, and why
+    is_strict: bool = False  # whether broken advice is a failure, too
 
     @property
     def holds(self) -> bool:
-        """Whether every invariant held; advice apart, unless the search was strict."""
+        """Whether every invariant held. Advice counts only if the search was strict."""
         return not self.broken
 
     @property
     def broken(self) -> list[InvariantResult]:
-        """The findings that do not hold."""
+        """The invariants that do not hold."""
         return [f for f in self.findings if not f.holds and (self.is_strict or not f.invariant.is_advice)]
 
     @property
     def advice(self) -> list[InvariantResult]:
-        """The findings that do not hold and are no failure."""
+        """The broken invariants that are advice, not failures."""
         return [f for f in self.findings if not f.holds and not (self.is_strict or not f.invariant.is_advice)]
 
 
 def as_text(report: Report, *, every: bool = False) -> str:
-    """Return what a person reads in a terminal: each invariant that does not hold, with its smallest example."""
+    """Return text for a terminal: each invariant that does not hold, with its smallest counterexample."""
     held = len(report.findings) - len(report.broken) - len(report.advice)
     figures = f"{report.asks} requests, {report.seconds:.1f} s, seed {report.seed}"
     lines = [f"{report.subject}: {held} of {len(report.findings)} invariants hold in {report.cases} cases ({figures})"]
@@ -111,7 +111,7 @@ def as_text(report: Report, *, every: bool = False) -> str:
 
 
 def example(finding: InvariantResult) -> list[str]:
-    """Return the lines that tell a counterexample."""
+    """Return the lines that describe a counterexample."""
     found = finding.counterexample
     assert found is not None
     given = ", ".join(f"{name}={cut_short(repr(value), 200)}" for name, value in found.given.items())
@@ -190,7 +190,7 @@ def as_junit(reports: Sequence[Report]) -> str:
 
 
 def as_html(reports: Sequence[Report]) -> str:
-    """Return one page about some subjects."""
+    """Return one HTML page about some reports."""
     broken = sum(not report.holds for report in reports)
     title = f"guard test: {broken} of {len(reports)} fail" if broken else f"guard test: {len(reports)} held"
     return document(title, _OWN_STYLE, "".join(_section(report) for report in reports))
@@ -275,7 +275,7 @@ def _bars(counts: Sequence[tuple[str, int]]) -> str:
 
 
 def _xml(text: str) -> str:
-    """Return a text without what XML can't hold."""
+    """Return a text without characters that XML can't represent."""
     return _NO_XML.sub("\ufffd", text)
 
 

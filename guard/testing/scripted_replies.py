@@ -1,8 +1,8 @@
-"""Replies: what a model, or the provider before it, may do with one request, whatever way it is asked in.
+"""Scripted replies: how a model or its provider may answer one request, in any protocol.
 
-A reply is a text with how it ended, or an error; an adapter (guard/testing/app_adapters.py) puts it into the words of a
-protocol. `FAULTS` are the ways to go wrong, by name: each makes a reply of a good value. What is to become of a reply
-is not written on it: guard/testing/oracle.py judges the text.
+A reply is a text with its finish reason, or an error. An adapter (guard/testing/app_adapters.py) translates it into a
+protocol. `FAULTS` are functions by name, each of which makes a faulty reply of a good value. A reply does not say what
+an application must make of it: guard/testing/oracle.py judges the text.
 """
 
 from __future__ import annotations
@@ -27,55 +27,55 @@ if TYPE_CHECKING:
     from guard.testing.strategies.near_misses import NearMiss
 
 DECLINED = "I can't help with that."
-BIG = 2**53 + 1  #: The first integer that a double does not hold.
-HUGE = 2**64 + 1  #: One that 64 bits do not hold.
+BIG = 2**53 + 1  #: The first integer that a double can't represent.
+HUGE = 2**64 + 1  #: An integer that 64 bits can't represent.
 #: Times that differ once their offset or their fraction is dropped.
 TIMES = ("2026-03-01T12:30:45.123456+05:30", "12:30:45.123456+05:30", "P1DT2H3M4.5S")
-#: Of the faults: a value that the schema refuses, however near. Without it nothing but the faults named happens.
+#: The fault "near miss": a value that the schema refuses. Without it, only the named faults occur.
 NEAR_MISS = "near miss"
-DECIMAL = 1234.56789  #: A number that rounding to cents changes.
+DECIMAL = 1234.56789  #: A number that changes when it is rounded to cents.
 
 
 @dataclass(frozen=True)
 class ScriptedReply:
-    """What is done with one request."""
+    """The reply to one request."""
 
     how: str  # in words: "valid", "cut off", "near miss of minimum at /age"
     text: str = ""
     finish: str = "stop"  # "stop", "length", "refusal", "filter"; "" for a stream that breaks off
-    error: str = ""  # one of ERRORS: nothing is answered
-    thinking: str | None = None  # beside the text, where the protocol has a place for it
-    meant: str = ""  # JSON of the value that the text stands for, where it is no plain JSON; "": not known
+    error: str = ""  # one of ERRORS, in place of an answer
+    thinking: str | None = None  # thinking, where the protocol has a field for it
+    meant: str = ""  # JSON of the value that the text means, where it is not plain JSON; "" where unknown
 
     @property
     def is_told(self) -> bool:
-        """Whether a text alone says what happened: a plain function from prompt to text can do it."""
+        """Whether the text alone is the whole reply, so that a plain function from prompt to text can give it."""
         return self.finish == "stop" or bool(self.error)
 
 
-#: What a provider does in place of an answer, by name.
+#: Errors of a provider, by name.
 ERRORS = (
     "unavailable",  # HTTP 503
     "broken",  # HTTP 500
     "rate limited",  # HTTP 429
     "timed out",  # HTTP 504
-    "unauthorized",  # HTTP 401, in words that repeat the key
-    "reset",  # the connection
+    "unauthorized",  # HTTP 401, with a message that repeats the key
+    "reset",  # the connection breaks
     "no JSON",  # a page of HTML with HTTP 200
-    "no choices",  # an answer that holds none
+    "no choices",  # an answer without a choice
 )
 
-#: A good value and another one, in; the reply out.
+#: From a good value, and another one, to the reply.
 Fault = Callable[[Any, Any, Target], ScriptedReply]
 
 
 def valid(value: Any) -> ScriptedReply:
-    """Say a value as it is."""
+    """Reply with a value, unchanged."""
     return ScriptedReply("valid", written(value))
 
 
 def written(value: Any) -> str:
-    """Write a value as JSON, in the order that it has; characters as they are."""
+    """Write a value as JSON, in its own order, characters unescaped."""
     try:
         text = json.dumps(value, ensure_ascii=False)
         text.encode()
@@ -94,7 +94,7 @@ def _cut_late(value: Any, _other: Any, _target: Target) -> ScriptedReply:
 
 
 def _cut_in_text(value: Any, _other: Any, _target: Target) -> ScriptedReply:
-    """Cut inside of the last text that there is, so that a lenient reader finds every key."""
+    """Cut the reply off inside of its last text, where a lenient parser still finds every key."""
     text = written(value)
     at = text.rfind('"')
     start = text.rfind('"', 0, at) if at > 0 else -1
@@ -144,7 +144,7 @@ def _two(value: Any, other: Any, _target: Target) -> ScriptedReply:
 
 
 def _twice(text: str, value: Any) -> str:
-    """Give the first key a second value, of the same type where that can be."""
+    """Repeat the first key with another value, of the same type if possible."""
     if not isinstance(value, dict) or not value:
         return '{"a": 1, "a": 2}'
     key = next(iter(value))
@@ -152,7 +152,7 @@ def _twice(text: str, value: Any) -> str:
 
 
 def _another(value: Any) -> Any:
-    """Return a value of the same type, and another one."""
+    """Return another value of the same type."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -163,7 +163,7 @@ def _another(value: Any) -> Any:
 
 
 def _wrong(_text: str, value: Any) -> str:
-    """Give the first member another type."""
+    """Give the first member a value of another type."""
     if isinstance(value, dict) and value:
         key = next(iter(value))
         return written({**value, key: [[value[key]]]})
@@ -181,7 +181,7 @@ def _without(_text: str, value: Any) -> str:
 
 
 def _bare(value: Any, _other: Any, target: Target) -> ScriptedReply:
-    """Say the least: only what is required."""
+    """Reply with required members only."""
     if isinstance(value, dict):
         required = _required(target)
         return ScriptedReply("only what is required", written({k: v for k, v in value.items() if k in required}))
@@ -205,7 +205,7 @@ def _near_miss(value: Any, _other: Any, target: Target) -> ScriptedReply:
 
 
 def _program(_text: str, value: Any) -> str:
-    """Write a program of Python in place of the first member: it tells when it is run."""
+    """Put a Python program in place of the first member; it reports when it is run."""
     if not isinstance(value, dict) or not value:
         return PROGRAM
     first = next(iter(value))
@@ -216,7 +216,7 @@ def _error(name: str) -> Fault:
     return lambda _value, _other, _target: ScriptedReply(name, error=name)
 
 
-#: How a request may go wrong, by name; the simplest first.
+#: Faults by name, the simplest first.
 FAULTS: Mapping[str, Fault] = MappingProxyType(
     {
         "empty": _text("empty", lambda *_: ""),
@@ -267,7 +267,7 @@ def _reversed(value: Any) -> Any:
 
 
 def _with_nan(value: Any) -> str:
-    """Put no number where the first number is, else where the first member is."""
+    """Put NaN in place of the first number, else of the first member."""
     if not isinstance(value, dict) or not value:
         return "NaN"
     numbers = [k for k, v in value.items() if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -277,17 +277,17 @@ def _with_nan(value: Any) -> str:
 
 # ---- Special valid values --------------------------------------------------------------------------------------------
 
-#: Texts that differ once anything is done to them.
+#: Texts that change under stripping, case folding, normalisation and the like.
 TELLING = (
     *("naïve 文字 🙂", "ﬁance\u0301", "a\u2028b", '"quoted" \\ back', "  spaced  ", "MiXeD", "1e5", "null", "0012"),
     *("```json\n{}\n```", "<b>bold</b>", "so on " * 200 + "end"),
-    *("it's True, or None", "see https://a.example/b#c", "a {b}, [c,] }"),  # what who mends JSON takes for faults
+    *("it's True, or None", "see https://a.example/b#c", "a {b}, [c,] }"),  # looks like a fault to a repairer of JSON
 )
-MANY = 40  #: Items of a list that is too long for who takes the first of them.
+MANY = 40  #: Length of a list that shows where only the first items are used.
 
 
 def telling(value: Any, target: Target) -> list[Any]:
-    """Return valid values like this one whose members tell what is done to them: big numbers, odd texts, many items."""
+    """Return valid values like this one with members that reveal changes: big numbers, odd texts, many items."""
     found = []
     members = value.items() if isinstance(value, dict) else ()
     changed = [_filled(value, functools.partial(_number_for, number)) for number in (BIG, HUGE, -HUGE)]
@@ -308,7 +308,7 @@ def telling(value: Any, target: Target) -> list[Any]:
 
 
 def _many(items: list[Any]) -> list[list[Any]]:
-    """Return long lists like this one: of items that differ, where they are texts or numbers, and of the same."""
+    """Return long lists like this one: of distinct items, where they are texts or numbers, and of equal ones."""
     first = items[0]
     if isinstance(first, str):
         return [[f"{first}{number}" for number in range(MANY, 0, -1)], [first] * MANY]
@@ -325,13 +325,13 @@ def _text_for(text: str, value: Any) -> Any:
     return text if isinstance(value, str) else value
 
 
-#: What a number or a text is replaced by, to leave whatever bounds it has.
+#: Replacements of numbers and texts that break most bounds.
 _NUMBERS = (-1, 0, 10**9, -(10**9), 0.5)
 _TEXTS = ("", "x" * 300, "?")
 
 
 def spoiled(value: Any, target: Target) -> list[ScriptedReply]:
-    """Return replies like a valid one of which one member is out of bounds; each of them is not valid."""
+    """Return invalid replies like a valid one, each with one member out of bounds."""
     if not isinstance(value, dict):
         return []
     found = []
@@ -360,19 +360,19 @@ def _filled(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def of_text(text: Text) -> ScriptedReply:
-    """Say one of `guard.testing.texts`."""
+    """Return the reply of a text of `guard.testing.texts`."""
     how = ", ".join(text.how) or "as it is"
     meant = written(text.value) if text.outcome == "repairable" else ""
     return ScriptedReply(f"{text.outcome} ({how})", text.text, finish=text.finish, meant=meant)
 
 
 def of_miss(miss: NearMiss) -> ScriptedReply:
-    """Say one of `guard.testing.near_misses`."""
+    """Return the reply of a near miss of `guard.testing.near_misses`."""
     return ScriptedReply(f"near miss of {miss.keyword} at {miss.at or '(root)'}", written(miss.value))
 
 
 class Palette:
-    """The strategies of one target: what a model may say when it is asked for it."""
+    """The strategies of replies for one target."""
 
     def __init__(self, target: Target, wanted: Any, options: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.target = target
@@ -385,7 +385,7 @@ class Palette:
         self._texts = _possible(lambda: texts(wanted, **options))
 
     def replies(self, faults: tuple[str, ...] = tuple(FAULTS)) -> SearchStrategy[ScriptedReply]:
-        """Return a strategy of replies: valid, or with a fault; where all may happen, texts as models write, too."""
+        """Return a strategy of replies: valid, or with a fault; with all faults allowed, texts as models write too."""
         choices: list[SearchStrategy[ScriptedReply]] = [self.values.map(valid)]
         if NEAR_MISS in faults and self.misses is not None:
             choices.append(self.misses)
@@ -396,7 +396,7 @@ class Palette:
         return st.one_of(choices)
 
     def faulty(self, faults: tuple[str, ...]) -> SearchStrategy[ScriptedReply]:
-        """Return a strategy of replies with one of some faults."""
+        """Return a strategy of replies with one of the given faults."""
         target = self.target
 
         @st.composite
@@ -407,7 +407,7 @@ class Palette:
         return drawn()
 
     def keep_misses(self, misses: list[ScriptedReply]) -> None:
-        """Take these near misses from now on: others cost too much to draw."""
+        """Use only these near misses from now on, since drawing new ones is slow."""
         self.misses = st.sampled_from(misses)
 
 

@@ -1,8 +1,8 @@
-"""The search: scenes are played on a subject until an invariant breaks, and what breaks it is cut down by Hypothesis.
+"""The search: scenes are played on a subject until an invariant breaks; Hypothesis shrinks the counterexample.
 
-First each fault alone, every time and once before a good answer, then the answers that Hypothesis draws. All that is
-drawn follows from a seed. For each invariant that does not hold the search begins anew among scenes like the one that
-broke it, and the smallest that Hypothesis finds is reported.
+Each fault is played alone first, for every request and once before a good answer. Then Hypothesis draws answers. A seed
+determines everything that is drawn. For each broken invariant, a new search among scenes like the one that broke it
+finds a smaller one; the smallest is reported.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from guard.testing.stated import sources_of
 from guard.testing.subjects import FILLER
 from guard.testing.trial import Trial, outcome
 
-#: What ends up as more than text where a prompt is put together with str.format, %, a template or markup.
+#: A text with the special characters of str.format, %, templates and markup.
 ODD = '{{key}} %s %(key)s {{{{x}}}} ${{y}} </text> """ \\ \\u0041'
-RUNS = 100  #: Scenes that Hypothesis draws, beside each fault alone.
-SHRINK_CASES = 60  #: Scenes drawn to cut one counterexample down.
-SHRINK_SECONDS = 8.0  #: Longest time spent on that.
-DRAW_SECONDS = 3.0  #: Longest time spent on drawing those.
+RUNS = 100  #: Default number of scenes that Hypothesis draws, beside each fault alone.
+SHRINK_CASES = 60  #: Most scenes drawn to shrink one counterexample.
+SHRINK_SECONDS = 8.0  #: Most seconds for shrinking one.
+DRAW_SECONDS = 3.0  #: Most seconds for drawing values and near misses.
 DRAWN = 60  #: Values and near misses drawn to choose from.
-MOST_MISSES = 24  #: Near misses that are played alone, each of another keyword or place.
-MOST_STUCK = 3  #: Calls that do not end by themselves, after which the search stops: it says `bounded` by then.
-MOST_STUCK_SECONDS = 5.0  #: How long they may take together.
-COMPANIONS = 4  #: Of every so many scenes one is played again and compared.
-#: Told how many scenes were played, and of how many.
+MOST_MISSES = 24  #: Most near misses that are played alone, each of another keyword or place.
+MOST_STUCK = 3  #: Calls without an end after which the search stops: the invariant `bounded` is broken by then.
+MOST_STUCK_SECONDS = 5.0  #: Most seconds that such calls may take together.
+COMPANIONS = 4  #: One scene of so many is played again and compared.
+#: A progress callback: scenes played, and scenes in all.
 Progress = Callable[[int, int], None]
 
 
@@ -58,13 +58,13 @@ class Check:
     ```
 
     `subject` is a structured function, a `guard.Guard`, a callable or `module:function`, or the address of a server
-    (guard/testing/subjects.py says how a callable is given its model). `schema` is what it is to return, where neither
-    its annotations nor its requests tell; `inputs` are arguments by name, each a value, or a function of a mark that
-    tells calls apart. `runs` are drawn beside each fault alone; `seed` decides them. `without` names invariants that
-    are not meant to hold, `faults` those that may happen, near misses among them; `seconds` is when to stop looking.
-    `options` are those of `guard.compile`. `port` is where the harness's server listens; 0 takes a free one. `strict`
-    makes advice count: what most programs break by the reader of JSON that they use. An argument that can't be, such as
-    an invariant that there is not, is a ValueError.
+    (guard/testing/subjects.py says how a callable is given its model). `schema` is the type of its result, where
+    neither annotations nor requests show it. `inputs` are arguments by name, each a value, or a function of a mark that
+    tells calls apart. `runs` is the number of drawn scenes, beside each fault alone; `seed` determines them. `without`
+    names invariants that need not hold, `faults` the faults that may occur, near misses among them. The search stops
+    after `seconds`. `options` are those of `guard.compile`. `port` is that of the harness's server; 0 takes a free one.
+    `strict` makes broken advice a failure: invariants that most programs break by the JSON parser that they use. Raises
+    ValueError for an unknown invariant or fault, and for numbers out of bounds.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Check:
         self._marks = itertools.count(1)
 
     def run(self, progress: Progress | None = None) -> Report:
-        """Search; returns what was found."""
+        """Search; return the report."""
         started = time.perf_counter()
         with Surroundings(Stage(), port=self._port) as surroundings:
             self._around = surroundings
@@ -123,7 +123,7 @@ class Check:
         return self.report
 
     def __call__(self, test: Callable[..., Any]) -> Callable[..., Any]:
-        """Make a test: it fails with every counterexample, and is given the `report` where it takes one."""
+        """Make a test that fails with every counterexample. It is given the `report` if it has such a parameter."""
         signature = inspect.signature(test)
         takes_report = "report" in signature.parameters
 
@@ -142,7 +142,7 @@ class Check:
     # -- Acquaintance --------------------------------------------------------------------------------------------------
 
     def _acquaint(self) -> None:
-        """Learn what the application asks for and where in its results the value is."""
+        """Learn the schema that the application asks for, and the place of the value in its results."""
         subject = self.subject
         first = self._play_one(Scene((ScriptedReply("nothing in it", "{}"),)))
         self.asks_anything = bool(first.asks or first.refused)
@@ -197,10 +197,10 @@ class Check:
         assert target is not None
         self.palette = self._palette(target)
         values = drawn(self.palette.values, DRAWN, self.seed, DRAW_SECONDS)
-        # Rules that no schema can say keep some out.
+        # Validators that no schema expresses exclude some.
         self.examples = [value for value in values if not target.check(written(value))[1]][:12] or values[:12]
         missed = drawn(self.palette.misses, DRAWN, self.seed, DRAW_SECONDS) if self.palette.misses is not None else []
-        if missed and len(missed) < DRAWN:  # they cost too much to draw them anew
+        if missed and len(missed) < DRAWN:  # drawing new ones is too slow
             self.palette.keep_misses(missed)
         self.misses = list({reply.how: reply for reply in reversed(missed)}.values())[::-1][:MOST_MISSES]
 
@@ -208,7 +208,7 @@ class Check:
         options = self._strategy_options()
         if target.grounding is not None:
             sources = sources_of(self.subject.data("")).texts
-            with contextlib.suppress(ValueError):  # of these inputs no answer can be right
+            with contextlib.suppress(ValueError):  # no answer is right for these inputs
                 return Palette(target, target.schema, {**options, "sources": sources})
         return Palette(target, target.schema, options)
 
@@ -229,7 +229,7 @@ class Check:
         return run
 
     def play(self, scene: Scene, *, compared: bool) -> Trial:
-        """Play a scene, and where it is to be compared the calls beside it."""
+        """Play a scene, with the calls to compare with where it is one to compare."""
         data = self.subject.data(self._mark())
         main = self._play_one(scene, data)
         trial = Trial(self.subject, main)
@@ -250,7 +250,7 @@ class Check:
         return trial
 
     def question(self, scene: Scene, other: Scene, name: str, change: tuple[str, str]) -> Trial:
-        """Play a scene, then another question of which one text differs a little."""
+        """Play a scene, then another question with one slightly different text."""
         data = self.subject.data(self._mark())
         mark = str(data.get(name, ""))
         main = self._play_one(scene, {**data, name: change[0].format(mark)})
@@ -286,7 +286,7 @@ class Check:
             report.outcomes[_ended(run)] += 1
 
     def judge(self, trial: Trial) -> dict[str, str]:
-        """Return what does not hold in a trial, by the name of the invariant."""
+        """Return the words for what does not hold in a trial, by invariant."""
         found = {}
         for finding in self.report.findings:
             finding.cases += 1
@@ -328,7 +328,7 @@ class Check:
         search()
 
     def _is_late(self) -> bool:
-        """Answer whether to stop looking: time is up, or calls were seen not to end, each of which takes long."""
+        """Whether to stop: time is up, or too many calls did not end, each of which takes long."""
         is_up = self._until is not None and time.perf_counter() > self._until
         return is_up or self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS
 
@@ -339,7 +339,7 @@ class Check:
                 self._broken[name] = (trial, words)
 
     def _planned(self) -> Iterator[tuple[Scene, bool]]:
-        """Yield what is played in any case: good answers, then each fault alone."""
+        """Yield the scenes that are always played: good answers, then each fault alone."""
         target = self.subject.target
         assert target is not None
         values = self.examples
@@ -363,7 +363,7 @@ class Check:
             yield Scene((miss, last)), False
         if {"unavailable", "all wrong"} <= set(
             self.faults
-        ):  # the first tier is down, and the next one says what is not valid
+        ):  # the first tier is down, and the next one answers with invalid values
             down = FAULTS["unavailable"](good, other, target)
             wrong = FAULTS["all wrong"](good, other, target)
             yield Scene((down, down, down, wrong)), False
@@ -374,7 +374,7 @@ class Check:
                 yield Scene((reply,), refuses_schemas=True), False
 
     def _good(self) -> Any:
-        """Return a valid value that shows something: the fullest of some small ones."""
+        """Return the fullest of some small valid values."""
         sized = [value for value in self.examples if len(written(value)) <= 300]
         return max(sized or self.examples, key=_richness)
 
@@ -384,7 +384,7 @@ class Check:
         return reply.error not in ("no JSON", "no choices", "unauthorized") or self.is_http
 
     def _questions(self) -> Iterator[tuple[Scene, Scene, str, tuple[str, str]]]:
-        """Yield pairs of questions that differ a little, with answers that differ."""
+        """Yield pairs of slightly different questions, with different answers."""
         values = self.examples
         differing = [v for v in values if v != values[0]] or []
         if not differing or not self.seen_value:
@@ -424,7 +424,7 @@ class Check:
             finding.counterexample = Counterexample(words, str(trial), run.scene, run.given)
 
     def _shrunk(self, invariant: Invariant, trial: Trial, words: str) -> tuple[Trial, str]:
-        """Cut a counterexample down, among scenes of the same kinds of replies."""
+        """Shrink a counterexample, among scenes with the same kinds of replies."""
         if trial.other is not None or trial.main.scene.refuses_schemas or trial.main.is_stuck:
             return trial, words
         best = [(trial, words)]
@@ -471,7 +471,7 @@ class Check:
 
 
 check = Check
-#: What was found in this process by tests that `check` made; the pytest plug-in sums them up.
+#: Reports of the tests that `check` made in this process, for the pytest plug-in's summary.
 REPORTS: list[Report] = []
 
 
@@ -488,7 +488,7 @@ def _ended(run: Run) -> str:
 
 
 def _size(trial: Trial) -> tuple[int, ...]:
-    """Measure how much a person has to read; of two ends that differ, one is best a value."""
+    """Measure how much a reader must read; of two different outcomes, one is best a value."""
     run = trial.main
     texts = sum(len(reply.text) for reply in run.scene.replies)
     is_compared = bool(trial.split or trial.again or trial.other or trial.left)

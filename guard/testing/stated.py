@@ -1,4 +1,4 @@
-"""What a subject's inputs state: an answer whose grounded values stand in none of them is no answer."""
+"""Grounding for the harness: an answer with a grounded value that no input states is wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from guard.testing.oracle import Verdict
 
 
 def sources_of(given: Mapping[str, Any]) -> Sources:
-    """Return the texts that a call was given by argument, a conversation's as what its user says."""
+    """Return a call's input texts by argument; of a conversation, the user's messages."""
     texts: dict[str, str] = {}
     for name, value in given.items():
         if isinstance(value, list) and all(isinstance(part, Mapping) and "role" in part for part in value) and value:
@@ -25,7 +25,7 @@ def sources_of(given: Mapping[str, Any]) -> Sources:
 
 
 def held(verdict: Verdict, target: Target, given: Mapping[str, Any]) -> Verdict:
-    """Return what is left of a verdict where grounded values must stand in what a call was given."""
+    """Return a verdict, reduced to values whose grounded parts a call's inputs state."""
     if target.grounding is None or not verdict.is_answer:
         return verdict
     sources = sources_of(given)

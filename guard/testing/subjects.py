@@ -1,12 +1,12 @@
-"""Subjects: what can be put under test, and how it is called.
+"""Subjects: the kinds of things that can be tested, and how each is called.
 
 A subject is a structured function, a `guard.Guard` with what it is asked for, any callable (or `module:function`), or
-the address of a server that speaks OpenAI's protocol. A callable is given its model in the way that its parameters ask
-for: by annotation, else by name.
+the address of a server that speaks OpenAI's protocol. A callable gets its model by the parameter that fits: by
+annotation, else by name.
 
     model, llm, … (a Model of Guard's, or a list of them)    a model that the harness answers for
     client (OpenAI, AsyncOpenAI, Anthropic, httpx2.Client …) a client whose server is the harness
-    base_url, url, endpoint (a text); api_key                the harness's address; a key that must show up nowhere
+    base_url, url, endpoint (a text); api_key                the harness's address; a key that must appear nowhere
     ask, complete, llm, … (a Callable)                       a function from a prompt or messages to a text
     messages                                                 a conversation
     schema, wanted, response_model                           what is asked for
@@ -40,7 +40,7 @@ from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.oracle import Verdict, plain, read, same
 from guard.testing.scripted_replies import ScriptedReply
 
-LIMIT = 10.0  #: Seconds after which a call is given up: a stage answers at once.
+LIMIT = 10.0  #: Seconds after which a call is abandoned; a stage answers at once.
 _MODELS = ("model", "llm", "lm", "small", "large", "primary", "secondary", "fallback", "backup")
 _FUNCTIONS = ("ask", "complete", "completion", "call_model", "ask_model", "chat", "generate", "predict", "llm_call")
 _ADDRESSES = ("base_url", "url", "endpoint", "api_base", "server", "openai_base_url")
@@ -49,8 +49,8 @@ _LEDGERS = ("ledger", "usage", "spent", "audit", "record", "accounting", "bill",
 _CONVERSATIONS = ("messages", "conversation", "chat_history", "turns", "prompt_messages")
 _WANTED = ("schema", "wanted", "response_model", "output_type", "target", "response_format")
 _CACHES = ("cache", "store", "memo")
-FILLER = "The quick brown fox jumps over the lazy dog. " * 40  #: What long texts have in common.
-#: What is asked for where an application takes that as an argument.
+FILLER = "The quick brown fox jumps over the lazy dog. " * 40  #: Fills drawn texts, to be recognised.
+#: The type to ask for where an application takes it as an argument.
 ASKED_FOR = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "count": {"type": "integer", "minimum": 0}, "note": {"type": "string"}},
@@ -60,7 +60,7 @@ ASKED_FOR = {
 
 
 class Subject:
-    """Something under test: how it is called, and what is wanted of it (a type or schema; None: not known yet)."""
+    """Something under test: how it is called, and the type or schema of its value (None while unknown)."""
 
     def __init__(
         self,
@@ -76,12 +76,12 @@ class Subject:
         self.call = call
         self.wanted = wanted
         self.options = dict(options)
-        self.home = home  # the module whose variables the application keeps things in
+        self.home = home  # the module whose variables hold the application's state
         self.target: target.Target | None = None
-        self.gives_nothing = False  # it returns None where all is well
-        self.is_derived = False  # what is wanted is a schema that Guard made of a type which is not known
-        self.path: tuple[Any, ...] | None = None  # where in a result the value stands; None: nowhere
-        self.most_asks: int | None = None  # that the application says itself: Guard's retries and tiers
+        self.gives_nothing = False  # it returns None on success
+        self.is_derived = False  # the wanted schema was made by Guard, from an unknown type
+        self.path: tuple[Any, ...] | None = None  # path of the value in a result; None where it is not in it
+        self.most_asks: int | None = None  # by Guard's retries and tiers
         self._inputs = dict(inputs or {})
         self._signature = _signature(call)
         self._hints = _hints(call)
@@ -99,7 +99,7 @@ class Subject:
     # -- What it is given ----------------------------------------------------------------------------------------------
 
     def data(self, mark: str) -> dict[str, Any]:
-        """Return the arguments that are data, marked so that they tell calls apart."""
+        """Return the arguments that are data, with a mark that tells calls apart."""
         given = {}
         for name, parameter in self._signature.parameters.items():
             if name in self._inputs:
@@ -115,7 +115,7 @@ class Subject:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The arguments that are texts and mean something: another text is another question."""
+        """The arguments that are meaningful texts: another text is another question."""
         found = []
         for name, parameter in self._signature.parameters.items():
             if name in self._inputs and not isinstance(self._inputs[name], str):
@@ -145,7 +145,7 @@ class Subject:
         return _adapter(hint).validate_python(copy.deepcopy(self._samples[name]))
 
     def _role(self, name: str, parameter: inspect.Parameter) -> str:
-        """Say what a parameter is."""
+        """Return the role of a parameter."""
         hint, bare = self._hints.get(name), name.lower().strip("_")
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             return "nothing"
@@ -189,7 +189,7 @@ class Subject:
         return "data"
 
     def arguments(self, data: Mapping[str, Any], surroundings: Surroundings) -> dict[str, Any]:
-        """Return all arguments: data, the model in the form that it is wanted in, ledgers."""
+        """Return all arguments: data, the model in the form of its parameter, and ledgers."""
         given: dict[str, Any] = {}
         stage = surroundings.stage
         for name, parameter in self._signature.parameters.items():
@@ -222,7 +222,7 @@ class Subject:
         return given
 
     def _client(self, kind: str) -> Any:
-        """Return a client of a library's whose server is the harness; made once, as they cost much to make."""
+        """Return a library's client with the harness as its server; cached, since clients are slow to make."""
         if kind not in self._clients:
             import httpx2
             import openai
@@ -260,7 +260,7 @@ class Subject:
         return run
 
     def learn(self, run: Run, surroundings: Surroundings) -> None:
-        """Learn from a first call, whatever came of it, what the application asks for."""
+        """Learn what the application asks for from a first call, whatever its outcome."""
         annotated = _returned(self._hints)
         asked = self._asked_for(run, surroundings)
         wanted = self.wanted
@@ -275,19 +275,19 @@ class Subject:
         self.aim(wanted)
 
     def aim(self, wanted: Any) -> None:
-        """Take a type or schema as what is wanted."""
+        """Set the wanted type or schema."""
         self.target = target.from_any(wanted, {"inexact": "residual", **self.options})
         self._readings.clear()
 
     def read(self, reply: ScriptedReply) -> Verdict:
-        """Return what may be made of a reply."""
+        """Return the oracle's verdict on a reply."""
         assert self.target is not None
         if reply not in self._readings:
             self._readings[reply] = read(reply, self.target)
         return self._readings[reply]
 
     def locate(self, run: Run, text: str) -> None:
-        """Find where in a result the value stands, of which the model wrote this text."""
+        """Find the place in a result of the value that the model wrote as this text."""
         assert self.target is not None
         expected = self.target.check(text)[0]
         found = list(_places(run.value))
@@ -302,7 +302,7 @@ class Subject:
                     return
 
     def suppose(self, run: Run) -> None:
-        """Find where in a result a value of the wanted kind stands, of which nothing more is known."""
+        """Find the place in a result of any value of the wanted kind."""
         assert self.target is not None
         names = _named(self.target.schema)
         for path, part in _places(run.value):
@@ -312,7 +312,7 @@ class Subject:
                 return
 
     def value(self, run: Run) -> Any:
-        """Return the value in a result; the whole result where it is not in its place."""
+        """Return the value in a result, or the whole result where the place does not exist."""
         part = run.value
         for step in self.path or ():
             try:
@@ -327,7 +327,7 @@ class Subject:
         return part
 
     def beside(self, run: Run) -> dict[str, Any]:
-        """Return what a result holds beside the value, by name."""
+        """Return the other parts of a result, by name."""
         if not self.path:
             return {}
         whole = run.value
@@ -346,7 +346,7 @@ class Subject:
         return named
 
     def _asked_for(self, run: Run, surroundings: Surroundings) -> Any:
-        """Return the schema that was asked for: Guard's own where it was Guard that asked."""
+        """Return the requested schema: the original one, where Guard made the request."""
         from guard.trace import TraceStore
 
         if run.calls:
@@ -370,10 +370,10 @@ def from_any(
     inputs: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Subject:
-    """Return a subject; ValueError or TypeError where it is none.
+    """Return a subject of anything that can be one. Raises ValueError or TypeError for anything else.
 
-    `schema` is what the application is to return, where its annotations and its requests don't tell; `inputs` are
-    arguments by name, each a value, or a function of a mark that tells calls apart.
+    `schema` is the type of the result, where neither annotations nor requests show it. `inputs` are arguments by name,
+    each a value, or a function of a mark that tells calls apart.
     """
     if isinstance(subject, Subject):
         return subject
@@ -401,14 +401,14 @@ def from_any(
 
 
 def imported(place: str) -> Any:
-    """Return what `module:name` or `file.py:name` names; ValueError where there is no such."""
+    """Import `module:name` or `file.py:name`. Raises ValueError where it does not exist."""
     if ":" not in place:
         raise ValueError(f"{place!r} must be module:function, file.py:function, or an address")
     return load(place)
 
 
 def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Mapping[str, Any]) -> Subject:
-    """A structured function: every tier is the harness's, under its own name."""
+    """Return the subject of a structured function. The harness replaces every tier, under its own name."""
     asked = function.guard
     names = [tier if isinstance(tier, str) else tier.name for tier in asked.tiers]
 
@@ -428,29 +428,29 @@ def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Map
 
 @dataclasses.dataclass
 class _Traced:
-    """A value and its record, whose figures are held to what was seen."""
+    """A value and its record, whose figures are compared with the requests."""
 
     value: Any
     call: Any
 
     @property
     def prompt_tokens(self) -> int:
-        """Of the record."""
+        """The record's prompt tokens."""
         return int(self.call.prompt_tokens)
 
     @property
     def completion_tokens(self) -> int:
-        """Of the record."""
+        """The record's completion tokens."""
         return int(self.call.completion_tokens)
 
     @property
     def served(self) -> str:
-        """Of the record."""
+        """The model that answered, by the record."""
         return str(self.call.served)
 
     @property
     def attempts(self) -> int:
-        """Of the record."""
+        """The number of the record's attempts."""
         return len(self.call.attempts)
 
 
@@ -468,15 +468,15 @@ def _of_guard(asked: Any, wanted: Any, options: Mapping[str, Any]) -> Subject:
 
 
 class ServedError(Exception):
-    """A server answered with an error of the protocol."""
+    """A server's answer was an error of the protocol."""
 
 
 class BrokenProtocolError(TypeError):
-    """A server answered with something that is neither an answer nor an error of the protocol."""
+    """A server's answer was neither an answer nor an error of the protocol."""
 
 
 def _of_server(address: str, schema: Any) -> Subject:
-    """A server that speaks OpenAI's protocol, asked as its clients ask it."""
+    """Return the subject of a server that speaks OpenAI's protocol."""
     import httpx2
 
     url = address.rstrip("/")
@@ -523,7 +523,7 @@ def _of_server(address: str, schema: Any) -> Subject:
 
 
 def _like(function: Any) -> Callable[[Any], Any]:
-    """Give a wrapper the signature of what it wraps."""
+    """Give a wrapper the signature of the wrapped function."""
 
     def given(wrapper: Any) -> Any:
         signature = function._signature
@@ -603,7 +603,7 @@ def _adapter(hint: Any) -> Any:
 
 
 def _returned(hints: Mapping[str, Any]) -> Any:
-    """Return the annotated type of the value, out of iterators, awaitables and None."""
+    """Return the annotated type of the value, without iterators, awaitables and None around it."""
     hint = hints.get("return")
     for _ in range(3):
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -629,7 +629,7 @@ def _says_nothing(hint: Any) -> bool:
 
 
 def _is_wanted(hint: Any, asked: Any) -> bool:
-    """Answer whether an annotated type is what the model is asked for, rather than what is made of it."""
+    """Whether the model is asked for an annotated type, rather than for something that it is made from."""
     if hint is None or _says_nothing(hint):
         return False
     from guard.schemas import types as schema_types
@@ -655,7 +655,7 @@ def _named(schema: Any) -> set[str]:
 
 
 def _places(value: Any, depth: int = 0) -> Sequence[tuple[tuple[Any, ...], Any]]:
-    """List the parts of a result in which a value may stand, the outermost first."""
+    """List the parts of a result that may be the value, the outermost first."""
     found: list[tuple[tuple[Any, ...], Any]] = [((), value)]
     if depth == 3:
         return found

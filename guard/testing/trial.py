@@ -15,30 +15,30 @@ from guard.testing.stated import held
 from guard.testing.subjects import Subject
 from guard.trace.records import VALID
 
-#: Keywords about which a type may be laxer than its schema.
+#: Keywords at which a type may be laxer than its schema.
 _OF_TYPES = ("additionalProperties", "type", "format", "anyOf", "oneOf")
 
 
 @dataclass
 class Trial:
-    """One scene played: the call itself, and the calls that it is compared with, where they were made."""
+    """One played scene: the call itself, and the calls that it is compared with, where they were made."""
 
     subject: Subject
     main: Run
-    again: Run | None = None  # the same question and replies
-    split: list[Run] = field(default_factory=list)  # the same, cut into other pieces
-    left: Run | None = None  # the same, and the result's stream was left before its end
-    other: Run | None = None  # another question, after the main one, answered otherwise
-    later: Run | None = None  # the same question after a call that failed, answered well
+    again: Run | None = None  # the same question and replies again
+    split: list[Run] = field(default_factory=list)  # the same, streamed in other pieces
+    left: Run | None = None  # the same, but the result's stream was closed before its end
+    other: Run | None = None  # another question, after the main one, with another answer
+    later: Run | None = None  # the same question with a good answer, after a call that failed
     replayed: Run | None = None  # recorded, then replayed
 
     @property
     def readings(self) -> list[Verdict]:
-        """What may be made of each answer that was given in the main run."""
+        """The verdicts on the answers of the main run."""
         return readings(self.subject, self.main)
 
     def __str__(self) -> str:
-        """Word the scene, the answers and what came of them."""
+        """Return words for the scene, the answers and their outcomes."""
         lines = []
         for ask in self.main.asks[:4]:
             reply = ask.reply
@@ -52,7 +52,7 @@ class Trial:
 
 
 def outcome(run: Run) -> str:
-    """Word what came of a call."""
+    """Return words for a call's outcome."""
     if run.is_stuck:
         return "the call did not end by itself"
     if run.error is not None:
@@ -61,18 +61,18 @@ def outcome(run: Run) -> str:
 
 
 def readings(subject: Subject, run: Run) -> list[Verdict]:
-    """Return what may be made of each answer that was given in a run."""
+    """Return the verdicts on the answers of a run."""
     return [reading_of(subject, run, ask) for ask in run.asks]
 
 
 def reading_of(subject: Subject, run: Run, ask: ObservedRequest) -> Verdict:
-    """Return what may be made of one answer, given the inputs of the call."""
+    """Return the verdict on one answer, given the inputs of the call."""
     assert subject.target is not None
     return held(subject.read(ask.reply), subject.target, run.given)
 
 
 def all_runs(trial: Trial) -> Iterator[Run]:
-    """Yield the calls of a trial, but for replays and later ones."""
+    """Yield the calls of a trial, without replays and later ones."""
     yield trial.main
     for run in (trial.again, trial.left, trial.other, *trial.split):
         if run is not None:
@@ -80,20 +80,20 @@ def all_runs(trial: Trial) -> Iterator[Run]:
 
 
 def target_of(trial: Trial) -> Any:
-    """Return the target of the subject, which is known by now."""
+    """Return the target of the subject. It must be known."""
     assert trial.subject.target is not None
     return trial.subject.target
 
 
 def has_value(trial: Trial) -> bool:
-    """Whether the main call has returned a value that Guard and the schema agree on."""
+    """Whether the main call returned a value on whose validity Guard and the schema agree."""
     run = trial.main
     is_whole = run.ended_well and bool(run.asks) and run.scene.leave_after is None
     return is_whole and trial.subject.path is not None and not is_disputed(trial)
 
 
 def is_disputed(trial: Trial) -> bool:
-    """Answer whether Guard took an answer that the schema alone does not: a type may drop keys, or convert values."""
+    """Whether Guard accepted an answer that the schema refuses: a type may drop keys, or convert values."""
     calls = trial.main.calls
     if not trial.subject.is_derived or not calls or calls[-1].outcome != VALID or calls[-1].target == "schema":
         return False
@@ -102,7 +102,7 @@ def is_disputed(trial: Trial) -> bool:
 
 
 def bare_result(subject: Subject, run: Run) -> Any:
-    """Return the value of a call as plain data, or its repr where nothing says which part of the result it is."""
+    """Return the value of a call as plain data, or its repr where its place in the result is unknown."""
     return plain(subject.value(run)) if subject.path is not None else repr(plain(run.value))
 
 

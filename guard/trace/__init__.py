@@ -9,7 +9,7 @@ group_commit.py   many callers, one transaction, each with a deadline; record_qu
 totals.py         running totals, kept in the transaction of each record
 store.py          the trace itself, in SQLite or PostgreSQL
 retention.py      how long records are kept
-stats.py, export.py, record_table.py, html.py   what is made of it: figures, training data, tables, a page
+stats.py, export.py, record_table.py, html.py   output made from it: figures, training data, tables, a page
 """
 
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REDACTED", "VERSION", "TraceError", "TraceStore", "redact_with", "redacted", "stop_redacting_with"]
 
-#: Where each public name lives: the library that speaks to databases takes a while to import.
+#: Public names by module, imported on first use: SQLAlchemy takes a while to import.
 _HOMES = {
     "guard.trace.errors": ("TraceError",),
     "guard.support.secret_patterns": ("REDACTED", "redacted"),

@@ -1,4 +1,4 @@
-"""What a recorded call asked for, compiled again from what the trace keeps of it."""
+"""The target of a recorded call, compiled again from the schema that the trace keeps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def target_of(kept: dict[str, Any], schema_hash: str) -> Target | None:
-    """Return the target of what a store keeps under a hash; None where that is not the whole of it.
+    """Return the target of a stored schema (`kept`), or None where it no longer compiles to that hash.
 
-    Redaction may have cut something out, and another version of Guard may compile otherwise.
+    Redaction may have changed it, and another version of Guard may compile it differently.
     """
     options = dict(kept)
     if "limits" in options:

@@ -1,9 +1,9 @@
-"""The two databases: how each is opened, how long it is waited for, and which of its errors mean that it is in use.
+"""SQLite and PostgreSQL: how each is opened, how long it is waited for, and which errors mean that it is in use.
 
-SQLite is in WAL mode: who reads holds nobody up, one connection writes at a time, and a checkpoint, which a writer does
-every thousand pages, waits for nobody. A file that is made here can shrink page by page (`auto_vacuum`); one that was
-made without that keeps its size, and fills its free pages again: to write it anew would hold up whoever writes to it
-for as long as that takes. PostgreSQL locks by the row; what reads sees one moment of it, as in SQLite.
+SQLite is in WAL mode: readers block nobody, one connection writes at a time, and the checkpoint, which a writer does
+every thousand pages, waits for nobody. A new file can shrink page by page (`auto_vacuum`). A file made without that
+keeps its size and reuses its free pages, because rewriting it would block its writers all the while. PostgreSQL locks
+by row. In both, a reader sees one snapshot.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ import sqlalchemy as sa
 from guard.trace.errors import TraceError
 from guard.trace.waits import WAIT_S
 
-CONNECT_S = 10  #: Of a server.
-SILENT_MS = 20_000  #: After which a server that acknowledges nothing is given up.
-STILL_MS = 5_000  #: For which a transaction may do nothing.
-WAL_BYTES = 64 * 2**20  #: To which the log shrinks again that grew while something read for long.
+CONNECT_S = 10  #: Longest wait for a server's connection.
+SILENT_MS = 20_000  #: Milliseconds after which a server that acknowledges nothing is given up.
+STILL_MS = 5_000  #: Milliseconds for which a transaction may stand still.
+WAL_BYTES = 64 * 2**20  #: Size to which the write-ahead log shrinks again after a long read made it grow.
 
-#: What makes a server's connection read: it can't write, and sees one moment.
+#: Execution options of a server's reading connection: read-only, one snapshot.
 READING = {"guard_reads": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
-#: A process that stands still in a transaction is cut off: what it holds, others wait for.
+#: A process that stands still in a transaction is cut off, because others wait for its locks.
 _BEGIN_POSTGRES = f"SET LOCAL lock_timeout = {{ms}}; SET LOCAL idle_in_transaction_session_timeout = {STILL_MS}"
-#: What PostgreSQL calls a lock that did not come in time, and two that waited for each other.
+#: PostgreSQL's codes of a lock time-out and of a deadlock.
 _BUSY = ("55P03", "40P01")
 
 
 class Database:
-    """An engine, and what the trace must know of it."""
+    """One database: its engine, and what differs between SQLite and PostgreSQL."""
 
     def __init__(self, name: str) -> None:
-        self.path: str | None = None if "://" in name else name  #: Of the file.
+        self.path: str | None = None if "://" in name else name  #: The file's path; None for a server.
         self.is_sqlite = self.path is not None
         if self.path is not None:
             url = sa.URL.create("sqlite", database=self.path)
             self.engine = _sqlite(url)
-            self.reader = _sqlite(url)  # connections of their own, which can do nothing else
+            self.reader = _sqlite(url)  # a pool of connections that can only read
             sa.event.listen(self.engine, "begin", _begin_sqlite)
             sa.event.listen(self.reader, "connect", _read_only)
             sa.event.listen(self.reader, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
@@ -50,12 +50,12 @@ class Database:
         #: The file, or the URL without its password.
         self.place = self.path or self.engine.url.render_as_string(hide_password=True)
         self.mark = "?" if self.is_sqlite else "%s"
-        #: What begins a transaction of the writer's. SQLite takes the write lock at once, so that a writer waits for
-        #: another instead of failing half-way.
+        #: The statement that begins a transaction of the writer's. SQLite takes the write lock at once, so that a
+        #: writer waits for another instead of failing half-way.
         self.begin = "BEGIN IMMEDIATE" if self.is_sqlite else _BEGIN_POSTGRES
-        #: What tells a connection the longest wait, where the beginning does not.
+        #: The statement that sets a connection's longest wait, where `begin` does not.
         self.patience = _PATIENCE_SQLITE if self.is_sqlite else ""
-        #: What reading and writing may raise, over SQLAlchemy or the driver alone.
+        #: Errors of reading and writing, by SQLAlchemy or the driver.
         self.errors: tuple[type[Exception], ...] = (
             OSError,
             sa.exc.SQLAlchemyError,
@@ -63,22 +63,22 @@ class Database:
         )
 
     def writer(self, seconds: float) -> sa.Engine:
-        """Return the engine for transactions that may write, and wait so long for others at most."""
+        """Return the engine for transactions that may write, and that wait at most so long for others."""
         return self.engine.execution_options(guard_seconds=seconds)
 
     def dispose(self) -> None:
-        """Close what nobody uses."""
+        """Close all idle connections."""
         self.engine.dispose()
         if self.is_sqlite:
             self.reader.dispose()
 
     def is_there(self) -> bool:
-        """Whether there is a file; of a server only asking tells."""
+        """Whether the file exists. Always True of a server, which only a query can tell of."""
         return self.path is None or os.path.exists(self.path)  # noqa: PTH110 (pathlib is slower)
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether an error says that another has what is needed, so that it may go well later."""
+    """Whether an error means that another holds a lock, so that a later try may succeed."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None:
         return (code & 0xFF) in (5, 6)  # SQLITE_BUSY, SQLITE_LOCKED
@@ -86,7 +86,7 @@ def is_busy(error: BaseException) -> bool:
 
 
 def _postgresql(name: str) -> sa.Engine:
-    """Return the engine of a URL; TraceError says which are known."""
+    """Return the engine of a PostgreSQL URL. Raises TraceError for any other."""
     scheme, _, rest = name.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise TraceError(f"the trace can't be a {scheme}:// URL; name a file, or postgresql://USER@HOST/DATABASE")
@@ -95,7 +95,7 @@ def _postgresql(name: str) -> sa.Engine:
         wanted = {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
         unsaid = {name: value for name, value in wanted.items() if name not in url.query}
         return sa.create_engine(url, pool_pre_ping=True, connect_args=unsaid)
-    except (sa.exc.ArgumentError, ValueError):  # its words quote the URL, password and all
+    except (sa.exc.ArgumentError, ValueError):  # the error's own words quote the URL, with its password
         raise TraceError("the trace's URL can't be read; write it as postgresql://USER@HOST/DATABASE") from None
     except ModuleNotFoundError as error:
         raise TraceError(f"a trace in PostgreSQL needs {error.name}: pip install 'guard-slm[postgres]'") from error
@@ -112,11 +112,11 @@ def _read_only(connection: Any, _record: object) -> None:
 
 
 def _on_connect(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # sqlite3 begins no transactions of its own; what follows and the writer do
+    connection.isolation_level = None  # sqlite3 must begin no transactions itself; the writer does
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     if not pages:  # only a file without a first page can be told to shrink page by page
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
-    # What is deleted is overwritten, not only forgotten: retention is a promise.
+    # Deleted data is overwritten, not only unlinked: retention is a promise.
     pragmas = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON")
     for pragma in (*pragmas, f"journal_size_limit={WAL_BYTES}"):
         connection.execute(f"PRAGMA {pragma}").close()

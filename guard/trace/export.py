@@ -17,7 +17,7 @@ from typing import Any
 from guard.support.secret_patterns import REDACTED
 from guard.trace.records import VALID, Attempt, Call
 
-_FAILED = ("invalid", "length")  #: Why an attempt's text is wrong, among guard/calls/policy.py's failures.
+_FAILED = ("invalid", "length")  #: The failures of guard/calls/policy.py that mean that an attempt's text is wrong.
 
 Row = dict[str, Any]
 
@@ -29,7 +29,7 @@ def sft(call: Call) -> Iterator[Row]:
 
 
 def dpo(call: Call) -> Iterator[Row]:
-    """Yield a pair for each different answer that failed before the valid one."""
+    """Yield a pair for each distinct answer that failed before the valid one."""
     chosen = _chosen(call)
     if not chosen:
         return

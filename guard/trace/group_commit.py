@@ -1,13 +1,15 @@
-"""Group commit: whoever comes first writes for all who wait, in one transaction.
+"""Group commit: the first caller commits the jobs of all who wait, in one transaction.
 
-A caller adds its jobs to the pending ones and takes the lock. Who has it commits every pending job at once; the others
-find theirs done when they get it. There is no thread that could die with records in its hands: a job is committed by
-a caller that waits, before any caller returns; for the main thread, which signals break into, a thread aside does it
-while it waits (guard/support/aside.py). At most PENDING callers wait; further ones wait to join them.
+A caller adds its jobs to the pending ones and takes the lock. The holder of the lock commits every pending job at once;
+the others find theirs done when they get it. There is no writer thread that could die with records in its hands: a job
+is committed by a caller that waits, before any caller returns. Signals interrupt the main thread, so another thread
+does its work while it waits (guard/support/aside.py). At most PENDING callers wait for a commit; further ones wait to
+join them.
 
-Every job has a deadline, by the monotonic clock. Until a transaction has begun, which is when the database was free,
-its jobs are nobody's: one whose time is over is taken back by its caller, and is not committed. One that is in a
-transaction is waited for a moment longer; whether it will be committed is then not known, and that is what is raised.
+Every job has a deadline, by the monotonic clock. Until the database is free and a transaction has begun, a job can be
+taken back: at its deadline its caller does so, and the job is not committed. A job in a transaction is waited for a
+moment longer; after that nobody knows whether it will be committed, and the error says so. The method is group commit
+as in DeWitt et al., "Implementation techniques for main memory database systems" (1984).
 """
 
 from __future__ import annotations
@@ -26,17 +28,17 @@ import sqlalchemy as sa
 from guard.support.aside import aside
 
 PENDING = 1024  #: Callers that may wait for a commit at once.
-MOMENT_S = 0.25  #: For which a job is waited for, beyond its time, that is in a transaction already.
-PAUSE_S = 0.01  #: Until a database that said at once that it is in use is asked again.
-FOREVER = threading.TIMEOUT_MAX  #: Seconds, as long as a lock can be waited for.
-MOST_S = 86_400.0  #: As long as a database is told to wait.
+MOMENT_S = 0.25  #: Seconds beyond its deadline for which a job in a transaction is waited for.
+PAUSE_S = 0.01  #: Seconds until a database that was in use is tried again.
+FOREVER = threading.TIMEOUT_MAX  #: The longest wait for a lock, in seconds.
+MOST_S = 86_400.0  #: The longest wait that a database is told, in seconds.
 
-#: Executes statements over what a transaction is opened with; may be run more than once.
+#: A job's work: executes statements in the open transaction. It may run more than once.
 Work = Callable[[Any], object]
 
 
 class Late(Exception):  # noqa: N818 (a time-out of one's own, not of the database's)
-    """A job's time was over before it was committed."""
+    """A job's deadline passed before it was committed."""
 
 
 class _WriteJob:
@@ -49,10 +51,11 @@ class _WriteJob:
 
 
 class Writer:
-    """Commits jobs over one connection; safe from any thread of one process.
+    """Commits jobs over one connection. Thread-safe within one process; not usable after a fork.
 
-    `begin` opens a transaction, with `{ms}` for the longest wait, which `patience` tells a connection where `begin`
-    does not. `opened` makes what work is given of a cursor, and is left before the commit.
+    `begin` is the statement that opens a transaction; `{ms}` in it is the longest wait. Where it has none, the
+    statement `patience` sets that wait. `opened` makes the argument of a job's work from a cursor, as a context manager
+    that ends before the commit.
     """
 
     def __init__(
@@ -67,24 +70,24 @@ class Writer:
         self._engine = engine
         self._begin = begin
         self._opened, self._is_busy = opened, is_busy
-        self._patience, self._told = patience, 0  # milliseconds that the connection was told
-        self._held: Any = None  # a pooled connection, or None before the first job and after a fault
+        self._patience, self._told = patience, 0  # longest wait that the connection was told, in milliseconds
+        self._held: Any = None  # the pooled connection; None before the first job and after an error
         self._space = threading.BoundedSemaphore(pending)
         self._pending: deque[_WriteJob] = deque()
-        self._taking = threading.Lock()  # held for no longer than it takes to take jobs, or one back
-        self._lock = threading.Lock()  # held by who commits
+        self._taking = threading.Lock()  # guards `_pending`; held for a moment only
+        self._lock = threading.Lock()  # held by the thread that commits
 
     def commit(self, work: Work, seconds: float = FOREVER) -> None:
-        """Return when the work is committed; raises what the database raised, and then nothing of it is.
+        """Return when the work is committed. Raises the database's error, and then nothing of it is committed.
 
-        Late where it was not within so many seconds; its words say whether it is not, or whether that is not known.
+        Raises Late where it takes longer than so many seconds; the words say whether it is not committed, or unknown.
         """
         (error,) = self.commit_all([(work, seconds)])
         if error is not None:
             raise error
 
     def commit_all(self, works: Sequence[tuple[Work, float]]) -> list[Exception | None]:
-        """Do as `commit` does for each of some works, side by side; returns what each has failed of."""
+        """Commit several pieces of work together; return the error of each, or None where it is committed."""
         now = time.monotonic()
         jobs = [_WriteJob(work, now + seconds) for work, seconds in works]
         aside(functools.partial(self._commit_all, jobs))
@@ -101,7 +104,7 @@ class Writer:
             self._take_back(jobs)
 
     def execute_alone(self, statement: str, seconds: float) -> None:
-        """Execute a statement of SQLite's outside any transaction, while nobody of this process writes."""
+        """Execute a statement of SQLite's outside any transaction, while no thread of this process writes."""
         aside(functools.partial(self._execute, statement, seconds))
 
     def _execute(self, statement: str, seconds: float) -> None:
@@ -114,7 +117,7 @@ class Writer:
             connection.execute(statement).close()
 
     def close(self) -> None:
-        """Give the connection up; the next job opens another."""
+        """Close the connection. The next job opens another."""
         aside(self._close)
 
     def _close(self) -> None:
@@ -140,12 +143,12 @@ class Writer:
             raise
 
     def _time_of(self, jobs: list[_WriteJob]) -> float:
-        """Return for how long the lock may be waited for."""
+        """Return how long to wait for the lock, in seconds."""
         ends = min(job.until + MOMENT_S if job.is_taken else job.until for job in jobs)
         return _timeout(ends - time.monotonic())
 
     def _take_back(self, jobs: list[_WriteJob]) -> None:
-        """Give up those of a caller's jobs whose time is over."""
+        """Take back those of a caller's jobs whose deadline has passed."""
         with self._taking:
             now = time.monotonic()
             late = [job for job in jobs if not job.done and job.until + MOMENT_S * job.is_taken <= now]
@@ -168,24 +171,25 @@ class Writer:
                 job.is_taken = False
 
     def _commit_pending(self, mine: list[_WriteJob]) -> None:
-        """Commit what is pending until nothing of a caller's own is."""
+        """Commit pending jobs until none of the caller's own is left. The lock must be held."""
         while waiting := [job for job in mine if not job.done]:
             now = time.monotonic()
             if min([job.until for job in waiting]) <= now:
-                self._put_back(waiting)  # nobody else is at work on them
+                self._put_back(waiting)  # the lock is held: no other thread commits them
                 self._take_back(waiting)
                 continue
-            # As long as the first of all jobs may wait that would be taken: whoever is late by then is not at work.
+            # Wait no longer than the earliest deadline of the jobs to be taken: a late job can then still be taken
+            # back.
             left = min([job.until for job in list(self._pending) if job.until > now]) - now
             if self._is_in_use(left):
                 time.sleep(min(PAUSE_S, left))
 
     def _is_in_use(self, seconds: float) -> bool:
-        """Commit the pending jobs together; one that fails fails alone, the others are committed without it.
+        """Commit the pending jobs together. A job that fails, fails alone; the others are committed without it.
 
-        Returns whether others had the database for so long; then all is as it was.
+        Returns True where the database stayed in use for so long; then nothing has changed.
         """
-        jobs: list[_WriteJob] = []  # those at work, once the database is free for them
+        jobs: list[_WriteJob] = []  # the jobs of the transaction, once the database is free
         while True:
             try:
                 self._transact(jobs, seconds)
@@ -195,7 +199,7 @@ class Writer:
                 jobs.remove(failed.job)
                 if jobs:
                     continue
-            except Exception as error:  # of the database, at the beginning or the commit: it concerns them all
+            except Exception as error:  # an error at the beginning or the commit fails all jobs
                 if self._is_busy(error):
                     self._put_back(jobs)
                     return True
@@ -211,11 +215,11 @@ class Writer:
     def _finish(self, jobs: list[_WriteJob]) -> None:
         for job in jobs:
             job.done = True
-            with contextlib.suppress(ValueError):  # its caller was interrupted and has taken it back
+            with contextlib.suppress(ValueError):  # its caller was interrupted, and has taken it back
                 self._pending.remove(job)
 
     def _transact(self, jobs: list[_WriteJob], seconds: float) -> None:
-        """Commit some jobs; where the connection turns out to be lost before the commit, over another one."""
+        """Commit some jobs; over a new connection where the old one turns out to be lost before the commit."""
         is_kept = self._held is not None
         try:
             self._transact_once(jobs, seconds)
@@ -236,7 +240,7 @@ class Writer:
         try:
             cursor = connection.cursor()
             ms = int(min(seconds, MOST_S) * 1000) + 1
-            if self._patience and not ms // 2 < self._told <= ms:  # said anew only where it is another: each call pays
+            if self._patience and not ms // 2 < self._told <= ms:  # sent only on a change
                 cursor.execute(self._patience.format(ms=ms * 3 // 4 + 1))
                 self._told = ms * 3 // 4 + 1
             cursor.execute(self._begin.format(ms=ms))

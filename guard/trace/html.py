@@ -1,9 +1,8 @@
-"""A call as one page of HTML: every attempt, its tokens coloured by what the masks took away, and what was found.
+"""A call as one page of HTML: every attempt, its tokens coloured by the mass that masks removed, and its findings.
 
-The page holds everything it needs, runs no script and fetches nothing (its own policy forbids both), so that it can be
-mailed. What a model or a person wrote is escaped, control characters are shown as symbols, and text that runs from
-right to left stays inside its own box. Dark or light is the reader's system's choice; it is read by keyboard and on a
-telephone; what a colour says stands in a table as well.
+The page is self-contained, runs no script and fetches nothing (its own policy forbids both), so it can be mailed. All
+text is escaped, control characters are shown as symbols, and right-to-left text stays inside its own box. The reader's
+system chooses dark or light. The page works by keyboard and on a telephone, and a table says what the colours say.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from guard.decoding.confidence import Token
 from guard.decoding.places import listed
 from guard.trace.records import VALID, Attempt, Call
 
-MOST_PLACES = 5  #: Of one value that are listed; all of them are marked.
+MOST_PLACES = 5  #: Places of one value that are listed; all are marked.
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
 
-#: What everything that Guard shows in a browser is coloured with.
+#: The colours of everything that Guard shows in a browser.
 PALETTE = """
 :root { color-scheme: light dark; --ink: #1b1d21; --quiet: #5c636e; --paper: #fff; --box: #f5f6f8; --line: #d5d9df;
   --hot: #e8590c; --most: 63%; --good: #1a7f37; --bad: #b42318; --forced: #1f6feb; }
@@ -63,17 +62,17 @@ th:nth-child(2), td:nth-child(2) { text-align: left; font-family: ui-monospace, 
 .legend .t:empty { display: inline-block; width: 1.1rem; height: 1rem; vertical-align: -2px; }
 """
 )
-#: The style of a call's page beyond that.
+#: The rest of the style of a call's page.
 SHADED = "\n".join(
     f".r{n} {{ background: color-mix(in srgb, var(--hot) calc(var(--most) * {n / (SHADES - 1):.3f}), transparent); }}"
     for n in range(1, SHADES)
 )
-#: Scripts, pictures, requests: nothing but the style above.
+#: The content security policy: no scripts, pictures or requests, only the style above.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def document(title: str, style: str, inner: str) -> str:
-    """Return a whole page that fetches and runs nothing; `inner` is HTML, the title is text."""
+    """Return a page that fetches and runs nothing. `inner` is HTML, the title is text."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -91,7 +90,7 @@ def document(title: str, style: str, inner: str) -> str:
 
 
 def page(call: Call, asked: Mapping[str, Any] | None = None) -> str:
-    """Return a page of a call; `asked` is what was compiled, as `TraceStore.schema` gives it."""
+    """Return the page of a call. `asked` is its schema, as `TraceStore.schema` returns it."""
     title = f"Call {call.number}: {call.function or call.target}"
     many = len(call.attempts) > 1
     kept = {"policy": dict(call.options), **({"asked for": asked} if asked else {})}
@@ -189,7 +188,7 @@ def _asked(attempt: Attempt) -> str:
 
 
 def _marks(attempt: Attempt) -> dict[int, list[tuple[int, int, str]]]:
-    """Return by message what the answer quotes or states: from where, to where, for which values."""
+    """Return, by message, the ranges that the answer quotes or states: (start, end, values)."""
     found: dict[int, dict[tuple[int, int], list[str]]] = {}
     for at, places in attempt.sources.items():
         for place in places:
@@ -205,7 +204,7 @@ def _marks(attempt: Attempt) -> dict[int, list[tuple[int, int, str]]]:
 
 
 def _marked(text: str, marks: list[tuple[int, int, str]]) -> str:
-    """Return a text with its marks; of those that overlap, what is inside of another begins anew behind it."""
+    """Return a text as HTML with its marks. A mark that overlaps an earlier one begins behind it."""
     out, at = [], 0
     for start, end, values in marks:
         if end <= at:
@@ -233,7 +232,7 @@ def _answer(attempt: Attempt) -> str:
     if reply.tokens:
         spans = "".join(map(_span, reply.tokens)) if spelled else escaped(reply.text)
         tokens = f"<pre>{spans}</pre>{_folded(f'Tokens: {len(reply.tokens):,}', _table(reply.tokens))}"
-    # What was cut away from the text after the last token, or was never told of in tokens, is shown as it is.
+    # Where the tokens do not spell the whole text, the text is shown as well.
     text = _pre(reply.text or " ") if not tokens or (spelled and reply.text not in spelled) else ""
     mended = "" if attempt.repaired is None else f"<h3>Mended</h3>{_pre(attempt.repaired)}"
     heading = "Answer, cut off" if reply.finish == "cut" else "Answer"
@@ -326,15 +325,15 @@ def _folded(summary: str, inner: str, *, is_open: bool = False) -> str:
 
 
 def _pre(text: str) -> str:
-    # The newline first is one that HTML drops: without it, a text's own first one would be dropped.
+    # HTML drops a newline at the beginning of <pre>; this one is dropped in place of the text's own.
     return f"<pre>\n{escaped(text)}</pre>"
 
 
-#: What HTML can't hold, as what shows it: control characters as their pictures, surrogates as what replaces them.
+#: Characters that HTML can't hold: control characters become their pictures, surrogates U+FFFD.
 _SHOWN = {n: 0x2400 + n for n in range(32) if chr(n) not in "\n\t"} | {0x7F: 0x2421}
 _SHOWN |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD) | dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
 
 
 def escaped(value: object) -> str:
-    """Return what a page shows of a value, as text."""
+    """Return a value as text for a page, escaped."""
     return html.escape(str(value).translate(_SHOWN), quote=True)

@@ -1,8 +1,8 @@
-"""Records by group commit, without holding the event loop up.
+"""A queue of records for an event loop: a thread writes them by group commit.
 
-One thread commits; whatever comes in meanwhile is the next commit, so that under load a transaction carries many
-records and alone one waits for nothing. However many wait for a database that is in use, they take one thread. Large
-records, of which each takes a while to be written out, have a lane of their own: no small one waits behind them.
+One thread commits, and records that arrive meanwhile are its next batch. Under load a transaction so carries many
+records, and a lone record never waits. However many records wait for a database in use, they take one thread. Large
+records take long to serialise, and have a queue of their own, so that no small one waits behind them.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from guard.trace.records import Call
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
-MOST = 256  #: Records of one commit; of large ones each has its own.
-LARGE = 4_096  #: Parts of a record, as `json_pieces` weighs them, from which on it is a large one: some 10 ms.
-MARGIN_S = 0.1  #: For which who writes is waited for beyond the longest that it may take.
-KEPT = 1024  #: Schemas of which it is known what they weigh.
+MOST = 256  #: Most records of one commit; each large one has its own.
+LARGE = 4_096  #: Parts of a record, as `json_pieces` counts them, from which it is large: some 10 ms.
+MARGIN_S = 0.1  #: Seconds for which the writer is waited for beyond its deadline.
+KEPT = 1024  #: Schemas whose weight is remembered.
 
-#: A call, what it asked for, and for how many seconds its record may wait.
+#: A call, its compiled schema or None, and the seconds for which its record may wait.
 Entry = tuple[Call, "Compiled | None", float]
 
 
 class Journal:
-    """Writes records; of one event loop."""
+    """Writes records for one event loop."""
 
     def __init__(self, write: Callable[[Sequence[Entry]], list[Any]]) -> None:
         self._small, self._large = _Lane(write, "guard-journal", MOST), _Lane(write, "guard-journal-large", 1)
-        self._schemas: dict[str, int] = {}  # what they weigh, by hash
+        self._schemas: dict[str, int] = {}  # weights of schemas, by hash
 
     def begin(self, call: Call, compiled: Compiled | None, seconds: float) -> asyncio.Future[int]:
-        """Begin to write a record; the future gives its number once it is committed, or raises TraceError.
+        """Queue a record. The future gives its number once it is committed, or raises TraceError.
 
-        Cancelled before its turn comes, it is not written.
+        A future that is cancelled before its turn takes the record out of the queue.
         """
         weight = weight_of(call) + (0 if compiled is None else self._weight(compiled))
         lane = self._small if weight < LARGE else self._large
         return lane.begin(call, compiled, time.monotonic() + seconds)
 
     async def written(self, call: Call, compiled: Compiled | None, seconds: float) -> int:
-        """Return the number of a record once it is committed; TraceError where it is not within so many seconds.
+        """Return a record's number once it is committed. Raises TraceError after so many seconds.
 
-        A record that was begun is finished, also when the caller is cancelled meanwhile. Who writes has the same time
-        and knows how it has ended, and so is waited for a moment longer.
+        A write that has begun is finished even if the caller is cancelled meanwhile. The writer has the same deadline
+        and knows the outcome, so it is waited for a moment longer.
         """
         written = self.begin(call, compiled, seconds)
         late = asyncio.get_running_loop().call_later(seconds + MOMENT_S + MARGIN_S, _give_up, written, seconds)
@@ -59,12 +59,12 @@ class Journal:
             late.cancel()
 
     async def close(self) -> None:
-        """Return when all is committed."""
+        """Return when all records are committed."""
         await self._small.close()
         await self._large.close()
 
     def _weight(self, compiled: Compiled) -> int:
-        """Return what a schema weighs; each is looked at once, for most are asked for many times."""
+        """Return the weight of a schema, cached by hash, since most schemas come again."""
         weight = self._schemas.get(compiled.hash)
         if weight is None:
             if len(self._schemas) >= KEPT:
@@ -74,10 +74,10 @@ class Journal:
 
 
 class _Lane:
-    """Records that are committed one batch after the other."""
+    """A queue whose records are committed batch after batch."""
 
     def __init__(self, write: Callable[[Sequence[Entry]], list[Any]], name: str, most: int) -> None:
-        # Not above: a program whose main thread has ended can't import it any more.
+        # Imported before: a program whose main thread has ended can't import it any more.
         from concurrent.futures import ThreadPoolExecutor
 
         self._write, self._most = write, most
@@ -114,7 +114,7 @@ class _Lane:
                 continue
             if isinstance(number, Exception):
                 written.set_exception(_told(number))
-                written.exception()  # seen, also where the client has gone and nobody waits
+                written.exception()  # retrieved, even if the client has gone and nobody waits
             else:
                 written.set_result(number)
 
@@ -122,12 +122,12 @@ class _Lane:
         now = time.monotonic()
         try:
             return self._write([(call, compiled, until - now) for call, compiled, until in entries])
-        except Exception as error:  # whatever a driver does, nobody may wait for ever
+        except Exception as error:  # whatever a driver raises, no caller may wait for ever
             return [error for _ in entries]
 
 
 def weight_of(call: Call) -> int:
-    """Return how many parts a record has; above LARGE it may be more."""
+    """Return how many parts a record has, as `json_pieces` counts them; above LARGE they may be more."""
     texts: list[Any] = []
     others = 0
     for attempt in call.attempts:
@@ -140,15 +140,15 @@ def weight_of(call: Call) -> int:
 
 
 def _give_up(written: asyncio.Future[int], seconds: float) -> None:
-    """End the wait for a record; where its turn has not come, it is not written."""
+    """End the wait for a record. Before its turn, it is taken out of the queue."""
     if not written.done():
         words = f"the trace took no record within {seconds:.3g} s, and nothing is answered without one"
         written.set_exception(TraceError(words))
-        written.exception()  # seen, also where nobody waits
+        written.exception()  # retrieved, even if nobody waits
 
 
 def _told(error: Exception) -> TraceError:
-    """Return an error of each caller's own."""
+    """Return a copy of an error, so that callers don't share one."""
     told = TraceError(str(error) if isinstance(error, TraceError) else f"no record was written: {type(error).__name__}")
     told.__cause__ = error
     return told

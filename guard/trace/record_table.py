@@ -1,8 +1,8 @@
 """Records as a table: a row for each call, with its attempts in a list; as JSON lines, Parquet or Arrow.
 
-The columns are typed, and named as in guard/trace/records.py. What has no one shape (options, messages, where inputs
-are shown and values found) is JSON: a value in JSON lines, a text in the other two. There, moments are timestamps, to
-the microsecond, and texts are escaped as in the tables of the trace, for neither format takes every text.
+The columns are typed, and named as in guard/trace/records.py. Columns without a fixed structure (options, messages,
+places of inputs and values) are JSON: a value in JSON lines, a text in the other two. There, times are timestamps to
+the microsecond, and texts are escaped as in the tables of the trace, since neither format takes every text.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from guard.trace.errors import TraceError
 from guard.trace.records import Call
 from guard.trace.row_codec import storable
 
-ROWS = 10_000  #: Of a row group, or a batch of Arrow's;
-BYTES = 2**26  #: and no more than about so much, uncompressed.
+ROWS = 10_000  #: Most rows of a row group, or of a batch of Arrow's.
+BYTES = 2**26  #: Most bytes of one, uncompressed, approximately.
 PORTION = 200  #: Rows that are converted at a time.
 
-#: What a column holds: one of the words below; [kind]: a list; {name: kind}: attributes of that name.
+#: The type of a column: one of the words below, [kind] for a list, or {name: kind} for an object's attributes.
 Kind = str | list[Any] | dict[str, Any]
 Write = Callable[[Call], None]
 
@@ -89,14 +89,14 @@ def parquet(file: IO[str]) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def arrow(file: IO[str]) -> Iterator[Write]:
-    """Open a file of Arrow's, which is Feather's second version too."""
+    """Open an Arrow IPC file, which is Feather version 2 as well."""
     pa = _pyarrow()
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with _in_batches(file, lambda to: pa.ipc.new_file(to, _schema(pa), options=options)) as write:
         yield write
 
 
-#: What opens a text file for calls, by the name of the format. BINARY ones write no text.
+#: The writers, by format. BINARY formats need a binary file.
 FORMATS: Mapping[str, Callable[[IO[str]], AbstractContextManager[Write]]] = {
     "jsonl": jsonl,
     "parquet": parquet,
@@ -106,16 +106,16 @@ BINARY = ("parquet", "arrow")
 
 
 def check(form: str) -> None:
-    """Raise TraceError where a format needs what is not installed."""
+    """Raise TraceError where a format needs a package that is not installed."""
     if form in BINARY:
         _pyarrow()
 
 
 @contextlib.contextmanager
 def _in_batches(file: IO[str], opened: Callable[[Any], Any]) -> Iterator[Write]:
-    """Convert some rows at a time, and write them where they are enough for a row group.
+    """Convert some rows at a time, and write them once they fill a row group.
 
-    Where an error is raised inside, the file is left empty: with an end it would look whole.
+    After an error inside, the file is emptied: with a footer it would look complete.
     """
     import pyarrow as pa
 
@@ -153,14 +153,14 @@ def _in_batches(file: IO[str], opened: Callable[[Any], Any]) -> Iterator[Write]:
         writer.close()
     except BaseException:
         with contextlib.suppress(Exception):
-            writer.close()  # else it would be when it is collected
+            writer.close()  # else the footer would be written when it is collected
         with contextlib.suppress(OSError):
             to.truncate(0)
         raise
 
 
 def _value(kind: Kind, value: Any) -> Any:
-    """Return what JSON has of a value."""
+    """Return a value as JSON has it."""
     if isinstance(kind, list):
         return [_value(kind[0], one) for one in value]
     if isinstance(kind, dict):
@@ -169,7 +169,7 @@ def _value(kind: Kind, value: Any) -> Any:
 
 
 def _cell(kind: Kind, value: Any) -> Any:
-    """Return what a column of Arrow's has of a value."""
+    """Return a value as a column of Arrow's has it."""
     if value is None:
         return None
     if isinstance(kind, list):
@@ -201,7 +201,7 @@ def _type(pa: Any, kind: Kind) -> Any:
 
 
 def _pyarrow() -> Any:
-    """Return pyarrow with its Parquet; TraceError where it is not installed."""
+    """Return pyarrow, with Parquet. Raises TraceError where it is not installed."""
     try:
         import pyarrow.parquet
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a call was: every attempt and the whole, as frozen values.
+"""Records: a call, and every attempt of it, as frozen values.
 
 The pipeline builds them, an error or `traced()` hands them to the caller, and guard/trace/store.py stores them.
 """
@@ -20,57 +20,57 @@ VALID = "valid"  #: The outcome of a call that returned a value; any other outco
 
 
 class Shown(NamedTuple):
-    """Where a message shows an input."""
+    """The place where a message shows an input."""
 
-    message: int  #: Its index.
-    start: int  #: In its content, in characters.
-    skipped: int  #: White space that the input begins with, and the message leaves out.
-    length: int  #: Of what it shows.
+    message: int  #: Its index in the messages.
+    start: int  #: Offset in its content, in characters.
+    skipped: int  #: Characters of white space at the input's beginning that the message leaves out.
+    length: int  #: Characters of the input that it shows.
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One question to a model, and what came of it."""
+    """One question to a model, and its outcome."""
 
     number: int  # from 1
     messages: tuple[Mapping[str, Any], ...]  # as sent
-    reply: Reply | None = None  # what there was of one, where the model was stopped midway; None: it said nothing
+    reply: Reply | None = None  # the part that came, where the model was stopped midway; None where nothing came
     findings: tuple[Violation, ...] = ()  # empty: the reply is valid
     error: str = ""  # what the model raised, in words
-    tier: int = 0  # of the policy, from 0
+    tier: int = 0  # number of the tier, from 0
     model: str = ""  # as asked for
-    reason: str = ""  # why it is not the answer: one of guard/calls/policy.py's failures; "" for the answer
-    repairs: tuple[Edit, ...] = ()  # what was mended in the text before it was checked
-    repaired: str | None = None  # the text after that; None where nothing was mended
+    reason: str = ""  # the failure, of guard/calls/policy.py, that made it not the answer; "" for the answer
+    repairs: tuple[Edit, ...] = ()  # repairs of the text before it was validated
+    repaired: str | None = None  # the text after repairs; None where there were none
     started: float = 0.0  # seconds since the epoch
     seconds: float = 0.0  # from the request to the reply or the error
-    #: By JSON Pointer, where the inputs state each value that is quoted or stated.
+    #: By JSON Pointer, the places where the inputs state each quoted or stated value.
     sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
-    inputs: Mapping[str, Shown] = field(default_factory=dict)  # where the messages show them, as far as they do
+    inputs: Mapping[str, Shown] = field(default_factory=dict)  # by name, the part that a message shows
 
     @property
     def text(self) -> str:
-        """What was checked: what the model wrote, mended where it was; "" where there was nothing."""
+        """The text that was validated: the model's, after repairs; "" where there was none."""
         if self.repaired is not None:
             return self.repaired
         return self.reply.text if self.reply else ""
 
 
 class Listener(Protocol):
-    """What takes feedback on a call: the trace that it is recorded in."""
+    """The interface that takes feedback on a call: the trace that has recorded it."""
 
     def rate(self, number: int, right: bool, by: str = ...) -> None:
-        """Keep whether a call's answer is right."""
+        """Record whether a call's answer is right."""
 
     def correct(self, number: int, value: Any, by: str = ...) -> None:
-        """Keep what would have been right."""
+        """Record the right answer."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """Which input of a run of many a call is for; the trace finds the call again by it."""
+    """The input of a batch that a call is for; a resumed batch finds the call by it."""
 
-    run: str  # the name that the run is resumed by
+    run: str  # the name of the batch, by which it is resumed
     key: str  # a digest of what was asked and for which type; and which it is of several that are the same
 
 
@@ -81,28 +81,28 @@ class Call:
     function: str  # "invoices.read_invoice"; "" where a call has no function
     target: str  # the name of the type or schema asked for
     schema_hash: str
-    template: str  # name and version of the prompt template; "" where the caller wrote the messages
-    model: str  # as asked for, the first tier's; `served` says who answered
+    template: str  # the prompt template's name and version; "" where the caller wrote the messages
+    model: str  # the first tier's, as asked for; `served` is the model that answered
     options: Mapping[str, Any]  # the policy, as JSON
     started: float  # seconds since the epoch
     seconds: float = 0.0
     outcome: str = VALID
     error: str = ""
     attempts: tuple[Attempt, ...] = ()
-    number: int | None = field(default=None, compare=False)  # of the record in the trace; None until it is written
-    item: Item | None = field(default=None, compare=False)  # None: the call is no part of a run that can be resumed
+    number: int | None = field(default=None, compare=False)  # in the trace; None until it is written
+    item: Item | None = field(default=None, compare=False)  # None outside of a named batch
     _trace: Listener | None = field(default=None, compare=False, repr=False)  # in which it is recorded
 
     def rate(self, right: bool) -> None:
-        """Say on record whether the answer is right; in place of what was said before.
+        """Record whether the answer is right, in place of earlier feedback.
 
-        Raises TraceError where it can't be recorded, ValueError where the call is on no record.
+        Raises TraceError where that fails, and ValueError where the call is not recorded.
         """
         trace, number = self._recorded()
         trace.rate(number, right)
 
     def correct(self, value: Any) -> None:
-        """Say on record what would have been right, as a value of the type or of JSON; what was answered may be it.
+        """Record the right answer, as a value of the type or of JSON. It may equal the answer that was given.
 
         Raises ValueError where the type does not allow it, and as `rate` does.
         """
@@ -116,13 +116,13 @@ class Call:
 
     @property
     def answer(self) -> Attempt | None:
-        """The attempt whose text is the value; of a call without one the last; None where nothing was asked."""
+        """The attempt whose text is the value, or the last one where none is; None where no model was asked."""
         last = self.attempts[-1] if self.attempts else None
         return next((a for a in reversed(self.attempts) if not a.reason), last) if self.outcome == VALID else last
 
     @property
     def cut_at(self) -> tuple[str, ...]:
-        """JSON Pointers of the value's parts that are not whole: `max_tokens` cut them. Empty: the value is whole."""
+        """JSON Pointers of the parts of the value that `max_tokens` cut off. Empty where the value is whole."""
         return self.answer.reply.cut_at if self.answer is not None and self.answer.reply is not None else ()
 
     @property
@@ -132,12 +132,12 @@ class Call:
 
     @property
     def repeated_at(self) -> tuple[str, ...]:
-        """JSON Pointers of the value's strings that say the same over and over."""
+        """JSON Pointers of the value's strings that repeat themselves."""
         return self.answer.reply.repeated_at if self.answer is not None and self.answer.reply is not None else ()
 
     @property
     def served(self) -> str:
-        """The model that answered, by its own name; of a call without a value the last."""
+        """The model that answered, by its own name; the last one where the call has no value."""
         answer = self.answer
         if self.outcome == VALID and answer is not None and answer.reply is not None:
             return answer.reply.model
@@ -145,29 +145,29 @@ class Call:
 
     @property
     def spent(self) -> tuple[Reply, ...]:
-        """The replies that the call had made, whole or cut off; one that was looked up costs nothing."""
+        """The replies that the call paid for, whole or cut off, without those from a cache or a recording."""
         return tuple(a.reply for a in self.attempts if a.reply and not a.reply.is_kept)
 
     @property
     def tier(self) -> int:
-        """The tier that answered, from 0; of a call without a value the one that was asked last."""
+        """The tier that answered, from 0; the last one that was asked where the call has no value."""
         return self.answer.tier if self.answer is not None else 0
 
     @property
     def escalations(self) -> tuple[str, ...]:
-        """Why each tier that was left was left, in order."""
+        """The reasons of escalation, one for each tier that was left, in order."""
         pairs = zip(self.attempts, self.attempts[1:], strict=False)
         return tuple(before.reason for before, after in pairs if after.tier > before.tier)
 
     @property
     def cost(self) -> float | None:
-        """US dollars over all attempts; None where the price of one is not known."""
+        """US dollars over all attempts; None where a price is unknown."""
         costs = [reply.cost for reply in self.spent]
         return None if None in costs else sum(c for c in costs if c is not None)
 
     @property
     def is_estimate(self) -> bool:
-        """Whether a provider did not count some of the tokens."""
+        """Whether some tokens are estimates, because a provider did not count them."""
         return any(reply.is_estimate for reply in self.spent)
 
     @property

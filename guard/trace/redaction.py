@@ -1,4 +1,4 @@
-"""Redaction: what is cut out of every text before it is written.
+"""Redaction: secrets are cut out of every text before it is written.
 
 Always cut out: the values of environment variables that are named like secrets, and texts in the form of keys, bearer
 tokens and passwords in URLs. An application adds hooks of its own with `redact_with`: functions from text to text, each
@@ -21,17 +21,17 @@ SECRET_LENGTH = 8  #: Shortest value of an environment variable that is taken fo
 
 Hook = Callable[[str], str]
 
-# Named, for `list | tuple` is made anew wherever it stands; and a dict before what takes long to be told.
+# A constant, since `list | tuple` builds a new object at each use; dict first, since abstract types are slow to check.
 _ARRAYS, _OBJECTS, _NUMBERS = (list, tuple), (dict, Mapping), (int, float)
 
 _hooks: tuple[Hook, ...] = ()  # of the process
 
 
 def redact_with(hook: Hook) -> Hook:
-    """Apply a function to every text before it is written, in this process from now on; serves as a decorator too.
+    """Apply a function to every text before it is written, in this process from now on. Also a decorator.
 
-    It is given a text whole (a message, an answer, an error …) and returns what may be written of it. Raises TypeError
-    where `hook` is no function.
+    It is given one whole text (a message, an answer, an error …) and returns the text to write. Raises TypeError where
+    `hook` is not callable. A hook that raises, or returns something else, fails the write with TraceError.
     """
     global _hooks
     if not callable(hook):
@@ -49,18 +49,18 @@ def stop_redacting_with(hook: Hook) -> None:
 
 @dataclass(frozen=True)
 class Redaction:
-    """What is cut out of the texts of one record."""
+    """The secrets and hooks that apply to one record."""
 
-    secrets: tuple[str, ...]  # the longest first: one may hold another
+    secrets: tuple[str, ...]  # the longest first, since one may contain another
     hooks: tuple[Hook, ...]
 
     @classmethod
     def current(cls) -> Redaction:
-        """Return what is cut out as the environment and the hooks stand now."""
+        """Return the redaction by the present environment and hooks."""
         return cls(_secrets(), _hooks)
 
     def text(self, text: str) -> str:
-        """Return a text as it may be written."""
+        """Return a text, redacted."""
         text = redacted(text, self.secrets)
         for hook in self.hooks:
             try:
@@ -68,7 +68,7 @@ class Redaction:
             except Exception as error:
                 if is_injected(error):
                     raise
-                # Without the error's own words: they may quote the text.
+                # The error's own words are left out: they may quote the text.
                 raise TraceError(f"{_named(hook)} failed with {type(error).__name__}; nothing was written") from error
             if not isinstance(changed, str):
                 raise TraceError(f"{_named(hook)} returned {type(changed).__name__}, not str; nothing was written")
@@ -76,12 +76,12 @@ class Redaction:
         return text
 
     def value(self, part: Any) -> Any:
-        """Return a value of JSON with every text inside as it may be written, keys included."""
+        """Return a JSON value with every text inside redacted, keys included."""
         if isinstance(part, str):
             return self.text(part)
         if part is None or isinstance(part, _NUMBERS):
             return part
-        # Loops, for a comprehension takes a frame of its own, and a value may be as deep as Python lets functions call.
+        # Loops: a comprehension takes another frame, and a value may be as deep as Python's recursion limit.
         if isinstance(part, _OBJECTS):
             named: dict[str, Any] = {}
             for key, item in part.items():
@@ -99,11 +99,11 @@ def _named(hook: Hook) -> str:
     return f"the redaction hook {getattr(hook, '__qualname__', None) or repr(hook)}"
 
 
-_seen: tuple[Any, tuple[str, ...]] = (None, ())  # the environment as it was last looked at, and its secrets
+_seen: tuple[Any, tuple[str, ...]] = (None, ())  # the environment at the last look, and its secrets
 
 
 def _secrets() -> tuple[str, ...]:
-    """List the environment's secrets, as they are and as JSON and Python escape them, the longest first."""
+    """List the environment's secrets, plain and as JSON and Python escape them, the longest first."""
     global _seen
     # The mapping under os.environ, where there is one: comparing it takes a microsecond, decoding it takes fifty.
     raw = getattr(os.environ, "_data", None)

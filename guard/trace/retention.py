@@ -1,8 +1,8 @@
 """Retention: how long records are kept.
 
-Every 1,000th call of a trace, whoever writes it, takes what is too old along in its own transaction: the oldest calls
-first, twice as many as were written since at most, so that no write is held up for long. `guard trace prune` does the
-rest, in transactions that are as short.
+Every 1,000th call of a trace deletes old records in its own transaction, whichever process writes it. It deletes the
+oldest calls first, and at most twice as many as were written since, so that no write takes long. `guard trace prune`
+deletes the rest, in equally short transactions.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 from guard.support.bounds import MOST_DAYS, MOST_SUM, check
 from guard.trace.totals import Totals, records
 
-EVERY = 1_000  #: Calls between two looks at what is too old.
-MOST = 2_000  #: Calls that go along in a call's own transaction.
+EVERY = 1_000  #: Calls written between two deletions.
+MOST = 2_000  #: Most calls deleted in another call's transaction.
 
 
 @dataclass(frozen=True)
 class Retention:
-    """What is kept; None is everything."""
+    """How long records are kept; None keeps everything."""
 
     days: float | None = None  # since the call began
     calls: int | None = None  # the newest
@@ -33,17 +33,17 @@ class Retention:
 
     @property
     def asks(self) -> bool:
-        """Whether anything ever goes."""
+        """Whether anything is ever deleted."""
         return self.days is not None or self.calls is not None
 
     def doomed(self, cursor: Any, mark: str) -> Doomed:
-        """Tell what is not to be kept, as things are now."""
+        """Return the records to delete at present."""
         before = None if self.days is None else time.time() - self.days * 86_400
         return Doomed(before, None if self.calls is None else self._newest(cursor, self.calls, mark))
 
     def _newest(self, cursor: Any, kept: int, mark: str) -> int | None:
-        """Return the number of the newest call that goes because there are newer ones enough; None: none does."""
-        cursor.execute("SELECT COUNT(*) FROM calls")  # over an index; from the newest back it would be over the records
+        """Return the number of the newest call beyond the number to keep; None where there is none."""
+        cursor.execute("SELECT COUNT(*) FROM calls")  # uses an index only; ORDER BY id DESC would not
         (there,) = cursor.fetchone()
         if there <= kept:
             return None
@@ -53,23 +53,23 @@ class Retention:
 
 
 class Doomed(NamedTuple):
-    """What goes: calls that began before a time, calls up to a number, and what hangs on them."""
+    """The records to delete: calls that began before a time, calls up to a number, and all that belongs to them."""
 
     before: float | None
     newest: int | None
 
     def delete(self, cursor: Any, totals: Totals, most: int, *, is_sqlite: bool) -> tuple[int, int]:
-        """Delete the oldest of these calls, so many at most, and take them out of the totals.
+        """Delete the oldest of these calls, at most `most`, and take them out of the totals.
 
-        Returns how many went, and how many recorded replies, of which no more go either.
-        A recorded reply goes when it is too old, or older than every call that is kept; a schema with the last call
-        that names it. Each query is answered by an index, whatever the size of the trace.
+        Returns how many calls and how many recorded replies were deleted; the bound holds for both. A recorded reply is
+        deleted when it is too old, or older than every call that is kept; a schema, with the last call that names it.
+        Each query uses an index, so its cost does not grow with the trace.
         """
         mark = "?" if is_sqlite else "%s"
         calls: dict[int, str] = {}
         for condition, order, value in (("c.id <=", "c.id", self.newest), ("c.started <", "c.started", self.before)):
             if value is not None and len(calls) < most:
-                # A server's calls are locked first: what another prunes at the same time is its own to count.
+                # On a server the calls are locked first, so that two prunings never count the same call.
                 cursor.execute(
                     f"SELECT c.id, c.schema_hash FROM calls c WHERE {condition} {mark} ORDER BY {order} LIMIT {mark}"  # noqa: S608 (our own words)
                     + ("" if is_sqlite else " FOR UPDATE SKIP LOCKED"),

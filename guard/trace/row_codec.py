@@ -1,8 +1,8 @@
-"""Records as rows of the tables, redacted, and rows as records.
+"""The codec between records and rows: records become redacted rows, and rows become records.
 
-No database takes every text that Python holds: PostgreSQL refuses U+0000, UTF-8 the surrogates that stand alone.
-`storable` escapes both as U+001A and four hexadecimal digits, and U+001A itself likewise, so that `restored` gives
-back what was written, character for character. SQLite has large texts as zlib's bytes.
+No database takes every Python text: PostgreSQL refuses U+0000, UTF-8 lone surrogates. `storable` escapes both, and
+U+001A itself, as U+001A and four hexadecimal digits; `restored` returns the original text. SQLite stores large texts
+compressed by zlib.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from guard.support.secret_patterns import REDACTED
 from guard.trace.records import Attempt, Call, Shown
 from guard.trace.redaction import Redaction
 
-LARGE = 262_144  #: Characters of a text from which on SQLite has it compressed.
-_ESCAPE = "\x1a"  # SUBSTITUTE: what it is for
+LARGE = 262_144  #: Characters of a text from which it is compressed in SQLite.
+_ESCAPE = "\x1a"  # SUBSTITUTE, used for its purpose
 _UNSTORABLE = re.compile("[\0\x1a\ud800-\udfff]")
 _ESCAPED = re.compile("\x1a([0-9a-f]{4})")
 
 
 def storable(text: str) -> str:
-    """Return a text that every database takes."""
+    """Return a text, escaped so that every database takes it. Linear time."""
     if len(text) <= WINDOW and text.isascii() and "\0" not in text and _ESCAPE not in text:
         return text  # as most are, in one call
     if len(text) > WINDOW:
@@ -43,7 +43,7 @@ def storable(text: str) -> str:
 
 
 def packed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row for SQLite, its large texts compressed: who writes holds up all others, and 10 MB take 50 ms."""
+    """Return a row for SQLite, large texts compressed: a writer holds up all others, and 10 MB take 50 ms."""
     return {
         name: zlib.compress(value.encode(), 1) if isinstance(value, str) and len(value) > LARGE else value
         for name, value in row.items()
@@ -51,7 +51,7 @@ def packed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restored(text: str | bytes) -> str:
-    """Return the text that `storable` was given, and perhaps `packed`."""
+    """Return the original of a text that `storable`, and perhaps `packed`, has changed."""
     if isinstance(text, bytes):
         text = zlib.decompress(text).decode()
     if _ESCAPE in text:
@@ -69,7 +69,7 @@ def _is_storable(text: str) -> bool:
 
 
 def call_row(call: Call, redaction: Redaction) -> dict[str, Any]:
-    """Return the row of a call, without the number that the database gives."""
+    """Return the row of a call, without its number, which the database assigns."""
     text = _texts(redaction)
     return {
         "started": call.started,
@@ -90,7 +90,7 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     text = _texts(redaction)
     reply = attempt.reply
     written = None if reply is None else redaction.text(reply.text)
-    # Parts of a text that held a secret may hold parts of the secret, which nothing would find there.
+    # Parts of a text with a secret may hold parts of the secret, which no pattern finds.
     repaired = None if attempt.repaired is None else redaction.text(attempt.repaired)
     secret = repaired != attempt.repaired
     if reply is not None:
@@ -137,7 +137,7 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
 
 
 def is_whole(call: Call, attempts: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the text that a call ended in is in the rows of its attempts as it was, no secret cut out."""
+    """Whether a call's final text is unchanged in its rows: no secret was cut out of it."""
     if not attempts:
         return True
     last = attempts[-1]
@@ -145,7 +145,7 @@ def is_whole(call: Call, attempts: Sequence[Mapping[str, Any]]) -> bool:
     return bool((kept or "") == storable(call.text))
 
 
-#: The columns of an attempt whose model said nothing.
+#: The columns of an attempt without a reply.
 _NO_REPLY = dict.fromkeys(
     (
         *("text", "finish", "served", "prompt_tokens", "completion_tokens", "forced_tokens"),
@@ -217,7 +217,7 @@ def attempt_of(row: Any) -> Attempt:
 
 
 def body_text(body: Mapping[str, Any], redaction: Redaction) -> str | None:
-    """Return the text of a recorded reply, or None where redaction would change it: it would replay as another."""
+    """Return the text of a recorded reply, or None where redaction changes it: it would replay differently."""
     text = _json(body)
     return text if _json(redaction.value(body)) == text else None
 
@@ -250,7 +250,7 @@ def _texts(redaction: Redaction) -> Any:
 
 def _finding(finding: Violation, redaction: Redaction, secret: bool) -> dict[str, Any]:
     row = {name: redaction.text(value) for name, value in vars(finding).items()}
-    if secret and row["got"].endswith("…"):  # clipped, perhaps inside the secret
+    if secret and row["got"].endswith("…"):  # clipped text may end inside the secret
         row["got"] = REDACTED
     return row
 
@@ -268,7 +268,7 @@ def _spells_secret(tokens: Sequence[Token], redaction: Redaction) -> bool:
 
 
 def _tokens(tokens: Sequence[Token], secret: bool) -> str:
-    """Write tokens as five lists, the texts empty where together they would spell a secret."""
+    """Return tokens as five lists. The texts are empty where together they spell a secret."""
     return _json(
         [
             [] if secret else [token.text for token in tokens],

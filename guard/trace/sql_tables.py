@@ -1,13 +1,13 @@
-"""Tables of the trace, their version, and how those of an older version become today's.
+"""The tables of the trace, their version, and the migrations from older versions.
 
-`guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` what was asked for by its
-hash, `replies` what the record-and-replay of guard/calls/recording.py keeps, `items` which call answers which input of
-a run of many (guard/batch/map_run.py); `totals` sums the records up by the minute (totals.py); `keys`, `spending` and
-`responses` are the sidecar's: who may ask it, what each has spent, in all its processes together, and what a client may
-go on from. docs/reference/trace-tables.md lists the columns. A text column holds what `storable` of row_codec.py
-makes of a text; lists and objects are JSON.
+`guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` the schemas by hash,
+`replies` those of record and replay (guard/calls/recording.py), `items` the call that answers each input of a batch
+(guard/batch/map_run.py). `totals` sums the records up by the minute (totals.py). `keys`, `spending` and `responses` are
+the sidecar's: API keys, what each has spent in all processes, and the responses that clients may continue.
+docs/reference/trace-tables.md lists the columns. Texts are escaped by `storable` of row_codec.py; lists and objects are
+JSON.
 
-A migration is literal SQL, never made from the tables below: those change, what a version was does not.
+A migration is literal SQL, never generated from the tables below: those change, an old version does not.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 9  #: Of the tables below.
+VERSION = 9  #: The version of the tables below.
 
-#: Whole numbers of 64 bits. SQLite's INTEGER has as many, and counts up only what is called so.
+#: Integers of 64 bits. So are those of SQLite's INTEGER, the only type that it auto-increments.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
-#: Which calls ended without a value; literal, for an index holds for no query that asks otherwise.
+#: The condition of calls without a value. Literal, because a partial index serves only the same condition.
 FAILED = sa.text("outcome <> 'valid'")
 
 TABLES = sa.MetaData()
@@ -42,7 +42,7 @@ CALLS = sa.Table(
     sa.Column("options", sa.Text, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("error", sa.Text, nullable=False),
-    # The newest of a function, of an outcome, and of all that failed.
+    # For the newest calls of a function, of an outcome, and of all failures.
     sa.Index("ix_calls_function", "function", "id"),
     sa.Index("ix_calls_outcome", "outcome", "id"),
     sa.Index("ix_calls_failed", "id", sqlite_where=FAILED, postgresql_where=FAILED),
@@ -66,15 +66,15 @@ ATTEMPTS = sa.Table(
     sa.Column("mask_seconds", sa.Float),
     sa.Column("thinking_tokens", _WHOLE),
     sa.Column("thinking", sa.Text),
-    sa.Column("tokens", sa.Text),  # null where the model can't tell of them
+    sa.Column("tokens", sa.Text),  # null where the model can't tell
     sa.Column("retries", sa.Integer),
     sa.Column("mode", sa.Text),
-    sa.Column("cost", sa.Float),  # null where no price is known
+    sa.Column("cost", sa.Float),  # null where the price is unknown
     # of the attempt again
     sa.Column("tier", sa.Integer, nullable=False, server_default="0"),
     sa.Column("model", sa.Text, nullable=False, server_default=""),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
-    sa.Column("repairs", sa.Text),  # null where nothing was mended
+    sa.Column("repairs", sa.Text),  # null where nothing was repaired
     sa.Column("repaired", sa.Text),  # the same
     sa.Column("started", sa.Float, nullable=False, server_default="0"),
     sa.Column("elapsed", sa.Float, nullable=False, server_default="0"),
@@ -83,8 +83,8 @@ ATTEMPTS = sa.Table(
     sa.Column("is_kept", sa.Integer),
     sa.Column("cut_at", sa.Text),  # null where nothing was cut
     sa.Column("repeated_at", sa.Text),  # null where nothing repeats itself
-    sa.Column("room", _WHOLE),  # null where it is not known
-    sa.Column("decision", sa.Float),  # null where nobody asked how probable a call was
+    sa.Column("room", _WHOLE),  # null where it is unknown
+    sa.Column("decision", sa.Float),  # null where no call's probability was asked for
     sa.Column("sources", sa.Text),  # null where no value is quoted or stated
 )
 SCHEMAS = sa.Table(
@@ -116,28 +116,28 @@ FEEDBACK = sa.Table(
         "call", sa.BigInteger, sa.ForeignKey("calls.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     ),
     sa.Column("is_right", sa.Integer, nullable=False),
-    sa.Column("value", sa.Text),  # null: nobody said what would have been right
+    sa.Column("value", sa.Text),  # null where nobody gave the right answer
     sa.Column("by", sa.Text, nullable=False),
     sa.Column("given", sa.Float, nullable=False),
 )
 
-#: What totals.py counts and sums up; each is of the calls, tiers or attempts of one row.
+#: The counts and sums of totals.py, each over the calls, tiers or attempts of one row.
 COUNTS = (
-    "parts",  # calls that have added to it
+    "parts",  # calls that have added to this row
     "calls",  # that asked this tier, this model last
-    "first_valid",  # of those, whose first answer here was valid
+    "first_valid",  # of those, calls whose first answer here was valid
     "re_asks",  # attempts after the first of each call
     "escalations",  # calls that left this tier for a higher one
-    "prompt_tokens",  # of the attempts that were paid for
+    "prompt_tokens",  # over the attempts that were paid for
     "completion_tokens",
-    "cost_unknown",  # attempts whose price is not known
+    "cost_unknown",  # attempts whose price is unknown
     "estimates",  # attempts whose tokens the provider did not count
     "replayed",  # attempts whose reply was looked up
-    "there_unknown",  # calls of which is not known what they cost on this model
-    "ended",  # calls that ended here; what follows is of those
+    "there_unknown",  # calls whose cost on this model is unknown
+    "ended",  # calls that ended here; the following are over those
     "valid",
     "began_valid",  # calls that began here with a valid answer
-    "unpriced",  # calls that asked something whose price is not known
+    "unpriced",  # calls with an attempt whose price is unknown
     "silent",  # calls that got no reply
     "estimable",  # calls that could be priced by their tokens
     "first_prompt",  # tokens, of those
@@ -180,21 +180,21 @@ SPENDING = sa.Table(
     sa.Column("usd", sa.Float, nullable=False),
 )
 
-#: What a client may go on from, by the key that asked: a response with its input, and each item of its output.
+#: Responses that a client may continue, by key: each with its input, and each item of its output.
 RESPONSES = sa.Table(
     "responses",
     TABLES,
     sa.Column("owner", sa.Text, primary_key=True),  # the key's id; "" where no key is needed
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("created", sa.Float, nullable=False),
-    sa.Column("previous", sa.Text),  # the response that it went on from; null: none
+    sa.Column("previous", sa.Text),  # the response that it continues; null where none
     sa.Column("size", sa.BigInteger, nullable=False),  # characters of the body
     sa.Column("body", sa.Text, nullable=False),
     sa.Index("ix_responses_created", "created"),
     sa.Index("ix_responses_owner", "owner", "created"),
 )
 
-#: For each older version, the statements that make the next one of it; SQLite and PostgreSQL take them alike,
+#: By version, the statements that migrate to the next one; SQLite and PostgreSQL take them alike,
 _MIGRATIONS: dict[int, Sequence[str]] = {
     1: (
         "ALTER TABLE attempts ADD COLUMN thinking_tokens INTEGER",
@@ -214,7 +214,7 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "CREATE TABLE schemas (hash TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL)",
         "CREATE TABLE replies (key TEXT NOT NULL PRIMARY KEY, started FLOAT NOT NULL, body TEXT NOT NULL)",
         "CREATE INDEX ix_replies_started ON replies (started)",
-        # Version 1 knew one tier and no transport of its own; what masks took no time for was asked without masks.
+        # Version 1 had one tier, and did not record the mode; attempts whose masks took no time had none.
         """UPDATE attempts SET model = (SELECT model FROM calls WHERE calls.id = attempts.call),
            reason = CASE WHEN error <> '' THEN 'error' WHEN findings = '[]' THEN ''
                          WHEN finish = 'length' THEN 'length' ELSE 'invalid' END""",
@@ -279,15 +279,15 @@ _ON_POSTGRESQL: dict[int, Sequence[str]] = {
         "ALTER TABLE keys ALTER COLUMN tokens_per_day TYPE BIGINT",
     ),
 }
-#: Locks out other processes on PostgreSQL while tables are made; any number does that no other program takes.
+#: The number of PostgreSQL's advisory lock while tables are made; arbitrary, but unlikely to be another program's.
 _ADVISORY_LOCK = 0x6775617264
 
 
 def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None]) -> int:
-    """Make or migrate the tables inside a transaction; returns the version that they have then.
+    """Create or migrate the tables inside a transaction; return the version that they have then.
 
-    `upgrade` sees to what no statement can where they are older than version 5: it counts the records.
-    Tables that a newer Guard made are left as they are: their version is returned, for the caller to refuse.
+    `upgrade` is called for tables older than version 5, and counts the records, which no statement can. Tables of a
+    newer Guard are left unchanged; the caller must refuse their version.
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
@@ -316,10 +316,10 @@ def version_of(connection: sa.Connection) -> int | None:
 
 
 def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[..., None]:
-    """Return what inserts rows over a cursor, each a dictionary of all columns but a number that is counted up.
+    """Return a function that inserts rows over a cursor: dictionaries of all columns but an auto-incremented one.
 
-    The SQL is written once as text: SQLAlchemy would look its own up again for every row. Values go by their place,
-    for a driver looks each name up again too.
+    The SQL is rendered once: SQLAlchemy would look it up again for every row. Parameters are positional, since drivers
+    look up names again too.
     """
     names = [c.name for c in table.columns if c is not CALLS.c.id]
     marks = ", ".join(["?" if is_sqlite else "%s"] * len(names))

@@ -1,10 +1,9 @@
-"""Figures of the trace: for each function and tier, how often it was right, what it took, and what it saved.
+"""Statistics of the trace: for each function and tier, how often its answers were valid, its cost, and its savings.
 
-They are made of running totals (totals.py), which a million calls leave some thousand of. The large model is the last
-tier, or the one that is named. What the calls would have cost on it alone is known where a call went up to it (what it
-cost there), and estimated elsewhere: the call's first prompt and its last completion, in the tokens that were counted,
-at the prices that genai-prices ships with. Models on this machine cost nothing, and neither does what was replayed or
-came from a cache.
+They are computed from running totals (totals.py), some thousand rows for a million calls. The large model is the last
+tier, or the one that is named. The savings compare with the cost of the calls on it alone. For a call that reached it,
+that is what it cost there. For others it is an estimate: the tokens of the call's first prompt and last completion, at
+the prices that genai-prices ships with. Models on this machine cost nothing, and neither do replayed or cached replies.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from guard.models.remote import prices
 from guard.trace.row_codec import restored
 from guard.trace.totals import SIZES, Row
 
-ALL = "(all)"  #: The function of the last line, which sums up the others.
+ALL = "(all)"  #: The `function` of the last line, the sum of all others.
 
-#: Kinds of models that run on this machine, by what stands before the colon of their names.
+#: Prefixes of the names of models that run on this machine.
 _LOCAL = ("smollm2", "transformers", "llamacpp")
-_MUCH = 1_000_000  #: Tokens, of which a price is asked to know that of one.
+_MUCH = 1_000_000  #: Tokens whose price is asked for, to derive that of one.
 
 
 @dataclass
@@ -34,29 +33,29 @@ class Line:
     tier: int | None = None  # None: all
     model: str = ""  # of the tier, as last asked for
     calls: int = 0  # that asked this tier
-    first_valid: int = 0  # of those, whose first answer here was valid
-    valid: int = 0  # of those, that ended here with a value
+    first_valid: int = 0  # of those, calls whose first answer here was valid
+    valid: int = 0  # of those, calls that ended here with a value
     re_asks: int = 0  # attempts after the first of each call
     escalations: int = 0  # calls that left this tier for a higher one
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cost: float = 0.0  # US dollars, of the attempts whose price is known
-    cost_unknown: int = 0  # attempts whose price is not
+    cost: float = 0.0  # US dollars, over the attempts with a known price
+    cost_unknown: int = 0  # attempts with an unknown price
     large: str = ""  # the large model
-    large_cost: float = 0.0  # of the calls that ended here, had they been asked of the large model alone
-    large_unknown: int = 0  # calls of which that is not known
-    estimates: int = 0  # of the attempts, those whose tokens the provider did not count
-    replayed: int = 0  # of the attempts, those whose reply was looked up: nothing was spent
+    large_cost: float = 0.0  # US dollars: estimated cost of the calls that ended here on the large model alone
+    large_unknown: int = 0  # calls for which that is unknown
+    estimates: int = 0  # attempts whose tokens the provider did not count
+    replayed: int = 0  # attempts whose reply was replayed or cached, at no cost
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the line as a JSON object."""
         return asdict(self) | {"tokens": self.prompt_tokens + self.completion_tokens}
 
 
 def collect(ledger: Iterable[Row], large: str | None = None) -> list[Line]:
-    """Return the lines of a `TraceStore.ledger`: each function's tiers, then their sum; at the end that of all.
+    """Return the lines of a `TraceStore.ledger`: each function's tiers and their sum, at the end the sum of all.
 
-    `large` names the large model where it is not to be each call's last tier.
+    `large` names the large model; without it, that is each call's last tier.
     """
     functions: dict[str, dict[int | None, Line]] = {}
     everything = Line(ALL)
@@ -87,7 +86,7 @@ def collect(ledger: Iterable[Row], large: str | None = None) -> list[Line]:
     return [*ordered, everything]
 
 
-#: Of a line and a row alike, what is paid for.
+#: The paid figures, which lines and rows have alike.
 _SPENT = (
     *("re_asks", "escalations", "prompt_tokens", "completion_tokens", "cost", "cost_unknown"),
     *("estimates", "replayed"),
@@ -95,7 +94,7 @@ _SPENT = (
 
 
 def _compare(line: Line, row: Row, large: str) -> None:
-    """Add to the line of the tier where calls ended what they would have cost on the large model alone."""
+    """Add the cost on the large model alone to the line of the tier where the calls ended."""
     about, figures = row.about, row.figures
     if large in map(restored, about.models):
         if restored(about.model) == large:
@@ -111,20 +110,20 @@ def _compare(line: Line, row: Row, large: str) -> None:
 
 
 def _priced(model: str, size: int, calls: int, prompts: int, completions: int) -> float | None:
-    """Return what calls with prompts of one size would cost together, or None where that is not known."""
+    """Return the total cost of calls with prompts of one size, in US dollars, or None where it is unknown."""
     rates = _rates(model, size)
     if rates is None:
         return None
     each, prompt, completion = rates
-    # What is below a millionth of a millionth is the sum's own error.
+    # Less than 1e-12 is a rounding error of the sum.
     return round(calls * each + prompts * prompt + completions * completion, 12)
 
 
 @functools.lru_cache(10_000)
 def _rates(model: str, size: int) -> tuple[float, float, float] | None:
-    """Return US dollars for a call, a token of its prompt and one of its completion, for prompts of one size.
+    """Return US dollars for a call, a prompt token and a completion token, for prompts of one size.
 
-    None where no price is known, or where it changes within the size.
+    Returns None where the price is unknown, or changes within the size.
     """
     first = size + 1 if size else 0
     last = next((other for other in SIZES if other > size), first + 10 * _MUCH)

@@ -4,8 +4,8 @@ A record is committed before the call returns. SQLite is in WAL mode with synchr
 point and loses nothing that was committed; a power failure may lose the last commits, never the file's integrity.
 PostgreSQL keeps its own promise, which by default covers power failures too.
 
-Whoever writes says for how long at most. Where the database is not free by then nothing is written, and TraceError says
-so. Reading takes no lock that anyone waits for.
+Every write has a deadline. Where the database is not free by then, nothing is written and TraceError is raised. Reading
+takes no lock that anyone waits for.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ from guard.trace.waits import WAIT_S
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
-PAGE = 200  #: Calls that `each` reads at a time.
-HOLD_S = 0.025  #: For which pruning holds the write lock at a time;
-LEAST = 50  #: but so many calls, or pages of a file, go at a time at least.
-KEPT_SCHEMAS = 256  #: Schemas whose text a store remembers, so as not to write it out for every call;
-KEPT_CHARACTERS = 16_000_000  #: and how long these texts may be together.
+PAGE = 200  #: Calls that `each` holds in memory at a time.
+HOLD_S = 0.025  #: Seconds for which pruning holds the write lock at a time.
+LEAST = 50  #: Least calls, or pages of a file, that a portion deletes.
+KEPT_SCHEMAS = 256  #: Schemas whose text a store caches, to serialise it once.
+KEPT_CHARACTERS = 16_000_000  #: Most characters of these texts together.
 Counts = TypeVar("Counts", bound=tuple[int, ...])
 
 
 class Transaction:
-    """What the writer's work is done over. What it adds to the totals comes last, after all that others may lock."""
+    """A transaction of the writer's. To avoid deadlocks, totals are written after all rows that others may lock."""
 
     def __init__(self, cursor: Any, *, is_sqlite: bool) -> None:
         self.cursor = cursor  # of the driver's
-        self.totals = Totals()  # of what is written and deleted
+        self.totals = Totals()  # totals of the records written and deleted
         self._is_sqlite = is_sqlite
 
     def __enter__(self) -> Self:
@@ -73,20 +73,21 @@ class Transaction:
 
 
 class TraceStore:
-    """A trace in one file or one database; safe from any thread and any number of processes.
+    """A trace in one file or one database. Safe to use from any thread and any number of processes.
 
-    Any method may raise TraceError: the database can't be read or written, or did not answer in time.
+    Any method may raise TraceError: the database can't be read or written, or did not answer in time. Close it with
+    `close`; the stores of `at` live as long as the process.
     """
 
-    _open: ClassVar[dict[tuple[int, str], TraceStore]] = {}  # by process: connections don't survive a fork
-    _opening = threading.RLock()  # a signal handler's call may find it taken by its own thread
+    _open: ClassVar[dict[tuple[int, str], TraceStore]] = {}  # by process id: connections don't survive a fork
+    _opening = threading.RLock()  # reentrant: a signal handler may run in the thread that holds it
 
     @classmethod
     def at(cls, place: str | os.PathLike[str]) -> TraceStore:
         """Return this process's store of a file or a postgresql:// URL; opened once, on first use.
 
-        How long it keeps records is what the settings say then. Raises TypeError where `place` is neither, and
-        TraceError where the store can't be opened.
+        The settings at that time decide the retention. Raises TypeError where `place` is neither, and TraceError where
+        the store can't be opened.
         """
         if not isinstance(place, str | os.PathLike):
             raise TypeError(f"place={place!r} must be a file or a postgresql:// URL")
@@ -108,7 +109,7 @@ class TraceStore:
         self._name = os.fspath(place)
         self.retention = retention
         self._database = Database(self._name)
-        self.path = self._database.path  #: Of the file; None: it is a server's.
+        self.path = self._database.path  #: The path of the file; None for a server.
         self.place = self._database.place  #: The file, or the URL without its password.
         self._engine = self._database.engine
         is_sqlite = self._database.is_sqlite
@@ -136,11 +137,11 @@ class TraceStore:
         weakref.finalize(self, _close, self._database, self._writer, self._pid).atexit = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by the place: another process opens it for itself."""
+        """Pickle by place: another process opens its own connections."""
         return _opened, (self._name, self.retention)
 
     def check_writable(self, seconds: float = WAIT_S) -> None:
-        """Create the database's tables, and a file where it is missing; TraceError says why that can't be."""
+        """Create the tables, and the file where it is missing. Raises TraceError, which says why that fails."""
         if not self._is_ready():
             aside(functools.partial(self._prepared, seconds))
 
@@ -171,22 +172,22 @@ class TraceStore:
         self._ready = True
 
     def _upgrade(self, connection: sa.Connection) -> None:
-        """Do what tables of a version before 5 need, beside their new columns."""
+        """Fill the new tables of a trace that is older than version 5: count its records."""
         totals.recount(connection)
         if self.path is not None:
             private_files.close_to_others(self.path)
 
     def probe(self, seconds: float) -> None:
-        """Write what is there already; TraceError where that can't be within so many seconds."""
-        with self.begin(seconds) as connection:  # apart from all records: a row that others look at as well
+        """Test writing by an update that changes nothing. Raises TraceError where it fails within so many seconds."""
+        with self.begin(seconds) as connection:  # a row of its own, since no other writer may wait for the probe
             for _ in range(2):  # SQLite writes nothing where nothing changes
                 connection.execute(SCHEMA.update().values(version=-SCHEMA.c.version))
 
     def write(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
-        """Commit a call and its attempts; returns the call with its number.
+        """Commit a call and its attempts; return the call with its number.
 
-        With `compiled`, what was asked for is kept as well, once, so that the call can be replayed. Nothing waits for
-        longer than `seconds` for a database that others use.
+        With `compiled`, the schema is stored too, once for all calls, so that the call can be replayed. Waits at most
+        `seconds` for a database that others use.
         """
         (number,) = self.write_all([(call, compiled, seconds)])
         if isinstance(number, Exception):
@@ -194,9 +195,9 @@ class TraceStore:
         return dataclasses.replace(call, number=number, _trace=self)
 
     def write_all(self, entries: Sequence[Entry]) -> list[int | Exception]:
-        """Commit calls together, as far as each can be written; returns the number of each, or why it has none.
+        """Commit calls together, each on its own terms; return the number of each, or its error.
 
-        Each comes with what it asked for, or None, and with the seconds for which it may wait.
+        An entry is a call, its compiled schema or None, and the seconds for which it may wait.
         """
         began = time.monotonic()
         self.check_writable(max(seconds for _, _, seconds in entries))
@@ -206,7 +207,7 @@ class TraceStore:
         for at, (call, compiled, seconds) in enumerate(entries):
             try:
                 insert = self._insertion(call, compiled, redaction)
-            except Exception as error:  # of a redaction hook, or of a value that can't be written: this call's alone
+            except Exception as error:  # of a hook, or of a value: fails this call alone
                 found[at] = error
                 continue
 
@@ -222,12 +223,12 @@ class TraceStore:
         return found
 
     async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
-        """Do as `write` does, without holding the event loop up."""
+        """The same as `write`, without holding up the event loop."""
         return dataclasses.replace(call, number=await self.journal.written(call, compiled, seconds), _trace=self)
 
     @property
     def journal(self) -> Journal:
-        """What writes the records of the running event loop."""
+        """The queue of records of the running event loop."""
         loop = asyncio.get_running_loop()
         journal = self._journals.get(loop)
         if journal is None:
@@ -235,7 +236,7 @@ class TraceStore:
         return journal
 
     def record(self, key: str, body: Mapping[str, Any], seconds: float = WAIT_S) -> bool:
-        """Commit a reply under its key, in place of an earlier one; False where redaction would have changed it."""
+        """Commit a reply under its key, replacing an earlier one; False, unwritten, where redaction changes it."""
         self.check_writable(seconds)
         text = row_codec.body_text(body, Redaction.current())
         if text is None:
@@ -254,10 +255,10 @@ class TraceStore:
         return None if body is None else row_codec.loaded(body)
 
     def items(self, run: str, keys: Sequence[str] | None = None) -> dict[str, tuple[int, str]]:
-        """Return what is recorded of a run of many: by the key of each input, its call's number and outcome.
+        """Return the recorded inputs of a batch: by key, the number and the outcome of the call.
 
-        `keys` asks for some inputs alone. An answer that redaction has changed is left out: what is recorded is not
-        what the model wrote.
+        `keys` limits the query to some inputs. An answer that redaction has changed is left out, since it is not what
+        the model wrote.
         """
         every = (
             sa.select(ITEMS.c.key, CALLS.c.id, CALLS.c.outcome)
@@ -273,7 +274,7 @@ class TraceStore:
         return {key: (number, row_codec.restored(outcome)) for key, number, outcome in rows}
 
     def spent(self, run: str) -> float:
-        """Return what the calls on record of a run of many have cost, in US dollars, as far as prices are known."""
+        """Return the cost of a batch's recorded calls in US dollars; attempts with unknown prices count as 0."""
         query = (
             sa.select(sa.func.sum(ATTEMPTS.c.cost))
             .join(ITEMS, ITEMS.c.call == ATTEMPTS.c.call)
@@ -283,12 +284,12 @@ class TraceStore:
             return 0.0 if connection is None else float(connection.scalar(query) or 0.0)
 
     def forget_items(self, run: str) -> None:
-        """Begin a run of many anew: its calls stay on record, and answer no input any more."""
+        """Forget a batch's inputs, so that it begins anew. Its calls stay on record."""
         with self.begin() as connection:
             connection.execute(ITEMS.delete().where(ITEMS.c.run == row_codec.storable(run)))
 
     def schema(self, schema_hash: str) -> dict[str, Any] | None:
-        """Return what `guard.compile` was given for a hash, as keyword arguments; None where it was not kept."""
+        """Return the keyword arguments of `guard.compile` that are stored under a hash, or None."""
         with self.reading() as connection:
             if connection is None:
                 return None
@@ -296,14 +297,14 @@ class TraceStore:
         return None if text is None else row_codec.loaded(text)
 
     def rate(self, number: int, right: bool, by: str = PERSON) -> None:
-        """Keep whether a call's answer is right, in place of what was said before.
+        """Record whether a call's answer is right, replacing earlier feedback.
 
         Raises ValueError where there is no such call.
         """
         self._tell(number, Feedback(right, None, by, time.time()))
 
     def correct(self, number: int, value: Any, by: str = PERSON) -> None:
-        """Keep what would have been a call's right answer, in place of what was said before.
+        """Record a call's right answer, replacing earlier feedback.
 
         Raises ValueError where there is no such call, or the type that it asked for does not allow the value.
         """
@@ -331,7 +332,7 @@ class TraceStore:
             connection.execute(FEEDBACK.insert().values(row))
 
     def feedback(self, numbers: Sequence[int]) -> dict[int, Feedback]:
-        """Return what was said of calls, by their numbers; nothing of those of which nobody said anything."""
+        """Return the feedback on calls, by number. Calls without feedback are left out."""
         found: dict[int, Feedback] = {}
         with self.reading() as connection:
             for at in range(0, len(numbers) if connection is not None else 0, PAGE):
@@ -343,7 +344,7 @@ class TraceStore:
         return found
 
     def read(self, number: int) -> Call | None:
-        """Return one call, or None where the trace has no such number."""
+        """Return a call by its number, or None where there is none."""
         found = self._select([CALLS.c.id == number], CALLS.c.id, 1)
         return found[0] if found else None
 
@@ -378,7 +379,7 @@ class TraceStore:
             return 0 if connection is None else connection.scalar(query) or 0
 
     def ledger(self, *, function: str | None = None, since: float | None = None) -> list[totals.Row]:
-        """Return what statistics need: the running totals, and what began in a part of a minute counted."""
+        """Return the totals for statistics of a period: whole minutes from the running totals, the rest counted."""
         with self.reading() as connection:
             if connection is None:
                 return []
@@ -387,7 +388,7 @@ class TraceStore:
             conditions = [] if first is None else [CALLS.c.started >= first * totals.MINUTE]
             there = connection.scalar(sa.select(sa.func.count()).select_from(CALLS).where(*conditions))
             times: list[tuple[float, float]] = []
-            if sum(row.figures["ended"] for row in found) != there:  # an older Guard has written beside this one
+            if sum(row.figures["ended"] for row in found) != there:  # an older Guard has written to the trace since
                 found, times = [], [(-math.inf if since is None else since, math.inf)]
             elif since is not None and first is not None and since < first * totals.MINUTE:
                 times = [(since, first * totals.MINUTE)]
@@ -400,12 +401,12 @@ class TraceStore:
         return [row for row in (*found, *counted.rows()) if wanted is None or row.about.function == wanted]
 
     def points(self, since: int, until: int, step: int) -> list[tuple[int, totals.Row]]:
-        """Return the running totals by step of so many minutes, from a minute to before another: step and row."""
+        """Return the running totals in steps of so many minutes, from one minute until before another: (step, row)."""
         with self.reading() as connection:
             return [] if connection is None else totals.points(connection, since, until, step)
 
     def prune(self, retention: Retention) -> int:
-        """Delete all that is not to be kept, for good; returns how many calls went."""
+        """Delete all records beyond the retention, and shrink the file; return how many calls were deleted."""
         self.check_writable()
         with self.reading() as connection:
             if connection is None:
@@ -426,16 +427,16 @@ class TraceStore:
         return total
 
     def _in_portions(self, work: Callable[[Transaction, int], Counts]) -> Iterator[Counts]:
-        """Commit work portion by portion, and yield how much of each kind was done, until nothing was.
+        """Commit work in portions, and yield how much each did, until one did nothing.
 
-        A portion takes HOLD_S or so, and others write as long before the next.
+        A portion takes about HOLD_S, and others may write for as long before the next.
         """
         size, began = LEAST, 0.0
         done: Counts
 
         def portion(to: Transaction) -> None:
             nonlocal began, done
-            began = time.monotonic()  # no earlier: others may have been waited for
+            began = time.monotonic()  # not earlier, since the wait for others does not count
             done = work(to, size)
 
         while True:
@@ -449,7 +450,7 @@ class TraceStore:
 
     @contextlib.contextmanager
     def begin(self, seconds: float = WAIT_S) -> Iterator[sa.Connection]:
-        """Open a transaction that may write, for what the sidecar keeps beside the records."""
+        """Open a transaction that may write, for the sidecar's tables."""
         self.check_writable(seconds)
         try:
             with self._database.writer(seconds).begin() as connection:
@@ -458,11 +459,11 @@ class TraceStore:
             raise self._error("can't be written", error) from error
 
     def close(self) -> None:
-        """Give up all connections; the next use opens others."""
+        """Close all connections. The next use opens others."""
         _close(self._database, self._writer, self._pid)
 
     def _insertion(self, call: Call, compiled: Compiled | None, redaction: Redaction) -> Callable[[Transaction], int]:
-        """Return what inserts a call in a transaction, and returns its number; may be run more than once."""
+        """Return a function that inserts a call in a transaction and returns its number. It may run more than once."""
         try:
             row = row_codec.call_row(call, redaction)
             attempts = [row_codec.attempt_row(attempt, redaction) for attempt in call.attempts]
@@ -514,7 +515,7 @@ class TraceStore:
         return TraceError(f"the trace {self.place} was not written within {seconds:.3g} s: {error}")
 
     def _schema(self, compiled: Compiled, redaction: Redaction) -> str | None:
-        """Return the text that is kept of a schema, or None where it is nested too deeply for this thread's stack."""
+        """Return the JSON text of a schema, or None where it is nested too deeply for this thread's stack."""
         key = compiled.hash, redaction
         text = self._schemas.get(key)
         if text is None:
@@ -542,7 +543,7 @@ class TraceStore:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection | None]:
-        """Open a transaction that reads, or None where there is no trace yet: reading makes none.
+        """Open a transaction that reads, or None where there is no trace yet; reading never creates one.
 
         The tables of an older Guard are migrated first.
         """
@@ -586,7 +587,7 @@ def _renew_lock() -> None:
     TraceStore._opening = threading.RLock()
 
 
-at_fork.in_child(_renew_lock)  # another thread may have held it
+at_fork.in_child(_renew_lock)  # another thread may have held the lock
 
 
 def _is_same(text: str, other: str) -> bool:
@@ -610,15 +611,15 @@ def _conditions(
 
 
 def _give_back(to: Transaction, most: int) -> tuple[int]:
-    """Give so many free pages of a file back to the system, which its last take the place of; returns how many."""
+    """Return at most so many free pages at the end of the file to the system; return how many."""
     (before,) = to.cursor.execute("PRAGMA page_count").fetchone()
     for _ in range(most):
-        to.cursor.execute("PRAGMA incremental_vacuum(1)")  # the driver goes one step, whatever number it is given
+        to.cursor.execute("PRAGMA incremental_vacuum(1)")  # one page a step: the driver ignores larger numbers
     (after,) = to.cursor.execute("PRAGMA page_count").fetchone()
     return (before - after,)
 
 
 def _close(database: Database, writer: Writer, pid: int) -> None:
-    if os.getpid() == pid:  # a fork shares the connections of the process that opened them, and must leave them be
+    if os.getpid() == pid:  # a forked process must not close the connections that it inherits
         writer.close()
         database.dispose()

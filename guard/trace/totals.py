@@ -1,15 +1,14 @@
-"""Running totals: what statistics need of the records, summed by the minute, in the transaction that writes them.
+"""Running totals: sums of the records by the minute, for statistics, kept in the transaction that writes a record.
 
-A call adds a row for each tier and model that it asked, and what concerns it whole (how it ended, how long it took) to
-the row of its last. Rows of one minute that are about the same are one row: `about` says what they have in common,
-`shape` is its digest. So a million calls are read as some thousand rows, and all of `COUNTS` and `SUMS` are exact: a
-record that goes takes away what it brought. Whatever reads a figure from records reads it through `Totals.add` too.
+A call adds one row for each tier and model that it asked; the figures of the whole call (outcome, seconds) are in the
+row of its last tier. Rows of one minute with the same attributes are one row: `about` holds the attributes, `shape`
+their digest. So a million calls are some thousand rows. `COUNTS` and `SUMS` are exact, since a deleted record is
+subtracted again. Figures that are read from records go through `Totals.add` as well.
 
-What a call would have cost on another model is known by its tokens where prices are so much for a token. They are,
-among prompts of about the same size: `SIZES` divides them where providers change their prices.
+A call's cost on another model follows from its tokens as long as a token has a fixed price. Among prompts of about the
+same size it has: `SIZES` divides prompts where providers change their prices.
 
-Two writers at once: rows are written last in a transaction, and in one order, so that they never wait for each other
-in a circle.
+To avoid deadlocks between two writers, the rows are written last in a transaction, and always in the same order.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ from guard.trace.row_codec import restored, storable
 from guard.trace.sql_tables import COUNTS, SUMS, TOTALS
 
 MINUTE = 60
-#: Tokens of a prompt above which some provider has another price, as genai-prices knows them.
+#: Sizes of prompts, in tokens, above which some provider has another price, according to genai-prices.
 SIZES = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
 PAGE = 2_000  #: Calls that are read at once.
 
-#: Why an attempt's answer is not the call's although it is valid.
+#: Reasons for which a valid answer of an attempt is not the call's.
 _VALID_REASONS = ("", "confidence")
-#: Beyond what any call takes or costs; keeps sums finite, whatever a record says.
+#: More than any call takes or costs; clips values of broken records, so that sums stay finite.
 _MOST = 2**40
 _MOST_MINUTE = 2**53
 
 _NAMES = (*COUNTS, *SUMS)
-#: What no call counts as, and what one begins by; the order is that of `_Statements.upsert`.
+#: Zeros of all columns, from which a row starts, in the order of `_Statements.upsert`.
 _NONE: dict[str, Any] = dict.fromkeys((*_NAMES, "last", "max_seconds"), 0)
 _ONE = _NONE | {"parts": 1}
 _decode = json.JSONDecoder().raw_decode
 
-#: What a call's record is counted by, a row for each attempt, or one without where there was none.
+#: The query of a call's figures: a row for each attempt, or one row where there was none.
 LEDGER = """
     SELECT c.id, c.started, c.seconds, c.function, c.target, c.model AS asked, c.options, c.outcome, a.number, a.tier,
         a.model, a.reason, CASE WHEN a.text IS NULL THEN NULL ELSE '' END AS text, a.prompt_tokens, a.completion_tokens,
@@ -58,31 +57,31 @@ _FIELDS = (
     *("number", "tier", "model", "reason", "text", "prompt_tokens", "completion_tokens"),
     *("cost", "finish", "is_estimate", "is_kept"),
 )
-_OF_CALL = 8  # of these, so many are the call's
+_OF_CALL = 8  # the first so many are the call's
 
 
 class About(NamedTuple):
-    """What the calls of a row have in common; texts as the tables hold them."""
+    """The attributes that the calls of a row share; texts are escaped as in the tables."""
 
     function: str
     target: str  # "" where there is a function
     asked: str  # the first tier's model
-    large: str  # the last tier's, as named in the call's options
-    models: tuple[str, ...]  # on which it spent something, in order
-    size: int  # of its first prompt there: above so many tokens, up to the next of SIZES
-    ended: int | None  # the tier that was asked last; None: none was
+    large: str  # the last tier's model, as the call's options name it
+    models: tuple[str, ...]  # models on which it spent something, in order
+    size: int  # the one of SIZES that its first prompt there exceeds
+    ended: int | None  # the tier that was asked last; None where none was
     tier: int | None  # this row's
     model: str  # this row's
 
     @classmethod
     def of(cls, text: str) -> About:
-        """Read it from its column."""
+        """Parse the column."""
         function, target, asked, large, models, size, ended, tier, model = json.loads(text)
         return cls(function, target, asked, large, tuple(models), size, ended, tier, model)
 
     @property
     def text(self) -> str:
-        """It, as its column has it."""
+        """The text of the column."""
         return json.dumps(self, separators=(",", ":"))
 
     @property
@@ -92,7 +91,7 @@ class About(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The totals of calls that are about the same."""
+    """The totals of calls with the same attributes."""
 
     about: About
     last: int  # number of the newest
@@ -105,14 +104,14 @@ def minute_of(started: float) -> int:
 
 
 class Totals:
-    """What some records add to the totals, and others take away."""
+    """Changes of the totals by records that are added and deleted."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[int, str], dict[str, Any]] = {}
-        self._gone: dict[tuple[int, str], float] = {}  # the longest of those that went, by minute and first model
+        self._gone: dict[tuple[int, str], float] = {}  # the longest call that was deleted, by minute and first model
 
     def add(self, number: int, call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]], sign: int = 1) -> None:
-        """Count a call, given as its rows; a sign of -1 takes it away again."""
+        """Add a call, given as its rows; with a sign of -1, subtract it."""
         minute = minute_of(call["started"])
         if sign < 0:
             gone = minute, call["model"]
@@ -132,7 +131,7 @@ class Totals:
                 row["max_seconds"] = max(values["seconds"], row["max_seconds"])
 
     def write(self, cursor: Any, *, is_sqlite: bool) -> None:
-        """Add it to the table, over a cursor of the driver's."""
+        """Apply the changes to the table, over a cursor of the driver's."""
         if not self._rows:
             return
         sql = _Statements.of(is_sqlite)
@@ -146,19 +145,19 @@ class Totals:
             cursor.executemany(sql.upsert, rows)
         for (minute, asked), seconds in sorted(self._gone.items()):
             cursor.execute(sql.empty, (minute,))
-            if sql.lock:  # what is committed by now is seen by what follows
+            if sql.lock:  # the following statements see all that is committed by now
                 cursor.execute(sql.lock, (minute, asked))
             between = minute * MINUTE, (minute + 1) * MINUTE
             cursor.execute(sql.longest, (asked, *between, minute, asked, seconds))
 
     def rows(self) -> Iterator[Row]:
-        """Yield what has been counted."""
+        """Yield the rows that were counted."""
         for (_, about), row in self._rows.items():
             yield Row(About.of(about), row["last"], row)
 
 
 def pages(cursor: Any, mark: str, since: float = -math.inf, until: float = math.inf) -> Iterator[list[int]]:
-    """Yield the numbers of the calls that began in a time, the oldest first; so many at once as memory holds easily."""
+    """Yield pages of the numbers of calls that began in a period, the oldest first."""
     query = f"""SELECT started, id FROM calls WHERE started >= {mark} AND started < {mark}
         AND (started, id) > ({mark}, {mark}) ORDER BY started, id LIMIT {PAGE}"""  # noqa: S608 (our own names)
     last = since, 0
@@ -172,7 +171,7 @@ def pages(cursor: Any, mark: str, since: float = -math.inf, until: float = math.
 
 
 def records(cursor: Any, numbers: Iterable[int]) -> Iterator[tuple[int, dict[str, Any], list[Any]]]:
-    """Yield number, row and attempts' rows of a page of calls, as `Totals.add` takes them."""
+    """Yield the number, row and attempts' rows of each call of a page, for `Totals.add`."""
     cursor.execute(f"{LEDGER} WHERE c.id IN ({', '.join(map(str, numbers))}) ORDER BY c.id, a.number")
     for number, group in itertools.groupby(cursor.fetchall(), key=lambda row: row[0]):
         rows = list(group)
@@ -182,7 +181,7 @@ def records(cursor: Any, numbers: Iterable[int]) -> Iterator[tuple[int, dict[str
 
 
 def recount(connection: sa.Connection) -> None:
-    """Make the totals of all records, those that an older Guard wrote."""
+    """Compute the totals of all records, for a trace that an older Guard wrote."""
     is_sqlite = connection.dialect.name == "sqlite"
     cursor = connection.connection.cursor()
     for numbers in pages(cursor, "?" if is_sqlite else "%s"):
@@ -193,24 +192,24 @@ def recount(connection: sa.Connection) -> None:
 
 
 def read(connection: sa.Connection, since: int | None) -> list[Row]:
-    """Return the sums of the minutes since one, by what they are about."""
+    """Return the sums over all minutes since one, by attributes."""
     return [_row(row) for row in _summed(connection, since)]
 
 
 def points(connection: sa.Connection, since: int, until: int, step: int) -> list[tuple[int, Row]]:
-    """Return what happened in each step of so many minutes, from one minute to before another: step and row."""
+    """Return the totals in steps of so many minutes, from one minute until before another: (step, row)."""
     bucket = ((TOTALS.c.minute - since) // sa.literal_column(str(step), sa.BigInteger)).label("bucket")
     return [(row["bucket"], _row(row)) for row in _summed(connection, since, bucket, TOTALS.c.minute < until)]
 
 
 def size_above(prompt_tokens: int) -> int:
-    """Return the size of a prompt: the last of SIZES, or 0, that it is above."""
+    """Return the size class of a prompt: the largest of SIZES that it exceeds, or 0."""
     at = bisect.bisect_left(SIZES, prompt_tokens)
     return SIZES[at - 1] if at else 0
 
 
 def _summed(connection: sa.Connection, since: int | None, *more: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the sums of rows about the same; what is no condition divides them further."""
+    """Yield the sums of rows with the same attributes."""
     by = [part for part in more if isinstance(part, sa.Label)]
     where = [part for part in more if not isinstance(part, sa.Label)]
     if since is not None:
@@ -230,7 +229,7 @@ def _row(found: Mapping[str, Any]) -> Row:
 
 
 def _counted(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what a call adds to each row, by the row's `about`. Every call pays for this: no more than it must."""
+    """Yield what a call adds to each row, by the row's attributes. Every call runs this, so it does little."""
     rows: dict[tuple[int | None, str], dict[str, Any]] = {}
     spent: list[Mapping[str, Any]] = []
     before: int | None = None  # the tier of the attempt before
@@ -238,7 +237,7 @@ def _counted(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> 
     for number, attempt in enumerate(attempts):
         tier = attempt["tier"]
         row = _row_of(rows, tier, attempt["model"])
-        if number == 0 or tier != before:  # the first that this tier was asked
+        if number == 0 or tier != before:  # the tier's first attempt
             is_valid = attempt["text"] is not None and attempt["reason"] in _VALID_REASONS
             asked = row if len(attempts) == 1 else _row_of(rows, tier, _last_model(attempts, number))
             asked["calls"] += 1
@@ -266,7 +265,7 @@ def _counted(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> 
         if attempt["is_estimate"]:
             row["estimates"] += 1
     models = tuple(dict.fromkeys([attempt["model"] for attempt in spent]))
-    for model in models:  # what it has cost there, at the first of the tiers that are this model
+    for model in models:  # its cost there, counted at the first tier with this model
         there = spent if len(models) == 1 else [a for a in spent if a["model"] == model]
         row = rows[there[0]["tier"], model]
         costs = [a["cost"] for a in there]
@@ -301,7 +300,7 @@ def _row_of(rows: dict[tuple[int | None, str], dict[str, Any]], tier: int | None
 
 
 def _last_model(attempts: Sequence[Mapping[str, Any]], number: int) -> str:
-    """Return the model that a tier was asked for last, of the attempts from one on."""
+    """Return the model of a tier's last attempt, among the attempts from one on."""
     tier = attempts[number]["tier"]
     while number + 1 < len(attempts) and attempts[number + 1]["tier"] == tier:
         number += 1
@@ -310,11 +309,11 @@ def _last_model(attempts: Sequence[Mapping[str, Any]], number: int) -> str:
 
 
 def _large(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> str:
-    """Return the large model of a call: its last tier."""
+    """Return the large model of a call, which is that of its last tier."""
     tiers = _decode(restored(call["options"]))[0].get("tiers")
     if isinstance(tiers, list) and tiers:
         return storable(str(tiers[-1]))
-    return attempts[-1]["model"] if attempts else ""  # of a time when a call had one tier
+    return attempts[-1]["model"] if attempts else ""  # a record of a version in which a call had one tier
 
 
 def _sound(value: Any) -> Any:

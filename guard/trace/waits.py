@@ -1,3 +1,3 @@
-"""How long whoever writes to the trace waits for its database, where no deadline comes before."""
+"""The longest wait for the trace's database, where no earlier deadline is set."""
 
-WAIT_S = 30.0  #: For another's write; one takes well under a millisecond.
+WAIT_S = 30.0  #: Seconds to wait for another's write, which takes well under a millisecond.

@@ -77,9 +77,8 @@ def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator
                 answer = row["answer"]
                 wanted = row.get("schema", schema)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise GuardError(
-                    f"{path}, line {number}: {type(error).__name__} {error}; a line has messages and answer"
-                ) from None
+                words = f"there is no {error}" if isinstance(error, KeyError) else f"{type(error).__name__} {error}"
+                raise GuardError(f"{path}, line {number}: {words}; a line has messages and answer") from None
             if wanted is None or not messages:
                 raise GuardError(f"{path}, line {number} has no schema, or no messages; give SCHEMA, or add them")
             key = wanted if isinstance(wanted, str) else json.dumps(wanted)

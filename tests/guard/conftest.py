@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,3 +43,10 @@ def every_generator_is_closed() -> Iterator[None]:
     with generators.watched() as lost:
         yield
     assert lost == []
+
+
+@pytest.fixture(scope="module")
+def no_leftovers() -> Iterator[None]:
+    """Collect what a module's models leave: a connection that is lost would be a warning, which is an error."""
+    yield
+    gc.collect()

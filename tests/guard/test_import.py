@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -11,7 +12,9 @@ import guard
 
 
 def _run(program: str) -> str:
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    """Run a program as it runs anywhere: the second time its modules are compiled already."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env).stdout
 
 
 def test_import_guard_loads_neither_torch_nor_transformers_nor_anything_else_that_is_heavy() -> None:
@@ -21,7 +24,10 @@ def test_import_guard_loads_neither_torch_nor_transformers_nor_anything_else_tha
 
 def test_a_structured_function_loads_neither_the_trace_nor_arrays_nor_http() -> None:
     """They take longer to import than all of Guard; who makes a call, a mask or a trace loads what it needs."""
-    heavy = "{'torch', 'numpy', 'sqlalchemy', 'jsonschema_rs', 'httpx2', 'openai', 'opentelemetry', 'stamina', 'typer'}"
+    heavy = (
+        "{'torch', 'numpy', 'sqlalchemy', 'jsonschema_rs', 'httpx2', 'openai', 'opentelemetry', 'stamina', 'typer', "
+        "'pydantic_settings'}"
+    )
     touched = "guard.structured, guard.Guard, guard.compile, guard.Vocabulary"
     assert _run(f"import guard, sys; {touched}; print(sorted({heavy} & set(sys.modules)))") == "[]\n"
 
@@ -41,9 +47,10 @@ def test_what_needs_no_local_model_loads_neither_torch_nor_transformers() -> Non
     assert _run(program) == "[]\n"
 
 
-def test_import_guard_takes_less_than_150_ms() -> None:
-    program = "import time; t = time.process_time(); import guard; print(time.process_time() - t)"
-    assert min(float(_run(program)) for _ in range(5)) < 0.150
+@pytest.mark.parametrize(("touched", "seconds"), [("guard", 0.150), ("guard.structured", 0.250)])
+def test_import_guard_takes_less_than_150_ms_and_a_structured_function_250(touched: str, seconds: float) -> None:
+    program = f"import time; t = time.process_time(); import guard; {touched}; print(time.process_time() - t)"
+    assert min(float(_run(program)) for _ in range(5)) < seconds
 
 
 def test_every_public_name_is_there_and_listed() -> None:

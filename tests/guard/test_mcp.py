@@ -88,6 +88,7 @@ def test_guard_check_reports_the_tools_of_a_server(command: str) -> None:
     ("arguments", "words"),
     [
         (("--mcp", "no-such-program-here"), "can't be asked for its tools"),
+        (("--mcp", ""), "is no command"),
         (("--mcp", f"{sys.executable} -c pass"), "can't be asked for its tools"),
         ((), "nothing to check"),
     ],

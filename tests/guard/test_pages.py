@@ -15,7 +15,7 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 WIDTH = 100
 #: Modules whose `__all__` is public.
-PUBLIC = ("guard", "guard.kernels", "guard.models", "guard.testing", "guard.trace")
+PUBLIC = ("guard", "guard.formats", "guard.kernels", "guard.models", "guard.testing", "guard.trace")
 #: Public names that the reference tells of under another name, or that are no more than their value.
 ELSEWHERE = {"guard.models.Model", "guard.models.Request", "guard.models.Reply", "guard.kernels.Vocabulary"} | {
     "guard.models.Progress",

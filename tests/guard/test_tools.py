@@ -81,8 +81,8 @@ def _rest(*rest: int) -> None:
         ((lamp, lamp), "must name each function once"),
         ((_bare,), "the parameter x has no annotation"),
         ((_rest,), "can't be given by name in JSON"),
-        ((functools.partial(lamp, state="on"),), "must be a function"),
-        ((3,), "must be a function"),
+        ((functools.partial(lamp, state="on"),), "must be a function, a Pydantic model or JSON"),
+        ((3,), "must be a function, a Pydantic model or JSON"),
     ],
 )
 def test_what_is_no_tool_says_so(functions: Any, words: str) -> None:

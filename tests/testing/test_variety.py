@@ -102,6 +102,25 @@ VARIED: dict[str, Any] = {
     "map names enum": {"type": "object", "propertyNames": {"enum": ["a", "b", "c"]}, "additionalProperties": WHOLE},
     "map at most one": {"type": "object", "additionalProperties": WHOLE, "maxProperties": 1},
     "linked list int": itself(closed(v=WHOLE, next=either(ITSELF, NULL))),
+    "linked list of constants": itself(closed(v={"const": 1}, next=either(ITSELF, NULL))),
+    "linked list of constants, open at its end": itself(closed(["v"], v={"const": 1}, next=ITSELF)),
+    "linked list of nothing": itself(closed([], next=ITSELF)),
+    "linked list of bools": itself(closed(v=BOOL, next=either(ITSELF, NULL))),
+    "linked pairs": itself(
+        {"type": "array", "prefixItems": [{"const": 1}, either(ITSELF, NULL)], "items": False, "minItems": 2}
+    ),
+    "list in a list": itself(listed(ITSELF, maxItems=1)),
+    "successors of zero": itself(either({"const": 0}, closed(s=ITSELF))),
+    "optional member, text or null": closed([], a=either(TEXT, NULL)),
+    "optional member, integer or null": closed([], a=either(WHOLE, NULL)),
+    "optional member, list or null": closed([], a=either(listed(WHOLE), NULL)),
+    "optional member, list of constants or null": closed([], a=either(listed({"const": 1}), NULL)),
+    "optional member, map or null": closed(
+        [], a=either({"type": "object", "additionalProperties": {"const": 1}}, NULL)
+    ),
+    "optional member, bools or null": closed([], a=either(listed(BOOL), NULL)),
+    "optional member beside a constant": closed(["k"], k={"const": "x"}, a=either(TEXT, NULL)),
+    "optional object of an optional member": either(closed([], a=either(TEXT, NULL)), NULL),
     "tree": itself(closed(kids=listed(ITSELF))),
     "binary tree": itself(either({"const": 0}, closed(l=ITSELF, r=ITSELF))),
     "expression": itself(either(WHOLE, closed(op={"enum": ["+", "-"]}, l=ITSELF, r=ITSELF))),
@@ -186,12 +205,18 @@ def drawn(schema: Any, n: int = 1000) -> list[Any]:
     return [instances.value([r.randbytes(12) for _ in range(r.randrange(40))]) for _ in range(n)]
 
 
+#: Twenty draws, and nothing of how long they take.
+TWENTY = settings(
+    max_examples=20, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+
 def written(schema: Any, seed: int) -> list[str]:
     """Return 20 values that Hypothesis draws, as text."""
     texts: list[str] = []
 
     @hypothesis.seed(seed)
-    @settings(max_examples=20, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(TWENTY)
     @given(values(schema))
     def draw(value: Any) -> None:
         texts.append(json.dumps(value, sort_keys=True))

@@ -1,1 +1,1 @@
-"""Models that decode in this process, under masks: transformers, llama.cpp, and those that a package registry has."""
+"""Models that decode in this process, under masks: transformers, llama.cpp, and embedded ones."""

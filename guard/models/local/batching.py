@@ -88,7 +88,7 @@ def _shared(model: Any, forwards: Sequence[Forward], tokens: Sequence[list[int]]
         logits = model(
             input_ids=torch.tensor([[*itertools.chain(*tokens), *[0] * fill]], device=device),
             position_ids=torch.tensor([positions + [0] * fill], device=device),
-            attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # made, it says: see _Shared
+            attention_mask=torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device),  # marks a mask as made
             use_cache=True,
             return_dict=True,
             **{name: _Shared(caches, lengths, pasts, fill, device)},
@@ -101,15 +101,15 @@ def _shared(model: Any, forwards: Sequence[Forward], tokens: Sequence[list[int]]
 
 
 class _Parts(list[torch.Tensor]):
-    """The keys or values of every sequence, in place of one tensor."""
+    """The keys or the values of every sequence, in place of one tensor."""
 
     shared: _Shared
 
 
 class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
-    """The caches of the sequences of one pass: what a model writes is shared out among them.
+    """The caches of all sequences in one pass. New keys and values are distributed among them.
 
-    Tokens that only fill the pass up, at its end, are kept nowhere and attend to nothing.
+    Padding tokens at the end of the pass are not cached, and attend to nothing.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
         super().__init__()
         self.caches = caches
         self.lengths = [*map(sum, lengths), fill]
-        #: Of each piece: its sequence, its length, the tokens up to its end, and what it may see.
+        #: For each piece: its sequence, its length, the tokens up to its end, and its mask.
         self.pieces = [
             (number, length, end, _mask(length, end - length, device))
             for number, (past, parts) in enumerate(zip(pasts, lengths, strict=True))
@@ -126,7 +126,7 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
         ]
 
     def update(self, keys: Any, values: Any, layer: int, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Append to each cache what is its own; returns the parts."""
+        """Append to each cache its new keys and values; return all of them, by sequence."""
         news = zip(self.caches, keys.split(self.lengths, dim=2), values.split(self.lengths, dim=2), strict=False)
         pairs = [cache.update(key, value, layer, *args, **kwargs) for cache, key, value in news]
         all_keys, all_values = _Parts(key for key, _ in pairs), _Parts(value for _, value in pairs)
@@ -135,14 +135,14 @@ class _Shared(DynamicCache):  # type: ignore[misc]  # it is untyped
 
 
 def _mask(length: int, past: int, device: torch.device) -> torch.Tensor | None:
-    """What transformers makes for a sequence alone: none where its attention function needs none."""
+    """Return transformers' mask for a sequence alone, or None where its attention function needs none."""
     if length == 1 or past == 0:
         return None
     return torch.ones((length, past + length), dtype=torch.bool, device=device).tril(past)[None, None]
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any) -> Any:
-    """Attention piece by piece in a shared pass, transformers' own in any other."""
+    """Compute attention piece by piece in a shared pass, and by transformers' function in any other."""
     if not isinstance(key, _Parts):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     shared, outputs, at = key.shared, [], 0

@@ -1,4 +1,4 @@
-"""The user's cache: where models are kept, and how a folder comes to be there at once or not at all.
+"""The user's cache of models. A folder in it appears complete, by a rename, or not at all.
 
 The cache is `platformdirs.user_cache_path("guard")`, or what the environment variable GUARD_CACHE says. A folder
 under `models/` is complete or absent: it is built beside its place and renamed. One process builds, the others wait.
@@ -15,23 +15,23 @@ import platformdirs
 
 from guard.errors import ModelError
 
-#: Called with (step, done, total): the step in words, bytes done so far, bytes in all (0 while not known).
+#: Called with (step, done, total): the step in words, bytes done, bytes in all (0 while unknown).
 Progress = Callable[[str, int, int], None]
 
-#: How often a process that waits for another one's pull says so, in seconds.
+#: Seconds between two messages of a process that waits for another one's pull.
 WAIT_S = 1.0
 
 
 def cache_dir() -> Path:
-    """The folder that everything fetched is kept under; it may not exist yet."""
+    """Return the cache's folder, which may not exist yet."""
     named = os.environ.get("GUARD_CACHE")
     return Path(named).expanduser() if named else platformdirs.user_cache_path("guard", appauthor=False)
 
 
 def build_folder(name: str, build: Callable[[Path], None], progress: Progress | None = None) -> Path:
-    """The folder `models/NAME` of the cache; built by `build(empty folder)` where it is not there yet.
+    """Return the folder `models/NAME` of the cache; `build(empty folder)` makes it where it does not exist.
 
-    Another process that builds the same folder is waited for. What a killed build left is removed by the next one.
+    Waits for another process that builds the same folder. The next build removes what a killed one left.
     """
     models = cache_dir() / "models"
     target = models / name
@@ -67,7 +67,7 @@ def build_folder(name: str, build: Callable[[Path], None], progress: Progress | 
 
 
 def _sync(folder: Path) -> None:
-    """Put the files on the disk before the rename says that they are complete."""
+    """Flush the files to the disk before the rename marks them complete."""
     for path in folder.iterdir():
         with path.open("rb+") as file:
             os.fsync(file.fileno())

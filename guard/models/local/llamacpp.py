@@ -1,12 +1,11 @@
 """Local models through llama.cpp: a GGUF file of any architecture and quantisation that llama-cpp-python runs.
 
-The loop is Guard's, as everywhere: a pass is evaluated, its logits are masked in place in llama.cpp's own buffer, and
-the token is chosen here. So nothing of Guard's runs in a callback of llama.cpp's, where an exception would be printed
-and swallowed and the text go on without masks: an exception ends the call. NumPy does the arithmetic; torch is not
-needed.
+The loop is Guard's: llama.cpp evaluates a pass, the logits are masked in place in its own buffer, and the token is
+chosen here. No code of Guard's runs in a callback of llama.cpp's, which would swallow an exception and go on without
+masks: an exception ends the call. NumPy does the arithmetic; torch is not needed.
 
-A llama.cpp context evaluates one sequence at a time, so requests take turns. A stream whose caller is busy with a piece
-lets others in; what the context held for it is put aside and back, bit for bit.
+A llama.cpp context evaluates one sequence at a time, so requests take turns. While a stream's caller is busy with a
+piece, others use the context; the stream's state is saved and restored, bit for bit.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ try:
 except ImportError as error:
     raise ModelError(f"GGUF files need {error.name}: pip install 'guard-slm[llamacpp]'") from error
 
-#: Tokens of context where the caller names none: memory is taken for all of them when a model is loaded.
+#: Default length of the context, in tokens. Loading a model allocates memory for all of them.
 CONTEXT = 8192
 
 
@@ -47,10 +46,10 @@ class LlamaCppModel(LocalModel):
     """A model of llama.cpp that answers requests."""
 
     def __init__(self, name: str, llama: Any) -> None:
-        """Take a `llama_cpp.Llama` that nobody else uses; `from_file` loads one."""
+        """Wrap a `llama_cpp.Llama`, which nothing else may use from then on. `from_file` loads one."""
         self._name = name
         self._llama = llama
-        self._turn = threading.RLock()  # of the context; whose it is, `_has_turn` tells where a signal breaks in
+        self._turn = threading.RLock()  # of the context; reentrant for signal handlers, which look at `_has_turn`
         self._has_turn = False
         self._holder: _LlamaCppSession | None = None  # whose tokens the context holds
         self._context = min(llama.n_ctx(), llama._model.n_ctx_train())
@@ -84,7 +83,7 @@ class LlamaCppModel(LocalModel):
 
     @property
     def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
-        """The GGUF's."""
+        """The GGUF's chat template."""
         return None if self._template is None else (self._template, self._ends)
 
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
@@ -127,7 +126,7 @@ class LlamaCppModel(LocalModel):
 
 
 class _LlamaCppSession:
-    """One request at one context."""
+    """One request on the context."""
 
     def __init__(self, model: LlamaCppModel, completion: Completion, request: Request) -> None:
         self.completion = completion
@@ -137,7 +136,7 @@ class _LlamaCppSession:
         self._sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
         self._random = np.random.default_rng(request.seed % 2**64)
         self._is_in = False
-        self._aside: tuple[int, Any] | None = None  # tokens and state, while the context holds another's
+        self._aside: tuple[int, Any] | None = None  # tokens and state, while the context is another request's
 
     def step(self, tokens: list[int]) -> None:
         try:
@@ -191,7 +190,7 @@ class _LlamaCppSession:
         self._aside = (self._llama.n_tokens, state)
 
     def _choose(self, logits: NDArray[np.float32]) -> None:
-        """Take the next token, chosen among the allowed ones by the logits, which are masked in place."""
+        """Choose the next token among the allowed ones. Masks the logits in place."""
         completion, mask, wide = self.completion, self.completion.mask, self.completion.wide
         free = logits.copy() if wide is not None else None  # to be masked without the budget
         whole = kept = _log_sum(logits)
@@ -213,7 +212,7 @@ class _LlamaCppSession:
             if free.max() > -np.inf:
                 wished = self._drawn(free)
                 completion.wish(wished)
-        if best == -np.inf:  # the model rules out every allowed token: any will do
+        if best == -np.inf:  # the model gives every allowed token -inf: any will do
             completion.take(allowed_tokens(mask.words[0], None)[0] if mask is not None else token, LEAST, 1.0)
             return
         if wished is not None and mask is not None and mask.allows(0, wished):
@@ -240,7 +239,7 @@ class _LlamaCppSession:
 
 
 class _Tokenizer:
-    """What Forcing asks of a tokenizer."""
+    """The tokenizer's interface that Forcing needs."""
 
     def __init__(self, encode: Any) -> None:
         self._encode = encode
@@ -252,7 +251,7 @@ class _Tokenizer:
 
 
 def _vocabulary(llama: Any, name: str) -> Vocabulary:
-    """Read the bytes of a model's tokens; those that end a turn as well as those that end a text end a sequence."""
+    """Return the bytes of a model's tokens. Tokens that end a turn or a text both end a sequence."""
     native = llama._model.vocab
     count = llama.n_vocab()
     ends = [token for token in range(count) if llama_cpp.llama_vocab_is_eog(native, token)]
@@ -276,7 +275,7 @@ def _piece(native: Any, token: int) -> bytes:
 
 
 def _log_sum(logits: NDArray[np.float32]) -> float:
-    """Logarithm of the sum of what the logits are logarithms of."""
+    """Return log(sum(exp(logits))), without overflow."""
     most = float(logits.max())
     if not np.isfinite(most):
         return most

@@ -1,4 +1,4 @@
-"""What all models that decode here have in common: budgets, the prompt, the loop, pieces of text, and the reply."""
+"""The base of all models that decode here: budgets, the prompt, the loop, pieces of text, and the reply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from guard.models.base import Reply, Request
 from guard.models.chat_messages import as_texts
 from guard.schemas.compiled import warmed
 
-#: Functions as a chat template is told of them, in OpenAI's form.
+#: Functions for a chat template, in OpenAI's form.
 Tools = Sequence[Mapping[str, Any]]
 
 _SPELLING = threading.Lock()  #: Held while a vocabulary is made.
@@ -30,31 +30,31 @@ class Session(Protocol):
 
     @property
     def completion(self) -> Completion:
-        """What is written."""
+        """The completion so far."""
         ...
 
     def step(self, tokens: list[int]) -> None:
-        """Feed the tokens to the model, and have the completion take the next one."""
+        """Feed tokens to the model, and add the next one to the completion."""
         ...
 
     def away(self) -> contextlib.AbstractContextManager[None]:
-        """Around the time in which the caller has a piece of the text, and the model nothing to do."""
+        """Return a context manager for the time in which the caller handles a piece, and the model is idle."""
         ...
 
 
 class LocalModel(ABC):
-    """A model that decodes in this process, under masks; answers from any thread."""
+    """A model that decodes in this process, under masks. Thread-safe."""
 
     is_masked = True
 
     _name: str
     _vocabulary: Vocabulary
-    _context: int | None  # tokens that the model can see
+    _context: int | None  # length of the context, in tokens
     _reasoning: Reasoning | None
 
     @property
     def name(self) -> str:
-        """How the model is named in replies and traces."""
+        """The model's name in replies and traces."""
         return self._name
 
     @property
@@ -65,38 +65,38 @@ class LocalModel(ABC):
     @property
     @abstractmethod
     def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
-        """The model's chat template, and the special tokens that it writes by name; None where it has none."""
+        """The model's chat template, with the special tokens that it names; None where it has none."""
 
     def generate(self, request: Request) -> Reply:
-        """Answer a request; under masks where it carries a compiled schema."""
+        """Answer a request, under masks if it has a compiled schema. Raises Truncated and ModelError, as Model says."""
         *_, reply = self._steps(request, is_told=False)
         assert isinstance(reply, Reply)
         return reply
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
-        """The answer's text in pieces as it is decoded, then the reply. Once it is closed, no further pass is run."""
+        """Yield the text in pieces as it is decoded, then the reply. Closing the iterator stops the decoding."""
         return self._steps(request, is_told=True)
 
     def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
-        """Return how many tokens of prompt these messages are, where the model does not think; thread-safe."""
+        """Return the number of prompt tokens of these messages, without thinking. Thread-safe."""
         return len(self.prompt(messages))
 
     def prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Return the tokens of prompt that these messages are, where the model does not think; thread-safe."""
+        """Return the prompt tokens of these messages, without thinking. Thread-safe."""
         text = self._render(as_texts(messages, self._name), thinks=False)
         return self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
 
     @abstractmethod
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
-        """The prompt's text; the chat template is told of the tools."""
+        """Return the prompt's text, by the chat template, with the tools."""
 
     @abstractmethod
     def _tokenize(self, text: str) -> list[int]:
-        """The tokens of a prompt's text."""
+        """Return the tokens of a prompt's text."""
 
     @abstractmethod
     def _open(self, prompt: list[int], request: Request, **limits: Any) -> contextlib.AbstractContextManager[Session]:
-        """Begin to decode; the limits are Completion's."""
+        """Begin to decode. The limits are those of Completion."""
 
     def _steps(self, request: Request, *, is_told: bool) -> Iterator[str | Reply]:
         start = time.perf_counter()
@@ -128,7 +128,7 @@ class LocalModel(ABC):
         yield self._reply(request, completion, len(prompt), "stop" if is_whole else "length", start)
 
     def _reply(self, request: Request, completion: Completion, prompt: int, finish: str, start: float) -> Reply:
-        """What was written after so many tokens of prompt."""
+        """Return the reply of a completion after so many prompt tokens."""
         return Reply(
             text=completion.answer,
             finish=finish,
@@ -149,7 +149,7 @@ class LocalModel(ABC):
         )
 
     def _begin(self, request: Request) -> tuple[list[int], dict[str, Any]]:
-        """The prompt's tokens, and the limits of the completion, so that it keeps inside every budget."""
+        """Return the prompt's tokens, and limits for the completion that keep it inside every budget."""
         vocabulary = self._spelling(request.marks)
         matcher = request.compiled.matcher(vocabulary) if request.compiled is not None else None
         least = max(1, matcher.distance()) if matcher is not None else 1
@@ -174,7 +174,7 @@ class LocalModel(ABC):
         return prompt, {**limits, "room": self._room(request, len(prompt), 0, least)}
 
     def _spelling(self, marks: tuple[str, ...]) -> Vocabulary:
-        """The vocabulary in which these special tokens are text; made once."""
+        """Return the vocabulary in which these special tokens are text, cached."""
         if not marks:
             return self._vocabulary
         with _SPELLING:
@@ -187,7 +187,7 @@ class LocalModel(ABC):
         return {}
 
     def _check_size(self, text: str) -> None:
-        """Raise Truncated where a prompt is surely longer than the context; to tokenize it would take far longer."""
+        """Raise Truncated where a prompt is surely longer than the context, without the time to tokenize it."""
         if self._context is not None and len(text) > self._context * self._longest_token:
             least = len(text) // self._longest_token
             raise Truncated(
@@ -197,12 +197,12 @@ class LocalModel(ABC):
 
     @functools.cached_property
     def _longest_token(self) -> int:
-        """The most bytes of a text that one token stands for; those that spell nothing have names of some length."""
+        """Return the most bytes of text that one token stands for. Special tokens count by their names."""
         lengths = (len(self._vocabulary.token_bytes(token)) for token in range(self._vocabulary.size))
         return max(LONGEST_NAME, *lengths)
 
     def _room(self, request: Request, prompt: int, thinking: int, least: int) -> int | None:
-        """Tokens left for thinking and value together; None: no limit. Raises where they can't suffice."""
+        """Return the tokens left for thinking and value; None: no limit. Raises Truncated or BudgetExceeded."""
         if self._context is not None and prompt + thinking + request.max_tokens > self._context:
             thoughts = f", thinking={thinking}" if thinking else ""
             raise Truncated(

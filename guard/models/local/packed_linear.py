@@ -1,11 +1,11 @@
-"""Weights in bfloat16 on a CPU, laid out once as its matrix product wants them.
+"""Prepacking: weights in bfloat16 on a CPU, laid out once in the blocks that its matrix product needs.
 
-oneDNN multiplies by blocks of a weight. torch gives it plain rows, and each product then gathers its blocks anew: at
-the few rows of a decoding pass that takes longer than the product. Laid out beforehand it is the same kernel over the
-same numbers, so the results are the same bits, and SmolLM2's pass takes 40 ms instead of 57
+oneDNN multiplies by blocks of a weight. torch gives it plain rows, so each product first reorders them into blocks. For
+the few rows of a decoding pass that takes longer than the product. With packed weights the same kernel runs on the same
+numbers, so the results have the same bits, and SmolLM2's pass takes 40 ms instead of 57
 (docs/explanation/performance.md).
 
-The operators are those that torch's own compiler uses for frozen models (torch/_inductor/mkldnn_lowerings.py).
+The operators are those of torch's own compiler for frozen models (torch/_inductor/mkldnn_lowerings.py).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 
 import torch
 
-#: What makes a CPU faster in bfloat16 than in float32 (measured on SmolLM2: prefill twice, decoding 1.4 times).
+#: CPU features with which bfloat16 is faster than float32 (SmolLM2: prefill 2 times, decoding 1.4 times).
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
 def is_fast_in_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself; False also where torch (before 2.10) does not tell."""
+    """Whether this processor has bfloat16 products. False also where torch, before 2.10, can't tell."""
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in FAST_BFLOAT16)
 
 
 class PackedLinear(torch.nn.Module):
-    """A torch.nn.Linear for inference only: its weight is in oneDNN's blocks, and nobody else's to read."""
+    """A torch.nn.Linear for inference only. Its weight is in oneDNN's blocks, which no other code can read."""
 
     def __init__(self, linear: torch.nn.Linear) -> None:
         super().__init__()
@@ -42,14 +42,14 @@ class PackedLinear(torch.nn.Module):
         return found
 
     def extra_repr(self) -> str:
-        """What torch prints of it."""
+        """Return its description in torch's print of a model."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 def pack(model: Any) -> None:
-    """Put packed layers in the place of a model's linear ones, where that is faster; their plain weights are freed.
+    """Replace a model's linear layers by packed ones, where that is faster. Plain weights are freed.
 
-    A weight that something else uses as well, such as an embedding that is the output layer too, is then held twice.
+    A shared weight, such as one of embedding and output layer, is then in memory twice.
     """
     if not is_fast_in_bfloat16() or not torch._C._has_mkldnn:
         return

@@ -1,9 +1,9 @@
-"""Products that give each row of a pass the bits that it would have in a pass of its own.
+"""Row-invariant products: each row of a pass gets the same bits as in a pass of its own.
 
-Libraries sum a product of one row in another order than one of several (oneDNN in bfloat16: where a row is longer than
-1,024 numbers), and about one number in ten thousand is then rounded the other way. A pass over several tokens, of one
-request or of many, would so give other logits than a pass for each, and a near tie would fall otherwise. Which of a
-model's layers are of that kind is tried out; those are taken apart, a product for each piece of a pass.
+Libraries sum a product of one row in another order than one of several rows: oneDNN in bfloat16 does, where a row is
+longer than 1,024 numbers. About one number in ten thousand is then rounded the other way. A pass over several tokens
+would so give other logits than a pass for each, and near ties would be decided otherwise. Guard tests which of a
+model's layers do that, and computes those with a separate product for each piece of a pass.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-#: So many rows of a layer are tried at once, and so many numbers of each shape: enough to see ten that differ.
+#: Rows of a layer in a test, and numbers of each shape: enough to expect ten that differ.
 ROWS, NUMBERS = 16, 2**17
-#: The most that is taken apart, of a model's weights: above it a pass over many rows would save little.
+#: Largest share of a model's weights with separate products; above it a pass over many rows saves little.
 SHARE = 0.5
 
 _pass = threading.local()
@@ -27,7 +27,7 @@ _pass = threading.local()
 
 @contextlib.contextmanager
 def pieces(lengths: list[int]) -> Iterator[None]:
-    """Say of how many rows the pieces are that passes in this thread consist of, meanwhile."""
+    """Declare, inside of the block, the rows of each piece of this thread's passes."""
     _pass.lengths = lengths
     try:
         yield
@@ -36,7 +36,7 @@ def pieces(lengths: list[int]) -> Iterator[None]:
 
 
 def take_apart(model: Any) -> Callable[[], None] | None:
-    """Have a model's products give each piece its own bits; returns how to undo that. None: it would cost too much."""
+    """Make a model's products row-invariant; return a function that undoes it, or None where it costs too much."""
     shapes: dict[tuple[type, int, int], list[Any]] = {}
     for layer in model.modules():
         if hasattr(layer, "in_features") and hasattr(layer, "out_features"):
@@ -57,7 +57,7 @@ def take_apart(model: Any) -> Callable[[], None] | None:
 
 
 def _apart(forward: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-    """A layer's forward, piece by piece in a pass of pieces; rows of another number are the last ones of each."""
+    """Apply a layer's forward piece by piece. Rows of another number are the last ones of the pieces."""
     lengths: list[int] | None = getattr(_pass, "lengths", None)
     count = rows.shape[-2]
     if lengths is None or count == 1:
@@ -69,7 +69,7 @@ def _apart(forward: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) 
 
 @torch.no_grad()
 def _is_even(layers: list[Any], dtype: torch.dtype) -> bool:
-    """Whether layers of one shape give a row alone the bits that it has among others."""
+    """Whether layers of this shape give a row alone the same bits as among others."""
     generator = torch.Generator().manual_seed(0)
     count = -(-NUMBERS // (ROWS * layers[0].out_features))
     for layer in itertools.islice(itertools.cycle(layers), count):

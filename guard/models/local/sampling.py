@@ -1,7 +1,7 @@
-"""How tokens are drawn beyond temperature and seed: penalties, the nucleus, and the likeliest others.
+"""Sampling beyond temperature and seed: penalties, the nucleus (Holtzman et al. 2020), and the likeliest tokens.
 
-Masks come first: what is counted and narrowed here is what a schema allows. Penalties are of what the value holds so
-far, as OpenAI has them; the nucleus is the least set of tokens that has `top_p` of the probability.
+Masks come first: only tokens that the schema allows are considered here. Penalties count the tokens of the value so
+far, as OpenAI defines them. The nucleus is the least set of tokens with `top_p` of the probability.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, temperature: float) -> None:
         self._sampling, self._temperature = sampling, temperature
-        self.decision: float | None = None  #: How probable the first token was one of `Sampling.decision`.
+        self.decision: float | None = None  #: Probability that the first token is one of `Sampling.decision`.
 
     def is_over(self, written: Sequence[int]) -> bool:
-        """Whether nothing is left to do: only the first token was asked about."""
+        """Whether nothing is left to do, because only the first token mattered."""
         return bool(written) and dataclasses.replace(self._sampling, decision=(), decision_bias=0.0) == Sampling()
 
     def apply(self, written: Sequence[int], logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits of the next token, `[vocabulary]`, after penalties and outside of the nucleus -inf."""
+        """Return the next token's logits, `[vocabulary]`, with penalties, and -inf outside of the nucleus."""
         asked = self._sampling
         changed = logits.copy()
         if asked.decision and not written:
@@ -46,7 +46,7 @@ class Sampler:
         return changed
 
     def _decide(self, logits: NDArray[np.float32]) -> None:
-        """Tell how probable one of the tokens of `decision` is among those that are allowed, then add its bias."""
+        """Set the probability of the tokens of `decision` among the allowed ones, then add their bias."""
         tokens = list(self._sampling.decision)
         best = logits.max()
         if best > -np.inf:
@@ -55,7 +55,7 @@ class Sampler:
         logits[tokens] += np.float32(self._sampling.decision_bias)
 
     def likeliest(self, logits: NDArray[np.float32]) -> list[tuple[int, float]]:
-        """Return the likeliest tokens that are allowed, with the logarithms of their probabilities."""
+        """Return the likeliest allowed tokens, with their log-probabilities."""
         count = min(self._sampling.top_logprobs, len(logits))
         best = logits.max()
         if not count or best == -np.inf:

@@ -19,8 +19,8 @@ from guard.models.base import Request, Sampling
 from guard.models.chat_messages import without_system
 from guard.models.local.local_model import LocalModel, Tools
 
-# torch's threads on a CPU wait for each other many times a token. While other work shares the machine, waiting busily
-# halves the speed or worse; asleep costs nothing that can be measured. Read when torch is loaded, so set before.
+# torch's threads on a CPU wait for each other many times a token. On a shared machine, busy waiting halves the speed or
+# worse; sleeping has no measurable cost. The variable is read when torch is loaded, so it is set before.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
@@ -44,20 +44,20 @@ from guard.schemas.compiled import Compiled, warmed
 
 
 class TransformersModel(LocalModel):
-    """A causal language model of transformers that answers requests."""
+    """A causal language model of transformers. Thread-safe."""
 
     def __init__(self, name: str, model: Any, tokenizer: Any, *, share: bool | None = None) -> None:
-        """Take a loaded model and its tokenizer; `from_pretrained` loads them by name.
+        """Wrap a loaded model and its tokenizer. `from_pretrained` loads them by name.
 
-        `share` says whether concurrent requests share forward passes. None: wherever no result depends on it, and on a
-        GPU; True: also where the last digits of logits do; False: never.
+        `share` decides whether concurrent requests share forward passes: None, where no result depends on it, and on a
+        GPU; True, also where the last digits of logits do; False, never.
         """
         if model.config.is_encoder_decoder:
             raise ModelError(f"{name} is an encoder-decoder model; Guard decodes causal language models")
         self._name = name
         self._model = model
         self._tokenizer = tokenizer
-        self._lock = threading.RLock()  # of the tokenizer; a signal handler's call may find it taken by its own thread
+        self._lock = threading.RLock()  # of the tokenizer; reentrant for signal handlers
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         try:
             self._vocabulary = warmed(Vocabulary.from_tokenizer(tokenizer, eos=_eos(model, tokenizer)))
@@ -80,7 +80,7 @@ class TransformersModel(LocalModel):
         dtype: str | None = None,
         share: bool | None = None,
     ) -> TransformersModel:
-        """Load a folder, or an id of the hub; a folder is read without the network.
+        """Load a folder, or an id of the hub. A folder is read without the network.
 
         `device` None takes the GPU where there is one; `dtype` None takes what the weights are in, but on a CPU the
         faster of bfloat16 and float32, with the weights laid out for decoding only
@@ -111,7 +111,7 @@ class TransformersModel(LocalModel):
 
     @property
     def chat_template(self) -> tuple[str, Mapping[str, str]] | None:
-        """The tokenizer's; where it has several, that for tools."""
+        """The tokenizer's chat template; of several, the one for tools."""
         template = self._tokenizer.chat_template
         if isinstance(template, Mapping):
             template = template.get("tool_use", template.get("default"))
@@ -127,16 +127,16 @@ class TransformersModel(LocalModel):
 
     @property
     def model(self) -> Any:
-        """The model itself."""
+        """The wrapped model."""
         return self._model
 
     @property
     def passes(self) -> Passes:
-        """The forward passes that concurrent requests share; it tells whether they do."""
+        """The forward passes; `passes.is_shared` tells whether concurrent requests share them."""
         return self._passes
 
     def follow(self, compiled: Compiled, answer: str, most: int) -> AnswerPath | None:
-        """Return an answer as it is decoded, token by token; None where the masks lead to no such text."""
+        """Return the path of tokens that decodes to an answer; None where the masks forbid the answer."""
         with self._lock:
             return follow(compiled, self._vocabulary, self._forcing[self._vocabulary], answer, most)
 
@@ -163,7 +163,7 @@ class TransformersModel(LocalModel):
         return TransformersPasses(self._model.eval(), self._prepare)
 
     def _prepare(self, prompt: list[int], max_tokens: int) -> Forward:
-        """A forward pass with all that transformers' generate makes ready for it, such as the right kind of cache."""
+        """Return a Forward, prepared as by transformers' generate, with the right kind of cache."""
 
         def take(model: Any, input_ids: Any, logits_processor: Any = None, **model_kwargs: Any) -> Forward:  # noqa: ARG001 (generate's)
             for ours in ("stopping_criteria", "generation_config"):
@@ -180,7 +180,7 @@ class TransformersModel(LocalModel):
         return forward
 
     def _generation_config(self, max_tokens: int) -> Any:
-        """Neutral values for what a model's own configuration would else bring in: penalties break keys and quotes."""
+        """Return a neutral generation config: a model's own penalties would break keys and quotes."""
         return transformers.GenerationConfig(
             max_new_tokens=max_tokens,
             do_sample=False,
@@ -195,7 +195,7 @@ class TransformersModel(LocalModel):
     def _tokenize(self, text: str) -> list[int]:
         with self._lock:
             is_chat = self._tokenizer.chat_template is not None
-            # Not verbose: that a text is too long is said once, by what raises Truncated.
+            # Not verbose: Truncated already says that a text is too long.
             return list(self._tokenizer(text, add_special_tokens=not is_chat, verbose=False).input_ids)
 
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
@@ -222,7 +222,7 @@ class TransformersModel(LocalModel):
 
 
 class _TransformersSession:
-    """One request at one model."""
+    """One request on one model."""
 
     def __init__(self, decoding: Decoding, forward: OneSequence, passes: Passes, sampler: Sampler | None) -> None:
         self.completion = decoding
@@ -252,7 +252,7 @@ class _TransformersSession:
 
 
 def _eos(model: Any, tokenizer: Any) -> list[int]:
-    """The end-of-sequence tokens: the tokenizer's own first, then those of the model's generation configuration."""
+    """Return the end-of-sequence tokens: the tokenizer's, then those of the model's generation config."""
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     ids = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
     return list(dict.fromkeys(token for token in ids if token is not None))
@@ -270,7 +270,7 @@ def _dtype(device: str) -> Any:
 
 @contextlib.contextmanager
 def quiet(is_local: bool = True) -> Iterator[None]:
-    """No progress bars for weights that are on this machine: they take a second."""
+    """Switch off progress bars for weights on this machine, whose loading takes a second."""
     logging = transformers.utils.logging
     if not is_local or not logging.is_progress_bar_enabled():
         yield

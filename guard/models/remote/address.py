@@ -1,7 +1,7 @@
-"""Addresses of providers: who named one decides whose credentials it is sent, and a password in one is kept apart.
+"""Addresses of providers: each gets the credentials of the source that named it. Passwords in URLs are kept apart.
 
-What the environment holds (keys, an account's names, headers of its own) is for the address that the environment
-names, which is the provider's own where it names none. To any other address only what was given beside it is sent.
+Credentials of the environment (keys, account names, headers) are sent only to the address that the environment names,
+or to the provider's own where it names none. Any other address gets only the credentials that were given with it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
-UNUSED_KEY = "unused"  #: Given where a provider's client wants a key that nobody will send.
-#: Headers that tell nothing of whoever asks; beside these only credentials that were given are sent to a stranger.
+UNUSED_KEY = "unused"  #: A placeholder for clients that require a key; it is never sent.
+#: Headers without information on the caller; another address gets only these, and the credentials given for it.
 _PLAIN = frozenset(
     {
         *("host", "accept", "accept-encoding", "connection", "user-agent", "content-type", "content-length"),
@@ -25,25 +25,25 @@ _CREDENTIALS = ("authorization", "x-api-key")
 
 @dataclass(frozen=True)
 class Address:
-    """Where a provider is asked."""
+    """The address of a provider, with its credentials."""
 
     url: str  # without user and password
-    is_environments: bool  # the environment named it, and so may have its credentials sent there
-    is_default: bool  # nobody named one
-    login: tuple[str, str] | None = field(default=None, repr=False)  # user and password that the URL held
+    is_environments: bool  # whether the environment named it, and its credentials may be sent there
+    is_default: bool  # whether it is the provider's own, because none was named
+    login: tuple[str, str] | None = field(default=None, repr=False)  # user and password from the URL
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may repeat."""
+        """Texts that no message may contain."""
         user, password = self.login or ("", "")
         return tuple(secret for secret in (password or user, self._basic) if secret)
 
     def key(self, given: str | None, variable: str) -> str | None:
-        """Return the key to send: the one given, else the environment's where the address is."""
+        """Return the key to send: the given one, else the environment's, if the environment names the address."""
         return given or (os.environ.get(variable) or None if self.is_environments else None)
 
     def hide(self, headers: Any, key: str | None) -> None:
-        """Take from a request's headers what a stranger is not told."""
+        """Remove headers that another's address must not get."""
         if self.is_environments:
             return
         given = [secret for secret in (key, self._basic) if secret]
@@ -56,7 +56,7 @@ class Address:
 
     @property
     def authorization(self) -> str:
-        """The header that sends user and password; "" where there are none."""
+        """The Authorization header of user and password; "" where there are none."""
         return f"Basic {self._basic}" if self.login else ""
 
     @property
@@ -65,7 +65,7 @@ class Address:
 
 
 def address(given: str | None, variable: str, default: str) -> Address:
-    """Return the address that was given, else the one that a variable of the environment names, else the default."""
+    """Return the given address, else that of an environment variable, else the default."""
     named = os.environ.get(variable) or default
     url = given or named
     is_environments = url.rstrip("/") == named.rstrip("/")
@@ -73,7 +73,7 @@ def address(given: str | None, variable: str, default: str) -> Address:
     try:
         parts = urllib.parse.urlsplit(url)
         user, password = parts.username, parts.password
-    except ValueError:  # no address; whoever asks it says so
+    except ValueError:  # malformed; the request will say so
         return Address(url, is_environments, is_default)
     if user is None and password is None:
         return Address(url, is_environments, is_default)

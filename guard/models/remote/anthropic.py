@@ -1,7 +1,7 @@
 """Anthropic's models: `anthropic:NAME` honours ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL.
 
-Native structured output, a forced tool, or words, as remote_model.py says. Thinking has a budget of its own, which the
-API wants to be at least 1,024 tokens; what is less is none. A model that thinks can't be forced to call a tool: it may.
+The modes are native structured output, a forced tool, or words (remote_model.py). Thinking has its own budget, of at
+least 1,024 tokens by the API. A model that thinks can't be forced to call a tool, so it is only offered one.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _CLIENTS: Mapping[Runner, Any] = {
     LOOP: (anthropic.AsyncAnthropic, anthropic.DefaultAsyncHttpxClient),
 }
 BASE_URL, API_KEY = "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"  #: Variables of the environment.
-URL = "https://api.anthropic.com"  #: Where Anthropic is asked.
-LEAST_THINKING = 1024  #: Tokens that the API wants a budget of thinking to have.
+URL = "https://api.anthropic.com"  #: Anthropic's own address.
+LEAST_THINKING = 1024  #: Least budget of thinking, in tokens, by the API.
 
 _FINISH = {
     **dict.fromkeys(("end_turn", "stop_sequence", "tool_use"), "stop"),
@@ -47,7 +47,7 @@ _NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class AnthropicModel(Remote):
-    """A model of Anthropic's; the options are OpenAIModel's."""
+    """A model of Anthropic's. The options are those of OpenAIModel."""
 
     dialect = provider_schema.ANTHROPIC
 
@@ -66,7 +66,7 @@ class AnthropicModel(Remote):
     ) -> None:
         title = f"anthropic:{name}"
         where = address(base_url, BASE_URL, URL)
-        # Where none is given, the SDK looks for credentials in the environment: these are not a stranger's.
+        # Without a key, the SDK takes credentials from the environment, which another address must not get.
         key = api_key or (None if where.is_environments else UNUSED_KEY)
 
         def make(runner: Runner) -> Any:
@@ -78,7 +78,7 @@ class AnthropicModel(Remote):
                     max_retries=0,
                     http_client=http(**http_options(runner, title, where, key)),
                 )
-                # Where it finds nothing, the SDK says so with the first request, by a TypeError.
+                # Without any, the SDK raises a TypeError at the first request.
                 if not (made.api_key or made.auth_token or getattr(made, "credentials", None)):
                     raise ModelError(f"{title} can't be asked: set ANTHROPIC_API_KEY, or give api_key")
                 return made
@@ -171,7 +171,7 @@ class AnthropicModel(Remote):
 
 
 def _message(reading: ReplyReader, message: Mapping[str, Any], text: str, name: str, secrets: tuple[str, ...]) -> str:
-    """Take a whole answer; returns the text in it."""
+    """Read a whole answer; return the text in it."""
     if message.get("type") == "error" or message.get("error"):
         raise of_stream(message.get("error"), name, secrets)
     _head(reading, message)
@@ -194,7 +194,7 @@ def _message(reading: ReplyReader, message: Mapping[str, Any], text: str, name: 
 
 
 def _event(reading: ReplyReader, event: Mapping[str, Any], name: str, secrets: tuple[str, ...]) -> str:
-    """Take one event of a streamed answer; returns the text in it."""
+    """Read one event of a streamed answer; return the text in it."""
     kind, index = event.get("type"), event.get("index")
     if kind == "error":
         raise of_stream(event.get("error"), name, secrets)

@@ -1,8 +1,7 @@
-"""Chats in Anthropic's protocol: requests as it has them, and its answers as a chat completion's, whole and in events.
+"""The translation between chat completions and Anthropic's protocol: requests there; answers and events back.
 
-What the rest of Guard asks and answers in OpenAI's words is said here in Anthropic's. `UnsayableError` names the field
-of a chat that Anthropic's protocol has no words for. What it signs of its thinking stands in `thinking_blocks` of the
-assistant's message, and goes back to it as it came.
+The rest of Guard uses OpenAI's chats. `UnsayableError` names the field of a chat that Anthropic's protocol can't
+express. Signed thinking is kept in `thinking_blocks` of the assistant's message, and goes back unchanged.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ FINISH = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-VERSION, SAMPLING_VERSION = "2026-10-21", "2023-06-01"  #: Of the protocol: the newest, and the last that samples.
-_SAMPLING = ("temperature", "top_p", "top_k")  #: What the newest refuses, whatever the model.
-DECLINED = "The model declined to answer."  #: What a refusal says that has no words of its own.
-#: Efforts of OpenAI's protocol that Anthropic's does not have.
+VERSION, SAMPLING_VERSION = "2026-10-21", "2023-06-01"  #: The newest version, and the last that samples.
+_SAMPLING = ("temperature", "top_p", "top_k")  #: Fields that the newest version refuses.
+DECLINED = "The model declined to answer."  #: The text of a refusal without one.
+#: Efforts of OpenAI's protocol, as Anthropic's names them.
 _EFFORTS = {"minimal": "low"}
 #: Fields that are the same in both protocols.
 _SAME = (*_SAMPLING, "thinking", "cache_control")
 
 
 class UnsayableError(ValueError):
-    """A chat's field that Anthropic's protocol has no words for."""
+    """A field of a chat that Anthropic's protocol can't express."""
 
     def __init__(self, field: str, words: str) -> None:
         super().__init__(f"{field}: {words}")
@@ -40,7 +39,7 @@ class UnsayableError(ValueError):
 
 
 def settings(chat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a chat request wants to be answered, but for its schema and tools."""
+    """Return the options of a chat request, without its schema and tools."""
     given = {name: chat[name] for name in _SAME if chat.get(name) is not None}
     if stop := chat.get("stop"):
         given["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
@@ -58,7 +57,7 @@ def settings(chat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request(chat: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
-    """Return a whole chat request; `max_tokens` where it says none. UnsayableError."""
+    """Translate a whole chat request. `max_tokens` is the default limit. Raises UnsayableError."""
     asked = chat.get("max_completion_tokens") or chat.get("max_tokens") or max_tokens
     system, said = messages(chat["messages"])
     body: dict[str, Any] = {"model": chat["model"], "max_tokens": asked, "messages": said, **settings(chat)}
@@ -72,24 +71,24 @@ def request(chat: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
         system = [*system, _said(told)] if isinstance(system, list) else f"{system}\n\n{told}".lstrip()
     if system:
         body["system"] = system
-    if thinks(body) and not _may_think(said):  # what was thought in this turn is not there to go on from
+    if thinks(body) and not _may_think(said):  # the thinking of this turn is missing, so it can't continue
         body["thinking"] = {"type": "disabled"}
     return body
 
 
 def version(body: Mapping[str, Any]) -> str:
-    """Return the version of the protocol in which a request can be asked."""
+    """Return the version of the protocol that supports a request."""
     return SAMPLING_VERSION if any(name in body for name in _SAMPLING) else VERSION
 
 
 def thinks(body: Mapping[str, Any]) -> bool:
-    """Whether a request has the model think, which then can't be made to call a tool."""
+    """Whether a request enables thinking, so that a call of a tool can't be forced."""
     thinking = body.get("thinking")
     return isinstance(thinking, Mapping) and thinking.get("type") not in (None, "disabled")
 
 
 def messages(chat: Iterable[Mapping[str, Any]]) -> tuple[str | list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return what the system says, and the turns: what tools returned is the user's. UnsayableError."""
+    """Return the system's content, and the turns, with tools' results as the user's. Raises UnsayableError."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
     for number, message in enumerate(chat):
@@ -107,7 +106,7 @@ def messages(chat: Iterable[Mapping[str, Any]]) -> tuple[str | list[dict[str, An
         else:
             raise UnsayableError(f"{at}.role", f"there is no role {str(role)[:60]!r}")
     told = system if any(map(_cached, system)) else "\n\n".join(block["text"] for block in system)
-    if not turns:  # it wants a user's message
+    if not turns:  # the protocol requires a user's message
         return "", [{"role": "user", "content": told}]
     for turn in turns:
         if len(turn["content"]) == 1 and turn["content"][0].keys() == {"type", "text"}:
@@ -120,7 +119,7 @@ def _said(text: str) -> dict[str, Any]:
 
 
 def _cached(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a part of a chat says of keeping the prompt up to it, in Anthropic's own word."""
+    """Return the `cache_control` of a part of a chat."""
     return {"cache_control": part["cache_control"]} if part.get("cache_control") else {}
 
 
@@ -132,7 +131,7 @@ def _add(turns: list[dict[str, Any]], role: str, blocks: list[dict[str, Any]]) -
 
 
 def _may_think(turns: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the turn of the assistant that goes on, where one does, brings its thinking along."""
+    """Whether an unfinished turn of the assistant, if there is one, comes with its thinking."""
     if not any(block["type"] == "tool_result" for block in _of(turns[-1])):
         return True
     last: Mapping[str, Any] = next((turn for turn in reversed(turns) if turn["role"] == "assistant"), {"content": []})
@@ -144,7 +143,7 @@ def _of(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _assistant(message: Mapping[str, Any], at: str) -> Iterator[dict[str, Any]]:
-    """Yield the blocks of what the model said."""
+    """Yield the blocks of an assistant's message."""
     blocks = message.get("thinking_blocks")
     yield from (dict(block) for block in (blocks if isinstance(blocks, list) else ()) if isinstance(block, Mapping))
     yield from _parts(message.get("content") or message.get("refusal"), f"{at}.content", _TEXTS)
@@ -164,7 +163,7 @@ def _assistant(message: Mapping[str, Any], at: str) -> Iterator[dict[str, Any]]:
 
 
 _TEXTS = frozenset({"text", "refusal"})
-_OWN = frozenset({"image", "document", "search_result"})  #: Blocks of the protocol itself, which stay as they are.
+_OWN = frozenset({"image", "document", "search_result"})  #: Anthropic's blocks, passed on unchanged.
 _PARTS = _TEXTS | _OWN | {"image_url", "file"}
 
 
@@ -206,7 +205,7 @@ def _file(file: Any, at: str) -> dict[str, Any]:
 
 
 def _data(url: Any) -> dict[str, str] | None:
-    """Return the source that a data URL is; None where it is none."""
+    """Return the source that a data URL makes, or None for another URL."""
     head, found, data = url.partition(";base64,") if isinstance(url, str) else ("", "", "")
     if not found or not head.startswith("data:"):
         return None
@@ -214,13 +213,13 @@ def _data(url: Any) -> dict[str, str] | None:
 
 
 def _tools(chat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tools of a request, and which of them is to be called."""
+    """Return the tools of a request, and its tool_choice."""
     choice = chat.get("tool_choice")
     tools = list(enumerate(chat.get("tools") or ()))
     kind: Any = {"type": "auto"}
     if isinstance(choice, Mapping):
         allowed = choice.get("allowed_tools")
-        if isinstance(allowed, Mapping):  # the others are not told
+        if isinstance(allowed, Mapping):  # the other tools are left out
             names = {_name(tool) for tool in allowed.get("tools") or ()}
             tools = [(number, tool) for number, tool in tools if _name(tool) in names]
             kind = {"type": "any" if allowed.get("mode") == "required" else "auto"}
@@ -254,7 +253,7 @@ def _tool(number: int, tool: Any) -> dict[str, Any]:
         try:
             sent = provider_schema.strict(schema, provider_schema.ANTHROPIC)
         except provider_schema.DialectError:
-            sent = None  # its own words for the schema are too few: what is called is checked by whoever asks
+            sent = None  # its strict schemas support too little; the caller validates the arguments
         if sent is not None and sent.is_identity:
             if sent.dropped:
                 words = f"{words}\nThe input must meet this JSON Schema: {json.dumps(schema)}".lstrip()
@@ -264,7 +263,7 @@ def _tool(number: int, tool: Any) -> dict[str, Any]:
 
 
 def _format(wanted: Any) -> tuple[dict[str, Any] | None, str]:
-    """Return the form that an answer must have, and what is told of it in words instead."""
+    """Return the format of an answer, and the instruction that replaces it where the protocol has none."""
     if not isinstance(wanted, Mapping) or wanted.get("type") not in ("json_object", "json_schema"):
         return None, ""
     inner = wanted.get("json_schema")
@@ -282,9 +281,9 @@ def _format(wanted: Any) -> tuple[dict[str, Any] | None, str]:
 
 
 def completion(message: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """Return a message as a chat completion; `text` is its JSON, for the numbers in it as they are written.
+    """Translate a message into a chat completion. `text` is its JSON, which preserves the spelling of numbers.
 
-    KeyError, TypeError or ValueError where it is not as the protocol has it.
+    Raises KeyError, TypeError or ValueError where it breaks the protocol.
     """
     said: dict[str, Any] = {"role": "assistant", "content": None}
     texts: list[str] = []
@@ -316,7 +315,7 @@ def completion(message: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 
 def usage(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was used in a chat's words: tokens read from a cache, or put into it, are part of the prompt."""
+    """Return the usage in a chat's fields. Tokens read from a cache, or written to it, are part of the prompt."""
     cached, kept = (told.get(f"cache_{name}_input_tokens") or 0 for name in ("read", "creation"))
     prompt = told["input_tokens"] + cached + kept
     given = told["output_tokens"]
@@ -325,7 +324,7 @@ def usage(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Chunks:
-    """A streamed message as the chunks of a chat completion."""
+    """Translates a streamed message into the chunks of a chat completion."""
 
     def __init__(self, *, tells_usage: bool) -> None:
         self.is_over = False
@@ -336,7 +335,7 @@ class Chunks:
         self._calls = 0
 
     def take(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the chunks of an event; KeyError, TypeError or ValueError where it is not as the protocol has it."""
+        """Yield the chunks of an event. Raises KeyError, TypeError or ValueError where it breaks the protocol."""
         match event["type"]:
             case "message_start":
                 message = event["message"]

@@ -1,8 +1,7 @@
-"""A client of a provider's API over httpx2: an address, the headers that every request has, and one way to ask.
+"""A minimal client of a provider's API over httpx2: an address, common headers, and `post`.
 
-The SDK of OpenAI does the same for it, and much that is not needed here: it weighs 30 MB and takes half a second to
-import. What its clients do for Guard they do by the same method, so that a caller's own one can stand in this one's
-place.
+OpenAI's SDK can do that too, but weighs 30 MB and takes half a second to import. Guard uses only the method `post` of
+its clients, so a caller's own client can replace this one.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ _HEADERS = {"Accept": "application/json", "User-Agent": "guard-slm"}
 
 
 class ApiClient:
-    """Asks an API over one runner; safe to share between threads, as its HTTP client is."""
+    """Sends requests to an API over one runner. Thread-safe, as its HTTP client is."""
 
     def __init__(self, runner: Runner, url: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> None:
-        """Make one; `options` are the HTTP client's. ValueError or httpx2.InvalidURL where it can't be made."""
+        """Make one. `options` are those of the HTTP client. Raises ValueError or httpx2.InvalidURL."""
         kind: Any = httpx2.Client if runner is THREAD else httpx2.AsyncClient
         self._http = kind(base_url=url, headers={**_HEADERS, **headers}, **options)
         self.base_url: httpx2.URL = self._http.base_url
-        #: Ends its connections: at once, or as a coroutine on the event loop.
+        #: Closes its connections: a function, or a coroutine function on the event loop.
         self.close: Any = self._http.close if runner is THREAD else self._http.aclose
 
     def post(self, path: str, *, body: Any, options: Mapping[str, Any], **_: Any) -> Any:
-        """Send a body; returns the response, or on the event loop an awaitable of it, whose own body is unread."""
+        """Send a body. Returns the response, its body unread, or on the event loop an awaitable of it."""
         request = self._http.build_request(
             "POST", path, json=body, headers=options["headers"], timeout=options["timeout"]
         )
@@ -38,7 +37,7 @@ class ApiClient:
 
 
 def openai_headers(key: str, is_environments: bool) -> dict[str, str]:
-    """Return the headers that OpenAI knows a caller by: an account's names go where the environment's key may go."""
+    """Return OpenAI's headers. Account names are sent only where the environment's key may be sent."""
     names = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"} if is_environments else {}
     return {
         "Authorization": f"Bearer {key}",

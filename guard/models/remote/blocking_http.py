@@ -1,14 +1,13 @@
-"""HTTP/1.1 for httpx2's clients: over connections that bring one answer to each request, and nothing beside.
+"""HTTP/1.1 transports for httpx2, which reuse a connection only if it brought one answer and nothing more.
 
-A server that sends more than it was asked for has its connection closed: what is left over would be taken for the
-answer to the next request, which is another's. The HTTP client does not look for it, neither in what it has read and
-not parsed nor in what the connection has received and it has not read; here both are asked before a connection is used
-again. `Transport` is the blocking client's, `AsyncTransport` that of the event loop.
+Surplus bytes would be taken for the answer to the next request, which may be another user's. The HTTP client looks for
+them neither in its own buffer nor in the socket's. The transports here check both before they reuse a connection, and
+close it where there are any. `Transport` is for blocking clients, `AsyncTransport` for the event loop.
 
-The blocking one asks in the caller's thread, and its every wait ends at one deadline. An HTTP client's time-outs are
-for each read by itself, and a server that drips its answer outlasts them all. Here the deadline stands in a context
-variable, and whatever waits for the network waits no longer than that; where it has passed, `Late` goes through all
-callers like a cancellation, and connections are closed on its way.
+`Transport` works in the caller's thread, and all its waits end at one deadline. An HTTP client's own time-outs hold for
+each read, so a server that drips its answer outlasts them. Here a context variable has the deadline, and every wait for
+the network respects it. Once it has passed, `DeadlinePassed` propagates through all callers like a cancellation, and
+they close connections on the way.
 """
 
 from __future__ import annotations
@@ -32,28 +31,28 @@ import httpx2
 from guard.models.event_loop import EVENT_LOOP
 from guard.support.frames import let_go
 
-#: When what runs in this context must have ended, by `time.monotonic`.
+#: The deadline of this context, by `time.monotonic`.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
 
-#: As many connections as OpenAI's SDK lets its own clients have.
+#: The limits of connections in OpenAI's SDK.
 MOST_CONNECTIONS, MOST_IDLE, IDLE_S = 1000, 100, 5.0
-NEXT_ADDRESS_S = 0.25  #: After which the next address of a name is tried beside; RFC 8305 says so.
+NEXT_ADDRESS_S = 0.25  #: Seconds until the next address of a name is tried in parallel (RFC 8305).
 
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # one system call, and for any file if it can
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # one system call, any descriptor
 
 
 class DeadlinePassed(BaseException):
-    """The deadline has passed: no Exception, for none but the scope that set the deadline may catch it."""
+    """The deadline has passed. A BaseException, since only the scope that set the deadline may catch it."""
 
 
 def is_proxied() -> bool:
-    """Whether the environment sends requests through a proxy, which this transport knows nothing of."""
+    """Whether the environment names a proxy, which this transport does not support."""
     proxies = urllib.request.getproxies()
     return any(proxies.get(scheme) for scheme in ("http", "https", "all"))
 
 
 class Transport(httpx2.BaseTransport):
-    """Sends requests over a pool of connections; safe from any thread of one process."""
+    """Sends requests over a pool of connections, blocking. Thread-safe within one process."""
 
     def __init__(self, bounded: Callable[[Iterable[bytes]], Iterator[bytes]]) -> None:
         self._bounded = bounded
@@ -65,7 +64,8 @@ class Transport(httpx2.BaseTransport):
             response = self._pool.handle_request(_sent(request))
         headers = response.headers
         if not 200 <= response.status < 300:
-            # Read whole by SDKs: not unpacked, for what is packed was not asked for and may be huge.
+            # SDKs read errors whole; they are not decompressed, since compression was not asked for, and may hide a
+            # huge body.
             headers = [(key, value) for key, value in headers if key.lower() != b"content-encoding"]
         stream = _Body(response, self._bounded)
         return httpx2.Response(response.status, headers=headers, stream=stream, extensions=response.extensions)
@@ -139,7 +139,7 @@ def _pooled() -> dict[str, Any]:
 
 
 class _Pool(httpcore2.ConnectionPool):
-    """Blocking connections that are used again only where nothing is left over."""
+    """A pool of blocking connections without surplus bytes."""
 
     def __init__(self) -> None:
         super().__init__(**_pooled())
@@ -155,7 +155,7 @@ class _Connection(httpcore2.HTTPConnection):
 
 
 class _AsyncPool(httpcore2.AsyncConnectionPool):
-    """The same on an event loop."""
+    """The same for an event loop."""
 
     def __init__(self) -> None:
         super().__init__(**_pooled())
@@ -171,7 +171,7 @@ class _AsyncConnection(httpcore2.AsyncHTTPConnection):
 
 
 def _has_more(connection: httpcore2.HTTPConnection | httpcore2.AsyncHTTPConnection) -> bool:
-    """Whether an idle connection was sent more than its last answer; where that can't be known, it was."""
+    """Whether an idle connection has bytes beyond its last answer; True where that can't be known."""
     if not connection.is_idle():
         return False
     state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
@@ -179,7 +179,7 @@ def _has_more(connection: httpcore2.HTTPConnection | httpcore2.AsyncHTTPConnecti
 
 
 class _Mapped:
-    """Turns httpcore2's errors into httpx2's, which have the same names."""
+    """Translates httpcore2's errors into httpx2's, which have the same names."""
 
     def __enter__(self) -> None:
         pass
@@ -191,7 +191,7 @@ class _Mapped:
 
 
 def _left(timeout: float | None = None) -> float | None:
-    """Return the seconds that may be waited; raises Late where there are none."""
+    """Return the seconds until the deadline. Raises DeadlinePassed where there are none."""
     deadline = DEADLINE.get()
     if deadline == math.inf:
         return timeout
@@ -215,7 +215,7 @@ class _Stream(httpcore2.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         rest = memoryview(buffer)
         with _failing(httpcore2.WriteTimeout, httpcore2.WriteError):
-            while rest:  # not sendall: over TLS its time-out is for each part by itself
+            while rest:  # not sendall, whose time-out over TLS holds for each part
                 self._socket.settimeout(_left(timeout))
                 rest = rest[self._socket.send(rest) :]
 
@@ -245,7 +245,7 @@ class _Backend(httpcore2.NetworkBackend):
     """Opens connections."""
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any, **__: Any) -> _Stream:
-        """Connect, on Guard's event loop: looking a name up knows no time-out, and of its addresses one may be dead."""
+        """Connect, on Guard's event loop: a look-up of a name has no time-out, and one of its addresses may be dead."""
         with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
             return _Stream(EVENT_LOOP.run(_connected(host, port, _left(timeout))))
 
@@ -295,13 +295,13 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
 
 
 class _BodyReader(asyncio.StreamReader):
-    """Knows whether it holds what nobody has read."""
+    """A parser that tells whether it has unread bytes."""
 
     _held = 0
 
     @property
     def has_more(self) -> bool:
-        """Whether there is anything to read, the end included."""
+        """Whether there is anything to read, the end of the stream included."""
         return self._held > 0 or self.at_eof() or self.exception() is not None
 
     def feed_data(self, data: Any) -> None:
@@ -344,7 +344,7 @@ def _is_readable(sock: Any) -> bool:
 
 
 def _head_start(host: str) -> float | None:
-    """Return the head start of a name's first address; None for a host that is an address, for which nothing races."""
+    """Return the head start of a name's first address, in seconds; None for a host that is an address itself."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -360,14 +360,14 @@ async def _connected(host: str, port: int, seconds: float | None) -> socket.sock
     try:
         sock: socket.socket = transport.get_extra_info("socket").dup()
     finally:
-        transport.abort()  # the loop's own end; the connection is the copy's from now on
+        transport.abort()  # closes the loop's socket; the copy owns the connection now
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
 @contextlib.contextmanager
 def _failing(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
-    """Turn what a socket raises into httpcore2's errors, or Late."""
+    """Translate a socket's errors into httpcore2's, or DeadlinePassed."""
     try:
         yield
     except TimeoutError as error:

@@ -1,7 +1,7 @@
-"""What can go wrong between Guard and a provider, worded in one place, whoever asked and over which client.
+"""Failures between Guard and a provider, worded in one place for all callers and clients.
 
-An ExchangeError holds the error that the caller gets, and what retries and concessions need to know of the failure.
-What a provider says itself is shown short, on one line, without secrets.
+An ExchangeError holds the error for the caller, and what retries and concessions need to know. A provider's own message
+is shown clipped, on one line, without secrets.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from guard.models.remote.known_servers import server_variable, started_by
 from guard.support.clipping import cut_short
 from guard.support.secret_patterns import hidden
 
-SHOWN = 300  #: Characters of a provider's own words that a message shows.
-LOOKED_AT = 10_000  #: Of these words, for what is secret in them: a regular expression holds up all other threads.
+SHOWN = 300  #: Most characters of a provider's message that are shown.
+LOOKED_AT = 10_000  #: Most characters searched for secrets: a regular expression holds the GIL.
 
-_NAMES = ("code", "param")  #: Of an error that a provider reports: what it is, and of which field.
+_NAMES = ("code", "param")  #: Members of a provider's error that are kept: its kind, and its field.
 _TOO_LONG = re.compile(r"context.?(length|window)|maximum context|prompt is too long|too many tokens", re.IGNORECASE)
 _FILTERED = re.compile(r"content.?filter|content.?policy|content management policy", re.IGNORECASE)
 
 
 class ExchangeError(Exception):
-    """A request that failed: its error, whether and when trying again may help, and what the provider said.
+    """A failed request: its error, whether and when a retry may help, and the provider's message.
 
-    `is_counted` says whether the provider may have read the prompt, and so counts it; with a status it did not.
+    `is_counted` says whether the provider may have read, and so charged, the prompt. With an HTTP status it did not.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class ExchangeError(Exception):
     ) -> None:
         super().__init__(error.message)
         self.error, self.again, self.after, self.status, self.words = error, again, after, status, words
-        #: Whether the provider refused what was asked, not who asked or how often: another request may pass.
+        #: Whether the provider refused the request's content, not the caller or its rate: another request may pass.
         self.is_refused_request = status in (400, 422) and type(error) is ModelError
-        self.code, self.param = code, param  # as the provider has them; "": it has none
+        self.code, self.param = code, param  # the provider's own; "" where it has none
         self.is_counted = is_counted and not status
 
     def told(self) -> CallError:
-        """Hand out the caller's error, to be raised from this one, which no longer holds it: a circle would stay."""
+        """Give up the caller's error, to be raised from this one: held here too, it would make a reference cycle."""
         error = self.error
         del self.error
         return error
@@ -65,24 +65,24 @@ class ExchangeError(Exception):
 
 
 def unreachable(name: str, said: str) -> ExchangeError:
-    """Return the failure of a server that takes no connection."""
+    """Return the failure of a server that accepts no connection."""
     command = started_by(name)
     advice = f"; start its server with `{command}`, or name where it is in {server_variable(name)}" if command else ""
     return ExchangeError(Unavailable(f"{name} can't be reached: {said}{advice}"), again=True, is_counted=False)
 
 
 def timed_out(name: str, *, is_counted: bool = True) -> ExchangeError:
-    """Return the failure of a server that says nothing for too long."""
+    """Return the failure of a server that is silent for too long."""
     return ExchangeError(TimedOut(f"{name} did not answer in time"), again=True, is_counted=is_counted)
 
 
 def no_address(name: str, said: str) -> ExchangeError:
-    """Return the failure of an address that is none."""
+    """Return the failure of a malformed address."""
     return ExchangeError(ModelError(f"{name} has an address that can't be asked: {said}"), is_counted=False)
 
 
 def no_protocol(name: str, said: str) -> ExchangeError:
-    """Return the failure of an answer that is not HTTP as it was asked for."""
+    """Return the failure of an answer that is not valid HTTP."""
     return ExchangeError(BadReply(f"{name} did not answer by the protocol: {said}"))
 
 
@@ -111,7 +111,7 @@ def of_httpx(error: BaseException, name: str, secrets: tuple[str, ...]) -> Excha
 
 @contextlib.contextmanager
 def mapped(sdk: Any, name: str, secrets: tuple[str, ...] = ()) -> Iterator[None]:
-    """Turn what an HTTP client, or an SDK around it (None: there is none), raises into ExchangeErrors."""
+    """Translate the errors of an HTTP client, and of an SDK around it (or None), into ExchangeErrors."""
     try:
         yield
     except (httpx2.RequestError, httpx2.InvalidURL, httpx2.StreamError) as error:
@@ -131,7 +131,7 @@ def _of_sdk(sdk: Any, error: Any, name: str, secrets: tuple[str, ...]) -> Exchan
         return of_httpx(error.__cause__ or httpx2.ReadTimeout(""), name, secrets)
     if isinstance(error, sdk.APIConnectionError):
         return of_httpx(error.__cause__ or error, name, secrets)
-    # What it says without asking: no credentials.
+    # Raised before any request: no credentials.
     return ExchangeError(ModelError(f"{name} can't be asked: {said_by(str(error), secrets)}"), is_counted=False)
 
 
@@ -139,7 +139,7 @@ def _of_sdk(sdk: Any, error: Any, name: str, secrets: tuple[str, ...]) -> Exchan
 
 
 def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, secrets: tuple[str, ...]) -> ExchangeError:
-    """Return the failure that a provider reports by a status; `headers` are looked up in lower case."""
+    """Return the failure that a provider reports by a status. `headers` are looked up in lower case."""
     details = body if isinstance(body, Mapping) else {}
     inner = details.get("error")
     details = inner if isinstance(inner, Mapping) else details
@@ -148,7 +148,7 @@ def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, sec
     code = f"{details.get('code')} {details.get('type')}"
     hint = f"{code} {details.get('param')} {words}"
     after = _retry_after(headers)
-    if status < 400:  # a redirect too: what was asked is sent to nobody else
+    if status < 400:  # redirects too: a request is sent to no other server
         return ExchangeError(BadReply(f"{name} did not answer by the protocol ({where})"), status=status)
     if status == 429:
         if "insufficient_quota" in code:
@@ -175,7 +175,7 @@ def of_status(status: int, body: Any, headers: Mapping[str, str], name: str, sec
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a provider asks to wait; None where it asks nothing that can be read."""
+    """Return the seconds of Retry-After, or None where it is missing or malformed."""
     text = headers.get("retry-after-ms", "")
     if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", text, re.ASCII):
         return float(text) / 1000
@@ -188,7 +188,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def of_stream(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError:
-    """Return the failure that a provider reports inside a stream that began well."""
+    """Return the failure that a provider reports inside of a stream."""
     words = error.get("message", error) if isinstance(error, Mapping) else error
     kinds = " ".join(str(error.get(key)) for key in ("code", "type", "status")) if isinstance(error, Mapping) else ""
     said = said_by(words, secrets)
@@ -200,7 +200,7 @@ def of_stream(error: Any, name: str, secrets: tuple[str, ...]) -> ExchangeError:
 
 
 def of_event(data: bytes, name: str, secrets: tuple[str, ...]) -> ExchangeError:
-    """Return the failure that an event of the type `error` reports, whatever its data are."""
+    """Return the failure of an event of the type `error`, whatever its data."""
     said: Any = data.decode(errors="replace")
     with contextlib.suppress(ValueError, RecursionError):
         said = json.loads(said)
@@ -208,9 +208,9 @@ def of_event(data: bytes, name: str, secrets: tuple[str, ...]) -> ExchangeError:
 
 
 def said_by(words: Any, secrets: tuple[str, ...] = ()) -> str:
-    """Return a provider's own words as a message may show them: short, on one line, without secrets."""
+    """Return a provider's message for display: clipped, on one line, without secrets."""
     whole = words if isinstance(words, str) else json.dumps(words, default=repr)
     text = " ".join(whole[:LOOKED_AT].split())
-    if len(whole) > LOOKED_AT:  # the last word may be a part of a secret, which nothing would find
+    if len(whole) > LOOKED_AT:  # the last word may be a part of a secret, which no pattern finds
         text = f"{text.rpartition(' ')[0]} …".lstrip()
     return cut_short(hidden(text, secrets), SHOWN)

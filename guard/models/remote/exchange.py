@@ -1,8 +1,8 @@
 """One request and its retries, under one deadline.
 
-Where an SDK is asked its own retries are off. Retries here are the transport's, for what may go away by itself: refused
-and broken connections, time-outs, 429 and 5xx. They are counted, never outlast the request's deadline, and end once a
-piece of the answer was handed on. Asking again because of what was answered is the pipeline's.
+An SDK's own retries are switched off. Retries here are the transport's, for failures that may pass: refused and broken
+connections, time-outs, 429 and 5xx. They are counted, never outlast the request's deadline, and end once a piece of the
+answer was passed on. The pipeline, not the transport, re-asks after an invalid answer.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ T = TypeVar("T")
 
 _log = logging.getLogger("guard.models")
 
-MOST_WAIT = 60.0  #: Seconds that a provider may have a request without a deadline wait before a retry.
-FIRST_BACKOFF, JITTER, LONGEST_BACKOFF = 0.2, 0.3, 10.0  #: Seconds before the first retry, at random more, at most.
+MOST_WAIT = 60.0  #: Longest wait before a retry, for requests without a deadline, in seconds.
+FIRST_BACKOFF, JITTER, LONGEST_BACKOFF = 0.2, 0.3, 10.0  #: Seconds of a wait before a retry.
 
 
 class Exchange:
-    """The time and the retries of one request, and what the tries that failed have used."""
+    """The deadline and the retries of one request, and the use of its failed tries."""
 
     def __init__(
         self, name: str, seconds: float | None, retries: int, runner: Runner = LOOP, most_wait: float = math.inf
     ) -> None:
-        """`most_wait` is the longest wait before a retry; of a request without a deadline MOST_WAIT is."""
+        """Make one. `most_wait` is the longest wait before a retry; without a deadline it is MOST_WAIT."""
         self.name, self.seconds, self.runner = name, seconds, runner
         self.started = time.perf_counter()
-        self.retries = 0  # made so far
-        self.lost: list[Reply] = []  # what there was of the answers of tries that failed
-        self._retries, self._most_wait = retries, most_wait  # that there may be
-        self._failure: CallError | None = None  # why the exchange waits, while it does
-        self._known = sys.exception()  # what the caller handles is no failure of this request
-        self._handed_on = False  # a piece of the answer is out: it can't be asked for again
+        self.retries = 0  # retries made so far
+        self.lost: list[Reply] = []  # partial answers of failed tries
+        self._retries, self._most_wait = retries, most_wait  # most retries
+        self._failure: CallError | None = None  # the failure during a wait before a retry
+        self._known = sys.exception()  # whether the caller's own code runs, whose errors are not this request's
+        self._handed_on = False  # whether a piece of the answer was passed on, so that no retry is possible
 
     def timeout(self, silence: float) -> httpx2.Timeout:
-        """Return the HTTP client's time-outs where `silence` is the longest of the provider's."""
+        """Return the HTTP client's time-outs. `silence` is the longest silence of the provider, in seconds."""
         left = silence if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
         return httpx2.Timeout(silence, connect=min(silence, 15.0), pool=max(0.0, min(silence, left)))
 
     @contextlib.asynccontextmanager
     async def deadline(self) -> AsyncIterator[None]:
-        """Hold everything inside to the deadline."""
+        """Limit everything inside to the deadline."""
         try:
             async with self.runner.timeout(self.seconds):
                 yield
@@ -67,7 +67,7 @@ class Exchange:
             raise self._overdue() from None
 
     async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-        """Hand on what one request brings, tried again where that may help; raises ExchangeError."""
+        """Yield the pieces of a request's answer, with retries where they may help. Raises ExchangeError."""
         while True:
             try:
                 async with contextlib.aclosing(receive()) as items:
@@ -81,7 +81,7 @@ class Exchange:
                 let_go(error)
 
     async def whole(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Return what one request brings, which comes whole; else as `send` does."""
+        """Return a request's answer, which comes whole, with the same retries as `send`."""
         while True:
             try:
                 return await ask()
@@ -91,7 +91,7 @@ class Exchange:
                 let_go(error)
 
     def settled(self, reply: Reply) -> Reply:
-        """Return the last try's reply, with what those before it used: they were paid for as well."""
+        """Return the last try's reply, plus the use of earlier tries, which were paid for too."""
         everything, self.lost = [*self.lost, reply], []
         costs = [one.cost for one in everything]
         return dataclasses.replace(
@@ -106,7 +106,7 @@ class Exchange:
         )
 
     def _overdue(self) -> CallError:
-        """Return what to say where the deadline has passed: why this waits, if it does, which it does not keep then."""
+        """Return the error after the deadline: the failure that a retry waited for, if any, dropped here."""
         failure, self._failure = self._failure, None
         return failure or BudgetExceeded(
             f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"
@@ -114,7 +114,7 @@ class Exchange:
         )
 
     async def _rested(self, error: ExchangeError) -> bool:
-        """Wait before the next try; returns False at once where that can't help, or would be too late."""
+        """Wait before the next try. Returns False at once where a retry can't help, or would be too late."""
         wait = self._wait(error)
         if wait is None:
             return False
@@ -126,10 +126,10 @@ class Exchange:
         return True
 
     def _wait(self, error: ExchangeError) -> float | None:
-        """Return in how many seconds to try again; None where that can't help, or would be too late."""
+        """Return the seconds until the next try; None where it can't help, or would be too late."""
         if not error.again or self._handed_on or self.retries >= self._retries:
             return None
-        if injected(error, self._known) is not None:  # an SDK took what a signal handler raised for a broken connection
+        if injected(error, self._known) is not None:  # an SDK mistook a handler's exception for a failure
             return None
         left = MOST_WAIT if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
         wait = error.after

@@ -1,6 +1,6 @@
-"""HTTP as it is spoken to providers: bounded bodies, strict JSON, and clients that bound every body.
+"""HTTP to providers: bounded bodies, strict JSON, and options of clients that bound every body.
 
-How a request is tried again is exchange.py's, and how a failure is worded errors.py's.
+Retries are in exchange.py, the words of failures in errors.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from guard.errors import BadReply
+from guard.kernels.unicode_text import is_unicode
 from guard.models.remote import sse
 from guard.models.remote.address import Address
 from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
@@ -23,33 +24,32 @@ from guard.models.remote.errors import SHOWN, of_event, of_status
 from guard.models.remote.runners import LOOP, THREAD, Runner
 from guard.support.interrupts import injected
 from guard.support.strict_json import no_constant, unique_members
-from guard.support.unicode_text import is_unicode
 
 T = TypeVar("T")
 
 _log = logging.getLogger("guard.models")
 
-MOST_BYTES = 10_000_000  #: Of one answer's body; what sends more is no model.
-MOST_TOKENS = 10**8  #: Of one answer: ten times what MOST_BYTES could hold, and what any database counts.
-REST_S = 0.05  #: Seconds that the rest of a body may take to come when its reader has had enough.
+MOST_BYTES = 10_000_000  #: Most bytes of an answer's body; no model sends more.
+MOST_TOKENS = 10**8  #: Most tokens of an answer: ten times those in MOST_BYTES, and within any database's integers.
+REST_S = 0.05  #: Seconds that the rest of a body may take once its reader has stopped.
 
-#: The body comes as it is: what is not packed can't grow while it is unpacked.
+#: No compression: an uncompressed body can't grow.
 HEADERS = {"Accept-Encoding": "identity"}
 
 
 class Body:
-    """The body of an answer, as it comes in."""
+    """The body of an answer, while it is received."""
 
     def __init__(self, response: httpx2.Response, name: str, runner: Runner, secrets: tuple[str, ...]) -> None:
         self._response, self._name, self._runner, self._secrets = response, name, runner, secrets
 
     @property
     def has_events(self) -> bool:
-        """Whether it is server-sent events, by its own account."""
+        """Whether its content type is server-sent events."""
         return "text/event-stream" in self._response.headers.get("content-type", "").lower()
 
     async def events(self) -> AsyncGenerator[str, None]:
-        """Yield the data of each server-sent event as it comes; raises ExchangeError where one is an error."""
+        """Yield the data of each server-sent event as it comes. Raises ExchangeError for an event that is an error."""
         reader = sse.Reader()
         async with contextlib.aclosing(self._chunks()) as chunks:
             async for chunk in chunks:
@@ -59,7 +59,7 @@ class Body:
                     yield decoded(event.data, self._name)
 
     async def check_status(self) -> None:
-        """Raise ExchangeError where the status says that the answer is a failure; an SDK has said so before."""
+        """Raise ExchangeError for a status of failure. SDKs have raised before."""
         if self._response.is_success:
             return
         async with contextlib.aclosing(
@@ -71,19 +71,19 @@ class Body:
         raise of_status(self._response.status_code, said, self._response.headers, self._name, self._secrets)
 
     async def text(self) -> str:
-        """Return it whole."""
+        """Return the whole body as text."""
         async with contextlib.aclosing(self._chunks()) as chunks:
             return decoded(b"".join([chunk async for chunk in chunks]), self._name)
 
     def _chunks(self) -> AsyncGenerator[bytes, None]:
         coding = self._response.headers.get("content-encoding", "identity").strip().lower()
-        if coding != "identity":  # a few bytes might become very many
+        if coding != "identity":  # a few compressed bytes may become very many
             raise BadReply(f"{self._name} packed its answer as {coding[:20]!r}, which it was not asked to")
         return bounded(self._runner.chunks(self._response), self._name, self._runner)
 
 
 async def bounded(chunks: AsyncIterable[bytes], name: str, runner: Runner = LOOP) -> AsyncGenerator[bytes, None]:
-    """Hand on a body's bytes while they are not too many; the body has ended when this has."""
+    """Yield a body's bytes. Raises BadReply where they are too many. At the end, the body is closed."""
     size = 0
     pieces = aiter(chunks)
     try:
@@ -96,7 +96,7 @@ async def bounded(chunks: AsyncIterable[bytes], name: str, runner: Runner = LOOP
 
 
 def bounded_blocking(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Hand on a body's bytes while they are not too many."""
+    """Yield a body's bytes, blocking. Raises BadReply where they are too many."""
     size = 0
     for chunk in chunks:
         size += len(chunk)
@@ -111,11 +111,11 @@ def check_size(size: int, name: str) -> None:
 
 
 async def _end(chunks: AsyncIterator[bytes], runner: Runner) -> None:
-    """Bring a body to its end: read what is left of it where that is at hand, else break it off.
+    """End a body: read the rest if it comes soon, else break it off.
 
-    What was read to its end leaves a connection that the next request can use. What was not is broken off from inside,
-    by a time-out: some generators of the HTTP client do not close those that they read from, and those would be left to
-    the garbage collector, which closes them in any order, from any thread.
+    After a complete read the connection can be reused. An incomplete one is broken off from inside, by a time-out. Some
+    generators of the HTTP client do not close their sources, which would be left to the garbage collector: it closes
+    them in any order, from any thread.
     """
     known = sys.exception()
     try:
@@ -125,7 +125,7 @@ async def _end(chunks: AsyncIterator[bytes], runner: Runner) -> None:
                 size += len(chunk)
                 if size > MOST_BYTES:
                     break
-    except Exception as error:  # whatever the rest is, nobody asks for it
+    except Exception as error:  # errors in the rest don't matter
         if injected(error, known) is not None:
             raise
     if isinstance(chunks, AsyncGenerator):
@@ -133,7 +133,7 @@ async def _end(chunks: AsyncIterator[bytes], runner: Runner) -> None:
 
 
 def decoded(data: bytes, name: str) -> str:
-    """Return bytes as text."""
+    """Return bytes of UTF-8 as text. Raises BadReply for other bytes."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -141,7 +141,7 @@ def decoded(data: bytes, name: str) -> str:
 
 
 def parsed(text: str, name: str) -> dict[str, Any]:
-    """Return a message of the protocol: one JSON object, in which no key stands twice."""
+    """Return a message of the protocol: one JSON object without duplicate keys. Raises BadReply for anything else."""
     if not text.strip():
         raise BadReply(f"{name} sent an empty body")
     try:
@@ -156,13 +156,13 @@ def parsed(text: str, name: str) -> dict[str, Any]:
 
 
 class BoundedStream(httpx2.AsyncByteStream):
-    """A body that ends with an error where it grows too long: SDKs read the bodies of errors whole."""
+    """A body that raises where it grows too long, for SDKs, which read the bodies of errors whole."""
 
     def __init__(self, stream: Any, name: str) -> None:
         self._stream, self._name = stream, name
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Hand on the bytes."""
+        """Yield the bytes."""
         async with contextlib.aclosing(bounded(self._stream, self._name)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -173,7 +173,7 @@ class BoundedStream(httpx2.AsyncByteStream):
 
 
 def http_options(runner: Runner, name: str, address: Address, key: str | None) -> dict[str, Any]:
-    """Return the options of a runner's HTTP client that bound every body, and tell an address what it may know."""
+    """Return options of a runner's HTTP client that bound every body, and limit headers to its address's."""
     login = {} if address.login is None else {"auth": address.login}
     if runner is THREAD:
         hooks: dict[str, Any] = {"request": [lambda request: address.hide(request.headers, key)]}
@@ -184,16 +184,16 @@ def http_options(runner: Runner, name: str, address: Address, key: str | None) -
 
     async def bound(response: httpx2.Response) -> None:
         response.stream = BoundedStream(response.stream, name)
-        if not response.is_success:  # the same as blocking_http.py does
+        if not response.is_success:  # the same as in blocking_http.py
             response.headers.pop("content-encoding", None)
 
     hooks = {"request": [hide], "response": [bound]}
-    # Of a proxy AsyncTransport knows nothing; the client's own transport does, and must use no connection twice.
+    # AsyncTransport does not support proxies. The client's own transport does, but must not reuse connections.
     over = {"limits": httpx2.Limits(max_keepalive_connections=0)} if is_proxied() else {"transport": AsyncTransport()}
     return {"event_hooks": hooks, **over, **login}
 
 
 def count(value: Any, otherwise: int) -> int:
-    """Return a count that a provider reports, or what to take where it reports none, or one that can't be."""
+    """Return a count that a provider reports, or the default where it is missing or impossible."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
     return value if is_count else otherwise

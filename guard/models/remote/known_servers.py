@@ -1,6 +1,7 @@
-"""Servers on this machine that speak OpenAI's protocol, by name, and where each usually listens.
+"""Local servers that speak OpenAI's protocol, by name, with their usual addresses.
 
-`ollama:NAME` asks OLLAMA_BASE_URL where the environment has it, and so on; no credential of the environment is sent.
+The address of `ollama:NAME` is OLLAMA_BASE_URL, if the environment has it, and so on. No credentials of the environment
+are sent.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ SERVERS: Mapping[str, str] = MappingProxyType(
         "lmstudio": "http://127.0.0.1:1234/v1",
     }
 )
-#: What starts each.
+#: The command that starts each server.
 _STARTED_BY = {"ollama": "ollama serve", "vllm": "vllm serve NAME", "lmstudio": "lms server start"}
 
 
 def started_by(model: str) -> str | None:
-    """Return the command that starts the server of a model's name; None of other models."""
+    """Return the command that starts the server of a model's name, or None for other models."""
     server, _, name = model.partition(":")
     command = _STARTED_BY.get(server)
     return command and command.replace("NAME", name)
@@ -33,5 +34,5 @@ def url_of(server: str) -> str:
 
 
 def server_variable(model: str) -> str:
-    """Return the environment's variable for the address of a server, or of that of a model's name."""
+    """Return the environment variable for the address of a server, or of a model's server."""
     return f"{model.partition(':')[0].upper()}_BASE_URL"

@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's chat completions: `openai:NAME` honours OPENAI_BASE_URL and OPENAI_API_KEY.
 
-The environment's key is sent to the address that the environment names, never to one that is given as `base_url`.
-Bodies are read here, strictly and within bounds. See remote_model.py for modes and retries.
+The environment's key is sent only to the address that the environment names, never to a given `base_url`. Bodies are
+parsed strictly and within bounds. Modes and retries are in remote_model.py.
 """
 
 from __future__ import annotations
@@ -32,31 +32,32 @@ if TYPE_CHECKING:
     import openai
 
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"  #: Variables of the environment.
-URL = "https://api.openai.com/v1"  #: Where OpenAI is asked.
-#: What a provider says of how an answer ended.
+URL = "https://api.openai.com/v1"  #: OpenAI's own address.
+#: Reply.finish by the provider's finish_reason.
 _FINISH = {
     **dict.fromkeys(("stop", "tool_calls", "function_call", "tool_use", "end_turn", "stop_sequence", "eos"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "model_length"), "length"),
     **dict.fromkeys(("content_filter", "safety"), "filter"),
     "refusal": "refusal",
 }
-#: Parameters that a server may not know, each given up by itself.
+#: Parameters that a server may not know; each is given up separately.
 _OPTIONAL = ("stream_options", "seed", "temperature", "parallel_tool_calls", "reasoning_effort")
-_REASONS = re.compile(r"(o\d|gpt-5)")  #: OpenAI's models that think unless told otherwise.
-_EFFORTS = ("none", "minimal", "low")  #: The least that they can be told, which differs between them.
+_REASONS = re.compile(r"(o\d|gpt-5)")  #: OpenAI's models that think by default.
+_EFFORTS = ("none", "minimal", "low")  #: Their lowest efforts, which differ between them.
 _UNKNOWN = re.compile(r"support|recogni|unknown|extra|unexpected|permitted|allowed|invalid|unavailable", re.IGNORECASE)
 _FORMAT = re.compile(r"response_format|json_object|json mode|json_mode", re.IGNORECASE)
 _NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class OpenAIModel(Remote):
-    """A model of OpenAI's, or of any server that speaks the same protocol.
+    """A model of OpenAI's, or of any server that speaks its protocol. Thread-safe.
 
-    `mode` is native, tool or prompt, None the strongest that carries a schema; `retries` are the transport's; `timeout`
-    is the longest silence, in seconds, a request's own deadline apart; `extra` goes into every request's body:
-    {"reasoning_effort": "low"}. `provider` names whose prices apply where the address does not tell. A `client` of
-    OpenAI's SDK is used on Guard's event loop from then on, and belongs to the process that made it. `title` is how the
-    model is named in replies and traces, `openai:NAME` where nothing is given.
+    `mode` is native, tool or prompt; None takes the strongest that can carry a schema. `retries` are the transport's.
+    `timeout` is the longest silence in seconds; a request's own deadline holds as well. `extra` is added to every
+    request's body: {"reasoning_effort": "low"}. `provider` names the provider for prices, where the address does not
+    tell. A `client` of OpenAI's SDK is used on Guard's event loop from then on, and only in the process that made it.
+    `title` is the model's name in replies and traces, by default `openai:NAME`. Raises ModelError for an unknown mode,
+    numbers out of bounds, or a missing key.
     """
 
     dialect = provider_schema.OPENAI
@@ -77,7 +78,7 @@ class OpenAIModel(Remote):
     ) -> None:
         title = title or f"openai:{name}"
         where = address(base_url, BASE_URL, URL)
-        # A server of one's own may want no key; OpenAI's does.
+        # OpenAI requires a key; another server may not.
         key = where.key(api_key, API_KEY) or (None if where.is_default else UNUSED_KEY)
 
         def make(runner: Runner) -> Any:
@@ -108,7 +109,7 @@ class OpenAIModel(Remote):
 
     @classmethod
     def at_server(cls, server: str, name: str, **more: Any) -> OpenAIModel:
-        """Return a model of a server that known_servers.py lists, on this machine: `at_server("ollama", "qwen3")`."""
+        """Return a model of a local server of known_servers.py: `at_server("ollama", "qwen3")`."""
         return cls(name, base_url=url_of(server), title=f"{server}:{name}", **more)
 
     @property
@@ -117,10 +118,10 @@ class OpenAIModel(Remote):
 
     @property
     def _budget(self) -> str:
-        """What the budget of tokens is called: as the caller did, else OpenAI's new name, or the one others know."""
+        """Return the name of the token limit: the caller's, else OpenAI's new one, or the older one of others."""
         named = next((name for name in ("max_completion_tokens", "max_tokens") if name in self._wished), None)
         is_new = self._is_openai if named is None else named == "max_completion_tokens"
-        is_new = is_new != ("max_tokens" in self._conceded)  # given up: the other one
+        is_new = is_new != ("max_tokens" in self._conceded)  # refused before: the other one
         return "max_completion_tokens" if is_new else "max_tokens"
 
     def _body(self, request: Request, mode: str, sent: provider_schema.Sent | None) -> dict[str, Any]:
@@ -209,7 +210,7 @@ class OpenAIModel(Remote):
 
 
 def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str, secrets: tuple[str, ...]) -> str:
-    """Take a whole answer, whose choice has a `message`, or one of a stream, with a `delta`; returns the text in it."""
+    """Read a whole answer, with a `message`, or a chunk of a stream, with a `delta`; return the text in it."""
     if message.get("error"):
         raise of_stream(message["error"], name, secrets)
     if isinstance(model := message.get("model"), str) and model:
@@ -240,7 +241,7 @@ def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str,
         function: Any = call.get("function") if isinstance(call, Mapping) else None
         shape(isinstance(function, Mapping), name, "tool_calls")
         arguments = function.get("arguments") or ""
-        if isinstance(arguments, Mapping):  # some servers send the object itself
+        if isinstance(arguments, Mapping):  # some servers send an object instead of a text
             arguments = json.dumps(arguments, ensure_ascii=False)
         shape(isinstance(arguments, str), name, "a tool's arguments")
         out += reading.call(call.get("index", index), arguments)
@@ -248,7 +249,7 @@ def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str,
 
 
 def _text(content: Any, name: str) -> str:
-    """Return a message's text: it is one, or a list of parts of which some are."""
+    """Return a message's text, from a text or from a list of parts."""
     if content is None:
         return ""
     if isinstance(content, str):

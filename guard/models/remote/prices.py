@@ -1,4 +1,4 @@
-"""What tokens cost, in US dollars: the prices that genai-prices ships with, read without the network."""
+"""Prices of tokens in US dollars: those that genai-prices ships with, read without the network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def cost(
     provider: str | None = None,
     url: str | None = None,
 ) -> float | None:
-    """Return the price of one answer, or None where it is not known.
+    """Return the price of one answer in US dollars, or None where it is unknown.
 
-    `model` may name its provider: "openai/gpt-5-mini". `url` is the address that was asked: it tells the provider too,
-    and where it is no known provider's there is no known price. `cached_tokens` are those of the prompt that the
-    provider had read before.
+    `model` may name its provider: "openai/gpt-5-mini". `url` is the address that was asked, which tells the provider
+    too; an unknown provider has no known price. `cached_tokens` are the tokens of the prompt that the provider had
+    cached.
     """
     import genai_prices
 
@@ -38,14 +38,14 @@ def cost(
 
 @functools.lru_cache(1_024)
 def _is_known(model: str, provider: str | None, url: str | None) -> bool:
-    """Whether there is a price of a model: of most that run on a server of one's own there is none."""
+    """Whether a model has a known price. Most models on one's own server have none."""
     import genai_prices
 
     try:
         _price(genai_prices.Usage(), model, provider, url)
     except LookupError:
         return False
-    except ValueError:  # of what was used, which is the caller's to say
+    except ValueError:  # about the usage, which is the caller's
         pass
     return True
 

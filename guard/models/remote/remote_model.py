@@ -1,10 +1,11 @@
-"""What a model behind a provider's API is, whatever the provider: modes, concessions, and the four ways to be asked.
+"""The base of models behind a provider's API: modes, concessions, and the four ways to be asked.
 
-A schema is sent in one of three modes, the strongest that can carry it: `native`, the provider's own structured output,
-in its dialect; `tool`, as the parameters of one tool that must be called; `prompt`, in words. What Guard has added to a
-request and a provider refuses with HTTP 400 is given up, and remembered for a while: a parameter that it does not know,
-and, where it speaks of the schema, that schema's mode. The schema itself never is: the pipeline validates every answer
-against it. Nor is what the caller asked for (`wished`): a provider that refuses that has refused the request.
+A schema is sent in the strongest of three modes that can carry it: `native`, the provider's own structured output, in
+its dialect; `tool`, as the parameters of one tool that must be called; `prompt`, in words. Where a provider refuses a
+request with HTTP 400, Guard makes concessions, and remembers them for a while: it gives up an unknown parameter that it
+has added itself, or, where the error is about the schema, that schema's mode. The schema itself is never given up: the
+pipeline validates every answer against it. Nor are parameters that the caller asked for (`wished`): their refusal is
+the request's failure.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ from guard.models.thinking_tags import Thoughts
 from guard.output import provider_schema
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
 
-MODES = ("native", "tool", "prompt")  #: From the strongest to the weakest.
-CACHED = 256  #: Things of which a model remembers that they were refused.
-AGAIN_S = 600.0  #: Seconds after which they are tried again: servers change.
-#: What a refusal says that is about a schema, or the way it was sent in.
+MODES = ("native", "tool", "prompt")  #: The modes, from the strongest to the weakest.
+CACHED = 256  #: Most refusals that a model remembers.
+AGAIN_S = 600.0  #: Seconds for which it remembers them, since servers change.
+#: Words of an error that is about a schema, or about its mode.
 _SCHEMA = re.compile(
     r"response_?format|schema|structured|strict|output_?(config|format)|grammar|guided|\btools?\b|tool_choice|function",
     re.IGNORECASE,
@@ -54,24 +55,23 @@ _log = logging.getLogger("guard.models")
 
 @dataclass(frozen=True)
 class ProviderRequest:
-    """One request as it is sent."""
+    """A request in the form in which it is sent."""
 
     request: Request
     mode: str
-    sent: provider_schema.Sent | None  # None: no schema, or in words
+    sent: provider_schema.Sent | None  # None: no schema, or one in words
     messages: chat_messages.Messages
     runner: Runner
     timeout: httpx2.Timeout
-    max_tokens: int  # of thinking and answer
-    body: Mapping[str, Any]  # what the provider's API has beside model and messages
+    max_tokens: int  # limit of thinking and answer together
+    body: Mapping[str, Any]  # parameters beside model and messages
 
     def opened(
         self, client: Any, path: str, body: Mapping[str, Any], events: Any, headers: Mapping[str, str] = HEADERS
     ) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
-        """Send a body over a client; its response is still to be read, and is closed on leaving.
+        """Send a body over a client; yield the response, its body unread, and close it at the end.
 
-        Of an SDK's client by its way to ask what it has no method for: what its methods do beside takes half as long as
-        the request.
+        Of an SDK's client only the generic `post` is used: the rest of its methods takes half as long as the request.
         """
         return self.runner.opened(
             functools.partial(
@@ -87,16 +87,16 @@ class ProviderRequest:
 
     @property
     def prompt_size(self) -> int:
-        """About how many tokens are sent."""
+        """Return an estimate of the tokens that are sent."""
         texts = [str(message.get("content", "")) for message in self.messages]
         return sum(map(estimated_tokens, texts)) + (estimated_tokens(json.dumps(self.sent.schema)) if self.sent else 0)
 
 
 class Clients:
-    """The clients of a model, an SDK's or api_client.py's: one for each runner and process, made when first needed.
+    """The clients of a model, of an SDK or of api_client.py: one for each runner and process, made at first use.
 
-    A forked child has its own, for the connections are the parent's; and so has a call of a signal handler that broke
-    into another, which may hold a lock of its client's. One that the caller gave serves for all.
+    A forked child has its own clients, since connections belong to the parent. So has a call in a signal handler that
+    interrupted another call, which may hold a lock of its client's. A client that the caller gave is used for all.
     """
 
     def __init__(self, make: Callable[[Runner], Any], given: Any) -> None:
@@ -104,7 +104,7 @@ class Clients:
         self._made: dict[tuple[int, Runner, int], Any] = {}
 
     def of(self, runner: Runner) -> Any:
-        """Return the client over a runner."""
+        """Return the client for a runner."""
         if self._given is not None:
             return self._given
         key = os.getpid(), runner, nested()
@@ -123,7 +123,7 @@ def _close(client: Any, pid: int, runner: Runner) -> None:
 
 
 class RefusedFeatures:
-    """What a provider has refused, for AGAIN_S."""
+    """The refusals of a provider, remembered for AGAIN_S. Thread-safe."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
@@ -140,9 +140,9 @@ class RefusedFeatures:
 
 
 class Remote(ABC):
-    """A model behind a provider's API. A subclass says how its API is asked and read."""
+    """A model behind a provider's API. Subclasses write its requests and read its answers. Thread-safe."""
 
-    #: What the strict dialect of the provider's structured output is.
+    #: The dialect of the provider's structured output.
     dialect: provider_schema.ProviderDialect
 
     def __init__(
@@ -169,14 +169,14 @@ class Remote(ABC):
         self._name, self._mode, self._retries, self._timeout = title, mode, retries, timeout
         self._provider, self._extra = provider, dict(extra)
         self._thinks_aloud = False
-        # A caller's client is asynchronous, and of proxies the blocking one knows nothing.
+        # A caller's client is asynchronous, and the blocking transport does not support proxies.
         self._blocking = LOOP if client is not None or is_proxied() else THREAD
         self._clients = Clients(make, client)
-        self._clients.of(self._blocking)  # where it can't be made, that is said now
+        self._clients.of(self._blocking)  # errors of making it are raised now
         self._wished = frozenset(extra)  # parameters that the caller asked for
-        self._refused = RefusedFeatures()  # modes, each with the hash of a schema
+        self._refused = RefusedFeatures()  # refused modes, each with the hash of a schema
         self._conceded = RefusedFeatures()  # parameters
-        #: How a schema is sent, by mode; held no longer than the schema.
+        #: How a schema is sent, by mode; kept as long as the schema.
         self._sent: weakref.WeakKeyDictionary[Any, dict[str, provider_schema.Sent | str | None]] = (
             weakref.WeakKeyDictionary()
         )
@@ -188,11 +188,11 @@ class Remote(ABC):
 
     @property
     def identity(self) -> str:
-        """What answers may depend on beyond the name: who is asked, and how."""
+        """What answers depend on beyond the name: the address, the mode and parameters. Part of a recording's key."""
         return f"{self._client.base_url} {self._mode or 'any mode'} {json.dumps(self._extra, sort_keys=True)}"
 
     def price(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return what an answer would cost, in US dollars; None where no price is known."""
+        """Return the price of an answer in US dollars, or None where it is unknown."""
         return self._cost(self.model, prompt_tokens, completion_tokens)
 
     def generate(self, request: Request) -> Reply:
@@ -212,9 +212,9 @@ class Remote(ABC):
         return EVENT_LOOP.aiterate(self._answer(request, LOOP, is_streaming=True))
 
     def with_body(self, extra: Mapping[str, Any], wished: Iterable[str] = ()) -> Self:
-        """Return the same model, over the same connections, with more in every request's body.
+        """Return the same model, over the same connections, with more parameters in every request's body.
 
-        `wished` are parameters that the caller asked for, also among those that a request has by itself.
+        `wished` are names of parameters that the caller asked for, Guard's own among them.
         """
         same = copy(self)
         same._extra = {**self._extra, **extra}
@@ -237,17 +237,17 @@ class Remote(ABC):
     def _receive(
         self, provider_request: ProviderRequest, reading: ReplyReader, is_streaming: bool
     ) -> AsyncGenerator[str, None]:
-        """Send a request once and read the answer; yields what is to be handed on at once; raises ExchangeError."""
+        """Send a request once and read the answer. Yields pieces to pass on at once. Raises ExchangeError."""
 
     @abstractmethod
     def _concede(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
-        """Give up a parameter that a provider refused; returns whether there was one."""
+        """Give up a parameter that a provider refused. Returns whether there was one."""
 
     # -- What they have in common --------------------------------------------------------------------------------------
 
     @property
     def _client(self) -> Any:
-        """A client, to see what it is set to."""
+        """A client, whose settings can be inspected."""
         return self._clients.of(self._blocking)
 
     def _cost(self, model: str, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
@@ -270,7 +270,7 @@ class Remote(ABC):
     async def _answer(
         self, request: Request, runner: Runner, *, is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
-        """Ask, concede what is refused, ask again; all within the deadline."""
+        """Ask, make concessions, and ask again, all within the deadline."""
         exchange = Exchange(self._name, request.seconds, self._retries, runner)
         sent: list[ProviderRequest] = []
         send = functools.partial(self._once, request, exchange, sent, is_streaming)
@@ -293,7 +293,7 @@ class Remote(ABC):
     async def _once(
         self, request: Request, exchange: Exchange, sent: list[ProviderRequest], is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
-        """Ask once; of what fails midway, keep what there is."""
+        """Ask once. The part that came of a failed answer is kept."""
         if request.compiled is not None and request.compiled.is_large:
             provider_request = await exchange.runner.computed(lambda: self._provider_request(request, exchange))
         else:
@@ -349,7 +349,7 @@ class Remote(ABC):
         )
 
     def _carried(self, compiled: Any) -> tuple[str, provider_schema.Sent | None]:
-        """Return the strongest mode that carries a schema, and the schema as it is sent in it."""
+        """Return the strongest mode that can carry a schema, and the schema in that mode's form."""
         left = (mode for mode in MODES if f"{compiled.hash} {mode}" not in self._refused)
         first = self._mode or next(left, MODES[-1])
         for mode in MODES[MODES.index(first) :]:
@@ -364,7 +364,7 @@ class Remote(ABC):
         raise AssertionError("words carry every schema")
 
     def _send_as(self, compiled: Any, mode: str) -> provider_schema.Sent | str | None:
-        """Return a schema as a mode sends it, or the reason why it can't."""
+        """Return a schema in a mode's form, or the reason why the mode can't carry it."""
         if compiled.is_format and mode != "prompt":
             return "its answers are no JSON"
         try:
@@ -375,7 +375,7 @@ class Remote(ABC):
             return str(reason)
 
     def _sent_body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters of a request without those that were given up."""
+        """Return the parameters of a request without those given up."""
         whole = {**fields, **self._extra}
         return {key: value for key, value in whole.items() if key in self._wished or key not in self._conceded}
 
@@ -386,7 +386,7 @@ class Remote(ABC):
         return field in failure.words.lower() and field not in self._wished
 
     def _gives_in(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
-        """Give up what a provider refuses: a parameter it names, else the mode; returns whether anything was left."""
+        """Concede a refusal: give up the named parameter, else the mode. Returns False where nothing is left."""
         if self._concede(provider_request, failure):
             return True
         compiled = provider_request.request.compiled
@@ -399,7 +399,7 @@ class Remote(ABC):
         return True
 
     def _is_callers(self, failure: ExchangeError) -> bool:
-        """Whether a refusal is about a parameter that the caller asked for, and not about the schema."""
+        """Whether a refusal is about a parameter that the caller asked for, rather than the schema."""
         if failure.param:
             return re.split(r"[.\[]", failure.param)[0] in self._wished
         return any(_names(failure.words, name) for name in self._wished)
@@ -410,13 +410,13 @@ def _is_json(request: Request) -> bool:
 
 
 def _names(words: str, field: str) -> bool:
-    """Whether words speak of a field: one that might be any word, such as `user`, in quotes or before a colon."""
+    """Whether an error names a field. An ordinary word, such as `user`, must be in quotes or before a colon."""
     name = re.escape(field)
     return re.search(rf"\b{name}\b" if "_" in field else rf"(['\"`]){name}\1|\b{name}:", words) is not None
 
 
 class ReplyReader:
-    """An answer as it comes in: what is handed on at once, and the reply at the end."""
+    """Collects an answer: the pieces to pass on at once, and the reply at the end."""
 
     def __init__(self, model: Remote, provider_request: ProviderRequest) -> None:
         self.model = ""  # as the provider names it
@@ -428,20 +428,20 @@ class ReplyReader:
         self._provider_request, self._model = provider_request, model
         self._thinking = Thoughts(is_value=_is_json(provider_request.request))
         self._parts: list[str] = []  # of the answer
-        self._beside: list[str] = []  # text beside a tool's call
+        self._beside: list[str] = []  # text beside a call of a tool
         self._calls: dict[object, None] = {}
-        # What comes back in another form than the caller's is handed on when it is whole, unless it is only wrapped.
+        # An answer in another form than the caller's schema is passed on at the end, unless it is only wrapped.
         sent = provider_request.sent
         self._unwrapping = provider_schema.Unwrapping() if sent is not None and sent.is_wrapper else None
         self._is_held = sent is not None and not sent.is_identity and not sent.is_wrapper
 
     def think(self, piece: str) -> None:
-        """Take a piece of thought."""
+        """Add a piece of thinking."""
         self.thought += piece
         self._untold += piece
 
     def pieces(self, text: str) -> Iterator[str]:
-        """Yield what is to be handed on, where a part of an answer brought so much text."""
+        """Add a part of an answer; yield the pieces to pass on."""
         thought, self._untold = self._untold, ""
         if thought and self._model._thinks_aloud:
             yield Thought(thought)
@@ -449,7 +449,7 @@ class ReplyReader:
             yield text
 
     def text(self, piece: str) -> str:
-        """Take a piece of text; returns what to hand on."""
+        """Add a piece of text; return the text to pass on."""
         known = len(self._thinking.thought)
         answer = self._thinking.feed(piece)
         self._untold += self._thinking.thought[known:]
@@ -459,16 +459,16 @@ class ReplyReader:
         return self._add(answer)
 
     def call(self, index: object, piece: str) -> str:
-        """Take a piece of what a tool is called with; returns what to hand on."""
+        """Add a piece of a call's arguments; return the text to pass on."""
         if self._provider_request.mode != "tool":
             return ""
         if index not in self._calls and self._calls:
-            piece = "\n" + piece  # two calls are two values, which is not what was asked: the check will say so
+            piece = "\n" + piece  # two calls are two values, which validation will refuse
         self._calls[index] = None
         return self._add(piece)
 
     def end(self) -> str:
-        """Return what is left to hand on."""
+        """Return the rest of the text to pass on."""
         rest = self._thinking.end()
         if self._provider_request.mode == "tool":
             rest = "" if self._calls else "".join(self._beside) + rest
@@ -479,7 +479,7 @@ class ReplyReader:
         return self._whole() if self._is_held else rest
 
     def reply(self, exchange: Exchange, seconds: float, *, is_cut: bool = False) -> Reply:
-        """Return the reply; call `end` first, unless it is cut off."""
+        """Return the reply. `end` must be called first, unless the answer is cut off."""
         assert is_cut or self.finish is not None, "an answer without an end is no answer"
         provider_request, text = self._provider_request, "".join(self._parts)
         thought = "\n".join(part for part in (self.thought, self._thinking.thought) if part)
@@ -489,7 +489,7 @@ class ReplyReader:
         written = estimated_tokens(text + thought)
         completion = self.usage.get("completion", written)
         is_counted = self.usage.keys() >= {"prompt", "completion"}
-        if self.finish is None:  # some providers count while they answer, and not yet what came last
+        if self.finish is None:  # some providers report counts during the answer, without its last part
             completion, is_counted = max(completion, written), False
         model = self.model or self._model.model
         return Reply(
@@ -510,7 +510,7 @@ class ReplyReader:
         )
 
     def used(self, **figures: Any) -> None:
-        """Take what the provider says was used."""
+        """Add the provider's report of use."""
         for key, value in figures.items():
             if (number := count(value, -1)) >= 0:
                 self.usage[key] = number
@@ -528,6 +528,6 @@ class ReplyReader:
 
 
 def shape(is_right: bool, name: str, what: str) -> None:
-    """Raise BadReply where a message has not the shape of the protocol."""
+    """Raise BadReply, inside of the block, where a message does not have the protocol's structure."""
     if not is_right:
         raise BadReply(f"{name} did not answer by the protocol: {what}")

@@ -1,9 +1,9 @@
-"""How a request is carried: on Guard's event loop, or in the thread that asks.
+"""Runners carry requests: on Guard's event loop, or in the calling thread.
 
-How a provider is asked and its answer is read is written once, as coroutines (remote_model.py, http.py). Where these
-wait, a runner waits for them. `LOOP` waits with asyncio, on Guard's event loop, whoever asks. `THREAD` blocks: a
-coroutine over it is never suspended, so that it runs to its end where it is called, without a loop or another thread,
-in less than half of the time; an interrupt ends it where it is.
+Requests and answers are handled by coroutines, written once (remote_model.py, http.py), and a runner does their
+waiting. `LOOP` waits with asyncio, on Guard's event loop. `THREAD` blocks: its coroutines are never suspended, so they
+run to their end in the calling thread, without an event loop, in less than half of the time. An interrupt ends them at
+once.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ T = TypeVar("T")
 
 
 class Runner(Protocol):
-    """Runs coroutines for blocking code, and waits for them."""
+    """Runs coroutines for blocking code, and does their waiting."""
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end; where the caller is interrupted, it has ended."""
+        """Run a coroutine to its end. After an interrupt, it has ended too."""
         ...
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
-        """Iterate over a generator; closing the iterator closes it."""
+        """Iterate over an asynchronous generator. Closing the iterator closes it."""
         ...
 
     def timeout(self, seconds: float | None) -> contextlib.AbstractAsyncContextManager[Any]:
-        """Hold what is inside to a deadline, with a TimeoutError."""
+        """Limit the block to so many seconds; raises TimeoutError after them."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Sleep for so many seconds."""
         ...
 
     def opened(self, send: Callable[[], Any]) -> contextlib.AbstractAsyncContextManager[Any]:
-        """Call what returns a response, which is closed on leaving."""
+        """Call a function that returns a response; close the response at the end."""
         ...
 
     def chunks(self, response: Any) -> AsyncIterator[bytes]:
@@ -51,7 +51,7 @@ class Runner(Protocol):
         ...
 
     async def computed(self, work: Callable[[], T]) -> T:
-        """Return what some long work returns; nobody else waits for it."""
+        """Run long work, and return its result, without holding up other requests."""
         ...
 
 
@@ -91,7 +91,7 @@ class _Thread:
         return result
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
-        # The deadline of what is iterated over must not be that of what the caller does between two pieces.
+        # The generator's deadline must not apply to the caller's own code between two pieces.
         EVENT_LOOP.check_may_block()
         context = contextvars.copy_context()
         try:
@@ -111,7 +111,7 @@ class _Thread:
         try:
             yield
         except DeadlinePassed:
-            if time.monotonic() < deadline:  # an outer one's
+            if time.monotonic() < deadline:  # an outer scope's
                 raise
             raise TimeoutError from None
         finally:
@@ -134,7 +134,7 @@ class _Thread:
 
 
 class _Running(threading.local):
-    """What a thread is in the middle of."""
+    """Per thread, the number of coroutines that are running."""
 
     coroutines = 0
 
@@ -143,12 +143,12 @@ _running = _Running()
 
 
 def nested() -> int:
-    """How many coroutines this thread was in the middle of when a signal handler, or the collector, broke into them."""
+    """Return how many running coroutines of this thread a signal handler, or the collector, has interrupted."""
     return max(0, _running.coroutines - 1)
 
 
 def _finished(awaitable: Any) -> Any:
-    """Run what is never suspended to its end."""
+    """Run a coroutine that is never suspended to its end."""
     before = _running.coroutines
     try:
         _running.coroutines = before + 1

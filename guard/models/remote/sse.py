@@ -1,37 +1,37 @@
-"""Server-sent events as they come in: bytes in, whole events out, wherever the stream is cut.
+"""An incremental parser of server-sent events: bytes in, whole events out, wherever the stream is cut.
 
-A line ends with CR LF, LF or CR, so that one which ends with CR has ended, though an LF may still follow. What a blank
-line has not ended is no event, and neither is what has no data: a comment that keeps a connection alive. Every byte is
-looked at a fixed number of times.
+The format is that of the HTML standard, section 9.2. A line ends with CR LF, LF or CR, so a line is complete at a CR,
+although an LF may follow. Lines become an event at a blank line, if there are data among them; comments only keep a
+connection alive. Linear time in the bytes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_MARK = b"\xef\xbb\xbf"  #: What a stream may begin with.
+_MARK = b"\xef\xbb\xbf"  #: The byte order mark that a stream may begin with.
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event."""
 
-    name: bytes  # its type; b"" where none is said
+    name: bytes  # its type; b"" where it has none
     data: bytes
-    raw: bytes  # the whole of it, its lines ended by LF, as it can be handed on
+    raw: bytes  # the whole event, lines ended by LF, to pass on
 
 
 class Reader:
     """Reads one stream."""
 
     def __init__(self) -> None:
-        self._line: list[bytes] = []  # of a line that has not ended
-        self._lines: list[bytes] = []  # of an event that has not ended
+        self._line: list[bytes] = []  # the unfinished line
+        self._lines: list[bytes] = []  # lines of the unfinished event
         self._is_begun = False
-        self._ended_by_cr = False  # the last line, with which the last piece ended
+        self._ended_by_cr = False  # whether the last piece ended with a CR
 
     def feed(self, piece: bytes) -> list[Event]:
-        """Take what came; returns the events that it ended."""
+        """Add bytes; return the events that they complete."""
         if self._ended_by_cr and piece:
             piece = piece.removeprefix(b"\n")
             self._ended_by_cr = False
@@ -58,7 +58,7 @@ class Reader:
 
 
 def _event(lines: list[bytes]) -> Event | None:
-    """Return what lines say; None where that is nothing."""
+    """Return the event of some lines, or None where they have no data."""
     name, data = b"", []
     for line in lines:
         field, _, value = line.partition(b":")

@@ -1,4 +1,4 @@
-"""What a provider says was used, in the words of chats, completions and responses."""
+"""A provider's report of used tokens, in the fields of chats, completions and responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from guard.models.remote.http import count
 
 
 def told(usage: Any) -> dict[str, int]:
-    """Return the tokens that `usage` tells of, by the names that `ReplyReader.used` has for them."""
+    """Return the tokens in `usage`, by the names of `ReplyReader.used`."""
     of_prompt = _first(usage, "prompt_tokens_details", "input_tokens_details")
     of_completion = _first(usage, "completion_tokens_details", "output_tokens_details")
     figures = {

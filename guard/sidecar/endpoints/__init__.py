@@ -1,1 +1,1 @@
-"""What the sidecar answers to, a file for each protocol or family of paths."""
+"""The sidecar's endpoints: one file for each protocol or family of paths."""

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: answers and events in that protocol."""
+"""POST /v1/chat/completions: how its requests are read, and its answers and events written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.errors import BadReply
+from guard.kernels.unicode_text import json_text
 from guard.models.base import Reply, Request, Sampling, Thought
 from guard.sidecar import large
 from guard.sidecar.constraints import check_known
@@ -20,17 +21,16 @@ from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
 from guard.sidecar.upstream import Upstream
 from guard.support.json_pieces import encoded
-from guard.support.unicode_text import json_text
 from guard.turns.pieces import CallPiece
 
-#: Fields of a chat that a model without a provider heeds.
+#: Fields of a chat that every model of Guard's honours.
 HEEDED = (
     *("model", "messages", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "max_completion_tokens"),
     *("temperature", "logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls"),
 )
-#: Those that one heeds which decodes here.
+#: Fields that a model which decodes here honours.
 SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
-#: Those, beside HEEDED, that another protocol has words for.
+#: Fields, beside HEEDED, that another provider's protocol can express.
 TRANSLATED = ("top_p", "top_k", "thinking", "reasoning_effort", "output_config.effort", "cache_control")
 _BOUNDS = dict(zip(SAMPLING, ((0, 1), (-2, 2), (-2, 2), (0, 20)), strict=True))
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
@@ -38,22 +38,22 @@ FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "cont
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer, checked."""
+    """One choice of an answer, validated."""
 
-    text: str | None  # None: it calls tools, or was refused
+    text: str | None  # None where it calls tools, or is a refusal
     reply: Reply
     calls: tuple[tuple[str, str], ...] = ()  # names and arguments
     refusal: str | None = None
-    beside: str | None = None  # what is said beside calls
+    beside: str | None = None  # the text beside calls
 
 
 class Chat:
-    """The way to ask for a chat completion."""
+    """The endpoint of chat completions."""
 
     path = "/chat/completions"
 
     def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-        """Return what is asked."""
+        """Return the messages of the request."""
         return tuple(body["messages"])
 
     def answer(self, said: Mapping[str, Any]) -> tuple[str, str]:
@@ -84,7 +84,7 @@ class Chat:
         return text, finish
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
-        """Return the request to a model that decodes here, or has a protocol of its own."""
+        """Return the request to a model that decodes here, or whose provider has another protocol."""
         chat_request = ChatRequest.of(dict(body))
         check_local(chat_request, served)
         chat = chat_request.chat
@@ -105,23 +105,23 @@ class Chat:
         )
 
     def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
-        """Return the answer of one reply of plain text."""
+        """Return the answer that one reply of plain text makes."""
         chat_request = ChatRequest.of(dict(body))
         return completion(context, chat_request, [_text(reply, chat_request) for reply in replies])
 
     def answered(
         self, context: RequestContext, chat_request: ChatRequest, _: Mapping[str, Any], choices: Sequence[Choice]
     ) -> dict[str, Any]:
-        """Return the answer of choices that were checked."""
+        """Return the answer that validated choices make."""
         return completion(context, chat_request, choices)
 
     def events(self, context: RequestContext, body: Mapping[str, Any]) -> ChatEvents:
-        """Return what writes its events."""
+        """Return the writer of its events."""
         return ChatEvents(context, ChatRequest.of(dict(body)))
 
 
 def ended(choice: Mapping[str, Any]) -> str | None:
-    """Return how a model's server says that a choice has ended; None where it has not; BadReply where it failed."""
+    """Return the finish reason of a choice, or None where it goes on. Raises BadReply where the server failed."""
     finish = choice.get("finish_reason")
     if finish is not None and not isinstance(finish, str):
         raise BadReply("the model did not answer by the protocol: finish_reason")
@@ -131,7 +131,7 @@ def ended(choice: Mapping[str, Any]) -> str | None:
 
 
 def _said(part: Mapping[str, Any]) -> str:
-    """Return what a message, or a piece of one, says: its text, and the calls of tools as they came."""
+    """Return the text of a message, or of a piece of one, and its calls of tools unchanged."""
     content, calls = part.get("content"), part.get("tool_calls")
     return (content if isinstance(content, str) else "") + (json_text(calls) if calls else "")
 
@@ -149,7 +149,7 @@ class ChatEvents:
     def __init__(self, context: RequestContext, chat_request: ChatRequest) -> None:
         self._context, self._chat_request = context, chat_request
         self._id, self._is_begun, self._has_thought = f"chatcmpl-{context.id}", False, False
-        self._cut = Cut(chat_request.chat.stops if chat_request.schema is None else ())  # of a value nothing is cut
+        self._cut = Cut(chat_request.chat.stops if chat_request.schema is None else ())  # a value is never cut
         self._calls = 0  # that were told
 
     def text(self, piece: str) -> Iterator[bytes]:
@@ -160,7 +160,7 @@ class ChatEvents:
             yield self._event({"content": piece})
 
     def thought(self, piece: Thought) -> Iterator[bytes]:
-        """Yield the events of a piece of what the model thinks."""
+        """Yield the events of a piece of the model's thinking."""
         self._has_thought = True
         yield from self._begin()
         signed = {"thinking_blocks": [piece.block]}
@@ -180,7 +180,7 @@ class ChatEvents:
             yield self._event({"tool_calls": [{"index": piece.number, "function": {"arguments": str(piece)}}]})
 
     def end(self, choice: Choice) -> Iterator[bytes]:
-        """Yield the events that end the answer: what is left of its text, its calls, its end."""
+        """Yield the events that end the answer: the rest of its text, its calls, its finish reason."""
         rest = self._cut.feed(choice.text or choice.beside or "") + self._cut.end()
         yield from self._begin()
         if choice.reply.thinking and not self._has_thought:
@@ -195,7 +195,7 @@ class ChatEvents:
         yield from self._usage()
 
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
-        """Yield the events of whole choices, which were checked before."""
+        """Yield the events of whole choices, which are validated."""
         for index, choice in enumerate(choices):
             message = _message(choice)
             message.pop("tool_calls", None)
@@ -234,7 +234,7 @@ class ChatEvents:
 
 
 class Cut:
-    """Ends a text at the first of some texts, in whatever pieces it comes."""
+    """Cuts a text off at the first stop, however the text is divided into pieces."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
@@ -242,7 +242,7 @@ class Cut:
         self.is_over = False
 
     def feed(self, piece: str) -> str:
-        """Return what of the text so far is surely before a stop."""
+        """Add a piece; return the new text that is surely before any stop."""
         if self.is_over:
             return ""
         text = self._held + piece
@@ -252,13 +252,13 @@ class Cut:
         return text[: len(text) - keep]
 
     def end(self) -> str:
-        """Return what is left."""
+        """Return the text that was held back, at the end."""
         held, self._held = self._held, ""
         return held
 
 
 def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    """Return a text up to the first of some texts in it, and whether there was one."""
+    """Return a text up to the first stop in it, and whether there was one."""
     at = min((found for stop in stops if (found := text.find(stop)) >= 0), default=-1)
     return (text, False) if at < 0 else (text[:at], True)
 
@@ -284,7 +284,7 @@ def completion(context: RequestContext, chat_request: ChatRequest, choices: Sequ
 
 
 def usage(context: RequestContext) -> dict[str, Any]:
-    """Return what all attempts of an answer used, and of that what caches had, where it was told."""
+    """Return the tokens of all attempts of an answer, and those that caches had, where providers say so."""
     prompt, completion = context.prompt_tokens, context.completion_tokens
     used: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
     used["total_tokens"] = prompt + completion
@@ -294,7 +294,7 @@ def usage(context: RequestContext) -> dict[str, Any]:
 
 
 def cache_details(context: RequestContext) -> dict[str, int]:
-    """Return how much of a prompt the caches of providers had, and were given, where one said so."""
+    """Return how many tokens of a prompt were read from and written to caches, where providers say so."""
     told = {"cached_tokens": context.cached_tokens, "cache_creation_tokens": context.cache_creation_tokens}
     return {name: tokens for name, tokens in told.items() if tokens is not None}
 
@@ -305,7 +305,7 @@ def event(data: Any) -> bytes:
 
 
 def check_local(chat_request: ChatRequest, served: Served) -> None:
-    """Refuse what a model that decodes here can't do; what is not refused is done."""
+    """Raise ApiError for a field that a model which decodes here can't honour."""
     is_here = served.is_masked
     check_known(chat_request.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
     if chat_request.chat.logprobs and not is_here:
@@ -317,7 +317,7 @@ def check_local(chat_request: ChatRequest, served: Served) -> None:
 
 
 async def check_translated(body: Mapping[str, Any], served: Served, size: int) -> None:
-    """Refuse what a provider of another protocol can't be asked, of a body of so many bytes: it would not hear it."""
+    """Raise ApiError for a field that another provider's protocol can't express; silently, it would be lost."""
     upstream = served.upstream
     if upstream is None or not upstream.is_translated:
         return
@@ -334,7 +334,7 @@ def _check_translated(body: Mapping[str, Any], served: Served, upstream: Upstrea
 
 
 def sampling(body: Mapping[str, Any]) -> Sampling:
-    """Return how a request wants tokens drawn; ApiError where that is out of bounds."""
+    """Return a request's sampling options. Raises ApiError where one is out of bounds."""
     given = {name: body[name] for name in _BOUNDS if body.get(name) is not None}
     for name, value in given.items():
         least, most = _BOUNDS[name]
@@ -344,7 +344,7 @@ def sampling(body: Mapping[str, Any]) -> Sampling:
 
 
 def _new_id() -> str:
-    """Return the id of a call: no other has it."""
+    """Return a new unique id of a call."""
     return f"call_{secrets.token_hex(12)}"
 
 
@@ -375,7 +375,7 @@ def _shown(choice: Choice, chat_request: ChatRequest) -> dict[str, Any]:
 
 
 def _deltas(choice: Choice, chat_request: ChatRequest) -> list[dict[str, Any]]:
-    """Return the calls of a choice as events have them: one in each, as clients expect."""
+    """Return the calls of a choice as deltas, one event for each, as clients expect."""
     calls = _message(choice).get("tool_calls", []) if choice.calls else []
     if calls and chat_request.has_older_functions:
         return [{"function_call": calls[0]["function"]}]
@@ -390,7 +390,7 @@ def _finish(choice: Choice, chat_request: ChatRequest) -> str:
 
 
 def _logprobs(choice: Choice, chat_request: ChatRequest) -> dict[str, Any] | None:
-    """Return what is known of the tokens: among those that the masks allowed."""
+    """Return the tokens' log-probabilities, which are among the tokens that the masks allowed."""
     if not chat_request.chat.logprobs or choice.text is None:
         return None
     content = [

@@ -1,9 +1,8 @@
-"""What a chat request asks for: its fields checked, and which kind of answer it wants.
+"""A chat request, parsed: its fields are checked, and the kind of its answer is decided.
 
 `text` needs no schema work. `schema` is a `response_format` of type json_schema, `json` one of type json_object,
-`string` a plain text of a language, and `calls` a request whose tools must be held to their parameters. In which other
-words a request may say these is guard/sidecar/constraints.py's. Fields that are not known here are the model's business
-and go to it as they are.
+`string` a plain text of a language, and `calls` a request whose tools must be held to their parameters. Other servers'
+fields for the same are read by guard/sidecar/constraints.py. Unknown fields go to the model unchanged.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from guard.sidecar.errors import ApiError, bad
 Kind = Literal["text", "json", "schema", "string", "calls"]
 
 MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
-MOST_STOPS = 64  #: Texts at which an answer is cut off: each is looked for in every piece of it.
-#: What a location has for the branch of a union, which is no part of the body.
+MOST_STOPS = 64  #: Most stops of a request: each is searched in every piece of the answer.
+#: Parts of Pydantic's locations that name the branch of a union, and are no part of the body.
 _BRANCH = re.compile(r"(list|dict|function)\[|(str|bool)$")
 _NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 
@@ -57,20 +56,20 @@ class JsonSchema(_Part):
 
 
 class ResponseFormat(_Part):
-    """The form that an answer must have."""
+    """The format of an answer."""
 
     type: str
     json_schema: JsonSchema | None = None
 
 
 class StreamOptions(_Part):
-    """What a stream tells."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
 
 
 class ChatBody(_Part):
-    """A request for a chat completion; strictly, no text is taken for a number."""
+    """The body of a chat completion. Strict: a text is never taken for a number."""
 
     model: str = Field(min_length=1)
     messages: list[dict[str, Any]] = Field(min_length=1)
@@ -104,7 +103,7 @@ class ChatBody(_Part):
 
     @property
     def limit(self) -> int | None:
-        """The most tokens of the answer, under either name."""
+        """The limit of the answer's tokens, under either name."""
         return self.max_completion_tokens or self.max_tokens
 
     @property
@@ -116,10 +115,10 @@ class ChatBody(_Part):
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A request, understood."""
+    """A parsed chat request."""
 
     chat: ChatBody
-    body: dict[str, Any]  # in OpenAI's words; never changed
+    body: dict[str, Any]  # in OpenAI's fields; never changed
     kind: Kind
     choice: str  # of tools: "none", "auto", "required", or a function's name
     allowed: frozenset[str] | None = None  # names of the functions that may be called; None: all
@@ -130,7 +129,7 @@ class ChatRequest:
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> ChatRequest:
-        """Understand a body; ApiError names the field that is wrong."""
+        """Parse a body. Raises ApiError, which names the wrong field."""
         body, is_older = in_tools(body)
         body, language, place = understood(body)
         chat = checked(ChatBody, body)
@@ -158,14 +157,14 @@ class ChatRequest:
 
     @property
     def has_functions(self) -> bool:
-        """Whether the model may call tools that are all functions, whose arguments can be checked."""
+        """Whether all tools that the model may call are functions, whose arguments can be checked."""
         return (
             self.has_tools and not self.chat.logprobs and all(tool.type == "function" for tool in self.chat.tools or [])
         )
 
     @property
     def functions(self) -> list[Function]:
-        """The functions that may be called; ApiError where a tool is another kind of thing."""
+        """The functions that may be called. Raises ApiError where a tool is not a function."""
         found: list[Function] = []
         for number, tool in enumerate(self.chat.tools or []):
             if tool.function is None and tool.type == "function":
@@ -185,7 +184,7 @@ class ChatRequest:
 
     @property
     def schema(self) -> Any:
-        """The schema or the format of the answer's text; True where any will do."""
+        """The schema or the format of the answer's text; True where it has none."""
         wanted = self.chat.response_format
         if self.language is not None:
             return self.language.format
@@ -195,18 +194,18 @@ class ChatRequest:
 
     @property
     def name(self) -> str:
-        """How the schema is called."""
+        """The schema's name."""
         wanted = self.chat.response_format
         return wanted.json_schema.name if wanted is not None and wanted.json_schema is not None else "object"
 
 
 def checked(kind: Any, body: dict[str, Any]) -> Any:
-    """Return a body as its class; ApiError names the field that is wrong."""
+    """Return a body as its class. Raises ApiError, which names the wrong field."""
     try:
         return kind.model_validate(body)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
-        # Of what a field may be, what comes nearest to what is there.
+        # The errors of the branch of a union that the value comes nearest to.
         first = max((e for e in errors if e["loc"][:1] == errors[0]["loc"][:1]), key=lambda e: len(e["loc"]))
         param = ".".join(str(part) for part in first["loc"] if not _BRANCH.match(str(part)))
         message = first["msg"].removeprefix("Value error, ")
@@ -215,7 +214,7 @@ def checked(kind: Any, body: dict[str, Any]) -> Any:
 
 
 def _choice(chat: ChatBody) -> tuple[str, frozenset[str] | None]:
-    """Return what tool_choice says, and which functions it allows; ApiError where it says nothing that can be done."""
+    """Return tool_choice, and the functions that it allows. Raises ApiError where it can't be honoured."""
     given = chat.tool_choice
     if not chat.tools:
         if given not in (None, "none", "auto"):
@@ -238,7 +237,7 @@ def _choice(chat: ChatBody) -> tuple[str, frozenset[str] | None]:
 
 
 def _named(tool: Any) -> str | None:
-    """Return the function that a tool, or a choice of one, names."""
+    """Return the name of the function of a tool, or of a tool_choice."""
     function = tool.get("function") if isinstance(tool, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
     return name if isinstance(name, str) else None

@@ -1,7 +1,7 @@
-"""POST /v1/completions, the older way to ask, and POST /v1/embeddings, which only goes through.
+"""POST /v1/completions, the older endpoint, and POST /v1/embeddings, which is pass-through only.
 
-A completion that must be of a schema, or of a language, is asked for like a chat's answer (`as_chat`).
-A model that decodes here is given the prompt as a person's message: it was tuned for a conversation.
+A completion with a schema, or in a language, is asked for as a chat (`as_chat`). A model that decodes here gets the
+prompt as a user's message, because it was tuned for conversations.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
 
-#: Fields that a model without a provider heeds.
+#: Fields that every model of Guard's honours.
 HEEDED = ("model", "prompt", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "temperature")
 
 
@@ -57,7 +57,7 @@ class Embedding(BaseModel):
 
 
 class Completions:
-    """The way to ask for a completion."""
+    """The endpoint of completions."""
 
     path = "/completions"
 
@@ -136,11 +136,11 @@ class CompletionEvents:
         yield from ()
 
     def thought(self, _: str) -> Iterator[bytes]:
-        """Yield nothing: a completion has no place for what a model thinks."""
+        """Yield nothing: a completion has no field for thinking."""
         yield from ()
 
     def choices(self, choices: Sequence[Choice]) -> Iterator[bytes]:
-        """Yield the events of a whole choice, which was checked before."""
+        """Yield the events of a whole choice, which is validated."""
         yield from self.end(choices[0])
 
     def end(self, choice: Choice) -> Iterator[bytes]:
@@ -154,7 +154,7 @@ class CompletionEvents:
 
 
 class Embeddings:
-    """The way to ask for embeddings."""
+    """The endpoint of embeddings."""
 
     path = "/embeddings"
 
@@ -174,7 +174,7 @@ class Embeddings:
         raise NotImplementedError
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:  # noqa: ARG002 (a Way's)
-        """Refuse: only an upstream makes embeddings."""
+        """Raise ApiError: only an upstream makes embeddings."""
         raise bad(f"{served.name} makes no embeddings", "model", "unsupported_value")
 
     def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
@@ -187,14 +187,14 @@ class Embeddings:
 
 
 def is_constrained(body: Mapping[str, Any]) -> bool:
-    """Whether a request says what its completion must be; ApiError where that can't be kept."""
+    """Whether a request constrains its completion. Raises ApiError where the constraint can't be honoured."""
     in_words, language, _ = understood(dict(body))
     wanted = in_words.get("response_format")
     return language is not None or not (wanted is None or (isinstance(wanted, dict) and wanted.get("type") == "text"))
 
 
 def as_chat(body: dict[str, Any]) -> ChatRequest:
-    """Return a completion of which a request says what it must be, as a chat that asks the same; ApiError."""
+    """Return the chat that asks the same as a constrained completion. Raises ApiError where none does."""
     asked: CompletionBody = checked(CompletionBody, body)
     check_one(body, asked, "what is held to a schema")
     rest = {key: value for key, value in body.items() if key != "prompt"}
@@ -203,7 +203,7 @@ def as_chat(body: dict[str, Any]) -> ChatRequest:
 
 
 def check_one(body: Mapping[str, Any], asked: CompletionBody, name: str) -> None:
-    """Refuse what can't be done where one text is answered by one."""
+    """Raise ApiError for options that need more than one prompt and one text."""
     if not isinstance(asked.prompt, str):
         raise bad(f"{name} takes one text as its prompt", "prompt", "unsupported_value")
     if (asked.n or 1) > 1:

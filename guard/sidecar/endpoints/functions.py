@@ -1,4 +1,4 @@
-"""`functions` and `function_call`, the words that chats had for tools: a request in them is one for tools."""
+"""`functions` and `function_call`, the older fields for tools: translated into `tools`, and answers back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from guard.sidecar.errors import bad
 
 
 def in_tools(body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Return a body with tools in place of functions, and whether there were any; ApiError where both are asked for."""
+    """Return a body with tools in place of functions, and whether it had any. Raises ApiError where it has both."""
     functions, choice = body.get("functions"), body.get("function_call")
     if not functions:
         return body, False
@@ -29,13 +29,13 @@ def in_tools(body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def in_functions(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message of the assistant with its call in the older words."""
+    """Return a message of the assistant with its call in the older fields."""
     calls = message.pop("tool_calls", None)
     return {**message, "function_call": calls[0]["function"]} if calls else message
 
 
 def _message(number: int, message: Any) -> Any:
-    """Return a message in the words of tools; a result belongs to the call in the message before it."""
+    """Return a message with tools in place of functions. A result belongs to the call in the message before it."""
     if not isinstance(message, Mapping):
         return message
     if message.get("role") == "function":

@@ -1,7 +1,7 @@
-"""Answers in Anthropic's protocol, written down from those of a chat: whole messages, events, and errors.
+"""Answers in Anthropic's protocol, translated from those of a chat: whole messages, events, and errors.
 
-`Answer` stands where the connection's `send` stood: what a chat's answer sends into it, whole or as events, comes out
-as a message. Blocks come in the order in which the model gave them: thinking, text, calls of tools.
+`MessageConnection` replaces the connection's `send`: a chat's answer goes in, whole or as events, and a message comes
+out. Blocks keep the model's order: thinking, text, calls of tools.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from guard.sidecar.headers import EVENTS, Header
 from guard.sidecar.request_context import RequestContext
 from guard.support.json_pieces import encoded
 
-#: What thinking is signed with that comes from here: no provider's signature, so that it is known when it comes back.
+#: The signature of thinking by models without one, which is recognised when it comes back.
 SIGNATURE = "guard"
 STOP_REASONS = {
     "stop": "end_turn",
@@ -33,13 +33,14 @@ _TYPES = {
     403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
-    422: "api_error",  # the request was good: the models gave no valid answer
+    422: "api_error",  # the request was right, but no model gave a valid answer
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
 }
 
-_INVALID = frozenset({"validation_failed", "truncated", "unchecked", "content_filter", "refusal"})  #: Codes of a 422.
+#: Codes of errors with status 422.
+_INVALID = frozenset({"validation_failed", "truncated", "unchecked", "content_filter", "refusal"})
 
 
 class MessageConnection:
@@ -53,7 +54,7 @@ class MessageConnection:
         self._reader = sse.Reader()
 
     async def __call__(self, message: dict[str, Any]) -> None:
-        """Take what a chat's answer sends, and send what it is as a message."""
+        """Take an ASGI message of a chat's answer, and send its translation."""
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], *request_id(self._context)]
             self._start = message
@@ -69,7 +70,7 @@ class MessageConnection:
             return
         with _by_the_protocol():
             body = b"".join(out for event in self._reader.feed(data) for out in self._events.take(event))
-        if not has_more and data.startswith(b": "):  # the figures that no header could tell
+        if not has_more and data.startswith(b": "):  # figures that were not known when the headers were sent
             body = data[: data.index(b"\n\n") + 2] + body
         self._context.sent += len(body) - len(data)
         if body or not has_more:
@@ -80,7 +81,7 @@ class MessageConnection:
         try:
             body = encoded(message(context, json.loads(data), self._stops))
         except BadReply:
-            context.status, context.is_answered = 0, False  # nothing is out yet: it is answered as an error
+            context.status, context.is_answered = 0, False  # nothing was sent yet, so the answer is an error
             raise
         headers = [header for header in start["headers"] if header[0] != b"content-length"]
         context.sent = len(body)
@@ -89,13 +90,13 @@ class MessageConnection:
 
 
 def message(context: RequestContext, said: Mapping[str, Any], stops: tuple[str, ...]) -> dict[str, Any]:
-    """Return a chat's whole answer as a message; BadReply where it is not as the protocol has it."""
+    """Return a chat's whole answer as a message. Raises BadReply where it breaks the protocol."""
     with _by_the_protocol():
         return _message(context, said, stops)
 
 
 def check(said: Mapping[str, Any]) -> None:
-    """Raise BadReply where a chat's whole answer is none that can be written down as a message."""
+    """Raise BadReply where a chat's whole answer can't be translated into a message."""
     with _by_the_protocol():
         _blocks(said["choices"][0]["message"])
 
@@ -136,7 +137,7 @@ def error_body(error: ApiError, context: RequestContext) -> bytes:
 
 
 def request_id(context: RequestContext) -> list[Header]:
-    """Return the header by which Anthropic's SDKs know a request."""
+    """Return the header in which Anthropic's SDKs look for a request's id."""
     return [(b"request-id", context.id.encode())]
 
 
@@ -153,7 +154,7 @@ class _Events:
         self._finish, self._stop = "end_turn", None
 
     def take(self, event: sse.Event) -> Iterator[bytes]:
-        """Yield what an event of a chat is here."""
+        """Yield the translation of a chat's event."""
         if event.name == b"error":
             said = json.loads(event.data)["error"]
             status = 422 if said["code"] in _INVALID else 0
@@ -200,8 +201,8 @@ class _Events:
         yield self._delta({"type": delta, field: text})
 
     def _signed(self, block: Mapping[str, Any]) -> Iterator[bytes]:
-        """Yield what ends a block of thinking: its provider's signature, by which it is known there again."""
-        if block["type"] != "thinking":  # redacted: it has nothing but itself
+        """Yield the end of a block of thinking: the provider's signature, which it checks when the block comes back."""
+        if block["type"] != "thinking":  # a redacted block has its data only
             yield from self._open(block["type"], dict(block))
         elif self._kind != "thinking":
             yield from self._piece("thinking", "thinking_delta", "thinking", _known(block["thinking"], str))
@@ -227,7 +228,7 @@ class _Events:
     def _begin(self, model: Any) -> Iterator[bytes]:
         if not self._is_begun:
             self._is_begun = True
-            nothing = {"input_tokens": 0, "output_tokens": 0}  # not known yet: the figures stand in message_delta
+            nothing = {"input_tokens": 0, "output_tokens": 0}  # not known yet; message_delta has the figures
             head = {**_head(self._context, model), "content": [], "stop_reason": None, "stop_sequence": None}
             yield _event("message_start", message={**head, "usage": nothing})
 
@@ -245,13 +246,13 @@ def _head(context: RequestContext, model: Any) -> dict[str, Any]:
 
 
 def _stop(reason: str, told: Any, stops: tuple[str, ...]) -> dict[str, Any]:
-    """Return why a message ended; servers that say which stop it was, as vLLM does, say so in `stop_reason`."""
+    """Return why a message ended. Some servers, such as vLLM, name the stop sequence in `stop_reason`."""
     is_stop = reason == "end_turn" and isinstance(told, str) and told in stops
     return {"stop_reason": "stop_sequence" if is_stop else reason, "stop_sequence": told if is_stop else None}
 
 
 def _usage(context: RequestContext) -> dict[str, Any]:
-    """Return what all attempts of an answer used; what a cache gave or was given counts apart, as with Anthropic."""
+    """Return the tokens of all attempts of an answer; those of caches count apart, as in Anthropic's protocol."""
     read, kept = context.cached_tokens, context.cache_creation_tokens
     return {
         "input_tokens": max(0, context.prompt_tokens - (read or 0) - (kept or 0)),
@@ -262,14 +263,14 @@ def _usage(context: RequestContext) -> dict[str, Any]:
 
 
 def _thought(part: Mapping[str, Any]) -> str:
-    """Return what a message, or a piece of one, tells of the model's thinking, as servers name it."""
+    """Return the thinking in a message, or in a piece of one, under any server's name for it."""
     thought = part.get("reasoning_content") or part.get("reasoning")
     return thought if isinstance(thought, str) else ""
 
 
 @contextlib.contextmanager
 def _by_the_protocol() -> Iterator[None]:
-    """Say what is not as the protocol has it, in answers that go through unchecked."""
+    """Return what breaks the protocol in an answer that passed through unchecked."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
@@ -293,7 +294,7 @@ def _input(arguments: Any) -> dict[str, Any]:
 
 
 def _error(said: Mapping[str, Any], status: int, context: RequestContext) -> dict[str, Any]:
-    """Return an error as Anthropic has it; what Guard knows beyond stands in the same object."""
+    """Return an error in Anthropic's form; Guard's own members are in the same object."""
     kind = _TYPES.get(status, said["type"] if status < 500 else "api_error")
     return {"type": "error", "error": {**said, "type": kind}, "request_id": context.id}
 

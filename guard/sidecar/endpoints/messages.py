@@ -1,9 +1,9 @@
-"""POST /v1/messages and /v1/messages/count_tokens: Anthropic's protocol, asked as a chat completion.
+"""POST /v1/messages and /v1/messages/count_tokens: Anthropic's protocol, translated into chat completions.
 
-A request becomes the chat request that means the same, and goes the way of all others: relayed, validated, masked,
-re-asked, escalated. The answer is written down as a message by guard/sidecar/endpoints/message_answers.py. What a chat
-can't say is refused by its name. Hints that change no answer are dropped: `service_tier`, `citations` that are off,
-thinking of turns that are over, as Anthropic drops it, and `cache_control` before models that are not Anthropic's.
+A request becomes the chat request of the same meaning, and is served like one: passed through, or validated, masked,
+re-asked, escalated. guard/sidecar/endpoints/message_answers.py translates the answer back. A field that a chat can't
+express is refused by name. Hints that change no answer are dropped: `service_tier`, `citations` that are off, thinking
+of past turns, which Anthropic drops too, and `cache_control` for models that are not Anthropic's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from guard.kernels.unicode_text import json_text
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote.openai import URL
 from guard.sidecar.endpoints import tool_calls
@@ -22,11 +23,10 @@ from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.message_answers import SIGNATURE, check
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.served_models import Served
-from guard.support.unicode_text import json_text
 
 PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"
-#: Tokens of thinking below which an effort begins to be too high; OpenAI's protocol has words for it, not numbers.
+#: Efforts of OpenAI's protocol, each with the budget of thinking tokens below which it is chosen.
 EFFORTS: Sequence[tuple[int, str]] = ((4096, "low"), (16_384, "medium"))
 _CACHE = "cache_control"
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -90,14 +90,14 @@ class OutputFormat(_MessagePart):
 
 
 class OutputConfig(_MessagePart):
-    """How the answer is to be."""
+    """Settings of the answer: its format and the effort."""
 
     format: OutputFormat | None = None
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
 
 
 class Metadata(BaseModel):
-    """Who asks, for the provider to know; other members are nobody's."""
+    """The end user's id, for the provider. Other members are ignored."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -105,7 +105,7 @@ class Metadata(BaseModel):
 
 
 class Counted(_MessagePart):
-    """What a prompt is made of: the request to count its tokens."""
+    """The parts of a prompt: the body of a request to count its tokens."""
 
     model: str = Field(min_length=1)
     messages: list[AnthropicTurn] = Field(min_length=1)
@@ -128,7 +128,7 @@ class Counted(_MessagePart):
 
 
 class Message(Counted):
-    """A request for a message; strictly, no text is taken for a number."""
+    """The body of a request for a message. Strict: a text is never taken for a number."""
 
     max_tokens: int = Field(ge=1, lt=2**31)
     stream: bool | None = None
@@ -141,17 +141,17 @@ class Message(Counted):
 
 
 class MessageChat(Chat):
-    """The way to ask for a chat whose answer can be written down as a message."""
+    """The endpoint of chats whose answers are translated into messages."""
 
     def answer(self, said: Mapping[str, Any]) -> tuple[str, str]:
-        """Return the text of a whole answer, and how it ended; BadReply, which is then on record, where it is none."""
+        """Return the text of a whole answer, and how it ended. Raises BadReply where no message can be made of it."""
         found = super().answer(said)
         check(said)
         return found
 
 
 def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
-    """Return a request as one for a chat completion; ApiError where that can't say the same."""
+    """Return the chat request of the same meaning. Raises ApiError where there is none."""
     is_anthropics = all(tier.upstream is not None and tier.upstream.is_translated for tier in served.tiers)
     if not is_anthropics:
         asked = _uncached(asked)
@@ -178,7 +178,7 @@ def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
 
 
 def count(asked: Counted, served: Served) -> dict[str, Any]:
-    """Return how many tokens a prompt is, where no provider counts; blocking. `is_estimate`: nor does the model."""
+    """Count a prompt's tokens where no provider does. Blocks. `is_estimate`: the model has no tokenizer either."""
     chat = ChatRequest.of(as_chat(asked, served))
     counts = getattr(served.model, "count_tokens", None)
     if counts is not None:
@@ -189,7 +189,7 @@ def count(asked: Counted, served: Served) -> dict[str, Any]:
 
 
 def _settings(asked: Message, served: Served) -> dict[str, Any]:
-    """Return the fields of a chat that say how to answer."""
+    """Return the fields of a chat that are options, not messages."""
     first = served.tiers[0].upstream
     is_openai = first is not None and first.url == URL.rstrip("/")  # where max_tokens is refused by newer models
     given: dict[str, Any] = {
@@ -227,7 +227,7 @@ def _choice(choice: MessageToolChoice) -> dict[str, Any]:
 
 
 def _own(asked: Counted) -> dict[str, Any]:
-    """Return how much a model of Anthropic's is to think, and what is kept of the prompt, in its own words."""
+    """Return a request's fields of thinking and caching, unchanged, for models of Anthropic's."""
     config = asked.output_config
     given = asked.model_dump(include={"thinking", _CACHE}, exclude_none=True)
     if config is not None and config.effort is not None:
@@ -236,7 +236,7 @@ def _own(asked: Counted) -> dict[str, Any]:
 
 
 def _effort(asked: Counted) -> str | None:
-    """Return how much a model is to think, in OpenAI's words; None where the request does not say."""
+    """Return the reasoning effort in OpenAI's words, or None where the request does not say."""
     if asked.output_config is not None and asked.output_config.effort is not None:
         return "xhigh" if asked.output_config.effort == "max" else asked.output_config.effort
     thinking = asked.thinking
@@ -251,14 +251,14 @@ def _effort(asked: Counted) -> str | None:
 
 
 def _messages(asked: Counted, *, is_signed: bool) -> Iterator[dict[str, Any]]:
-    """Yield the messages of a chat; `is_signed`: thinking goes back to who signed it."""
+    """Yield the messages of a chat. `is_signed`: the model is the one that signed its thinking, and gets it back."""
     if asked.system:
         yield {"role": "system", "content": _joined(asked.system, "system")}
     turns = asked.messages
     if turns[-1].role == "assistant":
         words = "a last message of the assistant would be continued, which can't be asked for; end with a user's"
         raise bad(f"messages.{len(turns) - 1}: {words}", f"messages.{len(turns) - 1}", "unsupported_value")
-    # Of turns before the last question Anthropic keeps no thinking; within one, calls of tools go on with it.
+    # Anthropic ignores thinking before the last question; after it, calls of tools continue it.
     question = max((at for at, turn in enumerate(turns) if _is_question(turn)), default=-1)
     for at, turn in enumerate(turns):
         where = f"messages.{at}.content"
@@ -278,7 +278,7 @@ def _is_question(turn: AnthropicTurn) -> bool:
 
 
 def _uncached(asked: Counted) -> Counted:
-    """Return a request that does not say what of the prompt is kept."""
+    """Return a request without `cache_control`."""
     return asked.model_copy(
         update={
             "system": _plain(asked.system),
@@ -289,7 +289,7 @@ def _uncached(asked: Counted) -> Counted:
 
 
 def _plain(content: Any) -> Any:
-    """Return content without what it says of the cache."""
+    """Return content without `cache_control`."""
     if not isinstance(content, list):
         return content
     return [
@@ -301,17 +301,17 @@ def _plain(content: Any) -> Any:
 
 
 def _cached(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a block says of keeping the prompt up to it; a chat has it at the same places."""
+    """Return a block's `cache_control`, which a chat's part has too."""
     return {} if block.get(_CACHE) is None else {_CACHE: block[_CACHE]}
 
 
 def _together(parts: list[dict[str, Any]], between: str) -> str | list[dict[str, Any]]:
-    """Return texts as one, unless a place between them is one up to which the prompt is kept."""
+    """Return texts joined into one, unless a cache breakpoint lies between them."""
     return parts if any(map(_cached, parts)) else between.join(part["text"] for part in parts)
 
 
 def _joined(content: str | list[dict[str, Any]], where: str) -> str | list[dict[str, Any]]:
-    """Return what is text only."""
+    """Return the text of content that has nothing else."""
     if isinstance(content, str):
         return content
     for at, block in enumerate(content):
@@ -321,7 +321,7 @@ def _joined(content: str | list[dict[str, Any]], where: str) -> str | list[dict[
 
 
 def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool, is_signed: bool) -> dict[str, Any]:
-    """Return what the model said."""
+    """Return the message of the assistant that some blocks make."""
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     texts: list[dict[str, Any]] = []
     thoughts: list[str] = []
@@ -342,7 +342,7 @@ def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool,
             case "thinking" if block.get("signature") == SIGNATURE:  # from here
                 if thinks:
                     thoughts.append(_text(block, "thinking", place))
-            case "thinking" | "redacted_thinking":  # a provider's own is for it alone
+            case "thinking" | "redacted_thinking":  # a provider's own thinking is for that provider only
                 if thinks and is_signed:
                     signed.append(block)
             case _:
@@ -356,7 +356,7 @@ def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool,
 
 
 def _user(content: str | list[dict[str, Any]], where: str) -> Iterator[dict[str, Any]]:
-    """Yield what tools returned, which must come right after their calls, and then what the user says."""
+    """Yield the tools' results, which must follow their calls directly, then the user's message."""
     if isinstance(content, str):
         yield {"role": "user", "content": content}
         return
@@ -440,5 +440,5 @@ def _texts(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def read(body: dict[str, Any], is_count: bool) -> Any:
-    """Return the request that a body makes; ApiError names the field that is wrong."""
+    """Parse a body. Raises ApiError, which names the wrong field."""
     return checked(Counted if is_count else Message, body)

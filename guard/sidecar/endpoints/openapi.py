@@ -1,4 +1,4 @@
-"""The sidecar's own description, in OpenAPI 3.1, made of the classes that check what comes in."""
+"""The sidecar's OpenAPI 3.1 document, generated from the classes that check requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person looks at, as JSON: live requests, figures over time, failures with findings, traces, a playground.
+"""JSON for operators: live requests, figures over time, failures with findings, traces, a playground.
 
 An operator's key is needed where keys are needed at all: a trace holds what others asked.
 """
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from guard.sidecar.request_context import RequestContext
     from guard.sidecar.service import Service
 
-MOST_MINUTES = 7 * 24 * 60  #: Of the figures.
-BUCKETS = 60  #: Points of a curve.
-MOST_CALLS = 200  #: Of a list.
-MOST_NUMBER = 2**62  #: Of a call.
-_INDEX, _FIGURE = re.compile(r"/\d+(?=/|$)"), re.compile(r"\d+(\.\d+)?")  #: What differs between failures of one kind.
-#: Headers of a page that a browser shows: nothing of elsewhere, and inside of nothing.
+MOST_MINUTES = 7 * 24 * 60  #: Longest period of the figures.
+BUCKETS = 60  #: Most points of a curve.
+MOST_CALLS = 200  #: Most calls in a list.
+MOST_NUMBER = 2**62  #: Largest number of a call.
+#: Parts of messages that differ between failures of one kind.
+_INDEX, _FIGURE = re.compile(r"/\d+(?=/|$)"), re.compile(r"\d+(\.\d+)?")
+#: Headers of an HTML page: no content from elsewhere, no framing by others.
 PAGE = [
     (b"content-type", b"text/html; charset=utf-8"),
     (b"x-content-type-options", b"nosniff"),
@@ -56,7 +57,7 @@ class Playground(BaseModel):
 
 
 class Said(BaseModel):
-    """What somebody says of a call's answer: whether it is right, or what would have been."""
+    """Feedback on a call: whether its answer is right, or the right answer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -110,9 +111,9 @@ async def failures(sidecar: Service, scope: Any) -> tuple[int, bytes]:
 
 
 async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
-    """Return the kinds of the latest 200 failures, each by its newest call and with a count: `?before=NUMBER`.
+    """Group the latest 200 failures by kind; each has its newest call and a count: `?before=NUMBER`.
 
-    `next` is the number to go on from, None where there are no more.
+    `next` is the `before` of the next page, None on the last.
     """
     before = _number(scope, "before", 0, MOST_NUMBER) or None
     calls = await sidecar.read(sidecar.store.failures, MOST_CALLS, before)
@@ -126,7 +127,7 @@ async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
 
 
 def _kind(call: Call) -> str:
-    """Return what failures of one kind have in common: who was asked for what, how it ended, and what was found."""
+    """Return the key of a failure's kind: function, model, outcome, and findings without their figures."""
     findings = [finding for attempt in call.attempts[-1:] for finding in attempt.findings]
     found: Any = sorted({(finding.rule, _INDEX.sub("/*", finding.at)) for finding in findings})
     return json.dumps([call.outcome, call.model, call.function, call.target, found or _FIGURE.sub("N", call.error)])
@@ -192,7 +193,7 @@ async def playground(
 async def feedback(
     context: RequestContext, _fields: Any, body: dict[str, Any], _raw: bytes, send: Any, sidecar: Service
 ) -> None:
-    """Keep what somebody says of a call's answer: `{"call": 12, "right": true}` or `{"call": 12, "value": …}`."""
+    """Record feedback on a call: `{"call": 12, "right": true}` or `{"call": 12, "value": …}`."""
     said: Said = checked(Said, body)
     if ("value" in body) == (said.right is not None):
         raise bad("give right, or value, what would have been right", "right")
@@ -218,11 +219,11 @@ PAGES = {
 
 
 def figures(store: TraceStore, minutes: int, now: float) -> dict[str, Any]:
-    """Sum up the calls of the last minutes by the model that answered, and by step of time, which is whole minutes.
+    """Sum up the calls of the last minutes by model, and by steps of time of whole minutes.
 
-    Of a model, `calls` are those that asked it, `ended` those that it answered last, with a value (`valid`) or without,
-    and `escalated` those that went on to another. In `total` each call counts once. `usd` is of the attempts whose
-    price is known; `unpriced` is how many calls had others.
+    For each model, `calls` counts those that asked it, `ended` those that it answered last, with a value (`valid`) or
+    without, and `escalated` those that went on to another model. In `total` each call counts once. `usd` is the cost of
+    attempts with a known price; `unpriced` counts the calls that had others.
     """
     step = math.ceil(minutes / BUCKETS)
     until = minute_of(now) + 1
@@ -255,14 +256,14 @@ def figures(store: TraceStore, minutes: int, now: float) -> dict[str, Any]:
 
 
 def _steps(points: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the points in order of time; `mean_seconds` is of the calls that ended there, None where none did."""
+    """Return the points in order of time. `mean_seconds` is over the calls that ended there, None where none did."""
     return [
         {**point, "mean_seconds": point.pop("seconds") / point["ended"] if point["ended"] else None}
         for _, point in sorted(points.items())
     ]
 
 
-#: What is said of each step.
+#: Figures of each step.
 _POINT = ("calls", "ended", "valid", "re_asks", "escalated", "seconds", "max_seconds", "tokens", "usd", "unpriced")
 
 
@@ -317,7 +318,7 @@ def _attempt(attempt: Any) -> dict[str, Any]:
 
 
 def _number(scope: Mapping[str, Any], name: str, otherwise: int, most: int) -> int:
-    """Return a number of the query string; ApiError where it is none, or out of bounds."""
+    """Return a number of the query string. Raises ApiError where it is malformed or out of bounds."""
     given = parse_qs(scope["query_string"].decode("latin-1")).get(name)
     if given is None:
         return otherwise
@@ -328,7 +329,7 @@ def _number(scope: Mapping[str, Any], name: str, otherwise: int, most: int) -> i
 
 
 def _natural(text: str) -> int | None:
-    """Return a number as a client writes it; None where it is none, or one that nothing here has."""
+    """Return a number from a client's text; None where it is malformed, or larger than any number here."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MOST_NUMBER else None
 
 

@@ -1,7 +1,7 @@
-"""Items of a response's input, as messages of a chat.
+"""Items of a response's input, translated into messages of a chat.
 
-Calls that stand next to each other, and the words before them, are one message of the assistant, as its turn was. What
-a chat has no place for is refused with its place; what a model thought in earlier turns is left out, as OpenAI does.
+Adjacent calls, and the text before them, become one message of the assistant, as they were one turn. An item that a
+chat can't express is refused, with its place. Thinking of earlier turns is left out, as OpenAI does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TEXTS = ("input_text", "output_text", "text", "summary_text")
 
 
 def messages(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages that say what the items say; ApiError where a chat can't."""
+    """Return the messages that items make. Raises ApiError where a chat can't express one."""
     found: list[dict[str, Any]] = []
     is_turn = False  # whether the last message is the assistant's, and still going on
     for number, item in enumerate(items):

@@ -1,8 +1,8 @@
-"""POST /v1/responses: OpenAI's newer way to ask, as far as it is one answer to one input.
+"""POST /v1/responses: OpenAI's newer protocol, without background runs and conversations.
 
-Plain text for an upstream goes through. What has a schema (`text.format`), strict tools, or a model that decodes here
-is asked as a chat, and the answer written down as a response. What a request says of earlier ones is put in its place
-before (guard/sidecar/response_state.py); how items are messages is guard/sidecar/endpoints/response_items.py's.
+Requests for plain text from an upstream pass through. Those with a schema (`text.format`), with strict tools, or to a
+model that decodes here become chats, and the answer is translated back. guard/sidecar/response_state.py resolves
+references to earlier responses before; guard/sidecar/endpoints/response_items.py translates items into messages.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from guard.errors import BadReply
+from guard.kernels.unicode_text import json_text
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
 from guard.sidecar.endpoints import response_items
@@ -23,11 +24,10 @@ from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
-from guard.support.unicode_text import json_text
 
 
 class Response(BaseModel):
-    """A request for a response."""
+    """The body of a request for a response."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -46,7 +46,7 @@ class Response(BaseModel):
 
 
 class Responses:
-    """The way to ask for a response; `original` is the request as it came, before references were put in place."""
+    """The endpoint of responses. `original` is the client's request, before references were resolved."""
 
     path = "/responses"
 
@@ -95,7 +95,7 @@ class Responses:
 
 
 def _ended(said: Any) -> str:
-    """Return how a response has ended, in the words of a chat; BadReply where it has not."""
+    """Return how a response has ended, as a chat's finish reason. Raises BadReply where it has not ended."""
     status = said.get("status", "completed") if isinstance(said, Mapping) else "completed"
     if status not in ("completed", "incomplete"):
         raise BadReply(f"the model did not answer by the protocol: a response that is {str(status)[:40]!r}")
@@ -110,8 +110,8 @@ class ResponseEvents:
     def __init__(self, context: RequestContext, body: Mapping[str, Any]) -> None:
         self._context, self._body = context, body
         self._number = 0
-        self._told: dict[str, list[str]] = {}  # of each item that comes in pieces, by its kind, in their order
-        self._closed = 0  # of these
+        self._told: dict[str, list[str]] = {}  # by kind, the pieces of each streamed item, in order of their beginning
+        self._closed = 0  # how many of these have ended
         self.whole: dict[str, Any] | None = None  # the response, once it has ended
 
     def text(self, piece: str) -> Iterator[bytes]:
@@ -124,12 +124,12 @@ class ResponseEvents:
         yield from ()
 
     def thought(self, piece: str) -> Iterator[bytes]:
-        """Yield the events of a piece of what the model thinks; once it has begun to answer there are none."""
+        """Yield the events of a piece of thinking; none once the answer has begun."""
         if piece and _TEXT not in self._told:
             yield from self._piece(_THOUGHT, piece)
 
     def end(self, choice: Choice) -> Iterator[bytes]:
-        """Yield the events that end the answer: what is left of its text, its other items, its end."""
+        """Yield the events that end the answer: the rest of its text, its other items, and `response.completed`."""
         if not self._number:
             yield from self._created()
         if _TEXT in self._told:
@@ -180,7 +180,7 @@ class ResponseEvents:
         yield self._event(f"response.{kind}.delta", **place, delta=piece, **_MORE.get(kind, {}))
 
     def _close(self) -> Iterator[bytes]:
-        """Yield the events that end the item that is open, where there is one."""
+        """Yield the events that end the open item, if there is one."""
         for index, (kind, pieces) in list(enumerate(self._told.items()))[self._closed :]:
             item = self._made(kind, "".join(pieces))
             (part,) = item["content"]
@@ -223,12 +223,12 @@ class ResponseEvents:
         return f"event: {kind}\ndata: {json_text(data)}\n\n".encode()
 
 
-_TEXT, _THOUGHT = "output_text", "reasoning_text"  #: Kinds of parts, by which their events are called.
-#: Of a part: what its events are called, and which of its fields they bring.
+_TEXT, _THOUGHT = "output_text", "reasoning_text"  #: Kinds of parts.
+#: By kind of part, the name of its events, and the field that they carry.
 _KINDS = {_TEXT: (_TEXT, "text"), "refusal": ("refusal", "refusal"), _THOUGHT: (_THOUGHT, "text")}
-#: What else the events of a kind hold.
+#: Other fields of a kind's events.
 _MORE: Mapping[str, dict[str, Any]] = {_TEXT: {"logprobs": []}}
-#: Fields that a chat does not have, or that `as_chat` says in a chat's words.
+#: Fields that a chat does not have, or that `as_chat` translates.
 _OWN = frozenset(
     {
         *("model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "text", "tools"),
@@ -236,12 +236,12 @@ _OWN = frozenset(
         *("conversation", "background", "prompt", "context_management"),
     }
 )
-#: Fields that need what is not kept here.
+#: Fields that refer to something that the sidecar does not store.
 _NOT_HERE = ("previous_response_id", "conversation", "background", "prompt")
 
 
 def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a request for a response as one for a chat completion; ApiError where that is not the same."""
+    """Return the chat request of the same meaning. Raises ApiError where there is none."""
     asked: Response = checked(Response, dict(body))
     for name in _NOT_HERE:
         if body.get(name):
@@ -287,7 +287,7 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tool_choice(choice: Any) -> Any:
-    """Return what may be called in the words of a chat."""
+    """Return tool_choice in a chat's form."""
     if isinstance(choice, Mapping) and choice.get("type") in ("function", "custom"):
         return {"type": choice["type"], choice["type"]: {"name": choice.get("name")}}
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools" and isinstance(choice.get("tools"), list):
@@ -297,7 +297,7 @@ def _tool_choice(choice: Any) -> Any:
 
 
 def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
-    """Whether a request needs no schema work; `checks_calls` where calls of all functions are checked."""
+    """Whether a request needs no schema work. `checks_calls`: calls of all functions are validated, strict or not."""
     wanted = (body.get("text") or {}).get("format") if isinstance(body.get("text"), Mapping) else None
     tools = body.get("tools")
     told = tools if isinstance(tools, list) and body.get("tool_choice") != "none" else []
@@ -312,7 +312,7 @@ def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
 def response(
     context: RequestContext, body: Mapping[str, Any], choice: Choice, *, is_begun: bool = False
 ) -> dict[str, Any]:
-    """Return a whole response; `is_begun` where its message is out, and so comes first."""
+    """Return a whole response. `is_begun`: its message was streamed already, and so comes first."""
     output: list[dict[str, Any]] = []
     if choice.refusal is not None or choice.text is not None or choice.beside:
         said = choice.text if choice.text is not None else choice.beside
@@ -344,7 +344,7 @@ def response(
 
 
 def chat_of(body: Mapping[str, Any]) -> ChatRequest:
-    """Return a request for a response, understood."""
+    """Return the parsed chat request of a request for a response."""
     return ChatRequest.of(as_chat(body))
 
 

@@ -1,7 +1,7 @@
 """Calls of tools as one JSON value: guard/turns/value.py.
 
-A model with tools of its own (an upstream) is asked for them as the client did, and what it did is written down so. Any
-other writes the value itself, told how in words.
+A model with tools of its own (an upstream) gets the client's tools, and its calls are translated into the value. Any
+other model is told in words how to write the value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from guard.turns.turn import Wanted
 
 
 def schema(chat_request: ChatRequest, is_native: bool) -> dict[str, Any]:
-    """Return the schema of the value; `is_native` where the first model may make several calls unless told not to."""
+    """Return the schema of the value. `is_native`: the first model has tools of its own, and may make several calls."""
     parallel = chat_request.chat.parallel_tool_calls
     several = is_native if parallel is None else parallel
     return value.schema(
@@ -31,7 +31,7 @@ def schema(chat_request: ChatRequest, is_native: bool) -> dict[str, Any]:
 
 
 def wanted(chat_request: ChatRequest) -> Wanted:
-    """Return what a turn may be, of a model that has tools of its own."""
+    """Return the constraint on a turn of a model that has tools of its own."""
     parallel = chat_request.chat.parallel_tool_calls
     callable_ = chat_request.functions
     told = [tool.function for tool in chat_request.chat.tools or [] if tool.function is not None]
@@ -45,13 +45,13 @@ def wanted(chat_request: ChatRequest) -> Wanted:
 
 
 def instruction(chat_request: ChatRequest) -> str:
-    """Return how a model without tools of its own is told of them."""
+    """Return the prompt that tells a model without tools of its own about them."""
     told = ((f.name, f.description or "", f.parameters) for f in chat_request.functions)
     return words.instruction(told, must_call=chat_request.choice != "auto")
 
 
 def check_messages(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse messages of a role that nobody knows, those without what they must have, and calls that are none."""
+    """Raise ApiError for messages with an unknown role, missing members, or malformed calls."""
     for number, message in enumerate(messages):
         at, role = f"messages.{number}", message["role"]
         if role not in _ROLES:
@@ -80,7 +80,7 @@ def _check_calls(calls: Any, at: str) -> None:
 
 
 def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, Any], ...]:
-    """Return messages as a model takes them that knows nothing but text: roles, and text; ApiError for pictures."""
+    """Return messages for a model that takes text only: roles and texts. Raises ApiError for pictures."""
     try:
         return words.worded(messages, told)
     except words.NotTextError as error:
@@ -88,14 +88,14 @@ def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, 
 
 
 def value_of(message: Mapping[str, Any], *, has_schema: bool) -> str:
-    """Return what a model with tools of its own has answered, as the value."""
+    """Return the value that the answer of a model with tools of its own makes."""
     calls, content = message.get("tool_calls"), message.get("content")
     if calls:
         made = f"[{', '.join(map(words.written, calls))}]"
         has_text = isinstance(content, str) and content
         return f'{{"content": {json.dumps(content)}, "calls": {made}}}' if has_text else made
     if has_schema and isinstance(content, str):
-        return f'{{"content": {content}}}'  # as it stands: what is no JSON is found out by the check
+        return f'{{"content": {content}}}'  # unchanged: validation finds out where it is not JSON
     return json.dumps({"content": content}, ensure_ascii=False)
 
 
@@ -103,12 +103,12 @@ def value_of(message: Mapping[str, Any], *, has_schema: bool) -> str:
 
 
 def is_asked_again(messages: Sequence[Mapping[str, Any]], chat_request: ChatRequest) -> bool:
-    """Whether a call was made that was not valid, so that another must follow."""
+    """Whether an earlier attempt made an invalid call, so that a call must follow."""
     return any(message.get("tool_calls") for message in messages[len(chat_request.chat.messages) :])
 
 
 def still_calls(text: str, messages: Sequence[Mapping[str, Any]], chat_request: ChatRequest) -> str:
-    """Return a value as it is, but NO_CALL where a call was asked for again and there is none."""
+    """Return a value unchanged, or NO_CALL where a call was asked for again and the value has none."""
     if not is_asked_again(messages, chat_request):
         return text
     try:

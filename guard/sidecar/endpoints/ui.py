@@ -1,8 +1,8 @@
 """The page for a person: `/ui` and the few files it is made of, as they lie in guard/sidecar/page/.
 
-They hold no data, so that they are served to anyone; what they show they fetch from the endpoints of operator.py, with
-an operator's key where keys are needed. The page's policy lets in its own files and nothing else, and lets the script
-make no markup of any text but a call's page, which is shown in a frame in which no script runs.
+The files hold no data, so anyone may have them. The page fetches its data from the endpoints of operator.py, with an
+operator's key where keys are needed. Its content security policy allows its own files only, and keeps the script from
+making markup of text. A call's page is shown in a frame in which no script runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _digest(style: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
 
 
-#: The style of a call's page is allowed by its digest: the frame that shows it is under this policy too.
+#: The content security policy. It allows the style of a call's page, whose frame it governs too, by digest.
 POLICY = "; ".join(
     (
         "default-src 'none'",

@@ -1,10 +1,9 @@
 """Near misses: instances that break exactly one keyword of a schema.
 
-A value breaks the keyword K of the subschema P alone when the schema refuses it, and would take it if P lacked K. So
-the near misses of (P, K) are the instances of "the schema without K at P, and not the schema", which the engine
-decides as it decides all else: both schemas are lowered to one set of nodes, in which what does not lead to P is
-shared. What is drawn is then put to two independent validators (json_validators.py), with the schema and without
-the keyword.
+A value breaks only the keyword K of the subschema P when the schema refuses it, but accepts it without K at P. So the
+near misses of (P, K) are the instances of "the schema without K at P, and not the schema". The engine samples that like
+any schema: both schemas are lowered to one set of nodes, which share all that does not lead to P. Two independent
+validators (json_validators.py) then check each drawn value, with the schema and without the keyword.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from guard.schemas.ops import FALSE, Op, Record
 from guard.testing.json_validators import Judges, copied
 from guard.testing.strategies import values
 
-#: Keywords that a validator names in a finding. The others hold schemas, whose own keywords it names.
+#: Keywords that a validator names in a finding. Others contain schemas, whose own keywords it names.
 KEYWORDS = (
     *("type", "const", "enum"),
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -39,14 +38,14 @@ KEYWORDS = (
     *("contains", "minContains", "maxContains"),
     *("anyOf", "oneOf", "not"),
 )
-UNITS = 12  #: Most units of choices that one near miss takes.
-_KEPT = 32  #: Places of one schema that are kept compiled.
-_PROBES = 12  #: Values of a place that are made before it is said to have no near miss on which the validators agree.
+UNITS = 12  #: Most units of choices for one near miss.
+_KEPT = 32  #: Most places of one schema that are kept compiled.
+_PROBES = 12  #: Values tried at a place before it counts as one without a near miss on which the validators agree.
 
 
 @dataclass(frozen=True)
 class NearMiss:
-    """A value that breaks one keyword of a schema and nothing else."""
+    """A value that breaks exactly one keyword of a schema."""
 
     value: Any  # as json.loads gives it
     keyword: str  # "minimum": without it the value would be valid
@@ -57,11 +56,11 @@ class NearMiss:
 def near_misses(wanted: Any, **options: Any) -> SearchStrategy[NearMiss]:
     """Return a strategy of instances that break exactly one keyword of a schema or type.
 
-    Each fails under jsonschema and jsonschema-rs, and both take it once that keyword is gone; `at` is where
-    jsonschema-rs finds it. A near miss of a type fails under Pydantic, too. It shrinks to the first keyword that
-    will do, and to the smallest value. `options` are those of `guard.compile`.
+    jsonschema and jsonschema-rs refuse each one, and accept it without that keyword; `at` is the place that
+    jsonschema-rs reports. Pydantic refuses a near miss of a type, too. It shrinks to the first possible keyword, and to
+    the smallest value. `options` are those of `guard.compile`.
 
-    Raises SchemaError where the schema is refused; ValueError where nothing breaks one keyword alone.
+    Raises SchemaError where the schema is refused, and ValueError where no value breaks one keyword alone.
     """
     misses = Misses(wanted, options)
     if misses.first is None:
@@ -71,10 +70,10 @@ def near_misses(wanted: Any, **options: Any) -> SearchStrategy[NearMiss]:
 
 
 class Misses:
-    """The near misses of a schema or type, as a function of a place and choices."""
+    """The near misses of a schema or type, as a function of a place and of choices."""
 
     def __init__(self, wanted: Any, options: Mapping[str, Any]) -> None:
-        """Lower the schema and find its places: positions with a keyword of KEYWORDS at which findings are made."""
+        """Lower the schema and find its places: positions with a keyword of KEYWORDS that validators report."""
         schema = values.schema_of(wanted)
         self._options = dict(options)
         documents = self._options.pop("documents", None) or {}
@@ -119,7 +118,7 @@ class Misses:
         parent = functools.reduce(_step, steps(rule)[:-1], without)
         del parent[keyword]
         if self._front.documents.root_home.dialect.boolean_bounds and keyword in ("minimum", "maximum"):
-            parent.pop("exclusive" + keyword.capitalize(), None)  # which says nothing alone
+            parent.pop("exclusive" + keyword.capitalize(), None)  # which means nothing alone
         judges = Judges(without, self._draft, self._options)
         r = random.Random(at)  # noqa: S311 - probes
         for probe in range(_PROBES):
@@ -137,7 +136,7 @@ class Misses:
         return None
 
     def _judged(self, place: tuple[int, str, str], judges: Judges, text: bytes) -> NearMiss | None:
-        """Return the near miss that a text holds; None where a validator thinks otherwise."""
+        """Return the near miss that a text holds, or None where a validator disagrees."""
         _, keyword, rule = place
         value = json.loads(text)
         if self._judges.verdict(value) is not False or judges.verdict(value) is not True:
@@ -154,7 +153,7 @@ class Misses:
         """Yield each place: a position, its keyword, and the keyword's pointer into the schema."""
         front, documents = self._front, self._front.documents
         position_of = front.lowering.position_of
-        direct: list[int] = [front.lowering.root]  # nodes at which a validator makes findings of its own
+        direct: list[int] = [front.lowering.root]  # nodes at which a validator reports findings
         for node in direct:
             if node <= FALSE:
                 continue
@@ -193,7 +192,7 @@ class _Variant:
         self._front, self._position, self._keyword = front, position, keyword
         self._apart = (
             max(graph, default=FALSE) + 1
-        )  # the node of the schema without the keyword is the schema's plus this
+        )  # offset from a node of the schema to that of the schema without the keyword
         self._root = 2 * self._apart  # the node of all near misses
         above: dict[int, list[int]] = {}
         for node, children in graph.items():
@@ -235,10 +234,10 @@ class _Variant:
         return self._front.fail(limit, node % self._apart, detail, op)
 
 
-_INDIRECT = frozenset({Op.ANY, Op.ONE, Op.NOT, Op.IF, Op.CONTAINS, Op.NAMES})  #: What they hold makes no findings.
+_INDIRECT = frozenset({Op.ANY, Op.ONE, Op.NOT, Op.IF, Op.CONTAINS, Op.NAMES})  #: Their subschemas make no findings.
 _LISTED = frozenset({Op.ALL, Op.ANY, Op.ONE})
 _PAIRED = frozenset({Op.PROPERTIES, Op.PATTERNS, Op.DEPENDENT_SCHEMAS})
-#: Where the one node of an entry stands.
+#: The position of an entry's one node.
 _AT = {
     **dict.fromkeys((Op.REF, Op.NOT, Op.NAMES, Op.ADDITIONAL, Op.CONTAINS), 1),
     **dict.fromkeys((Op.UNEVALUATED_PROPERTIES, Op.UNEVALUATED_ITEMS), 1),
@@ -259,7 +258,7 @@ def _nodes(entry: tuple[Any, ...]) -> list[int]:
 
 
 def _with_nodes(entry: tuple[Any, ...], new: Any) -> tuple[Any, ...]:
-    """Return an entry with each node replaced by what `new` gives for it."""
+    """Return an entry with each node replaced by `new` of it."""
     op = entry[0]
     if op in _LISTED:
         return op, [new(node) for node in entry[1]]
@@ -274,7 +273,7 @@ def _with_nodes(entry: tuple[Any, ...], new: Any) -> tuple[Any, ...]:
 
 
 def _holds_schemas(keyword: str, value: Any) -> bool:
-    """Say whether what a keyword asks is asked by schemas of its own, which findings name."""
+    """Whether a keyword's condition is in its subschemas, which findings name instead."""
     if keyword in ("additionalProperties", "additionalItems", "items", "unevaluatedProperties", "unevaluatedItems"):
         return value is not False
     return keyword == "dependencies" and not any(isinstance(what, list) for what in value.values())

@@ -1,8 +1,8 @@
-"""Texts: values as models write them, each with what is to become of it.
+"""Texts: values as models write them, each with its expected outcome.
 
-A text is made of a value by named ways of writing. Some are JSON still, some are the slips that `guard.output.repair`
-mends, some are beyond repair. The outcome follows from how the text was made, not from reading it: where a way could be
-read in two ways, for want of a bracket or because of what a string holds, the value is written plainly instead.
+A text is made of a value by named ways of writing. Some are still JSON, some are slips that `guard.output.repair`
+mends, some are beyond repair. The outcome follows from how the text was made, not from parsing it. Where a way of
+writing would be ambiguous, for lack of a bracket or because of a string's content, the value is written plainly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from guard.testing.strategies.near_misses import UNITS, Misses
 from guard.testing.strategies.values import Units, values
 
-#: What is to become of a text: "valid", JSON of a valid value; "repairable", which `guard.output.repair` mends to one;
+#: The outcomes of a text: "valid", JSON of a valid value; "repairable", which `guard.output.repair` mends to one;
 #: "invalid", a whole answer that must not be accepted; "truncated", the beginning of one that was cut off.
 Outcome = Literal["valid", "repairable", "invalid", "truncated"]
 
@@ -31,12 +31,12 @@ class Text:
 
     text: str
     outcome: Outcome
-    value: Any  # what must come of it where it is valid or repairable, as json.loads gives it; else None
-    how: tuple[str, ...]  # the ways in which it was written: ("fence", "trailing comma"); () is what json.dumps writes
+    value: Any  # the value of a valid or repairable text, as json.loads gives it; else None
+    how: tuple[str, ...]  # the ways of writing: ("fence", "trailing comma"); () for the output of json.dumps
 
     @property
     def finish(self) -> str:
-        """Why the model stopped, as models say it: "length" where the text was cut off, else "stop"."""
+        """The finish reason: "length" where the text was cut off, else "stop"."""
         return "length" if self.outcome == "truncated" else "stop"
 
 
@@ -45,8 +45,8 @@ def texts(wanted: Any, **options: Any) -> SearchStrategy[Text]:
 
     About half are valid or repairable; the others are near misses, refusals, cut off, or broken beyond repair. `how`
     names the ways: those of STYLES, SLIPS, WRAPPERS and FAILURES, "missing bracket", "cut off" and "near miss". A text
-    of an outcome shrinks to what json.dumps writes of the smallest value. `options` are those of `guard.compile`.
-    Raises as `values` does.
+    shrinks to the output of json.dumps for the smallest value. `options` are those of `guard.compile`. Raises as
+    `values` does.
     """
     drawn_values = values(wanted, **options)
 
@@ -82,19 +82,19 @@ def texts(wanted: Any, **options: Any) -> SearchStrategy[Text]:
 
 @dataclass(frozen=True)
 class Style:
-    """How a value is written: JSON's own freedom first, then the slips, of which a text has one kind at most."""
+    """How a value is written: first the freedom that JSON allows, then slips, at most one kind in a text."""
 
     indent: int = -1  # spaces for each level; -1: all on one line
     compact: bool = False
     backwards: bool = False  # members from the last to the first
-    escaped: bool = False  # every character that is not ASCII, and some that are
+    escaped: bool = False  # whether all characters beyond ASCII, and some of ASCII, are escaped
     exponents: bool = False  # 5e-1 for 0.5
     quote: str = '"'
     bare_keys: bool = False
     python: bool = False  # True, False, None
     trailing_comma: bool = False
     comments: bool = False
-    raw_newlines: bool = False  # control characters inside of strings, as they are
+    raw_newlines: bool = False  # raw control characters inside of strings
 
 
 #: Ways of writing that are JSON.
@@ -105,7 +105,7 @@ STYLES: dict[str, Callable[[Style], Style]] = {
     "escapes": lambda style: replace(style, escaped=True),
     "exponents": lambda style: replace(style, exponents=True),
 }
-#: Slips, each with the values for which it has one reading.
+#: Slips, each with the values for which it is unambiguous.
 SLIPS: dict[str, tuple[Callable[[Style], Style], Callable[[Any], bool]]] = {
     "trailing comma": (lambda s: replace(s, trailing_comma=True), lambda v: isinstance(v, dict | list) and bool(v)),
     "single quotes": (
@@ -171,7 +171,7 @@ def _good(draw: DrawFn, value: Any) -> Text:
     return Text(text, outcome, value, tuple(how))
 
 
-#: What stands around a value, with the values and texts around which it has one reading.
+#: Texts around a value, with the values and texts for which they are unambiguous.
 WRAPPERS: dict[str, tuple[Callable[[str], str], Callable[[Any, str], bool]]] = {
     "white space around": (lambda text: f"\n  {text}\n", lambda _value, _text: True),
     "fence": (lambda text: f"```json\n{text}\n```", lambda _value, text: "```" not in text),
@@ -189,7 +189,7 @@ WRAPPERS: dict[str, tuple[Callable[[str], str], Callable[[Any, str], bool]]] = {
 
 
 def _closes_well(text: str, value: Any) -> bool:
-    """Say whether the last bracket may be left out: what is before it is whole, and no number, which could go on."""
+    """Whether the last bracket may be missing: what precedes it is complete, and not a number, which could go on."""
     return isinstance(value, dict | list) and bool(value) and text[:-1].rstrip()[-1:] in '"}]el'
 
 
@@ -224,7 +224,7 @@ def _two(value: Any) -> Text | None:
     return _failed(f"{json.dumps(value)}\n\nor, if you prefer:\n\n{json.dumps(other)}", "two answers")
 
 
-#: Answers that hold no value that may be accepted, made of a valid value; None where one can't be made of it.
+#: Unacceptable answers made of a valid value; None where the value does not allow it.
 FAILURES: dict[str, Callable[[Any], Text | None]] = {
     "empty": lambda _value: _failed("", "empty"),
     "blank": lambda _value: _failed(" \n", "blank"),

@@ -1,8 +1,8 @@
-// Arena: bump allocation for frames and what hangs on them; everything goes at once.
+// Arena: bump allocation for frames and their data, which are all freed at once.
 //
-// allocate() is O(1). What lies in an arena must be trivially destructible and lives until clear()
-// or the arena's end. An arena belongs to one thread at a time (a matcher's, or one call's); only
-// its bytes are counted for the whole process.
+// allocate() is O(1). Objects in an arena must be trivially destructible, and live until clear() or
+// the arena's end. Not thread-safe: an arena belongs to one matcher, or to one call. Its bytes are
+// counted for the thread and for the process.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -24,10 +24,10 @@ class Arena {
   }
   void* allocate(std::size_t bytes);
   void clear();
-  std::size_t used() const { return block_ * kBlock; }  // at most, without large pieces
+  std::size_t used() const { return block_ * kBlock; }  // an upper bound, without large pieces
   static std::int64_t nbytes() {
     return held_;
-  }  // of all arenas: made by this thread, less those that it gave back
+  }  // of all arenas: bytes that this thread allocated, less those that it freed
   static std::int64_t all_nbytes() { return all_held_; }
 
  private:
@@ -37,7 +37,7 @@ class Arena {
   static void count(std::int64_t n) {
     held_ += n, all_held_.fetch_add(n, std::memory_order_relaxed);
   }
-  struct Piece {  // counted as long as it lives
+  struct Piece {  // counted while it lives
     explicit Piece(std::size_t size)
         : bytes(std::make_unique_for_overwrite<std::byte[]>(size)),
           n(static_cast<std::int64_t>(size)) {

@@ -1,12 +1,11 @@
-// ComparedItems: arrays and objects that must not become one of the values written before them
-// (uniqueItems).
+// ComparedItems: arrays and objects that must differ from values written before them (uniqueItems).
 //
-// Told to its level each such value is a clause, so that a hundred of them are slow. But mostly the
-// level need not know: as long as more ways to go on remain than there are such values, whatever
-// comes next, none of them forbids anything. So the frame keeps them, less those that differ in
-// what has been written; and only where the next member or item could be the last in which they can
-// differ the few that are left are told to the level. A distance has it all told from the beginning
-// of the item: Stepper::told reads the text again. Guarded by the isolate's lock.
+// In a level each such value would be a clause, and a hundred of them are slow. Mostly the level
+// does not need them: while there are more continuations than such values, whatever comes next, no
+// value excludes anything. So the frame keeps the values, minus those that already differ from the
+// text. Only where the next member or item may be the last chance to differ are the remaining few
+// added to the level ("told"). Distances need all of them told from the item's beginning, so
+// Stepper::told reads the text again. The isolate's lock must be held.
 #pragma once
 #include "automaton/levels.hpp"
 
@@ -17,13 +16,14 @@ class ComparedItems {
   ComparedItems(Constraints& constraints, Levels& levels, const Options& options)
       : constraints_(constraints), goals_(constraints.goals), levels_(levels), options_(options) {}
   bool may_wait(
-      const Frame& f);  // may the values be kept back until behind the next member or item?
-  // The values of the goal, which lists them, that are of this type; null: there are none.
+      const Frame& f);  // may the level do without the values until after the next member or item?
+  // The values of this type in a goal that lists its values; null: there are none. Allocated in the
+  // arena.
   const Barred* barred_in(Id among, Type type, Arena& arena);
-  // Leaves those that agree with the member or item that was just written, and tells them to the
+  // Keeps only the values that agree with the member or item just written, and adds them to the
   // level of `next` where they can't wait.
   void narrow(const Frame& f, Id value, Frame* next, Arena& arena);
-  // The item behind the mark; `last` is its last byte where the text lacks it, -1: it does not.
+  // The value of the item after the mark. `last` is its last byte if the text lacks it, else -1.
   Id value_of(const KeyText* text, const KeyText* mark, int last);
 
  private:

@@ -1,14 +1,14 @@
-// Completions: of each configuration one short text that leads from it to the end.
+// Completions: for each configuration, one short text that completes it.
 //
-// The completion is spelled a byte at a time: the first byte, in an order that the configuration
-// tells, that brings the end nearer. So the completion behind its first bytes is the rest of it,
-// whichever way led there, and completions share their ends: each is a chain of links. A budget
-// counts the tokens of these texts (masks/token_distance.hpp). What was found is kept until it is
-// too much.
+// A completion is built byte by byte: each is the first byte, in an order that the configuration
+// determines, that reduces the distance. So the rest of a completion is the completion of every
+// later configuration on it, and completions share their ends: each is a chain of links. Budgets
+// count the tokens of these texts (masks/token_distance.hpp). Links are kept until they take too
+// much memory.
 //
-// Where members hang on each other, in number or in what they are, which keys were written matters
-// to the rest of the text; there, and where very much must come, no completion is spelled: the link
-// is Uncounted, and tells bytes. Guarded by the isolate's lock.
+// Where members depend on each other, in number or in content, the rest of the text depends on the
+// keys written. There, and where the rest is very long, there is no completion: the link is
+// Uncounted, with bytes only. The isolate's lock must be held.
 #pragma once
 #include "automaton/engine.hpp"
 
@@ -19,20 +19,20 @@ class Completions {
   struct Link {
     enum Kind : std::uint8_t { None, Byte, Symbol, End, Uncounted } kind = None;
     std::uint8_t byte = 0;
-    Id next = -1;            // the link behind the byte or the symbol
+    Id next = -1;            // the link after the byte or the symbol
     std::int64_t bytes = 0;  // to the end
   };
   explicit Completions(Engine& engine) : engine_(engine) {}
 
-  // Is the completion from there spelled?
+  // Is there a completion, rather than an Uncounted link?
   bool counts(const Config& at);
-  // The link of a configuration; its kind is None where nothing leads to the end. O(bytes of the
-  // completion that are in no chain yet, each with up to 256 steps).
+  // The link of a configuration; its kind is None where there is no completion. O(new links, each
+  // with up to 256 steps). Valid until trim() returns true.
   Id find(const Config& at);
   const Link& operator[](Id link) const { return links_[static_cast<std::size_t>(link)]; }
   std::size_t size() const { return links_.size(); }
-  // Forgets everything where that is much; links of before mean nothing then. Returns whether it
-  // did.
+  // Discards all links if they take too much memory; then returns true, and earlier links are
+  // invalid.
   bool trim();
   std::size_t nbytes() const { return held_; }
 
@@ -46,8 +46,8 @@ class Completions {
   Engine& engine_;
   std::vector<Link> links_;
   std::unordered_map<std::string, Id> by_key_;
-  ListMap<std::string> members_;  // of an object's level and a name: the member, from what is in
-                                  // front of its key to its end
+  ListMap<std::string> members_;  // by an object's level and a name, the text of the member, with
+                                  // what precedes its key
   std::size_t held_ = 0;
 };
 

@@ -1,11 +1,10 @@
-// Distances: the bytes of a completion, which are the rest of the lexeme, then for each frame the
-// rest of what is aimed at there.
+// Distances: bytes of a shortest completion: those of the lexeme's rest, then of each frame's rest.
 //
 // exactly() is the length of a shortest completion, or of one that is short enough. on_sight()
-// tells it, or a bound, without a search where the members of the objects around don't hang on each
-// other: what is behind a value is then the same whatever the value. Every number is in bytes; -1:
-// there is no way, -2: not known. What was found lies in the frames' caches. Guarded by the
-// isolate's lock.
+// returns it, or a bound, without a search, if the members of the objects around are independent:
+// the rest after a value is then the same for every value. All numbers are in bytes; -1: there is
+// no completion, -2: unknown. Results are kept in the frames' caches. The isolate's lock must be
+// held. Throws Missing and Limit.
 #pragma once
 #include "automaton/stepper.hpp"
 
@@ -16,43 +15,45 @@ class Distances {
   Distances(Constraints& constraints, Levels& levels, Viability& viability, KeyReader& keys,
             Stepper& stepper, const Options& options, const Format* format);
 
-  // To the end, counting the end-of-sequence token as one. Within a limit the least number need not
-  // be found: any number up to the limit that surely suffices is an answer; -1: none does.
+  // The distance to the end, with the end-of-sequence token as one byte. With a limit, the result
+  // may be any number up to the limit that suffices, not the least; -1: there is none.
   std::int64_t exactly(const Config& at, std::int64_t limit);
   struct Sight {
-    std::int64_t bytes = -1;  // the distance, or a bound from above; -1: neither can be told
+    std::int64_t bytes = -1;  // the distance, or an upper bound; -1: unknown
     bool is_exact = false;
   };
   Sight on_sight(const Config& at);
 
-  // Ways to write the due value: labels that it is to have, and bytes from behind it to the end of
-  // everything when it has them. Of hundreds of ways the first ones, and of the others with `all`.
+  // Options for the due value: labels that it may have, each with the bytes from behind it to the
+  // end of the text in that case. If there are hundreds, only the first ones, or with `all` every
+  // one. Valid as long as the frame.
   const Targets& options(const Frame& f, Type type, bool all = false);
-  // From behind the value that is due to the end of everything, whatever the value; -1: it hangs on
+  // From behind the due value to the end of the text, the same for every value; -1: it depends on
   // the value.
   std::int64_t behind_value(const Frame& f);
-  std::int64_t tail(const Frame& f);  // the same, whatever value of its class it is
-  // A bound from below: to the end of everything from between the members, or from the first one.
+  std::int64_t tail(const Frame& f);  // the same, for any value of its class
+  // A lower bound of the bytes to the end of the text, from between two members, or from before the
+  // first.
   std::int64_t least_rest(const Frame& f);
-  // Is it an object whose members don't hang on each other, in number or in what they are?
+  // Is it an object whose members are independent of each other, in number and in content?
   bool is_even(const Frame& f);
-  // Of an even object, from behind the closing quote of this name (-1: of another key) of the
-  // class. -2: more than the value's goal matters.
+  // For an even object, the bytes from behind the closing quote of this name (-1: of another key)
+  // of the class. -2: the distance depends on more than the value's goal.
   std::int64_t behind_key(const Frame& f, std::int32_t cls, std::int32_t name);
   std::int64_t most_named(Id level),
-      most_other(Id level);  // of the dearest member that has a name, with its key; of the dearest
-                             // value behind another key
+      most_other(Id level);  // bytes of the longest member with a name, key included; of the
+                             // longest value of another key
 
  private:
-  struct Aim {  // a Target while it is being found
+  struct Aim {  // a Target under construction
     std::vector<Id> ids;
     Id goal;
     std::int64_t tail;
   };
   const Targets& keep(const Frame& f, Type type, const std::vector<Aim>& list, bool is_cut = false);
   const Targets* lasting(const Frame& f, const std::vector<Aim>& list, bool is_cut = false);
-  // What could be aimed at in an open container: alternatives of its level that are all to be met
-  // at its end, and bytes from there.
+  // The targets in an open container: sets of alternatives of its level to be met at its end, each
+  // with the bytes from there.
   const Targets& targets(const Frame& f);
   std::vector<Aim> aimed_at(const Frame& f, const Targets& options);
   std::int64_t bytes_left(const Config& at, std::int64_t limit);
@@ -61,7 +62,7 @@ class Distances {
   std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t key_distance(const Config& at, std::int64_t limit);
   std::int64_t after_key(const Frame& f, std::int32_t cls, std::int32_t name, std::int64_t limit);
-  // Of a format: from a point of the net to the end of everything, and behind an exit.
+  // For a format: from a point of the net, and from behind an exit, to the end of the text.
   std::int64_t behind_point(Id point);
   std::int64_t behind_exit(Id exit);
   void measure_format();
@@ -69,9 +70,10 @@ class Distances {
   std::int64_t behind_arc(Id arc);
   struct KeyEnds;
   std::int64_t least_members(const Frame& f);
-  std::int64_t member_cost(Id level, std::int32_t cls);  // of the cheapest value behind a key of
-                                                         // the class, in a level of one alternative
-  std::int64_t value_bytes(Id level, std::int32_t cls);  // the same; -2: more than its goal matters
+  std::int64_t member_cost(Id level, std::int32_t cls);  // of the shortest value for a key of the
+                                                         // class, in a level of one alternative
+  std::int64_t value_bytes(Id level,
+                           std::int32_t cls);  // the same; -2: it depends on more than the goal
   const Word* new_key(const Frame& f, std::int32_t cls);
 
   Constraints& constraints_;
@@ -82,12 +84,12 @@ class Distances {
   Stepper& stepper_;
   const Options& options_;
   const Format* format_;
-  std::vector<std::int64_t> behind_points_, exit_costs_;  // empty: not yet
+  std::vector<std::int64_t> behind_points_, exit_costs_;  // empty: not computed
   Texts& texts_;
   Numbers& numbers_;
   struct MemberCosts {                    // of an object's level
-    std::vector<std::int64_t> values;     // by class; -3: not yet
-    std::int64_t named = -2, other = -2;  // see most_named; -2: not yet
+    std::vector<std::int64_t> values;     // by class; -3: not computed
+    std::int64_t named = -2, other = -2;  // see most_named; -2: not computed
   };
   MemberCosts& costs(Id level);
   ById<MemberCosts> costs_;

@@ -2,18 +2,18 @@
 //
 // The engine is the sum of its parts, each of which knows only those above it:
 // - constraints: what values meet the schema (constraints/constraints.hpp)
-// - orders: in which order keys come
-// - levels: the alternatives of one open container, and what follows from them alone
-// - viability: what may come next in a frame such that a completion remains
+// - orders: the order of keys
+// - levels: the alternatives of one open container, and facts that depend on them alone
+// - viability: the members, items and values that leave a completion
 // - frames: makes frames
 // - keys: reads a key
-// - stepper: a configuration and a byte lead to a configuration
+// - stepper: the transitions: a configuration and a byte lead to a configuration
 // - distances: the bytes of a shortest completion
-// - state_keys: which configurations go on alike
+// - state_keys: which configurations are equivalent
 //
-// Masks are made from outside: masks/mask_filler.hpp. All of it is guarded by the lock of the
-// isolate that its lexicon lies in (runtime/isolate.hpp); frames live in the arena of the matcher
-// that made them. Calls throw Missing and Limit (support/base.hpp).
+// masks/mask_filler.hpp makes masks from it. The lock of the isolate that owns its lexicon must be
+// held for all calls (runtime/isolate.hpp). Frames live in the arena of the matcher that made them;
+// the engine owns no frames. Calls throw Missing and Limit (support/base.hpp).
 #pragma once
 #include <atomic>
 #include <optional>
@@ -25,12 +25,13 @@ namespace guard {
 
 class Engine {
  public:
-  // `format`: what is around values; null: the engine reads one value, of the node `root`.
+  // `format` is the text around values; null: the engine reads one value, of the node `root`. The
+  // lexicon must outlive the engine.
   Engine(Lexicon& lexicon, const Options& options, Id root,
          std::shared_ptr<const FormatSource> format);
   Engine(const Engine&) = delete;  // its parts refer to each other
 
-  const std::uint64_t number = ++made;  // of no other engine of the process
+  const std::uint64_t number = ++made;  // unique in the process
   const Options options;
   const Id root;  // the front end's node
   const std::optional<Format> format;
@@ -48,10 +49,10 @@ class Engine {
   Config start(Arena& arena) {
     return stepper.start(arena);
   }  // top is null when the schema has no instance
-  // One byte further. Where values nest deeper than Limits.nesting only what brings the end nearer
-  // is let through.
+  // The transition by one byte; false: it is not allowed. Beyond a depth of Limits.nesting, only
+  // bytes that reduce the distance are allowed.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
-  // One symbol further: a token that stands for itself.
+  // The transition by one symbol, a token that stands for itself.
   bool step_symbol(const Config& from, Id symbol, Config* to, Arena& arena);
   bool can_stop(const Config& at) { return stepper.can_stop(at); }
   // See Distances::exactly.
@@ -59,13 +60,13 @@ class Engine {
     return distances.exactly(at, limit);
   }
   bool is_too_deep(const Config& at) const { return guard::is_too_deep(options, at); }
-  // The nodes that a mask would miss at the value that is due, as far as that is known: to end in
-  // Missing is far dearer.
+  // The undefined nodes that a mask before the due value will need, as far as known: throwing
+  // Missing for each is far slower.
   std::vector<Id> look_ahead(const Config& at);
-  // The bytes that alone may come, at most `cap`; frames are made in the scratch.
+  // The bytes that every completion begins with, at most `cap`. Frames are allocated in `scratch`.
   std::string forced(const Config& at, Arena& scratch, std::size_t cap);
-  Id node_at(const Config& at)
-      const;  // a schema node that the innermost value under way must meet; -1 when unknown
+  Id node_at(
+      const Config& at) const;    // a schema node of the innermost unfinished value; -1: unknown
   bool counts(const Config& at);  // does the number of characters matter?
   std::size_t nbytes() const {
     return sizeof *this + constraints.nbytes() + levels.nbytes() + viability.nbytes() +

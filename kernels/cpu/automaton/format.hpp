@@ -1,9 +1,10 @@
-// Format: what an engine reads around its values: a net of text (lexers/net.hpp) whose exits are
-// values, symbols and the end.
+// Format: the text around an engine's values: a net (lexers/net.hpp) whose exits are values,
+// symbols and the end.
 //
-// A symbol is a token that stands for itself and is never spelled; some stand for any token but a
-// few. Behind a value or a symbol the text goes on at a point of the net. FormatSource is what the
-// front end says, in no engine's ids; a Format is the same in those of one lexicon.
+// A symbol is a token that stands for itself, whatever its bytes; some symbols stand for any token
+// with a few exceptions. After a value or a symbol, the text continues at a point of the net.
+// FormatSource is the front end's description, without ids of any engine, and immutable; a Format
+// is the same with ids of one lexicon.
 #pragma once
 #include <memory>
 #include <vector>
@@ -14,15 +15,15 @@ namespace guard {
 
 struct FormatExit {
   enum Kind : std::uint8_t { End, Value, Symbol, AnyToken } kind = End;
-  Id what = -1;  // Value: the front end's node; Symbol, AnyToken: which
+  Id what = -1;  // Value: the front end's node; Symbol, AnyToken: the symbol's number
   Id next = -1;  // the point behind it
   bool is_symbol() const { return kind == Symbol || kind == AnyToken; }
 };
 
-struct FormatEvent {  // where a turn went from text to a value, and so on
+struct FormatEvent {  // a change between text, values and symbols in a turn
   enum Kind : std::uint8_t { Text, Value, Symbol } kind;
-  Id what;             // the point at which text begins; the exit that was taken
-  std::size_t offset;  // bytes in front of it
+  Id what;             // Text: the point at which it begins; else the exit that was taken
+  std::size_t offset;  // bytes before it
 };
 
 struct FormatSource {
@@ -33,8 +34,8 @@ struct FormatSource {
   std::vector<std::vector<Id>> points;
   std::vector<Arc> arcs;
   std::vector<FormatExit> exits;
-  bool is_checked = false;  // is it to be found out whether its values can be told from the text?
-                            // See format_check.hpp
+  bool is_checked =
+      false;  // whether to check that values can be distinguished from text: format_check.hpp
 };
 
 struct Format {

@@ -1,18 +1,19 @@
-// Whether a format can be read in one way only, as far as its values are concerned: before a value
-// begins, and behind a number.
+// Checks of a format: whether values are unambiguous, at their beginning and after numbers; and
+// which parts are dead.
 #pragma once
 #include "automaton/engine.hpp"
 
 namespace guard {
 
-// Throws Limit{"format"} where a byte could begin a value as well as go on with the text, where two
-// values could begin, or where a number could go on as the text behind it. Explores the states of
-// all texts: O(states x 256), and kMostChecked of them at most.
+// Throws Limit{"format"} where a byte can begin a value and also continue the text, where two
+// values can begin, or where a byte can continue a number and also begin the text after it.
+// Explores the states of all texts: O(states x 256), with at most kMostChecked states. The
+// isolate's lock must be held.
 void check_format(Engine& engine);
 
-// The points from which nothing leads to the end, and the exits whose value nothing meets (~exit).
-// Only these arcs and exits are looked into; of the others it is known that they have a text.
-// O(points x arcs), at worst.
+// The points that can't reach the end, and the exits whose goal has no value (as ~exit). Only the
+// given arcs and exits are examined; the others are known to have a text. O(points x arcs) at
+// worst. The isolate's lock must be held.
 std::vector<Id> dead_parts(Engine& engine, const std::vector<Id>& arcs,
                            const std::vector<Id>& exits);
 

@@ -1,8 +1,8 @@
-// Spans: what each part of a turn was read as: arcs of the text, values, symbols.
+// Spans: the parts of a turn: arcs of the text, values, symbols.
 //
-// A text is read once more, from a point of the net to where it was left: as a list of threads in
-// the order of the alternatives (Pike 1987), each with the way that led to it. Where a text can be
-// read in several ways the first alternative counts, and what goes on before what ends.
+// Each stretch of text is read again, from a point of the net to its exit, by a list of threads in
+// order of the alternatives (Pike 1987), each with its path. Where a text can be read in several
+// ways, the first alternative counts, and a longer arc counts before an ended one.
 #pragma once
 #include <memory>
 
@@ -16,8 +16,8 @@ struct FormatSpan {
   std::size_t begin, end;  // bytes
 };
 
-// Of a turn that was read, told by these events. Empty parts are left out, but for symbols. O(bytes
-// x arcs under way).
+// The spans of a turn, from its events. Empty parts are left out, except symbols. O(bytes x active
+// arcs). The isolate's lock must be held.
 std::vector<FormatSpan> spans_of(Engine& engine, const std::vector<FormatEvent>& events,
                                  std::string_view text);
 

@@ -1,9 +1,9 @@
-// FrameMaker: makes frames; while a mask is made, each only once.
+// FrameMaker: makes frames; during a mask, equal frames only once.
 //
-// Many tokens of one mask lead to the same frame, and what is cached in a frame is dear. So a
-// mask's frames lie in a Scratch, by what led to them, and stay there as long as the frame on top
-// does: for all tokens of one text. Where values are recorded frames differ by the text that was
-// written, and none is shared. Guarded by the isolate's lock.
+// Many tokens of one mask lead to the same frame, and a frame's cache is expensive. So a mask's
+// frames are kept in a Scratch, keyed by their origin, until the frame on top changes: for all
+// masks inside of one lexeme. Where values are recorded, frames depend on the text written, and
+// none is shared. The isolate's lock must be held.
 #pragma once
 #include <unordered_map>
 
@@ -12,8 +12,7 @@
 namespace guard {
 
 struct Scratch {
-  struct Key {  // a frame that comes from this one, in a phase: with a level or a name, and an
-                // order
+  struct Key {  // the origin of a frame: its predecessor, phase, level or name, and order
     const Frame* from;
     Phase phase;
     Id what, order;
@@ -27,7 +26,7 @@ struct Scratch {
     }
   };
   static constexpr std::size_t kFew = 12, kMost = 1 << 16;
-  void begin(const Frame* on_top) {  // a mask; what is kept of another frame goes
+  void begin(const Frame* on_top) {  // begins a mask; drops the frames of another top
     if (on_top != top || arena.used() > kMost) clear();
     top = on_top;
   }
@@ -45,7 +44,7 @@ struct Scratch {
 
 class FrameMaker {
  public:
-  // The frame, in the arena; or one that was made of the same, where a scratch is in use.
+  // The frame, allocated in the arena; or, if a scratch is in use, one with the same key.
   const Frame* make(const Scratch::Key& key, const Frame& frame, Arena& arena) {
     if (!scratch_ || frame.records) return arena.make(frame);
     for (const auto& [known, made] : scratch_->few)
@@ -56,8 +55,8 @@ class FrameMaker {
     }
     return remember(scratch_->many, key, [&]() -> const Frame* { return arena.make(frame); });
   }
-  // Frames come from the scratch (null: from the arena that is at hand) as long as this lives; the
-  // last one that was made counts.
+  // While it lives, frames are shared by a scratch (null: not shared). A nested one replaces the
+  // outer one. The scratch must outlive it.
   class Sharing {
    public:
     Sharing(FrameMaker& maker, Scratch* scratch)

@@ -1,11 +1,11 @@
-// Frames and configurations: where an automaton stands in a JSON text.
+// Frames and configurations: the states of the automaton.
 //
-// A frame is one open container (or the root): an interned level (levels.hpp), and what is kept
-// beside it: which keys were written, how many members or items. A configuration is a stack of
-// frames, linked towards the root and immutable, and the lexeme that is being read. Configurations
-// are values: a rollback keeps old ones. Frames and all that they point to lie in the arena of the
-// matcher that made them, and live as long as it does. A frame's cache is filled when it is first
-// asked for, under the isolate's lock.
+// A frame is one open container (or the root): an interned level (levels.hpp), the keys written,
+// and the number of members or items. A configuration is a stack of frames, linked towards the root
+// and immutable, and the lexeme that is being read. Configurations are values, so a rollback just
+// returns to an old one. Frames and all that they point to are allocated in the arena of the
+// matcher that made them, and live as long as that arena. A frame's cache is filled lazily, under
+// the isolate's lock.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -29,81 +29,82 @@ struct Options {
   std::int32_t longest_run = 256;  // of white space, with Whitespace::Any
   std::int64_t gap() const {
     return whitespace == Whitespace::Spaced ? 1 : 0;
-  }  // bytes of white space that `:` and `,` demand behind them
+  }  // bytes of white space required after `:` and `,`
 };
 
-constexpr Id kEveryClass = kInf;  // the label of a key that is in some class or is a name
+constexpr Id kEveryClass = kInf;  // the label of any key that may come
 enum class Phase : std::uint8_t { Value, First, Key, Colon, After, End };
 enum class Kind : std::uint8_t {
   Root,
   Object,
   Array,
   Format
-};  // Format: text around values, below their roots; its level is a point of the net
+};  // Format: the text around values; its level is a point of the net
 
-struct KeyText {  // the text of a key under construction, or of a container whose items are
-                  // compared; last byte first
+struct KeyText {  // the text of an unfinished key, or of a container with compared items; a list,
+                  // last byte first
   const KeyText* before;
   std::uint8_t byte;
 };
-struct Extras {  // undeclared keys that were written, sorted; immutable
+struct Extras {  // the undeclared keys written, sorted; immutable
   std::int32_t size;
   const std::string_view* texts;
 };
-struct Barred {  // values, all of which agree with what was written so far; immutable
+struct Barred {  // forbidden values that agree with the text so far; immutable
   std::int32_t size;
   const Id* values;
 };
 struct Writable {  // the keys that may come next
   std::uint64_t *known,
-      *names;  // a bit for each name of the table: was it looked into, and may it come?
+      *names;  // one bit for each name of the table: was it examined, and may it come?
   const std::int32_t*
-      required;   // of each alternative the least rank of the keys that must still come; kInf: none
-  Id text, spec;  // the automaton of the other classes; its labels are classes
-  signed char any;  // may some key come? -1: not known
+      required;     // by alternative, the least rank of the keys still required; kInf: none
+  Id text, spec;    // the automaton of all other classes; its labels are classes
+  signed char any;  // may some key come? -1: unknown
 };
-struct NamesIndex {  // the names that one object speaks of, sorted by UTF-8 bytes
+struct NamesIndex {  // the names in one object's schema, sorted by UTF-8 bytes
   std::vector<std::string_view> texts;
   std::unordered_map<Id, std::int32_t> at;
 };
-struct Target {  // some ids that must all be met, and bytes from there to the end
+struct Target {  // ids that must all be met, and the bytes from there to the end
   const Id* ids;
   std::int32_t size;
-  Id goal;  // of an option: what the value meets
+  Id goal;  // of an option: the value's goal
   std::int64_t tail;
 };
 struct Targets {
   std::int32_t size;
   const Target* list;
-  bool is_cut = false;  // there are more, which nobody has looked for yet
+  bool is_cut = false;  // whether there are more, which were not computed
 };
-struct RestCost {  // bytes to the end of the container, once the due value has led to the residual
+struct RestCost {  // bytes to the end of the container after a due value that leads to the residual
   const RestCost* before;
   Id residual;
   std::int64_t bytes;
 };
-struct Decided {  // the goal under which the due value leaves a way on, when it meets the base
+struct Decided {  // a memoised result: the goal, within `base`, under which the due value leaves a
+                  // completion
   const Decided* before;
   Id open, base, goal;
 };
-struct Scalar {  // a lexeme at its start; state -1: not known
+struct Scalar {  // a lexeme at its start; state -1: unknown
   Id state = -1, spec = 0;
   bool tracked = false;
 };
 
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
-// Distances that are added and compared; -1: there is no way.
+// Sum and minimum of distances, where -1 is infinity.
 inline std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
 inline std::int64_t least(std::int64_t a, std::int64_t b) {
   return a < 0 ? b : b < 0 ? a : std::min(a, b);
 }
-// A distance that is asked for within a limit need not be the least one: any number of bytes up to
-// the limit answers the question.
+// With a limit, any sufficient number of bytes up to the limit is an answer; it need not be the
+// least one.
 inline bool is_enough(std::int64_t bytes, std::int64_t limit) {
   return bytes >= 0 && bytes <= limit && limit != kNoLimit;
 }
 struct KnownDistance {
-  std::int64_t exact = -2, some = -2;  // -2: not known
+  std::int64_t exact = -2, some = -2;  // -2: unknown
   std::int64_t within(std::int64_t limit) const {
     return exact != -2 ? exact : is_enough(some, limit) ? some : -2;
   }
@@ -115,30 +116,30 @@ struct KnownDistance {
 struct Frame {
   const Frame* parent = nullptr;
   const NamesIndex* names = nullptr;  // of an object
-  Arena* arena = nullptr;             // that it lies in
+  Arena* arena = nullptr;             // the arena that owns it
   Kind kind = Kind::Root;
   Phase phase = Phase::Value;
   std::int32_t depth = 0;  // open containers
   Id level = -1;
-  std::int32_t cls = -1;   // class of the key whose value is due
-  std::int32_t count = 0;  // keys or items written
-  std::int32_t rank = -1;  // of the last key, in the schema's order
-  Id key = -1;             // the last key
-  Id order = -1;           // see KeyOrder
-  Id due = -1;             // of phase Value (an array's First, too)
-  bool records = false;  // are items of this array, or of one around it, compared with each other?
-  const KeyText* mark = nullptr;   // where something records: the text in front of the bracket,
-                                   // comma or colon before the value at hand
-  const Barred* barred = nullptr;  // values that this container must not become
-  bool waits = false;              // its level does not know of them yet
-  const KeyText* begun = nullptr;  // the text in front of it
+  std::int32_t cls = -1;          // class of the key whose value is due
+  std::int32_t count = 0;         // keys or items written
+  std::int32_t rank = -1;         // of the last key, in the schema's order
+  Id key = -1;                    // the last key
+  Id order = -1;                  // see KeyOrder
+  Id due = -1;                    // the due value's, in phase Value (and an array's First)
+  bool records = false;           // whether items of this array, or of one around it, are compared
+  const KeyText* mark = nullptr;  // if it records: the text before the bracket, comma or colon that
+                                  // precedes the value at hand
+  const Barred* barred = nullptr;  // values that this container must differ from
+  bool waits = false;              // whether its level does not have them yet
+  const KeyText* begun = nullptr;  // the text before it
   const std::uint64_t* seen =
-      nullptr;  // a bit for each name of the table: was it written? null: none was
+      nullptr;  // one bit for each name of the table: was it written? null: no name was
   const Extras* extras = nullptr;
   struct Cache {
     std::array<Id, kTypes> vital{-1, -1, -1, -1, -1, -1};  // see Viability::vital
     std::array<Scalar, kTypes> scalars{};  // of strings and numbers, see Stepper::begin_value
-    std::uint8_t never = 0;                // a bit for each type that the due value can't have
+    std::uint8_t never = 0;                // one bit for each type that the due value can't have
     Writable* writable = nullptr;          // see Viability::writable
     signed char more = -1;                 // may a further item come?
     const Targets* targets = nullptr;      // see Distances::targets
@@ -147,14 +148,14 @@ struct Frame {
     const Decided* decided = nullptr;
     KnownDistance distance;
     std::int64_t rest = -2;              // see Distances::least_rest
-    KnownDistance* after_key = nullptr;  // by name, then by class: bytes behind its key
+    KnownDistance* after_key = nullptr;  // by name, then by class: bytes after its key
   };
   mutable Cache* cache_ = nullptr;
   Cache& cache() const {
     if (!cache_) cache_ = arena->make(Cache{});
     return *cache_;
   }
-  // A frame that goes on from this one: the same but for its place and what is cached.
+  // A copy to be the next frame, in another arena and with an empty cache.
   Frame next(Arena& in) const {
     Frame out = *this;
     out.arena = &in;
@@ -166,24 +167,25 @@ struct Frame {
 enum class Lex : std::uint8_t { None, Text, Key, Number, Literal, Raw };
 
 struct Config {
-  const Frame* top = nullptr;  // null: there is none, of a schema without instances
+  const Frame* top = nullptr;  // null: the schema has no instance
   Lex lex = Lex::None;
   bool finished = false;  // an end-of-sequence token came
-  std::int32_t gap = 0;   // white space so far, in the option's own count
+  std::int32_t gap = 0;   // white space so far, as whitespace.hpp counts it
   Id state = 0,
      spec = 0;  // Text, Key, Raw: of Texts; Number: of Numbers; Literal: 0 null, 1 true, 2 false
   std::int32_t chars = 0;  // characters read; Literal: bytes read
   Id labels = -1;          // Literal: the surviving labels
-  Id decoder = 0;          // Key: a free text, for what a partial character is
+  Id decoder = 0;          // Key: the state of a free text, which tracks partial characters
   std::int32_t lo = 0, hi = 0, depth = 0, xlo = 0,
-               xhi = 0;  // Key: the names and the extras that begin so, and bytes read of them
-  const KeyText* key = nullptr;   // of a Number, too, where literals are tracked
-  const KeyText* text = nullptr;  // from where a frame records
+               xhi =
+                   0;  // Key: the ranges of names and of extras with this beginning, and its bytes
+  const KeyText* key = nullptr;   // also of a Number, where literals are tracked
+  const KeyText* text = nullptr;  // the text since the outermost frame that records
   bool operator==(const Config&) const =
-      default;  // of one matcher: frames and texts are the same where they are the same object
+      default;  // compares frames and texts by address, so only configurations of one matcher
 };
 
-// Where it is, only what brings the end nearer is let through.
+// Beyond this depth, only bytes that reduce the distance are allowed.
 inline bool is_too_deep(const Options& options, const Config& at) {
   return at.top->depth > options.limits.nesting;
 }
@@ -197,7 +199,7 @@ inline bool bit(const std::uint64_t* words, std::int32_t i) {
 inline std::size_t words_for(std::size_t bits) {
   return std::max<std::size_t>((bits + 63) / 64, 1);
 }
-// The names written so far and this one; -1: only those so far. Copied into the arena.
+// The bits of the names written so far, with this one added (-1: none), allocated in the arena.
 inline std::uint64_t* with_name(const Frame& f, std::size_t names, std::int32_t name,
                                 Arena& arena) {
   const std::size_t words = words_for(names);
@@ -222,14 +224,14 @@ inline const Extras* with_extra(const Frame& f, std::string_view key, Arena& are
   for (; i < n; ++i) texts[i + 1] = f.extras->texts[i];
   return arena.make(Extras{n + 1, texts});
 }
-inline bool is_separated(const Frame& f) {  // behind a comma or a colon
+inline bool is_separated(const Frame& f) {  // is it after a comma or a colon?
   return f.phase == Phase::Key || (f.phase == Phase::Value && f.kind != Kind::Root);
 }
-// Has a number no exponent in canonical spelling, as beside an excluded one? Where it may still be
-// compared, be it told to its level or not.
+// May the value at hand still be compared with others? A number then has no exponent in canonical
+// spelling, as if values were excluded, whether its level has them or not.
 inline bool is_compared(const Frame& f) { return f.barred || (f.parent && is_compared(*f.parent)); }
 
-// The character of a key at this byte; -1 behind its end.
+// The character of a key at this byte offset; -1 at its end.
 inline std::int64_t char_at(std::string_view text, std::int32_t depth) {
   if (static_cast<std::int32_t>(text.size()) <= depth) return -1;
   return first_char(text.substr(static_cast<std::size_t>(depth)));

@@ -1,9 +1,9 @@
-// KeyOrder: in which order the keys of an object come, when they come in the schema's order.
+// KeyOrder: the order of an object's keys, for Options::schema_order.
 //
-// It depends on the path alone: on the schemas that apply in place, as they are written, whichever
-// of them hold. An order is the list of those nodes, interned; that of a member or an item follows
-// from that of its container. Everything is memoised. Guarded by the isolate's lock; references
-// stay valid as long as the engine.
+// It depends only on the path: on the schemas that apply in place, in the order written, whichever
+// of them hold. An order is the interned list of those nodes; a member's or an item's order follows
+// from its container's. Everything is memoised. The isolate's lock must be held; references stay
+// valid as long as the engine.
 #pragma once
 #include "constraints/constraints.hpp"
 
@@ -16,9 +16,9 @@ class KeyOrder {
   Id of_root(Id node) { return orders_.intern({{node}}); }
   Id of_member(Id order, Id name);
   Id of_item(Id order, std::int32_t at);
-  const std::vector<Id>& names(Id order);  // of `properties` and `required`, the first one first
+  const std::vector<Id>& names(Id order);  // the names of `properties` and `required`, in order
   const std::vector<Id>& in_place(
-      Id order);  // the nodes, with those that they apply in place. Throws Missing
+      Id order);  // the order's nodes, with all nodes that they apply in place. Throws Missing
 
  private:
   Constraints& constraints_;

@@ -1,8 +1,9 @@
-// KeyReader: reads an object's key byte by byte, as far as some key may still come of it.
+// KeyReader: reads an object's key byte by byte, as long as it can become an allowed key.
 //
-// Beside the automaton of all classes of keys a configuration holds the ranges of the table's
-// names, and of the undeclared keys written, that begin like the key; and a decoder, which tells
-// what a partial character or an escape may become. Guarded by the isolate's lock.
+// A configuration has the state of an automaton over all classes of keys. It also has the ranges of
+// the table's names, and of the undeclared keys written, with the same beginning; and a decoder's
+// state for partial characters and escapes. The isolate's lock must be held. Throws Missing and
+// Limit.
 #pragma once
 #include "automaton/frame_maker.hpp"
 #include "automaton/viability.hpp"
@@ -15,11 +16,12 @@ class KeyReader {
             const Options& options);
   Id decoder() const { return decoder_; }  // its state before any byte
   Config begin(const Frame& f);            // behind the opening quote
-  // One byte further; false: no key that may come goes on so.
+  // The transition by one byte; false: no allowed key continues with it.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
-  static bool narrow(Config* c,
-                     std::uint8_t byte);  // by one byte of UTF-8; are names or extras left?
-  bool is_among(const Config& c) const;   // can a name or an extra still be spelled?
+  static bool narrow(
+      Config* c,
+      std::uint8_t byte);  // narrows the ranges by one byte of UTF-8; are names or extras left?
+  bool is_among(const Config& c) const;  // can a name or an extra still be spelled?
 
  private:
   bool end(const Config& from, Config* to, Arena& arena);  // at the closing quote

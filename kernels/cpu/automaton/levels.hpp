@@ -1,13 +1,13 @@
-// Levels: the alternatives of one open container, and what follows from them alone.
+// Levels: the alternatives of one open container, and the facts that depend on them alone.
 //
-// A level is the set of the live alternatives inside of a value, each with the set of the parent's
-// cases that it serves, so that n parents never multiply m children. Of an object it also has the
-// table of the names that it speaks of. A due is the place of a value: a level, with the class of
-// its key or the item's number. A value that is due is read in several cases at once (Parts): one
-// for each vital alternative, the goal under which it has a completion; and one for each tracked
-// literal, which only tells whether the value meets it. Levels, tables, dues and label sets are
-// interned; what is known of each is computed once. Guarded by the isolate's lock; references stay
-// valid as long as the engine.
+// A level is the set of live alternatives of a container, as an item set is of an LR parser. Each
+// alternative has the set of the parent's labels that it serves, so n parents and m children never
+// make n x m alternatives. An object's level also has the table of the names in its schema. A due
+// is the position of the next value: a level, with the class of its key or the item's number. The
+// value is read for several labels at once (Parts): one for each vital alternative, with the goal
+// under which it has a completion; and one for each tracked literal, which only reports whether the
+// value meets it. Levels, tables, dues and label sets are interned, and facts are memoised. The
+// isolate's lock must be held; references stay valid as long as the engine.
 #pragma once
 #include <deque>
 #include <memory>
@@ -20,14 +20,14 @@ namespace guard {
 struct Alternative {
   Id shape;    // a Shape, or a Row
   Id parents;  // an IdSet: labels of the parent's due value
-  bool vital;  // else it only tells whether the value meets the shape
+  bool vital;  // if false, it only reports whether the value meets the shape
   auto operator<=>(const Alternative&) const = default;
 };
 struct Level {
   Kind kind;
   Id table;  // a NameTable, for objects
   std::vector<Alternative> alternatives;
-  bool records = false;  // are the items of this array compared with each other?
+  bool records = false;  // whether this array's items are compared with each other
   bool operator==(const Level&) const = default;
   std::size_t hash() const {
     std::size_t h = mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(table));
@@ -36,9 +36,9 @@ struct Level {
     return h;
   }
 };
-struct NameTable {  // of one object: sorted by UTF-8 bytes
+struct NameTable {  // the names of one object, sorted by UTF-8 bytes
   std::vector<Id> names;
-  std::vector<std::int32_t> ranks;  // in the schema's order; kInf: none
+  std::vector<std::int32_t> ranks;  // in the schema's order; kInf: it has no rank
   bool operator==(const NameTable&) const = default;
   std::size_t hash() const { return mix(hash_of(names), hash_of(ranks)); }
 };
@@ -46,43 +46,44 @@ struct ObjectInfo {
   const std::vector<KeyClass>* classes = nullptr;
   std::vector<std::int32_t> class_of;  // by name of the table; -1: no class
   std::vector<std::int32_t> text_classes;
-  std::vector<char> is_asked;           // by name of the table: somewhere it must come
+  std::vector<char> is_asked;           // by name of the table: is it required in some alternative?
   std::vector<std::int32_t> asked;      // those names
-  std::vector<std::int64_t> key_bytes;  // by name of the table: with its quotes
-  bool plain = true;                    // one alternative, which no key changes
-  bool bare = true;  // nothing asks for a number of members, or for some member of any name
+  std::vector<std::int64_t> key_bytes;  // by name of the table, quotes included
+  bool plain = true;                    // whether there is one alternative, which no key changes
+  bool bare = true;                     // whether no count and no unnamed existential is required
   const KeyClass& cls(std::int32_t c) const { return (*classes)[static_cast<std::size_t>(c)]; }
 };
-// Is it an object whose members don't hang on each other, in number or in what they are?
+// Is it an object whose members are independent of each other, in number and in content?
 inline bool is_even(const ObjectInfo& info, const Frame& f) {
   return f.kind == Kind::Object && !f.records && !f.barred && info.plain && info.bare;
 }
 struct Due {
   Kind kind;
   Id level;          // of a root: the front end's node
-  std::int32_t cls;  // of a key; of an array that records: how many items were written
+  std::int32_t cls;  // the key's class; for an array that records, the number of items
   bool operator==(const Due&) const = default;
   std::size_t hash() const {
     return mix(mix(static_cast<std::size_t>(kind), static_cast<std::size_t>(level)),
                static_cast<std::size_t>(cls));
   }
 };
-struct Part {  // of one alternative, while a value is being written
+struct Part {  // one alternative's part in the value that is being written
   Id base = kFalse, open = -1;
   bool vital = true;
-  Id barred = kFalse;    // what the base should exclude, too, and does not: the item is compared
-                         // while it is written
-  bool decides = false;  // does the cost of the rest hang on each literal? Then the negations are
-                         // tracked, too,
-  Id apart = -1;         // and one more: the value is none of the singles that the part reserves
+  Id barred = kFalse;  // values that the base does not exclude, because the item is compared while
+                       // it is written
+  bool decides = false;  // whether the cost of the rest depends on each literal, so that negations
+                         // are tracked too,
+  Id apart = -1;  // and this literal: the value is none of the singles that the part reserves
 };
 struct Parts {  // label i < list.size() is of list[i]; label list.size() + j is of tracked[j]
   std::vector<Part> list;
   std::vector<Id> tracked;  // literals
-  std::vector<Id> singles;  // values that are tracked for what the rest will cost behind them
-  bool plain = false;       // whatever is written, a completion remains
-  std::vector<std::pair<Id, Id>> labels;  // of each tracked literal, sorted: there may be thousands
-  Id label(Id literal) const;             // -1: it is not tracked
+  std::vector<Id> singles;  // values that are tracked because the cost of the rest depends on them
+  bool plain = false;       // whether every value leaves a completion
+  std::vector<std::pair<Id, Id>>
+      labels;  // (literal, label) of each tracked literal, sorted: there may be thousands
+  Id label(Id literal) const;  // -1: it is not tracked
   bool tracks(Id literal) const { return label(literal) >= 0; }
 };
 
@@ -96,9 +97,9 @@ class Levels {
   const Level& operator[](Id level) const { return levels_[level]; }
   Id intern(Level level) { return levels_.intern(std::move(level)); }
   Id of_object(const std::vector<Alternative>& alternatives,
-               Id order);  // order -1: keys come in any
+               Id order);  // order -1: keys may come in any order
   Id of_array(std::vector<Alternative> alternatives);
-  // Alternatives that are no longer told apart become one.
+  // Adds an alternative, merged with one of the same shape.
   void add(std::vector<Alternative>* list, const Alternative& alternative);
 
   const NameTable& names(Id level) const { return names_[levels_[level].table]; }  // of an object
@@ -115,17 +116,16 @@ class Levels {
   }
   const Parts& parts(Id due, Type type);  // throws Missing, and Limit where there are too many
   const Parts* known_parts(Id due, Type type) const { return parts_.find(slot(due, type)); }
-  // Nodes without which no mask before the value that is due can be made, as far as that is known;
-  // none: all are there.
+  // Appends the undefined nodes that a mask before the due value needs, as far as known; none: all
+  // are defined.
   void add_missing(Id due, std::vector<Id>* nodes);
-  // What the values behind an object's key have in common: their goal, where nothing else of the
-  // object decides how such a value may go; -1: something does.
+  // The goal of a member's value, if nothing else of the object affects the value; else -1.
   Id value_goal(Id due);
 
   Id labels(std::span<const Id> ids) { return interned(&sets_, ids); }  // a set of labels, sorted
   const std::vector<Id>& labels(Id set) const { return sets_[set].ids; }
-  // Does one of the labels, which are sorted, belong to an alternative, and not only to a tracked
-  // literal?
+  // Does one of the labels belong to an alternative, rather than to a tracked literal? Requires
+  // sorted labels.
   bool is_alive(const Frame& f, std::span<const Id> labels) const {
     return !labels.empty() && static_cast<std::size_t>(labels[0]) < width(f);
   }
@@ -152,8 +152,8 @@ class Levels {
   std::deque<std::unique_ptr<NamesIndex>> indices_;  // by table
   ById<ObjectInfo> infos_;
   ById<Parts> parts_;            // by slot
-  std::vector<char> looked_;     // by due: is nothing missing?
-  std::vector<Id> value_goals_;  // by due; -2: not known
+  std::vector<char> looked_;     // by due: are all its nodes defined?
+  std::vector<Id> value_goals_;  // by due; -2: unknown
 };
 
 }  // namespace guard

@@ -1,11 +1,11 @@
-// StateKeys: which configurations go on alike, for tables outside of the engine such as a GPU's
+// StateKeys: which configurations are equivalent, for the mask cache and for a GPU's tables
 // (kernels/gpu/device_tables.py).
 //
-// A key is everything of a configuration on which step, masks and distances depend, as bytes: equal
-// keys, equal futures, under the same engine and vocabulary; two engines never have one. What no
-// longer matters is left out, so that a free string is one key whatever was written in it, and an
-// array without bounds one however many items it has. O(open containers, and keys or items that are
-// compared). Guarded by the isolate's lock. Tested in tests/kernels/test_tables.py.
+// A key has all parts of a configuration on which steps, masks and distances depend, as bytes.
+// Equal keys mean equal futures, under the same engine and vocabulary; keys of different engines
+// differ. Parts that no longer matter are left out: a free string has one key whatever its text,
+// and an array without bounds has one whatever its length. O(open containers, and compared keys or
+// items). The isolate's lock must be held. Tested in tests/kernels/test_tables.py.
 #pragma once
 #include <string>
 
@@ -21,11 +21,12 @@ class StateKeys {
         orders_(orders),
         levels_(levels),
         options_(options) {}
-  // Appends the key. "": there is no instance; ".": finished. `engine`: a number that no other
-  // engine has. `completes`: equal keys need only have equal completions, in which no object that
-  // asks for no undeclared key gets one; which were written is left out there.
+  // Appends the key: "" where there is no instance, "." once finished. `engine` is the engine's
+  // unique number. `completes`: equal keys need only mean equal completions. Completions add no
+  // undeclared keys unless required, so the undeclared keys written are left out.
   void add(const Config& at, std::uint64_t engine, std::string* out, bool completes = false);
-  // Two configurations of one lexeme have the same classes of tokens; -1: it has none.
+  // A number for the lexeme; configurations with the same one have the same classes of tokens. -1:
+  // there is no lexeme.
   std::int64_t lexeme(const Config& at) const;
 
  private:

@@ -1,11 +1,11 @@
 // Stepper: the transitions of the automaton: a configuration and a byte lead to a configuration, or
 // nowhere.
 //
-// A scalar's cases run as one product lexeme with labels; a container's become the alternatives of
-// a child frame. When the value ends, the labels that survive give each alternative its one
-// residual. Levels, residuals and lexemes at their start are memoised; every configuration that
-// comes out has a completion. Guarded by the isolate's lock; throws Missing and Limit, and then
-// leaves nothing half done.
+// A scalar is read for all labels at once, by a product automaton; for a container, the labels
+// become the alternatives of a child frame. When the value ends, the surviving labels determine
+// each alternative's residual. Levels, residuals and lexemes at their start are memoised. Every
+// resulting configuration has a completion. The isolate's lock must be held. Throws Missing and
+// Limit, and then changes nothing.
 #pragma once
 #include "automaton/compared_items.hpp"
 #include "automaton/format.hpp"
@@ -21,26 +21,25 @@ class Stepper {
   Config start(Arena& arena);  // top is null when the schema has no instance
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   bool end_number(const Config& from, Config* to,
-                  Arena& arena);  // as if a byte came that is no part of it
+                  Arena& arena);  // as if a byte followed that is not part of the number
   bool can_stop(const Config& at);
-  // Of a format: the exits that may be taken, sorted; where a number is under way, as if it had
-  // ended.
+  // For a format: the exits that may be taken, sorted; an unfinished number counts as ended.
   void exits(const Config& at, Labels* exits);
-  // A symbol's exit, which exits() tells, and all others there of the same symbol.
+  // Takes a symbol's exit, together with all others of the same symbol. Requires an exit from
+  // exits().
   bool take(const Config& from, Id exit, Config* to, Arena& arena);
-  // Several points at once are one, with a number behind those of the net.
+  // The id of a set of points, which is numbered after the net's own points.
   Id joined(std::vector<Id> points);
   std::span<const Id> points_of(const Id& point) const;
-  bool commit(
-      Config* at, bool is_behind,
-      Arena& arena);  // of raw text: the value that is due begins, where nothing else can follow
-  Config opened(
-      const Config& at, Arena& arena,
-      bool is_behind = false);  // of raw text: the value that may begin here; without a top: none
-  // The configuration as if no container had waited (see ComparedItems); without a top: there is
+  bool commit(Config* at, bool is_behind,
+              Arena& arena);  // in raw text: begins the due value, if nothing else can follow
+  Config opened(const Config& at, Arena& arena,
+                bool is_behind = false);  // in raw text: the configuration of the value that may
+                                          // begin here; top is null: there is none
+  // The same configuration with all compared values told (see ComparedItems); top is null: there is
   // none.
   Config told(const Config& at, Arena& arena);
-  // While it lives every change between text and values is told, with its offset.
+  // While it lives, each change between text and values is appended to `events`, with its offset.
   class Telling {
    public:
     Telling(Stepper& stepper, std::vector<FormatEvent>* events) : stepper_(stepper) {
@@ -52,20 +51,20 @@ class Stepper {
    private:
     Stepper& stepper_;
   };
-  void tell_offset(std::size_t offset) { offset_ = offset; }  // of the byte that comes next
+  void tell_offset(std::size_t offset) { offset_ = offset; }  // the offset of the next byte
   std::size_t nbytes() const {
     return (after_.size() + children_.size() + opened_.size() + joints_.size()) * 96;
   }
 
  private:
   bool advance(const Config& from, std::uint8_t byte, Config* to,
-               Arena& arena);  // does not keep the text
+               Arena& arena);  // without recording the text
   bool advance_between(const Config& from, std::uint8_t byte, Config* to,
-                       Arena& arena);  // between two lexemes
+                       Arena& arena);  // for bytes between two lexemes
   Config at_point(const Frame& below, Id point, bool is_behind,
-                  Arena& arena);  // raw text, from a point of the net on
+                  Arena& arena);  // the configuration of raw text from a point of the net on
   bool begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
-  struct Case {  // of a due value: what a label stands for
+  struct Case {  // a label of a due value, with its goal
     Id label, goal;
   };
   struct Joint {
@@ -73,18 +72,17 @@ class Stepper {
     bool operator==(const Joint&) const = default;
     std::size_t hash() const { return hash_of(points); }
   };
-  using Cases = Few<Case, 8>;  // those of the vital alternatives, then of the tracked literals
+  using Cases = Few<Case, 8>;  // those of vital alternatives, then those of tracked literals
   struct Opened {              // a scalar lexeme at its start
     Id state, spec;
   };
   Opened open_string(const Cases& cases,
-                     std::size_t alive);  // of which the first so many are of alternatives
+                     std::size_t alive);  // the first `alive` cases are of alternatives
   Opened open_number(const Cases& cases, std::size_t alive);
   const Frame* open_container(const Config& from, Type type, Id vital, const Cases& cases,
                               std::size_t alive, Arena& arena);
   bool close(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
-  // A value has ended, with the labels that survive; `last` is its last byte where the text lacks
-  // it, -1: it does not.
+  // Ends a value with the surviving labels. `last` is its last byte if the text lacks it, else -1.
   bool ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text, int last,
              Config* to, Arena& arena);
   const Frame* after_value(const Frame& f, Type type, std::span<const Id> labels, Id value,
@@ -101,7 +99,7 @@ class Stepper {
   ComparedItems compared_;
   Id root_;
   void tell(FormatEvent::Kind kind, Id what,
-            bool is_behind) {  // behind the byte at hand, or in front of it
+            bool is_behind) {  // after the present byte, or before it
     if (events_) events_->push_back({kind, what, offset_ + is_behind});
   }
   std::vector<FormatEvent>* events_ = nullptr;
@@ -109,7 +107,7 @@ class Stepper {
   const Format* format_;  // null: the engine reads one value
   Texts& texts_;
   Numbers& numbers_;
-  bool tells_ = false;  // no container that begins now waits
+  bool tells_ = false;  // whether containers that begin now must have all compared values told
   ListMap<Id> after_, children_;
   Interner<Joint> joints_;
   ListMap<Opened> opened_;

@@ -1,9 +1,10 @@
-// Viability: what may come next in a frame such that a completion remains.
+// Viability: the members, items and values that may come next in a frame such that a completion
+// remains.
 //
-// For a due value that is a goal for each type and alternative, for an object the keys, for an
-// array whether another item may come. What was found lies in the frame's cache. Keys are looked
-// into one by one, when they are asked for: objects have thousands. Throws Missing and Limit; a
-// call that ends early leaves nothing half done. Guarded by the isolate's lock.
+// The answer is, for a due value, a goal for each type and alternative; for an object, the keys;
+// for an array, whether another item may come. Results are kept in the frame's cache. Keys are
+// examined one by one, on demand, since objects may have thousands. Throws Missing and Limit, and
+// then changes nothing. The isolate's lock must be held.
 #pragma once
 #include <string>
 #include <unordered_set>
@@ -17,32 +18,31 @@ class Viability {
   Viability(Constraints& constraints, Levels& levels, const Options& options)
       : constraints_(constraints), goals_(constraints.goals), levels_(levels), options_(options) {}
 
-  // A list: for each alternative the goal under which a value of this type has a completion,
-  // kFalse: none.
+  // The id of a list: for each alternative, the goal under which a value of this type has a
+  // completion, or kFalse.
   Id vital(const Frame& f, Type type);
   const std::vector<Id>& list(Id vital) const { return lists_[vital].ids; }
-  // The goal, for numbers such that what decides between literals is spelled so that each of them
-  // or its negation can read it: not every set of numbers has exponents
-  // (docs/reference/keywords.md).
+  // The goal. For numbers, it is restricted to spellings that all literals to be decided, or their
+  // negations, can read: not every set of numbers has exponents (docs/reference/keywords.md).
   Id legible(const Frame& f, Id goal, const Parts& parts, Type type);
 
   // Of an object.
   Writable& writable(const Frame& f);
   bool may_come(const Frame& f, std::int32_t name);  // this name of the table
   bool any_may_come(const Frame& f);                 // some key
-  Keys keys_of(const Frame& f);                      // holds references to the frame
+  Keys keys_of(const Frame& f);  // the result refers to the frame, which must outlive it
 
-  // In the schema's order: is it too late for this name of the table?
+  // Is it too late for this name of the table, by the schema's order?
   bool is_past(const Frame& f, std::int32_t name) const {
     if (!options_.schema_order) return false;
     const std::int32_t rank = levels_.rank(f.level, name);
     return rank != kInf && rank <= f.rank;
   }
 
-  bool may_have_more(const Frame& f);  // of an array: another item
+  bool may_have_more(const Frame& f);  // may another item come? Requires an array
 
-  // While it lives the undeclared keys are noted of which somebody asks whether they were written:
-  // what is found is the same for all others.
+  // While it lives, records the undeclared keys that a computation asks about (whether they were
+  // written): its result is the same for all others.
   class Asking {
    public:
     explicit Asking(Viability& of) : of_(of), outer_(of.asked_) { of.asked_ = &keys; }
@@ -64,10 +64,10 @@ class Viability {
   std::size_t nbytes() const { return (opened_[0].size() + opened_[1].size()) * 96; }
 
  private:
-  bool is_viable(const Frame& f, Id residual);  // once the due value has ended
+  bool is_viable(const Frame& f, Id residual);  // after the due value
   Id viable_after(
       const Frame& f, Id residual,
-      Id base);  // the goal under which the due value, which meets the base, leaves it viable
+      Id base);  // the goal, within `base`, under which the due value leaves the residual viable
   template <class Search>
   Id decided(const Frame& f, Id open, Id base, const Search& search);
   bool may_write(const Frame& f, std::int32_t cls, std::int32_t name);

@@ -1,4 +1,5 @@
-// White space between lexemes: how much of it may come, in each style.
+// White space between lexemes: how much of it is allowed, in each style. All functions are pure and
+// O(1).
 #pragma once
 #include "automaton/frames.hpp"
 
@@ -6,19 +7,19 @@ namespace guard {
 
 inline bool is_space(std::uint8_t b) { return b == ' ' || b == '\n' || b == '\r' || b == '\t'; }
 
-// A gap is what came so far of it. Of Whitespace::Flexible it counts spaces and tabs behind a
-// newline.
+// A gap counts the white space so far. For Whitespace::Flexible it also encodes whether spaces or
+// tabs follow a newline.
 namespace gaps {
 constexpr std::int32_t kNewline = 100, kTabs = 200, kMaxSpaces = 40, kMaxTabs = 10;
 }
 
-// The gap with one byte of white space more; -1: it may not come.
+// The gap after one more byte of white space; -1: it is not allowed.
 inline std::int32_t gap_after(const Options& options, const Frame& f, std::int32_t gap,
                               std::uint8_t byte) {
   using namespace gaps;
   const bool leading = f.kind == Kind::Root && f.phase == Phase::Value;
   if (f.phase == Phase::End || (leading && f.parent))
-    return -1;  // inside of a format what is around a value is the format's
+    return -1;  // inside of a format, the format decides on the text around a value
   switch (options.whitespace) {
     case Whitespace::Compact: return -1;
     case Whitespace::Any: return gap < options.longest_run ? gap + 1 : -1;
@@ -36,7 +37,7 @@ inline std::int32_t gap_after(const Options& options, const Frame& f, std::int32
   return -1;
 }
 
-// May a lexeme begin behind it?
+// May a lexeme begin after the gap?
 inline bool gap_is_done(const Options& options, const Frame& f, std::int32_t gap) {
   return options.whitespace != Whitespace::Spaced || gap == 1 || !is_separated(f);
 }

@@ -1,8 +1,8 @@
-// What the parts of constraints share: small helpers, and the walk over a node's formula.
+// Helpers that the parts of constraints share, and the walk over a node's formula.
 //
-// Each of the six JSON types is an algebra: null and booleans, strings, and numbers are Boolean
-// algebras of sets; objects and arrays have shapes. A formula is walked alike in all of them, signs
-// pushed down to the leaves.
+// There is an algebra for each kind of JSON value. Null and booleans, strings, and numbers are
+// Boolean algebras of sets; objects and arrays have shapes and rows. One walk serves all of them;
+// it pushes signs down to the leaves. The isolate's lock must be held.
 #pragma once
 #include <algorithm>
 
@@ -16,7 +16,8 @@ template <class T>
 bool has(const std::vector<T>& sorted, const T& item) {
   return std::binary_search(sorted.begin(), sorted.end(), item);
 }
-// Marks a memo entry as in progress, and takes the mark back when an exception passes.
+// Marks a memo entry as in progress; an exception removes the mark. Throws Limit{"cycle"} where it
+// is marked already.
 template <class Map>
 struct Busy {
   Busy(Map* memo, Id key) : memo_(memo), key_(key) {
@@ -36,11 +37,12 @@ struct Busy {
   Id key_;
   bool done_ = false;
 };
-// Tells clauses apart that come one by one: a few by looking at each, many by their hashes.
+// Recognises repeated clauses in a growing list: a short list by comparison, a long one by hashes.
 class Distinct {
  public:
   explicit Distinct(const std::vector<Clause>* known)
-      : known_(known) {}  // grows with each clause that is new
+      : known_(known) {
+  }  // the caller's list, to which it adds each new clause; must outlive this object
   bool is_new(const Clause& clause) {
     if (known_->size() < kFew)
       return std::find(known_->begin(), known_->end(), clause) == known_->end();
@@ -54,7 +56,7 @@ class Distinct {
   std::size_t seen_ = 0;
   std::unordered_set<Clause, VectorHash> table_;
 };
-// Ids that were met, in a list that may be short.
+// A set of ids that does not allocate while it is small.
 class Met {
  public:
   bool insert(Id id) {  // false: it was
@@ -75,7 +77,8 @@ class Met {
   Few<Id, kFew> few_;
   std::unordered_set<Id> many_;
 };
-// Takes the clause with the fewest disjuncts out: a search branches there.
+// Removes and returns the clause with the fewest disjuncts, on which a search branches. Requires a
+// clause.
 inline Clause take_smallest(std::vector<Clause>* clauses) {
   const auto least =
       std::min_element(clauses->begin(), clauses->end(),
@@ -84,8 +87,8 @@ inline Clause take_smallest(std::vector<Clause>* clauses) {
   clauses->erase(least);
   return out;
 }
-// Joins sets to one, the two smallest first and of equals the oldest: a chain through ten thousand
-// sets would keep as many growing prefixes.
+// Joins sets into one, always the two smallest (of equal ones, the oldest), as Huffman codes are
+// built: a chain through ten thousand sets would intern as many growing prefixes.
 template <class Size, class Join>
 Id joined(const std::vector<Id>& sets, Id none, Size size, Join join) {
   std::vector<std::array<std::size_t, 3>> todo;  // a heap of (size, age, set)
@@ -114,9 +117,10 @@ inline std::int64_t cheaper(std::int64_t a, std::int64_t b) {
   return a < 0 ? b : b < 0 ? a : std::min(a, b);
 }
 
-// An algebra gives top() and bottom(), all(list) and any(list), exactly_one(yes, no, sign) of
-// children with and without sign, values(list, sign) of constants, leaf(atom, node, sign) of its
-// type's own keywords, and its type's bits in Op::Type.
+// The element of an algebra that a literal stands for; memoised in `memo`. An Algebra has top() and
+// bottom(), all(list) and any(list), exactly_one(yes, no, sign) for children with and without sign,
+// values(list, sign) for constants, and leaf(atom, node, sign) for its type's own keywords. Throws
+// Missing and Limit.
 template <class Algebra>
 Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
   const bool sign = !(literal & 1);
@@ -177,7 +181,7 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
         case Op::Not: parts.push_back(child(a.nodes[0], !sign)); break;
         case Op::If:  // (not I or T) and (I or E); negated, (I and not T) or (not I and not E)
           if (a.nodes[1] == 0 && a.nodes[2] == 0)
-            break;  // it only annotates, and says in which order keys come
+            break;  // it constrains nothing, but gives an order of keys
           parts.push_back(all({any({child(a.nodes[0], !sign), child(a.nodes[1], sign)}),
                                any({child(a.nodes[0], sign), child(a.nodes[2], sign)})}));
           break;
@@ -190,7 +194,8 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
   return busy.set(parts.empty() ? neutral : all(std::move(parts)));
 }
 
-// In a Boolean algebra: of the children read so far none holds, one does, or several do.
+// oneOf in a Boolean algebra, in one pass that tracks: none of the children so far holds, one does,
+// several do. O(children) operations.
 template <class Algebra>
 Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no,
           bool sign) {
@@ -203,7 +208,7 @@ Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<
   return sign ? one : algebra.any({none, several});
 }
 
-// Those that may hold at all could all hold beside each other.
+// Rivals without any knowledge: all children that may hold at all might hold together.
 inline Rivals all_rivals(const std::vector<Id>& yes, Id never) {
   Rivals out{std::vector<std::optional<std::vector<std::size_t>>>(yes.size()), {}};
   for (std::size_t i = 0; i < yes.size(); ++i)
@@ -211,8 +216,9 @@ inline Rivals all_rivals(const std::vector<Id>& yes, Id never) {
   return out;
 }
 
-// Among shapes: one holds and the others do not; or none does, or two of them. `rivals` tells for
-// each child of the others that can hold beside it: the negations of all others would say nothing.
+// oneOf among shapes: one holds and its rivals do not; negated, none holds or two do. `rivals` has,
+// for each child, the others that can hold beside it; the negation of any other child would add
+// nothing.
 template <class Algebra>
 Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no,
                 bool sign, const Rivals& rivals) {

@@ -1,10 +1,11 @@
-// Arrays: what arrays look like under a goal: rows, interned. A row is to arrays what a shape is to
+// Arrays: array constraints under a goal, as interned rows. A row is to arrays what a shape is to
 // objects (object.hpp).
 //
-// Spans say what the items of some positions meet, or that one of them does; counts, how many items
-// meet a goal; clauses are disjunctions of rows. Where items are compared with each other
-// (unique_items.hpp) a row knows the values written. Positions count from the item that is due, so
-// that the residual of a row is a row. Guarded by the isolate's lock; references stay valid.
+// A span requires that all items at some positions, or one of them, meet a goal; a count, how many
+// items meet one; clauses are disjunctions of rows. Where items are compared with each other
+// (unique_items.hpp), a row has the values written so far. Positions count from the next item, so
+// the residual of a row is a row. The isolate's lock must be held; references stay valid as long as
+// the engine.
 #pragma once
 #include <functional>
 #include <optional>
@@ -21,20 +22,19 @@ struct Span {  // positions [from, to)
   Id goal;
   auto operator<=>(const Span&) const = default;
 };
-struct Counted {  // lo to hi items meet the goal
+struct Counted {  // the number of items that meet the goal is in [lo, hi]
   Id goal;
   std::int32_t lo, hi;
   auto operator<=>(const Counted&) const = default;
 };
-struct Row {  // the shape of arrays; positions count from the item that is due, lo and hi from the
-              // first
+struct Row {  // an array constraint; positions count from the next item, lo and hi from the first
   std::vector<Span> rules, some;
   std::vector<Counted> counts;
   std::int32_t lo = 0, hi = kInf;
-  Id unique = -1;  // items differ from each other and from what meets this goal: the values
-                   // written. -1: they may be equal
-  Id repeat = -1;  // owed: an item that meets this goal (the values written), or two that are
-                   // equal. -1: nothing is
+  Id unique = -1;  // items must differ from each other and from all values of this goal, which are
+                   // the items written. -1: they may be equal
+  Id repeat = -1;  // there must be an item that meets this goal (equals one written), or two equal
+                   // items. -1: no such condition
   std::vector<Clause> clauses;
   bool operator==(const Row&) const = default;
   std::size_t hash() const;
@@ -44,7 +44,7 @@ class Arrays {
  public:
   explicit Arrays(Constraints& all);
   const Row& operator[](Id id) const { return rows_[id]; }
-  Id of(Id goal);  // a Row. Throws Missing and Limit, and so do all that look into goals
+  Id of(Id goal);  // a Row. Throws Missing and Limit, as do all functions that evaluate goals
   Id of_node(Id literal);
   Id intern(Row row) { return rows_.intern(std::move(row)); }
 
@@ -52,17 +52,18 @@ class Arrays {
           bool every);  // every item of [from, to) meets the goal; or some does
   Id conjunction(const std::vector<Id>& rows);
   Id disjunction(std::vector<Id> rows);
-  bool merge(Row* into, const Row& from);  // false: there are too few and too many items
+  bool merge(Row* into, const Row& from);  // false: the bounds on the number of items contradict
   Id settle(Row row);
   bool weaker(Id a, const Row& b) const;
 
   // `at` is the number of items written.
   bool viable(Id row, std::int32_t at);
   bool done(Id row, std::int32_t at) const;
-  bool is_plain(Id row) const;                  // all items alike: writing one never changes it
+  bool is_plain(Id row) const;  // whether all items have the same constraint, so that writing one
+                                // never changes the row
   Id base_of(const Row& row, std::int32_t at);  // what every value at this position must meet
-  // The obligations of a row that asks the same of every item, as counts; nothing where it is
-  // another one.
+  // The existential conditions of a row whose positions are all alike, as counts; nothing for any
+  // other row.
   static std::optional<std::vector<Counted>> steady_counts(const Row& row);
 
   std::size_t size() const { return rows_.size(); }

@@ -1,14 +1,14 @@
-// Constraints: what values meet one compiled schema: goals, what they leave of each JSON type, and
-// what is asked about them.
+// Constraints: which values satisfy one compiled schema. Goals, what each leaves of every JSON
+// type, and queries about them.
 //
-// The parts are one system of mutual recursion: a goal has a value if its objects have members
-// whose goals have values, and so on. Each part names in its header the others that it uses; their
-// order here is that in which to read them:
+// The parts are mutually recursive: a goal has a value if its objects have members whose goals have
+// values, and so on. Each part's members name the others that it uses. They are best read in this
+// order:
 // - goals: sets of signed schema nodes
 // - scalars: null, booleans, strings, numbers
 // - key_sets: sets and classes of keys
 // - objects: shapes of objects
-// - members: can an object still be finished?
+// - members: can an object still be completed?
 // - arrays: rows, the shapes of arrays
 // - unique: arrays whose items are compared
 // - partial: a shape or a row while a value is being written
@@ -16,8 +16,9 @@
 // - costs: bytes of its shortest
 // - values: its values, listed
 //
-// The theory was proved by a slow reference in Python; see docs/explanation/engine.md. Guarded by
-// the isolate's lock.
+// A slow reference in Python was the judge of the theory; see docs/explanation/engine.md. The
+// isolate's lock must be held for everything here. The parts live as long as their Constraints,
+// which the engine owns; the lexicon outlives both.
 #pragma once
 #include "constraints/array.hpp"
 #include "constraints/enumerate_values.hpp"
@@ -39,7 +40,7 @@ struct Constraints {
   const Spelling spelling;
   const Limits limits;
   const std::int32_t gap;  // bytes of white space that `:` and `,` demand
-  int depth = 0;           // of the recursion under way
+  int depth = 0;           // depth of the present recursion
 
   Goals goals{*this};
   Scalars scalars{*this};

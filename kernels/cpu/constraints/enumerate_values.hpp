@@ -1,9 +1,10 @@
 // Values: the values of a goal, listed until there are enough of them.
 //
-// Strings, arrays and objects come by their size, at each step never more beginnings than values
-// are wanted, for each of them leads to another one. A goal inside of itself is listed by rounds:
-// what is known of it so far, until nothing new is found. Guarded by the isolate's lock. Throws
-// Missing and Limit; a reference to a list stays valid until the same goal is listed again.
+// Strings, arrays and objects are listed by size. Each step keeps at most as many prefixes as
+// values are wanted, since every prefix leads to another value. A recursive goal is listed by
+// rounds, each of which uses the values known so far, until a round finds nothing new. The
+// isolate's lock must be held. Throws Missing and Limit. A reference to a list stays valid until
+// the same goal is listed again.
 #pragma once
 #include "constraints/array.hpp"
 
@@ -15,19 +16,18 @@ class ObjectViability;
 class Values {
  public:
   explicit Values(Constraints& all);
-  const std::vector<Id>& of(Id goal, std::size_t n);  // n of them, or all when there are fewer.
-                                                      // Short ones first, where that is easy
+  const std::vector<Id>& of(
+      Id goal, std::size_t n);  // n of them, or all if there are fewer; mostly short ones first
   bool has_values(Id goal, std::size_t n);
-  // How many there are, at most so many: of one type; of an object's shape.
+  // The number of values of one type, or of an object's shape, at most `most`.
   std::size_t count(Id goal, Type type, std::size_t most);
   std::size_t count_objects(Id shape, std::size_t most);
   std::int64_t value_bytes(Id value);
-  std::int64_t bytes_among(Id goal,
-                           std::int32_t n);  // that surely suffice for a value unlike n - 1 others;
-                                             // or for its dearest; -1. Rises with n
-  bool leans() const {
-    return leans_ != kInf;
-  }  // was what is known so far of a listing under way used?
+  std::int64_t bytes_among(
+      Id goal,
+      std::int32_t n);  // bytes that suffice for a value other than n - 1 given ones, or for the
+                        // longest value; -1: there is none. Monotone in n
+  bool leans() const { return leans_ != kInf; }  // did the last result use an unfinished listing?
 
  private:
   struct Listing;
@@ -54,12 +54,13 @@ class Values {
   int& depth_;
   struct Listed {
     std::vector<Id> values;
-    std::size_t asked = 0;  // more values than listed only where so many were asked for
-    int level = 0;          // of the listing that is under way
+    std::size_t asked = 0;  // the list may be incomplete beyond this number of values
+    int level = 0;          // of the unfinished listing
   };
   Memo<Listed> listed_;
-  int listing_ = 0, leans_ = kInf;  // listings under way, inside of each other; the outermost of
-                                    // which what is known so far was used
+  int listing_ = 0,
+      leans_ =
+          kInf;  // nested unfinished listings, and the outermost one whose values so far were used
   PairMap<std::int64_t> bytes_among_;
 };
 

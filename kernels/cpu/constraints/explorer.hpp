@@ -1,13 +1,12 @@
-// Explorer: every expansion that decoding may ask of Goals, made ahead of need, so that a limit is
-// met in `guard check`.
+// Explorer: makes every expansion of goals that decoding may need, ahead of need, so that `guard
+// check` finds limits.
 //
-// Breadth first over goals, the shapes of objects and arrays, what is left of them after each way a
-// member or an item can be, and the languages of strings and keys with their automata. Each is
-// expanded once; what depends on more than ids (written keys, counts, nesting) is not walked. A run
-// ends when nothing is left or time is up, and goes on where it stopped; one that ends in Missing
-// repeats what it was at, one that ends in Limit skips it. Costs: those of the expansions, and a
-// set entry for each. Not thread-safe: guarded by the isolate's lock. Tested in
-// tests/kernels/test_explorer.py.
+// A breadth-first search over goals, shapes and rows, their residuals after each kind of member or
+// item, and the automata of strings and keys. Each is expanded once. States that depend on more
+// than ids (written keys, counts, nesting) are not explored. A run ends when nothing is left or
+// time is up, and the next one continues. After Missing the next run repeats the item at hand;
+// after Limit it skips that item. Costs those of the expansions, and a set entry for each. Not
+// thread-safe: the isolate's lock must be held. Tested in tests/kernels/test_explorer.py.
 #pragma once
 #include <array>
 #include <unordered_set>
@@ -30,14 +29,14 @@ class Explorer {
   }  // goals, objects, arrays, languages
   std::size_t waiting() const {
     return queue_.size() + cut_;
-  }  // found and not expanded; values whose ways are too many
+  }  // found but not expanded, and values with too many residuals
   std::size_t states() const { return states_; }  // of all languages
   const std::vector<Id>& large() const {
     return large_;
   }  // nodes whose strings or keys need more than `most` states
   const std::vector<Id>& empty() const {
     return empty_;
-  }  // nodes that a member, an item or the root must meet and that no value does
+  }  // nodes without any value that a member, an item or the root must satisfy
 
  private:
   enum class Kind : std::uint8_t { Goal, Object, Array, Language };

@@ -1,10 +1,10 @@
-// Goals: what a value must meet: sets of signed schema nodes, interned.
+// Goals: constraints on one value, as interned sets of signed schema nodes.
 //
 // A literal is a node and a sign (node * 2 + 1: not the node). A goal is a set of literals, all of
-// which must hold. Nodes below kInternal are the front end's, which the binding defines when
-// Missing names them; those from there on are our own: types, constants, and disjunctions of goals.
-// Guarded by the isolate's lock; a reference to literals stays valid, one to atoms until the next
-// define().
+// which must hold. Nodes below kInternal are the front end's; the binding defines them once Missing
+// has named them. Nodes from there on are the engine's own: types, constants, and disjunctions of
+// goals. The isolate's lock must be held. A reference to literals stays valid as long as the
+// engine, one to atoms until the next define().
 #pragma once
 #include <unordered_map>
 
@@ -21,7 +21,7 @@ constexpr Id kInternal = kOwnNodes;
 template <class T>
 using Memo = std::unordered_map<Id, T>;
 
-enum class Told : std::uint8_t { No, Yes, Open };  // as far as can be told without a search
+enum class Told : std::uint8_t { No, Yes, Open };  // answers without a search; Open: unknown
 
 class Goals {
  public:
@@ -64,34 +64,34 @@ class Goals {
   const std::vector<Id>& literals(Id goal) const { return goals_[goal].ids; }
   const std::vector<Id>& values_in(Id among) const;  // requires a goal of among(), or kFalse
 
-  // Places a limit that names no node at this one; one of languages at a schema beside it that
-  // holds some.
+  // Sets the node of a limit without one. A limit of languages is placed at a neighbouring schema
+  // that has some.
   void blame(Limit* limit, Id node);
   void need(
-      const std::vector<Id>& goals);  // throws Missing when some of their nodes are not defined
-  // Nodes that are not defined, and without which no mask before a value of these can be made: a
-  // token may open an array, an object in it, and spell a name. Once they are defined it goes on
-  // from there; none: all are.
+      const std::vector<Id>& goals);  // throws Missing where some of their nodes are not defined
+  // A search for undefined nodes that a mask before a value of these nodes needs: a token may open
+  // an array, an object in it, and spell a name. lacking() returns the next ones; once those are
+  // defined it continues from there. Empty: all are defined.
   struct Ahead {
     explicit Ahead(const std::vector<Id>& nodes) {
       for (Id node : nodes) todo.push_back({node, kDeepest});
     }
     static constexpr int kDeepest =
-        2;  // an array's items, and their members; 1: members; 0: those that must be there
+        2;  // an array's items and their members; 1: members; 0: required ones
     std::vector<std::pair<Id, int>> todo;
     std::unordered_map<Id, int> seen;
   };
   std::vector<Id> lacking(Ahead* ahead) const;
 
-  // What the words of a schema tell on sight.
+  // Answers from the schema's own keywords, without a search.
   bool excludes(Id goal, std::int32_t bits)
-      const;  // whether one of its nodes says `type`, and none of these bits of it
-  const std::vector<Id>* listed(Id literal)
-      const;  // values of which it asks one, where `enum` or `const` lists them; null: not known
+      const;  // whether one of its nodes has a `type` without any of these bits
+  const std::vector<Id>* listed(
+      Id literal) const;  // the values that its `enum` or `const` lists; null: it has none
   bool are_apart(const std::vector<Id>& values, Id literal) const;
   Told told(Id literal, Id value,
-            int depth) const;      // does the value meet it? As far as constants and types tell
-  Told has_listed(Id goal) const;  // has it a value? As far as one that it lists tells
+            int depth) const;      // does the value meet it, by constants and types alone?
+  Told has_listed(Id goal) const;  // does it have a value, by one that it lists?
 
   // The formula of a literal in an algebra of one JSON type (algebra.hpp).
   template <class Algebra>

@@ -1,9 +1,9 @@
-// Inhabitance: has a goal a value?
+// Inhabitance: does a goal have a value?
 //
-// A least fixpoint by rounds: goals in progress count as empty, true is final at once, false only
-// after a round that found nothing new. What is false within a round may be true in the next, so
-// that nobody may remember it: see is_tentative(). A Missing or a Limit ends the round, and what it
-// found empty is forgotten. Guarded by the isolate's lock.
+// A least fixpoint by rounds. Goals in progress count as empty. True is final at once, false only
+// after a round that found nothing new: within a round it may become true in the next, and callers
+// must not memoise it (is_tentative()). A Missing or a Limit ends the round, and its results of
+// false are dropped. The isolate's lock must be held.
 #pragma once
 #include <unordered_set>
 
@@ -20,13 +20,13 @@ class Inhabitance {
   bool inhabited(Id goal);
   bool inhabited(Id goal, Type type);
   bool empty_on_sight(
-      Id goal);  // as far as can be told without viability: false where that is not known
-  int constant_for(
-      Id goal, Type type);  // do all values of the type meet it (1), or none (0)? -1: it depends
+      Id goal);  // is it certainly empty, without the viability of objects? false: unknown
+  int constant_for(Id goal,
+                   Type type);  // do all values of the type meet it (1), or none (0)? -1: some do
 
   bool in_round() const { return in_round_; }
-  bool is_tentative() const;  // what is false now may be true in the next round
-  // Shapes and rows found empty in this round.
+  bool is_tentative() const;  // whether a result of false may become true in the next round
+  // Shapes and rows that this round has found empty.
   bool is_found_empty(Id shape) const { return round_shapes_.contains(shape); }
   void note_empty(Id shape) { round_shapes_.insert(shape); }
   bool is_found_empty(Id row, std::int32_t at) const { return round_rows_.contains({row, at}); }
@@ -53,7 +53,7 @@ class Inhabitance {
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   bool found_ = false, in_round_ = false;
   Memo<char> dull_;  // see empty_on_sight
-  int sight_ = 0;    // objects inside of objects that it has expanded
+  int sight_ = 0;    // nested objects that it has expanded
 };
 
 }  // namespace guard

@@ -1,8 +1,8 @@
 // KeySets: sets of an object's keys, and the classes into which they divide all keys.
 //
-// A set is one name, a language, or the rest: what is in none of some names and languages. Sets are
-// interned. Classes are computed once for each list of sets that somebody asks for. Guarded by the
-// isolate's lock; references stay valid.
+// A set is one name, a language, or the complement of some names and languages. Sets are interned.
+// Classes are computed once for each list of sets. The isolate's lock must be held; references stay
+// valid as long as the engine.
 #pragma once
 #include "constraints/goals.hpp"
 
@@ -23,21 +23,21 @@ struct Rule {
   auto operator<=>(const Rule&) const = default;
 };
 
-// One class of keys: a name, or the texts of a language that are no name of the shape. Thousands of
-// names that thousands of `additionalProperties` don't mean would be a million pairs: all names of
-// a kind share one list of what holds it, save what names them.
+// One class of keys: a name, or the texts of a language that are not names of the shape. All names
+// of a kind share one list of the sets that contain them (`wide`), minus exceptions: thousands of
+// names that thousands of `additionalProperties` exclude would be a million pairs.
 struct KeyClass {
   Id name = -1;
   Id lang = Langs::kNone;
-  Id own = -1;  // the key set of the name alone, where a rule speaks of it
-  const std::vector<Id>* wide = nullptr;  // the other key sets that hold it, sorted,
-  std::vector<Id> except;                 // but for these, sorted
-  Id id = -1;                             // of the name and of what holds it
+  Id own = -1;                            // the key set of the name alone, if a rule has it
+  const std::vector<Id>* wide = nullptr;  // the other key sets that contain it, sorted,
+  std::vector<Id> except;                 // except these, sorted
+  Id id = -1;                             // interned from the name and the sets that contain it
   bool in(Id keys) const {
     return keys == own || (std::binary_search(wide->begin(), wide->end(), keys) &&
                            !std::binary_search(except.begin(), except.end(), keys));
   }
-  // Those of the rules, which are sorted, whose key set holds it.
+  // Calls f for each of the rules whose key set contains it. Requires sorted rules.
   template <class F>
   void each(const std::vector<Rule>& rules, F f) const {
     if (wide->size() >= rules.size()) {
@@ -65,10 +65,10 @@ class KeySets {
   Id key_rest(std::vector<Id> names, std::vector<Id> langs);
   bool holds(Id keys, Id name);
   std::vector<KeyClass> partition(
-      std::vector<Id> key_sets);  // the classes of keys that these sets tell apart
+      std::vector<Id> key_sets);  // the coarsest classes such that each set is a union of them
   Id key_class(const KeyClass& cls,
-               const std::vector<Id>& names);  // the set of a class that is no name, when these are
-                                               // the names of its partition
+               const std::vector<Id>& names);  // the set of a class that is not a name, given the
+                                               // names of its partition
 
  private:
   Lexicon& lexicon_;

@@ -1,7 +1,8 @@
-// Lexicon: what all schemas of an isolate share: languages, texts, numbers, names and values,
-// interned. And the limits of a schema.
+// Lexicon: the interned languages, texts, numbers, names and values that all schemas of an isolate
+// share. Also the limits of a schema.
 //
-// Guarded by the isolate's lock; ids and references stay valid as long as the lexicon.
+// The isolate's lock must be held. The isolate's tables own the lexicon; ids and references stay
+// valid as long as it lives.
 #pragma once
 #include <atomic>
 
@@ -14,14 +15,13 @@ struct Limits {
   std::size_t alternatives = 10000;  // shapes in one clause, cases of one value
   std::size_t states = 1000000;      // interned shapes and goals
   std::int32_t depth = 2000;         // recursion of the algebra
-  std::int32_t nesting = 100;  // open containers, beyond which only a shortest way out is left
+  std::int32_t nesting = 100;  // open containers beyond which only a shortest completion is allowed
   double seconds = 10;         // of a processor, for one call
-  std::int64_t memory =
-      384'000'000;  // bytes, of one call, and of a schema that has an isolate of its own
+  std::int64_t memory = 384'000'000;  // bytes of one call, and of a schema with its own isolate
 };
 
 struct Lexicon {
-  const std::uint64_t number = ++made;  // of no other lexicon of the process
+  const std::uint64_t number = ++made;  // unique in the process
   Langs langs;
   Texts texts{langs};
   Words words{langs};
@@ -34,13 +34,14 @@ struct Lexicon {
   }  // see Interner
   Id name(std::string text) { return names.intern({std::move(text)}); }
   bool in_lang(Id lang, Id name);
-  Id parse(std::string_view text);  // the value of a JSON text, which must be valid: no key twice
+  Id parse(std::string_view
+               text);  // the value of a JSON text. Requires valid JSON without duplicate keys
 
  private:
   static inline std::atomic<std::uint64_t> made = 0;
 };
 
-// Counts how deep the algebra recurses. Throws Limit where that is too deep.
+// A guard that counts the depth of recursion. Throws Limit where it is too deep.
 struct Recursion {
   Recursion(int* depth, int limit) : depth_(depth) {
     if (*depth_ >= limit) too_deep(limit);

@@ -1,9 +1,9 @@
-// MinCosts: the least number of bytes of a value, and of the rest of one that was begun.
+// MinCosts: the fewest bytes of a value, and of the rest of one that was begun.
 //
-// A fixpoint by rounds, as Inhabitance's: what is in progress counts with what it cost at last,
-// until nothing gets cheaper. Of arrays whose items must differ it is a bound that falls with every
-// token of some way on; min_cost.cpp has the argument. -1: there is no value. Guarded by the
-// isolate's lock. Throws Missing and Limit.
+// A fixpoint by rounds, as in Inhabitance: a cost in progress counts with its latest bound, until
+// no cost falls any more. For arrays with distinct items it is an upper bound that falls with every
+// token of some continuation; min_cost.cpp has the argument. -1: there is no value. The isolate's
+// lock must be held. Throws Missing and Limit.
 #pragma once
 #include "constraints/array.hpp"
 #include "constraints/written_keys.hpp"
@@ -19,14 +19,14 @@ class MinCosts {
   std::int64_t of(Id goal);  // bytes of a shortest value
   std::int64_t of(Id goal, Type type);
   std::int64_t of_object(Id shape,
-                         const Keys& keys);  // to the end, the brace included, from behind a member
+                         const Keys& keys);  // from behind a member to the end, the brace included
   std::int64_t of_array(Id row, std::int32_t at);
   std::int64_t key_bytes(Id name);  // with quotes, in the cheapest spelling
-  bool may_get_dearer(
-      Id row);  // by what an item meets: a row whose items differ, and more is owed than a minimum
+  bool may_get_dearer(Id row);  // whether an item's value can raise the cost of the rest: in rows
+                                // with distinct items and more than a least length
   std::vector<Id> reserved(Id row,
-                           std::int32_t at);  // values of which writing one may make the rest of a
-                                              // row whose items are compared dearer
+                           std::int32_t at);  // values that raise the cost of the rest of a row
+                                              // with compared items once one of them is written
   bool is_under_way() const { return in_cost_; }
 
  private:
@@ -36,7 +36,7 @@ class MinCosts {
   std::int64_t cost_members(Id shape, const Keys& keys);
   std::int64_t cost_choices(Id shape, const Keys& keys);
   std::optional<std::int64_t> cost_counts(const Row& row, std::int32_t at);
-  struct Plan;  // of the items that are charged so far
+  struct Plan;  // of the items that are counted so far
   std::int64_t cost_row(Id row, std::int32_t at, const Plan& plan);
 
   Goals& goals_;

@@ -1,8 +1,8 @@
-// Nodes: schema nodes as the front end lowers them: a conjunction of atoms, dialects and pointers
-// gone.
+// Nodes: schema nodes as the front end lowers them: conjunctions of atoms, without dialects and
+// pointers.
 //
-// The opcodes are those of support/opcodes.hpp. Everything here has been checked by the binding;
-// strings are UTF-8 without surrogates.
+// The opcodes are those of support/opcodes.hpp. The binding has validated everything here; strings
+// are UTF-8 without surrogates.
 #pragma once
 #include "lexers/json_number.hpp"
 
@@ -12,8 +12,8 @@ enum class Type : std::uint8_t { Null, Boolean, Number, String, Array, Object };
 constexpr int kTypes = 6;
 
 constexpr Id kOwnNodes =
-    1 << 28;  // nodes from here on are the engine's own: constants and disjunctions of goals
-// A node that the front end knows, among the literals of a goal.
+    1 << 28;  // nodes from this one on are the engine's own: constants and disjunctions of goals
+// The first of the front end's nodes among the literals of a goal.
 inline Id node_of(const std::vector<Id>& literals, Id otherwise = -1) {
   for (Id literal : literals)
     if (literal >> 1 > 1 && literal >> 1 < kOwnNodes) return literal >> 1;
@@ -58,7 +58,7 @@ struct Value {  // a JSON value of const or enum
 struct Name {
   std::string text;  // UTF-8, decoded
   bool operator==(const Name&) const = default;
-  std::size_t hash() const { return hash_of(text); }  // strangers choose them
+  std::size_t hash() const { return hash_of(text); }  // the keyed hash: strangers choose them
 };
 
 }  // namespace guard

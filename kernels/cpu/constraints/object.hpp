@@ -1,12 +1,12 @@
-// Objects: what objects look like under a goal: shapes, interned.
+// Objects: object constraints under a goal, as interned shapes.
 //
 // A shape is a conjunction of universals (every member whose key is in K meets G), existentials
 // (some member does), count bounds, and clauses: disjunctions of shapes that are never multiplied
-// out. Unit propagation settles clauses (settle); a required key's goal refutes or entails
-// disjuncts (tidy). When a member has been written the shape is replaced by its residual
-// (partial_value.hpp), which depends only on which watched goals the value meets. object.cpp has
-// the algebra, unevaluated.cpp the keyword, rivals.cpp oneOf. Guarded by the isolate's lock;
-// references stay valid.
+// out. Unit propagation simplifies clauses (settle); a required key's goal refutes or entails
+// disjuncts (tidy). After a member, the shape is replaced by its residual (partial_value.hpp),
+// which depends only on which watched goals the value meets. object.cpp has the algebra,
+// unevaluated.cpp the keyword, rivals.cpp oneOf. The isolate's lock must be held; references stay
+// valid as long as the engine.
 #pragma once
 #include <optional>
 
@@ -17,7 +17,7 @@ namespace guard {
 class Inhabitance;
 class Scalars;
 
-using Clause = std::vector<Id>;  // shapes, of which one must hold, in the order written
+using Clause = std::vector<Id>;  // shapes of which at least one must hold, in the schema's order
 
 struct Shape {
   std::vector<Rule> rules;  // sorted; one for each key set
@@ -28,10 +28,10 @@ struct Shape {
   std::size_t hash() const;
 };
 
-// Of some shapes by number, which others an object could meet beside one.
+// For each of some shapes, by index, the others that an object could meet at the same time.
 struct Rivals {
   std::vector<std::optional<std::vector<std::size_t>>> told =
-      {};  // sorted; nothing: all that is not told, and those that list it
+      {};  // sorted; nullopt: all of `untold`, and those that list it
   std::vector<std::size_t> untold = {};
   template <class F>
   void each(std::size_t i, F f) const {
@@ -47,46 +47,48 @@ class Objects {
  public:
   explicit Objects(Constraints& all);
   const Shape& operator[](Id id) const { return shapes_[id]; }
-  Id of(Id goal);  // a Shape. Throws Missing and Limit, and so do all that look into goals
+  Id of(Id goal);  // a Shape. Throws Missing and Limit, as do all functions that evaluate goals
   Id of_node(Id literal);
   Id intern(Shape shape) { return shapes_.intern(std::move(shape)); }
 
-  Id every(Id keys, Id goal);  // every member with such a key meets the goal
+  Id every(Id keys, Id goal);  // every member with a key in the set meets the goal
   Id some(Id keys, Id goal);   // some member does
   Id sized(std::int32_t lo, std::int32_t hi);
   Id conjunction(const std::vector<Id>& shapes);
   Id disjunction(std::vector<Id> shapes);
-  bool merge(Shape* into, const Shape& from);       // false: there are too few and too many members
-  void merge_bare(Shape* into, const Shape& from);  // but for the clauses
+  bool merge(Shape* into,
+             const Shape& from);  // false: the bounds on the number of members contradict
+  void merge_bare(Shape* into, const Shape& from);  // without the clauses
   Id settle(Shape shape);                           // unit propagation over its clauses
-  Id tidy(Id shape);  // the same, with the goals of the keys that must come
+  Id tidy(Id shape);                                // the same, and by the goals of required keys
   void need_choices(
-      Id shape);  // throws Missing for all that a search through the clauses will look into
-  bool weaker(Id a, const Shape& b) const;     // does a surely ask no more?
-  bool clash(const Shape& a, const Shape& b);  // can surely no object meet both?
+      Id shape);  // throws Missing for all nodes that a search through the clauses will need
+  bool weaker(Id a, const Shape& b) const;     // is b certainly at least as strict as a?
+  bool clash(const Shape& a, const Shape& b);  // is it certain that no object meets both?
   Rivals rivals(const std::vector<Id>& shapes);
 
   const std::vector<KeyClass>& classes(
-      std::span<const Id> shapes);  // of the keys that these shapes speak of
+      std::span<const Id> shapes);  // the classes of keys that these shapes distinguish
   const std::vector<KeyClass>& own_classes(Id shape) { return classes({&shape, 1}); }
   Id base_of(const Shape& shape,
-             const KeyClass& cls);  // what the class's values must meet, disjuncts aside
+             const KeyClass& cls);  // the goal of the class's values, without clauses
   Id rules_goal(const Shape& shape,
-                const KeyClass& cls);  // the same without what a name that must come asks
+                const KeyClass& cls);  // the same without the goals of required names
   Id goal_at(Id name, const Shape& a,
-             const Shape* b);             // what a member of this name must meet under both
-  const std::vector<Id>& must(Id shape);  // names that must come, whichever disjuncts hold; sorted
+             const Shape* b);  // the goal of a member of this name under both
+  const std::vector<Id>& must(
+      Id shape);  // names that are required whichever disjuncts hold; sorted
   bool speaks_of(Id shape, const KeyClass& cls) const;
-  // A shape that asks no less, and in which of each wide clause a few disjuncts are left, which a
-  // member of this name may meet. `exact`: with such a member none of the others can hold.
+  // A shape that is at least as strict, and keeps only a few disjuncts of each wide clause: those
+  // that a member of this name may meet. `exact`: given such a member, no other disjunct can hold.
   struct Narrowed {
     Id shape;
     bool exact;
   };
   Narrowed narrowed(Id shape, Id name);
-  bool is_plain(
-      Id shape);  // only named existentials, no clauses, no maximum: writing a key never changes it
-  bool counts(Id shape);  // do the numbers of members matter?
+  bool is_plain(Id shape);  // whether it has only named existentials, no clauses and no maximum, so
+                            // that a key never changes it
+  bool counts(Id shape);    // does the number of members matter?
   static bool is_choice(const Shape& s) {
     return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf;
   }
@@ -113,14 +115,14 @@ class Objects {
   Memo<char> plain_, counts_;
   Memo<std::vector<Id>> must_;
   struct ByName {                                   // of a wide clause
-    std::unordered_map<Id, std::vector<Id>> named;  // disjuncts that speak of a name
-    std::vector<Id> open;  // those that don't rule out all others, or the first of them
+    std::unordered_map<Id, std::vector<Id>> named;  // by name, the disjuncts that mention it
+    std::vector<Id> open;  // those that don't exclude all others, or the first of these
     std::size_t size = 0;  // how many there are
   };
   Memo<std::vector<ByName>> by_name_;
 };
 
-// The existential of a name that must come; null: it need not.
+// The existential of a required name; null: it is not required.
 inline const Rule* named_some(const Shape& s, const KeyClass& cls) {
   if (cls.own < 0) return nullptr;
   const auto at = std::lower_bound(s.some.begin(), s.some.end(), Rule{cls.own, -1});

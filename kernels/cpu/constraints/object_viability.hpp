@@ -1,9 +1,9 @@
-// ObjectViability: can an object under construction still be finished under a shape?
+// ObjectViability: can an object under construction still be completed under a shape?
 //
-// Without clauses that is a plan: which members meet which obligations, and whether there is room.
-// With clauses the easiest disjuncts are tried first, then what tags imply, then one disjunct after
-// the other. A part of the fixpoint of Inhabitance, whose rounds it counts on. Guarded by the
-// isolate's lock. Throws Missing and Limit.
+// Without clauses the answer is a plan: which members meet which obligations, and whether their
+// number is allowed. With clauses, the easiest disjuncts are tried first, then the consequences of
+// tags, then a search over all disjuncts. It is a part of the fixpoint of Inhabitance and its
+// rounds. The isolate's lock must be held. Throws Missing and Limit.
 #pragma once
 #include "constraints/object.hpp"
 #include "constraints/written_keys.hpp"
@@ -17,8 +17,8 @@ class ObjectViability {
   explicit ObjectViability(Constraints& all);
   bool viable(Id shape, const Keys& keys);
   bool done(Id shape, const Keys& keys);  // may it end here?
-  // Of each clause the disjunct that asks least, without a second thought: mostly that is enough.
-  // kNever: some clause has none.
+  // The shape with the least strict disjunct of each clause, chosen greedily, which mostly
+  // suffices. kNever: some clause has none.
   Id easiest(Shape shape, const Keys& keys);
 
  private:
@@ -34,7 +34,7 @@ class ObjectViability {
   MinCosts& costs_;
   const Limits& limits_;
   int& depth_;
-  Memo<char> fresh_;  // of objects not begun
+  Memo<char> fresh_;  // of objects without any key yet
   Memo<Id> tagged_;
   AnswerMemo found_;
 };

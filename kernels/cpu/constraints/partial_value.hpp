@@ -1,12 +1,12 @@
 // PartialValues: a shape or a row while one of its values is being written.
 //
-// What the value must still decide stands in an Open: literals that it must meet, by disjunct; the
-// rest is what is asked of the members or items after it. Once the value has ended it is known
-// which literals it met, and fold() gives the residual. Until then vital() is the goal under which
-// some completion remains, as a formula over the literals: a decision diagram over Opens (Bryant
-// 1986), so that clauses which do not touch each other are not multiplied out. More literals met
-// never ask more of the rest, which bounds both ends: with none met already viable, or with all met
-// still not. Guarded by the isolate's lock; references stay valid. Throws Missing and Limit.
+// An Open has the literals that the value may decide, by disjunct, and the constraint on the
+// members or items after it. Once the value has ended, the literals that it meets are known, and
+// fold() returns the residual. Until then vital() is the goal under which some completion remains,
+// a formula over the literals. It is built as a decision diagram over Opens (Bryant 1986), so
+// independent clauses are not multiplied out. Meeting more literals never makes the rest stricter,
+// which gives two quick answers: viable with none met, or not viable with all met. The isolate's
+// lock must be held; references stay valid as long as the engine. Throws Missing and Limit.
 #pragma once
 #include "constraints/array.hpp"
 
@@ -14,8 +14,8 @@ namespace guard {
 
 struct Open {
   bool array = false;
-  Id here = kTrue;              // a goal: literals that the value must meet
-  Id rest = kAny;               // the shape or row of what comes after it
+  Id here = kTrue;              // a goal that the value must meet
+  Id rest = kAny;               // the shape or row of the members or items after it
   std::vector<Clause> clauses;  // of Opens
   bool operator==(const Open&) const = default;
   std::size_t hash() const {
@@ -28,30 +28,32 @@ struct Open {
 class PartialValues {
  public:
   explicit PartialValues(Constraints& all);
-  // `top`: the value is known to meet base_of; else that is among what it decides.
+  // `top`: the value is known to meet base_of; otherwise that is one of the literals.
   Id open_member(Id shape, const KeyClass& cls, bool top);
   Id open_item(Id row, bool top);
   Id open_both(const std::vector<Id>& opens, bool array);
   bool is_never(Id open) const { return opens_[open].rest == kNever; }
-  Id settled(Id open, Type type);  // literals decided that values of this type always or never meet
-  const std::vector<Id>& undecided(Id open);  // literals
-  Id decide(Id open, const std::vector<Id>&
-                         literals);  // which the value meets; of one that it does not the negation
+  Id settled(Id open, Type type);  // the Open with all literals decided that values of this type
+                                   // always or never meet
+  const std::vector<Id>& undecided(Id open);            // literals
+  Id decide(Id open, const std::vector<Id>& literals);  // the literals that the value meets; the
+                                                        // negation of those that it does not
   Id fold(Id open, bool met) {
     return fold(open, met, true);
-  }  // the residual, when all literals left are met, or none is
-  Id residual(Id open, Id value);  // once this value has been written
-  // The goal that the value must meet for a viable residual. `viable` tells under which goal a
-  // residual is, kTrue or kFalse where the value itself does not matter; of a weaker residual it
-  // must not ask more.
+  }  // the residual if all remaining literals are met, or none is
+  Id residual(Id open, Id value);  // the residual after this value
+  // The goal that the value must meet for a viable residual. `viable` maps a residual to the goal
+  // under which it is viable: kTrue or kFalse where the value itself does not matter. It must be
+  // monotone: no stricter for a weaker residual.
   Id vital(Id open, Id base, const std::function<Id(Id)>& viable);
-  // Can a value of the goal, which is inhabited, lead to a viable residual?
+  // Can a value of the goal lead to a viable residual? Requires an inhabited goal.
   bool possible(Id open, Id goal, const std::function<bool(Id)>& viable);
-  // Tries ways to decide everything, those with more literals met first, until a leaf (goal,
-  // residual) says true. Goals are inhabited; with `apart` they have no value in common.
+  // Enumerates complete decisions, those with more literals met first, until leaf(goal, residual)
+  // returns true. The goals are inhabited; with `apart`, also disjoint.
   bool ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart = false);
-  // Tells of choices of literals to meet, each with what the rest costs then: none at all, and
-  // further ones that make it cheaper; of `most` or so. Returns whether there may be more.
+  // Calls choice(literals, cost of the rest) for sets of literals to meet: for none, and for
+  // further sets that make the rest cheaper; about `most` of them. Returns whether there may be
+  // more.
   bool choices(Id open, Id base, std::size_t most, const std::function<std::int64_t(Id)>& rest,
                const std::function<void(const std::vector<Id>&, std::int64_t)>& choice);
   std::size_t nbytes() const { return opens_.size() * 200; }

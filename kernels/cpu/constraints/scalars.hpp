@@ -1,9 +1,9 @@
-// Scalars: what is left of null, booleans, strings and numbers under a goal.
+// Scalars: the null, booleans, strings and numbers that a goal allows.
 //
-// Each of the three is a Boolean algebra of sets, in which the goal's formula is evaluated
-// (algebra.hpp): null and booleans as three bits, strings as lengths with their languages, numbers
-// as a union of pieces. Sets are interned and hold inhabited parts alone. scalars.cpp has strings,
-// numbers.cpp numbers. Guarded by the isolate's lock; references stay valid.
+// The goal's formula is evaluated in three Boolean algebras of sets (algebra.hpp): null and
+// booleans as three bits, strings as lengths with their languages, numbers as a union of pieces.
+// Sets are interned, and have no empty parts. scalars.cpp has strings, numbers.cpp numbers. The
+// isolate's lock must be held; references stay valid as long as the engine.
 #pragma once
 #include "constraints/goals.hpp"
 
@@ -28,12 +28,11 @@ class Scalars {
   Id strings(Id goal);                      // a StringSet
   const std::vector<Id>& numbers(Id goal);  // pieces, a union
   const StringSet& string_set(Id id) const { return string_sets_[id]; }
-  Id keys_lang(Id goal);                  // the goal's strings as one language, lengths folded in
-  bool reads_alike(Id goal, Id literal);  // is each of the goal's numbers spelled alike, whether it
-                                          // meets the literal or not?
-  bool is_scalar(
-      Id goal);  // can no value of it be an array or an object? As far as its own keywords say
-  // All values of the goal when it has few, all of them scalars: one id for each.
+  Id keys_lang(Id goal);                  // the goal's strings as one language, lengths included
+  bool reads_alike(Id goal, Id literal);  // is each of the goal's numbers spelled the same, whether
+                                          // it meets the literal or not?
+  bool is_scalar(Id goal);  // does it exclude arrays and objects, by its own keywords?
+  // If the goal has few values, all scalars, lists one id for each and returns true.
   bool few_values(Id goal, std::vector<std::int64_t>* values);
 
  private:
@@ -48,8 +47,8 @@ class Scalars {
   Id numbers_and(Id a, Id b);
   Id numbers_or(const std::vector<Id>& sets);
   Id number_set(std::vector<Id> pieces);
-  bool is_point(
-      Id piece) const;  // a single value, and nothing else is said of it: equal ones are one piece
+  bool is_point(Id piece)
+      const;  // is it a single value without further conditions, so that equal ones are one piece?
   bool is_points(Id number_set);
   static bool is_within(const Decimal& value, const Piece& wide);
 

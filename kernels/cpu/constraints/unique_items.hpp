@@ -1,13 +1,13 @@
-// UniqueItems: arrays whose items are compared: uniqueItems, and its negation.
+// UniqueItems: arrays with compared items: uniqueItems, and its negation.
 //
-// A row knows the values written. Under `unique` an item must meet its goal and be none of them,
-// which is a goal like any other (not a constant). Whether the items that still must come can all
-// differ is judged before the value of the item at hand is known: goals that have a value for every
-// position are never short of one, whatever the others take (Hall); the rest, small finite sets,
-// are matched. The values that a matching needs are the only ones whose choice now could end badly:
-// each is tried, and where it does the item's goal excludes it. Under `repeat` an item that equals
-// an earlier one is owed: where the item at hand must be its partner, its goal is what a later item
-// can meet. Guarded by the isolate's lock. Throws Missing and Limit.
+// A row has the values written so far. Under `unique` an item must meet its goal and differ from
+// them, which is a goal like any other (not a constant). Whether all remaining items can differ is
+// decided before the value at hand is known. A goal with at least as many values as there are
+// positions always has one left (Hall's theorem); goals with fewer values are matched. Only values
+// that a matching needs can be a bad choice now: each is tried, and the item's goal excludes those
+// that fail. Under `repeat` some item must equal an earlier one; where the item at hand must be
+// that earlier one, a later item must be able to equal it. The isolate's lock must be held. Throws
+// Missing and Limit.
 #pragma once
 #include "constraints/array.hpp"
 
@@ -18,18 +18,17 @@ class Values;
 class UniqueItems {
  public:
   explicit UniqueItems(Constraints& all);
-  bool compares(Id row);  // does it know the values written, be it in a clause?
-  bool repeats(Id row);   // is a repeat owed, be it in a clause?
+  bool compares(Id row);  // does it have the values written, if only in a clause?
+  bool repeats(Id row);   // must it have a repeat, if only in a clause?
   Id item_goal(
-      Id row);  // what the value at hand must meet; under `unique` it is none of those written
-  Id with_value(Id row, Id value);         // once this value has been written, too
-  std::vector<Id> single_values(Id goal);  // all, when they are few; else one
-  // The goal under which an item leaves the row viable, of all that meet `base`; `at` counts the
-  // item.
+      Id row);  // the goal of the value at hand; under `unique` it excludes the values written
+  Id with_value(Id row, Id value);         // the row after this value
+  std::vector<Id> single_values(Id goal);  // all values if they are few; else one
+  // The goal, within `base`, under which an item leaves the row viable. `at` counts this item.
   Id viable_after(Id row, std::int32_t at, Id base);
-  struct Witness;  // a way to the end of a row
-  // Can the row be met from here? `picks` are goals with few values, of items that the search has
-  // written already; a goal with `room` values is not among them.
+  struct Witness;  // a plan for the rest of a row
+  // Can the row be completed? `picks` are the goals of items that the search has placed, each with
+  // fewer than `room` values.
   bool plan_row(Id row, std::int32_t at, const std::vector<Id>& picks, std::int32_t room,
                 Witness* found);
   bool match(const std::vector<Id>& picks, std::int32_t room, Id unique, Witness* found);

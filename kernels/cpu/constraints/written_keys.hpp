@@ -1,5 +1,5 @@
-// Keys: which keys of an object under construction were written, and which may still be; and what
-// was found for such answers.
+// Keys: the keys of an object under construction that were written and that may still come, as
+// queries; and a memo for results that depend on their answers.
 #pragma once
 #include <functional>
 #include <string>
@@ -15,11 +15,11 @@ struct Answers {  // given so far
 struct Keys {
   std::int32_t count = 0;
   std::function<bool(Id)>
-      is_open;  // may this name still be written? null: every one (a fresh object)
+      is_open;  // may this name still be written? null: every name may (no key was written)
   std::function<bool(Id)> is_seen;  // null: none
   std::function<bool(std::string_view)>
-      is_taken;                // was this key written, or can it no longer come? null: none
-  Answers* answers = nullptr;  // kept here, if anywhere
+      is_taken;                // was this key written, or is it too late for it? null: no key
+  Answers* answers = nullptr;  // records the answers; null: they are not recorded
   bool fresh() const { return !is_open && count == 0; }
   bool open(Id name) const { return !is_open || answer(name, is_open, 1); }
   bool seen(Id name) const { return is_seen && answer(name, is_seen, 4); }
@@ -39,12 +39,12 @@ struct Keys {
   }
 };
 
-// What was found once of a shape, and of all that the keys were asked on the way the answers: where
-// they are the same, so is what is found.
+// A memo of results about a shape. Each result is stored with the answers that its computation got
+// from the keys; where all answers are the same, so is the result.
 class AnswerMemo {
  public:
-  // What is known, else find(keys), which is kept if `may_keep()` says so then. `counts`: do the
-  // numbers of members matter?
+  // The known result, or else find(keys), which is stored if may_keep() is true afterwards.
+  // `counts`: does the number of members matter?
   template <class Find, class MayKeep>
   std::int64_t get(Id shape, const Keys& keys, bool counts, Find find, MayKeep may_keep) {
     const std::pair<Id, Id> key{shape, counts ? keys.count : std::min(keys.count, 1)};

@@ -1,9 +1,9 @@
-// Classes of characters that patterns mostly treat alike, so that tokens spelled alike are read at
-// once.
+// Character classes: characters that patterns mostly treat alike, so that tokens with the same
+// classes are classified together.
 //
-// A vocabulary of 150,000 tokens has some 5,000 spellings by class. Any partition is right; this
-// one is split seldom: where a state tells characters of a class apart, its tokens are read byte by
-// byte. Control characters, `"` and `\` have no class.
+// A vocabulary of 150,000 tokens has some 5,000 spellings by class. Any partition would be correct;
+// this one is seldom too coarse. Where a state distinguishes characters of a class, its tokens are
+// read byte by byte. Control characters, `"` and `\` have no class.
 #pragma once
 #include <array>
 

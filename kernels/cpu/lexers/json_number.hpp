@@ -50,26 +50,27 @@ class Numbers {
   Id piece(Piece p) { return pieces_.intern(std::move(p)); }
   const Piece& piece(Id id) const { return pieces_[id]; }
   static bool merge(const Piece& a, const Piece& b,
-                    Piece* out);  // the intersection; false when it is empty on sight
+                    Piece* out);  // the intersection; false where it is certainly empty
   static bool covers(const Piece& a, const Piece& b);  // is b certainly inside of a?
   bool inhabited(Id piece, Spelling spelling) { return begin(piece, spelling) != kDead; }
   // Every value of the piece, when they are few: false when there may be more than cap.
   bool list(Id piece, std::size_t cap, std::vector<Decimal>* out);
 
-  // n values of the piece, of few digits; all of them when there are fewer.
+  // n values of the piece with few digits; all of them if there are fewer.
   void some(Id piece, Spelling spelling, std::size_t n, std::vector<Decimal>* out);
 
-  // Labels from here on tell what a number meets, by its value and in whatever spelling, but keep
-  // no state alive. An exponent that one of them can't follow is not met: the others must not let
-  // it through (Engine::legible).
+  // Components with labels from here on report which conditions a number's value meets, in any
+  // spelling, but keep no state alive. They can't follow some exponents, which the other components
+  // must not allow (Engine::legible).
   static constexpr Id kTracked = 1 << 20;
-  // The state after no byte; step() takes the first byte, too.
+  // The state before the first byte, which step() takes.
   Id start(const std::vector<NumberComponent>& components, Spelling spelling);
-  Id step(Id state, std::uint8_t byte);  // kDead when no number goes on so
+  Id step(Id state, std::uint8_t byte);  // kDead where no number continues with this byte
   void accepted(Id state, Labels* labels);
   bool accepts_any(Id state);
   template <class F>
-  void cheapest(Id state, F best) {  // best(label, bytes to the end), the fewest
+  void cheapest(Id state,
+                F best) {  // calls best(label, fewest bytes to the end) for each component
     for (const auto& [core, label] : states_[state].cores)
       best(label, rest_[static_cast<std::size_t>(core)]);
   }
@@ -84,8 +85,8 @@ class Numbers {
     Spelling spelling = Spelling::Canonical;
     Phase phase = Start;
     bool negative = false;
-    bool loose = false;  // every bound and excluded value is left behind: digits are a remainder
-                         // under the lattices
+    bool loose = false;  // all bounds and excluded values are decided: `digits` is a remainder for
+                         // the multiples
     bool one = false;    // canonical, free: one digit before the point; in exponents: its sign
                          // (scientific: negative)
     bool scientific = false;  // 0.d1d2... * 10^point: `least`, `most` say how the digits compare
@@ -116,8 +117,8 @@ class Numbers {
       return h;
     }
   };
-  struct Hole {  // an excluded value, and in canonical spelling what doubles take for it: lo <
-                 // value < hi; or lo itself
+  struct Hole {  // an excluded value, and in canonical spelling the interval that rounds to it as a
+                 // double: lo < value < hi; or lo alone
     Decimal lo, hi;
     bool ends_before(const Decimal& v) const {
       return lo == hi ? compare(hi, v) < 0 : compare(hi, v) <= 0;
@@ -126,14 +127,15 @@ class Numbers {
       return lo == hi ? v == lo : compare(lo, v) < 0 && compare(v, hi) < 0;
     }
   };
-  struct Grid {  // the integers n for which n * 10^-scale is a multiple: those of step, but of none
-                 // of `without`
+  struct Grid {  // the integers n for which n * 10^-scale is allowed: multiples of `step`, but not
+                 // of any in `without`
     Natural step;
     std::vector<Natural> without;
     bool none = false;  // nothing is left
-    Natural modulus;    // a remainder under it tells all; "" when there would be too many
+    Natural
+        modulus;  // the remainder modulo this decides; "" where there would be too many remainders
   };
-  struct Side {  // a piece as the magnitudes of one sign see it, in one spelling
+  struct Side {  // a piece's constraints on the magnitude, for one sign and spelling
     bool possible = true, has_lo = false, has_hi = false, lo_open = false, hi_open = false,
          whole = false;  // whole: integers only
     Decimal lo, hi;

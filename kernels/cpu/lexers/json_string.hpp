@@ -1,13 +1,13 @@
 // Text: the inside of a JSON string as a byte automaton: languages over characters with JSON's
 // decoder in front.
 //
-// A state is what has been read of a partial character (escape, UTF-8 lead, half a surrogate pair)
-// and a list of components: (language, index). All components read the same characters. What an
-// index means stays outside of the state, in a Spec: bounds on the number of characters, and a
-// label, the case of the surrounding value for which the component speaks. So a string of at most
-// 10 characters and one of at most 1,000,000 are one automaton, and a free string is one state in
-// every schema. A byte's transition is a table look-up after its first use. Not thread-safe:
-// guarded by the isolate's lock.
+// A state is a partial character (an escape, a UTF-8 lead, half a surrogate pair) and a list of
+// components: (language, index). All components read the same characters. The meaning of an index
+// is not part of the state, but of a Spec: bounds on the number of characters, and a label, which
+// names the alternative of the surrounding value. So strings of at most 10 and of at most 1,000,000
+// characters share one automaton, and a free string is one state in every schema. After its first
+// use, a byte's transition is a table look-up. Not thread-safe: the isolate's lock must be held for
+// all methods. States and specs stay valid as long as the Texts.
 #pragma once
 #include <array>
 
@@ -20,12 +20,13 @@ enum class Spelling : std::uint8_t {
   Canonical,
   Any,
   Raw
-};  // Raw: no JSON at all, each character stands for itself
+};  // Raw: not JSON; each character stands for itself
 enum class Use : std::uint8_t {
   Value,
   Key,
   Decoder
-};  // what a text is; of a Decoder, partial characters that lead to one state are told apart
+};  // the role of a text; for a Decoder, partial characters that lead to the same state stay
+    // distinct
 
 constexpr Id kTracked = 1 << 20;
 
@@ -60,18 +61,19 @@ struct StringPiece {
   Id lang;
   auto operator<=>(const StringPiece&) const = default;
 };
-struct Labelled {  // what start() takes: a language of texts of lo to hi characters, for a label
+struct Labelled {  // an argument of start(): a language, limited to lo to hi characters, and its
+                   // label
   Id lang;
   std::int32_t lo, hi;
   Id label;
-  bool tracked = false;  // tells what the text meets, but keeps no state alive
+  bool tracked = false;  // reports whether the text matches, but keeps no state alive
 };
 
 // A partial character. Kind: 0 none; 1 after a backslash; 2 after "\u" and `got` hex digits of
 // `value`; 3 after a high surrogate `high` and `got` characters of "\uXXXX" with digits in `value`;
-// 4 inside UTF-8, `got` bytes missing of `high`; 5 the same where all characters that begin so lead
-// to one state, whose components are here already: `value` is the lead byte if the next one hangs
-// on it.
+// 4 inside UTF-8, `got` bytes missing of `high`; 5 the same where all characters with this
+// beginning lead to one state, whose components are set already; `value` is the lead byte if the
+// validity of the next one depends on it.
 struct Pending {
   std::uint8_t kind = 0, got = 0;
   std::uint32_t value = 0, high = 0;
@@ -82,7 +84,7 @@ class Texts {
  public:
   static constexpr Id kDead = 0;
   static constexpr std::int64_t kOneChar =
-      11;  // bytes that surely suffice to end a partial character: the rest of an escape
+      11;  // bytes that always suffice to complete a character: the rest of an escape
   explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}), quick_.push_back({}); }
 
   // The state at the start of a string, and its spec; kDead when no component is live.
@@ -91,16 +93,16 @@ class Texts {
   // Plain text along the arcs of a net from one of its points on, spelled raw; the spec's labels
   // are exits, or kNoExit. kDead: nothing can be written there.
   static constexpr Id kNoExit = kInf - 1;
-  Id net_of(Net net);                                      // the same one for equal nets
+  Id net_of(Net net);                                      // equal nets have equal ids
   Id enter(Id net, std::span<const Id> points, Id* spec);  // from any of them
   Id enter(Id net, Id point, Id* spec) { return enter(net, std::span(&point, 1), spec); }
   Id open(Id state) const {
     return quick_[static_cast<std::size_t>(state)].open;
-  }  // the open exit that may be taken here; -1: none
+  }  // the open exit that may be taken here; -1: there is none
   Id commit(Id state) const {
     return quick_[static_cast<std::size_t>(state)].alone ? open(state) : -1;
-  }  // the same, where nothing else can follow
-  void exits(Id state, Labels* exits) const;  // those where the text may end, sorted
+  }  // the same, if nothing else can follow, else -1
+  void exits(Id state, Labels* exits) const;  // the exits at which the text may end, sorted
   // Bytes of a cheapest end of each arc under way: best(arc, bytes).
   template <class F>
   void ways(Id state, F best) {
@@ -111,8 +113,8 @@ class Texts {
   }
   const Net& net(Id id) const { return nets_[id]; }
   bool is_raw(Id state) const { return states_[state].net >= 0; }
-  // One byte, not a closing quote. kDead when no text of any component goes on so, whatever its
-  // length.
+  // The transition by one byte. Requires: not a closing quote. kDead where no component has such a
+  // text of any length. O(1) after the first use.
   Id step(Id state, std::uint8_t byte) {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
     if (q.next) {
@@ -124,7 +126,8 @@ class Texts {
     }
     return fill(state, byte);
   }
-  // One character of a class, from a whole state: where they all lead; kSplit: to different states.
+  // The common transition of all characters of a class; kSplit: they lead to different states.
+  // Requires is_whole(state).
   static constexpr Id kSplit = -2;
   Id step_class(Id state, std::uint8_t cls) {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
@@ -134,7 +137,7 @@ class Texts {
   }
   bool is_whole(Id state) const {
     return quick_[static_cast<std::size_t>(state)].kind == 0;
-  }  // not inside of a character
+  }  // whether the state is between characters
   // Bytes read of a character in UTF-8 that is not complete; 0 elsewhere. Is the state inside of an
   // escape?
   std::int32_t partial_utf8(Id state) const {
@@ -144,48 +147,47 @@ class Texts {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
     return q.kind != 0 && q.kind < 4;
   }
-  // Does any further text end well, for every component, lengths aside?
+  // Is every further text accepted, by every component, lengths aside?
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
-  bool has_all(Id state) const;  // may every text, lengths aside, go on to an end?
-  bool is_endless(Id state);  // is every component infinite from every prefix? Then no finite set
-                              // of texts can exhaust it
+  bool has_all(Id state) const;  // can every text, lengths aside, be continued to an end?
+  bool is_endless(Id state);     // does every prefix have infinitely many continuations in each
+                                 // component? Then no finite set of texts exhausts it
   bool is_key(Id state) const { return states_[state].use == Use::Key; }
-  // Where the next character leads a component, the rest of one if it is not whole.
+  // A component's transitions by the next character, or by the rest of a partial one.
   LangRow row(Id state, Id lang) {
     return states_[state].pending.kind == 5 ? LangRow{{kMaxChar}, {lang}} : langs_.row(lang);
   }
   const Spec& spec(Id id) const { return specs_[id]; }
-  // The character that the byte completes in this state; kMaxChar + 1: none.
+  // The character that the byte completes in this state; kMaxChar + 1: it completes none.
   std::uint32_t completes(Id state, std::uint8_t byte) const;
   const Ranges& possible(Id state) {
     return possible(states_[state].pending, states_[state].spelling);
   }
-  // Can some component still end well, `read` characters having been completed? Exact.
-  // O(components).
+  // Can some component still accept, after `read` complete characters? Exact. O(components).
   bool is_live(Id state, Id spec, std::int64_t read);
-  // Of a whole state, all of whose texts are listed in plain ASCII (Langs::listed): the lists; else
-  // false.
+  // The lists of a state between characters whose texts are all listed in plain ASCII
+  // (Langs::listed). Returns false for any other state.
   bool listed(Id state, std::vector<Langs::Listed>* out) const;
-  bool quoting(Id state, Langs::Quoting* out);  // the same of a value whose texts are quotations
-  Id goes_on(Id state);  // one whose every text can, from this, go on to an end: that of a free
-                         // string or of `.*`. Lengths aside; kDead: not known
-  // Bytes that, inside of the quotes, surely suffice behind whatever is written next within the
-  // bounds, for the label; -1: not known.
+  bool quoting(Id state, Langs::Quoting* out);  // the same for a value whose texts are quotations
+  Id goes_on(Id state);  // a state all of whose texts can be continued to an end from this one:
+                         // that of a free string or of `.*`. Lengths aside; kDead: unknown
+  // Bytes inside of the quotes that suffice after any further text within the bounds, for the
+  // label; -1: unknown.
   std::int64_t enough(Id state, Id spec, std::int64_t read, Id label) const;
-  Id free(Id state);  // the state of a string of which nothing is asked, in the same spelling
+  Id free(Id state);  // the state of an unconstrained string, in the same spelling
   // The state without far bounds on repetitions (see Langs::relaxed), the same component for
   // component.
   Id relaxed(Id state, std::int32_t* most);
-  std::int64_t near(Id state);  // so many characters suffice to an end that keeps it alive, lengths
-                                // aside; -1: not known
-  bool may_end(Id state) const;  // here, lengths aside
+  std::int64_t near(Id state);   // characters that suffice to an end of a component that keeps it
+                                 // alive, lengths aside; -1: unknown
+  bool may_end(Id state) const;  // may the text end here, lengths aside?
   // The labels of the components that may end here, sorted; none inside of a character.
   void accepted(Id state, Id spec, std::int64_t read, Labels* labels);
   // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for
   // each live component.
   template <class F>
   void cheapest(Id state, Id spec, std::int64_t read, F best);
-  // The same for texts that end well for every one of these labels; -1: there is none.
+  // The same for texts that the components of all these labels accept; -1: there is none.
   std::int64_t cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels);
   std::int64_t rest_of_char(Id state, const Ranges& chars) const {
     return rest_of_char(states_[state].pending, chars, states_[state].spelling);
@@ -224,32 +226,33 @@ class Texts {
   std::array<Id, kClasses> fill_ascii(Id state);  // by class; -1: not told
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
   const std::vector<std::int64_t>& rests(
-      Id state);  // of each component bytes of a cheapest end, of any length; -1: there is none
+      Id state);  // by component, bytes of a cheapest end of any length; -1: there is none
   static bool is_alive(const std::vector<Component>& components) {
     return !components.empty() && components[0].index < kTracked;
   }
   Id intern(State state);
-  State after(const State& from) const;  // one of the same kind, with nothing in it
-  void close(State* state) const;  // where an arc may end, what its point leads on to begins, too
+  State after(const State& from) const;  // a state of the same kind, without components
+  void close(State* state)
+      const;  // where an arc may end, also begins the arcs of the point that it leads to
   Id any_char(const State& state, Pending pending);
   Id after_char(const State& state, std::uint32_t c,
-                Range* alike = nullptr);  // alike: characters around c that lead there too
+                Range* alike = nullptr);  // alike: the characters around c with the same transition
   static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to,
                       std::uint32_t* c);
-  // The characters that a partial one may become. Remembered: every text has the same few.
+  // The characters that a partial one may become. Memoised, since all texts have the same few.
   const Ranges& possible(const Pending& pending, Spelling spelling);
   static Ranges find_possible(const Pending& pending, Spelling spelling);
   std::unordered_map<std::uint64_t, Ranges> possible_;
-  // Bytes that finish the partial character as the cheapest of these; each further byte on that way
+  // Bytes that complete the partial character to the cheapest of these. Each byte on that way
   // lowers it by one.
   static std::int64_t rest_of_char(const Pending& pending, const Ranges& chars, Spelling spelling);
 
   Langs& langs_;
   static constexpr std::size_t kFew = 4;
-  struct Quick {  // of a state: what walks over many bytes ask
+  struct Quick {  // per state, the data for walks over many bytes
     Id* by_class = nullptr;
-    Id* next = nullptr;  // by byte; null while a few ranges are enough, as they are for states by
-                         // the hundred thousand
+    Id* next = nullptr;  // by byte; null while the few ranges below suffice, as they do for most of
+                         // very many states
     std::uint8_t kind = 0, partial = 0, few = 0;
     bool free = false;
     std::array<std::uint8_t, kFew> from{}, upto{};

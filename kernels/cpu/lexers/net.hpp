@@ -1,12 +1,11 @@
-// Net: text that may go on in several ways: points, joined by arcs, each a language, that lead to a
-// point or out of the net.
+// Net: the text of a format, as a finite-state network. Points are joined by arcs; an arc is a
+// language, and leads to a point or to an exit.
 //
-// It is what a format says of the text around its values: literals, free text up to a trigger,
-// patterns. A text is read along all arcs at once; where the language of an arc may end, the arcs
-// of the point that it leads to begin, too. An exit that is open leads to something that is
-// spelled, a value: it is taken at once where nothing else can follow, and else by the first byte
-// that no text goes on with. Immutable; read as a state of Texts (json_string.hpp), whose
-// components are arcs.
+// It describes the text around a format's values: literals, free text up to a trigger, patterns. A
+// text is read along all arcs at once; where an arc's language may end, the arcs of its target
+// point begin too. An open exit leads to a value. It is taken at once where nothing else can
+// follow, and otherwise by the first byte with which no text continues. Immutable. It is read as a
+// state of Texts (json_string.hpp), whose components are arcs.
 #pragma once
 #include "regex/regex.hpp"
 
@@ -19,7 +18,7 @@ struct Net {
     bool operator==(const Arc&) const = default;
   };
   std::vector<std::vector<Id>>
-      points;  // of each the arcs that leave it, the first alternative first
+      points;  // by point, the arcs that leave it, in the order of the alternatives
   std::vector<Arc> arcs;
   std::vector<char> open;  // by exit
   bool operator==(const Net&) const = default;

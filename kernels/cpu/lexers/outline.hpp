@@ -1,4 +1,5 @@
-// Outline: how JSON text may go on, told from its bytes alone, whatever the schema.
+// Outline: a necessary condition on how JSON text may continue, from its bytes alone, for any
+// schema. All functions are pure.
 #pragma once
 #include <algorithm>
 #include <string_view>
@@ -7,7 +8,7 @@
 
 namespace guard {
 
-// Behind a string or a number.
+// May the byte follow a string or a number?
 inline bool may_follow(std::uint8_t byte) {
   switch (byte) {
     case ',':
@@ -30,8 +31,8 @@ inline bool may_come(std::string_view text) {  // behind white space
   return text.substr(0, word.size()) == word.substr(0, text.size());
 }
 
-// How a text goes on from behind a key or from before a value, as far as it could be JSON: to the
-// value's end at most, or beyond.
+// How far a text reaches that follows a key, or precedes a value: Never: it is not JSON; Within: at
+// most to the value's end; Beyond: further. *deepest becomes the deepest nesting. O(bytes).
 enum class Reach { Never, Within, Beyond };
 inline Reach reach(std::string_view text, bool colon, std::int32_t* deepest) {
   std::size_t i = 0;

@@ -1,11 +1,12 @@
-// LexemeMasks: what one isolate remembers of a vocabulary's tokens and lexemes: which tokens stay
-// inside of one.
+// LexemeMasks: one isolate's cache of lexeme masks for one vocabulary: which tokens stay inside of
+// a lexeme.
 //
-// The mask of a position factors by lexeme: the tokens that stay inside of it, remembered for each
-// (vocabulary, lexeme state) and shared by every schema; and those that leave it, grouped by the
-// state in which they leave and kept as a trie of what is left of them. The schema then only walks
-// what is left, where the same holds again: a lexeme that begins inside of a token has its mask
-// over the tokens that begin so. Tries of equal content are one. Guarded by the isolate's lock.
+// The mask of a position factors by lexeme. The tokens that stay inside of the lexeme are cached by
+// (vocabulary, lexeme state), and shared by every schema. The tokens that leave it are grouped by
+// the state in which they leave, as a trie of their remaining bytes. A schema walks only the
+// remaining bytes, where the same factoring applies again: a lexeme that begins inside of a token
+// has a mask over the tokens with this beginning. Equal tries are shared. The isolate's lock must
+// be held. References to masks stay valid until trim().
 #pragma once
 #include <functional>
 #include <memory>
@@ -17,44 +18,44 @@
 
 namespace guard {
 
-constexpr std::int32_t kItsOwn = -1;  // so many characters as each token has
-struct Inside {                       // tokens that stay inside of a lexeme and end in one state
+constexpr std::int32_t kItsOwn =
+    -1;          // marks a group whose tokens differ in their number of characters
+struct Inside {  // tokens that stay inside of a lexeme and end in the same state
   Id state;
-  std::int32_t
-      chars;   // characters that they complete (texts); kItsOwn from where a whole token begins
-  bool whole;  // do they end behind a whole character?
+  std::int32_t chars;  // characters that they complete (texts); kItsOwn: each has its own number
+  bool whole;          // whether they end at a complete character
   Tokens tokens;
-  Bytes lengths;  // with kItsOwn: how many characters some of them have; 255: or more
+  Bytes lengths;  // with kItsOwn: the numbers of characters that occur; 255 stands for all from 255
 };
-struct Exit {  // tokens that leave a lexeme from one state
+struct Exit {  // tokens that leave a lexeme from the same state
   Id state;
   std::int32_t chars;
-  std::shared_ptr<const Suffixes>
-      rest;  // what follows: behind the closing quote; from the first byte behind a number
+  std::shared_ptr<const Suffixes> rest;  // their remaining bytes: after the closing quote, or from
+                                         // the first byte after a number
 };
 struct LexemeMask {
   std::shared_ptr<const Tokens> all;  // every token inside
-  std::vector<Inside> inside;         // by (state, characters); only where it was asked for
-  std::vector<Inside> by_state;       // the same, whatever the characters
+  std::vector<Inside> inside;         // by (state, characters); filled on demand
+  std::vector<Inside> by_state;       // the same, grouped by state only
   std::vector<Exit> exits;
-  std::vector<Id> ends;  // the states in which they end, unless they are told apart
+  std::vector<Id> ends;  // the states in which they end, where `inside` is not filled
   std::int64_t rest =
-      -2;  // of a text: characters that are enough from each of those; -1: not known, -2: not yet
-  // Of keys only, from where the lexeme is: tokens that leave it and spell a whole further string
-  // beyond its value, which are tried alone;
+      -2;  // of a text: characters that suffice from each of those; -1: unknown, -2: not computed
+  // For keys only: tokens that leave the key and contain a whole further string beyond its value,
+  // which are tried one by one;
   std::vector<Spelled> odd;
   std::vector<Spelled> escaped,
-      listed;  // those that spell an escape first, and those that have a comma behind the key
+      listed;  // those with an escape first, and those with a comma after the key
   std::deque<std::pair<std::int32_t, Tokens>>
-      upto;  // texts whose length alone matters: tokens that need at most so many characters
-  bool used = true;            // since the last look of trim()
-  std::size_t nbytes() const;  // without what others may hold, too
+      upto;  // for texts of which only the length matters: tokens of at most so many characters
+  bool used = true;            // since the last trim()
+  std::size_t nbytes() const;  // without shared parts
 };
 
 struct GapMask {  // of white space between lexemes
-  Tokens all;     // every token of nothing else
+  Tokens all;     // the tokens of white space only
   std::shared_ptr<const Suffixes>
-      rest;  // the others, as far as JSON may go on so, without the white space in front
+      rest;  // the other tokens that may continue JSON, without their leading white space
 };
 struct Gap {
   struct Begun {
@@ -63,48 +64,48 @@ struct Gap {
   };
   std::vector<Begun> tokens;
   std::int32_t longest = 0;                           // white space
-  std::deque<std::pair<std::int32_t, GapMask>> upto;  // by how much of it may be written
+  std::deque<std::pair<std::int32_t, GapMask>> upto;  // by the white space that is still allowed
   bool used = true;
   std::size_t nbytes() const;
 };
 
-struct Split {  // tokens between a key and the value's end: what they mean hangs on the value
-                // alone; the others go on behind it
+struct Split {  // tokens after a key or before a value: those that end within the value depend on
+                // the value alone; the others go beyond it
   std::shared_ptr<const Suffixes> within, beyond;
-  std::int32_t deepest = 0;  // containers open at once, of those within
+  std::int32_t deepest = 0;  // the deepest nesting of those within
   bool used = true;
 };
 
 class LexemeMasks {
  public:
-  // `part`: of what the vocabulary lets tables remember, one in so many.
+  // Takes 1/`part` of the bytes that the vocabulary allows for caches. Keeps a reference to the
+  // vocabulary, but does not own it: see is_abandoned().
   LexemeMasks(std::shared_ptr<const Vocabulary> vocabulary, std::size_t part);
   LexemeMasks(const LexemeMasks&) = delete;
   LexemeMasks& operator=(const LexemeMasks&) = delete;
   const Vocabulary& vocabulary() const { return v_; }
   bool is_abandoned() const {
     return held_by_.expired();
-  }  // is the vocabulary gone? Then nobody asks any more
-  // Of the tokens below a node, read on from there. `detailed` also tells them apart by where they
-  // end and how many characters they have: for bounds and budgets.
+  }  // whether the vocabulary was destroyed; then no mask may be asked for
+  // The mask over the tokens below a node, whose bytes are read from there. `detailed` also groups
+  // them by final state and number of characters, for bounds and budgets.
   LexemeMask& text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node);
   LexemeMask& number(Numbers& numbers, Id state);
-  // Of the tokens below a node, with at most so many bytes of white space; null: none begins with
-  // any.
+  // The mask over the tokens below a node, with at most `room` bytes of white space; null: no token
+  // begins with any.
   const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
-  // Of the tokens below a node, read on from behind a key (`colon`) or from before a value.
+  // The split of the tokens below a node, read from after a key (`colon`) or from before a value.
   const Split& split(const Suffixes& among, std::int32_t node, bool colon);
   std::int64_t rest(
       Texts& texts,
-      LexemeMask& mask);  // characters that are enough behind each token inside; -1: not known
+      LexemeMask& mask);  // characters that suffice after each token inside; -1: unknown
   const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
-  // Sets the bits of the tokens of a group with kItsOwn whose numbers of characters are as asked
-  // for.
+  // Sets the bits of a kItsOwn group's tokens whose number of characters is wanted.
   void add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted,
                    std::uint32_t* row) const;
   const std::vector<Inside>& by_state(LexemeMask& mask);
-  // Between fills: where the masks of lexemes hold more than the limit, those go that were not used
-  // since the last look.
+  // To be called between fills: if the masks exceed their limit, frees those that were not used
+  // since the last call.
   void trim();
   MaskRows& rows() { return rows_; }
   std::size_t nbytes() const { return held_ + rows_.nbytes(); }
@@ -117,11 +118,12 @@ class LexemeMasks {
   bool read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node);
   bool read_quoted(Reading& reading, Id state, const Trie& trie, std::int32_t node);
   bool read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft);
-  struct Loop {  // plain tokens of nothing but some classes
+  struct Loop {  // plain tokens that consist of some classes only
     Tokens tokens;
-    Bytes lengths;  // how many characters some of them have
+    Bytes lengths;  // the numbers of characters that occur
     std::vector<std::pair<std::uint8_t, std::int32_t>>
-        leaving;  // nodes of plain_ behind such a text, of another class; by class
+        leaving;  // (class, node of plain_) where another class follows such a text; sorted by
+                  // class
     bool used = true;
   };
   const Loop& loop(const std::vector<std::uint8_t>& classes);
@@ -143,8 +145,7 @@ class LexemeMasks {
   };
   using Slot = std::unique_ptr<LexemeMask>;
   struct Masks {
-    Blocks<Slot>
-        whole;  // of all tokens, by state; in detail they are asked for too seldom for that
+    Blocks<Slot> whole;  // over all tokens, by state; detailed masks are too rare for this table
     std::unordered_map<Place, Slot, PlaceHash> others;
   };
   Slot& slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node);
@@ -160,10 +161,11 @@ class LexemeMasks {
   Gaps gaps_;
   std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
   std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
-  using Content = std::vector<std::uint64_t>;  // tokens, and how many bytes of them are left
+  using Content =
+      std::vector<std::uint64_t>;  // tokens, each with the number of its remaining bytes
   std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
-  Id made_ = Vocabulary::kOwnSuffixes;  // suffixes so far
-  std::size_t held_ = 0;                // bytes of masks and suffixes
+  Id made_ = Vocabulary::kOwnSuffixes;  // number of suffixes so far
+  std::size_t held_ = 0;                // bytes of all masks and suffixes
   MaskRows rows_;
 };
 

@@ -1,10 +1,10 @@
-// Rows: masks as they were made, for matchers that come to where one was before.
+// Mask cache: whole masks by state key, for matchers that reach an equivalent configuration.
 //
-// A row is filed under its engine and the key of its configuration (automaton/state_key.cpp: equal
-// keys, equal masks); rows of equal content are one. A row never changes, and whoever reads one
-// holds it: so reading takes no lock, and all rows may be forgotten at any time. A key that came
-// once is only noted, for most never come again. O(words) a row; the tables are guarded by the
-// isolate's lock.
+// A row's key is that of its engine and configuration (automaton/state_key.cpp: equal keys, equal
+// masks); rows of equal content are shared. Rows are immutable and have shared owners, so reading
+// one takes no lock, and the cache may drop all of them at any time. The first time, a key is only
+// recorded, since most keys never come again. O(words) a row. The isolate's lock must be held for
+// MaskRows, but not to read a row.
 #pragma once
 #include <memory>
 
@@ -25,20 +25,20 @@ class MaskRow {
  private:
   static constexpr std::size_t kMostFew = 512;
   std::size_t words_ = 0;
-  std::vector<Id> few_;  // its tokens, where they are so few that to clear a row and to set them is
-                         // less than to copy it
-  std::vector<std::uint32_t> bits_;  // all words, where they are not
+  std::vector<Id> few_;  // its tokens, if they are so few that clearing a row and setting them is
+                         // faster than a copy
+  std::vector<std::uint32_t> bits_;  // all words, otherwise
 };
 
 class MaskRows {  // of one vocabulary
  public:
   MaskRows(std::size_t words, std::size_t nbytes) : words_(words), most_(nbytes) {}
-  std::shared_ptr<const MaskRow> find(const std::string& key) const;  // null: not known
+  std::shared_ptr<const MaskRow> find(const std::string& key) const;  // null: unknown
   std::shared_ptr<const MaskRow> keep(
-      const std::string& key, const std::uint32_t* row);  // null: the key came for the first time
+      const std::string& key, const std::uint32_t* row);  // null: the key is new, and only recorded
   void limit(std::size_t nbytes) {
     most_ = nbytes;
-  }  // of what is remembered; beyond it all is forgotten
+  }  // of the cache, in bytes; beyond the limit all rows are dropped
   std::size_t nbytes() const { return held_; }
 
  private:

@@ -1,12 +1,12 @@
-// MaskFiller: which tokens may come next in a configuration.
+// MaskFiller: computes masks: which tokens may come next in a configuration.
 //
-// A mask is made by a walk over the trie of the vocabulary's tokens, in step with the automaton,
-// and factors by lexeme: what stays inside of one, and in which states the others leave it, is
-// remembered (lexeme_masks.hpp); only what is left behind it is walked, where the same holds again.
-// Under a budget each token must leave a way to the end that is short enough. fill_mask.cpp has the
-// walk and the lexemes, fill_value.cpp the values of members, which many members have in common,
-// fill_keys.cpp keys, where names and written keys mend the mask of a class. One for each engine;
-// guarded by the isolate's lock. Tested against masks made byte by byte in
+// A mask is computed by a walk over the token trie, in step with the automaton. It factors by
+// lexeme: the tokens that stay inside of one, and the states in which others leave it, are cached
+// (lexeme_masks.hpp). Only the remaining bytes are walked, where the same factoring applies again.
+// Under a budget, each token must leave a completion that is short enough. fill_mask.cpp has the
+// walk and the lexemes; fill_value.cpp members' values, which many members share; fill_keys.cpp
+// keys, where names and written keys correct the mask of a class. Each engine has one. The
+// isolate's lock must be held. Throws Missing and Limit. Tested against masks made byte by byte in
 // tests/kernels/test_factoring.py.
 #pragma once
 #include "automaton/engine.hpp"
@@ -24,13 +24,13 @@ class MaskFiller {
         levels_(engine.levels),
         texts_(engine.lexicon().texts),
         distances_(engine) {}
-  // The bits of the allowed tokens; budget < 0: none, else tokens t with 1 + distance(after t) <=
-  // budget. `symbols`: see TokenDistances. Without `factors` nothing that is remembered of tokens
-  // is used: each is read byte by byte, which the other way is tested against. Returns a budget
-  // from which on all are the same, as without one; kNoLimit: not known, or more than this one.
+  // Writes the bits of the allowed tokens into `row`. budget < 0: no budget; else only tokens t
+  // with 1 + distance(after t) <= budget. `symbols`: see TokenDistances. Without `factors` no cache
+  // of tokens is used and each token is read byte by byte, which is the judge in tests. Returns a
+  // budget from which the mask is the same as without one; kNoLimit: unknown, or above this budget.
   std::int64_t fill(const Config& at, LexemeMasks& masks, std::int64_t budget, std::uint32_t* row,
                     Scratch& scratch, const Symbols* symbols, bool factors = true);
-  // Of a row that was filled, its named tokens included: never a dead end in silence
+  // Checks that a filled row, named tokens included, is no silent dead end
   // (docs/explanation/engine.md, "Known faults"). Throws Limit{"distance"}.
   void check_end(const Config& at, const Vocabulary& vocabulary, std::int64_t budget,
                  const std::uint32_t* row, const Symbols* symbols);
@@ -38,15 +38,16 @@ class MaskFiller {
   std::int64_t distance(const Config& at, const Vocabulary& vocabulary, const Symbols* symbols) {
     return distances_(at, vocabulary, symbols);
   }
-  // Of each token inside of a lexeme its class by where it ends, 0: none; returns how many there
-  // are. O(tokens inside). Tokens of a class that are allowed lead to one key of StateKeys.
+  // Writes the class of each token inside of the lexeme, by its final state; 0: no class. Returns
+  // the number of classes. Allowed tokens of one class lead to the same key of StateKeys. O(tokens
+  // inside).
   int classes(const Config& at, LexemeMasks& masks, std::uint8_t* of);
   std::size_t nbytes() const { return values_held_ + distances_.nbytes(); }
 
  private:
   struct Sink;
-  // Where a walk over a trie stands, a place for each byte. Walks inside of walks use one stack: a
-  // new one of each would be allocated.
+  // The position of a walk over a trie, one place for each byte. Nested walks share one stack, to
+  // avoid allocations.
   struct Place {
     Config config;
     Children children;
@@ -71,14 +72,14 @@ class MaskFiller {
     Ample,
     Scarce,
     None
-  };  // does the budget suffice inside of a lexeme: behind all tokens, some, none?
+  };  // whether the budget suffices inside of a lexeme after all tokens, some, or none
 
-  // Each marks the tokens below a node of `among` that go on from the configuration.
+  // Each of these marks the tokens below a node of `among` that may follow the configuration.
   void below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void go_on(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   bool fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at,
-                   Sink& sink);  // false: nothing was done
+                   Sink& sink);  // false: there is no lexeme, and nothing was marked
   bool fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void fill_text(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
@@ -95,11 +96,11 @@ class MaskFiller {
   struct Within {  // tokens that end within a value
     Tokens tokens;
     std::size_t size = 0;
-    std::int64_t
-        enough = kNoLimit,
-        lacking = -1;  // budgets beside what follows that suffice for all of them, and that don't
+    std::int64_t enough = kNoLimit,
+                 lacking = -1;  // budgets, without the rest of the text, that suffice for all of
+                                // them, and that don't
     static constexpr std::size_t kScarce = 16;
-    std::vector<std::pair<std::int64_t, Tokens>> scarce;  // which of them such a budget leaves
+    std::vector<std::pair<std::int64_t, Tokens>> scarce;  // the tokens that such a budget allows
     bool reckons = false;                                 // was some distance not told on sight?
   };
   bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
@@ -125,13 +126,13 @@ class MaskFiller {
   Texts& texts_;
   TokenDistances distances_;
   std::vector<Place> places_;
-  std::vector<std::uint32_t> clear_row_;               // of no token; to make a part of a mask in
+  std::vector<std::uint32_t> clear_row_;  // an empty row, in which parts of masks are made
   static constexpr std::size_t kMostValues = 500'000;  // bytes
   ListMap<Within> values_;                             // see fill_value
   std::size_t values_held_ = 0;
 };
 
-// Where a mask is marked, and what each of its tokens must meet.
+// The target of a mask under construction, and the conditions of its tokens.
 struct MaskFiller::Sink {
   LexemeMasks& masks;
   const Vocabulary& vocabulary;
@@ -139,9 +140,9 @@ struct MaskFiller::Sink {
   std::int64_t budget;
   Arena& arena;
   Engine& engine;
-  bool factors = true;               // false: every token is read byte by byte
-  TokenDistances* tokens = nullptr;  // by which the budget counts; null: a token for each byte,
-                                     // which is more than enough
+  bool factors = true;               // false: each token is read byte by byte
+  TokenDistances* tokens = nullptr;  // counts the budget's tokens; null: each byte counts as a
+                                     // token, which always suffices
   const Symbols* symbols = nullptr;
   int nested = 0;  // lexemes inside of what follows lexemes
   std::int64_t enough =

@@ -1,19 +1,18 @@
-// TokenDistances: how many tokens the completion of a configuration takes.
+// TokenDistances: the number of tokens of a configuration's completion.
 //
-// Of each completion (automaton/completion.hpp) the least number of tokens that spell it, the
-// end-of-sequence token among them, found from its end on: D(end) = 1, D(i) = 1 + the least D
-// behind a token that matches there. So behind the first of these tokens D is less by one, and a
-// budget of D tokens is always enough. Where no completion is spelled D counts bytes, each of which
-// lessens it, too. One for each engine; counts are kept for each vocabulary. Guarded by the
-// isolate's lock.
+// For each completion (automaton/completion.hpp), D is the least number of tokens that spell it,
+// the end-of-sequence token included. It is computed backwards: D(end) = 1, D(i) = 1 + the least D
+// after a token that matches at i. So the first of these tokens lowers D by one, and a budget of D
+// tokens always suffices. Where there is no completion, D counts bytes, each of which lowers it
+// too. Each engine has one; counts are kept by vocabulary. The isolate's lock must be held.
 #pragma once
 #include "automaton/completion.hpp"
 #include "masks/vocabulary.hpp"
 
 namespace guard {
 
-// Tokens of a vocabulary that a format names: each stands for itself, and is never read as its
-// bytes. A symbol that stands for any token names those that it does not stand for.
+// The tokens that a format names. Each stands for itself, and is never read as its bytes. For a
+// symbol that stands for any token, the list has the exceptions.
 struct Symbols {
   Symbols(std::vector<std::vector<Id>> by_symbol, const std::vector<Id>& any,
           const std::vector<Id>& special, const Vocabulary& vocabulary);
@@ -23,17 +22,19 @@ struct Symbols {
            (found->second[static_cast<std::size_t>(token) >> 5] >> (token & 31) & 1u) != 0;
   }
   std::vector<std::vector<Id>> tokens;         // by symbol
-  std::unordered_map<Id, std::vector<Id>> of;  // symbols of each named token
+  std::unordered_map<Id, std::vector<Id>> of;  // by named token, its symbols
   std::unordered_map<Id, std::vector<std::uint32_t>>
-      any_tokens;  // of symbols that stand for any token, the row of those
+      any_tokens;  // by symbol that stands for any token, the row of its tokens
 };
 
 class TokenDistances {
  public:
   explicit TokenDistances(Engine& engine) : completions_(engine) {}
-  bool counts(const Config& at) { return completions_.counts(at); }  // does it count tokens there?
-  // Tokens to the end, the end-of-sequence token among them; 0: finished; -1: nothing leads there.
-  // `symbols`: the named tokens, null: none is; the same for all calls with this vocabulary.
+  bool counts(const Config& at) {
+    return completions_.counts(at);
+  }  // whether D counts tokens there, rather than bytes
+  // D of a configuration; 0: it is finished; -1: there is no completion. `symbols` are the named
+  // tokens (null: there are none); they must be the same in all calls with this vocabulary.
   std::int64_t operator()(const Config& at, const Vocabulary& vocabulary, const Symbols* symbols);
   void trim();  // between calls
   std::size_t nbytes() const;

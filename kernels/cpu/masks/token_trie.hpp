@@ -1,10 +1,11 @@
 // Trie: the tokens of a vocabulary by their bytes, in preorder.
 //
-// Node i spells one more byte than its parent; its subtree is the nodes [i, skip(i)), so that a
-// walk is one loop over an array that jumps over what cannot match. Several tokens may spell the
-// same bytes. A suffix trie has the same form and holds what is left of the tokens that leave a
-// lexeme. A node with many children has a table of them by byte, so that a walk which knows what
-// may come looks up just that. Immutable; read by any thread.
+// Node i spells one more byte than its parent. Its subtree is the nodes [i, skip(i)), so a walk is
+// one loop over an array that skips subtrees that cannot match. Several tokens may have the same
+// bytes. A suffix trie has the same form, for the remaining bytes of tokens that leave a lexeme. A
+// node with many children has a table of them by byte, for walks that know which bytes may come.
+// Immutable, so thread-safe. Does not own the tokens' bytes, which are only read by the
+// constructor.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -62,7 +63,7 @@ class Trie {
     return tokens_.data() + first_[static_cast<std::size_t>(skip(node))];
   }
   std::int32_t find(std::int32_t node, std::string_view bytes)
-      const;  // the node that spells them, read on from there; -1: none
+      const;  // the node that the bytes lead to from this one; -1: none
   std::int32_t longest() const { return longest_; }
   std::size_t nbytes() const {
     return skip_.size() * 15 + tokens_.size() * 4 + children_.size() * sizeof children_[0];
@@ -70,7 +71,7 @@ class Trie {
   bool is_wide(std::int32_t node) const { return wide_[static_cast<std::size_t>(node)] >= 0; }
   std::int32_t child(std::int32_t node, std::uint8_t byte) const {
     return children_[static_cast<std::size_t>(wide_[static_cast<std::size_t>(node)])][byte];
-  }  // of a wide node; -1: none
+  }  // requires a wide node; -1: it has no such child
 
  private:
   static constexpr std::size_t kWide = 16;
@@ -95,7 +96,8 @@ inline std::int32_t Trie::find(std::int32_t node, std::string_view bytes) const 
   return node;
 }
 
-class Children {  // of a node, in order; null: all, else those whose byte is in the set
+class Children {  // iterates over a node's children, in order: all (null), or those whose byte is
+                  // in the set. The trie must outlive it
  public:
   Children(const Trie& trie, std::int32_t node, const Bytes* among)
       : trie_(&trie), node_(node), next_(node + 1), all_(!among) {

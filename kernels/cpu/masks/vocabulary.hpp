@@ -1,7 +1,7 @@
-// Vocabulary: tokens as bytes, and their tries. Nothing of it changes once it is made, so that any
-// number of threads may read it.
+// Vocabulary: tokens as bytes, and their tries. Immutable, so thread-safe.
 //
-// What is remembered of lexemes, which of the tokens stay inside of one, is in lexeme_masks.hpp.
+// The cache of lexeme masks is in lexeme_masks.hpp. A Vocabulary has shared owners: matchers, and
+// the Python object.
 #pragma once
 #include <atomic>
 #include <functional>
@@ -12,10 +12,11 @@
 
 namespace guard {
 
-struct Tokens {  // a set of them; by bits where they are many: bit t % 32 of word t / 32 is token t
+struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 32 of word t / 32 is
+                 // token t
   std::vector<Id> few;
   std::vector<std::uint32_t> bits;
-  struct Run {  // of tokens; with their bits where those are at hand
+  struct Run {  // a range of tokens; also their bits, if known
     const Id *begin, *end;
     const std::uint32_t* bits;
   };
@@ -35,7 +36,7 @@ struct Tokens {  // a set of them; by bits where they are many: bit t % 32 of wo
       for (std::uint32_t left = bits[i]; left; left &= left - 1)
         use(static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left))));
   }
-  Id first() const {  // any one; there must be one
+  Id first() const {  // any one of them; requires a non-empty set
     if (!few.empty()) return few[0];
     std::size_t i = 0;
     while (!bits[i]) ++i;
@@ -43,15 +44,15 @@ struct Tokens {  // a set of them; by bits where they are many: bit t % 32 of wo
   }
   std::size_t nbytes() const { return sizeof *this + few.capacity() * 4 + bits.size() * 4; }
 };
-struct Suffixes {  // tokens by what is left of them behind some point
+struct Suffixes {  // tokens by their remaining bytes after some point
   Id id;           // never used again
   Trie trie;
 };
 
 class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
  public:
-  // tokens[id]; the empty text: never allowed. ends: end-of-sequence tokens. `special` tokens are
-  // never allowed inside JSON.
+  // tokens[id] are a token's bytes; an empty one is never allowed. `ends` are the end-of-sequence
+  // tokens. `special` tokens are never allowed inside of JSON. O(total bytes).
   Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends, const std::vector<Id>& special);
   Vocabulary(const Vocabulary&) = delete;
   Vocabulary& operator=(const Vocabulary&) = delete;
@@ -65,7 +66,8 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
                ? std::string_view(tokens_[static_cast<std::size_t>(token)])
                : std::string_view();
   }
-  std::string_view end_of(Id token, std::int32_t n) const {  // its last n bytes
+  std::string_view end_of(Id token,
+                          std::int32_t n) const {  // its last n bytes; requires n <= its length
     const std::string_view text = tokens_[static_cast<std::size_t>(token)];
     return text.substr(text.size() - static_cast<std::size_t>(n));
   }
@@ -74,27 +76,28 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
     return usable_[static_cast<std::size_t>(token)] &&
            !tokens_[static_cast<std::size_t>(token)].empty();
   }
-  bool spells_bytes() const { return spells_bytes_; }   // is each byte of UTF-8 a token?
-  std::vector<Id> greedy(std::string_view data) const;  // longest match; stops where no token fits
-  const Suffixes& holding_quotes() const {
-    return holding_quotes_;
-  }  // tokens with a quote anywhere
+  bool spells_bytes() const {
+    return spells_bytes_;
+  }  // whether each byte of UTF-8 has a token of its own
+  std::vector<Id> greedy(
+      std::string_view data) const;  // tokenizes by longest match; stops where no token fits
+  const Suffixes& holding_quotes() const { return holding_quotes_; }  // tokens that contain a quote
   const Suffixes& quoted() const {
     return quoted_;
-  }  // tokens that end a text at once, behind the quote
+  }  // tokens that begin with a closing quote, by the bytes after it
   Id id() const { return id_; }  // never used again
   std::int32_t chars(Id token) const {
     return chars_[static_cast<std::size_t>(token)];
-  }  // that it completes, from where one begins
+  }  // the characters that it completes, if it begins at a character
   std::size_t nbytes() const;
-  // What the tables of one isolate may remember of lexemes, and of whole rows, in bytes.
+  // Bytes that one isolate's caches of lexeme masks, and of whole rows, may take.
   std::atomic<std::size_t> most_masks{36'000'000}, most_rows{8'000'000};
 
  private:
-  friend class LexemeMasks;              // which reads them in all the ways below
+  friend class LexemeMasks;              // which uses all tables below
   static constexpr Id kOwnSuffixes = 3;  // whole_, quoted_, holding_quotes_
   void match_plain();
-  Tokens::Run run_of(std::int32_t i) const {  // the tokens that end at a node of plain_
+  Tokens::Run run_of(std::int32_t i) const {  // the tokens at a node of plain_
     const std::int32_t many = many_at_[static_cast<std::size_t>(i)];
     return {plain_.begin(i), plain_.end(i),
             many < 0 ? nullptr : many_[static_cast<std::size_t>(many)].data()};
@@ -105,21 +108,22 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
   std::vector<Id> ends_;
   Suffixes whole_;
   Trie plain_,
-      other_;  // the tokens of whole characters that have classes, by class; the others, by bytes
-  Trie closing_;  // tokens in which a string may end
+      other_;     // tokens of complete characters with classes, by class; and all others, by bytes
+  Trie closing_;  // tokens inside of which a string may end
   Suffixes quoted_, holding_quotes_;
   bool spells_bytes_ = true;
-  std::int32_t before_quote_ = 0;  // the most characters that one has in front of a quote
+  std::int32_t before_quote_ = 0;  // the most characters of a token before a quote
   std::vector<char> is_plain_;
   static constexpr std::int32_t kShort = 24;
   std::vector<std::uint16_t> chars_;
-  std::vector<std::vector<std::uint32_t>> short_;  // bits of the tokens of at most i characters
-  std::vector<Id> long_;                           // those of more than kShort
+  std::vector<std::vector<std::uint32_t>>
+      short_;             // by i, the bits of the tokens of at most i characters
+  std::vector<Id> long_;  // tokens of more than kShort characters
   std::vector<std::int32_t> spelled_first_,
-      spelled_;  // of each node of plain_ those of the whole trie that spell it
+      spelled_;  // by node of plain_, the nodes of the whole trie with these classes
   static constexpr std::ptrdiff_t kMany = 500;
-  std::vector<std::int32_t>
-      many_at_;  // by node of plain_: where that many tokens end, the index of their bits; -1
+  std::vector<std::int32_t> many_at_;  // by node of plain_: the index of the bits of its tokens, if
+                                       // they are at least kMany, else -1
   std::deque<std::vector<std::uint32_t>> many_;
   Id id_;
 };

@@ -1,8 +1,8 @@
-// Call: one call of a user's, in turns of the isolate where the schema's engine is.
+// Call: one call of a user's, as a sequence of turns in the isolate that has the schema's engine.
 //
-// The GIL is never waited for while an isolate's lock is held: a call that needs nodes not lowered
-// yet ends in Missing, the lock is given back, the nodes are lowered in Python, and the call is
-// made again. A call that takes long gives the GIL back in the meantime.
+// No thread waits for the GIL while it holds an isolate's lock. A call that needs nodes not lowered
+// yet throws Missing; the lock is released, Python lowers the nodes, and the call is repeated. A
+// long call releases the GIL meanwhile.
 #pragma once
 #include <nanobind/nanobind.h>
 
@@ -16,7 +16,7 @@ namespace guard {
 
 constexpr std::size_t kLargePlace = 1'000'000;  // bytes that take a millisecond to be freed
 
-// A place that is freed without the GIL where that takes long.
+// A place that is freed without the GIL if that takes long.
 inline std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pinned) {
   return {new Place(std::move(isolate), pinned), [](Place* place) {
             const bool is_large = place->nbytes > kLargePlace ||
@@ -33,7 +33,7 @@ inline std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pi
           }};
 }
 
-// A compiled schema: all that its engine is made of, in whatever isolate.
+// A compiled schema: everything from which its engine is made, in any isolate.
 struct Front : std::enable_shared_from_this<Front> {
   Options options;
   Id root;
@@ -66,7 +66,7 @@ struct Front : std::enable_shared_from_this<Front> {
   std::shared_ptr<Place> place_;
 };
 
-// Where a matcher, or whoever else asks an engine, finds it.
+// The handle by which matchers and other users find an engine.
 class Seat {
  public:
   explicit Seat(std::shared_ptr<Front> front)
@@ -87,7 +87,7 @@ class Seat {
   std::shared_ptr<Place> place_;
 };
 
-// The GIL, which a call gives back once it takes long, until its end.
+// The GIL, which a call releases once it takes long, until its end.
 class Gil {
  public:
   Gil() = default;
@@ -111,8 +111,8 @@ class Gil {
   throw nanobind::python_error();
 }
 
-// One call of a user's: turns, until one of them ends well, with the same limit of seconds for all
-// of them.
+// One call of a user's: turns, until one succeeds. The limit of seconds holds for all of them
+// together.
 class Call {
  public:
   explicit Call(Seat& seat) : seat_(seat) {
@@ -125,8 +125,8 @@ class Call {
     account_.emplace(*seat_.place().isolate);
   }
 
-  // What `f` returns for the engine, with the nodes that it misses: those that `ahead` names, and
-  // each that it ends in.
+  // The result of f(engine), after lowering the nodes that it needs: those of `ahead`, and those of
+  // each Missing. Requires the GIL.
   template <class F, class Ahead>
   auto run(F f, Ahead ahead) {
     try {
@@ -150,8 +150,8 @@ class Call {
     return run(f, [](Compiled&) { return std::vector<Id>(); });
   }
 
-  // Lowers nodes, and with them what a mask would miss next: a throw of Missing costs as much as
-  // lowering two nodes.
+  // Lowers nodes, and those that a mask will need next: throwing Missing costs as much as lowering
+  // two nodes.
   void define(const std::vector<Id>& nodes) {
     Goals::Ahead ahead(nodes);
     std::vector<Id> missing;
@@ -180,14 +180,14 @@ class Call {
  private:
   const Limits& limits() const { return seat_.front->options.limits; }
 
-  // The lock of an isolate. While it is waited for, others have the GIL.
+  // Acquires an isolate's lock. While it waits, the GIL is released.
   static std::unique_lock<std::mutex> held(Isolate& isolate, Gil& gil) {
     if (std::unique_lock lock = isolate.soon(); lock.owns_lock()) return lock;
     Gil::give(&gil);
     return isolate.wait();
   }
-  // A turn of f(engine); whatever ends early leaves nothing half made. False: it is to be taken
-  // again.
+  // Takes one turn of f(engine). After an early end nothing is left incomplete. False: the turn
+  // must be repeated.
   template <class F>
   bool turn(F f) {
     bool moves = false;
@@ -218,7 +218,7 @@ class Call {
     }
     return !moves;
   }
-  // False: it is to be taken again, with these nodes.
+  // False: the turn must be repeated, after lowering these nodes.
   template <class F, class Ahead>
   bool take_turn(F f, Ahead ahead, std::vector<Id>* missing) {
     return turn([&](Compiled& engine) {
@@ -234,7 +234,7 @@ class Call {
 
   Seat& seat_;
   double used_ = 0;                 // processor seconds
-  std::optional<Account> account_;  // what is made and freed within the call counts for nothing
+  std::optional<Account> account_;  // memory that the call allocates and frees again does not count
 };
 
 }  // namespace guard

@@ -1,5 +1,5 @@
-// PyMatcher: a matcher as Python holds it: one thread at a time, its calls placed where the engine
-// is.
+// PyMatcher: the Python object of a matcher: it admits one thread at a time, and makes its calls in
+// the engine's place.
 #pragma once
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -43,11 +43,11 @@ inline RowsView view_of(const Rows& bitmask, std::size_t words) {
           bitmask.ndim() == 2 ? static_cast<std::ptrdiff_t>(bitmask.stride(0)) : 0};
 }
 
-// Who uses a matcher: one thread at a time. A call that takes long gives the GIL back, and another
-// thread's would find the matcher half way.
+// The exclusive use of a matcher by one thread. A long call releases the GIL, and a call of another
+// thread would find the matcher in an intermediate state.
 class User {
  public:
-  bool enter() {  // false: this thread is in it already
+  bool enter() {  // false: this thread uses it already
     const void* none = nullptr;
     if (of_.compare_exchange_strong(none, me(), std::memory_order_acquire)) return true;
     if (none != me())
@@ -102,8 +102,8 @@ struct PyMatcher {
           ("row=" + std::to_string(row) + " is not a row of the bitmask").c_str());
     return view.data + row * view.stride;
   }
-  // What f returns once the matcher is where it was; a limit that names no node is met at the value
-  // that is due.
+  // The result of f, after the matcher has entered the engine. A limit without a node is attributed
+  // to the due value.
   template <class F, class Ahead>
   auto placed(F f, Ahead ahead) {
     const Use use(*this);
@@ -126,7 +126,7 @@ struct PyMatcher {
                       });
     };
     if constexpr (std::is_same_v<decltype(f()), std::string>) {
-      const std::string out = found();  // goes before the call's account ends
+      const std::string out = found();  // freed before the call's account ends
       return nanobind::bytes(out.data(), out.size());
     } else {
       return found();
@@ -150,7 +150,7 @@ struct PyMatcher {
     std::memset(words + matcher.vocabulary().words(), 0,
                 (view.words - matcher.vocabulary().words()) * 4);
   }
-  // A turn of a batch, without the GIL. False: it is to be taken again, alone and with the GIL.
+  // A turn of a batch, without the GIL. False: it must be repeated alone, with the GIL.
   template <class F>
   bool in_batch(F f) {
     {

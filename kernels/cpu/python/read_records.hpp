@@ -1,9 +1,9 @@
-// Records: what the front end says of nodes, read with the GIL into values of our own, and made the
-// engine's without it.
+// Records: the front end's nodes, read with the GIL into plain C++ values, and added to the
+// engine's tables without it.
 //
-// A record is checked as it is read: a wrong shape is a TypeError. A large one is read in slices,
-// between which the GIL is given back for a moment: a stranger's enum has as many values as he
-// likes. No isolate's lock is held meanwhile, so nothing read here is a table's yet.
+// A record is validated as it is read; a wrong structure raises TypeError. A large one is read in
+// slices, with the GIL released for a moment in between, since a stranger's enum may have any
+// number of values. No isolate's lock is held meanwhile, so nothing here is in a table yet.
 #pragma once
 #include <nanobind/nanobind.h>
 
@@ -17,8 +17,8 @@
 
 namespace guard {
 
-// An object of Python's that tables hold. They may go where the GIL must not be waited for: it is
-// given back in the next call.
+// A Python object that tables own. Tables may be freed where no thread may wait for the GIL, so the
+// reference is released in the next call.
 class Kept {
  public:
   static std::shared_ptr<void> hold(nanobind::handle object);  // with the GIL
@@ -33,8 +33,8 @@ class Kept {
   static inline std::atomic<Node*> waiting = nullptr;
 };
 
-// What a front end says of the text around values, with the GIL: points, each the arcs that leave
-// it; arcs, (tree, to); exits, (kind, what, next); whether it is to be checked.
+// Reads the front end's format; requires the GIL. Points are lists of the arcs that leave them;
+// arcs (tree, to); exits (kind, what, next); then whether it is to be checked.
 std::shared_ptr<const FormatSource> source_of(nanobind::handle given);
 
 // A constant of JSON.
@@ -43,32 +43,33 @@ struct Literal {
   std::string text;  // String
   Decimal number;
   struct Inside;
-  std::shared_ptr<Inside> inside;  // of an array or an object: an enum's million numbers have none
+  std::shared_ptr<Inside>
+      inside;  // of an array or an object; a pointer, since an enum's million numbers have none
 };
 struct Literal::Inside {
-  std::vector<Literal> items;      // of an object the values of its members
+  std::vector<Literal> items;      // of an object, the values of its members
   std::vector<std::string> names;  // of an object
 };
 
 class Records {
  public:
   Records(const std::vector<Id>& nodes, const nanobind::list& records);  // with the GIL
-  // Whether all is there to make the atoms. If not, the trees of the patterns that the tables don't
-  // know are to be read. Under their lock.
+  // Whether the atoms can be made. If not, read_trees() must read the patterns that the tables
+  // lack. Requires the isolate's lock.
   bool are_whole(const Tables& tables);
   void read_trees();  // with the GIL
-  // The atoms of each node. Under the lock of the tables, and once `are_whole` of them, with no
-  // flush since.
+  // The atoms of each node. Requires the isolate's lock, and that are_whole() was true since the
+  // last flush.
   std::vector<std::vector<Atom>> atoms(Tables& tables);
 
  private:
   struct Pattern {
-    std::shared_ptr<void> object;  // its tree, as Python holds it
-    bool whole;                    // else it is searched for
+    std::shared_ptr<void> object;  // its syntax tree, a Python object
+    bool whole;                    // if false, it is searched for
     bool is_lacking = false, is_read = false;
     Tree tree = {};
   };
-  struct Draft {  // an atom whose names, values and languages are not the tables' yet
+  struct Draft {  // an atom whose names, values and languages are not in the tables yet
     Atom atom;
     std::vector<std::string> names;
     std::vector<Literal> values;
@@ -80,11 +81,11 @@ class Records {
   std::string text_of(nanobind::handle text);
   void part(std::size_t count = 1);
   template <class F>
-  void each(F f);  // f(draft), with the node and the opcode for a limit
+  void each(F f);  // calls f(draft); a limit gets the draft's node and opcode
 
   const std::vector<Id>& nodes_;
   std::vector<std::vector<Draft>> drafts_;  // by node
-  std::size_t parts_ = 0;                   // read since the GIL was given back
+  std::size_t parts_ = 0;                   // parts read since the GIL was last released
 };
 
 }  // namespace guard

@@ -1,4 +1,4 @@
-// Refusals: a call that no overload takes is told in one line what they take.
+// Refusals: a call that fits no overload gets a TypeError of one line, which says what they accept.
 #pragma once
 #include <nanobind/nanobind.h>
 
@@ -6,7 +6,8 @@
 
 namespace guard {
 
-// Any first argument, but only once no overload takes it, converted or not.
+// Matches any first argument, but only after all overloads have failed, with and without
+// conversion.
 struct Otherwise {
   nanobind::object first;
 };
@@ -27,7 +28,7 @@ inline std::string kind_of(nanobind::handle value) {
   throw nanobind::type_error((std::string(takes) + ", not (" + given + ")").c_str());
 }
 
-// Adds the last overload of a method, or of a function of a module.
+// Adds the last overload of a method, or of a module's function.
 template <typename Of>
 void refuse_others(nanobind::class_<Of>& of, const char* name, const char* takes) {
   using namespace nanobind::literals;

@@ -1,5 +1,5 @@
-// Python's texts as bytes, through the stable ABI alone: a wheel is made once for all versions
-// from 3.12 on.
+// Python's texts as bytes, by the stable ABI only, so that one wheel serves all versions from 3.12
+// on. The GIL must be held.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -9,8 +9,8 @@
 
 namespace guard {
 
-// A text as UTF-8, which Python keeps with it; none of one that UTF-8 has no bytes for: half of a
-// surrogate pair is in it.
+// A text as UTF-8, valid as long as the Python object; nullopt for a text with a lone surrogate,
+// which UTF-8 can't encode.
 inline std::optional<std::string_view> utf8(PyObject* text) {
   Py_ssize_t size = 0;
   if (const char* bytes = PyUnicode_AsUTF8AndSize(text, &size))
@@ -19,7 +19,7 @@ inline std::optional<std::string_view> utf8(PyObject* text) {
   return std::nullopt;
 }
 
-// A text that is ASCII alone; any other is empty, with no data.
+// An ASCII text; for any other, an empty view without data.
 inline std::string_view ascii(PyObject* text) {
   const auto bytes = utf8(text);
   return bytes && static_cast<Py_ssize_t>(bytes->size()) == PyUnicode_GetLength(text)

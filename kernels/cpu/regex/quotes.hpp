@@ -1,8 +1,8 @@
 // Iteration over the substrings of a text that may be quoted. Each place is followed only as far as
 // the other languages of the intersection accept it.
 //
-// use(place, end) is called for each substring that all languages accept, and says how to continue.
-// O(bytes followed); each byte ticks the clock.
+// use(place, end) is called for each substring that all languages accept, and returns how to
+// continue. O(bytes followed); each byte ticks the clock. Requires the isolate's lock.
 #pragma once
 #include "regex/regex.hpp"
 

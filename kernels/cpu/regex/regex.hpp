@@ -1,17 +1,18 @@
 // Lang: regular languages over code points, by derivatives of hash-consed expressions.
 //
-// A state of the automaton is an expression, the language of what may follow (Brzozowski 1964;
-// Owens, Reppy, Turon 2009): complement costs nothing. Its row (which characters lead where) is
-// computed once, all characters together, and kept. Patterns are built from right to left over what
-// follows them, so that a look-ahead is an intersection and `$` one with the empty text. A
-// look-behind is an expression over the text before it that ends in HERE; while it is ahead, every
-// character that is read moves it (Moseley et al. 2023 call this location-based); where it is
-// reached, it is decided. `^` is HERE alone. Around a look, a quantifier is a Loop: it keeps its
-// body and what follows, and unfolds once per character. A finite set of words is one leaf over a
-// sorted table: a derivative is a sub-range, so that an enum of 5,000 strings costs what one string
-// costs. Costs: a row is O(pieces x children); live() is a depth-first search, memoised for every
-// state that it decides. Recursion is bounded by the depth of expressions (Limits.depth). Tested
-// against a slow matcher in tests/kernels.
+// A state of the automaton is an expression, the language of the rest of the text (Brzozowski 1964;
+// Owens, Reppy, Turon 2009), so complement costs nothing. A state's row, which maps characters to
+// states, is computed once, for all characters together, and kept. Patterns are built from right to
+// left over their continuation, so a look-ahead is an intersection, and `$` is one with the empty
+// text. A look-behind is an expression over the text before it that ends in HERE. Every character
+// read before its position takes its derivative (Moseley et al. 2023 call this location-based); at
+// its position it is decided. `^` is HERE alone. A quantifier around a look is a Loop, which keeps
+// its body and its continuation, and unfolds once per character. A finite set of words is one leaf
+// over a sorted table, and a derivative is a sub-range of it, so an enum of 5,000 strings costs as
+// much as one string. Costs: a row is O(pieces x children); live() is a depth-first search,
+// memoised for every state that it decides. The recursion is bounded (Deeper). Not thread-safe: the
+// isolate's lock must be held for all methods. Ids stay valid as long as the Langs. Throws Limit.
+// Tested against a slow matcher in tests/kernels and in tests/native/test_regex.cpp.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -24,15 +25,15 @@
 
 namespace guard {
 
-// A text with marks where a part of it may begin and where one may end; a part does not reach
-// beyond a line feed. The places where one may begin are sorted by what follows as far as that was
-// asked, as a suffix tree that is made from the top down as it is walked (Giegerich, Kurtz, Stoye
-// 2003): a range of them, with how many characters they share, is a state.
+// A text with the positions at which a quotation may begin and end; it never crosses a line feed.
+// The beginnings are sorted lazily by the text that follows, like a suffix tree that is built
+// top-down as it is walked (Giegerich, Kurtz, Stoye 2003). A range of beginnings, with the number
+// of characters that they share, is a state.
 struct Quotable {
   std::u32string text;
-  std::vector<std::uint8_t> ends;    // by place: may a part end there?
-  std::vector<std::int32_t> places;  // where one may begin, in the order as far as it is known
-  std::vector<std::int32_t> limits;  // by place: where the last end is, of its line
+  std::vector<std::uint8_t> ends;    // by position: may a quotation end there?
+  std::vector<std::int32_t> places;  // beginnings, sorted as far as needed so far
+  std::vector<std::int32_t> limits;  // by position: the last end in its line
 };
 
 // A regex syntax tree, as the front end hands it over.
@@ -54,7 +55,7 @@ struct Tree {
   } kind = Cat;  // numbered as Rx is
   bool ahead = true, negative = false;
   std::int32_t lo = 0, hi = 0;
-  Ranges ranges;  // of a Text its characters, one each
+  Ranges ranges;  // Text: its characters, one range each
   std::vector<Tree> kids;
   std::shared_ptr<Quotable> quotable;  // of Quotes
   bool operator==(const Tree&) const = default;
@@ -67,28 +68,27 @@ static_assert(Tree::Set == static_cast<int>(Rx::Set) &&
               Tree::Punycode == static_cast<int>(Rx::Punycode) &&
               Tree::Text == static_cast<int>(Rx::Text));
 
-// The numbers n such that some text of n characters is in a language: a prefix, then a period for
-// ever.
-struct Lengths {  // of the texts of a language, as far as it was asked: see Langs::rest_behind
-  std::vector<Id> now;             // the states behind rest.size() characters; empty: all is known
-  std::vector<std::int64_t> rest;  // by n
+// The lengths of a language's texts: the numbers n such that some text has n characters, as a
+// prefix and then a period that repeats for ever.
+struct Lengths {        // computed as far as needed so far: see Langs::rest_behind
+  std::vector<Id> now;  // the states after rest.size() characters; empty when all lengths are known
+  std::vector<std::int64_t> rest;       // by n
   std::int32_t prefix = 0, period = 0;  // rest[n] for n >= prefix repeats so; 0: no text is longer
   std::unordered_map<std::vector<Id>, std::int32_t, VectorHash> seen;
   std::size_t work = 0;
 };
 
-// Bytes of a cheapest text of exactly n characters, for each n. Where the cheapest ways to all
-// states differ from what they were `period` characters before by the same `gain`, it goes on so
-// for ever.
+// For each n, the bytes of a cheapest text of exactly n characters. Once the costs of all states
+// exceed those of `period` characters before by the same `gain`, they do so for ever.
 struct Costs {
   std::vector<std::int64_t> least,
-      best;  // by n: to any state; to a state that accepts, -1: there is none
+      best;  // by n: to any state, and to an accepting one; -1: there is none
   std::vector<std::pair<Id, std::int64_t>> front,
-      mark;  // the ways to states after the last n; and after the `marked`-th
+      mark;  // the costs of states after the last n, and after `marked` characters
   std::size_t marked = 0;
   std::int32_t period = 0;  // 0: not known
   std::int64_t gain = 0;
-  bool wide = false;  // too many states at once
+  bool wide = false;  // whether too many states are reachable at once
 };
 
 struct LangRow {
@@ -96,8 +96,8 @@ struct LangRow {
   std::vector<Id> next;
   std::size_t piece(std::uint32_t c) const;
   Id at(std::uint32_t c) const { return next[piece(c)]; }
-  bool is_writable(std::size_t piece)
-      const;  // not only surrogates, which a complement has and JSON text has not
+  bool is_writable(std::size_t piece) const;  // whether the piece has more than surrogates, which
+                                              // complements contain but JSON text can't
 };
 
 class Langs {
@@ -119,15 +119,15 @@ class Langs {
   bool accepts(Id r) const { return nodes_[r].nullable; }  // the empty text
   bool is_over(Id r) const;                                // it, and nothing else
   bool contains(Id r, std::u32string_view text);
-  // A set of texts that is kept as one, in plain ASCII, and how many characters of each are behind:
-  // `words` is empty where r is none such.
+  // The table of a finite set of plain ASCII texts, and the number of characters already read of
+  // each; `words` is empty where r is not such a set. Valid as long as the Langs.
   struct Listed {
     std::span<const std::u32string> words;  // sorted
     std::size_t depth;
   };
   Listed listed(Id r) const;
-  // A language of parts of a text that may be quoted, as far as another language has them: the
-  // places [lo, hi) with `depth` characters read, and what the others ask of the rest.
+  // A language of quotations, intersected with another language: the beginnings [lo, hi) with
+  // `depth` characters read, and the other language's state.
   struct Quoting {
     Quotable* from = nullptr;
     std::int32_t depth = 0, lo = 0, hi = 0;
@@ -135,36 +135,36 @@ class Langs {
   };
   bool quoting(Id r, Quoting* out);                         // is it one such?
   bool has_quotes(Id r) const { return nodes_[r].quotes; }  // is one such a part of it?
-  // Sorts the places by the next character: use(c, lo, hi) for each that leads on.
+  // Sorts the beginnings by the next character, and calls use(c, lo, hi) for each one that exists.
   template <class F>
   static void split(const Quoting& q, F use);
-  // Characters to an end from some of the places; -1: none of them leads to one.
+  // Fewest characters to an end from any of the beginnings; -1: there is none.
   std::int32_t to_an_end(const Quoting& q);
-  bool may_end(const Quoting& q) const;                // may a part end right here?
+  bool may_end(const Quoting& q) const;                // may a quotation end here?
   bool live(Id r);                                     // some text
   const LangRow& row(Id r);                            // derivatives; dead ones are kNone
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
-  Id goes_on(Id r);  // a language whose every text can go on to one of this, nearly all texts: as
-                     // `.*` in front tells; kNone: none is known
+  Id goes_on(Id r);  // a language, of nearly all texts, whose every text is a prefix of one in r,
+                     // as a leading `.*` proves; kNone: none is known
   std::int64_t enough(Id r)
-      const;  // bytes that suffice after any further text, as `.*` in front tells; -1: not known
+      const;  // bytes that suffice after any further text, as a leading `.*` proves; -1: unknown
   std::int64_t some_text(
-      Id r) const;              // bytes of one of its texts, as its parts tell them; -1: they don't
+      Id r) const;  // bytes of one of its texts, from its parts without a search; -1: unknown
   std::int64_t shortest(Id r);  // characters of a shortest text; -1: there is none
-  // The same language without its upper bounds of at least kFar on repetitions; *most becomes the
-  // least of those. Whatever has at most so many characters is in both or in neither, and a text
-  // that goes on to such a one in the one goes on to it in the other.
+  // The same language without upper bounds of kFar and more on repetitions; *most is set to the
+  // least of those. The two languages have the same texts of at most *most characters, and so the
+  // same prefixes of such texts.
   static constexpr std::int32_t kFar = 32;
   Id relaxed(Id r, std::int32_t* most);
   std::int64_t near(
-      Id r);  // characters of a shortest text, where few states lead to one; -1: not known
+      Id r);  // characters of a shortest text, if a search of few states finds one; -1: unknown
   bool is_endless(
-      Id r);  // does every text of which some continuation is in r have infinitely many of them?
+      Id r);  // does every prefix of a text in r have infinitely many continuations in r?
   std::int64_t count(Id r, std::int64_t cap);  // how many texts, at most cap
   bool list(Id r, std::size_t cap,
             std::vector<std::u32string>* out);  // all texts; false when more than cap
-  // n texts of lo to hi characters, short ones of cheap characters first; all of them when there
-  // are fewer.
+  // n texts of lo to hi characters, short ones of cheap characters first; all of them if there are
+  // fewer.
   void some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n,
             std::vector<std::u32string>* out);
   // Bytes of a cheapest text of lo to hi characters (UTF-8; a control character costs its escape);
@@ -199,21 +199,21 @@ class Langs {
     std::int32_t lo = 0, hi = 0;  // Repeat, Loop: times; Words, Quotes: rows of the table
     std::vector<Id> kids;  // Alt, And: sorted; Loop: its body's look-behinds, each where it began
                            // and where it is
-    // Derived, and no part of what is compared:
-    bool nullable = false;  // has the empty text
-    bool possible = false;  // may have it: differs from nullable under Maybe only
-    bool moves = false;     // holds a look-behind, which a character before it moves
+    // Derived, and not compared:
+    bool nullable = false;  // contains the empty text
+    bool possible = false;  // may contain it; differs from nullable under Maybe only
+    bool moves = false;     // contains a look-behind, so each character read changes it
     bool here = false;      // is the inside of a look-behind
     bool loops = false;     // holds a Loop: kept as alternatives of conjunctions, so that there are
                             // finitely many
     bool unsure = false;    // holds a Maybe
-    bool alive = false;     // has a text, as the parts tell; false: they don't
+    bool alive = false;     // the parts prove that it has a text; false: unknown
     bool quotes = false;    // holds a Quotes
-    std::int32_t least = -1;  // characters of a shortest text, and bytes of a cheapest, where the
-                              // parts tell it; -1: they don't
+    std::int32_t least =
+        -1;  // characters of a shortest text, and bytes of a cheapest, by the parts; -1: unknown
     std::int64_t bytes = -1;
-    std::int64_t floor = 0;  // bytes that any text takes at least
-    // What was found of it:
+    std::int64_t floor = 0;  // a lower bound of any text's bytes
+    // Memoised:
     std::int32_t raw = 0, row = 0, moved = 0;  // index into rows_ + 1; 0: not yet
     signed char live = -1;                     // -1: not yet
     Id relaxed = -1;                           // -1: not yet
@@ -229,8 +229,8 @@ class Langs {
       return h;
     }
   };
-  struct Body {  // of a Loop: what one round matches that takes text, and what it asserts where it
-                 // takes none
+  struct Body {  // of a Loop: a round that consumes text, and the assertions of a round that
+                 // consumes none
     Tree some, none;
     bool may_be_none = false;
     bool operator==(const Body&) const = default;
@@ -288,13 +288,13 @@ class Langs {
               .substr(static_cast<std::size_t>(node.b)));
   }
 
-  // use(place, end) for each part of the text, until it says otherwise; O(places), and as many
-  // characters of each as the others let through.
+  // Calls use(place, end) for each quotation, until it returns otherwise. O(beginnings + characters
+  // that the other languages accept).
   enum class Then : std::uint8_t { GoOn, NextPlace, Stop };
   template <class F>
   void each_quoted(const Quoting& q, F use);
   std::int64_t cheapest_quoted(const Quoting& q, std::int64_t lo, std::int64_t hi);
-  // Their texts of lo to hi characters, each once; at most so many.
+  // Their texts of lo to hi characters, each once, at most `most`.
   std::vector<std::u32string> quoted(const Quoting& q, std::int64_t lo, std::int64_t hi,
                                      std::size_t most);
 
@@ -305,8 +305,8 @@ class Langs {
   Blocks<LangRow> rows_;
   Interner<Body> bodies_;
   std::int64_t rest_behind(Id r, std::int64_t n);
-  // Is there a text of lo to hi characters; or, if it is to be plain, one of lo characters of one
-  // byte each? -1: not known.
+  // Is there a text of lo to hi characters; or, with `plain`, one of lo characters of one byte
+  // each? -1: unknown.
   bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
   bool meets_on_sight(Id r, std::int64_t lo, std::int64_t hi);
   signed char search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain);
@@ -330,7 +330,7 @@ void Langs::split(const Quoting& q, F use) {
   const auto next = [&](std::int32_t p) {
     return q.from->text[static_cast<std::size_t>(p) + static_cast<std::size_t>(q.depth)];
   };
-  // Stable, so that to sort again what was sorted further changes nothing.
+  // Stable, so that sorting again does not undo the order of later characters.
   constexpr std::ptrdiff_t kFew = 48;
   auto first = begin;
   if (end - begin <= kFew) {
@@ -339,7 +339,7 @@ void Langs::split(const Quoting& q, F use) {
   } else {
     constexpr std::size_t kPlain = 128;
     std::array<std::int32_t, kPlain + 2>
-        at{};  // of those that end, of each plain one, of the others
+        at{};  // counts of beginnings that end here, by plain character, and with other characters
     const auto slot = [&](std::int32_t p) {
       return !leads_on(p) ? 0 : std::min<std::size_t>(next(p), kPlain) + 1;
     };
@@ -366,10 +366,9 @@ void Langs::split(const Quoting& q, F use) {
   }
 }
 
-// Throws Limit where n is beyond that part of limits.states, of which one language may take no
-// more.
+// Throws Limit where n exceeds the part 1/`part` of Limits.states that one search may use.
 void bounded(std::size_t n, std::size_t part, const char* what);
-struct Deeper {  // bounds the recursion over an expression; throws Limit
+struct Deeper {  // a guard that bounds the recursion over an expression; throws Limit
   explicit Deeper(int* depth) : depth_(depth) {
     if (++*depth_ > kMostDepth) too_deep();
   }

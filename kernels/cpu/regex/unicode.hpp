@@ -22,15 +22,16 @@ inline bool meets(Range range, const Ranges& ranges) {
   return std::any_of(ranges.begin(), ranges.end(),
                      [range](const Range& r) { return r.lo <= range.hi && range.lo <= r.hi; });
 }
-const Ranges& writable_chars();  // what JSON text can carry: every code point but surrogates
+const Ranges& writable_chars();  // the characters of JSON text: every code point except surrogates
 
 std::u32string punycode(std::u32string_view text);   // RFC 3492, without `xn--`
 std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8
-char32_t first_char(std::string_view bytes);         // of such, and not of nothing
+char32_t first_char(std::string_view bytes);         // requires valid UTF-8, not empty
 std::string encode_utf8(std::u32string_view text);
-std::int64_t spelled_bytes(std::string_view text);  // of UTF-8 inside quotes
+std::int64_t spelled_bytes(
+    std::string_view text);  // bytes of UTF-8 text inside quotes, escapes included
 std::int64_t spelled_bytes(
     std::uint32_t lo,
-    std::uint32_t hi);  // of the cheapest character in [lo, hi] inside quotes; -1: none
+    std::uint32_t hi);  // of the cheapest character in [lo, hi] inside quotes; -1: there is none
 
 }  // namespace guard

@@ -1,11 +1,13 @@
-// Matcher: one generation under a compiled schema: what was accepted so far, and the way back.
+// Matcher: one generation under a compiled schema: the configuration, the bytes accepted, and their
+// history for rollback.
 //
-// A configuration is immutable, so that rollback is a pointer and copy shares what was built.
-// Beside the configurations a matcher keeps the bytes that it took: where the engine is another one
-// than before (tables were flushed, the schema has moved, a call ended early), enter() reads them
-// again, step by step, and goes on as if nothing had happened. A matcher belongs to one thread at a
-// time; every call is made in a turn of the place (isolate.hpp), with enter() first, but for those
-// that say so. A call that ends in Missing or Limit leaves the matcher unchanged.
+// Configurations are immutable, so a rollback drops the latest ones, and a copy shares frames. A
+// matcher also keeps the bytes that it accepted. If the engine has been replaced (tables were
+// flushed, the schema has moved, a call ended early), enter() reads them again, step by step, and
+// restores the same state. A matcher belongs to one thread at a time. Every call requires a turn of
+// the place (isolate.hpp), so the isolate's lock, and enter() before it, except those marked "needs
+// no turn". A call that throws Missing or Limit leaves the matcher unchanged. The matcher shares
+// ownership of the vocabulary and of its arenas; it does not own the engine.
 #pragma once
 #include "automaton/format_spans.hpp"
 #include "runtime/tables.hpp"
@@ -20,7 +22,7 @@ class Matcher {
         symbols_(std::move(symbols)),
         arena_(std::make_shared<Arena>()) {}
 
-  // Makes it one of this engine. O(1) where it is one, else the bytes accepted.
+  // Attaches the matcher to this engine. O(1) if it already is attached, else O(bytes accepted).
   void enter(Compiled& engine) {
     if (engine_number_ != engine.number) {
       engine_number_ = 0;
@@ -39,18 +41,19 @@ class Matcher {
   void fill(std::uint32_t* row, std::int64_t budget) {
     const std::int64_t text =
         engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get());
-    const std::int64_t enough = std::max(text, fill_symbols(budget, row));  // behind: on that row
+    const std::int64_t enough =
+        std::max(text, fill_symbols(budget, row));  // second, since it changes the row
     engine_->filler.check_end(now(), *vocabulary_, budget, row, symbols_.get());
     const bool alone = scarce_ =
-        budget >= 0 && enough == kNoLimit;  // it is of this budget, and of no other
-    if (is_held() && held_.row) {           // a batch may be reading the row
+        budget >= 0 && enough == kNoLimit;  // the row is valid for this budget only
+    if (is_held() && held_.row) {           // another thread's batch may be reading the row
       if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
       return;
     }
     if (alone) return hold(is_held() ? own(row) : nullptr, enough, budget);
     const bool again =
         is_held() ||
-        (budget >= 0 && now().lex == Lex::Text);  // it is asked for twice, or surely will be
+        (budget >= 0 && now().lex == Lex::Text);  // it was asked for twice, or certainly will be
     hold(again ? own(row) : nullptr, enough);
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
@@ -59,8 +62,8 @@ class Matcher {
     fill_symbols(budget, row);
     engine_->filler.check_end(now(), *vocabulary_, budget, row, symbols_.get());
   }
-  // The mask of where it is, under a budget or without one (-1); null: it is not known. Valid until
-  // the next call. Needs no turn.
+  // The mask of the present configuration, under a budget or without one (-1); null: unknown. Valid
+  // until the next call. Needs no turn.
   const MaskRow* known(std::int64_t budget = -1) {
     const bool is_of =
         held_.budget >= 0 ? budget == held_.budget : budget < 0 || budget >= held_.enough;
@@ -69,7 +72,7 @@ class Matcher {
     return row;
   }
   bool is_scarce() const { return scarce_; }  // needs no turn
-  // The same, of what any matcher knows.
+  // The same, including masks that other matchers of the engine have made.
   const MaskRow* find() {
     if (const MaskRow* row = known()) return row;
     key_.clear();
@@ -77,7 +80,7 @@ class Matcher {
     if (std::shared_ptr<const MaskRow> row = masks_->rows().find(key_)) hold(std::move(row));
     return known();
   }
-  // And fill, where find() has found nothing.
+  // Fills the row after find() has returned null.
   void fill_found(std::uint32_t* row) {
     fill(row, -1);
     if (std::shared_ptr<const MaskRow> kept = masks_->rows().keep(key_, row)) hold(std::move(kept));
@@ -122,8 +125,8 @@ class Matcher {
   int classes(std::uint8_t* of) { return engine_->filler.classes(now(), *masks_, of); }
   std::size_t steps() const { return steps_.size(); }
   bool is_format() const { return engine_->format.has_value(); }
-  // Of a format: what each part of the bytes that were accepted was read as, in order; the last may
-  // not have ended. O(bytes).
+  // Of a format: the parts of the accepted bytes, in order, each with what it was read as. The last
+  // may be incomplete. O(bytes).
   std::vector<FormatSpan> spans() {
     if (!engine_->format || !history_.front().top) return {};
     Arena arena;
@@ -138,7 +141,7 @@ class Matcher {
         stepper.tell_offset(done);
         if (!engine_->step_symbol(at, step.symbol, &next, arena)) return {};
         at = next;
-        stepper.tell_offset(done = step.end);  // the text behind it begins behind its bytes
+        stepper.tell_offset(done = step.end);  // the text after the symbol begins after its bytes
         bool is_behind = false;
         for (std::size_t i = before; i < events.size(); ++i) {
           if (is_behind) events[i].offset = done;
@@ -177,8 +180,8 @@ class Matcher {
  private:
   static constexpr std::size_t kForced = 4096;  // bytes of one answer
   struct Step {
-    std::size_t end;  // of its bytes in text_
-    bool finished;    // by an end-of-sequence token; else by bytes, or by a symbol
+    std::size_t end;  // end of its bytes in text_
+    bool finished;    // whether it was an end-of-sequence token; else it was bytes or a symbol
     Id symbol = -1;
   };
   const Config& now() const { return history_.back(); }
@@ -218,8 +221,9 @@ class Matcher {
         return accept_symbol({exit.what}, token);
     return false;
   }
-  // Named tokens are in no text; those that may come are set. Where any token may come, one that is
-  // named there is no other. Returns a budget from which on none is taken away for its sake.
+  // Sets the bits of named tokens, which never count as text. Where any token is allowed, a token
+  // that is also named there only counts as named. Returns a budget from which none of them is
+  // excluded.
   std::int64_t fill_symbols(std::int64_t budget, std::uint32_t* row) {
     if (!symbols_) return 0;
     const auto set = [row](Id token) { row[token >> 5] |= 1u << (token & 31); };
@@ -258,7 +262,7 @@ class Matcher {
         for (Id token : tokens(id)) set(token);
     return enough;
   }
-  // All or nothing. Room is made first.
+  // Appends a step. Allocates first, so an exception changes nothing.
   void push(const Config& at, std::string_view bytes, Id symbol = -1) {
     const auto room = [](auto& list) {
       if (list.size() == list.capacity()) list.reserve(std::max<std::size_t>(16, list.size() * 2));
@@ -268,7 +272,7 @@ class Matcher {
     steps_.push_back({text_.size(), at.finished, symbol});
     history_.push_back(at);
   }
-  void read_again() {  // the first step that has no configuration
+  void read_again() {  // computes the configuration of the first step without one
     if (history_.empty()) return history_.push_back(engine_->start(*arena_));
     const std::size_t step = history_.size() - 1, from = step ? steps_[step - 1].end : 0;
     Config at = now();
@@ -281,12 +285,12 @@ class Matcher {
                   "what was accepted before is not accepted now, which is a fault of the engine"};
     history_.push_back(at);
   }
-  struct Held {  // the row of one configuration; null: it came once
+  struct Held {  // the row of one configuration; null: it was asked for once
     Config at;
-    bool counts = false;  // does the number of characters matter?
+    bool counts = false;  // whether the number of characters matters
     std::shared_ptr<const MaskRow> row;
-    std::int64_t enough = kNoLimit;  // of a budget, for that row
-    std::int64_t budget = -1;        // the one that it is of; -1: of all that suffice
+    std::int64_t enough = kNoLimit;  // the least budget for which the row is valid
+    std::int64_t budget = -1;  // the only budget for which it is valid; -1: all from `enough` on
   };
   void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = kNoLimit,
             std::int64_t budget = -1) {
@@ -306,21 +310,22 @@ class Matcher {
   }
   std::shared_ptr<const Vocabulary> vocabulary_;
   std::shared_ptr<const Symbols> symbols_;  // null: no token is named
-  Compiled* engine_ = nullptr;              // of the last enter(); it may be gone
+  Compiled* engine_ = nullptr;  // of the last enter(); dangling once engine_number_ is outdated
   LexemeMasks* masks_ = nullptr;
   std::uint64_t engine_number_ = 0;
   std::shared_ptr<Arena> arena_;
-  std::vector<std::shared_ptr<Arena>> shared_;  // of the matchers from which this one was copied
+  std::vector<std::shared_ptr<Arena>>
+      shared_;  // arenas of the matchers from which this one was copied: they own shared frames
   std::string text_;
   std::vector<Step> steps_;
   std::vector<Config>
-      history_;  // the start, then one for each step, as far as they were read by the engine
+      history_;  // the start, then one for each step that the engine has read so far
   Scratch scratch_;
   Held held_;
-  bool scarce_ = false;           // may the last mask lack a token for the sake of its budget?
-  std::shared_ptr<MaskRow> own_;  // for what is held, unless others hold it, too: a text is tens of
-                                  // tokens, and its row no one else's
-  std::string key_;               // of the last find()
+  bool scarce_ = false;           // whether the last mask may lack tokens because of its budget
+  std::shared_ptr<MaskRow> own_;  // the buffer of the held row, reused unless it is shared: a row
+                                  // inside of a text belongs to no other matcher
+  std::string key_;               // the key of the last find()
 };
 
 }  // namespace guard

@@ -1,7 +1,8 @@
-// Tables: what all schemas of one isolate share; and Compiled: one schema in them.
+// Tables: the caches that all schemas of one isolate share; and Compiled: one schema's engine in
+// them.
 //
-// All of it is a cache: whatever is asked can be worked out again. Guarded by the lock of the
-// isolate (isolate.hpp) that they lie in.
+// Everything in them can be computed again. The isolate owns the tables; its lock (isolate.hpp)
+// must be held.
 #pragma once
 #include <memory>
 #include <unordered_map>
@@ -14,22 +15,22 @@ class Tables {
  public:
   explicit Tables(bool common) : part_(common ? 1 : kPart) {}
   Lexicon lexicon;
-  // By a pattern's syntax tree in Python, whether it is searched for or is the whole text. Holds
-  // the tree: an address says nothing once its object is gone.
+  // Languages by the address of a pattern's syntax tree in Python: [0] for a search, [1] for the
+  // whole text. The entry keeps the tree alive, so that its address is not reused.
   std::unordered_map<const void*, std::pair<Id, std::shared_ptr<void>>> patterns[2];
   LexemeMasks& masks(const std::shared_ptr<const Vocabulary>& vocabulary);
-  std::vector<std::unique_ptr<LexemeMasks>> abandoned();  // the masks of vocabularies that are
-                                                          // gone, no longer held here
+  std::vector<std::unique_ptr<LexemeMasks>> abandoned();  // removes and returns the masks of
+                                                          // destroyed vocabularies
   std::size_t nbytes() const;                             // of masks
 
  private:
   static constexpr std::size_t kPart =
-      8;  // an isolate of one schema's own remembers one in so many of the masks
+      8;  // a schema's own isolate caches 1/kPart of the bytes of masks
   std::size_t part_;
   std::unordered_map<Id, std::unique_ptr<LexemeMasks>> masks_;  // by vocabulary
 };
 
-// An engine with the tables that it lies in, and what makes its masks. The tables outlive it.
+// An engine with its tables and the filler of its masks. The tables outlive it; a Place owns it.
 struct Compiled : Engine {
   Compiled(Tables& in, const Options& options, Id root, std::shared_ptr<const FormatSource> format)
       : Engine(in.lexicon, options, root, std::move(format)), tables(in) {}

@@ -114,7 +114,8 @@ bool Sampler::sample(std::vector<std::string_view> choices, std::string* text, s
   arena_.clear();
   now_ = engine_.start(arena_);
   if (!now_.top) return false;
-  deep_ = next() >= 240;
+  deep_ = next() >= kDeep ? 1 + next() / 4 : 0;
+  descends_ = deep_ > 0;
   const Frame* root = now_.top;
   if (!value()) finish(root);
   *text = text_;
@@ -229,17 +230,19 @@ bool Sampler::tag(const std::vector<Way>& ways) {
   if (texts.size() < 2 || std::count(weights.begin(), weights.end(), weights[0]) ==
                               static_cast<std::ptrdiff_t>(weights.size()))
     return false;
-  return write(texts[pick_weighted(weights)]);
+  const auto [least, most] = std::minmax_element(weights.begin(), weights.end());
+  const auto at = (descends_ ? most : least) - weights.begin();
+  return write(texts[deep_ ? static_cast<std::size_t>(at) : pick_weighted(weights)]);
 }
 
 // Brings one of the ways to the front: first a type, then one of its alternatives.
-void Sampler::choose(std::vector<Way>* ways, std::int32_t depth) {
+void Sampler::choose(std::vector<Way>* ways) {
   std::vector<Type> types;
   for (const Way& way : *ways)
     if (types.empty() || types.back() != way.type) types.push_back(way.type);
   if (types.empty()) return;
-  if (deep_ && depth < kDeep && types.back() >= Type::Array)
-    std::erase_if(types, [](Type t) { return t < Type::Array; });
+  if (deep_ && types.front() < Type::Array && types.back() >= Type::Array)
+    std::erase_if(types, [this](Type t) { return (t < Type::Array) == descends_; });
   std::vector<std::int64_t> weights;
   for (Type type : types) {
     std::int64_t n = 0;
@@ -263,6 +266,7 @@ bool Sampler::value() {
   const Frame* f = now_.top;
   std::vector<Way> ways;
   const bool simplest = spent();
+  if (f->depth >= deep_) descends_ = false;
   if (simplest &&
       !engine_.levels.parts(f->due, Type::Object).plain) {  // what comes later hangs on the value
     for (int t = 0; t < kTypes; ++t) {
@@ -292,7 +296,7 @@ bool Sampler::value() {
     else if (tag(ways))
       return true;
     else
-      choose(&ways, f->depth);
+      choose(&ways);
   }
   for (const Way& way : ways) {
     if (way.type == Type::Object  ? object()
@@ -388,7 +392,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   Config closed;
   const bool closes = engine_.step(now_, '}', &closed, arena_);
   const bool first = now_.top->phase == Phase::First;
-  const bool is_over = plan.least == kNothing || (plan.one && members > 0);
+  const bool is_over = plan.least == kNothing || (plan.one && members > 0) || (deep_ && !descends_);
   const auto close = [&] {
     put(closed, '}');
     return *stopped = true;
@@ -506,18 +510,24 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
 bool Sampler::object() {
   const Frame* outer = now_.top;
   if (!put('{')) return false;
-  constexpr std::uint8_t kBare = 6, kHalf = 24, kOne = 208, kAll = 224;
+  constexpr std::uint8_t kBare = 4, kHalf = 24, kOne = 208, kAll = 224;
   const std::uint8_t choice = next();
   const ObjectInfo& info = engine_.levels.info(now_.top->level);
   Plan plan;
-  plan.all = choice >= kAll;
-  plan.one = deep_ || (choice >= kOne && choice < kAll);
   plan.optional = info.plain
                       ? info.is_asked.size() - static_cast<std::size_t>(std::count(
                                                    info.is_asked.begin(), info.is_asked.end(), 1))
                       : info.is_asked.size();
   plan.few = plan.optional <= kFew;
-  plan.least = choice < kBare ? kNothing : choice < kHalf ? 120 : plan.all ? 1 : kThere;
+  const bool is_alone = plan.optional == 1;  // without it nothing may be left that varies
+  plan.all = deep_ ? plan.few && plan.optional > 0 : choice >= kAll;
+  plan.one = deep_ ? !plan.all : choice >= kOne && choice < kAll;
+  plan.least = deep_            ? 0
+               : choice < kBare ? kNothing
+               : plan.all       ? 1
+               : is_alone       ? kThere / 2
+               : choice < kHalf ? 120
+                                : kThere;
   for (std::size_t members = 0;; ++members) {
     bool stopped;
     if (!member(plan, members, &stopped)) return finish(outer);
@@ -537,16 +547,17 @@ bool Sampler::array() {
     hi = std::max(hi, constraints_.arrays[a.shape].hi);
   }
   constexpr int kEmpty = 24, kFull = 236, kBare = 8;
+  const int empty = outer->depth <= 1 ? kBare : kEmpty;  // far out little else is left to vary
   const int plan = next();
   // Items behind those that there must be. The choice is their number, and no unit says that they
   // end, so that any unit does for any item.
   // Where items have few values arrays differ by their lengths, and any comes as often as another.
   const std::int64_t items = spent() || now_.top->due < 0 ? kMany : variety(*now_.top);
-  std::int32_t more = plan >= kFull   ? (hi <= 64 ? hi : 12)
-                      : plan < kEmpty ? 0
-                      : deep_         ? 1
-                                      : 1 + (plan - kEmpty) * (plan - kEmpty) / 2800;
-  if (items < kMany && (plan < kFull || hi > 64))
+  std::int32_t more = deep_           ? descends_
+                      : plan >= kFull ? (hi <= 64 ? hi : 12)
+                      : plan < empty  ? 0
+                                      : 1 + (plan - empty) * (plan - empty) / 2800;
+  if (!deep_ && items < kMany && (plan < kFull || hi > 64))
     more = plan < kBare ? 0 : 1 + (plan - kBare) * std::min(hi - lo, items == 1 ? 124 : 24) / 256;
   bool alike = items == 1;  // no unit is spent on what can't be another value
   while (true) {

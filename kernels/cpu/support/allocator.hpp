@@ -1,13 +1,13 @@
-// The module's own memory (allocator.cpp): what its operators new and delete have given out,
-// counted.
+// Allocator: the module's own operators new and delete (allocator.cpp), which count the bytes in
+// use. Counters may be read from any thread; held() is O(1).
 #pragma once
 #include <atomic>
 #include <cstdint>
 
 #if defined(__linux__)
 #define GUARD_TLS \
-  __attribute__((tls_model("initial-exec")))  // one load; of the static room that libraries loaded
-                                              // late share, a few words
+  __attribute__((tls_model("initial-exec")))  // one load instead of a call; takes a few words of
+                                              // the static TLS that late libraries share
 #else
 #define GUARD_TLS
 #endif
@@ -15,15 +15,16 @@
 namespace guard {
 
 inline constinit thread_local const std::atomic<std::int64_t>* held_here GUARD_TLS =
-    nullptr;  // null: nothing yet
+    nullptr;  // null until this thread allocates
 inline constinit thread_local bool allocations_may_fail GUARD_TLS = false;
 inline std::int64_t held() {
   return held_here ? held_here->load(std::memory_order_relaxed) : 0;
-}  // bytes given out to this thread, less those that it gave back: differences count
-std::int64_t total_held();  // bytes given out and not given back, of all threads; of small objects
-                            // as large as their blocks are
-// For tests: the n-th allocation in turns of this thread (runtime/isolate.hpp) from here on fails;
-// the binding's own don't. 0: none. Returns whether the one asked for before has come.
+}  // bytes that this thread allocated, less those that it freed; only differences are meaningful
+std::int64_t total_held();  // bytes in use, over all threads; small objects count as the blocks
+                            // that hold them
+// For tests: makes the n-th allocation from now on fail, counted within this thread's turns
+// (runtime/isolate.hpp); the binding's own allocations don't count. 0: none. Returns whether the
+// failure asked for before has happened.
 bool fail_allocation_at(std::int64_t n);
 inline void let_allocations_fail(bool yes) { allocations_may_fail = yes; }
 

@@ -1,8 +1,8 @@
 // Base: ids, hashing, interning, and the two ways in which an engine call can end early.
 //
-// Everything that is compared by meaning is interned: a value's id is its identity, ids index
-// arenas, and nothing is ever freed alone. An Interner is O(1) a look-up. Not thread-safe: the lock
-// of an isolate (runtime/isolate.hpp) guards its tables.
+// Values that are compared by meaning are interned: equal values have equal ids, ids are indices,
+// and no value is freed by itself. A look-up in an Interner is O(1). Not thread-safe: the lock of
+// an isolate (runtime/isolate.hpp) guards all tables.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -36,12 +36,12 @@ struct Limit {
   std::string name;    // the field of guard.Limits to raise
   Id node = -1;        // the front end's node at which it happened, -1 when unknown
   std::string detail;  // a clause for people
-  Op op = Op{};  // the keyword in which it happened, where that is known; Pattern: one that holds a
-                 // language
+  Op op = Op{};  // the keyword in which it happened, if known; Pattern stands for any keyword with
+                 // a language
 };
 
-// A second look at a call that takes long, by what called it; may throw. See Turn
-// (runtime/isolate.hpp).
+// A callback from a long call to its caller, with the current time. May throw, which ends the call.
+// See Turn (runtime/isolate.hpp).
 struct Watch {
   virtual void look(std::chrono::steady_clock::time_point now) = 0;
 
@@ -49,10 +49,10 @@ struct Watch {
   ~Watch() = default;
 };
 
-// What the engine call on this thread may take: processor time (Limits.seconds; others may keep the
-// machine busy), memory (Limits.memory), and states (Limits.states), of which one search in a
-// language may take a part. Whatever may run long ticks; every kEvery ticks the clock is looked at.
-// O(1); one for each thread.
+// The budget of the engine call on this thread: processor time (Limits.seconds; a busy machine does
+// not count), memory (Limits.memory), and states (Limits.states), of which one search in a language
+// may take a part. Every loop that may run long calls tick(); every kEvery ticks the clock is read.
+// O(1). Each thread has its own.
 class Clock {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -60,18 +60,18 @@ class Clock {
   static constexpr std::size_t kStates = 2000000;
   static constexpr std::int64_t kNoMemory = std::numeric_limits<std::int64_t>::max();
   struct Limits {
-    Time deadline{};  // nothing: not before the first look. It is put off while the thread has had
-                      // less than `seconds` of a processor
-    double seconds = 1e9, begun = -1;  // processor seconds since `begun`, the first look: what
-                                       // comes before it is nothing, and short calls ask no clock
+    Time deadline{};  // unset before the first look; extended while the thread has used less than
+                      // `seconds` of a processor
+    double seconds = 1e9, begun = -1;  // processor seconds since `begun`, the first look; the time
+                                       // before is negligible, and short calls read no clock
     std::size_t states = kStates;
-    std::int64_t memory = kNoMemory;  // of held() (allocator.hpp), up to which it may go
+    std::int64_t memory = kNoMemory;  // the value of held() (allocator.hpp) that is the limit
     Watch* watch = nullptr;
   };
-  class Running {  // until its end; then what ran before it goes on
+  class Running {  // sets the budget until its destruction, which restores the one before
    public:
-    // `used`: processor seconds that the same call has had in former turns, and to which those of
-    // this one are added; null: none.
+    // `used` has the processor seconds of the same call's earlier turns, and is increased by those
+    // of this one; null: there are none. It must outlive this object.
     Running(double seconds, double* used, std::size_t states, std::int64_t memory, Watch* watch);
     ~Running();
     Running(const Running&) = delete;
@@ -89,11 +89,11 @@ class Clock {
   void tick(Op op = Op{}) {
     if (--left_ == 0) look(op);
   }
-  // For tests: the n-th tick from here on is a limit that is met. 0: none. Returns whether the one
-  // asked for before has come.
+  // For tests: makes the n-th tick from now on throw a Limit. 0: none. Returns whether the one
+  // asked for before has happened.
   bool fail_at(unsigned n);
-  // For tests: the most processor seconds between two looks of one call of this thread since the
-  // last time that this was asked; then it is measured.
+  // For tests: the longest processor time between two looks of one call on this thread, in seconds,
+  // since the last call of longest(), which begins a new measurement.
   double longest();
 
  private:
@@ -106,8 +106,8 @@ class Clock {
 };
 inline constinit thread_local Clock kernel_clock GUARD_TLS;
 
-// Nodes that the front end has not lowered yet. The binding lowers them and calls again; no arena
-// holds half a result.
+// Thrown where nodes are needed that the front end has not lowered yet. The binding lowers them and
+// repeats the call. No table holds a partial result.
 struct Missing {
   std::vector<Id> nodes;
 };
@@ -118,8 +118,8 @@ inline std::size_t mix(std::size_t seed, std::size_t value) {
   return (seed << 7 | seed >> 57) * 0xD6E8FEB86659FD93ull;
 }
 
-// SipHash-1-3 (Aumasson, Bernstein 2012) under a key of the process's own: texts of strangers don't
-// collide on purpose, which they do under std::hash, whatever its seed. O(bytes).
+// SipHash-1-3 (Aumasson, Bernstein 2012) under a key of the process's own: strangers can't choose
+// texts that collide, as they can under std::hash, whatever its seed. O(bytes).
 inline std::size_t hash_of(std::string_view text) {
   static const std::array<std::uint64_t, 2> key = [] {
     std::random_device device;
@@ -163,7 +163,7 @@ void sort_unique(std::vector<T>* v) {
   v->erase(std::unique(v->begin(), v->end()), v->end());
 }
 
-// A short vector that allocates nothing as long as it holds no more than N.
+// A vector that does not allocate while it holds at most N items.
 template <class T, std::size_t N>
 class Few {
  public:
@@ -206,7 +206,8 @@ class Few {
 };
 using Labels = Few<Id, 8>;
 
-// Values by number. Like std::deque's, references stay valid; an index is a shift and a mask.
+// An append-only sequence. References stay valid, as those of std::deque do; an index is a shift
+// and a mask.
 template <class T>
 class Blocks {
  public:
@@ -226,8 +227,8 @@ class Blocks {
   std::size_t size_ = 0;
 };
 
-// Gives equal values equal ids, counted from 0. T needs operator== and a member hash(). References
-// stay valid for ever.
+// Maps equal values to equal ids, counted from 0. T needs operator== and a member hash().
+// References stay valid as long as the interner.
 template <class T>
 class Interner {
  public:
@@ -244,16 +245,16 @@ class Interner {
     }
     return table_[at].id;
   }
-  // The id of what is equal to this, which has the same hash; -1: nothing is.
+  // The id of the value that equals `like`, or -1. Equal values must have equal hashes.
   template <class Like>
   Id find(const Like& like) const {
     const std::size_t h = like.hash();
     const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, like)].id;
     return known >= 0 || table_.empty() ? known : table_[slot_of(table_, h, like)].id;
   }
-  // What comes from now on has a table of its own, a small one. In the large one each would be
-  // written to another page, which a child of fork() has to copy, and its next doubling would take
-  // a millisecond of somebody's mask.
+  // Later values go into a separate, small table. In the large one each would dirty another page,
+  // which a child of fork() has to copy, and its next doubling would delay some mask by a
+  // millisecond.
   void seal() {
     std::size_t size = 16;
     while (size <= items_.size() * 2) size *= 2;
@@ -295,13 +296,13 @@ class Interner {
   std::size_t before_ = 0;  // values in the sealed table
 };
 
-// Small integers as a value: mostly a sorted set (labels, goals' literals).
+// A vector of ids as a value, mostly a sorted set (labels, goals' literals).
 struct IdSet {
   std::vector<Id> ids;
   bool operator==(const IdSet&) const = default;
   std::size_t hash() const { return hash_of(ids); }
 };
-struct IdSpan {  // to look such a set up by
+struct IdSpan {  // a view by which such a set is looked up
   std::span<const Id> ids;
   std::size_t hash() const { return hash_of(ids); }
   friend bool operator==(const IdSet& set, const IdSpan& like) {
@@ -310,7 +311,7 @@ struct IdSpan {  // to look such a set up by
 };
 
 inline Id interned(Interner<IdSet>* among,
-                   std::span<const Id> ids) {  // without a copy where it is known
+                   std::span<const Id> ids) {  // copies only an unknown set
   const Id known = among->find(IdSpan{ids});
   return known >= 0 ? known : among->intern({{ids.begin(), ids.end()}});
 }
@@ -329,7 +330,7 @@ struct VectorHash {
     return hash_of(v);
   }
 };
-// By lists of ids, which are looked up by any span of them.
+// Hash and equality for maps from lists of ids, which any span of ids can look up.
 struct ListHash {
   using is_transparent = void;
   std::size_t operator()(std::span<const Id> ids) const { return hash_of(ids); }
@@ -343,11 +344,10 @@ struct ListEqual {
 template <class V>
 using ListMap = std::unordered_map<std::vector<Id>, V, ListHash, ListEqual>;
 
-// The value of a key in a table of what was computed once: what is known, else what `make` returns,
-// which may throw and may fill other entries of the table. No table of the engine holds an entry
-// that was begun and not finished: another call, of another schema, would take it for an answer. So
-// whatever can throw is computed first, and inserted when it is whole. The reference stays valid as
-// the map's do.
+// Memoisation: the value of a key in a table, or that of `make`, which may throw and may fill other
+// entries of the table. No table of the engine ever holds an unfinished entry, which a call for
+// another schema would take for an answer. So everything that can throw is computed first, and the
+// complete value is inserted. The reference stays valid as the map's do.
 template <class Map, class Key, class Make>
 auto& remember(Map& map, const Key& key, Make make) {
   if (const auto known = map.find(key); known != map.end()) return known->second;
@@ -355,7 +355,7 @@ auto& remember(Map& map, const Key& key, Make make) {
   return map.insert_or_assign(typename Map::key_type(key), std::move(value)).first->second;
 }
 
-// What is known of some ids, by id; it stays where it is.
+// A map from ids to values. References stay valid until the same id is put again.
 template <class T>
 class ById {
  public:

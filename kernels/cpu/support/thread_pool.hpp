@@ -1,21 +1,22 @@
-// Crew: threads that help with one piece of work on memory: rows of a batch to be copied or masked.
+// Thread pool: threads that help with one piece of work on memory, such as copying the rows of a
+// batch.
 //
-// They are started when work first pays for them, one less than there are cores to this thread (its
-// affinity, the cgroup's quota), and sleep in between. The caller works too and waits for nobody
-// who has not begun, so that a busy machine costs what one thread would; a second caller at the
-// same time works alone. After a fork the child has a crew of its own. Tested in
-// tests/kernels/test_batches.py.
+// The threads are started at the first work that is worth it, and sleep in between. With the caller
+// they are as many as the cores of this thread (by its affinity and the cgroup's quota). The caller
+// works too, and waits for no thread that has not begun, so on a busy machine the work takes no
+// longer than in one thread. Only one caller uses the pool at a time; another one works alone. A
+// child of fork() has its own pool. Thread-safe. Tested in tests/kernels/test_batches.py.
 #pragma once
 #include <cstddef>
 #include <functional>
 
 namespace guard {
 
-// Calls work(i) for each i < n, from several threads where the bytes that all of it touches are
-// worth it. `work` throws nothing.
+// Calls work(i) for each i < n, and returns when all have ended. Uses several threads if `nbytes`,
+// the bytes that all calls touch, are worth it. `work` must be thread-safe and must not throw.
 void share_out(std::size_t n, std::size_t nbytes, const std::function<void(std::size_t)>& work);
 
-// As many cores as this thread may use.
+// The number of cores that this thread may use.
 std::size_t cores();
 
 }  // namespace guard

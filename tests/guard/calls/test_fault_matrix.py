@@ -1,7 +1,7 @@
 """The fault matrix: each way in which a provider fails, against each way of calling, through the whole pipeline.
 
 A cell holds when the outcome is a valid value or the right typed error, inside the budget, and the record says what
-happened. What a model does with each fault alone is tests/guard/models/test_remote_model.py's.
+happened. What a model does with each fault alone is tests/guard/models/test_exchange.py's.
 """
 
 from __future__ import annotations

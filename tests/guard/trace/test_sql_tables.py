@@ -1,0 +1,168 @@
+"""Versions of the tables: what an older Guard wrote is migrated, once; what a newer one wrote is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sample_calls import CALL, FINDING
+from scripted import reply
+
+from guard.trace import (
+    VERSION,
+    TraceError,
+    TraceStore,
+    sql_tables,
+)
+from guard.trace.records import Attempt, Call
+
+#: The tables of version 1 as Guard 0.1 made them, with a call that failed a first time and one whose model raised.
+VERSION_1 = """
+CREATE TABLE guard_schema (version INTEGER NOT NULL);
+INSERT INTO guard_schema VALUES (1);
+CREATE TABLE calls (
+    id {number}, started FLOAT NOT NULL, seconds FLOAT NOT NULL, function TEXT NOT NULL, target TEXT NOT NULL,
+    schema_hash TEXT NOT NULL, template TEXT NOT NULL, model TEXT NOT NULL, options TEXT NOT NULL,
+    outcome TEXT NOT NULL, error TEXT NOT NULL);
+CREATE INDEX ix_calls_started ON calls (started);
+CREATE INDEX ix_calls_function ON calls (function);
+CREATE INDEX ix_calls_outcome ON calls (outcome);
+CREATE TABLE attempts (
+    call {reference} NOT NULL, number INTEGER NOT NULL, messages TEXT NOT NULL, findings TEXT NOT NULL,
+    error TEXT NOT NULL, text TEXT, finish TEXT, served TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
+    forced_tokens INTEGER, seconds FLOAT, mask_seconds FLOAT, PRIMARY KEY (call, number),
+    FOREIGN KEY(call) REFERENCES calls (id) ON DELETE CASCADE);
+INSERT INTO calls (started, seconds, function, target, schema_hash, template, model, options, outcome, error) VALUES
+    (1770000000.5, 0.75, 'shop.count', 'Count', 'c0ffee', 'typed/1', 'smollm2', '{{"retries": 1}}', 'valid', ''),
+    (1770000001.5, 0.25, 'shop.count', 'Count', 'c0ffee', 'typed/1', 'smollm2', '{{}}', 'ModelError', 'down');
+INSERT INTO attempts VALUES
+    (1, 1, '[{{"role": "user", "content": "?"}}]',
+     '[{{"at": "/n", "rule": "minimum", "expected": "a number >= 3", "got": "1"}}]',
+     '', '{{"n": 1}}', 'stop', 'smollm2', 100, 8, 4, 0.25, 0.125),
+    (1, 2, '[]', '[]', '', '{{"n": 3}}', 'stop', 'smollm2', 120, 8, 4, 0.5, 0.125),
+    (2, 1, '[]', '[]', 'down', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+"""
+
+
+def _version_1(place: str) -> sa.Engine:
+    """Make a trace of version 1."""
+    if "://" in place:
+        engine = sa.create_engine(place.replace("postgresql:", "postgresql+psycopg:"))
+        sql = VERSION_1.format(number="BIGSERIAL NOT NULL PRIMARY KEY", reference="BIGINT")
+    else:
+        engine = sa.create_engine(f"sqlite:///{place}")
+        sql = VERSION_1.format(number="INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", reference="INTEGER")
+    with engine.begin() as connection:
+        for statement in filter(None, map(str.strip, sql.split(";\n"))):
+            connection.exec_driver_sql(statement)
+    return engine
+
+
+def _migrated() -> list[Call]:
+    old = {"thinking": "", "thinking_tokens": 0, "retries": 0, "mode": "masks", "cost": None, "model": "smollm2"}
+    asked: dict[str, Any] = {"model": "smollm2", "tier": 0}
+    first = reply('{"n": 1}', **old)
+    second = reply('{"n": 3}', **{**old, "prompt_tokens": 120, "seconds": 0.5})
+    attempts = (
+        Attempt(1, ({"role": "user", "content": "?"},), first, (FINDING,), reason="invalid", seconds=0.25, **asked),
+        Attempt(2, (), second, seconds=0.5, **asked),
+    )
+    call = dataclasses.replace(CALL, model="smollm2", options={"retries": 1}, attempts=attempts)
+    failed = dataclasses.replace(
+        call,
+        options={},
+        started=1_770_000_001.5,
+        seconds=0.25,
+        outcome="ModelError",
+        error="down",
+        attempts=(Attempt(1, (), error="down", reason="error", **asked),),
+    )
+    return [call, failed]
+
+
+@pytest.mark.parametrize("first", ["read", "write"])
+def test_a_trace_of_version_1_is_migrated_at_first_use(place: str, first: str) -> None:
+    _version_1(place).dispose()
+    store = TraceStore(place)
+    if first == "write":
+        assert store.write(CALL).number == 3
+    assert list(store.each())[:2] == _migrated()
+    assert store.write(CALL).number == (4 if first == "write" else 3)
+    many = dataclasses.replace(CALL, attempts=(Attempt(1, (), reply("7", prompt_tokens=2**40)),))
+    assert store.read(store.write(many).number or 0) == many
+    assert store.record("k", {"n": 1})
+    store.close()
+
+
+def _shape(engine: sa.Engine) -> dict[str, Any]:
+    found = sa.inspect(engine)
+    return {
+        table: (
+            [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(table)],
+            sorted((str(i["name"]), tuple(i["column_names"])) for i in found.get_indexes(table)),
+            found.get_pk_constraint(table)["constrained_columns"],
+        )
+        for table in found.get_table_names()
+    }
+
+
+def test_migrated_tables_are_those_that_are_made_today(place: str, request: pytest.FixtureRequest) -> None:
+    other = request.getfixturevalue("postgres_server").place() if "://" in place else f"{place}.new"
+    engine = _version_1(place)
+    for name in (place, other):
+        store = TraceStore(name)
+        store.check_writable()
+        store.close()
+    fresh = TraceStore(other)
+    assert _shape(engine) == _shape(fresh._engine)
+    assert set(_shape(engine)) == set(sql_tables.TABLES.tables) | ({"sqlite_sequence"} & set(_shape(engine)))
+    fresh.close()
+    engine.dispose()
+
+
+def _write_in_processes(place: str, count: int) -> None:
+    """Have so many processes write a call each, at once."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=TraceStore(place).write, args=(CALL,)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * count
+
+
+def test_processes_that_migrate_at_once_do_it_once(place: str) -> None:
+    _version_1(place).dispose()
+    _write_in_processes(place, 6)
+    assert list(TraceStore(place).each()) == [*_migrated(), *[CALL] * 6]
+
+
+def test_processes_that_make_a_trace_at_once_make_one(place: str) -> None:
+    _write_in_processes(place, 6)
+    assert list(TraceStore(place).each()) == [CALL] * 6
+
+
+def test_a_migration_that_fails_leaves_the_old_version_whole(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _version_1(place)
+    before = _shape(engine)
+    monkeypatch.setitem(sql_tables._MIGRATIONS, 1, (*sql_tables._MIGRATIONS[1], "nonsense"))
+    with pytest.raises(TraceError, match=r"can't be written: .*syntax error"):
+        TraceStore(place).check_writable()
+    assert _shape(engine) == before
+    monkeypatch.undo()
+    assert list(TraceStore(place).each()) == _migrated()
+    engine.dispose()
+
+
+def test_a_trace_of_a_newer_version_is_refused_by_name(place: str) -> None:
+    store = TraceStore.at(place)
+    store.write(CALL)
+    with store._engine.begin() as connection:
+        connection.execute(sql_tables.SCHEMA.update().values(version=99))
+    with pytest.raises(TraceError, match=f"version 99 .* version {VERSION}; upgrade Guard"):
+        TraceStore(place).latest()
+    with pytest.raises(TraceError, match="GUARD_TRACE"):
+        TraceStore(place).write(CALL)
