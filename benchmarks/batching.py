@@ -136,9 +136,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = models.pull("smollm2")
-    alone = TransformersModel.from_pretrained(folder, name="smollm2", share=False)
-    shared = TransformersModel.from_pretrained(folder, name="smollm2")
-    batched = TransformersModel.from_pretrained(folder, name="smollm2", share=False)
+    alone = TransformersModel.from_pretrained(folder, name="smollm2", dtype="bfloat16", share=False)
+    shared = TransformersModel.from_pretrained(folder, name="smollm2", dtype="bfloat16")
+    batched = TransformersModel.from_pretrained(folder, name="smollm2", dtype="bfloat16", share=False)
     assert shared.passes.is_shared
     masks = Masks(batched.vocabulary)
     manager = batched.model.init_continuous_batching(

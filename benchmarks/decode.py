@@ -153,7 +153,7 @@ class Outlines(Plain):
 def ways(names: list[str]) -> list[Any]:
     """Set the ways up; each has a model of its own but for weights that are the same."""
     folder = models.pull("smollm2")
-    loaded = TransformersModel.from_pretrained(folder, name="smollm2")
+    loaded = TransformersModel.from_pretrained(folder, name="smollm2", dtype="bfloat16")  # blocks only Guard has
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=loaded.model.dtype)
     plain = TransformersModel("smollm2", theirs, loaded.tokenizer, share=False)
     assert loaded.passes.is_independent  # it is tried out now, not in the first answer

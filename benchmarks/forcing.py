@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=60, help="tokens of each text (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts (default 1)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
-    parser.add_argument("--dtype", help="of the model (default: what Guard takes on this processor)")
+    parser.add_argument("--dtype", default="bfloat16", help="of the model (default: %(default)s)")
     parser.add_argument("--others", default=",".join(OTHERS), help=f"what to compare with, of {', '.join(OTHERS)}")
     parser.add_argument("--json", type=Path, help="write every text here")
     args = parser.parse_args()

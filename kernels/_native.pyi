@@ -229,6 +229,25 @@ def fill_bitmasks(
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 
+def attend(
+    queries: int,
+    query_stride: int,
+    cache: int,
+    cache_stride: int,
+    found: int,
+    rows: int,
+    past: int,
+    heads: int,
+    groups: int,
+    size: int,
+) -> None:
+    """Attend for a few rows: row i sees the first `past + i + 1` tokens of the cache. Everything is bfloat16.
+
+    `queries`, `cache` and `found` are addresses of `[rows, heads, size]`, `[2 groups, tokens, size]` (the keys of each
+    group of heads, then the values) and `[rows, heads, size]`; the strides are of rows and of groups, in numbers. What
+    lies there must be as large as that, and must not be freed meanwhile.
+    """
+
 def memory() -> dict[str, int]:
     """Return what the engine holds, in bytes: of this process, by now.
 

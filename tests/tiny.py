@@ -156,8 +156,10 @@ def rounded(model: LlamaForCausalLM) -> LlamaForCausalLM:
     return model.to(torch.bfloat16).to(torch.float32)
 
 
-def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", pre: str = "smollm") -> None:
-    """Write a llama and the tiny tokenizer as llama.cpp's converter does."""
+def write_gguf(
+    path: Path, model: LlamaForCausalLM, *, architecture: str = "llama", pre: str = "smollm", kind: str = "F32"
+) -> None:
+    """Write a llama and the tiny tokenizer as llama.cpp's converter does; matrices in blocks of that kind."""
     config, backend = model.config, tokenizer().backend_tokenizer
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(config.max_position_embeddings)
@@ -184,9 +186,17 @@ def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llam
     writer.add_chat_template(TEMPLATE)
     from guard.models.local.gguf import BLOCK_TENSORS, OTHER_TENSORS
 
+    blocks = gguf.GGMLQuantizationType[kind]
+
+    def add(name: str, values: Any) -> None:
+        if kind == "F32" or values.ndim < 2:
+            writer.add_tensor(name, values)
+        else:
+            writer.add_tensor(name, gguf.quants.quantize(values, blocks), raw_dtype=blocks)
+
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     for theirs, ours in OTHER_TENSORS.items():
-        writer.add_tensor(theirs, weights[ours])
+        add(theirs, weights[ours])
     for layer in range(config.num_hidden_layers):
         for theirs, ours in BLOCK_TENSORS.items():
             values = weights[f"model.layers.{layer}.{ours}.weight"]
@@ -194,7 +204,7 @@ def write_gguf(path: Path, model: LlamaForCausalLM, *, architecture: str = "llam
             if heads is not None:
                 rows, columns = values.shape
                 values = values.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
-            writer.add_tensor(f"blk.{layer}.{theirs}.weight", np.ascontiguousarray(values))
+            add(f"blk.{layer}.{theirs}.weight", np.ascontiguousarray(values))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

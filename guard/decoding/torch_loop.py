@@ -2,7 +2,7 @@
 
 What it adds to transformers' loops is the completion's (guard/decoding/completion.py): forced text costs no pass, and
 every value ends inside its budget. One sequence, no padding: batches are LogitsProcessor's, or
-guard/models/local/batching.py's.
+guard/models/local/passes.py's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from guard.decoding.completion import Completion
 from guard.decoding.mask_buffer import MaskBuffer, allowed_tokens
 from guard.decoding.whole_values import LEAST
-from guard.errors import ModelError
+from guard.errors import ModelError, Unsupported
 
 if TYPE_CHECKING:
     from guard.decoding.forced_tokens import Forcing
@@ -192,6 +192,23 @@ class Forward:
                 self._feed([token])
             tokens = tokens[-1:]
         return self._feed(tokens)
+
+    def begin_tree(self) -> int:
+        """Return how many tokens were fed, before those of a tree; Unsupported where these can't be forgotten again."""
+        from transformers import DynamicCache
+        from transformers.cache_utils import DynamicLayer
+
+        cache = self.kwargs[self.cache_name]
+        if type(cache) is not DynamicCache or not all(type(layer) is DynamicLayer for layer in cache.layers):
+            raise Unsupported('choose="score" needs a model that keeps all of a text in its cache; leave it out')
+        self._fed: int = cache.get_seq_length()
+        return self._fed
+
+    def end_tree(self) -> None:
+        """Forget the tree."""
+        cache = self.kwargs[self.cache_name]
+        if (count := cache.get_seq_length() - self._fed) > 0:
+            cache.crop(-count)
 
     @torch.no_grad()
     def branch(self, tokens: list[int], positions: list[int], mask: torch.Tensor) -> torch.Tensor:

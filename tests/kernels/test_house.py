@@ -11,7 +11,7 @@ from guard.schemas import opcodes
 
 CPU = Path(__file__).parents[2] / "kernels" / "cpu"
 #: A room includes rooms to its right, and files of its own.
-FLOORS = ("python", "runtime", "sampling masks", "automaton", "constraints", "lexers", "regex", "support")
+FLOORS = ("python", "runtime", "sampling masks attention", "automaton", "constraints", "lexers", "regex", "support")
 HEIGHT = {room: -height for height, floor in enumerate(FLOORS) for room in floor.split()}
 LONGEST = 700  #: Lines of a file.
 

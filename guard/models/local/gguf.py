@@ -1,9 +1,10 @@
 """GGUF to the folder that transformers loads: weights as bfloat16 safetensors, configuration, tokenizer, chat template.
 
-guard/models/local/gguf_header.py checks the header first; the `gguf` package reads and dequantises. This module renames
-tensors, undoes llama.cpp's reordering of the query and key rows, and writes. It supports the llama architecture with a
-byte-level BPE tokenizer of the kinds in PRE_TOKENIZERS, and refuses all else by name. Such models were trained in
-bfloat16, whose rounding (2^-9) is far below the quantisation's.
+The `gguf` package reads and dequantises, once the header was checked (guard/models/local/gguf_header.py); this module
+only renames, undoes llama.cpp's reordering of the query and key rows, and writes. Weights in blocks of four or eight
+bits are written as they are, too: a CPU decodes by them (guard/models/local/llama.py). It knows the llama architecture
+with a byte-level BPE tokenizer of the kinds in PRE_TOKENIZERS, and refuses everything else by name. bfloat16 is what
+such models were trained in; its rounding (2^-9) is far below the quantisation's.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ def convert(path: Path, folder: Path, progress: Progress | None = None) -> None:
     )
     _write_tokenizer(fields, folder)
     _write_weights(reader, config, folder, progress)
+    _write_blocks(reader, config, folder)
 
 
 def _convert_by_transformers(path: Path, folder: Path, progress: Progress | None) -> None:
@@ -237,6 +239,19 @@ def _write_weights(reader: GGUFReader, config: dict[str, Any], folder: Path, pro
         if progress is not None:
             progress("converting", done, total)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_blocks(reader: GGUFReader, config: dict[str, Any], folder: Path) -> None:
+    """Write the weights once more as the blocks that they are, where a product takes these (blocks.py)."""
+    from safetensors.torch import save_file
+
+    from guard.models.local import blocks
+
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    if not any(name.startswith("rope_freqs") for name in tensors):
+        found = blocks.from_llama(tensors, config)
+        if found is not None:
+            save_file(found, folder / blocks.FILE)
 
 
 def _rename(name: str, values: NDArray[np.float32], config: dict[str, Any]) -> tuple[str | None, NDArray[np.float32]]:

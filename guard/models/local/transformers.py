@@ -1,8 +1,8 @@
 """Local models through transformers: a folder or a hub id, its own chat template, and Guard's decoding loop.
 
-A model is loaded once, and is thread-safe. Weights and vocabulary are only read. Each request has its own cache,
-matcher and random generator. The tokenizer is not thread-safe, and has a lock. Forward passes are shared
-(guard/models/local/batching.py).
+A model is loaded once and answers from any thread: weights and vocabulary are only read, each request has a cache,
+a matcher and a random generator of its own, the tokenizer, which is not made for threads, is taken under a lock, and
+forward passes are shared (guard/models/local/passes.py).
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ from guard.decoding.teacher import AnswerPath, follow
 from guard.decoding.torch_loop import Decoding, Forward
 from guard.decoding.whole_values import Endings, scored
 from guard.kernels.vocabulary import Vocabulary
-from guard.models.local.batching import Passes
+from guard.models.local.blocks import has_blocks
+from guard.models.local.llama import Llama
 from guard.models.local.packed_linear import is_fast_in_bfloat16, pack
+from guard.models.local.passes import OneSequence, Passes, Shareable
 from guard.models.local.sampling import Sampler
 from guard.models.local.tree_passes import TreePasses, log_probabilities
 from guard.schemas.compiled import Compiled, warmed
@@ -61,7 +63,7 @@ class TransformersModel(LocalModel):
         if model.config.is_encoder_decoder:
             raise ModelError(f"{name} is an encoder-decoder model; Guard decodes causal language models")
         self._name = name
-        self._model = model.eval()
+        self._model = model
         self._tokenizer = tokenizer
         self._lock = threading.RLock()  # of the tokenizer; reentrant for signal handlers
         self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -72,7 +74,9 @@ class TransformersModel(LocalModel):
         self._forcing = {self._vocabulary: Forcing(tokenizer, self._vocabulary)}
         template = tokenizer.chat_template
         self._reasoning = Reasoning.of(str(template), self._vocabulary, self._tokenize) if template else None
-        self._passes = Passes(model, self._prepare, share=share)
+        # What the passes of a sequence are made by.
+        self._runner: Shareable = model if isinstance(model, Llama) else self._by_transformers()
+        self._passes = Passes(self._runner, share=share)
         self._endings: dict[Vocabulary, Endings] = {}
         self._calibrations: Calibrations | None = None
 
@@ -88,10 +92,11 @@ class TransformersModel(LocalModel):
     ) -> TransformersModel:
         """Load a folder, or an id of the hub. A folder is read without the network.
 
-        `device` None takes the GPU if there is one. `dtype` None takes the weights' own; on a CPU, the faster of
-        bfloat16 and float32, with weights packed for decoding only (guard/models/local/packed_linear.py). To train or
-        to save a model, load it by transformers and give it to __init__. `share` is that of __init__. Raises ModelError
-        where there is no such model.
+        `device` None takes the GPU where there is one; `dtype` None takes what the weights are in, but on a CPU the
+        faster of bfloat16 and float32, with the weights laid out for decoding only
+        (guard/models/local/packed_linear.py): to train or to save a model, load it by transformers and give it to
+        __init__. There too, what `guard pull` made of a GGUF in blocks of four bits decodes by these
+        (guard/models/local/llama.py), unless a `dtype` is named. `share` is __init__'s.
         """
         path = Path(path_or_id)
         is_local = path.exists()
@@ -102,6 +107,9 @@ class TransformersModel(LocalModel):
         try:
             with quiet(is_local):
                 tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=is_local)
+                if is_local and device == "cpu" and dtype is None and has_blocks(Path(source)):
+                    llama = Llama.from_folder(Path(source))
+                    return cls(name or f"transformers:{path_or_id}", llama, tokenizer, share=share)
                 model = transformers.AutoModelForCausalLM.from_pretrained(
                     source, local_files_only=is_local, dtype=getattr(torch, dtype) if dtype else _dtype(device)
                 )
@@ -165,7 +173,7 @@ class TransformersModel(LocalModel):
         )
         decoding.start(self._model.device)
         try:
-            forward = self._prepare(prompt, request.max_tokens)
+            forward = self._runner.prepare(prompt, request.max_tokens)
             with self._passes.here():
                 sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
                 session = _TransformersSession(decoding, forward, self._passes, sampler)
@@ -180,6 +188,11 @@ class TransformersModel(LocalModel):
         if vocabulary not in self._endings:
             self._endings[vocabulary] = Endings(vocabulary)
         return self._endings[vocabulary]
+
+    def _by_transformers(self) -> Shareable:
+        from guard.models.local.batching import TransformersPasses  # late: it imports much of transformers, 0.15 GB
+
+        return TransformersPasses(self._model.eval(), self._prepare)
 
     def _prepare(self, prompt: list[int], max_tokens: int) -> Forward:
         """Return a Forward, prepared as by transformers' generate, with the right kind of cache."""
@@ -243,7 +256,7 @@ class TransformersModel(LocalModel):
 class _TransformersSession:
     """One request on one model."""
 
-    def __init__(self, decoding: Decoding, forward: Forward, passes: Passes, sampler: Sampler | None) -> None:
+    def __init__(self, decoding: Decoding, forward: OneSequence, passes: Passes, sampler: Sampler | None) -> None:
         self.completion = decoding
         self._forward = forward
         self._passes = passes

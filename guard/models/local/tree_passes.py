@@ -11,25 +11,17 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from guard.decoding.torch_loop import Forward
-from guard.errors import Unsupported
-from guard.models.local.batching import Passes
+from guard.models.local.passes import OneSequence, Passes
 
 
 class TreePasses:
     """The passes for one value: `Evaluate` of guard/decoding/whole_values.py. To be used as a context manager."""
 
-    def __init__(self, passes: Passes, forward: Forward) -> None:
-        cache = forward.kwargs[forward.cache_name]
-        if type(cache) is not DynamicCache or not all(type(layer) is DynamicLayer for layer in cache.layers):
-            raise Unsupported('choose="score" needs a model that keeps all of a text in its cache; leave it out')
+    def __init__(self, passes: Passes, forward: OneSequence) -> None:
         self._passes = passes
         self._forward = forward
-        self._cache = cache
-        self._past = cache.get_seq_length()
+        self._past = forward.begin_tree()
         self._ways: list[list[int]] = []  # of each token of the tree so far: those on its way, itself included
 
     def __enter__(self) -> Self:
@@ -38,8 +30,7 @@ class TreePasses:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if (count := self._cache.get_seq_length() - self._past) > 0:
-            self._cache.crop(-count)
+        self._forward.end_tree()
 
     def __call__(self, tokens: list[int], parents: list[int]) -> NDArray[np.float32]:
         """Return the log-probabilities behind each token."""

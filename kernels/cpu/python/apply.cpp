@@ -6,6 +6,7 @@
 
 #include <stdexcept>
 
+#include "attention/attend.hpp"
 #include "masks/apply_mask.hpp"
 
 namespace nb = nanobind;
@@ -56,6 +57,19 @@ void apply_bitmask(LogitsArray logits, BitmaskArray bitmask) {
   guard::apply_bitmask(target, mask);
 }
 
+// By addresses: the caller has them at hand, and to describe an array takes longer than to attend.
+void attend(std::uintptr_t queries, std::int64_t query_stride, std::uintptr_t cache,
+            std::int64_t cache_stride, std::uintptr_t found, std::int64_t rows, std::int64_t past,
+            std::int64_t heads, std::int64_t groups, std::int64_t size) {
+  if (rows < 0 || past < 0 || groups < 1 || heads < 1 || heads % groups || size < 16 || size % 16 ||
+      (past + rows) * size > cache_stride)
+    throw std::invalid_argument("attend: sizes that no attention has");
+  nb::gil_scoped_release release;
+  guard::attend({reinterpret_cast<const std::uint16_t*>(queries), query_stride,
+                 reinterpret_cast<const std::uint16_t*>(cache), cache_stride,
+                 reinterpret_cast<std::uint16_t*>(found), rows, past, heads, groups, size});
+}
+
 }  // namespace
 
 void bind_apply(nb::module_& module) {
@@ -63,4 +77,8 @@ void bind_apply(nb::module_& module) {
       "apply_bitmask", &apply_bitmask, nb::arg("logits").noconvert(),
       nb::arg("bitmask").noconvert(),
       "Write -infinity over the logits of tokens that the bitmask does not allow, in place.");
+  module.def("attend", &attend, nb::arg("queries"), nb::arg("query_stride"), nb::arg("cache"),
+             nb::arg("cache_stride"), nb::arg("found"), nb::arg("rows"), nb::arg("past"),
+             nb::arg("heads"), nb::arg("groups"), nb::arg("size"),
+             "Attend for a few rows of bfloat16, given by addresses.");
 }

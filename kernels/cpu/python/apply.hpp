@@ -1,5 +1,6 @@
-// Binds masks/apply_mask.hpp; the module's one definition is in module.cpp.
+// Binds masks/apply_mask.hpp and attention/attend.hpp; the module's one definition is in
+// module.cpp.
 #pragma once
 #include <nanobind/nanobind.h>
 
-void bind_apply(nanobind::module_& module);  // adds apply_bitmask(logits, bitmask)
+void bind_apply(nanobind::module_& module);  // adds apply_bitmask and attend

@@ -24,8 +24,9 @@ from transformers import (
 import guard
 from guard.errors import ModelError
 from guard.models.base import Reply, Request
-from guard.models.local.batching import ATTENTION, Way
+from guard.models.local.batching import ATTENTION
 from guard.models.local.packed_linear import PackedLinear, is_fast_in_bfloat16, pack
+from guard.models.local.passes import Way
 from guard.models.local.row_invariant import pieces, take_apart
 from guard.models.local.transformers import TransformersModel
 
