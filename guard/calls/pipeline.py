@@ -52,7 +52,7 @@ from guard.output import target as targets
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.support.bounds import check_kind, check_names
-from guard.trace.records import PURPOSES, Call, Purpose
+from guard.trace.records import Call, Purpose, check_purpose
 from guard.trace.waits import WAIT_S
 from guard.turns.turn import Turn
 
@@ -189,7 +189,7 @@ class Guard:
             check_kind("escalate_to", tier, str | Model, f"{_A_MODEL}, or a list of these")
         self.tiers: tuple[str | Model, ...] = (settings.model if model is None else model, *further)
         self.mode = recording.check_mode(mode)
-        self.record_for = _purpose(record_for)
+        self.record_for = check_purpose(record_for)
         for tier in self.tiers:
             if isinstance(tier, str) and mode != "replay":  # a replay asks no model, so any recorded name will do
                 models.check_name(tier)
@@ -212,7 +212,7 @@ class Guard:
         self.options = dict(options)
         self.style = _style(style)
         self.system = _text("system", system)
-        self.examples = _pairs(examples)
+        self.examples = prompts.pairs(examples)
         self._trace = trace
         self._default_trace = settings.trace_path()
 
@@ -388,7 +388,7 @@ class Guard:
         policy = self.policy if seed is None else dataclasses.replace(self.policy, seed=seed)
         found = prompts.inputs(sources) if sources is not None else chat_messages.said_by_user(asked)
         plan = self.plan(target, (*prompts.opening(self.system, turns), *asked), sources=found)
-        purpose = self.record_for if record_for is None else _purpose(record_for)
+        purpose = self.record_for if record_for is None else check_purpose(record_for)
         return dataclasses.replace(plan, policy=policy, record_for=purpose)
 
     def target(self, wanted: Any) -> targets.Target:
@@ -474,26 +474,11 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _purpose(given: Any) -> Purpose:
-    if given not in PURPOSES:
-        raise ValueError(f"record_for={given!r} must be {' or '.join(map(repr, PURPOSES))}")
-    purpose: Purpose = given
-    return purpose
-
-
 def _style(given: Any) -> targets.Style:
     if given not in targets.STYLES:
         raise ValueError(f"style={given!r} must be {' or '.join(map(repr, targets.STYLES))}")
     style: targets.Style = given
     return style
-
-
-def _pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
-    is_list = isinstance(examples, Iterable) and not isinstance(examples, str | Mapping)
-    listed = tuple(examples) if is_list else None
-    if listed is None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in listed):
-        raise ValueError("examples=… must be a list of pairs, each an input and its answer: [(text, Invoice(…))]")
-    return tuple((given, answer) for given, answer in listed)
 
 
 _A_MODEL = "the name of a model, or an object with a name and generate(request)"

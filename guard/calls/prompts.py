@@ -7,7 +7,7 @@ records with the same version have the same prompt. The caller's messages are co
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from guard.errors import Violation
@@ -104,3 +104,12 @@ def as_text(value: object) -> str:
     from pydantic_core import to_json
 
     return to_json(value, indent=2).decode() if not isinstance(value, bytes) else value.decode()
+
+
+def pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:
+    """Return examples as pairs; ValueError where they are none."""
+    is_list = isinstance(examples, Iterable) and not isinstance(examples, str | Mapping)
+    listed = tuple(examples) if is_list else None
+    if listed is None or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in listed):
+        raise ValueError("examples=… must be a list of pairs, each an input and its answer: [(text, Invoice(…))]")
+    return tuple((given, answer) for given, answer in listed)

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 Purpose = Literal["training", "operation"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 TRAINING: Purpose = "training"
+
+
+def check_purpose(given: Any) -> Purpose:
+    """Return what a record may be used for; ValueError for anything else."""
+    if given not in PURPOSES:
+        raise ValueError(f"record_for={given!r} must be {' or '.join(map(repr, PURPOSES))}")
+    purpose: Purpose = given
+    return purpose
+
+
 VALID = "valid"  #: The outcome of a call that returned a value; any other outcome is the name of the error raised.
 
 
