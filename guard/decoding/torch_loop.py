@@ -172,6 +172,7 @@ class Forward:
         """Take what transformers' generate prepared; `prompt`: how many tokens it would feed first, at once."""
         self.is_first = True
         self.prompt = prompt
+        self._fed = 0  # tokens before those of a tree
         self._model = model
         # Without padding the model derives these itself, for any number of new tokens.
         self.kwargs = {
@@ -201,7 +202,7 @@ class Forward:
         cache = self.kwargs[self.cache_name]
         if type(cache) is not DynamicCache or not all(type(layer) is DynamicLayer for layer in cache.layers):
             raise Unsupported('choose="score" needs a model that keeps all of a text in its cache; leave it out')
-        self._fed: int = cache.get_seq_length()
+        self._fed = int(cache.get_seq_length())
         return self._fed
 
     def end_tree(self) -> None:
