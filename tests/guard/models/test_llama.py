@@ -23,6 +23,8 @@ from guard.models.local import blocks
 from guard.models.local.blocks import BLOCK, KINDS, BlockProduct, from_gguf
 from guard.models.local.llama import Llama
 from guard.models.local.transformers import TransformersModel, quiet
+from guard.models.local.tree_passes import TreePasses, log_probabilities
+from guard.schemas.grounding.sources import Sources
 
 pytestmark = pytest.mark.skipif(not blocks.is_fast(), reason="this processor is not written for by torch's product")
 
@@ -237,3 +239,36 @@ def test_smollm2_says_what_transformers_says() -> None:
     found = torch.stack([forward(tokens[:start])[0], *(forward([token])[0] for token in tokens[start:-1])])
     best = expected[start - 1 : -1].gather(1, found.argmax(-1, keepdim=True))[:, 0]
     assert (expected[start - 1 : -1].max(-1).values - best < 0.2).all()
+
+
+def test_a_tree_is_scored_as_its_ways_are_and_leaves_nothing(folder: Path) -> None:
+    """Each token of a tree sees the prompt and its own way; what is fed afterwards has the bits of no tree."""
+    tested = TransformersModel.from_pretrained(folder)
+    llama = tested._runner
+    prompt, ways = [*range(3, 27)], ([40], [40, 41], [40, 42], [50], [50, 51])
+    plain, other = llama.prepare(prompt, 2), llama.prepare(prompt, 2)  # room for less than the tree
+    assert torch.equal(plain(prompt), other(prompt))
+    with TreePasses(tested._passes, other) as passes:
+        first = passes([40, 50], [-1, -1])
+        rows = [*first, *passes([41, 42, 51], [0, 0, 1])]
+    for way, row in zip((ways[0], ways[3], ways[1], ways[2], ways[4]), rows, strict=True):
+        alone = llama.prepare(prompt, 9)
+        alone(prompt)
+        assert np.abs(log_probabilities(alone(way))[0] - row).max() < 0.2, way
+    for tokens in ([7], [8, 9], [10]):
+        assert torch.equal(plain(tokens), other(tokens))
+
+
+def test_values_are_chosen_whole(folder: Path) -> None:
+    """A model in blocks scores them, as one of transformers' does."""
+    text = "Alice Bell owes Bob Stone 1,234.50 EUR."
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "x-guard-from": "input"}},
+        "required": ["name"],
+    }
+    compiled = guard.compile(schema).grounded(Sources({"text": text}))
+    asked = Request(({"role": "user", "content": text},), compiled, 60, choose="score")
+    reply = TransformersModel.from_pretrained(folder).generate(asked)
+    assert json.loads(reply.text)["name"] in text
+    assert reply.alternatives
