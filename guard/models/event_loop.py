@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from guard.kernels import at_fork
 from guard.support.aside import aside
+from guard.support.frames import let_go
 
 T = TypeVar("T")
 
@@ -35,6 +36,11 @@ class _Outcome(Generic[T]):
         """Take it from a task, which must have ended."""
         self._error = concurrent.futures.CancelledError() if task.cancelled() else task.exception()
         self._value = task.result() if self._error is None else None
+
+    def drop(self) -> None:
+        """Let go of the error, which nobody will see."""
+        if self._error is not None:
+            let_go(self._error)
 
     def taken(self) -> T:
         """Return or raise it, once. The error is dropped then, since it refers to the caller's frames."""
@@ -130,8 +136,9 @@ class EventLoopThread:
         job = self._submit(coroutine, tell)
         try:
             outcome: _Outcome[T] = await asyncio.shield(ended)
-        finally:
+        except BaseException:
             await self._afinish(job, ended)
+            raise
         return outcome.taken()
 
     def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
@@ -171,8 +178,9 @@ class EventLoopThread:
             while (piece := await pieces.get()) is not _END:
                 yield piece
             outcome = await asyncio.shield(ended)
-        finally:
+        except BaseException:
             await self._afinish(job, ended)
+            raise
         outcome.taken()
 
     def check_may_block(self, coroutine: Coroutine[Any, Any, Any] | None = None) -> None:
@@ -208,9 +216,11 @@ class EventLoopThread:
                     told.get(timeout=LOOK_S)
 
     async def _afinish(self, job: _Job[Any], ended: asyncio.Future[Any]) -> None:
+        """Return once a coroutine that nobody waits for any more has ended."""
         if not ended.done():
             job.cancel()
             await asyncio.wait([ended])
+        ended.result().drop()
 
     def _stop(self) -> None:
         """End the thread, so that connections are closed in order before the interpreter exits."""

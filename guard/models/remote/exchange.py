@@ -76,9 +76,9 @@ class Exchange:
                         yield item
                 return
             except ExchangeError as error:
-                if not await self._rested(error):
+                if (wait := self._passed_over(error)) is None:
                     raise
-                let_go(error)
+            await self._rest(wait)
 
     async def whole(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Return a request's answer, which comes whole, with the same retries as `send`."""
@@ -86,9 +86,9 @@ class Exchange:
             try:
                 return await ask()
             except ExchangeError as error:
-                if not await self._rested(error):
+                if (wait := self._passed_over(error)) is None:
                     raise
-                let_go(error)
+            await self._rest(wait)
 
     def settled(self, reply: Reply) -> Reply:
         """Return the last try's reply, plus the use of earlier tries, which were paid for too."""
@@ -113,17 +113,20 @@ class Exchange:
             " seconds"
         )
 
-    async def _rested(self, error: ExchangeError) -> bool:
-        """Wait before the next try. Returns False at once where a retry can't help, or would be too late."""
+    def _passed_over(self, error: ExchangeError) -> float | None:
+        """Return in how many seconds to try again; None where a retry can't help, or would be too late."""
         wait = self._wait(error)
-        if wait is None:
-            return False
-        self._failure = error.error
-        _log.info("%s; asking again in %.1f s", self._failure.message, wait)
-        await self.runner.sleep(wait)
+        if wait is not None:
+            _log.info("%s; asking again in %.1f s", error.error.message, wait)
+            let_go(error)
+            self._failure = error.told()
+        return wait
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait before the next try. Not where the error is handled: what ends the wait would know the error."""
+        await self.runner.sleep(seconds)
         self._failure = None
         self.retries += 1
-        return True
 
     def _wait(self, error: ExchangeError) -> float | None:
         """Return the seconds until the next try; None where it can't help, or would be too late."""
