@@ -161,10 +161,10 @@ class ServeSettings(FileSettings):
     drain_seconds: Seconds = Field(default=30.0, description="for which running requests may finish after SIGTERM")
     responses_kept: Count = Field(default=10_000, description="of each key, for previous_response_id; 0: none")
     responses_days: Annotated[Number, Field(gt=0, le=MOST_DAYS)] = Field(default=30.0, description="for which they are")
-    access_log: str = Field(default="-", description='a file of JSON lines; "-": standard output; "": none')
     training: bool = Field(
         default=False, description="whether calls without a key may be trained on; of a key, guard keys says it"
     )
+    access_log: str = Field(default="-", description='a file of JSON lines; "-": standard output; "": none')
     log_prompts: bool = Field(default=False, description="whether the access log holds what was asked")
     models: dict[str, ModelSettings] = Field(
         default={DEFAULT: ModelSettings(model=DEFAULT)}, min_length=1, description="by the names that clients ask for"

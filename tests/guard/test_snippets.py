@@ -50,7 +50,10 @@ APART = {
     **dict.fromkeys((DOCS / "agents").glob("*.md"), "127.0.0.1:8080"),
 }
 #: Pages that are read from top to bottom and show nothing to be run.
-WITHOUT_EXAMPLE = {"glossary.md", "releasing.md", "walks.md", "performance.md", "dependencies.md", "trace-tables.md"}
+WITHOUT_EXAMPLE = {
+    *("glossary.md", "releasing.md", "walks.md", "performance.md", "dependencies.md", "trace-tables.md"),
+    "capacity.md",
+}
 TEXT = "NORTHWIND PAPER, invoice NW-20418: 581.50, VAT 116.30, total 697.80."
 
 
@@ -334,6 +337,9 @@ def _files(folder: Path) -> None:
         (folder / name).write_text(TEXT)
     (folder / "mails" / "may").mkdir(parents=True)
     (folder / "mails" / "may" / "a.txt").write_text(TEXT)
+    (folder / "mails" / "b.txt").write_text(TEXT)
+    row = {"body": TEXT, "answer": {"vendor": "Northwind Paper", "subtotal": 581.5, "total": 697.8}}
+    (folder / "tickets.jsonl").write_text(f"{json.dumps(row)}\n")
     (folder / "tickets.csv").write_text(f'id,body\n1,"{TEXT}"\n2,"{TEXT}"\n')
     (folder / "cases.jsonl").write_text('{"input": "Northwind: 581.5", "expected": {"vendor": "N", "total": 581.5}}\n')
     source = inspect.getsource(Invoice) + "\n\n" + inspect.getsource(Ticket)

@@ -8,7 +8,7 @@ A shared pass lays the new tokens of all sequences side by side in one row, with
 works on single tokens (nearly all of a model) does not see the difference; attention is computed sequence by sequence
 on the cache that each would have alone. How a model does so is its own business: guard/models/local/batching.py does it
 with any of transformers', guard/models/local/llama.py with its own. What is left is how the machine rounds the pass of
-one token and that of more: in products and in attention. A model is tried out once (`Trial`), in this order:
+one token and that of more: in products and in attention. A model is tried out once (`PassTrial`), in this order:
 
 1. By token: attention is asked for token by token, and products that round one row otherwise than several are taken
    apart. If the logits are then the bits of the model's own loop, with the prompt in one pass and each token in one,
@@ -258,7 +258,7 @@ class Passes:
             way, is_sound = Way.ROUNDED, False
             if self._share is not False and self._model.is_shareable():
                 try:
-                    way, is_sound = Trial(self._model).run()
+                    way, is_sound = PassTrial(self._model).run()
                 except (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
                     if is_injected(error):
                         raise
@@ -280,7 +280,7 @@ class _Asked:
         self.is_done = False
 
 
-class Trial:
+class PassTrial:
     """Two sequences, in passes of several lengths: as transformers runs them, together, and each alone."""
 
     #: What each of them is fed, pass by pass; the first passes begin with prompts of so many tokens.

@@ -91,15 +91,10 @@ def test_memory_that_is_free_between_what_is_used_is_given_back() -> None:
 def test_a_full_collection_waits_while_a_request_is_under_way_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     collected: list[bool] = []
     under_way: dict[int, Any] = {1: None}
-    monkeypatch.setattr(application, "YOUNG_S", 0.01)
-    monkeypatch.setattr(application, "OLD_S", 0.01)
+    monkeypatch.setattr(application, "COLLECTED_S", 0.01)
     monkeypatch.setattr(application, "LATEST_S", 0.3)
 
-    def collect(generation: int = 2) -> None:
-        if generation == 2:
-            collected.append(bool(under_way))
-
-    monkeypatch.setattr(application.gc, "collect", collect)
+    monkeypatch.setattr(application.gc, "collect", lambda: collected.append(bool(under_way)))
 
     async def collecting(seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -164,7 +164,7 @@ def test_nothing_that_was_written_is_markup(text: str, other: str) -> None:
     call = Call(text, other, text, other, text, {other: text}, 1.0, outcome=other, error=text, attempts=(attempt,))
     written = page(call, {"schema": {text: other}})
     written.encode()
-    plain = "a" if text else ""
+    plain = "a" if text.strip(" \t\r\n") else text  # white space alone is no value
     harmless = dataclasses.replace(
         attempt,
         messages=({"role": "a", "content": "b", "c": "d"},),
