@@ -5,8 +5,8 @@
 namespace guard {
 
 // The texts from here to the value's end, sorted: quotations with the quote that ends them; or
-// numbers of a finite set, with null where that may come, too. None: the choice is not closed, or of
-// more than `most`. O(characters of all of them).
+// numbers of a finite set, with null where that may come, too. None: the choice is not closed, or
+// of more than `most`. O(characters of all of them).
 std::vector<std::string> closed_texts(Engine& engine, const Config& at, std::size_t most);
 
 }  // namespace guard

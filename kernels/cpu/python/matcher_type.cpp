@@ -27,14 +27,15 @@ constexpr double kForEver = 1e6;  // seconds
 // Rows that threads of our own make, as far as they are ready by the deadline. Requires the use of
 // the matchers. `write(i, words)` is called for each of them. Returns which are not ready. Raises
 // what one of them ended in, once the time is out for the others.
-static std::vector<bool> fill_in_time(const std::vector<PyMatcher*>& matchers,
-                                      const std::function<std::int64_t(std::size_t)>& budget_of,
-                                      double seconds,
-                                      const std::function<void(std::size_t, const std::uint32_t*)>& write) {
-  const auto within = std::chrono::microseconds(
-      static_cast<std::int64_t>(std::min(seconds, kForEver) * 1e6));
+static std::vector<bool> fill_in_time(
+    const std::vector<PyMatcher*>& matchers,
+    const std::function<std::int64_t(std::size_t)>& budget_of, double seconds,
+    const std::function<void(std::size_t, const std::uint32_t*)>& write) {
+  const auto within =
+      std::chrono::microseconds(static_cast<std::int64_t>(std::min(seconds, kForEver) * 1e6));
   const Lanes::Time deadline = std::chrono::steady_clock::now() + within;
-  const auto patience = std::clamp(within / 4, kLeastPatience, std::chrono::microseconds(Turn::kLong));
+  const auto patience =
+      std::clamp(within / 4, kLeastPatience, std::chrono::microseconds(Turn::kLong));
   std::vector<bool> is_pending(matchers.size(), true);
   std::vector<Lanes::Task*> busy;
   std::exception_ptr failed;
@@ -222,8 +223,7 @@ void bind_matcher(nb::module_& m) {
             });
         std::deque<PyMatcher::Use> uses;
         for (PyMatcher* matcher : matchers)
-          uses.emplace_back(*matcher,
-                            is_in_time ? PyMatcher::Row::Left : PyMatcher::Row::Awaited);
+          uses.emplace_back(*matcher, is_in_time ? PyMatcher::Row::Left : PyMatcher::Row::Awaited);
         const auto end = [&](std::size_t i) {
           const std::size_t used = matchers[i]->matcher.vocabulary().words();
           std::memset(row_of(i) + used, 0, (view.words - used) * 4);
@@ -235,7 +235,8 @@ void bind_matcher(nb::module_& m) {
         if (is_in_time) {
           const std::vector<bool> is_pending = fill_in_time(
               matchers, [&](std::size_t i) { return left_of(i).value_or(-1); },
-              within.value_or(kForEver), [&](std::size_t i, const std::uint32_t* words) {
+              within.value_or(kForEver),
+              [&](std::size_t i, const std::uint32_t* words) {
                 std::memcpy(row_of(i), words, matchers[i]->matcher.vocabulary().words() * 4);
                 end(i);
               });

@@ -34,20 +34,22 @@ class Lanes {
     // Does all there is to do, and throws nothing. True: whoever waits for it has something to do
     // now. It may have itself added again, by `next`.
     virtual bool run() = 0;
-    virtual const void* next() { return nullptr; }  // the lane in which it goes on; null: it is done
+    virtual const void* next() {
+      return nullptr;
+    }  // the lane in which it goes on; null: it is done
     enum { Idle, Queued, Running } state_ = Idle;
     const void* lane_ = nullptr;
     Lanes* of_ = nullptr;
     Waiter* waiter_ = nullptr;
   };
 
-  static Lanes& instance();                  // of this process
+  static Lanes& instance();                // of this process
   void add(const void* lane, Task& task);  // requires a task that is not busy
   bool is_busy(const Task& task);          // is it to be run, or running?
   // Was it running when this process was forked? Then it is half way for good.
   bool is_lost(const Task& task) const;
-  // Waits until none of the tasks is busy, or one calls for whoever waits, or the time is out; none:
-  // for ever.
+  // Waits until none of the tasks is busy, or one calls for whoever waits, or the time is out;
+  // none: for ever.
   void wait(std::span<Task* const> tasks, std::optional<Time> deadline);
   // Takes it out where it has not begun (true), else waits for its end.
   bool stop(Task& task);
