@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 
 #include <cstring>
+#include <new>
 #include <string>
 
 #include "python/call.hpp"
@@ -87,7 +88,7 @@ struct PyMatcher {
   ~PyMatcher() {
     if (pending && pending->is_lost()) {
       (void)pending.release();  // in a child of a fork: left as they are, for good
-      (void)new Matcher(std::move(matcher));
+      (void)new (std::nothrow) Matcher(std::move(matcher));
       return;
     }
     pending.reset();
