@@ -4,7 +4,7 @@ Stubs of the module that kernels/cpu/python/module.cpp and apply.cpp make.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final, overload
+from typing import Any, final
 
 @final
 class Vocabulary:
@@ -197,35 +197,25 @@ class Matcher:
     def copy(self) -> Matcher:
         """Return a matcher in the same state, with the same steps to roll back, that goes its own way from here."""
 
-@overload
 def fill_bitmasks(
     matchers: Sequence[Matcher],
     bitmask: Any,
     rows: Sequence[int] | None = None,
     remaining: Sequence[int | None] | None = None,
-    within: None = None,
-) -> None:
+    within: float | None = None,
+) -> list[bool] | None:
     """Fill a row for each matcher, without the GIL: rows 0, 1, … where `rows` is None.
 
     A mask that was filled here before, by any matcher of the same compiled schema, is copied; one that its matcher
     filled last, without a lock. Batches of many megabytes are copied by several threads, one for each core.
     `remaining` is as in Matcher.fill_bitmask, an item for each matcher. Where one raises, rows of others may be filled.
 
-    With `within`, seconds, it returns for each matcher whether its row is pending: not ready in that time. A pending
-    row is left as it was, and its mask goes on being made by a thread of the module; the next call that asks for it
-    fills it, ready or waiting again. So no row waits for another's schema, and a row that is filled is the same as
-    without a time. What a call needs of Python, reading parts of a schema for the first time, is not cut short.
+    With `within`, seconds, it returns for each matcher whether its row is pending: not ready in that time; without,
+    None. A pending row is left as it was, and its mask goes on being made by a thread of the module; the next call that
+    asks for it fills it, ready or waiting again. So no row waits for another's schema, and a row that is filled is the
+    same as without a time. What a call needs of Python, reading parts of a schema for the first time, is not cut short.
     """
 
-@overload
-def fill_bitmasks(
-    matchers: Sequence[Matcher],
-    bitmask: Any,
-    rows: Sequence[int] | None = None,
-    remaining: Sequence[int | None] | None = None,
-    *,
-    within: float,
-) -> list[bool]: ...
 def apply_bitmask(logits: Any, bitmask: Any) -> None:
     """Write -infinity over the logits of tokens that the bitmask does not allow, in place."""
 
