@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import html.parser
+import json
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import reply
 
-from guard.decoding.confidence import Token
+from guard.decoding.confidence import Token, by_value
 from guard.errors import Violation
 from guard.output.repair import Edit
 from guard.trace.html import page
@@ -164,7 +165,8 @@ def test_nothing_that_was_written_is_markup(text: str, other: str) -> None:
     call = Call(text, other, text, other, text, {other: text}, 1.0, outcome=other, error=text, attempts=(attempt,))
     written = page(call, {"schema": {text: other}})
     written.encode()
-    plain = "a" if text.strip(" \t\r\n") else text  # white space alone is no value
+    values = len(by_value((Token(text, -1.0, 0.5, None),), text))  # whose probabilities are listed
+    plain = json.dumps(["a"] * values) if text else ""
     harmless = dataclasses.replace(
         attempt,
         messages=({"role": "a", "content": "b", "c": "d"},),
