@@ -7,14 +7,13 @@ our environment variables but the search paths. A template can't carry state fro
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+
+from guard.turns import bounded_process
 
 SECONDS = 5  #: Processor time for one batch.
 WAIT = 120.0  #: Seconds of wall-clock time for one batch, for busy machines.
@@ -22,8 +21,6 @@ MEMORY = 512_000_000  #: Bytes of address space.
 MOST_CHARS = 100_000  #: Longest rendered conversation.
 MOST_TEMPLATE = 1_000_000  #: Longest template, in characters.
 DEFAULTS = {"bos_token": "<s>", "eos_token": "</s>"}  #: Special tokens that most templates name.
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
-_MAIN = "import sys; sys.path[:] = {path!r}; from guard.turns.rendering import main; main()"
 
 
 class TemplateInput(NamedTuple):
@@ -49,34 +46,14 @@ def render(
         raise ValueError(f"a template of {len(template):,} characters; at most {MOST_TEMPLATE:,} are read")
     special = DEFAULTS | dict(special_tokens)
     job = {"seconds": SECONDS, "template": template, "special_tokens": special, "conversations": conversations}
-    command = [sys.executable, "-c", _MAIN.format(path=sys.path)]
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    done = b""
-    try:
-        done = subprocess.run(  # noqa: S603 (this Python)
-            command,
-            input=json.dumps(job).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            timeout=WAIT,
-            check=False,
-        ).stdout
-    except subprocess.TimeoutExpired as error:
-        done = error.stdout or b""
-    out: list[str | None] = [json.loads(line) for line in done.split(b"\n")[:-1]]  # the last line may be cut off
-    return [*out, *[None] * (len(conversations) - len(out))][: len(conversations)]
+    found: list[str | None] = bounded_process.results(__name__, job, len(conversations), WAIT)
+    return found
 
 
 def main() -> None:
     """Render the job on standard input; write one line of JSON for each conversation to standard output."""
-    import resource
-
     job = json.load(sys.stdin)
-    limits = {resource.RLIMIT_CPU: job["seconds"], resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CORE: 0}
-    for limit, most in limits.items():
-        with contextlib.suppress(ValueError, OSError):  # not every system has every limit
-            resource.setrlimit(limit, (most, most))
+    bounded_process.limit(job["seconds"], MEMORY)
     out = sys.stdout
     try:
         template = compiled(job["template"])

@@ -9,12 +9,9 @@ meant.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +19,7 @@ from typing import Any
 
 from guard.schemas import regex
 from guard.schemas.ops import Rx, Tree
-from guard.turns import trials
+from guard.turns import bounded_process, trials
 from guard.turns.anatomy import Anatomy, ThinkingTexts
 from guard.turns.arguments import Arguments
 from guard.turns.call_pieces import Piece
@@ -42,7 +39,6 @@ _PYTHON = {
     "strings": [{"begin": "'", "end": "'", "escapes": {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r"}}],
     "words": {"null": "None", "true": "True", "false": "False"},
 }
-_MAIN = "import sys; sys.path[:] = {path!r}; from guard.turns.response_templates import main; main()"
 
 
 class _UnknownError(Exception):
@@ -75,34 +71,16 @@ def kept_to(made: ToolFormat, spec: Mapping[str, Any]) -> ToolFormat:
 
 def parsed(spec: Mapping[str, Any], texts: list[str], tools: list[dict[str, Any]]) -> list[dict[str, Any] | None]:
     """Return each text as transformers reads it; None where it raises, or the template exceeds a limit."""
-    job = json.dumps({"seconds": SECONDS, "spec": spec, "texts": texts, "tools": tools})
-    kept = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "HF_HOME")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    done = b""
-    try:
-        done = subprocess.run(  # noqa: S603 (this Python)
-            [sys.executable, "-c", _MAIN.format(path=sys.path)],
-            input=job.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            timeout=WAIT,
-            check=False,
-        ).stdout
-    except subprocess.TimeoutExpired as error:
-        done = error.stdout or b""
-    out: list[dict[str, Any] | None] = [json.loads(line) for line in done.split(b"\n")[:-1]]
-    return [*out, *[None] * (len(texts) - len(out))][: len(texts)]
+    job = {"seconds": SECONDS, "spec": spec, "texts": texts, "tools": tools}
+    found: list[dict[str, Any] | None]
+    found = bounded_process.results(__name__, job, len(texts), WAIT, more=("HOME", "HF_HOME"))
+    return found
 
 
 def main() -> None:
     """Read the texts of the job on standard input; write one line of JSON for each to standard output."""
-    import resource
-
     job, out = json.load(sys.stdin), sys.stdout
-    for limit, most in ((resource.RLIMIT_CPU, job["seconds"]), (resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
-        with contextlib.suppress(ValueError, OSError):  # not every system has every limit
-            resource.setrlimit(limit, (most, most))
+    bounded_process.limit(job["seconds"], MEMORY)
     from transformers.utils.chat_parsing import parse_response
 
     for text in job["texts"]:
