@@ -50,7 +50,7 @@ class _Outcome(Generic[T]):
                 raise error
         finally:
             del error
-        value: T = self._value  # type: ignore[assignment]
+        value: T = self._value  # type: ignore[assignment] # without an error it is a T, which may be None
         return value
 
 
