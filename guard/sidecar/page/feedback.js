@@ -80,7 +80,9 @@ class Unreadable extends Error {
 
 function verdict(feedback) {
   if (!feedback) return "Nobody has said yet.";
-  return `${feedback.right ? "Right" : feedback.value ? "Wrong, and corrected" : "Wrong"}, says ${feedback.by}.`;
+  const right = feedback.value ? "Right, and saved" : "Right";
+  const wrong = feedback.value ? "Wrong, and corrected" : "Wrong";
+  return `${feedback.right ? right : wrong}, says ${feedback.by}.`;
 }
 
 function parsed(text) {

@@ -305,7 +305,7 @@ def test_an_answer_is_rated_and_corrected_in_a_form_by_its_schema(
     page.get_by_text("Correct it").click()
     save = page.get_by_role("button", name="Save the correction")
     save.click()  # what stands there is what was answered
-    expect(told).to_have_text("Right, says person.")
+    expect(told).to_have_text("Right, and saved, says person.")
     assert kept() == {"right": True, "value": json.dumps(PLACED), "by": "person"}
 
     page.get_by_label("count").fill("0")
