@@ -48,7 +48,7 @@ export function rated(box, call) {
     for (const button of buttons) button.disabled = true;
     try {
       const kept = await post("guard/feedback", JSON.stringify({ call: call.call, ...words }));
-      told.textContent = verdict({ ...kept, value: "value" in words && !kept.right ? words.value : null });
+      told.textContent = verdict({ ...kept, value: "value" in words });
     } catch (error) {
       if (!(error instanceof Refused || error instanceof Silent)) throw error;
       wrong.textContent = `${error.message}.`;
