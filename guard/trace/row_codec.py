@@ -20,7 +20,7 @@ from guard.errors import Violation
 from guard.models.base import Reply
 from guard.output.repair import Edit
 from guard.schemas.grounding.sources import Place
-from guard.support.json_pieces import COMPACT, WINDOW, pieces
+from guard.support.json_pieces import COMPACT, SMALL, WINDOW, pieces, weight
 from guard.support.secret_patterns import REDACTED
 from guard.trace.records import Attempt, Call, Shown
 from guard.trace.redaction import Redaction
@@ -43,12 +43,13 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
 
 
-def packed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row for SQLite, large texts compressed: a writer holds up all others, and 10 MB take 50 ms."""
-    return {
-        name: zlib.compress(value.encode(), 1) if isinstance(value, str) and len(value) > LARGE else value
-        for name, value in row.items()
-    }
+def packed(row: dict[str, Any]) -> dict[str, Any]:
+    """Compress large texts of an attempt's row, for SQLite: a writer holds up all others, and 10 MB take 50 ms."""
+    for name in _UNBOUNDED:
+        text = row[name]
+        if text is not None and len(text) > LARGE and isinstance(text, str):
+            row[name] = zlib.compress(text.encode(), 1)
+    return row
 
 
 def restored(text: str | bytes) -> str:
@@ -148,6 +149,11 @@ def is_whole(call: Call, attempts: Sequence[Mapping[str, Any]]) -> bool:
     return bool((kept or "") == storable(call.text))
 
 
+#: The columns of an attempt whose texts may be large.
+_UNBOUNDED = (
+    *("messages", "findings", "error", "repairs", "repaired", "sources"),
+    *("text", "thinking", "tokens", "served", "finish", "cut_at", "repeated_at"),
+)
 #: The columns of an attempt without a reply.
 _NO_REPLY = dict.fromkeys(
     (
@@ -234,6 +240,8 @@ def loaded(text: str | bytes) -> Any:
 
 
 def _json(value: Any) -> str:
+    if weight(value, SMALL) <= SMALL:
+        return storable(COMPACT.encode(value))  # as most are, in one call
     return "".join(map(storable, pieces(value, COMPACT)))
 
 

@@ -38,6 +38,7 @@ _VALID_REASONS = ("", "confidence")
 #: More than any call takes or costs; clips values of broken records, so that sums stay finite.
 _MOST = 2**40
 _MOST_MINUTE = 2**53
+_KEPT_CHARACTERS = 1_000  # of the options of a call that are remembered
 
 _NAMES = (*COUNTS, *SUMS)
 #: Zeros of all columns, from which a row starts, in the order of `_Statements.upsert`.
@@ -310,10 +311,20 @@ def _last_model(attempts: Sequence[Mapping[str, Any]], number: int) -> str:
 
 def _large(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> str:
     """Return the large model of a call, which is that of its last tier."""
-    tiers = _decode(restored(call["options"]))[0].get("tiers")
-    if isinstance(tiers, list) and tiers:
-        return storable(str(tiers[-1]))
-    return attempts[-1]["model"] if attempts else ""  # a record of a version in which a call had one tier
+    options = call["options"]
+    large = _kept_last_tier(options) if len(options) <= _KEPT_CHARACTERS else _last_tier(options)
+    # A record of a version in which a call had one tier has none in its options.
+    return large or (attempts[-1]["model"] if attempts else "")
+
+
+def _last_tier(options: str) -> str:
+    """Return the model of the last tier that a call's options name, or ""."""
+    tiers = _decode(restored(options))[0].get("tiers")
+    return storable(str(tiers[-1])) if isinstance(tiers, list) and tiers else ""
+
+
+#: The same for short options, of which most come again.
+_kept_last_tier = functools.lru_cache(1_000)(_last_tier)
 
 
 def _sound(value: Any) -> Any:
