@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from types import TracebackType
 
 from guard import models
 from guard.errors import BadReply, BudgetExceeded, ModelError, TimedOut, Unavailable
@@ -93,35 +94,58 @@ class Served:
         """Return the retry loop of one request. It gives up where a provider asks for a longer wait than MOST_WAIT."""
         return Exchange(self.settings.model, seconds, self.settings.transport_retries, most_wait=MOST_WAIT)
 
-    @contextlib.asynccontextmanager
-    async def turn(self, seconds: float | None, *, is_streamed: bool = False) -> AsyncIterator[None]:
-        """Hold a slot, and tell the breaker the outcome. `seconds` limits all of it, the wait for the slot included.
+    def turn(self, seconds: float | None, *, is_streamed: bool = False) -> Turn:
+        """Return a context manager that holds a slot; see Turn."""
+        return Turn(self, seconds, is_streamed)
 
-        Raises Unavailable while the breaker is open, and TimedOut where the time is over. The breaker does not hear of
-        a time-out without a slot, nor of one in a stream, whose reader may be what was slow.
-        """
-        self.breaker.check()
-        has_slot = False
+
+class Turn:
+    """A request's use of a model: holds a slot, and tells the breaker the outcome.
+
+    `seconds` limits all of it, the wait for the slot included. Entering raises Unavailable while the breaker is open;
+    TimedOut is raised where the time is over. The breaker does not hear of a time-out without a slot, nor of one in a
+    stream, whose reader may be what was slow.
+    """
+
+    def __init__(self, served: Served, seconds: float | None, is_streamed: bool) -> None:
+        self._served, self._seconds, self._is_streamed = served, seconds, is_streamed
+        self._limit = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        self._served.breaker.check()
+        await self._limit.__aenter__()
         try:
-            async with asyncio.timeout(seconds), self.slots:
-                has_slot = True
-                yield
-        except TimeoutError:
-            if not has_slot:
-                raise TimedOut(f"{self.name} had no slot free within {seconds:.3g} s") from None
-            if not is_streamed:
-                self.breaker.failed()
-            raise TimedOut(f"{self.name} gave no whole answer within {seconds:.3g} s") from None
-        except BudgetExceeded as error:  # the client of a provider has the same deadline
-            if self.upstream is None:
-                raise
-            if not is_streamed:
-                self.breaker.failed()
-            raise TimedOut(error.message) from None
-        except UNWELL:
-            self.breaker.failed()
+            await self._served.slots.acquire()
+        except BaseException as error:
+            try:
+                await self._limit.__aexit__(type(error), error, error.__traceback__)
+            except TimeoutError:
+                raise TimedOut(f"{self._served.name} had no slot free within {self._seconds:.3g} s") from None
             raise
-        self.breaker.succeeded()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        served, breaker = self._served, self._served.breaker
+        served.slots.release()
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise self._overdue() from None
+        if error is None:
+            breaker.succeeded()
+        elif isinstance(error, TimeoutError):
+            raise self._overdue() from None
+        elif isinstance(error, BudgetExceeded):  # the client of a provider has the same deadline
+            if served.upstream is not None:
+                raise self._overdue(error.message) from None
+        elif isinstance(error, UNWELL):
+            breaker.failed()
+
+    def _overdue(self, words: str = "") -> TimedOut:
+        if not self._is_streamed:
+            self._served.breaker.failed()
+        return TimedOut(words or f"{self._served.name} gave no whole answer within {self._seconds:.3g} s")
 
 
 class Wrapper:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guard.support import json_pieces
 from guard.trace.errors import TraceError
@@ -43,20 +43,14 @@ class Journal:
         """
         weight = weight_of(call) + (0 if compiled is None else self._weight(compiled))
         lane = self._small if weight < LARGE else self._large
-        return lane.begin(call, compiled, time.monotonic() + seconds)
+        return lane.begin(call, compiled, seconds)
 
     async def written(self, call: Call, compiled: Compiled | None, seconds: float) -> int:
         """Return a record's number once it is committed. Raises TraceError after so many seconds.
 
-        A write that has begun is finished even if the caller is cancelled meanwhile. The writer has the same deadline
-        and knows the outcome, so it is waited for a moment longer.
+        A write that has begun is finished even if the caller is cancelled meanwhile.
         """
-        written = self.begin(call, compiled, seconds)
-        late = asyncio.get_running_loop().call_later(seconds + MOMENT_S + MARGIN_S, _give_up, written, seconds)
-        try:
-            return await asyncio.shield(written)
-        finally:
-            late.cancel()
+        return await asyncio.shield(self.begin(call, compiled, seconds))
 
     async def close(self) -> None:
         """Return when all records are committed."""
@@ -74,7 +68,11 @@ class Journal:
 
 
 class _Lane:
-    """A queue whose records are committed batch after batch."""
+    """A queue whose records are committed batch after batch.
+
+    The writer has each record's deadline, and knows the outcome, so it is waited for MOMENT_S + MARGIN_S longer. One
+    timer watches over all records.
+    """
 
     def __init__(self, write: Callable[[Sequence[Entry]], list[Any]], name: str, most: int) -> None:
         # Imported before: a program whose main thread has ended can't import it any more.
@@ -82,13 +80,17 @@ class _Lane:
 
         self._write, self._most = write, most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._waiting: list[tuple[Call, Compiled | None, float, asyncio.Future[int]]] = []
+        self._waiting: list[_Waiting] = []
+        self._batch: list[_Waiting] = []  # what is being committed
+        self._timer: asyncio.TimerHandle | None = None
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    def begin(self, call: Call, compiled: Compiled | None, until: float) -> asyncio.Future[int]:
+    def begin(self, call: Call, compiled: Compiled | None, seconds: float) -> asyncio.Future[int]:
         written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, compiled, until, written))
+        waiting = _Waiting(call, compiled, seconds, time.monotonic() + seconds, written)
+        self._waiting.append(waiting)
+        self._watch(waiting.last)
         if self._is_idle.is_set():
             self._commit()
         return written
@@ -96,20 +98,45 @@ class _Lane:
     async def close(self) -> None:
         await self._is_idle.wait()
         self._thread.shutdown()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _watch(self, until: float) -> None:
+        """Look at the deadlines at a time, by the event loop's clock, which is the monotonic one, or sooner."""
+        if self._timer is not None:
+            if self._timer.when() <= until:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(until, self._give_up)
+
+    def _give_up(self) -> None:
+        """End the wait for records whose time is over. Before its turn, a record is taken out of the queue."""
+        self._timer, now = None, time.monotonic()
+        for each in (*self._batch, *self._waiting):
+            if each.written.done():
+                continue
+            if each.last > now:
+                self._watch(each.last)
+                continue
+            words = f"the trace took no record within {each.seconds:.3g} s, and nothing is answered without one"
+            each.written.set_exception(TraceError(words))
+            each.written.exception()  # retrieved, even if nobody waits
 
     def _commit(self) -> None:
-        waiting = [entry for entry in self._waiting if not entry[-1].done()]
+        waiting = [each for each in self._waiting if not each.written.done()]
         batch, self._waiting = waiting[: self._most], waiting[self._most :]
+        self._batch = batch
         if not batch:
             self._is_idle.set()
             return
         self._is_idle.clear()
-        job = asyncio.get_running_loop().run_in_executor(self._thread, self._written, [entry[:3] for entry in batch])
-        job.add_done_callback(lambda done: self._finish([entry[-1] for entry in batch], done))
+        job = asyncio.get_running_loop().run_in_executor(self._thread, self._written, batch)
+        job.add_done_callback(lambda done: self._finish(batch, done))
 
-    def _finish(self, waiting: Sequence[asyncio.Future[int]], done: asyncio.Future[list[Any]]) -> None:
+    def _finish(self, batch: Sequence[_Waiting], done: asyncio.Future[list[Any]]) -> None:
         self._commit()
-        for written, number in zip(waiting, done.result(), strict=True):
+        for each, number in zip(batch, done.result(), strict=True):
+            written = each.written
             if written.done():
                 continue
             if isinstance(number, Exception):
@@ -118,12 +145,27 @@ class _Lane:
             else:
                 written.set_result(number)
 
-    def _written(self, entries: Sequence[tuple[Call, Compiled | None, float]]) -> list[Any]:
+    def _written(self, batch: Sequence[_Waiting]) -> list[Any]:
         now = time.monotonic()
         try:
-            return self._write([(call, compiled, until - now) for call, compiled, until in entries])
+            return self._write([(each.call, each.compiled, each.until - now) for each in batch])
         except Exception as error:  # whatever a driver raises, no caller may wait for ever
-            return [error for _ in entries]
+            return [error for _ in batch]
+
+
+class _Waiting(NamedTuple):
+    """A record that is not committed yet."""
+
+    call: Call
+    compiled: Compiled | None
+    seconds: float  # for which it may wait
+    until: float  # when they are over, by the monotonic clock
+    written: asyncio.Future[int]
+
+    @property
+    def last(self) -> float:
+        """Until when it is waited for."""
+        return self.until + MOMENT_S + MARGIN_S
 
 
 def weight_of(call: Call) -> int:
@@ -137,14 +179,6 @@ def weight_of(call: Call) -> int:
             others += len(reply.tokens)
             texts += reply.text, reply.thinking
     return others + json_pieces.weight(texts, LARGE)
-
-
-def _give_up(written: asyncio.Future[int], seconds: float) -> None:
-    """End the wait for a record. Before its turn, it is taken out of the queue."""
-    if not written.done():
-        words = f"the trace took no record within {seconds:.3g} s, and nothing is answered without one"
-        written.set_exception(TraceError(words))
-        written.exception()  # retrieved, even if nobody waits
 
 
 def _told(error: Exception) -> TraceError:

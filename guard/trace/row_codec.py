@@ -26,6 +26,7 @@ from guard.trace.records import Attempt, Call, Shown
 from guard.trace.redaction import Redaction
 
 LARGE = 262_144  #: Characters of a text from which it is compressed in SQLite.
+_ARRAYS = (list, tuple)
 _ESCAPE = "\x1a"  # SUBSTITUTE, used for its purpose
 _UNSTORABLE = re.compile("[\0\x1a\ud800-\udfff]")
 _ESCAPED = re.compile("\x1a([0-9a-f]{4})")
@@ -71,7 +72,7 @@ def _is_storable(text: str) -> bool:
 
 
 def call_row(call: Call, redaction: Redaction) -> dict[str, Any]:
-    """Return the row of a call, without its number, which the database assigns."""
+    """Return the row of a call without its number, which the database assigns; `large` is for totals."""
     text = _texts(redaction)
     return {
         "started": call.started,
@@ -85,6 +86,7 @@ def call_row(call: Call, redaction: Redaction) -> dict[str, Any]:
         "outcome": text(call.outcome),
         "error": text(call.error),
         "record_for": call.record_for,
+        "large": text(last_tier(call.options)),
     }
 
 
@@ -138,6 +140,12 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     row["repeated_at"] = _json(redaction.value(reply.repeated_at)) if reply.repeated_at else None
     row["sureness"] = None if reply.sureness is None else _json(redaction.value(dataclasses.asdict(reply.sureness)))
     return row
+
+
+def last_tier(options: Mapping[str, Any]) -> str:
+    """Return the model of the last tier that a call's options name, or "" where they name none."""
+    tiers = options.get("tiers")
+    return str(tiers[-1]) if isinstance(tiers, _ARRAYS) and tiers else ""
 
 
 def is_whole(call: Call, attempts: Sequence[Mapping[str, Any]]) -> bool:

@@ -19,13 +19,13 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from guard.trace.records import VALID
-from guard.trace.row_codec import restored, storable
+from guard.trace.row_codec import last_tier, loaded, restored, storable
 from guard.trace.sql_tables import COUNTS, SUMS, TOTALS
 
 MINUTE = 60
@@ -38,13 +38,10 @@ _VALID_REASONS = ("", "confidence")
 #: More than any call takes or costs; clips values of broken records, so that sums stay finite.
 _MOST = 2**40
 _MOST_MINUTE = 2**53
-_KEPT_CHARACTERS = 1_000  # of the options of a call that are remembered
 
 _NAMES = (*COUNTS, *SUMS)
 #: Zeros of all columns, from which a row starts, in the order of `_Statements.upsert`.
 _NONE: dict[str, Any] = dict.fromkeys((*_NAMES, "last", "max_seconds"), 0)
-_ONE = _NONE | {"parts": 1}
-_decode = json.JSONDecoder().raw_decode
 
 #: The query of a call's figures: a row for each attempt, or one row where there was none.
 LEDGER = """
@@ -112,24 +109,65 @@ class Totals:
         self._gone: dict[tuple[int, str], float] = {}  # the longest call that was deleted, by minute and first model
 
     def add(self, number: int, call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]], sign: int = 1) -> None:
-        """Add a call, given as its rows; with a sign of -1, subtract it."""
+        """Add a call, given as its rows; with a sign of -1, subtract it. Every call runs this, so it does little."""
         minute = minute_of(call["started"])
         if sign < 0:
             gone = minute, call["model"]
             self._gone[gone] = max(_sound(call["seconds"]), self._gone.get(gone, 0.0))
-        for about, values in _counted(call, attempts):
-            row = self._rows.get((minute, about))
-            if row is None and sign > 0:
-                row = self._rows[minute, about] = values
+        spent = [attempt for attempt in attempts if attempt["text"] is not None and not attempt["is_kept"]]
+        models = tuple(dict.fromkeys([attempt["model"] for attempt in spent]))
+        function, target = call["function"], "" if call["function"] else call["target"]
+        large = call["large"] or (attempts[-1]["model"] if attempts else "")  # older records name no tiers
+        size = size_above(spent[0]["prompt_tokens"]) if spent else 0
+        ended = attempts[-1]["tier"] if attempts else None
+        rows: dict[tuple[int | None, str], dict[str, Any]] = {}
+
+        def row_of(tier: int | None, model: str) -> dict[str, Any]:
+            row = rows.get((tier, model))
+            if row is None:
+                key = minute, _about(function, target, call["model"], large, models, size, ended, tier, model)
+                row = rows[tier, model] = self._rows.get(key) or self._rows.setdefault(key, _NONE.copy())
+                row["parts"] += sign
+                if sign > 0:
+                    row["last"] = max(number, row["last"])
+            return row
+
+        _count_tiers(attempts, row_of, sign)
+        for attempt in spent:
+            row = row_of(attempt["tier"], attempt["model"])
+            row["prompt_tokens"] += sign * _sound(attempt["prompt_tokens"])
+            row["completion_tokens"] += sign * _sound(attempt["completion_tokens"])
+            if attempt["cost"] is None:
+                row["cost_unknown"] += sign
             else:
-                if row is None:
-                    row = self._rows[minute, about] = _NONE.copy()
-                for name, value in values.items():
-                    if value:  # few are
-                        row[name] += sign * value
-            if sign > 0:
-                row["last"] = max(number, row["last"])
-                row["max_seconds"] = max(values["seconds"], row["max_seconds"])
+                row["cost"] += sign * _sound(attempt["cost"])
+            if attempt["is_estimate"]:
+                row["estimates"] += sign
+        for model in models:  # its cost there, counted at the first tier with this model
+            there = spent if len(models) == 1 else [a for a in spent if a["model"] == model]
+            row = row_of(there[0]["tier"], model)
+            costs = [a["cost"] for a in there]
+            if None in costs:
+                row["there_unknown"] += sign
+            else:
+                row["there_cost"] += sign * sum(map(_sound, costs))
+        row = row_of(ended, attempts[-1]["model"] if attempts else "")
+        seconds = _sound(call["seconds"])
+        row["ended"] += sign
+        row["seconds"] += sign * seconds
+        if call["outcome"] == VALID:
+            row["valid"] += sign
+        if sign > 0:
+            row["max_seconds"] = max(seconds, row["max_seconds"])
+        if spent:
+            whole = [a for a in spent if a["finish"] != "cut"] or spent
+            row["estimable"] += sign
+            row["first_prompt"] += sign * _sound(spent[0]["prompt_tokens"])
+            row["last_completion"] += sign * _sound(whole[-1]["completion_tokens"])
+            if None in [a["cost"] for a in spent]:
+                row["unpriced"] += sign
+        elif not any(attempt["text"] is not None for attempt in attempts):
+            row["silent"] += sign
 
     def write(self, cursor: Any, *, is_sqlite: bool) -> None:
         """Apply the changes to the table, over a cursor of the driver's."""
@@ -177,6 +215,7 @@ def records(cursor: Any, numbers: Iterable[int]) -> Iterator[tuple[int, dict[str
     for number, group in itertools.groupby(cursor.fetchall(), key=lambda row: row[0]):
         rows = list(group)
         call = dict(zip(_FIELDS[:_OF_CALL], rows[0], strict=False))
+        call["large"] = storable(last_tier(loaded(call["options"])))
         attempts = [dict(zip(_FIELDS[_OF_CALL:], row[_OF_CALL:], strict=True)) for row in rows if row[_OF_CALL]]
         yield number, call, attempts
 
@@ -229,75 +268,28 @@ def _row(found: Mapping[str, Any]) -> Row:
     return Row(About.of(found["about"]), found["last"], figures)
 
 
-def _counted(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what a call adds to each row, by the row's attributes. Every call runs this, so it does little."""
-    rows: dict[tuple[int | None, str], dict[str, Any]] = {}
-    spent: list[Mapping[str, Any]] = []
+def _count_tiers(
+    attempts: Sequence[Mapping[str, Any]], row_of: Callable[[int | None, str], dict[str, Any]], sign: int
+) -> None:
+    """Count how often each tier was asked, asked again and left, and what was replayed."""
     before: int | None = None  # the tier of the attempt before
-    is_silent = True
     for number, attempt in enumerate(attempts):
         tier = attempt["tier"]
-        row = _row_of(rows, tier, attempt["model"])
-        if number == 0 or tier != before:  # the tier's first attempt
-            is_valid = attempt["text"] is not None and attempt["reason"] in _VALID_REASONS
-            asked = row if len(attempts) == 1 else _row_of(rows, tier, _last_model(attempts, number))
-            asked["calls"] += 1
-            asked["first_valid"] += is_valid
+        row = row_of(tier, attempt["model"])
+        if attempt["text"] is not None and attempt["is_kept"]:
+            row["replayed"] += sign
+        if number and tier == before:
+            row_of(tier, _last_model(attempts, number))["re_asks"] += sign
+            continue
+        asked = row if len(attempts) == 1 else row_of(tier, _last_model(attempts, number))
+        asked["calls"] += sign
+        if attempt["text"] is not None and attempt["reason"] in _VALID_REASONS:
+            asked["first_valid"] += sign
             if number == 0:
-                asked["began_valid"] += is_valid
-            else:
-                _row_of(rows, before, attempts[number - 1]["model"])["escalations"] += 1
-        else:
-            _row_of(rows, tier, _last_model(attempts, number))["re_asks"] += 1
+                asked["began_valid"] += sign
+        if number:
+            row_of(before, attempts[number - 1]["model"])["escalations"] += sign
         before = tier
-        if attempt["text"] is None:
-            continue
-        is_silent = False
-        if attempt["is_kept"]:
-            row["replayed"] += 1
-            continue
-        spent.append(attempt)
-        row["prompt_tokens"] += _sound(attempt["prompt_tokens"])
-        row["completion_tokens"] += _sound(attempt["completion_tokens"])
-        if attempt["cost"] is None:
-            row["cost_unknown"] += 1
-        else:
-            row["cost"] += _sound(attempt["cost"])
-        if attempt["is_estimate"]:
-            row["estimates"] += 1
-    models = tuple(dict.fromkeys([attempt["model"] for attempt in spent]))
-    for model in models:  # its cost there, counted at the first tier with this model
-        there = spent if len(models) == 1 else [a for a in spent if a["model"] == model]
-        row = rows[there[0]["tier"], model]
-        costs = [a["cost"] for a in there]
-        if None in costs:
-            row["there_unknown"] += 1
-        else:
-            row["there_cost"] += sum(map(_sound, costs))
-    row = _row_of(rows, before, attempts[-1]["model"] if attempts else "")
-    row["ended"] = 1
-    row["valid"] = int(call["outcome"] == VALID)
-    row["seconds"] = _sound(call["seconds"])
-    row["silent"] = int(is_silent)
-    size = 0
-    if spent:
-        whole = [a for a in spent if a["finish"] != "cut"] or spent
-        row["unpriced"] = int(None in [a["cost"] for a in spent])
-        row["estimable"] = 1
-        row["first_prompt"] = _sound(spent[0]["prompt_tokens"])
-        row["last_completion"] = _sound(whole[-1]["completion_tokens"])
-        size = size_above(spent[0]["prompt_tokens"])
-    function, target = call["function"], "" if call["function"] else call["target"]
-    large = _large(call, attempts)
-    for (tier, model), row in rows.items():
-        yield _about(function, target, call["model"], large, models, size, before, tier, model), row
-
-
-def _row_of(rows: dict[tuple[int | None, str], dict[str, Any]], tier: int | None, model: str) -> dict[str, Any]:
-    row = rows.get((tier, model))
-    if row is None:
-        row = rows[tier, model] = _ONE.copy()
-    return row
 
 
 def _last_model(attempts: Sequence[Mapping[str, Any]], number: int) -> str:
@@ -307,24 +299,6 @@ def _last_model(attempts: Sequence[Mapping[str, Any]], number: int) -> str:
         number += 1
     model: str = attempts[number]["model"]
     return model
-
-
-def _large(call: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> str:
-    """Return the large model of a call, which is that of its last tier."""
-    options = call["options"]
-    large = _kept_last_tier(options) if len(options) <= _KEPT_CHARACTERS else _last_tier(options)
-    # A record of a version in which a call had one tier has none in its options.
-    return large or (attempts[-1]["model"] if attempts else "")
-
-
-def _last_tier(options: str) -> str:
-    """Return the model of the last tier that a call's options name, or ""."""
-    tiers = _decode(restored(options))[0].get("tiers")
-    return storable(str(tiers[-1])) if isinstance(tiers, list) and tiers else ""
-
-
-#: The same for short options, of which most come again.
-_kept_last_tier = functools.lru_cache(1_000)(_last_tier)
 
 
 def _sound(value: Any) -> Any:

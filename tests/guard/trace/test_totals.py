@@ -125,7 +125,7 @@ def test_a_price_that_depends_on_the_prompts_size_is_summed_up_exactly(
 ) -> None:
     counted = Totals()
     for number, (prompt, completion) in enumerate(prompts):
-        row = {"started": NOW, "seconds": 1.0, "function": "f", "target": "", "model": SMALL, "options": "{}"}
+        row = {"started": NOW, "seconds": 1.0, "function": "f", "target": "", "model": SMALL, "large": SMALL}
         attempt = {
             "tier": 0, "model": SMALL, "reason": "", "text": "", "is_kept": 0, "is_estimate": 0, "finish": "stop",
             "prompt_tokens": prompt, "completion_tokens": completion, "cost": None,
