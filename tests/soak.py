@@ -63,7 +63,8 @@ KINDS: tuple[dict[str, Any], ...] = (
 SLACK_S = 60.0
 #: Faults that leave whole words, which plain text may be: a provider's words are its own business.
 WORDED = ("wrong type", "extra key", "prose around", "empty answer")
-PATIENCE_S = 45.0  #: For an answer; a sidecar waits up to 30 s for a body.
+#: Seconds for which the sidecar waits for a head or a body, beyond those of the attack; and a client, for an answer.
+WAITS_S, PATIENCE_S = 28.0, 45.0
 GROWTH, SPARE = 1.1, 30_000_000  #: Memory is flat where the last third holds so much more than the middle, and bytes.
 WARM_S = 60.0  #: A run that is shorter tells nothing of memory: caches fill.
 REFUSED = ("busy", "draining", "trace_unavailable")  #: Codes of what has no record.
@@ -271,7 +272,7 @@ def is_honest(reply: sidecars.Reply, kind: dict[str, Any], name: str) -> bool:
 def started(folder: Path, share: float, seed: int, place: str = "") -> Any:
     """Start both providers and a sidecar."""
     with fake_server.Server(misbehaving(share, seed), keeps_alive=True) as provider, upstream() as hostile:
-        toml = "in_flight = 2000\n" + settings(hostile, slack=SLACK_S)
+        toml = "in_flight = 2000\n" + settings(hostile, slack=WAITS_S)
         toml += sidecars.model(
             provider.url, MODEL, first_token_seconds=2, total_seconds=4, breaker_failures=1000, concurrency=500
         )
