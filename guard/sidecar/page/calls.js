@@ -51,8 +51,8 @@ function disable(button, isOff) {
   button.disabled = isOff;
 }
 
-const link = (call, words = number(call.call)) =>
-  el("a", { href: `#call/${call.call}`, "data-name": `call ${call.call}` }, words);
+const link = (call, words = number(call.call), name = `call ${call.call}`) =>
+  el("a", { href: `#call/${call.call}`, "data-name": name }, words);
 
 const outcome = (call) => badge(call.outcome, call.outcome === "valid" ? "good" : "bad");
 
@@ -78,11 +78,11 @@ export function listed(calls) {
 /** Return kinds of failures, each with what was found in the last answer of its newest call. */
 export function failed(calls) {
   return calls.map((call) => {
-    const name = `failure-${call.call}`;
+    const [name, kind] = [`failure-${call.call}`, `failures since ${call.since}`];
     return el(
       "article",
       { class: "failure", "aria-labelledby": name },
-      el("h3", { id: name }, link(call, `Call ${number(call.call)}`), " ", outcome(call)),
+      el("h3", { id: name }, link(call, `Call ${number(call.call)}`, kind), " ", outcome(call)),
       el(
         "p",
         { class: "quiet small facts" },

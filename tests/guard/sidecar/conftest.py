@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sidecars
@@ -56,3 +57,39 @@ def three_kinds(prose: fake_server.Server, tmp_path_factory: pytest.TempPathFact
     toml += f'[serve.models.{sidecars.OWN}]\nmodel = "anthropic:x"\nbase_url = "{prose.url}"\n'
     with sidecars.serving_here(tmp_path_factory.mktemp("kinds"), toml, name=sidecars.HERE) as sidecar:
         yield sidecar
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start a browser."""
+    import browsers
+
+    if browsers.BROWSER is None:
+        pytest.skip(f"the page is not tested: {browsers.INSTALL}")
+    with browsers.opened() as browser:
+        yield browser
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open pages of a sidecar, and watch them."""
+    import ui_pages
+
+    with ui_pages.watching(browser) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def filled(running: sidecars.Sidecar, providing: fake_server.Server) -> sidecars.Sidecar:
+    """Give a sidecar that has answered, re-asked, and failed."""
+    from ui_pages import FORMAT, GOOD, WRONG
+
+    for answers, fields in (
+        (["Hello."], {}),
+        ([GOOD], {"response_format": FORMAT}),
+        ([WRONG, GOOD], {"response_format": FORMAT}),
+        ([WRONG], {"response_format": FORMAT}),
+    ):
+        providing.answers = list(answers)
+        running.chat(**fields)
+    return running
