@@ -94,13 +94,13 @@ class Served:
         """Return the retry loop of one request. It gives up where a provider asks for a longer wait than MOST_WAIT."""
         return Exchange(self.settings.model, seconds, self.settings.transport_retries, most_wait=MOST_WAIT)
 
-    def turn(self, seconds: float | None, *, is_streamed: bool = False) -> Turn:
-        """Return a context manager that holds a slot; see Turn."""
-        return Turn(self, seconds, is_streamed)
+    def turn(self, seconds: float | None, *, is_streamed: bool = False) -> Slot:
+        """Return a context manager that holds a slot; see Slot."""
+        return Slot(self, seconds, is_streamed)
 
 
-class Turn:
-    """A request's use of a model: holds a slot, and tells the breaker the outcome.
+class Slot:
+    """A slot of a model, held by one request; the breaker is told the outcome.
 
     `seconds` limits all of it, the wait for the slot included. Entering raises Unavailable while the breaker is open;
     TimedOut is raised where the time is over. The breaker does not hear of a time-out without a slot, nor of one in a
