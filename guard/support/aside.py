@@ -1,9 +1,10 @@
-"""Work that no signal may break into: what the main thread is to do under a lock is done in another thread.
+"""Work that a signal handler must not interrupt: the main thread gives it to another thread, and waits.
 
-Python runs signal handlers in the main thread, wherever that is. Where it held a lock, a handler that calls Guard would
-wait for a lock of its own thread, for ever; and what the handler raises would end a commit in its middle. So the main
-thread waits instead: for a queue, which a handler's call may wait for as well. All other threads do the work at once,
-and so does the main thread where no handler is installed but Python's own, which ends the program.
+Python runs signal handlers in the main thread, between any two of its steps. If the main thread held a lock, a handler
+that calls Guard would wait forever for a lock of its own thread. If it was committing, an exception of the handler
+would end the commit halfway. So work under a lock runs in a helper thread, and the main thread waits for a queue, which
+a handler's own call can do as well. Other threads do the work themselves. So does the main thread while no handler is
+installed except Python's own, which ends the program.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _Work = tuple[Callable[[], Any], "queue.SimpleQueue[tuple[Any, BaseException | N
 _waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
 _is_begun = False
 _is_over = False
-_alive: list[None] = []  # an entry for each thread that waits for work, or does some
+_alive: list[None] = []  # one entry for each helper thread
 
 
 def aside(work: Callable[[], T]) -> T:
-    """Return what some work returns, or raise what it raises. Begun, it is finished, also where the wait is broken."""
+    """Return what the work returns, or raise what it raises. Work that has begun is finished in any case."""
     global _is_begun
     if threading.get_ident() != threading.main_thread().ident or _is_over or not _has_handlers():
         return work()
@@ -75,7 +76,7 @@ def _run(waiting: queue.SimpleQueue[_Work | None]) -> None:
 
 
 def _stop() -> None:
-    """Finish what was begun before the interpreter goes; what comes after that is done in place."""
+    """Finish all work before the interpreter exits; later work runs in the caller's thread."""
     global _is_over
     _is_over = True
     _waiting.put(None)
@@ -84,7 +85,7 @@ def _stop() -> None:
 
 
 def _forget() -> None:
-    """Start anew: in a forked child the thread is not there."""
+    """Start anew in a forked child, which has no such thread."""
     global _waiting, _is_begun
     _waiting, _is_begun = queue.SimpleQueue(), False
     _alive.clear()

@@ -1,6 +1,6 @@
-"""Bounds of what people set: what is no number, not finite, beyond what a clock or a database can hold, or of no kind.
+"""Checks of settings: that a value is a finite number within bounds, or of the right type.
 
-A bound is far above what anybody means, and low enough that every sum, deadline and column holds it.
+A bound is far above what anybody means, and low enough that sums, deadlines and database columns can hold it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 from guard.support.clipping import cut_short
 
-MOST_SECONDS = 10_000_000.0  #: Of a wait: some four months. The clocks of event loops and sockets overflow later on.
-MOST_COUNT = 2**31 - 1  #: Of things: tokens of an answer, requests, bytes, attempts.
-MOST_SUM = 2**53  #: Of what adds up: tokens of a budget, calls of a trace.
-MOST_USD = 1e9  #: Of a budget in US dollars.
-MOST_TEMPERATURE = 100.0  #: Every token is as likely as any other long before.
-MOST_DAYS = 100_000.0  #: For which records are kept.
-MOST_CONCURRENCY = 1024  #: Of calls of one run under way at once, of which each takes a thread;
-CONCURRENCY = 8  #: and as many as there are where nobody says.
+MOST_SECONDS = 10_000_000.0  #: Longest wait, some four months. Clocks of event loops and sockets overflow later.
+MOST_COUNT = 2**31 - 1  #: Largest count: of tokens of an answer, requests, bytes, attempts.
+MOST_SUM = 2**53  #: Largest sum: of tokens of a budget, calls of a trace.
+MOST_USD = 1e9  #: Largest budget in US dollars.
+MOST_TEMPERATURE = 100.0  #: Highest temperature. All tokens are equally likely long before.
+MOST_DAYS = 100_000.0  #: Longest time for which records are kept.
+MOST_CONCURRENCY = 1024  #: Most calls of one run at the same time; each takes a thread.
+CONCURRENCY = 8  #: The default of that.
 SHOWN = 100  #: Characters of a value that a message shows.
 
 
 def check(name: str, value: Any, least: float, most: float, *, is_above: bool = False, is_whole: bool = False) -> None:
-    """Raise ValueError where a value is no number from `least` (or above it) to `most`; a bool is none."""
+    """Raise ValueError unless a value is a number from `least` (excluded if `is_above`) to `most`. A bool is none."""
     if type(value) is not int and (type(value) is not float or is_whole):
         kind = numbers.Integral if is_whole else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind):
@@ -39,13 +39,13 @@ def check(name: str, value: Any, least: float, most: float, *, is_above: bool = 
 
 
 def check_kind(name: str, value: Any, kind: Any, words: str) -> None:
-    """Raise TypeError where a value is not of a kind, which the words tell: "a guard.Budget"."""
+    """Raise TypeError unless a value is an instance of `kind`; `words` name it: "a guard.Budget"."""
     if not isinstance(value, kind):
         raise TypeError(f"{name}={written(value)} must be {words}")
 
 
 def check_names(function: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise TypeError where a function is given what it does not take, with the name that is meant."""
+    """Raise TypeError for an argument that a function does not take; the error names the closest known one."""
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -54,7 +54,7 @@ def check_names(function: str, given: Iterable[str], known: Sequence[str]) -> No
 
 
 def written(value: Any) -> str:
-    """Return a value as a message shows it: however many digits it has, no more than fit on a line."""
+    """Return a value's repr for a message, cut to SHOWN characters; works for integers of any size."""
     try:
         text = repr(value)
     except ValueError:  # of more digits than Python writes
@@ -63,7 +63,7 @@ def written(value: Any) -> str:
 
 
 def not_bool(value: Any) -> Any:
-    """Refuse what Pydantic would take for 0 and 1."""
+    """Raise ValueError for a bool, which Pydantic would take for 0 or 1; return any other value."""
     if isinstance(value, bool):
         raise ValueError("Input should be a number, not true or false")
     return value

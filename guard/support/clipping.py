@@ -1,4 +1,4 @@
-"""Clipping: a text or a value as a message shows it, short however large it is."""
+"""Clipping: texts and values for messages, kept short."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ GOT_LENGTH = 120  #: Characters of a value that a message shows; longer ones are
 
 
 def cut_short(text: str, most: int) -> str:
-    """Return a text of at most so many characters; one that goes on ends in "…"."""
+    """Return a text of at most `most` characters; a longer one is cut and ends in "…"."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def clipped(value: object) -> str:
-    """Return a repr that stays short however large the value is, and takes no longer to make."""
+    """Return a repr of at most GOT_LENGTH characters. Takes a bounded time for large texts, lists and dicts."""
     return cut_short(_shown(value, GOT_LENGTH + 1), GOT_LENGTH)
 
 

@@ -1,13 +1,13 @@
-"""The frames that an error leaves behind: they hold all that a failed piece of work had in its hands."""
+"""Tracebacks of handled errors: their frames keep all local variables of the failed work alive."""
 
 from __future__ import annotations
 
 
 def let_go(error: BaseException) -> None:
-    """Take its traceback from an error that was told or passed over, and from those that led to it. O(errors).
+    """Remove the traceback of a handled error and of its causes and contexts. O(errors).
 
-    An error knows the frames it came through, and many of these know the error, by way of a task or a variable: a
-    circle that keeps a request and its answer until the next collection of garbage.
+    An error refers to the frames it came through, and some of these refer to the error by a task or a variable. Such a
+    reference cycle keeps a request and its answer alive until the next garbage collection.
     """
     waiting: list[BaseException | None] = [error]
     seen = set()

@@ -1,10 +1,10 @@
-"""What a signal handler raises, told apart from what a model raises.
+"""Recognises exceptions raised by signal handlers, which are the caller's and not a model's failure.
 
-Python runs signal handlers in the main thread, between two steps of whatever it does there: a worker's soft time limit
-or an alarm is then raised in the middle of a model's code, an SDK's, or Guard's. It is the caller's word, not the
-model's failure, and must reach the caller as it is. By its type it can't be told (most are plain Exceptions, some a
-TimeoutError), by its traceback it can: a handler is handed the very frame that it interrupts, so that in a traceback
-it stands right below its own argument, which no other function does. A debugger's trace function is found alike.
+Python runs signal handlers in the main thread, between any two of its steps. So a worker's soft time limit or an alarm
+may be raised in the middle of a model's, an SDK's or Guard's code, and must reach the caller unchanged. Its type does
+not tell it from a failure: most are plain Exceptions, some a TimeoutError. Its traceback does: a handler gets the frame
+that it interrupts as an argument, and in the traceback that frame is the one right above it. No other function has its
+caller's frame as an argument, except a debugger's trace function.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def is_injected(error: BaseException) -> bool:
 
 
 def injected(error: BaseException, known: BaseException | None = None) -> BaseException | None:
-    """Return what a signal handler raised where an error is that or was made of that, by whoever caught it; else None.
+    """Return the exception of a signal handler that an error is, or was caused by; None where there is none.
 
-    `known` is what the caller was handling before (`sys.exception()`): it belongs to what went before.
+    `known` is the exception that the caller was already handling (`sys.exception()`); it is not looked at.
     """
     seen: set[int] = {id(known)}
     left: list[BaseException | None] = [error]

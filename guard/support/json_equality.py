@@ -6,7 +6,7 @@ from typing import Any
 
 
 def are_equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal: 1 and 1.0 are, 1 and true are not, and no order of keys counts. O(size)."""
+    """Whether two JSON values are equal: 1 equals 1.0 but not true, and the order of keys does not count. O(size)."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

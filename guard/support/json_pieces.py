@@ -1,8 +1,8 @@
-"""JSON of large values, written in pieces: each a short call, between which other threads run.
+"""JSON of large values in pieces: each takes one short call, and other threads run between the calls.
 
-Python's encoder writes a value in one call, which keeps the GIL: ten megabytes take some 30 ms. Here it writes what is
-small, several parts at once, and what is large is divided: texts by their characters, containers by their parts. The
-pieces together are what the encoder would have written.
+Python's encoder writes a value in one call and keeps the GIL meanwhile: some 30 ms for ten megabytes. Here a large text
+is divided by its characters and a large container by its items; small parts are written several at once. The pieces
+together are exactly what the encoder would have written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 WINDOW = 65_536  #: Characters of a text that one call writes: some 100 µs.
-SMALL = 2_000  #: Parts that one call writes, of which 64 characters are one: as much.
+SMALL = 2_000  #: Parts that one call writes: some 100 µs. 64 characters of a text count as one part.
 _PART = 64
 
 _ARRAYS = (list, tuple)  # named, for `list | tuple` is made anew wherever it stands
@@ -45,7 +45,7 @@ def encoded(value: Any) -> bytes:
 
 
 def weight(value: Any, most: int) -> int:
-    """Return how many parts a value has, its characters among them; above `most` it may be more."""
+    """Return how many parts a value has, 64 characters being one. A result above `most` is a lower bound. O(most)."""
     total, parts = 0, [value]
     for part in parts:  # it grows meanwhile
         if isinstance(part, str):

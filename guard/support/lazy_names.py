@@ -13,9 +13,9 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return a package's `__getattr__` and `__dir__`.
 
-    `homes` says in which module each public name lives. No module of the package may bear one of these names: importing
-    it would hide the name. `modules` are reached as attributes without an import. `extra` brings what a home may need:
-    where a package is not installed, the error says so.
+    `homes` maps each module to its public names. No module of the package may have such a name, since importing the
+    module would hide it. `modules` are imported when they are first used as attributes. `extra` names the extra that
+    installs what these modules need; the error for a missing package names it.
     """
     home = {name: module for module, names in homes.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""What `module:name` and `file.py:name` stand for: imported as Python does it, from the working directory too."""
+"""Loads what `module:name` or `file.py:name` names; modules may also be in the working directory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MOST_NAMES = 20  #: Of a module, that a message lists.
 
 
 class LoadError(ValueError):
-    """What was named is not there, or can't be imported; the message says what there is."""
+    """A name that does not exist or can't be imported; the message lists the names that exist."""
 
 
 def load(place: str) -> Any:
-    """Return what `module:name` or `file.py:name` names; the name may be dotted."""
+    """Return the object that `module:name` or `file.py:name` names; the name may be dotted. Raises LoadError."""
     module_name, colon, name = place.rpartition(":")
     if not colon:
         names = own_names(load_module(place))
@@ -58,7 +58,7 @@ def load_module(place: str) -> ModuleType:
 
 
 def own_names(of: Any) -> list[str]:
-    """Return the names of the classes and functions that a module, or a class, has of its own."""
+    """Return the public names of the classes and functions that a module or a class defines itself."""
     home = of.__module__ if isinstance(of, type) else getattr(of, "__name__", None)
     named = vars(of).items() if hasattr(of, "__dict__") else ()
     return [

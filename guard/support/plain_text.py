@@ -1,9 +1,9 @@
-r"""Text of strangers made fit for a terminal: what a model, a client or a file says may hold commands to it.
+r"""Makes texts of models, clients and files safe to print on a terminal.
 
-Escape sequences move the cursor, rename the window and write to the clipboard; overrides of direction show a text in
-another order than it has. Such characters are shown by their escapes, `\x1b`, `\u202e`; all others stay as they are.
-Whatever is printed for people goes through `plain`, and JSON for programs through `plain_json`, which says the same
-value: in JSON, an escape is another spelling of the character.
+Escape sequences can move the cursor, rename the window and write to the clipboard; direction overrides show a text in
+another order than it has. Such characters are replaced by their escapes, like `\x1b` and `\u202e`; all others stay.
+All that is printed for people goes through `plain`, and JSON for programs through `plain_json`. The JSON value stays
+the same, since an escape is another spelling of the character.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _LINE = re.compile(f"[\n\t{_UNFIT}]")
 
 
 def plain(text: str) -> str:
-    """Return a text as it may be shown; its lines stay lines."""
+    """Return a text that is safe to print; line breaks stay. Linear time."""
     return _TEXT.sub(_escaped, text)
 
 
 def plain_line(text: str) -> str:
-    """Return a text as it may be shown in one line."""
+    """Return a text that is safe to print, in one line. Linear time."""
     return _LINE.sub(_escaped, text)
 
 
 def plain_json(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON that may be shown; in one line where nothing indents it."""
+    """Return a value as JSON that is safe to print, in one line unless `indent` is given."""
     return _TEXT.sub(_escaped_in_json, json.dumps(value, ensure_ascii=False, indent=indent))
 
 

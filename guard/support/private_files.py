@@ -1,6 +1,6 @@
-"""Files that only their owner may read: the trace, what is exported of it, the access log.
+"""Files that only their owner may read: the trace, its exports, the access log.
 
-A file that is there already keeps the mode that somebody has given it, but for a trace that an older Guard made.
+An existing file keeps its mode, except a trace made by an older Guard.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ FILE, FOLDER = 0o600, 0o700
 
 
 def make_file(path: str) -> None:
-    """Make a file where there is none, and the folders in which it lies."""
+    """Create a file and its folders where they are missing."""
     Path(path).parent.mkdir(mode=FOLDER, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY, FILE))
 
 
 def close_to_others(path: str) -> None:
-    """Take a database's file, and those beside it, from all but their owner."""
+    """Make a database's files readable by their owner only. A file that another user owns is left alone."""
     for file in (path, f"{path}-wal", f"{path}-shm"):
         with contextlib.suppress(FileNotFoundError, PermissionError):  # it may be another's, who decides
             Path(file).chmod(FILE)
 
 
 def open_text(path: Path, mode: str) -> IO[str]:
-    """Open a file to write or append text, made where there is none."""
+    """Open a file to write or append text; a new file is readable by its owner only."""
     return open(path, mode, encoding="utf-8", opener=_opener)
 
 

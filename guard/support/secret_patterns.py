@@ -1,7 +1,8 @@
-"""How secrets are told: by the names of environment variables, and by the forms of keys, tokens and passwords in URLs.
+"""Finds secrets: by the names of environment variables, and by the forms of keys, tokens and passwords in URLs.
 
-A record keeps its words: `redacted` cuts out the given secrets, and what surely is one by its form. An error's words
-are read by whoever made the error happen, so `hidden` goes further: providers mask what they quote ("sk-ab***yz").
+`redacted` is for records: it removes the given secrets, and texts that have the form of a secret beyond doubt.
+`hidden` is for error messages, which a stranger may read: it also removes what may be a secret, such as keys that a
+provider has masked ("sk-ab***yz").
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ SHORT_LENGTH = 8  #: A value that is shorter may be anything: "1" as the key of 
 WINDOW = 65_536  #: Characters of a text that are searched for forms of secrets at once: a millisecond.
 REDACTED = "[redacted]"  #: What stands in a text where a secret stood.
 
-_NEEDED = 600  #: Characters by which it shows whether a secret begins at a place: a URL's, before its @.
+_NEEDED = 600  #: Characters that tell whether a secret begins at a place; most for a URL, up to its @.
 _SHORTEST = 19  #: Characters of the shortest secret that is no password in a URL: "sk-" and 16.
-_LONGEST_MARK = 6  #: Characters before a secret by which it shows: "earer ".
+_LONGEST_MARK = 6  #: Characters of the longest mark before a secret: "earer ".
 
 #: Environment variables whose values are secrets, by the end of the name.
 SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
@@ -37,11 +38,11 @@ _FORM = re.compile(
         ]
     )
 )
-#: What a text that holds such a secret holds too; looking for these is much faster than the expression.
+#: Every text with such a secret contains one of these; searching for them is much faster than the expression.
 _SIGNS = (*_MARKS, "earer ", "://")
 _SHORT_SIGNS = ("://",)  # of those that a text below _SHORTEST may hold
-#: The same forms, each by its sign: where one begins, behind the sign or (True) with it. Looking for a plain text first
-#: is quick, and as little is looked at as tells it: a text of nothing but beginnings takes no longer than its length.
+#: The same forms as (sign, expression, whether the secret includes the sign). The sign is searched for first, since a
+#: plain search is fast. The expressions look at few characters, so that a text full of signs takes linear time, too.
 _STARTS = [
     *(
         (mark, re.compile(rf"{mark}(?<=\b{mark})(?={rest.replace(',}', '}')})"), True)
@@ -51,7 +52,7 @@ _STARTS = [
     ("earer ", re.compile(rf"earer (?<=[Bb]earer )(?={_BEARER.replace(',}=*', '}')})"), False),
     ("://", re.compile(rf"://(?={_PASSWORD})"), False),
 ]
-#: The same where a word too much does no harm: also short, masked, and written with the other of - and _.
+#: Wider forms, for texts where removing too much does no harm: short or masked keys, and - and _ exchanged.
 _WIDE_FORM = re.compile(
     rf"\b(?:{'|'.join(mark.rstrip('-_') + ('[-_]' if mark[-1] in '-_' else '') for mark in _MARKS)})[\w*.-]{{4,}}"
     r"|(?i:bearer\s+)\S+|(?<=://)[^/\s@]+@"
@@ -59,7 +60,7 @@ _WIDE_FORM = re.compile(
 
 
 def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return a text without the given secrets and without any that show by their form."""
+    """Return a text without the given secrets and without texts that have the form of a secret. Linear time."""
     if secrets:
         text = _without(text, secrets)
     if len(text) > WINDOW:
@@ -71,12 +72,12 @@ def redacted(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def hidden(words: str, secrets: tuple[str, ...] = ()) -> str:
-    """Return the words of an error without the given secrets and without what may be one. For short texts."""
+    """Return an error message without the given secrets and without what may be one. For short texts."""
     return _WIDE_FORM.sub(REDACTED, _without(words, secrets))
 
 
 def _without(text: str, secrets: tuple[str, ...]) -> str:
-    """Return a text without some secrets; those that might be words are cut out only where they stand as such."""
+    """Return a text without the given secrets; a secret that may be a word is removed only as a whole word."""
     for secret in secrets:
         if not secret or secret not in text:
             continue
@@ -88,7 +89,7 @@ def _without(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def _redacted_long(text: str) -> str:
-    """Do what `_FORM.sub` does, many times faster, and in short calls, between which other threads run."""
+    """Return what `_FORM.sub` returns, much faster, in short calls between which other threads run."""
     parts: list[str] = []
     kept = 0  # all before is in parts
     for begin in range(0, len(text), WINDOW):

@@ -1,6 +1,6 @@
-"""Hooks of `json.loads` that refuse what Python accepts beyond strict JSON: duplicate keys, NaN and the infinities.
+"""Hooks of `json.loads` for strict JSON: they refuse duplicate keys, NaN and the infinities.
 
-schemas/jsontext.py reads schemas and reports such faults as findings with a place.
+For schemas, schemas/jsontext.py reports such faults as findings with their place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from guard.support.clipping import clipped
 
 
 def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object, as `object_pairs_hook`; ValueError for a duplicate key, which readers take differently."""
+    """Return an object (an `object_pairs_hook`). Raises ValueError for duplicate keys, which parsers read variously."""
     members = dict(pairs)
     if len(members) < len(pairs):
         seen: set[str] = set()
