@@ -141,6 +141,18 @@ _HOMES = {
     "guard.trace.errors": ("TraceError",),
 }
 #: Reached as attributes without an import.
-_MODULES = ("errors", "kernels", "mcp", "models", "schemas", "testing", "tools", "trace")
+_MODULES = (
+    "errors",
+    "formats",
+    "integrations",
+    "kernels",
+    "mcp",
+    "models",
+    "output",
+    "schemas",
+    "testing",
+    "tools",
+    "trace",
+)
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES, _MODULES)

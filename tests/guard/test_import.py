@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +59,16 @@ def test_every_public_name_is_there_and_listed() -> None:
     for name in guard.__all__:
         assert getattr(guard, name).__name__ == name
         assert name in dir(guard)
+
+
+def test_every_module_of_the_reference_is_an_attribute_of_guard() -> None:
+    """For a long time `guard.formats` was one only after somebody had imported it."""
+    pages = (Path(guard.__file__).parents[1] / "docs" / "reference" / "api").glob("*.md")
+    text = "\n".join(page.read_text() for page in pages)
+    named = set(re.findall(r"^::: guard\.([a-z]\w*)\.", text, re.MULTILINE))
+    assert {"formats", "kernels", "models"} <= named
+    for name in sorted(named):
+        assert _run(f"import guard; print(guard.{name}.__name__)").strip() in (f"guard.{name}", name)
 
 
 def test_importing_modules_first_hides_no_public_name() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import guard
 
-PACKAGES = ("guard", "guard.kernels", "guard.models", "guard.schemas", "guard.testing", "guard.trace")
+PACKAGES = ("guard", "guard.formats", "guard.kernels", "guard.models", "guard.schemas", "guard.testing", "guard.trace")
 
 #: What `import guard` offers. Whoever adds, renames or takes away a name does it here too, and in CHANGELOG.md.
 PUBLIC = [
