@@ -161,7 +161,7 @@ class Guard:
         thinking: int = 0,
         repair: bool = True,
         repetition: Repetition = "tell",
-        choose: Choose = "greedy",
+        choose: Choose = "auto",
         validators: Iterable[validators.Validator] = (),
         mode: recording.Mode = "live",
         record_for: Purpose = "training",

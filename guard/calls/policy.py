@@ -22,7 +22,7 @@ from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPER
 Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
 Action = Literal["ask", "escalate", "return", "fail"]
 Repetition = Literal["tell", "stop", "allow"]
-Choose = Literal["greedy", "score"]
+Choose = Literal["auto", "greedy", "score"]
 
 #: Kinds of failure, each with its default action.
 FAILURES: Mapping[str, str] = MappingProxyType(
@@ -42,8 +42,9 @@ FIRST_TOKENS = 512  #: Default tokens of a completion; doubled whenever they cut
 #: where the model decodes here, and told; or nothing.
 REPETITION = ("tell", "stop", "allow")
 #: How a model that decodes here takes a value that is a closed choice, as grounded values are: token by token, or all
-#: that it could be are scored as a whole (guard/decoding/whole_values.py).
-CHOOSE = ("greedy", "score")
+#: that it could be are scored as a whole (guard/decoding/whole_values.py). "auto" scores grounded values at a
+#: temperature of 0 where the model can.
+CHOOSE = ("auto", "greedy", "score")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Policy:
     thinking: int = 0  # tokens that a reasoning model may think before the value
     repair: bool = True  # of answers by models without masks
     repetition: Repetition = "tell"
-    choose: Choose = "greedy"
+    choose: Choose = "auto"
 
     def __post_init__(self) -> None:
         check("retries", self.retries, 0, MOST_COUNT, is_whole=True)

@@ -54,7 +54,7 @@ def key(name: str, model: Model, request: Request, template: str) -> str:
             if field.name not in _TOLD_APART
         },
         **({"repetition": "stop"} if request.repetition == "stop" else {}),
-        **({"choose": request.choose} if request.choose != "greedy" else {}),
+        **({"choose": request.choose} if request.choose != "auto" else {}),
     }
     if request.sampling != Sampling():
         told = dataclasses.asdict(request.sampling)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 EXAMPLES = examples(
     "guard advise shop.types:Ticket --docs 'mails/*.txt'",
     "guard advise ticket.schema.json --docs tickets.jsonl --column body --right answer --json",
-    "guard advise app.py:read_invoice --docs invoices/*.txt --choose score",
+    "guard advise app.py:read_invoice --docs invoices/*.txt --choose greedy",
 )
 
 
@@ -59,7 +59,7 @@ def advise(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Default: the settings'.")] = None,
     instruction: Annotated[str | None, typer.Option(help="What the model is told to do.")] = None,
-    choose: Annotated[str, typer.Option(help="greedy or score: how grounded values are chosen.")] = "greedy",
+    choose: Annotated[str, typer.Option(help="auto, greedy or score: how grounded values are chosen.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Ask a model for a value of the type from each document, and say what of the type to change, with figures.

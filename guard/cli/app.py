@@ -182,7 +182,9 @@ def run(
     ] = None,
     choose: Annotated[
         str | None,
-        typer.Option(help="greedy or score: how a local model chooses among what an input states (docs/grounding.md)."),
+        typer.Option(
+            help="auto, greedy or score: how a local model chooses among what an input states (docs/grounding.md)."
+        ),
     ] = None,
     mode: Annotated[str, typer.Option(help="live, record, replay, or cache: what becomes of replies.")] = "live",
     as_json: AsJson = False,

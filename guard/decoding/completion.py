@@ -200,7 +200,7 @@ class Completion:
         guide = self._guide
         assert guide is not None
         remaining = self._max_tokens - (len(self.written) - self._start)
-        for one in choice.found:
+        for number, one in enumerate(choice.found, 1):
             tokens = self._accepted(guide, one)
             if not tokens:
                 continue  # an item that the list has already
@@ -211,8 +211,11 @@ class Completion:
                 return False
             self._fed = len(self.written)
             self._chosen.append((len(self.text), alternatives(choice, one, is_text=is_text)))
+            next_best = choice.found[number].logprob if number < len(choice.found) else None
+            margin = None if next_best is None else one.logprob - next_best  # of the whole value
             for token, logprob in zip(tokens, token_logprobs(choice, one), strict=True):
-                self._append(token, logprob=logprob)
+                self._append(token, logprob=logprob, margin=margin)
+                margin = None
             return True
         return False
 

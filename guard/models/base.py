@@ -44,7 +44,7 @@ class Request:
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
     usd: float | None = None  # budget, transport retries included; `max_tokens` is within it already
     thinking: int = 0  # most tokens of thinking before the value; 0: none
-    choose: str = "greedy"  # one of CHOOSE in guard/calls/policy.py; only models that decode here heed it
+    choose: str = "auto"  # one of CHOOSE in guard/calls/policy.py; only models that decode here heed it
     repetition: str = "tell"  # one of REPETITION in guard/calls/policy.py; models act on "stop" only
     sampling: Sampling = Sampling()
     tools: tuple[Mapping[str, Any], ...] = ()  # functions for the chat template, in OpenAI's form

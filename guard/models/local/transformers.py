@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guard.errors import ModelError
+from guard.errors import ModelError, Unsupported
 from guard.models.base import Request, Sampling
 from guard.models.chat_messages import without_system
 from guard.models.local.local_model import LocalModel, Tools
@@ -178,8 +178,11 @@ class TransformersModel(LocalModel):
                 sampler = None if request.sampling == Sampling() else Sampler(request.sampling, request.temperature)
                 session = _TransformersSession(decoding, forward, self._passes, sampler)
                 matcher = limits.get("matcher")
-                if request.choose == "score" and matcher is not None and not matcher.is_format():
-                    session.choose_whole(vocabulary, self._forcing[vocabulary], self._endings_of(vocabulary))
+                if _scores_values(request) and matcher is not None and not matcher.is_format():
+                    endings = self._endings_of(vocabulary)
+                    session.choose_whole(
+                        vocabulary, self._forcing[vocabulary], endings, is_wish=request.choose == "score"
+                    )
                 yield session
         except RuntimeError as error:  # torch's: out of memory, a device that fails
             raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
@@ -263,10 +266,11 @@ class _TransformersSession:
         self._sampler = sampler
         self._scores: Any = None  # of the token that is chosen: what the sampler first left
         self._whole: tuple[Vocabulary, Forcing, Endings] | None = None  # values are chosen whole
+        self._is_wish = False  # whether the caller asked for it
 
-    def choose_whole(self, vocabulary: Vocabulary, forcing: Forcing, endings: Endings) -> None:
-        """Have values of a closed choice chosen whole from here on."""
-        self._whole = vocabulary, forcing, endings
+    def choose_whole(self, vocabulary: Vocabulary, forcing: Forcing, endings: Endings, *, is_wish: bool) -> None:
+        """Have values of a closed choice chosen whole from here on; where the model can't, and it is a wish, refuse."""
+        self._whole, self._is_wish = (vocabulary, forcing, endings), is_wish
 
     def step(self, tokens: list[int]) -> None:
         logits = self._passes(self._forward, tokens)
@@ -286,7 +290,14 @@ class _TransformersSession:
             return False
         context = self.completion.answer[-CONTEXT:]
         size = len(context.encode())
-        with TreePasses(self._passes, self._forward) as passes:
+        try:
+            passes = TreePasses(self._passes, self._forward)
+        except Unsupported:
+            if self._is_wish:
+                raise
+            self._whole = None
+            return False
+        with passes:
             choice = scored(
                 texts,
                 log_probabilities(logits)[0],
@@ -307,6 +318,14 @@ class _TransformersSession:
 
     def away(self) -> contextlib.AbstractContextManager[None]:
         return self._passes.away()
+
+
+def _scores_values(request: Request) -> bool:
+    """Whether values of a closed choice are scored as a whole."""
+    if request.choose != "auto":
+        return request.choose == "score"
+    is_plain = request.temperature == 0 and request.sampling == Sampling()
+    return is_plain and request.compiled is not None and request.compiled.is_grounded
 
 
 def _eos(model: Any, tokenizer: Any) -> list[int]:

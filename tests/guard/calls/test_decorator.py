@@ -125,7 +125,7 @@ def test_traced_returns_the_record_that_the_trace_holds(trace_file: Path) -> Non
         "thinking": 0,
         "repair": True,
         "repetition": "tell",
-        "choose": "greedy",
+        "choose": "auto",
         "tiers": ["tiny"],
         "mode": "live",
     }

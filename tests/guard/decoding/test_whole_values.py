@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import pytest
 import tiny
 import torch
 from pydantic import BaseModel, Field
+from transformers import MistralConfig, MistralForCausalLM
 
 import guard
 from guard.decoding import whole_values
@@ -165,6 +167,28 @@ def test_a_model_that_can_not_refuses() -> None:
 
     with pytest.raises(Unsupported, match="choose"):
         Other("other", tiny.llama(), tiny.tokenizer()).generate(request(guard.compile(Note)))
+
+
+def test_grounded_values_are_scored_unless_something_else_is_wished_for() -> None:
+    compiled = guard.compile(Note).grounded(Sources({"text": TEXT}))
+    scored, greedy, auto = (model().generate(request(compiled, choose)) for choose in ("score", "greedy", "auto"))
+    assert auto.text == scored.text
+    assert (auto.alternatives, greedy.alternatives) == (scored.alternatives, {})
+    assert any(token.margin is not None for token in auto.tokens)
+    assert all(token.margin is None or token.margin >= 0 for token in auto.tokens)
+    warm = dataclasses.replace(request(compiled, "auto"), temperature=1.0)
+    assert model().generate(warm).alternatives == {}
+
+
+def test_a_model_whose_cache_forgets_is_asked_by_token_unless_scores_were_wished_for() -> None:
+    """A cache of a sliding window can't take back the tokens of a tree."""
+    compiled = guard.compile(Note).grounded(Sources({"text": TEXT}))
+    config = MistralConfig(**tiny.llama().config.to_dict() | {"sliding_window": 16, "model_type": "mistral"})
+    forgets = TransformersModel("tiny", MistralForCausalLM(config).eval(), tiny.tokenizer())
+    greedy, auto = (forgets.generate(request(compiled, choose)) for choose in ("greedy", "auto"))
+    assert (auto.text, auto.alternatives) == (greedy.text, {})
+    with pytest.raises(Unsupported, match="choose"):
+        forgets.generate(request(compiled, "score"))
 
 
 def test_an_unknown_way_is_refused() -> None:
