@@ -31,6 +31,7 @@ class Built(NamedTuple):
     joints: tuple[str, ...]  #: Texts that may stand between text and calls.
     around: tuple[int, int]  #: Characters of a call before its first part and after its last.
     trigger: str = ""  #: The text that commits to a call.
+    style: dict[str, Any] | None = None  #: The exact style of arguments; None: one JSON object.
 
 
 class FormatBuilder:
@@ -73,7 +74,9 @@ class FormatBuilder:
         says = {pointer: self._said[id(part)] for pointer, part in _walk(form, "/format") if id(part) in self._said}
         joints = [one.alone + self._space] + ([one.text_with_calls[1] + self._space] if one.text_with_calls else [])
         around = (len(one.calls.opening), len(one.calls.closing))
-        return Built(form, says, tuple(sorted(joints, key=len, reverse=True)), around, self._trigger)
+        return Built(
+            form, says, tuple(sorted(joints, key=len, reverse=True)), around, self._trigger, one.arguments.style
+        )
 
     # -- Bodies --------------------------------------------------------------------------------------------------------
 

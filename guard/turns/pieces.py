@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from guard.schemas.compiled import single_bytes
+from guard.turns import argument_text
 
 if TYPE_CHECKING:
     from guard.schemas.structural.compiled_format import CompiledFormat, TurnPart
@@ -41,8 +42,8 @@ class CallPiece(str):
 class TurnReader:
     """Reads a turn in a model's own form while it is written, with the automaton that masks it.
 
-    Text that may be the start of a call's mark is held back. Arguments written as JSON are passed on as they come,
-    arguments in another style once the call is complete. Belongs to one thread.
+    Text that may be the start of a call's mark is held back. Arguments come as JSON text while they are written, in
+    whatever style (argument_text.py). Belongs to one thread.
     """
 
     def __init__(self, compiled: CompiledFormat, built: Built) -> None:
@@ -90,7 +91,8 @@ class TurnReader:
             if index == len(self._calls):
                 self._calls.append(0)
                 yield CallPiece("", index, call.name)
-            arguments = call.text if call.is_json or call.is_whole or is_whole else ""
+            style, is_done = self._built.style, call.is_whole or is_whole
+            arguments = argument_text.written(call.parts, style, is_whole=is_done) if call.parts or is_done else ""
             if delta := arguments[self._calls[index] :]:
                 self._calls[index] = len(arguments)
                 yield CallPiece(delta, index)
@@ -117,20 +119,6 @@ class CallSoFar(NamedTuple):
     name: str
     parts: list[TurnPart]
     is_whole: bool  #: Whether the call has ended.
-
-    @property
-    def is_json(self) -> bool:
-        """Whether the arguments are written as one JSON value."""
-        return len(self.parts) == 1 and self.parts[0].kind == "value"
-
-    @property
-    def text(self) -> str:
-        """The arguments as JSON text; unchanged where the model wrote JSON."""
-        from guard.turns import reading
-
-        if self.is_json:
-            return self.parts[0].text
-        return json.dumps(reading.arguments_of(self.parts), ensure_ascii=False)
 
 
 def folded(parts: list[TurnPart], built: Built) -> tuple[str, list[CallSoFar]]:

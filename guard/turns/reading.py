@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from guard.schemas.compiled import single_bytes
+from guard.turns import argument_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from guard.schemas.structural.compiled_format import CompiledFormat, TurnPart
     from guard.turns.anatomy import Anatomy
@@ -113,7 +115,7 @@ def _folded(parts: Iterable[TurnPart], built: Built) -> ReadTurn:
     made = [
         ReadCall(
             one["name"],
-            arguments_of(one["parts"]),
+            arguments_of(one["parts"], built.style),
             one["id"],
             one["begin"] - built.around[0],
             one["end"] + built.around[1],
@@ -123,81 +125,13 @@ def _folded(parts: Iterable[TurnPart], built: Built) -> ReadTurn:
     return ReadTurn("".join(text), "".join(thinking), tuple(made))
 
 
-_MISSING: Any = object()
-
-
-def arguments_of(parts: list[TurnPart]) -> dict[str, Any]:
+def arguments_of(parts: list[TurnPart], style: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the arguments that the parts of a call make up: one JSON value, or members in an exact style."""
     if len(parts) == 1 and parts[0].kind == "value":
         value = parts[0].value
-        return value if isinstance(value, dict) else {}
-    return _Folding().of(parts)
-
-
-class _Folding:
-    """Builds nested objects and arrays from keys, items and values in the order of the text."""
-
-    def __init__(self) -> None:
-        self._top: dict[str, Any] = {}
-        self._open: list[Any] = [self._top]
-        self._bare: set[int] = set()  # depths of containers without an opening text
-        self._key: str | None = None
-        self._value: Any = _MISSING
-        self._expects = False  # whether a value must come next
-
-    def of(self, parts: list[TurnPart]) -> dict[str, Any]:
-        """Return the members that the parts make up."""
-        for part in parts:
-            kind = part.kind
-            if kind in ("key", "item"):
-                self._next(kind)
-                self._key, self._expects = part.value, True
-            elif kind in ("string", "value"):
-                self._value = "" if kind == "string" else part.value
-            elif kind in ("array", "object"):
-                self._begin([] if kind == "array" else {})
-            elif kind == "end":
-                self._settle()
-                self._open.pop()
-                self._expects = False
-            elif kind == "close":
-                self._close()
-        self._settle()
-        return self._top
-
-    def _next(self, kind: str) -> None:
-        """Begin a member or an item, in the open container or in a new one without an opening text."""
-        if self._expects and self._value is _MISSING:
-            self._bare.add(len(self._open))
-            self._begin({} if kind == "key" else [])
-        self._settle()
-
-    def _begin(self, value: Any) -> None:
-        self._put(value)
-        self._open.append(value)
-        self._key, self._value = None, _MISSING
-
-    def _close(self) -> None:
-        if self._expects or self._value is not _MISSING:
-            self._settle()
-        elif len(self._open) - 1 in self._bare:
-            self._bare.discard(len(self._open) - 1)
-            self._open.pop()
-
-    def _settle(self) -> None:
-        if self._value is not _MISSING:
-            self._put(self._value)
-        elif self._expects:
-            self._put("")  # an empty raw string
-        self._value, self._expects = _MISSING, False
-
-    def _put(self, value: Any) -> None:
-        holder = self._open[-1]
-        if isinstance(holder, list):
-            holder.append(value)
-        elif self._key is not None:
-            holder[self._key] = value
-        self._expects = False
+    else:
+        value = json.loads(argument_text.written(parts, style, is_whole=True))
+    return value if isinstance(value, dict) else {}
 
 
 def guessed(text: str, anatomy: Anatomy) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ def _value(value: Any, style: dict[str, Any], closing: str, *, is_top: bool) -> 
 
 def _string(value: str, quotes: list[dict[str, Any]], closing: str) -> str:
     if not quotes:
-        if closing in value:
+        if (value + closing).find(closing) < len(value):  # the first end wins
             raise ValueError(f"no string with {closing!r} in it can be written raw")
         return value
     for one in quotes:

@@ -181,7 +181,12 @@ class Exact(Tagged):
                 spelled = self._words[word]
                 arcs.append(make.arc(trees.literal(spelled), close, spelled, Role("value", value)))
         nested = {bit: (self._exact.array, self._exact.object)[bit == OBJECT] for bit in (ARRAY, OBJECT) if types & bit}
-        brackets = "".join(("[", "{")[bit == OBJECT] if one is None else one.begin[:1] for bit, one in nested.items())
+        if types & STRING and not quotes:
+            for bit, one in [*nested.items()]:
+                if one is not None and not _start(one):
+                    del nested[bit]
+                    self._exclude((at, f"values of the type {NAMES[bit]}, which begin like strings"))
+        brackets = "".join(("[", "{")[bit == OBJECT] if one is None else _start(one) for bit, one in nested.items())
         if types & STRING:
             first = brackets + (_FIRST[NUMBER] if types & NUMBER else "")
             arcs += self._strings(node, at, close, closing, quotes, "" if quotes else first, types)
@@ -251,7 +256,7 @@ class Exact(Tagged):
             return [self._quoted(language, one, at, close) for one in quotes]
         if not closing:
             raise self._refused(at, "a style that closes no member has no raw strings", "give its strings quotes")
-        parts = [trees.free([closing, *self._excludes])]
+        parts = [trees.before(closing, self._excludes)]
         if first:
             parts.append(trees.no(trees.cat(trees.SPACE, trees.char(first), trees.ANY)))
         texts = [self._words[word] for word, value in WORDS.items() if self._reader.admits(node, value)]
@@ -277,7 +282,7 @@ class Exact(Tagged):
             if end[0] not in escapes:
                 self._exclude((at, f"strings with {end} in them"))
         else:
-            written = trees.free([end, *self._excludes])
+            written = trees.before(end, self._excludes)
             self._exclude((at, f"strings with {end} in them"))
         try:
             if language is not None:
@@ -288,6 +293,11 @@ class Exact(Tagged):
             ) from None
         arc = make.doubted(make.arc(written, behind, "", Role("value", quotes)))
         return make.arc(trees.literal(begin), make.point([arc]), begin, Role("string"))
+
+
+def _start(texts: Members) -> str:
+    """Return the first character of a nested array or object; "" where it may be any."""
+    return (texts.begin or texts.opening.partition("{key}")[0])[:1]
 
 
 def coded(tree: Tree, code: Mapping[str, str], every: Tree) -> Tree:

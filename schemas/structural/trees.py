@@ -104,6 +104,16 @@ def free(avoid: Iterable[str], max_chars: int | None = None) -> Tree:
     return both(length, no(cat(ANY, either(strings), ANY))) if strings else length
 
 
+def before(end: str, excludes: Iterable[str] = ()) -> Tree:
+    """Return the language of texts with none of `excludes` behind which `end` is complete at its end only.
+
+    That is: `end` does not occur in the text, nor across the border to the `end` behind it.
+    """
+    overlaps = [literal(end[:-size]) for size in range(1, len(end)) if end.endswith(end[:size])]
+    found = free([end, *excludes])
+    return both(found, no(cat(ANY, either(overlaps)))) if overlaps else found
+
+
 def is_met(end: str, avoid: Iterable[str]) -> bool:
     """Whether `until(end, avoid)` has a text: no string of `avoid` is complete in `end` before its last character."""
     return not any(text and text in end[:-1] for text in avoid)

@@ -12,6 +12,7 @@ from guard import formats
 from guard.errors import SchemaError
 from guard.kernels.bitmask import allocate_bitmask
 from guard.schemas.compiled import single_bytes
+from guard.turns import argument_text
 from guard.turns.arguments import Arguments
 from guard.turns.reading import arguments_of
 from guard.turns.trials import value_of
@@ -77,8 +78,23 @@ def compiled(name, schema=SCHEMA):
     return guard.compile(formats.tag("(", formats.json(schema, style=STYLES[name]), ")"))
 
 
-def read(turn, text):
-    return arguments_of(turn.read(text)[1:-1])
+def read(name, text, turn=None):
+    return arguments_of((turn or compiled(name)).read(text)[1:-1], STYLES[name])
+
+
+def read_as_it_is_written(name, text, turn):
+    """Read a text character by character; what is told of its arguments only grows, and is JSON in the end."""
+    matcher, data, told, parts = turn.matcher(single_bytes()), b"", "", []
+    for char in text:
+        assert matcher.accept_bytes(char.encode())
+        data += char.encode()
+        parts = [part for part in turn.parts(matcher, data) if part.pointer.startswith("/format/content")]
+        now = argument_text.written(parts, STYLES[name], is_whole=False)
+        assert now.startswith(told)
+        told = now
+    whole = argument_text.written(parts, STYLES[name], is_whole=True)
+    assert whole.startswith(told)
+    return json.loads(whole)
 
 
 @pytest.mark.parametrize("name", STYLES)
@@ -96,7 +112,8 @@ def test_valid_values_are_let_through_as_they_are_written_and_read_back(name) ->
             text = written(value, how)
         except ValueError:
             continue
-        assert read(turn, f"({text})") == value
+        assert read(name, f"({text})", turn) == value
+        assert read_as_it_is_written(name, f"({text})", turn) == value
         done += 1
 
 
@@ -114,12 +131,13 @@ def test_what_the_masks_let_through_is_valid_and_is_what_is_written(name, seed) 
         byte = draw.choice(allowed or [int(one) for one in np.flatnonzero(bits)])
         assert matcher.accept(byte)
         text.append(byte)
-    value = read(turn, text.decode())
+    value = read(name, text.decode(), turn)
+    assert read_as_it_is_written(name, text.decode(), turn) == value
     assert jsonschema_rs.is_valid(SCHEMA, value), (text, value)
     if name == "typed tags":
         return  # JSON inside may be written in several ways
     again = f"({written(value, Arguments(0, 0, STYLES[name]))})"
-    assert read(turn, again) == value
+    assert read(name, again, turn) == value
 
 
 @pytest.mark.parametrize(
@@ -138,7 +156,7 @@ def test_what_the_masks_let_through_is_valid_and_is_what_is_written(name, seed) 
     ],
 )
 def test_a_text_is_read(name, text, value) -> None:
-    assert read(compiled(name), f"({text})") == value
+    assert read(name, f"({text})") == value
 
 
 @pytest.mark.parametrize(
@@ -147,6 +165,7 @@ def test_a_text_is_read(name, text, value) -> None:
         ("tags", "<p=city>\nUlm\n</p>\n<p=sure>\ntrue\n</p>\n"),  # not as the style spells it
         ("tags", "<p=city>\nUlm\n</p>\n\n"),
         ("tags", "<p=sure>\nTrue\n</p>\n"),  # a required member is missing
+        ("tags", "<p=city>\nUlm\n</p>\n</p>\n"),  # the first end wins, and this would be two
         ("Python", "city='a',days=3"),
         ("Python", "city='a', days=41"),
         ("Python", "city='a', names=[]"),
@@ -179,3 +198,58 @@ def test_what_a_style_can_not_express_is_told() -> None:
     notes = [line.note for line in compiled("bare keys").excluded]
     assert 'left out: strings with <|"|> in them' in notes
     json.dumps(compiled("bare keys").contents)
+
+
+def test_a_string_comes_while_it_is_written() -> None:
+    turn, told = compiled("tags"), []
+    matcher, data = turn.matcher(single_bytes()), b""
+    for piece in ("(<p=city>", "\nU", "lm <", "\n</", "p", ">\n"):
+        assert matcher.accept_bytes(piece.encode())
+        data += piece.encode()
+        parts = [part for part in turn.parts(matcher, data) if part.pointer.startswith("/format/content")]
+        told.append(argument_text.written(parts, STYLES["tags"], is_whole=False))
+    assert told == ["{", *['{"city": "U', '{"city": "Ulm <', '{"city": "Ulm <', '{"city": "Ulm <', '{"city": "Ulm <']]
+
+
+@pytest.mark.parametrize("name", ["nested tags", "tags", "Python"])
+def test_a_value_of_several_types_comes_as_what_it_is(name) -> None:
+    either = {"anyOf": [{"type": ["string", "null", "boolean", "integer"]}, SCHEMA["properties"]["names"]]}
+    schema = {"type": "object", "properties": {"a": either}, "required": ["a"], "additionalProperties": False}
+    turn, done = compiled(name, schema), 0
+    for value in (
+        "",
+        "n",
+        "nul",
+        "Nonesuch",
+        "true",
+        "t",
+        " ",
+        "<",
+        "3 days",
+        "ulm",
+        None,
+        True,
+        31,
+        ["a", "<i"],
+        [""],
+    ):
+        try:
+            text = f"({written({'a': value}, Arguments(0, 0, STYLES[name]))})"
+            meant = read(name, text, turn)
+        except ValueError:
+            continue  # what the style can't tell apart
+        assert read_as_it_is_written(name, text, turn) == meant
+        done += meant == {"a": value}
+    assert done > 8
+
+
+def test_a_bare_object_goes_on_behind_an_array_in_it() -> None:
+    style = {**STYLES["nested tags"], "array": {"begin": "[", "separator": ",", "end": "]"}}
+    inner = {
+        "type": "object",
+        "properties": {"y": {"type": "array", "items": {"type": "integer"}}, "x": {"type": "integer"}},
+    }
+    schema = {"type": "object", "properties": {"a": {**inner, "required": ["y", "x"]}}, "required": ["a"]}
+    turn = guard.compile(formats.tag("(", formats.json(schema, style=style), ")"))
+    parts = turn.read("(<a><y>[1,2]</y><x>3</x></a>)")[1:-1]
+    assert arguments_of(parts, style) == {"a": {"y": [1, 2], "x": 3}}
