@@ -36,6 +36,25 @@ TOOLS = (
     "</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+#: Templates with ids of their own: Kimi's name the tool and count the calls, Mistral's have nine characters.
+KIMI = """\
+{%- for message in messages %}<|im_{{ message.role }}|>{{ message.content or '' }}
+{%- if message.tool_calls %}<|tool_calls_section_begin|>{% for call in message.tool_calls -%}
+<|tool_call_begin|>{{ call.id }}<|tool_call_argument_begin|>{{ call.function.arguments | tojson }}<|tool_call_end|>
+{%- endfor %}<|tool_calls_section_end|>{% endif %}
+{%- if message.tool_call_id %}## Return of {{ message.tool_call_id }}{% endif %}<|im_end|>
+{%- endfor %}{% if add_generation_prompt %}<|im_assistant|>{% endif %}
+"""
+MISTRAL = """\
+{%- for message in messages %}{% if message.tool_calls %}[TOOL_CALLS][{% for call in message.tool_calls -%}
+{% if call.id | length != 9 %}{{ raise_exception("ids have nine characters") }}{% endif -%}
+{{ (call.function | tojson)[:-1] }}, "id": "{{ call.id }}"}{% if not loop.last %}, {% endif -%}
+{% endfor %}]<|im_end|>{% elif message.role == 'tool' -%}
+{% if message.tool_call_id | length != 9 %}{{ raise_exception("ids have nine characters") }}{% endif -%}
+[TOOL_RESULTS]{"content": {{ message.content }}, "call_id": "{{ message.tool_call_id }}"}[/TOOL_RESULTS]
+{%- elif message.role == 'assistant' %}{{ message.content }}<|im_end|>
+{%- else %}[INST]{{ message.content }}[/INST]{% endif %}{% endfor %}
+"""
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CONTEXT = 512  #: Positions of the tiny llama.
 

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema_rs
 import numpy as np
 import pytest
+import tiny
 
 import guard
 from guard import formats
@@ -271,15 +272,6 @@ def test_what_the_masks_let_through_is_read_as_valid_calls(name, choice, stored)
 
 # -- Ids of calls ------------------------------------------------------------------------------------------------------
 
-KIMI = """\
-{%- for message in messages %}<|im_{{ message.role }}|>{{ message.content or '' }}
-{%- if message.tool_calls %}<|tool_calls_section_begin|>{% for call in message.tool_calls -%}
-<|tool_call_begin|>{{ call.id }}<|tool_call_argument_begin|>{{ call.function.arguments | tojson }}<|tool_call_end|>
-{%- endfor %}<|tool_calls_section_end|>{% endif %}
-{%- if message.tool_call_id %}## Return of {{ message.tool_call_id }}{% endif %}<|im_end|>
-{%- endfor %}{% if add_generation_prompt %}<|im_assistant|>{% endif %}
-"""
-
 
 def conversation_of(*turns: list[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return messages whose turns call tools, each an id and a name, with results in reversed order."""
@@ -306,7 +298,7 @@ def ids_in(messages: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
 
 
 def test_kimis_ids_name_the_tool_and_count_the_conversation() -> None:
-    form = formats.from_chat_template(KIMI)
+    form = formats.from_chat_template(tiny.KIMI)
     assert form is not None
     assert (form.round_trips, form.anatomy.manner.ids_as) == (True, "numbered")
     calls, results = ids_in(form.messages(conversation_of(*CLIENTS)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from guard.calls.turns import asked_for
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel
 from guard.turns.models import TemplatedModel, tool_format
+
+BOTH = ("<tool_call>", "</tool_call>")
 
 
 def lamp(on: bool, room: str = "hall") -> str:
@@ -29,11 +32,13 @@ def clock() -> str:
 
 
 @functools.cache
-def model(*marks: str) -> TransformersModel:
+def model(*marks: str, added: tuple[str, ...] = (), template: str = tiny.TOOLS) -> TransformersModel:
+    """Return a model that has some marks as special tokens, and some as added tokens that are not special."""
     tokenizer = copy.deepcopy(tiny.tokenizer())
-    tokenizer.chat_template = tiny.TOOLS
+    tokenizer.chat_template = template
     if marks:
         tokenizer.add_special_tokens({"additional_special_tokens": list(marks)})
+    tokenizer.add_tokens(list(added))
     weights = tiny.llama(padded_to=len(tokenizer), context=2048)
     return TransformersModel("tiny", weights, tokenizer)
 
@@ -50,11 +55,17 @@ def test_the_template_is_derived() -> None:
     assert tool_format(guard.testing.AdversarialModel()) is None
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("choice", ["auto", "required", "lamp", "none"])
-@pytest.mark.parametrize("marks", [(), ("<tool_call>", "</tool_call>")])
-def test_turns_are_whole_and_streamed_alike(tmp_path: Path, choice: str, seed: int, marks: tuple[str, ...]) -> None:
-    ask = asked(model(*marks), tmp_path)
+@pytest.mark.parametrize(
+    ("marks", "added"),
+    [((), ()), (BOTH, ()), ((), BOTH), (BOTH[:1], BOTH[1:]), (BOTH[1:], ())],
+    ids=["bytes", "special", "added", "one of each", "special and bytes"],
+)
+def test_turns_are_whole_and_streamed_alike(
+    tmp_path: Path, choice: str, seed: int, marks: tuple[str, ...], added: tuple[str, ...]
+) -> None:
+    ask = asked(model(*marks, added=added), tmp_path)
     turn = ask.turn("Light!", [lamp, clock], tool_choice=choice, seed=seed)
     assert turn.record.attempts[-1].reply.mode == "masks"
     assert "<tool_call>" not in turn.text
@@ -95,6 +106,57 @@ def test_a_mark_that_is_a_special_token_is_never_its_bytes(tmp_path: Path) -> No
     matcher = request.compiled.matcher(which.vocabulary)
     assert all(matcher.accept(token) for token in [*bare("Hi ", add_special_tokens=False).input_ids, mark])
     assert matcher.forced_bytes().startswith(b'\n{"name": "lamp", "arguments": {')
+
+
+@pytest.mark.parametrize("added", [(), BOTH], ids=["bytes", "added"])
+def test_a_mark_that_is_no_special_token_is_its_text_in_whatever_tokens(added: tuple[str, ...]) -> None:
+    which = model(added=added)
+    form = tool_format(which)
+    assert form is not None
+    masked = TemplatedModel(which, form, asked_for([lamp], "auto", options={}).wanted)
+    plain = Request(messages=({"role": "user", "content": "?"},), compiled=None, max_tokens=99)
+    request = masked._request(plain)
+    assert (request.spelled, request.marks) == ((), ())
+    assert request.compiled is not None
+    call = '<tool_call>\n{"name": "lamp", "arguments": {"on": true}}\n</tool_call>'
+    pieces = copy.deepcopy(tiny.tokenizer())(call, add_special_tokens=False).input_ids
+    own = which.tokenizer(call, add_special_tokens=False).input_ids
+    assert (own != pieces) == bool(added)
+    for tokens in (pieces, own):
+        matcher = request.compiled.matcher(which.vocabulary)
+        assert all(matcher.accept(token) for token in tokens)
+        assert matcher.can_stop()
+        read = form.read(which.tokenizer.decode(tokens), [one.as_json for one in masked.wanted.tools])
+        assert [(one.name, one.arguments) for one in read.calls] == [("lamp", {"on": True})]
+
+
+@pytest.mark.parametrize(
+    ("template", "native"), [(tiny.KIMI, r"functions\.(lamp|clock):\d"), (tiny.MISTRAL, "[A-Za-z0-9]{9}")]
+)
+def test_native_ids_and_those_of_the_turns_are_mapped_over_a_conversation(
+    tmp_path: Path, template: str, native: str
+) -> None:
+    which = model(template=template)
+    ask, form = asked(which, tmp_path, max_tokens=300), tool_format(which)
+    assert form is not None
+    messages: list[Any] = [{"role": "user", "content": "Light, and the time!"}]
+    told: list[str] = []
+    for seed in range(3):
+        turn = ask.turn(messages, [lamp, clock], tool_choice="required", max_calls=3, seed=seed)
+        told += [call.id for call in turn.calls]
+        messages += [turn.message, *(call.result(f"done {call.id}") for call in reversed(turn.calls))]
+    shown = form.messages(messages)
+    calls = [(call["id"], call["function"]["name"]) for one in shown for call in one.get("tool_calls", ())]
+    results = [(one["tool_call_id"], one["content"]) for one in shown if one["role"] == "tool"]
+    assert len(calls) == len(told) >= 3
+    assert len({*told}) == len(told)
+    assert len({given for given, _ in calls}) == len(calls)
+    assert all(re.fullmatch(native, given) for given, _ in calls)
+    assert results == [(given, f"done {own}") for (given, _), own in zip(calls, told, strict=True)]
+    if template is tiny.KIMI:
+        assert [given for given, _ in calls] == [f"functions.{name}:{at}" for at, (_, name) in enumerate(calls)]
+    prompt = which._render(shown, thinks=False, tools=[])
+    assert all(prompt.count(given) == 2 for given, _ in calls)  # of the call, and of its result
 
 
 def test_a_bias_makes_calls_likelier_and_is_told_of(tmp_path: Path) -> None:
