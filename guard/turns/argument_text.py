@@ -26,22 +26,20 @@ def written(parts: Sequence[TurnPart], style: Mapping[str, Any] | None, *, is_wh
 
     `is_whole` closes what is open; otherwise the text ends where the last part may still change. O(text).
     """
-    if style is None:
+    if style is None or not parts:
         return "".join(part.text for part in parts) or ("{}" if is_whole else "")
-    text, count = _Writer(style), len(parts)
+    text = _Writer(style)
     if is_whole:
         for part in parts:
             text.add(part)
         return text.ended()
-    if count > 1 and isinstance(parts[-2].value, str) and parts[-2].kind == "value" != parts[-1].kind:
-        last = parts[-2]._replace(value=parts[-2].value + parts[-1].text)  # what seems to end a string may be in it
-        count -= 1
-    elif parts:
-        last = parts[-1]
-    for part in parts[: count - 1]:
+    *before, last = parts
+    if before and before[-1].kind == "value" != last.kind and isinstance(before[-1].value, str):
+        string = before.pop()
+        last = string._replace(value=string.value + last.text)  # what seems to end a string may be in it
+    for part in before:
         text.add(part)
-    if parts:
-        text.begin(last)
+    text.begin(last)
     return "".join(text.out)
 
 
