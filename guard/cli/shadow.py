@@ -64,8 +64,10 @@ def shadow(
     certain, with 97.5% confidence, that it is worse by no more than the margin.
     """
     from guard.errors import GuardError, ModelError
+    from guard.tuning import shadow_job
     from guard.tuning import shadow_run as shadows
     from guard.tuning.examples import deduplicated
+    from guard.tuning.kept_answers import KeptAnswers
     from guard.tuning.registry import SHADOW, Registry, write_json
 
     if html is not None:
@@ -86,10 +88,12 @@ def shadow(
         pairs = deduplicated(
             tune.right_answers(data, name, schema, since, {new, against, fresh, old}, dropped), dropped
         )
-        trained = {source for one in (version, before) if one is not None for source in one.card.get("sources", ())}
-        pairs = sorted((pair for pair in pairs if pair.source not in trained), key=lambda p: p.started)[-limit:]
+        pairs = shadow_job.unseen(pairs, [one for one in (version, before) if one is not None], limit)
+        kept = KeptAnswers(None if version is None else version.folder / shadow_job.PARTIAL)
         with progress(0) as (report, _):
-            found = shadows.run(fresh, old, pairs, margin=margin, precision=precision, is_quick=quick, told=report)
+            found = shadows.run(
+                fresh, old, pairs, margin=margin, precision=precision, is_quick=quick, told=report, kept=kept
+            )
     except ModelError as error:
         raise Problem(first_line(error), EXIT_MODEL) from error
     except GuardError as error:
@@ -101,6 +105,7 @@ def shadow(
             raise Problem(f"the calibration can't be kept in {folder}: {error.strerror}") from None
     if version is not None and not quick:
         write_json(version.folder / SHADOW, {**found, "against": _number(against, version.function)})
+        kept.forget()
     if html is not None and not quick:
         from guard.support import private_files
 
@@ -151,12 +156,12 @@ def _named(registry: Registry, name: str) -> tuple[str, Version | None]:
     if not at or not number.isdecimal() or not registry.versions(function):
         return name, None
     if int(number) == 0:
-        return str(registry.versions(function)[0].card.get("base", "smollm2")), None
+        return registry.model(function, 0), None
     try:
         version = registry.version(function, int(number))
     except GuardError as error:
         raise Problem(first_line(error)) from None
-    return f"transformers:{version.folder}", version
+    return registry.model(function, version.number), version
 
 
 def _folder(name: str) -> Path | None:

@@ -161,24 +161,18 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Say in what two versions differ: recipe, data, base, versions of libraries, validation."""
+    from guard.tuning.registry import differences
+
     registry = _registry()
-    cards = [_version(registry, name).card for name in (old, new)]
-    rows = []
-    for key in sorted({*cards[0], *cards[1]} - {"made", "run"}):
-        before, after = (card.get(key) for card in cards)
-        if before == after:
-            continue
-        if key == "sources":
-            left, come = set(before or ()) - set(after or ()), set(after or ()) - set(before or ())
-            rows.append((key, f"{len(left)} left out", f"{len(come)} new"))
-        else:
-            rows.append((key, json.dumps(before, ensure_ascii=False), json.dumps(after, ensure_ascii=False)))
+    found = differences(_version(registry, old), _version(registry, new))
     if as_json:
-        say_json({key: {"old": before, "new": after} for key, before, after in rows})
+        say_json(found)
         return
     shown = table("", old, new)
-    for row in rows:
-        shown.add_row(*row)
+    for key, sides in found.items():
+        shown.add_row(
+            key, *(one if key == "sources" else json.dumps(one, ensure_ascii=False) for one in sides.values())
+        )
     console().print(shown)
 
 

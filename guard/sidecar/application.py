@@ -23,7 +23,7 @@ from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
 from guard.sidecar.constraints import check_tools
-from guard.sidecar.endpoints import completions, messages, operator, responses, ui, versions
+from guard.sidecar.endpoints import completions, messages, operator, responses, shadow_runs, ui, versions
 from guard.sidecar.endpoints.chat import Chat, check_translated
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.completions import CompletionBody, Completions, Embedding, Embeddings
@@ -90,6 +90,7 @@ class Sidecar:
         self.pipeline = Pipeline(store)
         self.turns = Turns(store, self.book, settings.responses_kept, settings.responses_days)
         self._ended: list[Models] = []  # replaced by a reload, and perhaps still at work
+        self._shadow_runs = shadow_runs.ShadowRuns(store)
         self.app = self._stack()
 
     @property
@@ -206,6 +207,9 @@ class Sidecar:
                 for path, page in (*operator.PAGES.items(), *versions.PAGES.items())
             ),
             *(Route(path, _Endpoint(self, decide), methods=post) for path, decide in versions.DECISIONS.items()),
+            Route("/guard/models/shadow", _Page(self._shadow_runs.state), methods=get),
+            Route("/guard/models/shadow", _Endpoint(self, self._shadow_runs.start), methods=post),
+            Route("/guard/models/shadow/cancel", _Endpoint(self, self._shadow_runs.cancel), methods=post),
             Route("/guard/feedback", _Endpoint(self, functools.partial(operator.feedback, sidecar=self)), methods=post),
             Route(
                 "/guard/playground", _Endpoint(self, functools.partial(operator.playground, sidecar=self)), methods=post
@@ -230,6 +234,7 @@ class Sidecar:
         finally:
             for task in watching:
                 task.cancel()
+            self._shadow_runs.close()
             await self.journal.close()
             for models in (self.models, *self._ended):
                 await models.close()

@@ -68,7 +68,7 @@ class Pipeline:
         if chat_request.has_tools:
             has_own = first.upstream is not None or first.has_own_calls
             name = "calls"
-            schema = await large.done(context.size, tool_calls.schema, chat_request, has_own)
+            schema = await large.done(context.size, tool_calls.schema, chat_request, has_own, first.is_masked)
             more["re_ask"] = functools.partial(
                 asking_again.re_ask, names=[function.name for function in chat_request.functions]
             )

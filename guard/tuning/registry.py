@@ -63,12 +63,12 @@ class Version:
     @property
     def card(self) -> dict[str, Any]:
         """Return the version's lineage (tuning.json)."""
-        return _read(self.folder / CARD) or {}
+        return read_json(self.folder / CARD) or {}
 
     @property
     def shadow(self) -> dict[str, Any] | None:
         """Return the version's shadow report; None where no shadow run has tested it."""
-        return _read(self.folder / SHADOW)
+        return read_json(self.folder / SHADOW)
 
 
 class Registry:
@@ -102,6 +102,13 @@ class Registry:
             raise GuardError(f"{function} has no version {number}; there are {there}")
         return found
 
+    def model(self, function: str, number: int) -> str:
+        """Return the name by which a version is loaded; the base model's for version 0."""
+        if number != BASE:
+            return f"transformers:{self.version(function, number).folder}"
+        known = self.versions(function)
+        return str(known[0].card.get("base", "smollm2")) if known else "smollm2"
+
     def next_folder(self, function: str) -> Path:
         """Return the folder for the next version. A killed run may have left `FOLDER.partial` beside it."""
         known = self.versions(function)
@@ -113,7 +120,7 @@ class Registry:
 
     def serving(self, function: str) -> Serving:
         """Return the version that serves, and its canary."""
-        found = _read(self.place(function) / SERVING)
+        found = read_json(self.place(function) / SERVING)
         if found is None:
             return Serving()
         canary = found.get("canary")
@@ -214,6 +221,24 @@ class Registry:
         return serving
 
 
+def differences(old: Version, new: Version) -> dict[str, dict[str, Any]]:
+    """Return in what the lineages of two versions differ: for each key, its `old` and its `new` value.
+
+    Of the calls that they learned from it is the number of those left out and of new ones.
+    """
+    before, after = old.card, new.card
+    found = {}
+    for key in sorted({*before, *after} - {"made", "run"}):
+        was, now = before.get(key), after.get(key)
+        if was == now:
+            continue
+        if key == "sources":
+            left, come = set(was or ()) - set(now or ()), set(now or ()) - set(was or ())
+            was, now = f"{len(left)} left out", f"{len(come)} new"
+        found[key] = {"old": was, "new": now}
+    return found
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace a file atomically."""
     beside = path.with_name(f"{path.name}.new")
@@ -225,7 +250,8 @@ def write_json(path: Path, value: Any) -> None:
     beside.replace(path)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object of a file; None where there is no file."""
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

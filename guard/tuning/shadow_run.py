@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from guard.models.base import Model, Request
 from guard.support.json_equality import are_equal
 from guard.tuning import economics, economics_page
 from guard.tuning.examples import Pair, cut
+from guard.tuning.kept_answers import Answered, KeptAnswers
 from guard.tuning.registry import write_json
 from guard.tuning.scoring import score
 
@@ -45,21 +46,6 @@ STYLE = (
     "table{border-collapse:collapse;width:100%}td,th{padding:.25rem .5rem;text-align:left}"
     "td,th{border-bottom:1px solid #ddd;vertical-align:top}code{font-size:12px;word-break:break-all}"
 )
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One model's answer to one question."""
-
-    value: Any  # None: no valid answer
-    is_right: bool
-    seconds: float
-    confidences: Mapping[str, float] = field(default_factory=dict)  # of it and its fields, by JSON Pointer
-
-    @property
-    def confidence(self) -> float | None:
-        """The whole answer's confidence; None where it is not known."""
-        return self.confidences.get(WHOLE)
 
 
 @dataclass(frozen=True)
@@ -109,19 +95,22 @@ def run(
     precision: float = PRECISION,
     is_quick: bool = False,
     told: Callable[[str, int, int], None] = lambda *_: None,
+    kept: KeptAnswers | None = None,
 ) -> dict[str, Any]:
     """Compare a new model with an old one; returns the report as JSON.
 
-    `is_quick` leaves out decoding; `told` is called with a stage, the questions done and their number. Raises
-    GuardError where there are too few questions, and ModelError where a model can't be loaded.
+    `is_quick` leaves out decoding; `told` is called with a stage, the questions done and their number. `kept` has
+    answers of a run that was killed, and takes those of this one. Raises GuardError where there are too few questions,
+    and ModelError where a model can't be loaded.
     """
+    kept = kept or KeptAnswers()
     if len(pairs) < LEAST:
         raise GuardError(f"{len(pairs)} questions with right answers are too few to compare on; {LEAST} are needed")
     report: dict[str, Any] = {"new": new, "old": old, "questions": len(pairs), "margin": margin, "made": time.time()}
     report["foreseen"] = {side: _foreseen(name, pairs, told) for side, name in (("old", old), ("new", new))}
     if is_quick:
         return report
-    answers = {side: _answers(models.load(name), pairs, told) for side, name in (("old", old), ("new", new))}
+    answers = {side: _answers(name, pairs, told, kept) for side, name in (("old", old), ("new", new))}
     right = {side: [one.is_right for one in found] for side, found in answers.items()}
     whole = compare(right["old"], right["new"])
     low, high = bootstrap(right["old"], right["new"])
@@ -163,24 +152,34 @@ def _foreseen(name: str, pairs: Sequence[Pair], told: Callable[[str, int, int], 
     return {"answers": len(scores), "written": written, "nll": sum(one.nll for one in scores) / choices}
 
 
-def _answers(model: Model, pairs: Sequence[Pair], told: Callable[[str, int, int], None]) -> list[Answered]:
-    done = 0
+def _answers(
+    name: str, pairs: Sequence[Pair], told: Callable[[str, int, int], None], kept: KeptAnswers
+) -> list[Answered]:
+    model, done = models.load(name), 0
 
     def one(pair: Pair) -> Answered:
         nonlocal done
-        began = time.perf_counter()
-        value: Any = None
-        sure: Mapping[str, float] = {}
-        with contextlib.suppress(GuardError, ValueError):
-            reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
-            value, sure = json.loads(reply.text), calibration.confidences(reply.text, reply.tokens)
+        found = kept.find(name, pair)
+        if found is None:
+            found = _answered(model, pair)
+            kept.add(name, pair, found)
         done += 1
         told(f"asking {model.name}", done, len(pairs))
-        is_right = value is not None and are_equal(value, json.loads(pair.answer))
-        return Answered(value, is_right, time.perf_counter() - began, sure)
+        return found
 
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(one, pairs))
+
+
+def _answered(model: Model, pair: Pair) -> Answered:
+    began = time.perf_counter()
+    value: Any = None
+    sure: Mapping[str, float] = {}
+    with contextlib.suppress(GuardError, ValueError):
+        reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
+        value, sure = json.loads(reply.text), calibration.confidences(reply.text, reply.tokens)
+    is_right = value is not None and are_equal(value, json.loads(pair.answer))
+    return Answered(value, is_right, time.perf_counter() - began, sure)
 
 
 def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float) -> dict[str, Any] | None:

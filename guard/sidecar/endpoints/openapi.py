@@ -13,6 +13,7 @@ from guard.sidecar.endpoints.completions import CompletionBody, Embedding
 from guard.sidecar.endpoints.messages import COUNT_PATH, PATH, Counted, Message
 from guard.sidecar.endpoints.operator import MOST_CALLS, MOST_MINUTES, MOST_NUMBER, Playground, Said
 from guard.sidecar.endpoints.responses import Response
+from guard.sidecar.endpoints.shadow_runs import ShadowEnd, ShadowRun
 from guard.sidecar.endpoints.versions import CanaryStart, Promotion, Rollback
 
 _OBJECT = {"type": "object"}
@@ -23,6 +24,7 @@ _STATUSES = {
     "403": "this key may not, or this page of elsewhere",
     "404": "no such model",
     "408": "the body came too slowly",
+    "409": "what was decided or runs already forbids it",
     "413": "the body is too long",
     "422": "the models gave no valid answer",
     "429": "too often, or the budget is spent",
@@ -47,6 +49,8 @@ def document() -> bytes:
         "/guard/models/promote": (Promotion, "Have a version of a tuned model serve"),
         "/guard/models/rollback": (Rollback, "End its canary, or go back to the version before"),
         "/guard/models/canary": (CanaryStart, "Have a version answer a share of the inputs"),
+        "/guard/models/shadow": (ShadowRun, "Measure a version beside another one"),
+        "/guard/models/shadow/cancel": (ShadowEnd, "End the shadow run that is under way"),
     }
     pages = {
         "/v1/models": "List the models",
@@ -60,6 +64,8 @@ def document() -> bytes:
         "/guard/economics": "What is served alone, and what an answer costs",
         "/guard/models": "The versions of tuned models, and which serve",
         "/guard/models/version": "One of these, with its lineage and shadow report",
+        "/guard/models/diff": "In what two of these differ",
+        "/guard/models/shadow": "The latest shadow run, and how far it is",
     }
     named = {"/v1/models/{name}": "string", "/v1/responses/{name}": "string", "/guard/traces/{number}": "integer"}
     schemas: dict[str, Any] = {"Error": _error()}
@@ -77,7 +83,7 @@ def document() -> bytes:
             }
         }
     for path, summary in pages.items():
-        paths[path] = {"get": {"summary": summary, "responses": _responses(summary)}}
+        paths.setdefault(path, {})["get"] = {"summary": summary, "responses": _responses(summary)}
     for path, type_ in named.items():
         name = path[path.index("{") + 1 : -1]
         parameter = {"name": name, "in": "path", "required": True, "schema": {"type": type_}}

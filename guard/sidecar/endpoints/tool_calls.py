@@ -18,12 +18,15 @@ from guard.turns import asking_again, value, words
 from guard.turns.turn import Wanted
 
 
-def schema(chat_request: ChatRequest, is_native: bool) -> dict[str, Any]:
-    """Return the schema of the value. `is_native`: the first model has tools of its own, and may make several calls."""
+def schema(chat_request: ChatRequest, is_native: bool, is_masked: bool) -> dict[str, Any]:
+    """Return the schema of the value.
+
+    `is_native`: the first model has tools of its own, and may make several calls. `is_masked`: it decodes here.
+    """
     parallel = chat_request.chat.parallel_tool_calls
     several = is_native if parallel is None else parallel
     return value.schema(
-        ((function.name, function.parameters) for function in chat_request.functions),
+        ((one.name, _named(one.parameters) if is_masked else one.parameters) for one in chat_request.functions),
         must_call=chat_request.choice != "auto",
         may_talk=is_native,
         most=value.MOST_CALLS if several else 1,
@@ -37,13 +40,26 @@ def wanted(chat_request: ChatRequest) -> Wanted:
     callable_ = chat_request.functions
     return Wanted(
         tuple(
-            ToolSpec(one.name, one.description or "", one.parameters or {"type": "object"}) for one in chat_request.told
+            ToolSpec(one.name, one.description or "", _named(one.parameters) or {"type": "object"})
+            for one in chat_request.told
         ),
         chat_request.choice,
         1 if parallel is False else value.MOST_CALLS,
         chat_request.schema if chat_request.choice == "auto" else None,
         frozenset(one.name for one in callable_),
     )
+
+
+def _named(parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return a schema of arguments in which the masks let through only those that it names, unless it says otherwise.
+
+    Many clients' schemas leave unsaid that no others are allowed, and a small model makes some up.
+    """
+    named, required = (parameters or {}).get("properties"), (parameters or {}).get("required", [])
+    if parameters is None or not isinstance(named, dict) or _OPEN & parameters.keys():
+        return parameters
+    is_whole = isinstance(required, list) and all(isinstance(one, str) and one in named for one in required)
+    return {**parameters, "additionalProperties": False} if is_whole else parameters
 
 
 def instruction(chat_request: ChatRequest) -> str:
@@ -122,4 +138,9 @@ def still_calls(text: str, messages: Sequence[Mapping[str, Any]], chat_request: 
         return text
 
 
+#: Keywords by which a schema says which other members it has.
+_OPEN = frozenset(
+    {"additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "minProperties", "$ref"}
+    | {"$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas", "dependentRequired", "dependencies"}
+)
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")

@@ -2,12 +2,13 @@
 
     GET  /guard/models                        every function with its versions, and who serves
     GET  /guard/models/version?function=F&version=2    a version's lineage and shadow report
+    GET  /guard/models/diff?function=F&old=1&new=2     in what two versions differ
     POST /guard/models/promote                {"function": F, "version": 2, "force": false, "why": ""}
     POST /guard/models/rollback               {"function": F, "why": ""}
     POST /guard/models/canary                 {"function": F, "version": 3, "share": 0.1, "baseline": null}
 
 It is the registry of `guard models` (guard/tuning/registry.py): a decision here is on record there, with the name of
-the key.
+the key. Shadow runs are in shadow_runs.py.
 """
 
 from __future__ import annotations
@@ -74,21 +75,31 @@ async def listed(_sidecar: Service, _scope: Any) -> tuple[int, bytes]:
             for function in registry.functions()
         ]
 
-    return 200, _json({"functions": await _done(work)})
+    return 200, _json({"functions": await with_registry(work)})
 
 
 async def version(_sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return a version's lineage and shadow report: `?function=shop.read&version=2`."""
-    given = parse_qs(scope["query_string"].decode("latin-1"))
-    function, number = given.get("function", [""])[-1], given.get("version", [""])[-1]
-    if not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise bad("version must be a number", "version")
+    function, (number,) = _asked(scope, "version")
 
     def work(registry: Registry) -> dict[str, Any]:
-        found = registry.version(function, int(number))
+        found = registry.version(function, number)
         return {**registry.facts(found), "card": found.card, "report": found.shadow}
 
-    return 200, _json(await _done(work, status=404, code="not_found"))
+    return 200, _json(await with_registry(work, status=404, code="not_found"))
+
+
+async def diff(_sidecar: Service, scope: Any) -> tuple[int, bytes]:
+    """Return in what the lineages of two versions differ: `?function=shop.read&old=1&new=2`."""
+    function, numbers = _asked(scope, "old", "new")
+
+    def work(registry: Registry) -> dict[str, Any]:
+        from guard.tuning.registry import differences
+
+        old, new = (registry.version(function, number) for number in numbers)
+        return {"function": function, "differences": differences(old, new)}
+
+    return 200, _json(await with_registry(work, status=404, code="not_found"))
 
 
 async def promote(context: RequestContext, _f: Any, body: dict[str, Any], _raw: bytes, send: Any) -> None:
@@ -120,7 +131,7 @@ async def canary(context: RequestContext, _f: Any, body: dict[str, Any], _raw: b
 
 
 #: By path: pages, and what decides.
-PAGES = {"/guard/models": listed, "/guard/models/version": version}
+PAGES = {"/guard/models": listed, "/guard/models/version": version, "/guard/models/diff": diff}
 DECISIONS = {"/guard/models/promote": promote, "/guard/models/rollback": rollback, "/guard/models/canary": canary}
 
 
@@ -131,12 +142,12 @@ async def _decide(context: RequestContext, send: Any, function: str, decide: Cal
             raise ApiError(404, f"no model of {function[:100]} was tuned; there are {known}", code="not_found")
         return decide(registry)
 
-    serving = await _done(work)
+    serving = await with_registry(work)
     await answer(send, context, 200, _json({"function": function, "serving": _serving(serving)}))
 
 
-async def _done(work: Callable[[Registry], Any], status: int = 409, code: str = "refused") -> Any:
-    """Do in a thread what reads or changes the registry."""
+async def with_registry(work: Callable[[Registry], Any], status: int = 409, code: str = "refused") -> Any:
+    """Do in a thread what reads or changes the registry. Raises ApiError where the registry refuses it."""
     try:
         from guard.tuning.registry import Registry
     except ImportError as error:
@@ -150,6 +161,18 @@ async def _done(work: Callable[[Registry], Any], status: int = 409, code: str = 
 
 def _serving(serving: Serving) -> dict[str, Any]:
     return asdict(serving)
+
+
+def _asked(scope: Any, *names: str) -> tuple[str, list[int]]:
+    """Return the function and the numbers of versions in a query string. Raises ApiError for other than numbers."""
+    given = parse_qs(scope["query_string"].decode("latin-1"))
+    numbers = []
+    for name in names:
+        number = given.get(name, [""])[-1]
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise bad(f"{name} must be a number", name)
+        numbers.append(int(number))
+    return given.get("function", [""])[-1], numbers
 
 
 def _why(context: RequestContext, why: str) -> str:

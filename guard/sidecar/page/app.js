@@ -7,6 +7,7 @@ import { badge, dollars, el, number, percent, said, seconds, show, table } from 
 import { rated } from "./feedback.js";
 import { Playground } from "./playground.js";
 import { Refused, Silent, get, key } from "./server.js";
+import { Versions } from "./versions.js";
 
 const LIVE_MS = 2000; // between looks at what is under way
 const FIGURES_MS = 5000; // between looks at figures, which a database sums up
@@ -63,6 +64,7 @@ const pages = {
     empty: "There is no call on record yet.",
     changed: now,
   }),
+  economics: new Versions({ box: by("versions"), changed: now }),
 };
 
 const playground = new Playground({ failed: (error) => error instanceof Refused && error.wantsKey && troubled(error) });

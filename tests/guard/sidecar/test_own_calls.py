@@ -115,6 +115,40 @@ def test_results_go_back_in_the_templates_own_form(here: Sidecar) -> None:
     assert reply.json["choices"][0]["message"]["content"]
 
 
+@pytest.mark.parametrize("template", [tiny.KIMI, tiny.MISTRAL], ids=["Kimi", "Mistral"])
+def test_ids_are_unique_over_a_conversation_whose_template_has_its_own(
+    tmp_path_factory: pytest.TempPathFactory, template: str
+) -> None:
+    with serving_here(tmp_path_factory.mktemp("native"), template=template) as sidecar:
+        messages: list[Any] = [{"role": "user", "content": "Light!"}]
+        ids: list[str] = []
+        for seed in range(3):
+            message = ask(sidecar, seed, messages=messages, tool_choice="required").json["choices"][0]["message"]
+            ids += [call["id"] for call in message["tool_calls"]]
+            answers = [{"role": "tool", "tool_call_id": c["id"], "content": "done"} for c in message["tool_calls"]]
+            messages += [message, *reversed(answers)]
+        assert len(ids) == len({*ids}) >= 3
+        last = ask(sidecar, 9, messages=messages, tool_choice="none").json["choices"][0]["message"]
+        assert last["content"]
+
+
+def test_only_arguments_that_a_tool_names_are_made_up(here: Sidecar, told: Sidecar) -> None:
+    parameters = {name: one for name, one in LAMP["function"]["parameters"].items() if name != "additionalProperties"}
+    open_ = {"type": "function", "function": {**LAMP["function"], "parameters": parameters}}
+    for sidecar in (here, told):
+        for seed in range(4):
+            reply = sidecar.chat(tools=[open_], tool_choice="required", seed=seed, temperature=1.0, max_tokens=200)
+            assert reply.status == 200, reply.json
+            assert called(reply.json["choices"][0]["message"])
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """Start a sidecar whose model decodes here, and is told of tools in words."""
+    with serving_here(tmp_path_factory.mktemp("told")) as sidecar:
+        yield sidecar
+
+
 def test_an_answer_has_a_schema_beside_tools(here: Sidecar) -> None:
     schema = {
         "type": "object",

@@ -91,6 +91,18 @@ def test_a_version_is_shown_with_its_lineage(tuned: Sidecar) -> None:
         assert tuned.ask("GET", f"/guard/models/version{wrong}").status == 400
 
 
+def test_two_versions_are_compared(tuned: Sidecar, registry: Registry) -> None:
+    path = registry.version(FUNCTION, 2).folder / CARD
+    before = json.loads(path.read_text())
+    write_json(path, {**before, "examples": 9, "sources": ["call 1"]})
+    found = tuned.ask("GET", f"/guard/models/diff?function={FUNCTION}&old=1&new=2").json
+    write_json(path, before)
+    differences = {"examples": {"old": 8, "new": 9}, "sources": {"old": "0 left out", "new": "1 new"}}
+    assert found == {"function": FUNCTION, "differences": differences}
+    assert tuned.ask("GET", f"/guard/models/diff?function={FUNCTION}&old=1&new=9").status == 404
+    assert tuned.ask("GET", f"/guard/models/diff?function={FUNCTION}&old=1").status == 400
+
+
 @pytest.mark.parametrize(
     ("what", "body", "status"),
     [

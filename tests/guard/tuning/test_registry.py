@@ -242,7 +242,7 @@ def test_the_command_line_lists_shows_promotes_and_compares(registry: Registry) 
     assert json.loads(run.invoke(app, ["models", "show", FUNCTION]).output)["current"] == 1
     told = json.loads(run.invoke(app, ["models", "diff", f"{FUNCTION}@1", f"{FUNCTION}@2", "--json"]).output)
     assert told == {
-        "examples": {"old": "10", "new": "20"},
+        "examples": {"old": 10, "new": 20},
         "sources": {"old": "1 left out", "new": "1 new"},
     }
     began = run.invoke(app, ["models", "canary", f"{FUNCTION}@2", "--share", "0.2", "--force"]).output

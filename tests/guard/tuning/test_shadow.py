@@ -20,6 +20,7 @@ from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
 from guard.tuning import shadow_run as shadow
 from guard.tuning.examples import Pair, cut
+from guard.tuning.kept_answers import KeptAnswers
 from guard.tuning.scoring import score
 
 SCHEMA = {
@@ -105,6 +106,28 @@ def test_a_run_reports_both_measures_and_a_model_beside_itself_passes(models: tu
     told = shadow.page({**found, "new": "<script>"})
     assert "<script>" not in told
     assert "&lt;script&gt; beside" in told
+
+
+def test_answers_of_a_killed_run_are_not_asked_for_again(models: tuple[str, str], tmp_path: Path) -> None:
+    old, new = models
+    path, asked = tmp_path / "partial", pairs(24)
+    whole = shadow.run(new, old, asked, kept=KeptAnswers(path))
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:30]) + '{"key": "cut by a ki')
+    kept, told = KeptAnswers(path), list[tuple[str, int, int]]()
+    again = shadow.run(new, old, asked, kept=kept, told=lambda *step: told.append(step))
+    changing = {"made", "seconds"}
+    assert {k: v for k, v in again.items() if k not in changing} == {
+        k: v for k, v in whole.items() if k not in changing
+    }
+    assert told[-1][1:] == (24, 24)
+    asked_for = [
+        json.loads(line) for line in path.read_text().splitlines() if line.startswith('{"key": "') and "}" in line
+    ]
+    assert len(asked_for) == len({one["key"] for one in asked_for}) == 48
+    kept.forget()
+    assert not path.exists()
+    assert KeptAnswers(path).find(old, asked[0]) is None
 
 
 def test_too_few_questions_are_not_concluded_from(models: tuple[str, str]) -> None:
