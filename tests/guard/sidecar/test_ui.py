@@ -26,6 +26,7 @@ from guard.sidecar import keys
 from guard.testing import fake_server
 from guard.trace import TraceStore
 from guard.trace.records import Attempt, Call, Shown
+from guard.tuning.registry import CARD, Registry, write_json
 
 expect.set_options(timeout=20_000)  # a busy machine may take its time
 
@@ -226,6 +227,19 @@ def test_what_is_served_alone_and_what_it_costs_is_shown(filled: Sidecar, watche
     line = filled.ask("GET", "/guard/economics?minutes=1440").json["functions"][0]
     assert line["valid"] >= 3
     expect(page.locator("#shares")).to_have_text("No tuned model was measured here: guard shadow does it.")
+
+
+def test_a_version_is_measured_from_the_page(tmp_path: Path, watched: Callable[..., Watched]) -> None:
+    registry = Registry(tmp_path / "models")
+    (registry.place("shop.read") / "1").mkdir(parents=True)
+    write_json(registry.place("shop.read") / "1" / CARD, {"base": "smollm2"})
+    with serving(tmp_path, model("http://127.0.0.1:9/v1"), env={"GUARD_REGISTRY": str(registry.root)}) as sidecar:
+        page = watched(sidecar, "economics").page
+        page.get_by_role("button", name="Measure shop.read, version 1").click()
+        shown = page.locator("#versions")
+        expect(shown).to_contain_text("shop.read, version 1 beside version 0")
+        words = "failed: 0 questions with right answers are too few to compare on; 20 are needed"
+        expect(shown).to_contain_text(words, timeout=120_000)
 
 
 def test_calls_are_paged_back_and_forth(filled: Sidecar, watched: Callable[..., Watched]) -> None:
