@@ -78,8 +78,11 @@ def test_openai_agents_calls_and_answers(here: Sidecar, tmp_path: Path) -> None:
 def test_smolagents_calls_and_answers(here: Sidecar, tmp_path: Path) -> None:
     lines = printed("smolagents", here, tmp_path)  # the library may tell of errors before
     at = next(number for number, line in enumerate(lines) if line.startswith("["))
-    names, answer = ast.literal_eval(lines[at]), lines[at + 1 :]
-    assert set(names) <= {"stock", "final_answer"}
+    calls, answer = ast.literal_eval(lines[at]), lines[at + 1 :]
+    for name, arguments, result in calls:
+        assert (name == "stock" and result in STOCK) or name == "final_answer"
+        assert arguments.keys() == {"product" if name == "stock" else "answer"}
+    assert calls
     assert "".join(answer).strip() not in ("", "None")
     log = [line for line in here.log if line.get("path", "").endswith("/chat/completions")]
     assert all(line["status"] == 200 for line in log), json.dumps(log)
