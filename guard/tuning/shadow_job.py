@@ -40,7 +40,7 @@ LOCK_S = 2.0  #: Longest wait for the lock: a look at the state holds it for a m
 START_S = 60.0  #: Longest wait until the process has begun.
 SAVED_EVERY_S = 0.5  #: Between two notes of how far it is.
 LOOKED_EVERY_S = 0.1  #: Between two looks whether it is to end.
-NICE = 10  #: Of the job's process, beside those that serve.
+NICE = 5  #: Of the job's process, beside those that serve.
 #: What the job's process runs.
 _MAIN = "import sys; sys.path[:] = {path!r}; from guard.tuning.shadow_job import main; main()"
 

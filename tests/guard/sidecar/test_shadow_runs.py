@@ -21,7 +21,7 @@ from guard.tuning.registry import CARD, Registry, write_json
 FUNCTION = "shop.read"
 SCHEMA = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
 ASKED = {"function": FUNCTION, "version": 1}
-ENDED_S = 240.0  #: Longest wait for what a run is to do.
+ENDED_S = 600.0  #: Longest wait for what a run is to do.
 
 
 def saved(folder: Path, seed: int) -> Path:
