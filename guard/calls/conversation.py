@@ -19,7 +19,7 @@ from guard.errors import BudgetExceeded, CallError
 from guard.models import chat_messages
 from guard.tools import specs
 from guard.trace.records import Call
-from guard.turns.turn import Turn, TurnCall
+from guard.turns.turn import ToolChoice, Turn, TurnCall
 
 MOST_TURNS = 10  #: Most turns by default.
 
@@ -57,7 +57,7 @@ class LoopSettings(TypedDict, total=False):
     """How `run_tools` goes on from turn to turn."""
 
     max_turns: int
-    tool_choice: str
+    tool_choice: ToolChoice
     parallel: bool
     response: Any
     on_error: Literal["tell", "raise"]
@@ -100,7 +100,7 @@ class ToolLoop:
         messages: Prompt,
         tools: Iterable[Any],
         max_turns: int = MOST_TURNS,
-        tool_choice: str = "auto",
+        tool_choice: ToolChoice = "auto",
         parallel: bool = True,
         response: Any = None,
         on_error: str = "tell",

@@ -54,7 +54,7 @@ from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.support.bounds import check_kind, check_names
 from guard.trace.records import Call, Purpose, check_purpose
 from guard.trace.waits import WAIT_S
-from guard.turns.turn import Turn
+from guard.turns.turn import ToolChoice, Turn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,7 +111,7 @@ class CallSettings(TypedDict, total=False):
 class TurnSettings(TypedDict, total=False):
     """The settings of `turn`, as type checkers and editors see them."""
 
-    tool_choice: str
+    tool_choice: ToolChoice
     parallel: bool
     max_calls: int | None
     response: Any

@@ -11,7 +11,7 @@ from guard.models import chat_messages
 from guard.output import target as targets
 from guard.turns import asking_again, value
 from guard.turns import models as turn_models
-from guard.turns.turn import Turn, Wanted
+from guard.turns.turn import ToolChoice, Turn, Wanted, chosen
 from guard.turns.turn import target as turn_target
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Asked:
 
 def asked_for(
     tools: Iterable[Any],
-    tool_choice: str = "auto",
+    tool_choice: ToolChoice = "auto",
     *,
     parallel: bool = True,
     max_calls: int | None = None,
@@ -48,7 +48,7 @@ def asked_for(
     answer = None if response is None else targets.from_any(response, options)
     schema = None if answer is None else answer.schema
     most = most if parallel else min(most, 1)
-    return Asked(Wanted(tool_specs.specs(tools), tool_choice, most, schema, call_bias=call_bias), answer)
+    return Asked(Wanted(tool_specs.specs(tools), chosen(tool_choice), most, schema, call_bias=call_bias), answer)
 
 
 def conversation(messages: Any, system: str) -> chat_messages.Messages:

@@ -14,9 +14,9 @@ from guard.turns.anatomy import Anatomy
 from guard.turns.building import Built, FormatBuilder
 from guard.turns.pieces import TurnReader
 from guard.turns.reading import ReadCall, ReadTurn
+from guard.turns.turn import ToolChoice, chosen
 
 Tool: TypeAlias = Mapping[str, Any]
-ToolChoice: TypeAlias = str  #: "auto", "none", "required", or a tool's name.
 MOST_KEPT = 16  #: Compiled formats that one ToolFormat keeps for reading.
 
 
@@ -89,7 +89,8 @@ class ToolFormat:
     ) -> formats.Format:
         """Return the format of a turn, for `guard.compile(…, **options)`.
 
-        `tool_choice` is "auto", "none", "required", or the name of a tool, which is then called exactly once.
+        `tool_choice` is "auto", "none", "required", or a tool, by its name or in OpenAI's form, which is then called
+        exactly once.
         `parallel=False` allows one call, `max_calls` that many. `thinking` demands it (True), forbids it (False), or
         leaves it to the model (None). `begun` is the part of the turn that is in the prompt already; None means what
         the template's generation prompt writes. Raises ValueError for an argument that the template can't meet.
@@ -178,7 +179,9 @@ class ToolFormat:
         if most is not None and most < 1:
             raise ValueError(f"max_calls={max_calls} must be at least 1; tool_choice='none' lets no call through")
         opened = self.opened if begun is None else begun
-        return FormatBuilder(self.anatomy, [_tool(one) for one in tools], most).build(tool_choice, thinking, opened)
+        return FormatBuilder(self.anatomy, [_tool(one) for one in tools], most).build(
+            chosen(tool_choice), thinking, opened
+        )
 
 
 def _tool(given: Tool) -> tuple[str, Any]:

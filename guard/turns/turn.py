@@ -9,12 +9,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guard.errors import Violation
 from guard.output import target as targets
 from guard.output.checking import TypeChecker
 from guard.output.partial import TextSoFar
+from guard.support.bounds import written
 from guard.turns import value
 
 if TYPE_CHECKING:
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 
 #: Values of `tool_choice` besides the name of a tool.
 CHOICES = ("none", "auto", "required")
+#: "none", "auto", "required", a tool's name, or OpenAI's form of that: {"type": "function", "function": {"name": …}}.
+ToolChoice: TypeAlias = str | Mapping[str, Any]
+
+
+def chosen(tool_choice: ToolChoice) -> str:
+    """Return one of CHOICES, or the name of the tool that a `tool_choice` means. Raises ValueError for other forms."""
+    if isinstance(tool_choice, str):
+        return tool_choice
+    function = tool_choice.get("function", tool_choice)
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if tool_choice.get("type", "function") != "function" or not isinstance(name, str):
+        raise ValueError(f'tool_choice={written(tool_choice)} must be "auto", "none", "required" or a tool\'s name')
+    return name
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,7 @@ PING = '<tool_call>\n{"name": "ping", "arguments": {}}\n</tool_call>'
         ({"tool_choice": "none"}, ["", "Hello"], [CALL, "<tool_call>"]),
         ({"tool_choice": "required"}, [CALL, f"{PING}\n{CALL}"], ["", "Hello", f"Hi\n{CALL}"]),
         ({"tool_choice": "ping"}, [PING], ["", CALL, f"{PING}\n{PING}"]),
+        ({"tool_choice": {"type": "function", "function": {"name": "ping"}}}, [PING], ["", CALL, f"{PING}\n{PING}"]),
         ({"parallel": False}, ["", CALL], [f"{CALL}\n{PING}"]),
         ({"max_calls": 2}, [CALL, f"{CALL}\n{PING}"], [f"{CALL}\n{PING}\n{PING}"]),
     ],
@@ -171,9 +172,16 @@ def test_arguments_are_held_to_their_schema(hermes) -> None:
     assert wrong.trouble is not None
 
 
-@pytest.mark.parametrize("choice", [{"tool_choice": "nobody"}, {"max_calls": 0}, {"thinking": True}])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        *({"tool_choice": one} for one in ("nobody", {"type": "any"}, {"type": "function", "function": {}})),
+        {"max_calls": 0},
+        {"thinking": True},
+    ],
+)
 def test_what_can_not_be_asked_for_is_an_error(hermes, choice) -> None:
-    with pytest.raises(ValueError, match=r"nobody|max_calls|thinking"):
+    with pytest.raises(ValueError, match=r"nobody|tool_choice|max_calls|thinking"):
         hermes.format(TOOLS, **choice)
 
 

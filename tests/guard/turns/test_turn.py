@@ -40,6 +40,15 @@ def asked(model: Any, tmp_path: Path, **settings: Any) -> guard.Guard:
     return guard.Guard(model=model, trace=tmp_path / "trace.db", **settings)
 
 
+def test_a_tool_may_be_named_in_openais_form(tmp_path: Path) -> None:
+    said = '{"content": "", "calls": [{"name": "balance", "arguments": {"account": 7}}]}'
+    form = {"type": "function", "function": {"name": "balance"}}
+    (call,) = asked(ScriptedModel(said), tmp_path).turn("?", [weather, BALANCE], tool_choice=form).calls
+    assert call.arguments == {"account": 7}
+    with pytest.raises(ValueError, match=r"tool_choice=.*must be"):
+        asked(ScriptedModel(said), tmp_path).turn("?", [BALANCE], tool_choice={"type": "tool"})
+
+
 def test_calls_come_checked_and_as_the_functions_own_types(tmp_path: Path) -> None:
     said = '{"content": "I look.", "calls": [{"name": "weather", "arguments": {"city": "Ulm", "day": "2026-02-03"}}]}'
     turn = asked(ScriptedModel(said), tmp_path).turn("Weather in Ulm?", [weather, Note, BALANCE])
