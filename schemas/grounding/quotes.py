@@ -23,7 +23,7 @@ _COLUMN = 3  #: Spaces that separate columns; a tab does, too.
 _GAPS = re.compile(r" \s+|[^\S ]\s*")
 _CELL_GAPS = re.compile(r"\s*[|\t]\s*| \s+|[^\S ]\s*")
 _WRAP = re.compile(r"(?<=[^\W\d_])[-‐\u00ad][^\S\n\r]*(?:\r\n|\n|\r)[^\S\n\r]*(?=[^\W\d_])")
-_SEPARATOR = re.compile(r"(?:\r\n|[\n\r])[^\S\n\r]*(?:\r\n|[\n\r])\s*")
+_SEPARATOR = re.compile(r"(?:\r\n|\n|\r(?!\n))[^\S\n\r]*[\n\r]\s*")
 MOST_PLACES = 1_000  #: Most places reported for one value in one text.
 
 

@@ -53,6 +53,7 @@ def quoted(text: str, value: str, within: Any = "cell") -> list[str]:
         ("the infor-\nmation desk", "information desk", "paragraph", ["infor-\nmation desk"]),
         ("the self-\nservice desk", "self-service desk", "paragraph", ["self-\nservice desk"]),
         ("the infor-\nmation desk", "information", "line", []),
+        ("the infor-\r\nmation desk", "information desk", "paragraph", ["infor-\r\nmation desk"]),
         ("Caf\u0065\u0301 Noir", "Café Noir", "cell", ["Cafe\u0301 Noir"]),
         ("Café Noir", "Cafe\u0301", "cell", ["Café"]),
         ("東京都港区", "港区", "cell", ["港区"]),
