@@ -4,6 +4,7 @@
     python -m fuzz --only masks --seed 123         one property, from one seed
     python -m fuzz --only masks --seed 123 --cases 1    exactly one case: what a failure prints
     python -m fuzz --only exactness --seconds 1800      the judge of tests/exactness, with a table of what met
+    python -m fuzz --only exactness --keyword x-guard-from    its pairs with one keyword
 
 Each case has a seed of its own, counted from --seed; those of exactness are chosen such that the two keywords that met
 least meet next. Cases run in child processes, a batch in each, so that a crash, a hang or a runaway of memory is a
@@ -32,7 +33,7 @@ import numerals
 import properties
 import strategies
 from exactness import judge
-from exactness.generator import PAIRS
+from exactness.generator import KEYWORDS, PAIRS
 
 BATCH = 40  #: Cases in one child process.
 JUDGED = 300  #: The same of exactness, whose tables all schemas share and each child makes.
@@ -191,6 +192,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of the first case; default: from the clock")
     parser.add_argument("--cases", type=int, help="stop after so many cases of each property")
     parser.add_argument("--only", choices=PROPERTIES, nargs="+", default=list(PROPERTIES))
+    parser.add_argument("--keyword", choices=sorted(KEYWORDS), help="of exactness: only pairs with this keyword")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
     args = parser.parse_args()
     first = int(time.time()) * 1000 if args.seed is None else args.seed
@@ -209,7 +211,7 @@ def main() -> int:
             if name == "harness":
                 seeds = seeds[:HARNESS_BATCH]
             if name == "exactness" and args.cases is None:
-                seeds = rarest(totals[name], seeds[0])
+                seeds = rarest(totals[name], seeds[0], args.keyword)
             count, failure = batch(name, seeds)
             totals[name] += count
             spent[name] += time.monotonic() - began
@@ -217,22 +219,23 @@ def main() -> int:
                 failed = True
                 print(failure, file=sys.stderr, flush=True)
                 if not args.keep_going:
-                    report(first, totals, spent)
+                    report(first, totals, spent, args.keyword)
                     return 1
         seed += size
-    report(first, totals, spent)
+    report(first, totals, spent, args.keyword)
     return int(failed)
 
 
-def rarest(met: Counter[Any], seed: int) -> list[int]:
-    """Return seeds of exactness in which the pairs that met least are drawn, the rarest most often."""
+def rarest(met: Counter[Any], seed: int, keyword: str | None) -> list[int]:
+    """Return seeds of exactness in which the pairs that met least (of a keyword) are drawn, the rarest most often."""
     r = Random(seed)
-    order = sorted(range(len(PAIRS)), key=lambda number: (met[PAIRS[number]], r.random()))
+    numbers = [number for number, pair in enumerate(PAIRS) if keyword is None or keyword in pair]
+    order = sorted(numbers, key=lambda number: (met[PAIRS[number]], r.random()))
     chosen = [order[int(len(order) * r.random() ** 4)] for _ in range(JUDGED)]
     return [(seed * JUDGED + at) * len(PAIRS) + number for at, number in enumerate(chosen)]
 
 
-def report(seed: int, totals: dict[str, Counter[Any]], spent: dict[str, float]) -> None:
+def report(seed: int, totals: dict[str, Counter[Any]], spent: dict[str, float], keyword: str | None) -> None:
     """Print a table: cases, cases per second, and what was judged; of exactness also what met."""
     print(f"from seed {seed}\n")
     print("| property | cases | cases/s | counted |\n|:--|--:|--:|:--|")
@@ -243,9 +246,9 @@ def report(seed: int, totals: dict[str, Counter[Any]], spent: dict[str, float]) 
         print(f"| {name} | {cases:,} | {cases / max(spent[name], 1e-9):,.0f} | {counted} |")
     if "exactness" in totals:
         count = totals["exactness"]
-        low = sorted((count[pair], pair) for pair in PAIRS)
+        low = sorted((count[pair], pair) for pair in PAIRS if keyword is None or keyword in pair)
         speed = count["verdicts"] / max(spent["exactness"], 1e-9)
-        print(f"\n{speed:,.0f} verdicts/s; of {len(PAIRS):,} pairs of keywords")
+        print(f"\n{speed:,.0f} verdicts/s; of {len(low):,} pairs of keywords")
         print(f"the rarest met {low[0][0]:,} times, the median {low[len(low) // 2][0]:,}; the rarest ten:")
         print(", ".join(f"{a} & {b} {n}" for n, (a, b) in low[:10]))
 

@@ -269,6 +269,13 @@ def longest_search() -> float:
 def seal() -> None:
     """Keep what the process knows of lexemes by now in tables of their own, so that those that grow are small."""
 
+def word_bounds(text: str, classify: Callable[[int], int]) -> tuple[bytes, bytes]:
+    """Return where in a text a quotation may begin and where it may end: a byte, 0 or 1, for each index to len(text).
+
+    `classify` is asked once in the process for each character, and returns its classes (schemas/grounding/
+    word_bounds.py). O(characters).
+    """
+
 def copy_json(value: Any, depth: int, most: int) -> tuple[Any, int, bytes] | None:
     """Return a copy of a JSON value, a tree of its own, the bits of jsontext.ID and its like, and its content as bytes.
 

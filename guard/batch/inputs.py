@@ -72,7 +72,7 @@ class Inputs:
                 kind = _KINDS.get(found.suffix.lower(), _TextFile)
                 sources.append(kind(found, column, tuple(keep)))
         if not any(isinstance(source, _TableFile) for source in sources) and (column is not None or keep):
-            raise InputError("--column and --keep name columns of a table: a .jsonl, .csv, .tsv or .parquet file")
+            raise InputError("a column is named, but no input is a table: a .jsonl, .csv, .tsv or .parquet file")
         self._sources = sources
         self._count = sum(source.count() for source in sources)
         #: Whether any input is the row of a table.

@@ -106,7 +106,9 @@ def advise(
     for one in found:
         say(f"{one.field}: {one.words}")
     if not found:
-        say(f"nothing to change is seen in {len(readings)} documents")
+        seen = "1 document" if len(readings) == 1 else f"{len(readings)} documents"
+        few = f"; a field is judged from {type_advice.LEAST} answers on" if len(readings) < type_advice.LEAST else ""
+        say(f"nothing to change is seen in {seen}{few}")
 
 
 def _readings(

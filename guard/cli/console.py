@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.text import Text
 
     from guard.models import Progress
 
@@ -148,7 +149,19 @@ def _fit(shown: Any) -> Any:
 
     if isinstance(shown, str):
         return Text(plain(shown))
-    return Text(plain(shown.plain), shown.style) if isinstance(shown, Text) else shown
+    return _fit_styled(shown) if isinstance(shown, Text) else shown
+
+
+def _fit_styled(shown: Text) -> Text:
+    """Return a text as it may be shown, with its styles where they were."""
+    from rich.text import Span, Text
+
+    moved, at = {0: 0}, 0
+    for edge in sorted({edge for span in shown.spans for edge in (span.start, span.end)}):
+        moved[edge] = moved[at] + len(plain(shown.plain[at:edge]))
+        at = edge
+    spans = [Span(moved[span.start], moved[span.end], span.style) for span in shown.spans]
+    return Text(plain(shown.plain), shown.style, spans=spans)
 
 
 def say(text: str, *, err: bool = False) -> None:

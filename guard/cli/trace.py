@@ -110,6 +110,8 @@ def show(
     """Show one call: every attempt, what was asked, what came, what was found, what was mended."""
     from rich.text import Text
 
+    from guard.trace.marks import marks_of
+
     store = opened()
     call = _call(store, number)
     if as_json:
@@ -129,9 +131,13 @@ def show(
     for attempt in call.attempts:
         told = ", ".join(filter(None, (attempt.model, f"tier {attempt.tier}", attempt.reason)))
         out.rule(Text(f"attempt {attempt.number}: {told}"))
-        for message in attempt.messages:
+        marks = marks_of(attempt)
+        for index, message in enumerate(attempt.messages):
             out.print(Text(f"{message.get('role')}:", style="bold"))
-            out.print(Text(str(message.get("content"))))
+            content = Text(str(message.get("content")))
+            for start, end, _ in marks.get(index, ()):
+                content.stylize("bold underline green", start, end)
+            out.print(content)
         if attempt.reply and attempt.reply.thinking:
             out.print(Text("thought:", style="bold"))
             out.print(Text(attempt.reply.thinking, style="dim"))

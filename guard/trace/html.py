@@ -17,6 +17,7 @@ from guard.decoding import confidence
 from guard.decoding.confidence import Token
 from guard.decoding.places import listed
 from guard.support.clipping import cut_short
+from guard.trace.marks import marks_of
 from guard.trace.records import VALID, Attempt, Call
 
 MOST_PLACES = 5  #: Places of one value that are listed; all are marked.
@@ -180,29 +181,13 @@ def _attempt(attempt: Attempt) -> str:
 
 
 def _asked(attempt: Attempt) -> str:
-    marks = _marks(attempt)
+    marks = marks_of(attempt)
     messages = "".join(
         f"<h3>{escaped(m.get('role', ''))}</h3><pre>\n{_marked(_content(m), marks.get(index, []))}</pre>"
         for index, m in enumerate(attempt.messages)
     )
     count = f"{len(attempt.messages)} message{'' if len(attempt.messages) == 1 else 's'}"
     return _folded(f"Asked: {count}", messages, is_open=bool(marks)) if messages else ""
-
-
-def _marks(attempt: Attempt) -> dict[int, list[tuple[int, int, str]]]:
-    """Return, by message, the ranges that the answer quotes or states: (start, end, values)."""
-    found: dict[int, dict[tuple[int, int], list[str]]] = {}
-    for at, places in attempt.sources.items():
-        for place in places:
-            shown = attempt.inputs.get(place.input)
-            if shown is not None:
-                shift = shown.start - shown.skipped
-                spans = found.setdefault(shown.message, {})
-                spans.setdefault((place.start + shift, place.end + shift), []).append(at)
-    return {
-        index: sorted((*span, ", ".join(pointers)) for span, pointers in spans.items())
-        for index, spans in found.items()
-    }
 
 
 def _marked(text: str, marks: list[tuple[int, int, str]]) -> str:

@@ -23,7 +23,7 @@ _COLUMN = 3  #: Spaces that separate columns; a tab does, too.
 _GAPS = re.compile(r" \s+|[^\S ]\s*")
 _CELL_GAPS = re.compile(r"\s*[|\t]\s*| \s+|[^\S ]\s*")
 _WRAP = re.compile(r"(?<=[^\W\d_])[-‐\u00ad][^\S\n\r]*(?:\r\n|\n|\r)[^\S\n\r]*(?=[^\W\d_])")
-_SEPARATOR = re.compile(r"(?:\r\n|[\n\r])[^\S\n\r]*(?:\r\n|[\n\r])\s*")
+_SEPARATOR = re.compile(r"(?:\r\n|\n|\r(?!\n))[^\S\n\r]*[\n\r]\s*")
 MOST_PLACES = 1_000  #: Most places reported for one value in one text.
 
 
@@ -75,10 +75,13 @@ class QuotableText:
         """Append the text from `start` to `end` to the normal form."""
         is_break, at = _BREAKS[within], start
         for gap in (_CELL_GAPS if within == "cell" else _GAPS).finditer(self.text, start, end):
-            self._add_words(at, gap.start())
-            self._put("\n" if is_break(gap.group()) else " ", gap.start(), gap.end())
-            at = gap.end()
-        self._add_words(at, end)
+            first, last = gap.span()
+            if first > at:
+                self._add_words(at, first)
+            self._put("\n" if is_break(gap[0]) else " ", first, last)
+            at = last
+        if end > at:
+            self._add_words(at, end)
 
     def _add_unwrapped(self) -> None:
         """Append the paragraphs with hyphenated lines again: without the hyphens, then with them."""
@@ -100,8 +103,7 @@ class QuotableText:
         """Append words in NFC with single spaces between them. A composed character takes the place of its cluster."""
         words = self.text[start:end]
         if self._is_plain or unicodedata.is_normalized("NFC", words):
-            if words:
-                self._put(words, start, -1)
+            self._put(words, start, -1)
             return
         at = 0
         for until in range(1, len(words) + 1):
@@ -134,12 +136,16 @@ def _begins_cluster(part: str, start: int, at: int) -> bool:
     return normalize("NFC", part[start:end]) == normalize("NFC", part[start:at]) + normalize("NFC", part[at:end])
 
 
+def _has_line_break(space: str) -> bool:
+    return _LINE_BREAK.search(space) is not None
+
+
 def _cell_breaks(space: str) -> bool:
-    return "|" in space or "\t" in space or len(space) >= _COLUMN or _LINE_BREAK.search(space) is not None
+    return len(space) >= _COLUMN or "\n" in space or "|" in space or "\t" in space or _has_line_break(space)
 
 
 _BREAKS: dict[Within, Callable[[str], bool]] = {
     "cell": _cell_breaks,
-    "line": lambda space: _LINE_BREAK.search(space) is not None,
+    "line": _has_line_break,
     "paragraph": lambda space: len(_LINE_BREAK.findall(space)) > 1,
 }

@@ -31,7 +31,6 @@ _MARKED = tuple(
             rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]\w*(?:[-/.:#@][^\W_]+)+",  # A-17, host-3.example
             r"(?<!\w)\d*[^\W\d_]\w*(?:[-:#@_]\w+)+",  # 2b-11
             r"(?<!\d)\d{1,2}:\d{2}(?::\d{2})?",  # times
-            r"\+?\(?\d[\d ()/-]{7,}\d",  # telephone numbers
             rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]{{2,}}\d+\w*",  # LS6, INV2026
             rf"\b\d+(?!(?:{_CURRENCY}|{_UNIT})\b)[A-Z]{{2,}}\b",  # 2AB
             r"(?<!\w)\w*\d[^\W\d_]{4,}\w*",  # 4chan
@@ -41,6 +40,8 @@ _MARKED = tuple(
         ),
     )
 )
+#: Telephone numbers: nine digits or more, or four pairs. Digits of different columns are none.
+_TELEPHONE = re.compile(r"\+?\(?\d(?:(?: ?[-/()]{1,3} ?| )?\d){8,}|(?<!\d)\d\d(?:[ -]\d\d){3}(?!\d)")
 _GROUPED = re.compile(r"[-+−]?\d{1,3}(?:[ .]\d{3})+")  # a number with groups of digits
 
 
@@ -63,12 +64,23 @@ def numbers(text: str, locales: tuple[str, ...] = ()) -> dict[Decimal, list[Span
 
 
 def _taken(text: str, locales: tuple[str, ...]) -> Iterator[Span]:
-    for spans in dates(text, locales).values():
-        yield from spans
-    for pattern in _MARKED:
-        for match in pattern.finditer(text):
+    spans = sorted(span for spans in dates(text, locales).values() for span in spans)
+    yield from spans
+    undated = _without(text, spans)  # a number behind a date is not the rest of a telephone number
+    for pattern in (*_MARKED, _TELEPHONE):
+        for match in pattern.finditer(undated if pattern is _TELEPHONE else text):
             if _GROUPED.fullmatch(match.group()) is None and "=" not in match.group():
                 yield match.span()
+
+
+def _without(text: str, spans: list[Span]) -> str:
+    """Return a text with line feeds in place of its parts in `spans`, which are in order."""
+    parts, at = [], 0
+    for start, end in spans:
+        if end > at:
+            parts += [text[at:start], "\n" * (end - max(at, start))]
+            at = end
+    return "".join([*parts, text[at:]])
 
 
 def _values(written: str, locales: tuple[str, ...]) -> set[Decimal]:

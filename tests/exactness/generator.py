@@ -10,22 +10,27 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 import jsonschema_rs
+from exactness import inputs
+from exactness.inputs import KEYWORD, Input
 from exactness.worlds import BY_TEXT, SHAPES, world_of
 from referees import validator
 
+import guard
 from guard.schemas.keywords import DIALECTS, SUPPORTED
 
 #: Of the dialects, those that differ for a text; OpenAPI 3.1 is 2020-12.
 DRAFTS = ("draft2020-12", "draft2019-09", "draft7", "draft6", "draft4", "openapi3.0")
-KEYWORDS = SUPPORTED - {"x-guard-from"}  # which has a judge of its own: test_grounding.py, test_quotes.py
+KEYWORDS = SUPPORTED
 BY_DRAFT = {name: sorted(KEYWORDS & DIALECTS[name].keywords.keys()) for name in DRAFTS}
-#: Every two keywords; those that no dialect has together meet across two documents.
-PAIRS = list(itertools.combinations(sorted(KEYWORDS), 2))
+#: Every two keywords; those that no dialect has together meet across two documents. Beside dynamic references nothing
+#: can be grounded.
+APART = {frozenset((KEYWORD, "$dynamicRef")), frozenset((KEYWORD, "$recursiveRef"))}
+PAIRS = [pair for pair in itertools.combinations(sorted(KEYWORDS), 2) if frozenset(pair) not in APART]
 
 OTHER = "https://guard.test/other"  #: Where a second document lies.
 SCHEMA_URIS = {
@@ -43,13 +48,14 @@ def drafts_of(keywords: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A schema, its draft, the name of a world, documents, and the draft of what names none."""
+    """A schema, its draft, the name of a world, documents, the draft of what names none, and the inputs of a call."""
 
     schema: Any
     draft: str
     world: str
     documents: dict[str, Any] = field(default_factory=dict)
     default: str = ""
+    inputs: dict[str, Input] = field(default_factory=dict)
 
     @property
     def drafts(self) -> set[str]:
@@ -63,6 +69,7 @@ def draw(r: Random, pair: tuple[str, str]) -> Drawn:
     for _ in range(TRIES):
         world = r.choice(suits)
         found = Drawn(*_across(r, pair, world)) if not drafts_of(pair) else _drawn(r, pair, world)
+        found = _with_inputs(r, found)
         if len(matters(found, pair)) == 2:
             break
     return found
@@ -72,6 +79,19 @@ def _drawn(r: Random, pair: tuple[str, str], world: str) -> Drawn:
     draft = r.choice(drafts_of(pair))
     extra = r.choices(BY_DRAFT[draft], k=r.choice([0, 1, 2, 3, 4, 6, 9, 14]))
     return Drawn(Maker(r, draft, world).root(list(dict.fromkeys([*pair, *extra]))), draft, world)
+
+
+def _with_inputs(r: Random, drawn: Drawn) -> Drawn:
+    """Return a case with inputs where a value is grounded; without its marks where they are refused."""
+    if KEYWORD not in keywords_in([drawn.schema, drawn.documents]):
+        return drawn
+    try:
+        guard.compile(drawn.schema, draft=drawn.default or drawn.draft, documents=drawn.documents)
+    except guard.SchemaError as error:
+        if KEYWORD in str(error) or "grounded" in str(error):
+            schema, documents = without([drawn.schema, drawn.documents], KEYWORD)
+            return replace(drawn, schema=schema, documents=documents)
+    return replace(drawn, inputs=inputs.draw(r))
 
 
 def _across(r: Random, pair: tuple[str, str], world: str) -> tuple[Any, str, str, dict[str, Any], str]:
@@ -101,8 +121,9 @@ def matters(drawn: Drawn, keywords: Iterable[str] | None = None) -> list[str]:
     sample = values[:: max(1, len(values) // SAMPLE)]
 
     def valid(parts: Any) -> list[bool] | None:
+        told = inputs.told(parts, drawn.inputs)
         try:
-            holds = validator(parts[0], drawn.draft, parts[1]).is_valid
+            holds = validator(told[0], drawn.draft, told[1]).is_valid
         except (ValueError, jsonschema_rs.ReferencingError):
             return None  # a definition that others refer to went with it
         return [holds(v) for v in sample]
@@ -116,7 +137,8 @@ def matters(drawn: Drawn, keywords: Iterable[str] | None = None) -> list[str]:
 #: Worlds that have what a keyword tells apart.
 _SUITS: dict[str, set[str]] = {
     "texts": {"format", "pattern", "minLength", "maxLength", "propertyNames", "patternProperties"},
-    "numbers": {"multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
+    "quotes": {KEYWORD, "pattern", "format", "minLength", "maxLength", "enum", "const", "nullable", "type"},
+    "numbers": {KEYWORD, "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
     "counts": {"minProperties", "maxProperties", "minItems", "maxItems", "minContains", "maxContains", "dependencies"}
     | {"prefixItems", "contains", "uniqueItems", "dependentRequired", "unevaluatedItems", "additionalItems"},
     "pairs": {"uniqueItems", "const", "enum", "unevaluatedProperties", "contains"},
@@ -130,6 +152,8 @@ _SCHEMAS_IN = {
     *("additionalItems", "contains", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"),
     *("dependencies", "unevaluatedProperties", "unevaluatedItems", "$ref", "$dynamicRef", "$recursiveRef"),
 }
+#: Below these nothing can be grounded.
+_ASKING = {"not", "if", "contains", "propertyNames", "patternProperties", "unevaluatedProperties", "unevaluatedItems"}
 _TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
 
 
@@ -164,6 +188,7 @@ class Maker:
         here = []
         for k in wanted:
             later = holders[holders.index(k) + 1 :] if k in holders else holders
+            later = [holder for holder in later if k != KEYWORD or holder not in _ASKING]
             if later and depth > 0 and r.random() < 0.45:
                 inside[r.choice(later)].append(k)
             else:
@@ -180,7 +205,16 @@ class Maker:
             else:
                 made = self.keyword(k, inside.get(k, []), depth)
             out |= {name: value for name, value in made.items() if name not in out}
-        return out
+        return self.typed(out)
+
+    def typed(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return a schema with a type that can be grounded, where it says so."""
+        if KEYWORD not in schema:
+            return schema
+        said = schema.get("type", "string")
+        kinds = said if isinstance(said, list) else [said]
+        kind = self.r.choice([k for k in kinds if k in ("string", "number", "integer")] or ["string"])
+        return {**schema, "type": [kind, "null"] if "null" in kinds else kind}
 
     def keyword(self, k: str, inside: list[str], depth: int) -> dict[str, Any]:
         """Draw a keyword's value, with those beside it that it needs."""
@@ -221,7 +255,7 @@ class Maker:
         if self.r.random() < 0.3:
             more = self.leaf()
             out |= {k: v for k, v in more.items() if k not in out} if isinstance(more, dict) else {}
-        return out
+        return self.typed(out)
 
     def leaf(self, depth: int = 0) -> Any:
         """Draw a small schema."""
@@ -232,7 +266,7 @@ class Maker:
         out: dict[str, Any] = {}
         for k in r.sample(words, r.choice([1, 1, 1, 2])):
             out |= {n: v for n, v in self.keyword(k, [], min(depth, 1)).items() if n not in out}
-        return out
+        return self.typed(out)
 
     def name(self) -> str:
         """Draw the name of a member."""
@@ -304,6 +338,16 @@ def _nullable(m: Maker) -> dict[str, Any]:
     return {"type": m.r.choice([m.r.choice(kinds), m.r.sample(kinds, 2)]), "nullable": m.r.random() < 0.85}
 
 
+def _grounded(m: Maker) -> dict[str, Any]:
+    kind = m.r.choice(["string", "string", "number", "integer"])
+    said: Any = m.r.choice(["input", "input", "/a"])
+    if kind == "string" and m.r.random() < 0.5:
+        said = {"input": said, "within": m.r.choice(["cell", "line", "paragraph"])}
+    value = {"type": m.r.choice([kind, [kind, "null"]]), KEYWORD: said}
+    ways: list[dict[str, Any]] = [value, value, {"properties": {m.name(): value}}, {"items": value}]
+    return m.r.choice([*ways, {"anyOf": [value, {"type": ["array", "object"]}]}])
+
+
 def _enum(m: Maker) -> dict[str, Any]:
     values = [m.r.choice(m.values) for _ in range(m.r.choice([1, 2, 3, 8, 20]))]
     return {"enum": list({json.dumps(v, sort_keys=True): v for v in values}.values())}
@@ -341,6 +385,7 @@ def _unique(m: Maker) -> dict[str, Any]:
 _PLAIN: dict[str, Callable[[Maker], dict[str, Any]]] = {
     "type": _type,
     "nullable": _nullable,
+    KEYWORD: _grounded,
     "const": lambda m: {"const": m.r.choice(m.values)},
     "enum": _enum,
     "minimum": lambda m: {"minimum": m.number()},

@@ -21,7 +21,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from exactness import generator
+from exactness import generator, inputs
 from exactness.generator import PAIRS, Drawn
 from exactness.order import OLD, Order
 from exactness.reader import Reader, State, Words
@@ -30,6 +30,7 @@ from referees import Referees, parse
 
 import guard
 from guard.kernels.bitmask import allocate_bitmask
+from guard.schemas.grounding.sources import Sources
 
 OPTIONS = {
     "key_order": ("schema", "any"),
@@ -69,15 +70,18 @@ class Case:
         return {**out, "allOf": [*out.get("allOf", []), *beside]}
 
     def compile(self) -> guard.Compiled:
-        """Compile the schema."""
+        """Compile the schema, for a call of these inputs."""
         default = self.drawn.default or self.drawn.draft
         options: dict[str, Any] = {**self.options}
-        return guard.compile(self.whole, draft=default, documents=self.drawn.documents, **options)
+        compiled = guard.compile(self.whole, draft=default, documents=self.drawn.documents, **options)
+        texts = {name: one.text for name, one in self.drawn.inputs.items()}
+        return compiled.grounded(Sources(texts)) if compiled.is_grounded else compiled
 
     def __str__(self) -> str:
         """Say what reproduces it."""
         kind = f"{self.bound}ly bounded" if self.bound else "open"
         more = f", {self.drawn.documents} of {self.drawn.default}" if self.drawn.documents else ""
+        more += "".join(f", {name} = {one.text!r}" for name, one in self.drawn.inputs.items())
         where = f"{self.drawn.draft}, {kind} in {self.drawn.world!r}, {self.options}{more}"
         return f"{json.dumps(self.schema, ensure_ascii=False)} ({where})"
 
@@ -118,8 +122,7 @@ def words_of(name: str, number: int) -> Words:
     r = Random(f"{name} {number}")
     needed = set(b'[]{}:, \n\r\t\\"/bfnrtu0123456789abcdefABCDEF-+.eEtruefalsnl')
     texts = [json.dumps(v, ensure_ascii=False).encode() for v in world_of(name, False).rust]
-    for text in texts:
-        needed |= set(text)
+    needed |= inputs.ALPHABET.union(*texts)
     alphabet = bytes(sorted(needed))
     tight = [json.dumps(v, ensure_ascii=False, separators=(",", ":")).encode() for v in world_of(name, False).rust]
     loose = [
@@ -170,7 +173,8 @@ class Truth:
         space, spelling = case.options["whitespace"], case.options["spelling"]
         self.must = reader_of(drawn.world, by_text, space, spelling)
         self.may = self.must if spelling == "any" else reader_of(drawn.world, by_text, space, "zeros")
-        self.referees = Referees(case.whole, drawn.draft, drawn.documents, drawn.default)
+        told, documents = inputs.told([case.whole, drawn.documents], drawn.inputs)
+        self.referees = Referees(told, drawn.draft, documents, drawn.default)
         quick = self.referees.quick_of
         self.valid = np.fromiter((quick(v) for v in self.world.rust), dtype=bool, count=len(self.world.rust))
         self.order = Order(case.whole, drawn.draft) if case.options["key_order"] == "schema" else None
@@ -485,6 +489,8 @@ class Walk:
 def check(case: Case) -> Counter[Any]:
     """Judge one case. Beside what properties.py counts: each option's schemas, and each pair of keywords that met."""
     count: Counter[Any] = Counter(Walk(case).run())
+    if inputs.KEYWORD in case.meets:
+        count.update({"grounded": 1, "grounded verdicts": count["verdicts"]})
     count.update(f"{option}={value}" for option, value in case.options.items())
     count.update(itertools.combinations(case.meets, 2))
     return count
@@ -502,7 +508,7 @@ _LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[][
 
 #: Under these a number may have no exponent in canonical spelling (docs/reference/keywords.md), however small it is.
 PLAIN = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "not", "const", "enum", "if"}
-PLAIN |= {"oneOf", "uniqueItems"}
+PLAIN |= {"oneOf", "uniqueItems", inputs.KEYWORD}
 
 
 def misspelt(text: bytes, options: dict[str, str], order: Order | None, *, plain: bool) -> str | None:

@@ -242,6 +242,12 @@ STRINGS = (
     *("", "a", "b", "ab", "é", "aé", 'a"b', "x\\", "\n", "/a"),
     *("2024-02-29", "2023-02-29", "1.2.3.4", "1.2.3.256", "::1", "a@b", "00000000-0000-0000-0000-000000000000"),
 )
+#: What inputs.py states, and what looks like it.
+QUOTES = (
+    *("", "a", "b", "ab", "a b", "b a", "ab a", "a b ab", "é", "aé", "a-b", 'a"b', "a.", "/a", "abba", "ab-ba"),
+    *("ab- ba", "1", "0.5", "-1", "€2", "a 1", "2024-02-29", "2024-04-03", "29.02.2024", "29 February", "1.2.3.4"),
+)
+_QUOTES = Shape(numbers=("0", "1", "1"), strings=("a", "b", "a b", "é", "2024-02-29", "1"))
 _TEXTS = Shape(numbers=("0", "1", "1"), strings=("", "a", "é", "2024-02-29", "1.2.3.4"))
 
 SHAPES: dict[str, Shape] = {
@@ -289,6 +295,16 @@ SHAPES: dict[str, Shape] = {
         most_items=2,
         keys=("a", "é", 'x"y', "ab"),
         members=_TEXTS,
+        most_members=2,
+    ),
+    "quotes": Shape(
+        literals=(None,),
+        numbers=("-1", "2", "0.5"),
+        strings=QUOTES,
+        items=_QUOTES,
+        most_items=2,
+        keys=("a", "b"),
+        members=_QUOTES,
         most_members=2,
     ),
     "numbers": Shape(

@@ -23,6 +23,7 @@
 #include "python/refusal.hpp"
 #include "python/validate_fast.hpp"
 #include "python/vocabulary_type.hpp"
+#include "python/word_bounds.hpp"
 #include "sampling/sampler.hpp"
 #include "support/allocator.hpp"
 
@@ -58,6 +59,7 @@ NB_MODULE(_native, m) {
   bind_lower(m);
   bind_plain(m);
   bind_vocabulary(m);
+  bind_word_bounds(m);
   bind_matcher(m);
   // A child of fork() must not wait for a thread that is not there.
   pthread_atfork([] { Isolates::instance().before_fork(); },

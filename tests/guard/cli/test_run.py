@@ -292,7 +292,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         "in.csv has the columns id, body, and no 'texts'; name one",
     ),
     "no column named": (("-i", "in.csv"), "in.csv has the columns id, body; name the one to read with --column"),
-    "a column of a text": (("-i", "a.txt", "--column", "body"), "--column and --keep name columns of a table"),
+    "a column of a text": (("-i", "a.txt", "--column", "body"), "a column is named, but no input is a table"),
     "no match": (("-i", "nothing/*.txt"), "no file matches nothing/*.txt; check the pattern"),
     "column twice": (("-i", "twice.csv"), "twice.csv has the column 'a' twice; rename one"),
     "bad CSV": (("-i", "bad.csv"), "bad.csv, line 2 can't be read: "),

@@ -17,8 +17,9 @@ from scripted import Scripted, reply
 
 import guard
 from guard.cli import app
+from guard.schemas.grounding.sources import Place
 from guard.trace import TraceStore
-from guard.trace.records import Attempt, Call
+from guard.trace.records import Attempt, Call, Shown
 
 Run = Callable[..., tuple[int, str, str]]
 ASKED = {"role": "user", "content": "How many?"}
@@ -67,6 +68,21 @@ def test_a_call_is_listed_and_shown(run: Run, place: str) -> None:
         assert words in out
     shown = json.loads(run("show", "1", "--json")[1])
     assert [(a["answer"], a["tier"], a["reply"]["cost"]) for a in shown["attempts"]] == [("1", 0, None), ("3", 1, 0.5)]
+
+
+def test_a_terminal_marks_what_the_document_states(run: Run, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    asked = {"role": "user", "content": "Pay\x1b Anna Smith 3 EUR."}
+    attempt = dataclasses.replace(
+        CALL.attempts[1],
+        messages=(asked,),
+        sources={"": (Place("mail", 16, 17),)},
+        inputs={"mail": Shown(0, 0, 0, len(asked["content"]))},
+    )
+    TraceStore.at(place).write(dataclasses.replace(CALL, attempts=(attempt,)))
+    out = run("show", "1")[1]
+    assert "Pay\\x1b Anna Smith \x1b[1;4;32m3\x1b[0m EUR." in out
 
 
 def test_what_was_cut_off_or_raised_is_shown_as_what_it_is(run: Run, place: str) -> None:

@@ -66,7 +66,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("run s.json -i '*.nope'", 2, "no file matches *.nope"),
     ("run s.json -i t.csv --column nope", 2, "t.csv has the columns id, text, and no 'nope'"),
     ("run s.json -i t.parquet --column text", 2, "no Parquet file that can be read"),
-    (f"{READ} --column a", 2, "--column and --keep name columns of a table"),
+    (f"{READ} --column a", 2, "a column is named, but no input is a table"),
     (f"{READ} --model nonesuch:x", 4, "unknown model 'nonesuch:x'; known are smollm2"),
     (f"{READ} --model ''", 4, "unknown model ''"),
     (f"{READ} --model transformers:/nonexist", 4, "no such folder: /nonexist"),
