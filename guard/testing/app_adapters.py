@@ -259,9 +259,9 @@ class HttpAdapter(fake_server.Server):
         schema = schema_of(body)
         stage = self._stage
         model = str(body.get("model", ""))
-        messages = body.get("messages") or []
-        if not isinstance(messages, list):
-            return fake_server.error(400, "messages must be a list")
+        messages = messages_of(body)
+        if messages is None:
+            return fake_server.error(400, "messages and input must be lists")
         if stage.refuses_schemas and schema is not None:
             refused = ObservedRequest(
                 0, "http", model, model, messages, schema, request.is_streaming, ScriptedReply("schema refused")
@@ -342,6 +342,17 @@ def _failure(name: str, request: fake_server.ClientRequest) -> fake_server.Answe
     return fake_server.Answer(raw=b"", change=lambda _: [fake_server.RESET])
 
 
+def messages_of(body: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the messages of a request, in any of the protocols; None where they are none."""
+    given = body.get("messages") or body.get("input") or []
+    if isinstance(given, str):
+        given = [{"role": "user", "content": given}]
+    if not isinstance(given, list) or not all(isinstance(message, dict) for message in given):
+        return None
+    system = body.get("instructions") or body.get("system")
+    return [{"role": "system", "content": system}, *given] if isinstance(system, str) else given
+
+
 def schema_of(body: Mapping[str, Any]) -> Any:
     """Return the schema in a request of either protocol, or None."""
     form = body.get("response_format")
@@ -352,10 +363,11 @@ def schema_of(body: Mapping[str, Any]) -> Any:
     for tool in body.get("tools") or ():
         if isinstance(tool, Mapping):
             function = tool.get("function")
-            found = function.get("parameters") if isinstance(function, Mapping) else tool.get("input_schema")
+            inner = function if isinstance(function, Mapping) else tool
+            found = inner.get("parameters", inner.get("input_schema"))
             if found is not None:
                 return found
-    output = body.get("output_config") or body.get("output_format")
+    output = body.get("output_config") or body.get("output_format") or body.get("text")
     if isinstance(output, Mapping):
         inner = output.get("format", output)
         return inner.get("schema") if isinstance(inner, Mapping) else None
