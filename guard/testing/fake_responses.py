@@ -87,9 +87,10 @@ def events(
             key = "text" if part["type"] == "output_text" else "refusal"
             yield event("response.content_part.added", **place, part={**part, key: ""})
             for delta in _pieces(part[key], piece):
-                more = {"logprobs": []} if key == "text" else {}
+                more: dict[str, Any] = {"logprobs": []} if key == "text" else {}
                 yield event(f"response.{part['type']}.delta", **place, delta=delta, **more)
-            yield event(f"response.{part['type']}.done", **place, **{key: part[key]})
+            done: dict[str, Any] = {**place, key: part[key]}
+            yield event(f"response.{part['type']}.done", **done)
             yield event("response.content_part.done", **place, part=part)
         yield event("response.output_item.done", output_index=at, item=item)
     yield event(f"response.{end['status']}", response=end)

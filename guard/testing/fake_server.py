@@ -131,7 +131,9 @@ class Answer:
         content: list[dict[str, Any]] = []
         if self.thinking is not None:
             content.append({"type": "thinking", "thinking": self.thinking, "signature": "s"})
-        called = [(name, _tool_input(arguments)) for name, arguments in self._calls(request)]
+        called = [
+            (name, _tool_input(arguments, is_cut=self.finish != "stop")) for name, arguments in self._calls(request)
+        ]
         is_tool = bool(called) and all(given is not None for _, given in called)
         if is_tool:
             for number, (name, given) in enumerate(called, 1):
@@ -401,7 +403,7 @@ def _json(data: Any) -> bytes:
         return json.dumps(data).encode()
 
 
-def _tool_input(text: str) -> dict[str, Any] | None:
+def _tool_input(text: str, *, is_cut: bool) -> dict[str, Any] | None:
     """Return the arguments of a call, which Anthropic sends parsed: what is there of a text that was cut off.
 
     None where the text is no object: then it is no call.
@@ -409,12 +411,9 @@ def _tool_input(text: str) -> dict[str, Any] | None:
     from pydantic_core import from_json
 
     try:
-        given = json.loads(text)
+        given = from_json(text, allow_partial=True) if is_cut else json.loads(text)
     except (ValueError, RecursionError):
-        try:
-            given = from_json(text, allow_partial=True)
-        except ValueError:
-            return None
+        return None
     return given if isinstance(given, dict) else None
 
 
