@@ -98,6 +98,12 @@ class Answer:
             return self.calls
         return ((request.first_tool, self.text),) if request.is_tool else ()
 
+    def _anthropic_calls(self, request: ClientRequest) -> tuple[tuple[str, str], ...]:
+        """Return the calls; none where the arguments of one are no object, which Anthropic's protocol can't say."""
+        calls = self._calls(request)
+        is_cut = self.finish != "stop"
+        return () if any(_tool_input(arguments, is_cut=is_cut) is None for _, arguments in calls) else calls
+
     def _output(self, request: ClientRequest) -> list[dict[str, Any]]:
         return fake_responses.output(self.text, self.refusal, self.thinking, self._calls(request), self.finish)
 
@@ -131,14 +137,11 @@ class Answer:
         content: list[dict[str, Any]] = []
         if self.thinking is not None:
             content.append({"type": "thinking", "thinking": self.thinking, "signature": "s"})
-        called = [
-            (name, _tool_input(arguments, is_cut=self.finish != "stop")) for name, arguments in self._calls(request)
-        ]
-        is_tool = bool(called) and all(given is not None for _, given in called)
-        if is_tool:
-            for number, (name, given) in enumerate(called, 1):
-                content.append({"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": given})
-        else:
+        calls = self._anthropic_calls(request)
+        for number, (name, arguments) in enumerate(calls, 1):
+            given = _tool_input(arguments, is_cut=self.finish != "stop")
+            content.append({"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": given})
+        if not calls:
             content.append({"type": "text", "text": self.text})
         return {
             "id": "msg_1",
@@ -146,7 +149,7 @@ class Answer:
             "role": "assistant",
             "model": self.model,
             "content": content,
-            "stop_reason": self._stop_reason(is_tool=is_tool),
+            "stop_reason": self._stop_reason(is_tool=bool(calls)),
             "stop_sequence": None,
             "usage": self._usage("input_tokens", "output_tokens"),
         }
@@ -207,7 +210,7 @@ class Answer:
                 yield event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": piece})
             yield event("content_block_stop", index=0)
             index = 1
-        calls = self._calls(request)
+        calls = self._anthropic_calls(request)
         for number, (name, text) in enumerate(calls or (("", self.text),), 1):
             block = {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": {}}
             block = block if calls else {"type": "text", "text": ""}
