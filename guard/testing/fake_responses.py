@@ -86,9 +86,9 @@ def events(
             place["content_index"] = 0
             key = "text" if part["type"] == "output_text" else "refusal"
             yield event("response.content_part.added", **place, part={**part, key: ""})
+            more: dict[str, Any] = {"logprobs": []} if key == "text" else {}
             for delta in _pieces(part[key], piece):
-                more: dict[str, Any] = {"logprobs": []} if key == "text" else {}
-                yield event(f"response.{part['type']}.delta", **place, delta=delta, **more)
+                yield event(f"response.{part['type']}.delta", **place, **more, delta=delta)
             done: dict[str, Any] = {**place, key: part[key]}
             yield event(f"response.{part['type']}.done", **done)
             yield event("response.content_part.done", **place, part=part)
@@ -98,7 +98,11 @@ def events(
 
 def _begun(item: dict[str, Any]) -> dict[str, Any]:
     """Return an item as it is at its beginning."""
-    empty = {"function_call": {"arguments": ""}, "message": {"content": []}, "reasoning": {"summary": []}}
+    empty: dict[str, dict[str, Any]] = {
+        "function_call": {"arguments": ""},
+        "message": {"content": []},
+        "reasoning": {"summary": []},
+    }
     return {**item, "status": "in_progress", **empty[item["type"]]}
 
 
