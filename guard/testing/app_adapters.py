@@ -8,7 +8,9 @@ function from a prompt to a text.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
+import dataclasses
 import json
 import threading
 import time
@@ -21,9 +23,10 @@ from guard.models.base import Reply, Request
 from guard.models.scripted import split
 from guard.models.thinking_tags import Thoughts
 from guard.testing import fake_server
-from guard.testing.scripted_replies import ScriptedReply
+from guard.testing.scripted_replies import TOOL_ERRORS, ScriptedReply, written
 
 MOST_ASKS = 24  #: Requests of one call after which the application is stopped: it asks without end.
+APART_S = 0.03  #: Seconds between two replies of a batch.
 PAUSE_S = 0.2  #: Seconds until a request after the end of its call gets its error.
 MOST_PIECES = 25  #: Most pieces into which a body is cut on the network.
 MOST_PIECES_OF_TEXT = 400  #: Most pieces of a streamed text.
@@ -51,6 +54,8 @@ class ObservedRequest:
     was_left: bool = False  # the application left the stream before its end
     was_whole: bool = False  # the application took the stream to its end
     sources: Mapping[str, str] | None = None  # the inputs that grounded values come from; None where unknown
+    is_aside: bool = False  # of another step of the application: answered with a valid value of its own schema
+    may_call: bool = False  # whether the model chooses which of the offered tools it calls
 
     @property
     def words(self) -> str:
@@ -80,6 +85,11 @@ class Stage:
     refused: list[ObservedRequest] = field(default_factory=list)  # those
     is_over: bool = False  # the call has ended: later requests get an error
     is_overasked: bool = False  # there were too many requests
+    aside: Callable[[Any], ScriptedReply | None] | None = (
+        None  # the reply to a request with this schema of another step
+    )
+    by_text: tuple[tuple[str, ScriptedReply], ...] = ()  # of a batch: the reply to a request that holds the text
+    _meeting: threading.Barrier | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def size(self, text: str) -> int:
@@ -95,6 +105,22 @@ class Stage:
             self.asks, self.refused, self.refuses_schemas = [], [], refuses_schemas
             self.is_over = self.is_overasked = False
 
+    def begin_batch(self, by_text: tuple[tuple[str, ScriptedReply], ...], *, are_together: bool) -> None:
+        """Answer requests by the texts that they hold, where there are any."""
+        self.by_text = by_text
+        self._meeting = threading.Barrier(len(by_text)) if by_text and are_together else None
+
+    def wait(self, ask: ObservedRequest) -> None:
+        """Wait before a reply of a batch is sent: for the other requests, or until the later ones are answered."""
+        place = next((at for at, (_, reply) in enumerate(self.by_text) if reply is ask.reply), None)
+        if place is None:
+            return
+        if self._meeting is None:
+            threading.Event().wait(APART_S * (len(self.by_text) - 1 - place))
+            return
+        with contextlib.suppress(threading.BrokenBarrierError):  # the application asks one after the other
+            self._meeting.wait(APART_S)
+
     def ask(
         self, port: str, model: str, messages: Any, schema: Any, *, streaming: bool, **more: Any
     ) -> ObservedRequest:
@@ -107,7 +133,11 @@ class Stage:
             if self.is_over or number > MOST_ASKS:
                 self.is_overasked = True
                 raise Enough(f"asked {number} times in one call")
-            reply = self.replies[min(number, len(self.replies)) - 1]
+            aside = None if self.aside is None or schema is None else self.aside(schema)
+            turn = 1 + sum(not ask.is_aside for ask in self.asks)
+            reply = self.replies[min(turn, len(self.replies)) - 1] if aside is None else aside
+            reply = next((one for text, one in self.by_text if any(text in content(m) for m in kept)), reply)
+            more["is_aside"] = aside is not None
             ask = ObservedRequest(
                 number, port, model, f"{model}-served", kept, copy.deepcopy(schema), streaming, reply, **more
             )
@@ -259,9 +289,9 @@ class HttpAdapter(fake_server.Server):
         schema = schema_of(body)
         stage = self._stage
         model = str(body.get("model", ""))
-        messages = body.get("messages") or []
-        if not isinstance(messages, list):
-            return fake_server.error(400, "messages must be a list")
+        messages = messages_of(body)
+        if messages is None:
+            return fake_server.error(400, "messages and input must be lists")
         if stage.refuses_schemas and schema is not None:
             refused = ObservedRequest(
                 0, "http", model, model, messages, schema, request.is_streaming, ScriptedReply("schema refused")
@@ -272,13 +302,16 @@ class HttpAdapter(fake_server.Server):
             )
             return fake_server.error(400, words)
         try:
-            temperature = body.get("temperature")
-            ask = stage.ask("http", model, messages, schema, streaming=request.is_streaming, temperature=temperature)
+            more = {"temperature": body.get("temperature"), "may_call": may_call(body)}
+            ask = stage.ask("http", model, messages, schema, streaming=request.is_streaming, **more)
         except Enough as enough:
             time.sleep(0.05)
             return fake_server.error(400, str(enough))
         reply = ask.reply
-        if reply.error:
+        stage.wait(ask)
+        if reply.error in TOOL_ERRORS:
+            reply = dataclasses.replace(reply, error="", calls=_wrong_calls(reply, request))
+        elif reply.error:
             return _failure(reply.error, request)
         return self._answered(ask, reply, request)
 
@@ -315,7 +348,24 @@ class HttpAdapter(fake_server.Server):
             piece=self._stage.size(reply.text) or max(1, len(reply.text)),
             change=change if is_broken or wire else None,
             left=lambda: setattr(ask, "was_left", True),
+            calls=reply.calls or None,
         )
+
+
+def _wrong_calls(reply: ScriptedReply, request: fake_server.ClientRequest) -> tuple[tuple[str, str], ...]:
+    """Return the calls of a model that calls tools as it should not."""
+    name = request.first_tool if request.is_tool else "value"
+    if reply.error == "unknown tool":
+        return ((f"no_such_{name}", reply.text),)
+    whole = json.loads(reply.text)
+    parts = [dict(list(whole.items())[start::2]) for start in (0, 1)] if isinstance(whole, dict) else [{}, {}]
+    return tuple((name, written(part)) for part in parts)
+
+
+def may_call(body: Mapping[str, Any]) -> bool:
+    """Whether a request offers tools and leaves it to the model which of them it calls, and how often."""
+    choice = body.get("tool_choice")
+    return bool(body.get("tools")) and (not isinstance(choice, Mapping) or choice.get("type") in ("auto", "any"))
 
 
 _STATUS = {"unavailable": 503, "broken": 500, "rate limited": 429, "timed out": 504}
@@ -342,6 +392,17 @@ def _failure(name: str, request: fake_server.ClientRequest) -> fake_server.Answe
     return fake_server.Answer(raw=b"", change=lambda _: [fake_server.RESET])
 
 
+def messages_of(body: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the messages of a request, in any of the protocols; None where they are none."""
+    given = body.get("messages") or body.get("input") or []
+    if isinstance(given, str):
+        given = [{"role": "user", "content": given}]
+    if not isinstance(given, list) or not all(isinstance(message, dict) for message in given):
+        return None
+    system = body.get("instructions") or body.get("system")
+    return [{"role": "system", "content": system}, *given] if isinstance(system, str) else given
+
+
 def schema_of(body: Mapping[str, Any]) -> Any:
     """Return the schema in a request of either protocol, or None."""
     form = body.get("response_format")
@@ -352,10 +413,11 @@ def schema_of(body: Mapping[str, Any]) -> Any:
     for tool in body.get("tools") or ():
         if isinstance(tool, Mapping):
             function = tool.get("function")
-            found = function.get("parameters") if isinstance(function, Mapping) else tool.get("input_schema")
+            inner = function if isinstance(function, Mapping) else tool
+            found = inner.get("parameters", inner.get("input_schema"))
             if found is not None:
                 return found
-    output = body.get("output_config") or body.get("output_format")
+    output = body.get("output_config") or body.get("output_format") or body.get("text")
     if isinstance(output, Mapping):
         inner = output.get("format", output)
         return inner.get("schema") if isinstance(inner, Mapping) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from guard.errors import Violation
@@ -74,7 +75,18 @@ def equal_values(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(equal_values, one, other))
     if isinstance(one, int | float) and isinstance(other, int | float):
         return one == other or (one != one and other != other)
-    return same(one, other)
+    return same(one, other) or _is_same_instant(one, other)
+
+
+def _is_same_instant(one: Any, other: Any) -> bool:
+    """Whether two texts are the same moment, written in two time zones."""
+    if not isinstance(one, str) or not isinstance(other, str):
+        return False
+    try:
+        first, second = datetime.fromisoformat(one), datetime.fromisoformat(other)
+    except ValueError:
+        return False
+    return first.tzinfo is not None and second.tzinfo is not None and first == second
 
 
 def value_text(value: Any) -> str:
@@ -116,7 +128,7 @@ def new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:
         if message in first.messages or message.get("role") == "assistant":
             continue
         text = content(message)
-        for ask in asks[: after.number - 1]:
+        for ask in (ask for ask in asks if ask.number < after.number):
             if said := ask.reply.text.strip():
                 text = text.replace(said, "").replace(json.dumps(said)[1:-1], "")
         new += [line for line in text.split("\n") if line not in lines]

@@ -1,4 +1,4 @@
-"""Fake providers: local servers that speak OpenAI's and Anthropic's protocols and answer from a script.
+"""Fake providers: local servers that speak OpenAI's two protocols and Anthropic's and answer from a script.
 
 An answer is a text, an `Answer`, or a function of the request. A text becomes a whole answer of the request's protocol:
 streamed if that is asked for, and a call of a tool if one is forced. `FAULTS` are the ways in which providers fail.
@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from guard.testing import fake_responses
+
 RESET = object()  #: As a chunk of an answer: the connection is reset there.
 HANG = object()  #: As a chunk: nothing more comes, and the connection stays open.
 
@@ -33,6 +35,17 @@ class ClientRequest:
     def is_anthropic(self) -> bool:
         """Whether it is in Anthropic's protocol."""
         return self.path.endswith("/messages")
+
+    @property
+    def is_response(self) -> bool:
+        """Whether it is in OpenAI's newer protocol, Responses."""
+        return self.path.endswith("/responses")
+
+    @property
+    def first_tool(self) -> str:
+        """The name of the first tool that is offered, in any of the protocols."""
+        tool = self.body["tools"][0]
+        return str(tool["function"]["name"] if "function" in tool else tool.get("name", ""))
 
     @property
     def is_streaming(self) -> bool:
@@ -63,6 +76,7 @@ class Answer:
     model: str = "served-1"
     left: Callable[[], object] | None = None  # called when the client disconnects before the end
     beyond: tuple[Any, ...] = ()  # chunks after the answer, not counted by Content-Length
+    calls: tuple[tuple[str, str], ...] | None = None  # (name, arguments); None: the first tool's, where tools are given
 
     def chunks(self, request: ClientRequest) -> list[Any]:
         """Return the chunks of the body."""
@@ -71,9 +85,30 @@ class Answer:
         elif request.is_streaming:
             body = b"".join(self.events(request))
         else:
-            whole = self.anthropic(request) if request.is_anthropic else self.openai(request)
-            body = _json(whole)
+            body = _json(self._whole(request))
         return self.change(body) if self.change else [body]
+
+    def _whole(self, request: ClientRequest) -> dict[str, Any]:
+        if request.is_response:
+            return fake_responses.whole(self._output(request), self.finish, self.model, self._response_usage())
+        return self.anthropic(request) if request.is_anthropic else self.openai(request)
+
+    def _calls(self, request: ClientRequest) -> tuple[tuple[str, str], ...]:
+        if self.calls is not None:
+            return self.calls
+        return ((request.first_tool, self.text),) if request.is_tool else ()
+
+    def _anthropic_calls(self, request: ClientRequest) -> tuple[tuple[str, str], ...]:
+        """Return the calls; none where the arguments of one are no object, which Anthropic's protocol can't say."""
+        calls = self._calls(request)
+        is_cut = self.finish != "stop"
+        return () if any(_tool_input(arguments, is_cut=is_cut) is None for _, arguments in calls) else calls
+
+    def _output(self, request: ClientRequest) -> list[dict[str, Any]]:
+        return fake_responses.output(self.text, self.refusal, self.thinking, self._calls(request), self.finish)
+
+    def _response_usage(self) -> dict[str, Any] | None:
+        return fake_responses.usage(*self.usage) if self.usage else None
 
     def openai(self, request: ClientRequest) -> dict[str, Any]:
         """Return a whole answer in OpenAI's protocol."""
@@ -82,9 +117,12 @@ class Answer:
             message["reasoning_content"] = self.thinking
         if self.refusal is not None:
             message |= {"content": None, "refusal": self.refusal}
-        elif request.is_tool:
-            call = {"name": request.body["tools"][0]["function"]["name"], "arguments": self.text}
-            message |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": call}]}
+        elif calls := self._calls(request):
+            called = [
+                {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+                for number, (name, arguments) in enumerate(calls, 1)
+            ]
+            message |= {"content": None, "tool_calls": called}
         whole = {
             "id": "chatcmpl-1",
             "object": "chat.completion",
@@ -99,10 +137,11 @@ class Answer:
         content: list[dict[str, Any]] = []
         if self.thinking is not None:
             content.append({"type": "thinking", "thinking": self.thinking, "signature": "s"})
-        if request.is_tool:
-            tool = request.body["tools"][0]["name"]
-            content.append({"type": "tool_use", "id": "toolu_1", "name": tool, "input": json.loads(self.text)})
-        else:
+        calls = self._anthropic_calls(request)
+        for number, (name, arguments) in enumerate(calls, 1):
+            given = _tool_input(arguments, is_cut=self.finish != "stop")
+            content.append({"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": given})
+        if not calls:
             content.append({"type": "text", "text": self.text})
         return {
             "id": "msg_1",
@@ -110,13 +149,18 @@ class Answer:
             "role": "assistant",
             "model": self.model,
             "content": content,
-            "stop_reason": self._stop_reason(request),
+            "stop_reason": self._stop_reason(is_tool=bool(calls)),
             "stop_sequence": None,
             "usage": self._usage("input_tokens", "output_tokens"),
         }
 
     def events(self, request: ClientRequest) -> Iterator[bytes]:
         """Yield the events of a streamed answer."""
+        if request.is_response:
+            output, usage = self._output(request), self._response_usage()
+            for kind, data in fake_responses.events(output, self.finish, self.model, usage, self.piece):
+                yield f"event: {kind}\n".encode() + _event(data)
+            return
         yield from self._anthropic_events(request) if request.is_anthropic else self._openai_events(request)
 
     def _openai_events(self, request: ClientRequest) -> Iterator[bytes]:
@@ -131,13 +175,20 @@ class Answer:
             for piece in _pieces(self.refusal, self.piece):
                 yield event({"refusal": piece})
         else:
-            if request.is_tool:
-                name = request.body["tools"][0]["function"]["name"]
-                call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
-                yield event({"tool_calls": [call]})
-            for piece in _pieces(self.text, self.piece):
-                call = {"index": 0, "function": {"arguments": piece}}
-                yield event({"tool_calls": [call]} if request.is_tool else {"content": piece})
+            calls = self._calls(request)
+            for index, (name, arguments) in enumerate(calls):
+                function = {"name": name, "arguments": ""}
+                yield event(
+                    {
+                        "tool_calls": [
+                            {"index": index, "id": f"call_{index + 1}", "type": "function", "function": function}
+                        ]
+                    }
+                )
+                for piece in _pieces(arguments, self.piece):
+                    yield event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+            for piece in () if calls else _pieces(self.text, self.piece):
+                yield event({"content": piece})
         yield event({}, self.finish)
         if self.usage and (request.body.get("stream_options") or {}).get("include_usage"):
             yield _event(
@@ -159,25 +210,26 @@ class Answer:
                 yield event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": piece})
             yield event("content_block_stop", index=0)
             index = 1
-        block = {"type": "tool_use", "id": "t", "name": "value", "input": {}} if request.is_tool else {"type": "text"}
-        yield event("content_block_start", index=index, content_block=block)
-        yield event("ping")
-        for piece in _pieces(self.text, self.piece):
-            delta = (
-                {"type": "input_json_delta", "partial_json": piece}
-                if request.is_tool
-                else {"type": "text_delta", "text": piece}
-            )
-            yield event("content_block_delta", index=index, delta=delta)
-        yield event("content_block_stop", index=index)
-        stop = {"stop_reason": self._stop_reason(request), "stop_sequence": None}
+        calls = self._anthropic_calls(request)
+        for number, (name, text) in enumerate(calls or (("", self.text),), 1):
+            block = {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": {}}
+            block = block if calls else {"type": "text", "text": ""}
+            yield event("content_block_start", index=index, content_block=block)
+            yield event("ping")
+            for piece in _pieces(text, self.piece):
+                delta = {"type": "input_json_delta", "partial_json": piece}
+                delta = delta if calls else {"type": "text_delta", "text": piece}
+                yield event("content_block_delta", index=index, delta=delta)
+            yield event("content_block_stop", index=index)
+            index += 1
+        stop = {"stop_reason": self._stop_reason(is_tool=bool(calls)), "stop_sequence": None}
         yield event("message_delta", delta=stop, usage={"output_tokens": usage["output_tokens"]})
         yield event("message_stop")
 
-    def _stop_reason(self, request: ClientRequest) -> str:
+    def _stop_reason(self, *, is_tool: bool) -> str:
         if self.refusal is not None:
             return "refusal"
-        stop = "tool_use" if request.is_tool else "end_turn"
+        stop = "tool_use" if is_tool else "end_turn"
         return {"stop": stop, "length": "max_tokens"}.get(self.finish, self.finish)
 
     def _usage(self, prompt: str, completion: str) -> dict[str, Any]:
@@ -352,6 +404,20 @@ def _json(data: Any) -> bytes:
         return json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return json.dumps(data).encode()
+
+
+def _tool_input(text: str, *, is_cut: bool) -> dict[str, Any] | None:
+    """Return the arguments of a call, which Anthropic sends parsed: what is there of a text that was cut off.
+
+    None where the text is no object: then it is no call.
+    """
+    from pydantic_core import from_json
+
+    try:
+        given = from_json(text, allow_partial=True) if is_cut else json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return given if isinstance(given, dict) else None
 
 
 def _pieces(text: str, size: int) -> list[str]:

@@ -43,6 +43,8 @@ class Scene:
     wire: int = 0  # bytes of each piece on the network; 0: as it comes
     leave_after: int | None = None  # parts of a streamed result to take; None for all
     refuses_schemas: bool = False  # whether the server refuses schemas by HTTP 400
+    by_text: tuple[tuple[str, ScriptedReply], ...] = ()  # of a batch: each question's text, with its reply
+    are_together: bool = False  # the replies of a batch come all at once; otherwise the last one first
 
     def __str__(self) -> str:
         """Word the scene as one line."""
@@ -125,6 +127,7 @@ class Surroundings:
     def run(self, call: Callable[[], Any], scene: Scene, limit: float) -> Run:
         """Make a call under a scene. It is abandoned after `limit` seconds."""
         self.stage.set(scene.replies, pieces=scene.pieces, wire=scene.wire, refuses_schemas=scene.refuses_schemas)
+        self.stage.begin_batch(scene.by_text, are_together=scene.are_together)
         self._text.seek(0)
         self._text.truncate()
         self.waited = 0.0

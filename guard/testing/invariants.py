@@ -24,6 +24,7 @@ from guard.testing.comparing import (
     clipped,
     defaults_of,
     difference_from,
+    equal_values,
     figures_of,
     is_reading,
     is_told,
@@ -38,17 +39,20 @@ from guard.testing.comparing import (
 )
 from guard.testing.oracle import is_held, leaves, plain, same
 from guard.testing.scripted_replies import written
+from guard.testing.sinks import added_to
 from guard.testing.stated import sources_of
 from guard.testing.subjects import Subject
 from guard.testing.trial import (
     Trial,
     all_runs,
+    answered,
     findings_about,
     has_value,
     have_same_results,
     is_disputed,
     outcome,
     reading_of,
+    readings,
     target_of,
 )
 
@@ -121,7 +125,7 @@ def _no_answer_no_value(trial: Trial) -> str | None:
     if not run.ended_well or run.scene.leave_after is not None or is_disputed(trial):
         return None
     found = trial.readings
-    if any(reading.is_answer for reading in found) or not run.asks:
+    if any(reading.is_answer for reading in found) or not found:
         return None
     if subject.gives_nothing and run.value is None:
         return None  # its result is a side effect
@@ -135,7 +139,7 @@ def _valid(trial: Trial) -> str | None:
     value = subject.value(run)
     if is_reading(value, [reading for reading in trial.readings if reading.is_answer]):
         return None
-    findings = findings_about(subject, value)
+    findings = findings_about(subject, value) if subject.member is None else ()
     if findings:
         return f"it returned {clipped(repr(value))}, which is not valid: {findings[0]}"
     return None
@@ -167,8 +171,22 @@ def _invented(trial: Trial) -> str | None:
     for reading in trial.readings:
         allowed += [leaf for v in reading.values for leaf in leaves(plain(v))]
     for leaf in leaves(value):
-        if not is_held(leaf, texts) and not any(same(leaf, one) for one in allowed):
+        if not is_held(leaf, texts) and not any(equal_values(leaf, one) for one in allowed):
             return f"it returned {clipped(value_text(value))}, but no answer holds {leaf!r}"
+    return None
+
+
+def _no_answer_no_effect(trial: Trial) -> str | None:
+    """What is written to the caller's objects comes from an answer."""
+    for run in all_runs(trial):
+        answers = [reading for reading in readings(trial.subject, run) if reading.is_answer]
+        held = [leaf for reading in answers for value in reading.values for leaf in leaves(plain(value))]
+        for name in trial.subject.sinks:
+            added = added_to(run.given.get(name), run.after.get(name)) or []
+            for leaf in leaves(added):
+                if not any(equal_values(leaf, one) for one in held):
+                    why = "no answer that was valid holds it" if answers else "there was no valid answer"
+                    return f"{clipped(repr(added))} was written to {name}, though {why}: {clipped(repr(leaf))}"
     return None
 
 
@@ -196,7 +214,7 @@ def _one_meaning(trial: Trial) -> str | None:
 def _answers(trial: Trial) -> str | None:
     """A valid answer does not crash the application."""
     run = trial.main
-    if run.error is None or len(run.asks) != 1 or trial.readings[0].kind != "valid":
+    if run.error is None or [reading.kind for reading in trial.readings] != ["valid"]:
         return None
     if isinstance(run.error, _CRASHES):
         return f"a valid answer ended in {type(run.error).__name__}: {clipped(str(run.error))}"
@@ -237,7 +255,7 @@ def _not_run(trial: Trial) -> str | None:
 
 def _bounded(trial: Trial) -> str | None:
     for run in all_runs(trial):
-        most = max(MOST_ASKS, trial.subject.most_asks or 0)
+        most = max(MOST_ASKS, trial.subject.most_asks or 0) * trial.subject.steps
         count = len(run.asks)
         if run.is_stuck:
             asked = f"asked {count} times and " if count > 1 else ""
@@ -251,7 +269,7 @@ def _bounded(trial: Trial) -> str | None:
 
 def _terminal(trial: Trial) -> str | None:
     run = trial.main
-    for before, after in itertools.pairwise(run.asks):
+    for before, after in itertools.pairwise(answered(run)):
         if reading_of(trial.subject, run, before).kind == "refused" and after.model == before.model:
             return f"{before.model} declined ({before.reply.how}) and was asked again"
     return None
@@ -259,7 +277,7 @@ def _terminal(trial: Trial) -> str | None:
 
 def _feedback(trial: Trial) -> str | None:
     run = trial.main
-    for before, after in itertools.pairwise(run.asks):
+    for before, after in itertools.pairwise(answered(run)):
         found = reading_of(trial.subject, run, before)
         if found.kind != "invalid":
             continue
@@ -276,28 +294,29 @@ def _feedback(trial: Trial) -> str | None:
 
 
 def _schema_kept(trial: Trial) -> str | None:
-    asks = trial.main.asks
+    asks = answered(trial.main)
     target = target_of(trial)
     names = property_names(target.schema)
     if not asks or not names or not any(carries(ask, names) for ask in [*asks, *trial.main.refused]):
         return None
     for ask in asks:
         if not carries(ask, names):
-            after = f" after {asks[ask.number - 2].reply.how}" if ask.number > 1 else ""
+            before = [one for one in asks if one.number < ask.number]
+            after = f" after {before[-1].reply.how}" if before else ""
             return f"request {ask.number} (to {ask.model}{after}) carries no schema; {_first_carrier(trial)}"
     return None
 
 
 def _first_carrier(trial: Trial) -> str:
     names = property_names(target_of(trial).schema)
-    first = next(ask for ask in [*trial.main.refused, *trial.main.asks] if carries(ask, names))
+    first = next(ask for ask in [*trial.main.refused, *answered(trial.main)] if carries(ask, names))
     return f"the one to {first.model} did" if first.number else "the one that the server refused did"
 
 
 def _question_kept(trial: Trial) -> str | None:
     """A re-asked or escalated request still contains the first question."""
     run = trial.main
-    asks = run.asks
+    asks = answered(run)
     if not asks:
         return None
     asked = [(name, text) for name, text in long_texts(trial.main.given) if text in asks[0].words]
@@ -329,7 +348,7 @@ def _key_order(trial: Trial) -> str | None:
 def _inputs(trial: Trial) -> str | None:
     for run in all_runs(trial):
         for name, before in run.given.items():
-            if not same(plain(before), plain(run.after.get(name))):
+            if name not in trial.subject.sinks and not same(plain(before), plain(run.after.get(name))):
                 return f"the argument {name} was {clipped(repr(before))} and is {clipped(repr(run.after.get(name)))}"
     return None
 
@@ -375,6 +394,8 @@ def _own_answer(trial: Trial) -> str | None:
     main, other, later = trial.main, trial.other, trial.later
     if later is not None and main.error is not None and later.error is not None and not later.asks:
         return f"a bad answer was kept: asked the same later, the model was not asked, and {outcome(later)}"
+    if words := _of_another(trial):
+        return words
     if other is None or not main.ended_well:
         return None
     changed = next((name for name in other.given if not same(other.given[name], main.given.get(name))), "the question")
@@ -389,6 +410,21 @@ def _own_answer(trial: Trial) -> str | None:
         for mark in marks:
             if mark not in other.given.values() and mark in ask.words:
                 return f"the question of one call is in the prompt of the next: {clipped(ask.words[-SHOWN:])}"
+    return None
+
+
+def _of_another(trial: Trial) -> str | None:
+    """In a batch, each result is that of its own question."""
+    run = trial.main
+    batch = run.scene.by_text
+    if not batch or not run.ended_well or len(run.asks) != len(batch) or not isinstance(run.value, list | tuple):
+        return None
+    if len(run.value) != len(batch):
+        return f"{len(batch)} questions were asked and answered, and there are {len(run.value)} results"
+    for (text, reply), value in zip(batch, run.value, strict=True):
+        if not is_reading(value, [trial.subject.read(reply)]):
+            said = clipped(reply.text)
+            return f"in a batch, {text!r} was answered {said}, and its result is {clipped(value_text(value))}"
     return None
 
 
@@ -412,15 +448,16 @@ def _secret(trial: Trial) -> str | None:
 
 def _served(trial: Trial) -> str | None:
     run = trial.main
-    if not run.ended_well or not run.asks:
+    asks = answered(run)
+    if not run.ended_well or not asks:
         return None
     subject = trial.subject
     values = [subject.value(run)]
-    index = len(run.asks) - 1
+    index = len(asks) - 1
     for at, reading in enumerate(trial.readings):
         if reading.is_answer and is_reading(values[0], [reading]):
             index = at
-    served = run.asks[index]
+    served = asks[index]
     for name, said in subject.beside(run).items():
         if _MODEL_NAMES.search(name) and isinstance(said, str) and said not in (served.served, served.model):
             return f"{name} is {said!r}, but the answer was {served.served}'s (asked for as {served.model!r})"
@@ -488,6 +525,12 @@ def _recorded(trial: Trial) -> str | None:
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
         "no-answer-no-value", "Without a whole, valid answer there is an error, never a value.", 5, _no_answer_no_value
+    ),
+    Invariant(
+        "no-answer-no-effect",
+        "What is written to the caller's lists, dictionaries and functions comes from a whole, valid answer.",
+        5,
+        _no_answer_no_effect,
     ),
     Invariant("valid", "What is returned is valid for all that was asked for.", 1, _valid),
     Invariant(

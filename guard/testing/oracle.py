@@ -7,8 +7,10 @@ oracle knows nothing of the application under test.
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from guard.errors import Violation
@@ -41,6 +43,10 @@ class Verdict:
 
 def read(reply: ScriptedReply, target: Target) -> Verdict:
     """Return the verdict on a reply."""
+    if reply.error == "unknown tool":
+        return Verdict("error", words="the model called a tool that was not offered")
+    if reply.error == "split call":
+        return Verdict("error", words="the model made two calls, each without some members")
     if reply.error:
         return Verdict("error", words=f"the provider failed: {reply.error}")
     if reply.finish == "refusal":
@@ -74,10 +80,19 @@ def read(reply: ScriptedReply, target: Target) -> Verdict:
             values.append(value)
             texts.append(candidate)
     if not values and _CONSTANT.search(text):
-        values, texts = _with_constants(text)
+        values, texts = _with_constants(text, target.schema)
     if values:
         return Verdict("messy", tuple(values), tuple(texts), raw=(reply.text,))
     return Verdict("unreadable", findings=findings, words=f"the answer was no JSON: {findings[0].expected}")
+
+
+def narrowed(verdict: Verdict, member: str | None) -> Verdict:
+    """Return a verdict on one member of the value, where an application returns only that."""
+    if member is None:
+        return verdict
+    values = [plain(value) for value in verdict.values]
+    kept = tuple(value[member] for value in values if isinstance(value, dict) and member in value)
+    return replace(verdict, values=kept, texts=tuple(map(written, kept)), raw=())
 
 
 def _twofold(text: str, target: Target) -> Verdict | None:
@@ -103,15 +118,32 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _with_constants(text: str) -> tuple[list[Any], list[str]]:
+def _with_constants(text: str, schema: Any) -> tuple[list[Any], list[str]]:
     """Read a text as lenient parsers do: NaN and Infinity are numbers. Such a reading counts as unchanged.
+
+    It is none where a number has bounds: NaN lies in no range.
 
     So does a large number as a double, where that is the field's type.
     """
     try:
-        return [json.loads(text), json.loads(text, parse_int=_as_double)], [text, text]
+        values = [json.loads(text), json.loads(text, parse_int=_as_double)]
     except (ValueError, RecursionError):
         return [], []
+    return ([], []) if _is_out_of_range(values[0], schema) else (values, [text, text])
+
+
+def _is_out_of_range(value: Any, schema: Any) -> bool:
+    """Whether a value, or a member of it, is NaN or infinite where its schema bounds it."""
+    if not isinstance(schema, Mapping):
+        return False
+    if isinstance(value, dict):
+        members = schema.get("properties")
+        return isinstance(members, Mapping) and any(_is_out_of_range(v, members.get(k)) for k, v in value.items())
+    if not isinstance(value, float) or math.isfinite(value):
+        return False
+    low = [schema[key] for key in ("minimum", "exclusiveMinimum") if key in schema]
+    high = [schema[key] for key in ("maximum", "exclusiveMaximum") if key in schema]
+    return not (all(value > bound for bound in low) and all(value < bound for bound in high))
 
 
 def _as_double(digits: str) -> int | float:

@@ -45,6 +45,7 @@ class ScriptedReply:
     finish: str = "stop"  # "stop", "length", "refusal", "filter"; "" for a stream that breaks off
     error: str = ""  # one of ERRORS, in place of an answer
     thinking: str | None = None  # thinking, where the protocol has a field for it
+    calls: tuple[tuple[str, str], ...] = ()  # calls of tools in place of the text: names and arguments
     meant: str = ""  # JSON of the value that the text means, where it is not plain JSON; "" where unknown
 
     @property
@@ -63,7 +64,10 @@ ERRORS = (
     "reset",  # the connection breaks
     "no JSON",  # a page of HTML with HTTP 200
     "no choices",  # an answer without a choice
+    "unknown tool",  # a call of a tool that was not offered
+    "split call",  # two calls of the tool, each with half of the members
 )
+TOOL_ERRORS = ("unknown tool", "split call")  #: Errors of a model that chooses which tools it calls.
 
 #: From a good value, and another one, to the reply.
 Fault = Callable[[Any, Any, Target], ScriptedReply]
@@ -216,6 +220,10 @@ def _error(name: str) -> Fault:
     return lambda _value, _other, _target: ScriptedReply(name, error=name)
 
 
+def _tool_error(name: str) -> Fault:
+    return lambda value, _other, _target: ScriptedReply(name, written(value), error=name)
+
+
 #: Faults by name, the simplest first.
 FAULTS: Mapping[str, Fault] = MappingProxyType(
     {
@@ -257,7 +265,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "the schema": _schema,
         "program": _text("a program in place of a value", _program),
         NEAR_MISS: _near_miss,
-        **{name: _error(name) for name in ERRORS},
+        **{name: (_tool_error if name in TOOL_ERRORS else _error)(name) for name in ERRORS},
     }
 )
 
@@ -283,7 +291,7 @@ TELLING = (
     *("```json\n{}\n```", "<b>bold</b>", "so on " * 200 + "end"),
     *("it's True, or None", "see https://a.example/b#c", "a {b}, [c,] }"),  # looks like a fault to a repairer of JSON
 )
-MANY = 40  #: Length of a list that shows where only the first items are used.
+LENGTHS = (40, 10, 5, 3, 2)  #: Of lists that show where only some items are used; the first that may be is taken.
 
 
 def telling(value: Any, target: Target) -> list[Any]:
@@ -295,7 +303,12 @@ def telling(value: Any, target: Target) -> list[Any]:
         if isinstance(member, int | float) and not isinstance(member, bool):
             changed.append({**value, key: DECIMAL})
         elif isinstance(member, list):
-            changed += [{**value, key: many} for many in _many(member or ["item"])]
+            for length in LENGTHS:
+                lists = [{**value, key: many} for many in _many(member or ["item"], length)]
+                possible = [one for one in lists if not target.check(written(one))[1]]
+                changed += possible
+                if possible:
+                    break
         elif isinstance(member, str):
             changed += [{**value, key: text} for text in TIMES]
         elif isinstance(member, dict):
@@ -307,14 +320,18 @@ def telling(value: Any, target: Target) -> list[Any]:
     return found
 
 
-def _many(items: list[Any]) -> list[list[Any]]:
-    """Return long lists like this one: of distinct items, where they are texts or numbers, and of equal ones."""
+def _many(items: list[Any], length: int) -> list[list[Any]]:
+    """Return long lists like this one: of distinct items, of equal ones, and of objects that differ in one member."""
     first = items[0]
+    lists: list[list[Any]] = [[first] * length]
     if isinstance(first, str):
-        return [[f"{first}{number}" for number in range(MANY, 0, -1)], [first] * MANY]
-    if isinstance(first, int) and not isinstance(first, bool):
-        return [[first + number for number in range(MANY, 0, -1)], [first] * MANY]
-    return [[first] * MANY]
+        lists.append([f"{first}{number}" for number in range(length, 0, -1)])
+    elif isinstance(first, int) and not isinstance(first, bool):
+        lists.append([first + number for number in range(length, 0, -1)])
+    elif isinstance(first, dict) and first:
+        last = list(first)[-1]
+        lists.append([first, *[{**first, last: _another(first[last])}] * (length - 1)])
+    return lists
 
 
 def _number_for(number: int, value: Any) -> Any:

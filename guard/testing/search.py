@@ -25,12 +25,24 @@ from guard.calls.decorator import Decorated
 from guard.output.target import Target
 from guard.testing import subjects
 from guard.testing.app_adapters import Stage
+from guard.testing.comparing import clipped
 from guard.testing.drawing import SETTINGS, drawn
 from guard.testing.harness import Run, Scene, Surroundings
 from guard.testing.invariants import INVARIANTS, Invariant
 from guard.testing.report import Counterexample, InvariantResult, Report, as_text
-from guard.testing.scripted_replies import FAULTS, NEAR_MISS, Palette, ScriptedReply, spoiled, telling, valid, written
+from guard.testing.scripted_replies import (
+    FAULTS,
+    NEAR_MISS,
+    TOOL_ERRORS,
+    Palette,
+    ScriptedReply,
+    spoiled,
+    telling,
+    valid,
+    written,
+)
 from guard.testing.stated import sources_of
+from guard.testing.strategies.values import values as from_schema
 from guard.testing.subjects import FILLER
 from guard.testing.trial import Trial, outcome
 
@@ -44,6 +56,9 @@ DRAWN = 60  #: Values and near misses drawn to choose from.
 MOST_MISSES = 24  #: Most near misses that are played alone, each of another keyword or place.
 MOST_STUCK = 3  #: Calls without an end after which the search stops: the invariant `bounded` is broken by then.
 MOST_STUCK_SECONDS = 5.0  #: Most seconds that such calls may take together.
+BATCH = 3  #: Questions of a batch.
+BATCHES = 8  #: Batches that are tried: one whose last answer comes first, then those whose answers come all at once.
+REVISITED = 4  #: Most of the first scenes that are played again at the end.
 COMPANIONS = 4  #: One scene of so many is played again and compared.
 #: A progress callback: scenes played, and scenes in all.
 Progress = Callable[[int, int], None]
@@ -97,6 +112,7 @@ class Check:
         self.invariants = tuple(i for i in INVARIANTS if i.name not in without)
         self._port, self._is_strict = port, strict
         self._marks = itertools.count(1)
+        self._asides: dict[str, ScriptedReply] = {}
 
     def run(self, progress: Progress | None = None) -> Report:
         """Search; return the report."""
@@ -111,9 +127,12 @@ class Check:
             self._until = None if self.seconds is None else started + self.seconds
             self._broken: dict[str, tuple[Trial, str]] = {}
             self._stuck, self._stuck_seconds = 0, 0.0
+            self._early: list[Trial] = []
+            surroundings.stage.aside = self._aside
             try:
                 self._acquaint()
                 self._search(progress or (lambda _done, _all: None))
+                self._check_seen()
                 if self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS:
                     self.report.notes.append("calls do not end by themselves, so that the search stopped early")
                 self._shrink_all()
@@ -157,17 +176,31 @@ class Check:
         run = first
         if first.is_stuck:
             self._note(Trial(subject, first))
-        for value in self.examples:
-            if self._is_late():
-                break
+        elif first.error is not None and first.asks:
+            later = self._play_one(Scene((valid(self._good()),)), first.given)
+            self._note(Trial(subject, first, later=later))
+        values = list(self.examples)
+        while values and not self._is_late():
+            value = values.pop(0)
             run = self._play_one(Scene((valid(value),)))
-            if run.ended_well and run.asks:
+            if subject.follow(run):
+                self._aim()
+                values = list(self.examples)
+            elif run.ended_well and run.asks:
                 before = subject.target
                 subject.locate(run, written(value))
                 if subject.target is not before:
                     self._aim()
                 if subject.path is not None:
+                    subject.notice_sinks(run)
                     break
+        if subject.steps == 1 and not first.is_stuck:
+            self._early.append(Trial(subject, first))
+        self.may_call = any(ask.may_call for ask in run.asks)
+        if subject.steps > 1:
+            self.report.notes.append(
+                f"it asks for {subject.steps} different values: the last is tested, and the others are answered well"
+            )
         if subject.path is None and run.ended_well:
             subject.suppose(run)
         self.is_http = any(ask.port == "http" for ask in run.asks)
@@ -215,6 +248,28 @@ class Check:
     def _strategy_options(self) -> dict[str, Any]:
         return {**self.subject.options, "inexact": "residual"}
 
+    def _check_seen(self) -> None:
+        """Raise ValueError where no valid answer led to a value, and nothing tells why: then nothing was tested."""
+        if self.seen_value or self.report.outcomes["value"] or not self.report.asks or self._is_late():
+            return
+        advice = {invariant.name for invariant in self.invariants if invariant.is_advice}
+        if self._broken.keys() <= advice:
+            last = self._play_one(Scene((valid(self._good()),)))
+            raise ValueError(
+                f"{self.subject} was given valid answers, and none led to a value, so that nothing can be said of it:"
+                f" to {clipped(written(self._good()))}, {outcome(last)}; is --schema what it reads?"
+            )
+
+    def _aside(self, schema: Any) -> ScriptedReply | None:
+        """Return a valid reply to a request of another step than the one under test."""
+        if self.subject.target is None or not self.subject.of_another_step(schema):
+            return None
+        key = written(schema)
+        if key not in self._asides:
+            examples = drawn(from_schema(schema, inexact="residual"), 6, self.seed, DRAW_SECONDS)
+            self._asides[key] = valid(max(examples, key=_richness))
+        return self._asides[key]
+
     # -- Playing -------------------------------------------------------------------------------------------------------
 
     def _mark(self) -> str:
@@ -249,12 +304,13 @@ class Check:
         self._count(trial)
         return trial
 
-    def question(self, scene: Scene, other: Scene, name: str, change: tuple[str, str]) -> Trial:
-        """Play a scene, then another question with one slightly different text."""
+    def question(self, scene: Scene, other: Scene, name: str, change: tuple[Any, Any]) -> Trial:
+        """Play a scene, then another question with one slightly different argument; {} in a text is its own."""
         data = self.subject.data(self._mark())
         mark = str(data.get(name, ""))
-        main = self._play_one(scene, {**data, name: change[0].format(mark)})
-        second = {**main.given, name: change[1].format(mark)}
+        before, after = (part.format(mark) if isinstance(part, str) else part for part in change)
+        main = self._play_one(scene, {**data, name: before})
+        second = {**main.given, name: after}
         trial = Trial(self.subject, main, other=self._play_one(other, second))
         self._count(trial)
         return trial
@@ -299,21 +355,50 @@ class Check:
 
     def _search(self, progress: Progress) -> None:
         scenes = list(self._planned())
+        refusing = [pair for pair in scenes if pair[0].refuses_schemas]  # clients remember it: they come last
         questions = list(self._questions())
         total = len(scenes) + len(questions) + self.runs
         done = itertools.count(1)
         for scene, compared in scenes:
             if self._is_late():
                 return
-            self._note(self.play(scene, compared=compared))
+            if scene.refuses_schemas:
+                continue
+            trial = self.play(scene, compared=compared)
+            self._note(trial)
+            if len(self._early) < REVISITED and not trial.main.is_stuck and scene.replies[0].how != "valid":
+                self._early.append(trial)
             progress(next(done), total)
-        for scene, other, name, change in questions:
+        for trial in self._further(refusing, questions):
+            self._note(trial)
+            progress(min(next(done), total), total)
             if self._is_late():
                 return
-            self._note(self.question(scene, other, name, change))
-            progress(next(done), total)
-        if not self.runs:
-            return
+        if self.runs:
+            self._draw(progress, done, total)
+
+    def _further(
+        self, refusing: list[tuple[Scene, bool]], questions: list[tuple[Scene, Scene, str, tuple[Any, Any]]]
+    ) -> Iterator[Trial]:
+        """Yield what is played after each fault alone: the first scenes again, schemas refused, questions, batches."""
+        yield from self._revisited()
+        for scene, compared in refusing:
+            yield self.play(scene, compared=compared)
+        for scene, other, name, change in questions:
+            yield self.question(scene, other, name, change)
+        for scene, data in self._batches():
+            trial = Trial(self.subject, self._play_one(scene, data))
+            self._count(trial)
+            yield trial
+
+    def _revisited(self) -> Iterator[Trial]:
+        """Play the first scenes again, after others: what one call leaves behind must not change another."""
+        for trial in self._early:
+            again = self._play_one(trial.main.scene, trial.main.given)
+            if again.asks:  # else it was kept
+                yield Trial(self.subject, trial.main, again=again)
+
+    def _draw(self, progress: Progress, done: Iterator[int], total: int) -> None:
         played = itertools.count()
 
         @hypothesis.seed(self.seed)
@@ -381,9 +466,11 @@ class Check:
     def _can_say(self, reply: ScriptedReply) -> bool:
         if not self.is_told and not reply.is_told:
             return False
+        if reply.error in TOOL_ERRORS:
+            return self.may_call
         return reply.error not in ("no JSON", "no choices", "unauthorized") or self.is_http
 
-    def _questions(self) -> Iterator[tuple[Scene, Scene, str, tuple[str, str]]]:
+    def _questions(self) -> Iterator[tuple[Scene, Scene, str, tuple[Any, Any]]]:
         """Yield pairs of slightly different questions, with different answers."""
         values = self.examples
         differing = [v for v in values if v != values[0]] or []
@@ -401,6 +488,20 @@ class Check:
                 (ODD + " {}", "{} " + ODD),
             ):
                 yield one, two, name, change
+        for name, others in self.subject.variations().items():
+            yield one, two, name, others
+
+    def _batches(self) -> Iterator[tuple[Scene, dict[str, Any]]]:
+        """Yield batches of several questions, each with its answer, which come in another order or all at once."""
+        subject = self.subject
+        values = list({written(value): value for value in self.examples}.values())[:BATCH]
+        if subject.batch is None or subject.path != (0,) or len(values) < BATCH:
+            return
+        for turn in range(BATCHES):
+            data = subject.data(self._mark())
+            texts = [f"{number} of {data[subject.batch][0]}" for number in ("first", "second", "third")]
+            replies = tuple(zip(texts, map(valid, values), strict=True))
+            yield Scene((replies[0][1],), by_text=replies, are_together=turn > 0), {**data, subject.batch: texts}
 
     def scenes(self, faults: tuple[str, ...] | None = None, *, most: int = 3) -> SearchStrategy[Scene]:
         """Return a strategy of scenes."""
@@ -425,7 +526,12 @@ class Check:
 
     def _shrunk(self, invariant: Invariant, trial: Trial, words: str) -> tuple[Trial, str]:
         """Shrink a counterexample, among scenes with the same kinds of replies."""
-        if trial.other is not None or trial.main.scene.refuses_schemas or trial.main.is_stuck:
+        if (
+            trial.other is not None
+            or trial.main.scene.by_text
+            or trial.main.scene.refuses_schemas
+            or trial.main.is_stuck
+        ):
             return trial, words
         best = [(trial, words)]
         until = time.perf_counter() + SHRINK_SECONDS

@@ -8,6 +8,7 @@ annotation, else by name.
     client (OpenAI, AsyncOpenAI, Anthropic, httpx2.Client …) a client whose server is the harness
     base_url, url, endpoint (a text); api_key                the harness's address; a key that must appear nowhere
     ask, complete, llm, … (a Callable)                       a function from a prompt or messages to a text
+    store, send, … (a Callable that returns None)            a function that keeps what it is given
     messages                                                 a conversation
     schema, wanted, response_model                           what is asked for
     ledger, usage, spent … (a list or a dictionary)          an empty one, looked into afterwards
@@ -32,13 +33,15 @@ from typing import Any
 
 from guard.calls.decorator import Decorated, Structured
 from guard.errors import GuardError
-from guard.models.base import Model
 from guard.output import target
 from guard.support.loading import load
 from guard.testing.app_adapters import CANARY, AsyncFunctionAdapter, FunctionAdapter, ModelAdapter
 from guard.testing.harness import Run, Scene, Surroundings
-from guard.testing.oracle import Verdict, plain, read, same
+from guard.testing.oracle import Verdict, narrowed, plain, read, same
+from guard.testing.parameters import client_kind, hints_of, is_model, is_models, returned, signature_of
+from guard.testing.result_places import attributes, matches, places
 from guard.testing.scripted_replies import ScriptedReply
+from guard.testing.sinks import AsyncSink, Sink, is_sink
 
 LIMIT = 10.0  #: Seconds after which a call is abandoned; a stage answers at once.
 _MODELS = ("model", "llm", "lm", "small", "large", "primary", "secondary", "fallback", "backup")
@@ -48,6 +51,9 @@ _KEYS = ("api_key", "key", "token", "secret", "openai_api_key")
 _LEDGERS = ("ledger", "usage", "spent", "audit", "record", "accounting", "bill", "costs", "journal")
 _CONVERSATIONS = ("messages", "conversation", "chat_history", "turns", "prompt_messages")
 _WANTED = ("schema", "wanted", "response_model", "output_type", "target", "response_format")
+_TEXTS = (list[str], Sequence[str], collections.abc.Iterable[str])
+#: What a function returns that keeps what it is given.
+_NOTHING = ((None,), (type(None),), (collections.abc.Awaitable[None],))
 _CACHES = ("cache", "store", "memo")
 FILLER = "The quick brown fox jumps over the lazy dog. " * 40  #: Fills drawn texts, to be recognised.
 #: The type to ask for where an application takes it as an argument.
@@ -80,11 +86,17 @@ class Subject:
         self.target: target.Target | None = None
         self.gives_nothing = False  # it returns None on success
         self.is_derived = False  # the wanted schema was made by Guard, from an unknown type
+        self._asked: list[Any] = []  # the schemas of its steps
+        self.steps = 1  # how many different values it asks for, one after the other
+        self.sinks: set[str] = set()  # arguments that it writes its answers to
+        self.member: str | None = None  # the member of the value that it returns; None for all
         self.path: tuple[Any, ...] | None = None  # path of the value in a result; None where it is not in it
         self.most_asks: int | None = None  # by Guard's retries and tiers
         self._inputs = dict(inputs or {})
-        self._signature = _signature(call)
-        self._hints = _hints(call)
+        self._signature = signature_of(call)
+        self._hints = hints_of(call)
+        #: The argument that is a list of questions.
+        self.batch = next((name for name, hint in self._hints.items() if name != "return" and hint in _TEXTS), None)
         self.is_async = inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
         self._clients: dict[str, Any] = {}
         self._samples: dict[str, Any] = {}  # of arguments, by name
@@ -126,6 +138,18 @@ class Subject:
                 found.append(name)
         return tuple(found)
 
+    def variations(self) -> dict[str, tuple[Any, Any]]:
+        """Return arguments other than texts of which two make two questions, by name: schemas, and names of models."""
+        found: dict[str, tuple[Any, Any]] = {}
+        for name, parameter in self._signature.parameters.items():
+            role = self._role(name, parameter) if name not in self._inputs else ""
+            if role == "name":
+                found[name] = ("staged", "staged-too")
+            elif role == "wanted" and self.wanted is None and self._hints.get(name) is not str:
+                laxer = {key: part for key, part in ASKED_FOR.items() if key != "additionalProperties"}
+                found[name] = (ASKED_FOR, laxer)
+        return found
+
     def defaults(self) -> dict[str, Any]:
         """Return the defaults of arguments."""
         return {n: p.default for n, p in self._signature.parameters.items() if p.default is not p.empty}
@@ -134,6 +158,8 @@ class Subject:
         hint = self._hints.get(name, str)
         if hint is str or hint is Any:
             return f"the {name} {mark}"
+        if name == self.batch:
+            return [f"the {name} {mark}"]
         if hint is bytes:
             return f"the {name} {mark}".encode()
         if name not in self._samples:
@@ -149,16 +175,16 @@ class Subject:
         hint, bare = self._hints.get(name), name.lower().strip("_")
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             return "nothing"
-        if _client_kind(hint) is not None:
+        if client_kind(hint) is not None:
             return "client"
-        if _is_model(hint):
+        if is_model(hint):
             return "model"
-        if _is_models(hint):
+        if is_models(hint):
             return "models"
         origin = typing.get_origin(hint)
         is_text = hint is str or (hint is None and isinstance(parameter.default, str))
         if (origin is collections.abc.Callable or hint is collections.abc.Callable) and bare != "clock":
-            return "function"
+            return "effect" if typing.get_args(hint)[1:] in _NOTHING else "function"
         if is_text:
             if bare in _ADDRESSES:
                 return "address"
@@ -199,7 +225,7 @@ class Subject:
             role, hint = self._role(name, parameter), self._hints.get(name)
             has_default = parameter.default is not parameter.empty
             if role == "client":
-                given[name] = self._client(_client_kind(hint) or ("AsyncOpenAI" if self.is_async else "OpenAI"))
+                given[name] = self._client(client_kind(hint) or ("AsyncOpenAI" if self.is_async else "OpenAI"))
             elif role == "model":
                 given[name] = ModelAdapter(stage, name)
             elif role == "models":
@@ -207,6 +233,8 @@ class Subject:
             elif role == "function" and not (has_default and callable(parameter.default)):
                 is_async = self.is_async and "Awaitable" in str(hint)
                 given[name] = AsyncFunctionAdapter(stage) if is_async else FunctionAdapter(stage)
+            elif role == "effect" and not has_default:
+                given[name] = AsyncSink() if "Awaitable" in str(hint) else Sink()
             elif role == "address":
                 given[name] = surroundings.server.url
             elif role == "key":
@@ -249,10 +277,14 @@ class Subject:
 
     def run(self, scene: Scene, data: Mapping[str, Any], surroundings: Surroundings, limit: float = LIMIT) -> Run:
         """Call it once."""
-        given = self.arguments(data, surroundings)
+        given = self.arguments({name: copy.deepcopy(value) for name, value in data.items()}, surroundings)
         roles = {name: self._role(name, self._signature.parameters[name]) for name in given}
         ledgers = {name: value for name, value in given.items() if roles[name] == "ledger"}
-        watched = [n for n, v in given.items() if n in data or (roles[n] == "wanted" and isinstance(v, Mapping))]
+        watched = [
+            name
+            for name, value in given.items()
+            if name in data or roles[name] == "effect" or (roles[name] == "wanted" and isinstance(value, Mapping))
+        ]
         before = {name: copy.deepcopy(given[name]) for name in watched}
         run = surroundings.run(lambda: self.call(**given), scene, limit)
         run.given, run.after = before, {name: given[name] for name in watched}
@@ -261,7 +293,7 @@ class Subject:
 
     def learn(self, run: Run, surroundings: Surroundings) -> None:
         """Learn what the application asks for from a first call, whatever its outcome."""
-        annotated = _returned(self._hints)
+        annotated = returned(self._hints)
         asked = self._asked_for(run, surroundings)
         wanted = self.wanted
         if wanted is None and "wanted" in [self._role(n, p) for n, p in self._signature.parameters.items()]:
@@ -283,29 +315,71 @@ class Subject:
         """Return the oracle's verdict on a reply."""
         assert self.target is not None
         if reply not in self._readings:
-            self._readings[reply] = read(reply, self.target)
+            self._readings[reply] = narrowed(read(reply, self.target), self.member)
         return self._readings[reply]
 
     def locate(self, run: Run, text: str) -> None:
         """Find the place in a result of the value that the model wrote as this text."""
         assert self.target is not None
         expected = self.target.check(text)[0]
-        found = list(_places(run.value))
+        found = list(places(run.value))
         for is_near in (False, True):
             for path, part in found:
-                if _matches(part, expected, is_near=is_near):
+                if matches(part, expected, is_near=is_near):
                     self.path = path
                     kind = type(part)
                     if isinstance(expected, dict) and hasattr(kind, "model_validate") and self.wanted is None:
                         self.aim(kind)
                         self.is_derived = False
                     return
+        self._locate_member(expected, found)
+
+    def _locate_member(self, expected: Any, found: Sequence[tuple[tuple[Any, ...], Any]]) -> None:
+        """Find the place in a result of one member of the value, where it is all that is returned."""
+        members = plain(expected)
+        for key, member in members.items() if isinstance(members, dict) else ():
+            if member in (None, "", 0, 1, [], {}):  # too common to be known by
+                continue
+            for path, part in found:
+                if same(plain(part), member):
+                    self.path, self.member = path, key
+                    self._readings.clear()
+                    return
+
+    def follow(self, run: Run) -> bool:
+        """Learn of further steps from a run's requests. Returns whether another step's value is now under test."""
+        for ask in run.asks:
+            if ask.schema is not None and not any(is_one_step(ask.schema, step) for step in self._asked):
+                self._asked.append(ask.schema)
+        if len(self._asked) <= self.steps:
+            return False
+        self.steps, last = len(self._asked), self._asked[-1]
+        if self.wanted is not None:
+            return False
+        annotated = returned(self._hints)
+        self.aim(annotated if _is_wanted(annotated, last) else last)
+        return True
+
+    def of_another_step(self, schema: Any) -> bool:
+        """Whether a request's schema is another step's than that of the value under test."""
+        assert self.target is not None
+        return self.steps > 1 and not is_one_step(schema, self.target.schema)
+
+    def notice_sinks(self, run: Run) -> None:
+        """Learn which arguments the value of a run is written to."""
+        if self.path is None:
+            return
+        value = self.value(run)
+        for name, before in run.given.items():
+            is_conversation = self._role(name, self._signature.parameters[name]) == "messages"
+            if not is_conversation and is_sink(before, run.after.get(name), value):
+                self.sinks.add(name)
 
     def suppose(self, run: Run) -> None:
         """Find the place in a result of any value of the wanted kind."""
         assert self.target is not None
         names = _named(self.target.schema)
-        for path, part in _places(run.value):
+        for path, part in places(run.value):
             mine = plain(part)
             if names and isinstance(mine, dict) and mine and mine.keys() <= names:
                 self.path = path
@@ -339,10 +413,10 @@ class Subject:
             for at, part in enumerate(whole):
                 if at == first:
                     continue
-                inner = dict(part) if isinstance(part, Mapping) else _attributes(part)
+                inner = dict(part) if isinstance(part, Mapping) else attributes(part)
                 named |= inner or {f"[{at}]": part}
         else:
-            named = {k: v for k, v in _attributes(whole).items() if k != first}
+            named = {k: v for k, v in attributes(whole).items() if k != first}
         return named
 
     def _asked_for(self, run: Run, surroundings: Surroundings) -> Any:
@@ -537,90 +611,10 @@ def _like(function: Any) -> Callable[[Any], Any]:
     return given
 
 
-def _signature(call: Any) -> inspect.Signature:
-    try:
-        return inspect.signature(call)
-    except (TypeError, ValueError):
-        raise TypeError(f"{call!r} can't be put under test: its parameters are not known") from None
-
-
-def _hints(call: Any) -> dict[str, Any]:
-    function = call if inspect.isroutine(call) else getattr(call, "__call__", call)  # noqa: B004 (its annotations are read)
-    space = getattr(function, "__wrapped_globals__", None)
-    try:
-        return typing.get_type_hints(function, globalns=space)
-    except (NameError, TypeError, AttributeError):
-        pass
-    hints = {}
-    space = space or getattr(function, "__globals__", {})
-    for name, hint in getattr(function, "__annotations__", {}).items():
-        try:
-            hints[name] = eval(hint, space) if isinstance(hint, str) else hint  # noqa: S307 (the application's own words)
-        except Exception:  # noqa: S112 (an annotation that can't be read is as good as none)
-            continue
-    return hints
-
-
-def _client_kind(hint: Any) -> str | None:
-    kinds = ("OpenAI", "AsyncOpenAI", "Anthropic", "AsyncAnthropic", "Client", "AsyncClient")
-    for part in (hint, *typing.get_args(hint)):
-        module = getattr(part, "__module__", "") or ""
-        name = getattr(part, "__name__", "")
-        if (
-            isinstance(part, type)
-            and name in kinds
-            and module.split(".")[0] in ("openai", "anthropic", "httpx2", "httpx")
-        ):
-            return name
-    return None
-
-
-def _is_model(hint: Any) -> bool:
-    if hint is None or hint is Any:
-        return False
-    parts = [hint, *(typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else ())]
-    return any(
-        part is Model
-        or (
-            isinstance(part, type)
-            and all(hasattr(part, n) for n in ("generate",))
-            and part.__module__.startswith("guard")
-        )
-        for part in parts
-    )
-
-
-def _is_models(hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    is_list = isinstance(origin, type) and issubclass(origin, collections.abc.Iterable)
-    return is_list and any(_is_model(part) for part in typing.get_args(hint))
-
-
 def _adapter(hint: Any) -> Any:
     from guard.schemas import types as schema_types
 
     return schema_types.adapter(hint)
-
-
-def _returned(hints: Mapping[str, Any]) -> Any:
-    """Return the annotated type of the value, without iterators, awaitables and None around it."""
-    hint = hints.get("return")
-    for _ in range(3):
-        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-        if origin in (
-            *(collections.abc.Iterator, collections.abc.AsyncIterator, collections.abc.Generator),
-            *(collections.abc.AsyncGenerator, collections.abc.Iterable, collections.abc.AsyncIterable),
-            *(collections.abc.Awaitable, collections.abc.Coroutine),
-        ):
-            hint = arguments[-1] if origin in (collections.abc.Coroutine,) else arguments[0]
-        elif origin in (typing.Union, types.UnionType):
-            rest = [a for a in arguments if a is not type(None)]
-            hint = rest[0] if len(rest) == 1 else hint
-            if len(rest) != 1:
-                break
-        else:
-            break
-    return None if hint in (None, type(None)) else hint
 
 
 def _says_nothing(hint: Any) -> bool:
@@ -644,6 +638,12 @@ def _is_wanted(hint: Any, asked: Any) -> bool:
     return mine == theirs if theirs else True
 
 
+def is_one_step(one: Any, other: Any) -> bool:
+    """Whether two schemas ask for one value: the names of one are among the other's."""
+    mine, theirs = _named(one), _named(other)
+    return mine <= theirs or theirs <= mine
+
+
 def _named(schema: Any) -> set[str]:
     if isinstance(schema, Mapping) and isinstance(reference := schema.get("$ref"), str):
         part: Any = schema
@@ -652,48 +652,3 @@ def _named(schema: Any) -> set[str]:
         return _named({k: v for k, v in part.items() if k != "$ref"}) if isinstance(part, Mapping) else set()
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     return set(properties) if isinstance(properties, Mapping) else set()
-
-
-def _places(value: Any, depth: int = 0) -> Sequence[tuple[tuple[Any, ...], Any]]:
-    """List the parts of a result that may be the value, the outermost first."""
-    found: list[tuple[tuple[Any, ...], Any]] = [((), value)]
-    if depth == 3:
-        return found
-    inner: list[tuple[Any, Any]] = []
-    if isinstance(value, str):
-        try:
-            found.append((("json()",), json.loads(value)))
-        except (ValueError, RecursionError):
-            return found
-    elif isinstance(value, Mapping):
-        inner = list(value.items())[:30]
-    elif isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        inner = list(enumerate(value))[:5]
-    elif value is not None and not isinstance(value, int | float | bytes):
-        inner = list(_attributes(value).items())[:30]
-    for name, part in inner:
-        found += [((name, *path), place) for path, place in _places(part, depth + 1)]
-    return sorted(found, key=lambda item: len(item[0]))
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
-        own = {k: v for k, v in vars(value).items() if not k.startswith("_")}
-        for name in (*_LEDGERS, "served", "attempts", "tokens", "prompt_tokens", "completion_tokens", "total_tokens"):
-            if name not in own and isinstance(getattr(type(value), name, None), property):
-                own[name] = getattr(value, name)
-        return own
-    if hasattr(value, "_fields"):
-        return {name: getattr(value, name) for name in value._fields}
-    return {}
-
-
-def _matches(part: Any, expected: Any, *, is_near: bool) -> bool:
-    if same(plain(part), plain(expected)) or same(plain(part, whole=False), plain(expected, whole=False)):
-        return True
-    if not is_near:
-        return type(part) is type(expected) and not isinstance(expected, dict | list | str | int | float | type(None))
-    mine, theirs = plain(part), plain(expected)
-    if not isinstance(mine, dict) or not isinstance(theirs, dict) or not theirs:
-        return False
-    return 2 * len(mine.keys() & theirs.keys()) >= max(len(theirs), 1) and len(mine) <= 2 * len(theirs) + 2

@@ -60,9 +60,14 @@ def outcome(run: Run) -> str:
     return f"it returned {clipped(repr(run.value))}"
 
 
+def answered(run: Run) -> list[ObservedRequest]:
+    """Return a run's requests for the value under test, without those of the application's other steps."""
+    return [ask for ask in run.asks if not ask.is_aside]
+
+
 def readings(subject: Subject, run: Run) -> list[Verdict]:
     """Return the verdicts on the answers of a run."""
-    return [reading_of(subject, run, ask) for ask in run.asks]
+    return [reading_of(subject, run, ask) for ask in answered(run)]
 
 
 def reading_of(subject: Subject, run: Run, ask: ObservedRequest) -> Verdict:
@@ -88,7 +93,7 @@ def target_of(trial: Trial) -> Any:
 def has_value(trial: Trial) -> bool:
     """Whether the main call returned a value on whose validity Guard and the schema agree."""
     run = trial.main
-    is_whole = run.ended_well and bool(run.asks) and run.scene.leave_after is None
+    is_whole = run.ended_well and bool(answered(run)) and run.scene.leave_after is None
     return is_whole and trial.subject.path is not None and not is_disputed(trial)
 
 
