@@ -319,7 +319,6 @@ _EXPECTED = {
     "list_type": "expected a list",
     "tuple_type": "expected a pair",
     "dict_type": "expected an object",
-    "model_type": "expected an object",
     "model_attributes_type": "expected a format",
     "union_tag_not_found": "expected a format",
     "greater_than_equal": "expected at least {ge}",

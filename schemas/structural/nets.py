@@ -71,8 +71,8 @@ class Net:
     @property
     def is_ambiguous(self) -> bool:
         """Whether text might continue beside the start of a value. A quick test; the engine decides exactly."""
-        kinds = [(kind, what) for kind, what, _ in self.exits]
-        if any(kind == ANY_TOKEN for kind, _ in kinds) or len({*kinds}) < len(kinds):
+        kinds = {(kind, what) for kind, what, _ in self.exits}
+        if len(kinds) < len(self.exits) or any(kind == ANY_TOKEN for kind, _ in kinds):
             return True
         for kind, what, following in self.exits:
             if kind == VALUE and not _is_closed(self.schemas[what]) and self._may_go_on(self._begun(following)):
@@ -128,7 +128,7 @@ class Net:
 
 def _is_closed(schema: Any) -> bool:
     """Whether all values of a schema obviously end with a bracket."""
-    return isinstance(schema, Mapping) and schema.get("type") in ("object", "array")
+    return type(schema) is dict and schema.get("type") in ("object", "array")
 
 
 class Builder:
@@ -138,6 +138,7 @@ class Builder:
         self.net = Net()
         self._options = options
         self._parts = 0
+        self._literals: dict[str, Tree] = {}  # one tree a text, so that the engine reads it once
         self._named: dict[int | str, int] = {}  # symbols of tokens by their names
         self._others: dict[frozenset[int | str], int] = {}  # symbols of all tokens but the excluded ones
         self._at = [""]  # JSON Pointers to the parts being built, innermost last
@@ -174,7 +175,10 @@ class Builder:
         return self._arc(trees.EMPTY, target, None, 1)
 
     def _literal(self, text: str, target: int, place: str | None = None) -> int:
-        arc = self._arc(trees.literal(text), target, place, 1 + len(text))
+        tree = self._literals.get(text)
+        if tree is None:
+            tree = self._literals[text] = trees.literal(text)
+        arc = self._arc(tree, target, place, 1 + len(text))
         if text:
             self.net.literals[arc] = text
         return arc
@@ -252,7 +256,7 @@ class Builder:
 
     def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         if form.get("max_tokens") is not None:
-            found = "text in which tokens may go on behind its end is not counted in tokens"
+            found = "max_tokens is not kept: the same text would be allowed in some tokens and forbidden in others"
             raise self._refused(found, "use max_chars; or any_tokens with max_tokens, and a token behind it")
         return self._free(to, stops, tuple(form.get("excludes", ())), form.get("max_chars"))
 
