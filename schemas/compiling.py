@@ -75,7 +75,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     if described.beyond:
         key += repr(described.beyond).encode()
     if len(key) > _LONGEST_KEY:
-        key = hashlib.blake2b(key, digest_size=32).digest()
+        key = hashlib.sha256(key).digest()
     kept: Compiled = KEPT.get(
         key, lambda: Compiled(FrontEnd(private, options, {}, described.beyond)), len(private.written)
     )
@@ -92,7 +92,7 @@ def _format(given: Any, options: Options) -> CompiledFormat:
         return CompiledFormat(given, options)
     private = jsontext.Private(*copied)
     content, _, written = copied
-    key = "format", hashlib.blake2b(written, digest_size=32).digest(), options.tag
+    key = "format", hashlib.sha256(written).digest(), options.tag
     kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options, private), len(written))
     return kept
 

@@ -50,7 +50,8 @@ _Named: TypeAlias = Literal[
     "json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"
 ]
 Style: TypeAlias = Annotated[
-    Annotated[_Named, Branch("(text)")] | Annotated[ExactStyle, AfterValidator(ExactStyle.model_dump), Branch("(object)")],
+    Annotated[_Named, Branch("(text)")]
+    | Annotated[ExactStyle, AfterValidator(ExactStyle.model_dump), Branch("(object)")],
     _one_of("expected a style's name, or an object that says it"),
 ]
 
@@ -229,6 +230,7 @@ Form: TypeAlias = Annotated[
     | TokenDispatchForm,
     Field(discriminator="type"),
 ]
+
 
 @cache
 def _adapter() -> TypeAdapter[Any]:

@@ -408,7 +408,7 @@ class Builder:
     def _token_triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         """Return free text in which special tokens begin tags. Text can't contain them, so nothing else is excluded."""
         self.net.barred_tokens += form["exclude_tokens"]
-        names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], Mapping)]
+        names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], dict)]
         if len(names) < len(form["tags"]) or {*names} != {*form["trigger_tokens"]}:
             raise self._refused(
                 "each trigger token must begin a tag, and each tag must begin with one", "name them alike"
@@ -487,7 +487,7 @@ class Builder:
         target = self._plain(to)
         given = form["end"]
         closers = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
-        if isinstance(given, Mapping):
+        if isinstance(given, dict):
             inner = To(self._point(self._token(given, To(target), ())))
         elif all(closers):
             inner = To(target, closers, self._place())
@@ -496,7 +496,7 @@ class Builder:
         if form["content"]["type"] == "json_schema" and form["content"]["style"] == "json":
             self.net.notes += [(self._place(), end) for end in closers if end and not _BARRED_IN_STRINGS.search(end)]
         content = self._content(form, inner, inner.ends)
-        if isinstance(begin, Mapping):
+        if isinstance(begin, dict):
             return self._token(begin, To(self._point(content)), ())
         return [self._literal(begin, self._point(content))] if begin else content
 
@@ -517,7 +517,7 @@ class Builder:
     def _triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         for number, tag in enumerate(form["tags"]):
             begin, triggers = tag["begin"], form["triggers"]
-            if isinstance(begin, Mapping):
+            if isinstance(begin, dict):
                 at, fix = f"{self._place()}/tags/{number}/begin", "use token_triggered_tags"
                 raise SchemaError(Finding(at, "begin", "a text triggers these tags, and no token", fix))
             if not any(map(begin.startswith, triggers)) and not form.get("at_least_one"):

@@ -111,6 +111,7 @@ Tree tree_of(nb::handle h, int depth) {
     case 12:
       out.kind = Tree::Text;
       if (!nb::isinstance<nb::str>(t[1])) bad("what is said literally must be a text");
+      out.ranges.reserve(static_cast<std::size_t>(PyUnicode_GetLength(t[1].ptr())));
       for (Py_ssize_t i = 0, n = PyUnicode_GetLength(t[1].ptr()); i < n; ++i) {
         const Py_UCS4 c = PyUnicode_ReadChar(t[1].ptr(), i);
         out.ranges.push_back({c, c});
