@@ -14,7 +14,7 @@ constexpr std::size_t kBroad =
 template <class F>
 LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
   constexpr std::size_t kFew = 32;
-  struct Way {
+  struct Joined {
     std::size_t hash;
     std::vector<Id> kids;
     Id next;
@@ -22,13 +22,13 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
   LangRow out;
   std::vector<std::size_t> at(rows.size(), 0);
   std::vector<Id> kids(rows.size(), 0);
-  std::size_t hash = 0;  // a sum over the kids, so that it follows the few that change
-  std::vector<Way> few;  // many pieces go the same ways
+  std::size_t hash = 0;     // a sum over the kids, so that it follows the few that change
+  std::vector<Joined> few;  // many pieces go the same ways
   std::unordered_map<std::vector<Id>, Id, VectorHash> many;
   const auto joined = [&]() -> Id {
-    for (const Way& way : few)
+    for (const Joined& way : few)
       if (way.hash == hash && way.kids == kids) return way.next;
-    if (few.size() < kFew) return few.emplace_back(Way{hash, kids, join(kids)}).next;
+    if (few.size() < kFew) return few.emplace_back(Joined{hash, kids, join(kids)}).next;
     return remember(many, kids, [&] { return join(kids); });
   };
   const auto go = [&](std::size_t row) {
