@@ -33,7 +33,7 @@ import numpy as np
 
 import guard
 from benchmarks.__main__ import DATA, table, tokenizer
-from benchmarks.functions import schema
+from benchmarks.bfcl import schema
 from guard import formats
 from guard.kernels.bitmask import allocate_bitmask
 

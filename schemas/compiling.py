@@ -75,7 +75,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     if described.beyond:
         key += repr(described.beyond).encode()
     if len(key) > _LONGEST_KEY:
-        key = hashlib.blake2b(key, digest_size=32).digest()
+        key = hashlib.sha256(key).digest()
     kept: Compiled = KEPT.get(
         key, lambda: Compiled(FrontEnd(private, options, {}, described.beyond)), len(private.written)
     )
@@ -87,12 +87,13 @@ def _format(given: Any, options: Options) -> CompiledFormat:
     from guard.schemas.structural import forms  # late: most callers have no formats
     from guard.schemas.structural.compiled_format import CompiledFormat
 
-    copied = copy_json(given, forms.MOST_DEPTH, forms.MOST_CHARS)
+    copied = copy_json(given, *forms.bounds(options.limits))
     if copied is None:  # it says itself what is wrong with it
         return CompiledFormat(given, options)
+    private = jsontext.Private(*copied)
     content, _, written = copied
-    key = "format", hashlib.blake2b(written, digest_size=32).digest(), options.tag
-    kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options), len(written))
+    key = "format", hashlib.sha256(written).digest(), options.tag
+    kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options, private), len(written))
     return kept
 
 

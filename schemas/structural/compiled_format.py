@@ -29,7 +29,7 @@ from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
 from guard.schemas.structural.nets import ANY_TOKEN, START, SYMBOL, VALUE, Builder
 from guard.schemas.structural.pruning import prune
-from guard.schemas.structural.spellings import as_tag, place_of
+from guard.schemas.structural.spellings import as_tag, is_tag, place_of
 
 if TYPE_CHECKING:
     from guard.kernels._native import Matcher
@@ -54,11 +54,12 @@ class TurnPart(NamedTuple):
 class CompiledFormat(Compiled):
     """A compiled format: makes matchers for any vocabulary, and reads texts into parts. Any thread may use it."""
 
-    def __init__(self, given: Any, options: Options) -> None:
+    def __init__(self, given: Any, options: Options, private: Private | None = None) -> None:
+        """Compile a format; `private` is the private copy that `given` is, where it is one."""
         tag = as_tag(given)
         self._told: dict[str, Any] = given
         try:
-            form, private = checked(tag["format"], options.limits)
+            form, private = checked(tag["format"], options.limits, private if is_tag(given) else None)
             self._given = tag = {"type": "structural_tag", "format": form}
             self._net = net = Builder(options).build(tag)
         except SchemaError as error:

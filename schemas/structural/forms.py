@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 from pydantic import Tag as Branch
+from typing_extensions import TypedDict
 
 from guard.kernels._native import copy_json
 from guard.kernels.errors import Finding, SchemaError
@@ -45,18 +46,27 @@ Schema: TypeAlias = Annotated[Annotated[bool, Branch("(bool)")] | _Object, _one_
 TokenName: TypeAlias = Annotated[_Text | _Id, _one_of("expected a token's name or its id")]
 _IS_A_LIST = Field(strict=False)  # a JSON array for a tuple
 
-
 _Named: TypeAlias = Literal[
     "json", "text", "qwen_xml", "minimax_xml", "deepseek_xml", "glm_xml", "cohere_xml", "kimi_k3_xml"
 ]
 Style: TypeAlias = Annotated[
-    Annotated[_Named, Branch("(text)")] | Annotated[ExactStyle, Branch("(object)")],
+    Annotated[_Named, Branch("(text)")]
+    | Annotated[ExactStyle, AfterValidator(ExactStyle.model_dump), Branch("(object)")],
     _one_of("expected a style's name, or an object that says it"),
 ]
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+_STRICT = ConfigDict(extra="forbid", strict=True)
+#: Fields that may be left out.
+_Off: TypeAlias = Annotated[bool, Field(default=False)]
+_On: TypeAlias = Annotated[bool, Field(default=True)]
+_CountIfAny: TypeAlias = Annotated[Annotated[int, Field(ge=0, le=MOST_COUNT)] | None, Field(default=None)]
+_TextsIfAny: TypeAlias = Annotated[list[Some], Field(default_factory=list)]
+_TokensIfAny: TypeAlias = Annotated[list[TokenName], Field(default_factory=list)]
+
+
+class _Form(TypedDict):
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
 
 
 class ConstStringForm(_Form):
@@ -67,10 +77,10 @@ class ConstStringForm(_Form):
 class JSONSchemaForm(_Form):
     type: Literal["json_schema"]
     json_schema: Schema
-    style: Style = "json"
-    any_order: bool = False
-    max_whitespace_cnt: Annotated[int, Field(ge=0)] | None = None
-    excludes: list[Some] = []
+    style: Annotated[Style, Field(default="json")]
+    any_order: _Off
+    max_whitespace_cnt: Annotated[Annotated[int, Field(ge=0)] | None, Field(default=None)]
+    excludes: _TextsIfAny
 
 
 class QwenXMLParameterForm(_Form):
@@ -80,15 +90,15 @@ class QwenXMLParameterForm(_Form):
 
 class AnyTextForm(_Form):
     type: Literal["any_text"]
-    excludes: list[Some] = []
-    max_chars: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
-    max_tokens: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
+    excludes: _TextsIfAny
+    max_chars: _CountIfAny
+    max_tokens: _CountIfAny
 
 
 class RegexForm(_Form):
     type: Literal["regex"]
     pattern: str
-    excludes: list[Some] = []
+    excludes: _TextsIfAny
 
 
 class GrammarForm(_Form):
@@ -97,19 +107,19 @@ class GrammarForm(_Form):
 
 
 class TokenForm(_Form):
-    type: Literal["token"] = "token"
+    type: Annotated[Literal["token"], Field(default="token")]
     token: TokenName
 
 
 class ExcludeTokenForm(_Form):
     type: Literal["exclude_token"]
-    exclude_tokens: list[TokenName] = []
+    exclude_tokens: _TokensIfAny
 
 
 class AnyTokensForm(_Form):
     type: Literal["any_tokens"]
-    exclude_tokens: list[TokenName] = []
-    max_tokens: Annotated[int, Field(ge=0, le=MOST_COUNT)] | None = None
+    exclude_tokens: _TokensIfAny
+    max_tokens: _CountIfAny
 
 
 _Token: TypeAlias = Annotated[TokenForm, Branch("(object)")]
@@ -128,7 +138,7 @@ class OrForm(_Form):
 
 
 class TagForm(_Form):
-    type: Literal["tag"] = "tag"
+    type: Annotated[Literal["tag"], Field(default="tag")]
     begin: Begin
     content: Form
     end: End
@@ -138,26 +148,26 @@ class TriggeredTagsForm(_Form):
     type: Literal["triggered_tags"]
     triggers: Annotated[list[Some], Field(min_length=1)]
     tags: Annotated[list[TagForm], Field(min_length=1)]
-    at_least_one: bool = False
-    stop_after_first: bool = False
-    excludes: list[Some] = []
+    at_least_one: _Off
+    stop_after_first: _Off
+    excludes: _TextsIfAny
 
 
 class TagsWithSeparatorForm(_Form):
     type: Literal["tags_with_separator"]
     tags: Annotated[list[TagForm], Field(min_length=1)]
     separator: str
-    at_least_one: bool = False
-    stop_after_first: bool = False
+    at_least_one: _Off
+    stop_after_first: _Off
 
 
 class TokenTriggeredTagsForm(_Form):
     type: Literal["token_triggered_tags"]
     trigger_tokens: Annotated[list[TokenName], Field(min_length=1)]
     tags: Annotated[list[TagForm], Field(min_length=1)]
-    exclude_tokens: list[TokenName] = []
-    at_least_one: bool = False
-    stop_after_first: bool = False
+    exclude_tokens: _TokensIfAny
+    at_least_one: _Off
+    stop_after_first: _Off
 
 
 class OptionalForm(_Form):
@@ -185,15 +195,15 @@ class RepeatForm(_Form):
 class DispatchForm(_Form):
     type: Literal["dispatch"]
     rules: list[Annotated[tuple[Some, Form], _IS_A_LIST]]
-    loop: bool = True
-    excludes: list[Some] = []
+    loop: _On
+    excludes: _TextsIfAny
 
 
 class TokenDispatchForm(_Form):
     type: Literal["token_dispatch"]
     rules: list[Annotated[tuple[TokenName, Form], _IS_A_LIST]]
-    loop: bool = True
-    exclude_tokens: list[TokenName] = []
+    loop: _On
+    exclude_tokens: _TokensIfAny
 
 
 Form: TypeAlias = Annotated[
@@ -220,55 +230,35 @@ Form: TypeAlias = Annotated[
     | TokenDispatchForm,
     Field(discriminator="type"),
 ]
-_NESTING: tuple[type[_Form], ...] = (
-    *(
-        SequenceForm,
-        OrForm,
-        TagForm,
-        TriggeredTagsForm,
-        TagsWithSeparatorForm,
-        TokenTriggeredTagsForm,
-        OptionalForm,
-        PlusForm,
-        StarForm,
-        RepeatForm,
-        DispatchForm,
-    ),
-    TokenDispatchForm,
-)
 
 
 @cache
 def _adapter() -> TypeAdapter[Any]:
-    for model in _NESTING:
-        model.model_rebuild()
     return TypeAdapter(Form)
 
 
-def checked(form: Any, limits: Limits) -> tuple[Any, jsontext.Private | None]:
+def checked(form: Any, limits: Limits, private: jsontext.Private | None = None) -> tuple[Any, jsontext.Private | None]:
     """Return a copy of a format with defaults filled in; SchemaError names the first wrong field.
 
-    Also returns the private copy whose schemas stand in it; None where they are no private copies within the limits.
+    Also returns the private copy whose schemas stand in it: the given one, of which the format is a part, or a new one;
+    None where the format is beyond the limits of one.
     """
-    copied = copy_json(form, min(MOST_DEPTH, limits.depth), min(MOST_CHARS, limits.bytes))
-    if copied is None:
-        _check_size(form)
-    try:
+    if private is None:
+        copied = copy_json(form, *bounds(limits))
         if copied is None:
-            return _adapter().dump_python(_adapter().validate_python(form)), None
-        return _filled(_adapter().validate_python(copied[0])), jsontext.Private(*copied)
+            _check_size(form)
+        else:
+            private = jsontext.Private(*copied)
+            form = private.contents
+    try:
+        return _adapter().validate_python(form), private
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
 
 
-def _filled(form: Any) -> Any:
-    """Return what a model says as plain JSON; what stands in it is not copied."""
-    if isinstance(form, BaseModel):
-        return {name: value if type(value) in _WHOLE else _filled(value) for name, value in vars(form).items()}
-    return [_filled(one) for one in form] if type(form) in (list, tuple) else form
-
-
-_WHOLE = frozenset({str, int, bool, dict, type(None)})  #: Types of values in which no model stands.
+def bounds(limits: Limits) -> tuple[int, int]:
+    """Return how deep a format may nest, and how large it may be, to be copied as a whole."""
+    return min(MOST_DEPTH, limits.depth), min(MOST_CHARS, limits.bytes)
 
 
 def formats_in(form: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -331,7 +321,6 @@ _EXPECTED = {
     "list_type": "expected a list",
     "tuple_type": "expected a pair",
     "dict_type": "expected an object",
-    "model_type": "expected an object",
     "model_attributes_type": "expected a format",
     "union_tag_not_found": "expected a format",
     "greater_than_equal": "expected at least {ge}",

@@ -71,8 +71,8 @@ class Net:
     @property
     def is_ambiguous(self) -> bool:
         """Whether text might continue beside the start of a value. A quick test; the engine decides exactly."""
-        kinds = [(kind, what) for kind, what, _ in self.exits]
-        if any(kind == ANY_TOKEN for kind, _ in kinds) or len({*kinds}) < len(kinds):
+        kinds = {(kind, what) for kind, what, _ in self.exits}
+        if len(kinds) < len(self.exits) or any(kind == ANY_TOKEN for kind, _ in kinds):
             return True
         for kind, what, following in self.exits:
             if kind == VALUE and not _is_closed(self.schemas[what]) and self._may_go_on(self._begun(following)):
@@ -128,7 +128,7 @@ class Net:
 
 def _is_closed(schema: Any) -> bool:
     """Whether all values of a schema obviously end with a bracket."""
-    return isinstance(schema, Mapping) and schema.get("type") in ("object", "array")
+    return type(schema) is dict and schema.get("type") in ("object", "array")
 
 
 class Builder:
@@ -138,6 +138,7 @@ class Builder:
         self.net = Net()
         self._options = options
         self._parts = 0
+        self._literals: dict[str, Tree] = {}  # one tree a text, so that the engine reads it once
         self._named: dict[int | str, int] = {}  # symbols of tokens by their names
         self._others: dict[frozenset[int | str], int] = {}  # symbols of all tokens but the excluded ones
         self._at = [""]  # JSON Pointers to the parts being built, innermost last
@@ -146,37 +147,48 @@ class Builder:
         """Build the net of a structural tag; SchemaError names a part that can't be enforced."""
         start = self._point()
         end = self._exit(END, -1, -1)
-        self.net.points[start] = self._within("format", lambda: self._arcs(tag["format"], To(end), ()))
+        self._at.append("/format")
+        self.net.points[start] = self._arcs(tag["format"], To(end), ())
         return self.net
 
     # -- Points, arcs, exits -------------------------------------------------------------------------------------------
 
     def _point(self, arcs: Sequence[int] = ()) -> int:
-        if len(self.net.points) >= MOST_POINTS:
+        points = self.net.points
+        if len(points) >= MOST_POINTS:
             raise self._refused("repetitions make it too large", "repeat less often")
-        self.net.points.append(list(arcs))
-        return len(self.net.points) - 1
+        points.append([*arcs])
+        return len(points) - 1
 
     def _arc(self, tree: Tree, target: int, place: str | None = None, size: int | None = None) -> int:
         """Return a new arc; `size` is the tree's, where that is known."""
+        net = self.net
         self._parts += ARC + (trees.size(tree) if size is None else size)
         if self._parts > MOST_PARTS:
             raise self._refused("the format is too large, written out", "repeat less often, or say less")
-        self.net.arcs.append((tree, target))
-        self.net.arc_places.append(self._place() if place is None else place)
-        return len(self.net.arcs) - 1
+        net.arcs.append((tree, target))
+        net.arc_places.append(self._at[-1] if place is None else place)
+        return len(net.arcs) - 1
+
+    def _empty(self, target: int) -> int:
+        """Return a new arc of the empty text."""
+        return self._arc(trees.EMPTY, target, None, 1)
 
     def _literal(self, text: str, target: int, place: str | None = None) -> int:
-        arc = self._arc(trees.literal(text), target, place, 1 + len(text))
+        tree = self._literals.get(text)
+        if tree is None:
+            tree = self._literals[text] = trees.literal(text)
+        arc = self._arc(tree, target, place, 1 + len(text))
         if text:
             self.net.literals[arc] = text
         return arc
 
     def _exit(self, kind: int, what: int, following: int) -> int:
         """Return the target of a new exit."""
-        self.net.exits.append((kind, what, following))
-        self.net.exit_places.append(self._place())
-        return ~(len(self.net.exits) - 1)
+        net = self.net
+        net.exits.append((kind, what, following))
+        net.exit_places.append(self._at[-1])
+        return -len(net.exits)
 
     def _plain(self, to: To) -> int:
         """Return the target after a part that is not free text: the tag's end is then a separate literal."""
@@ -187,22 +199,18 @@ class Builder:
     def _following(self, to: To) -> int:
         """Return the point where the text continues; an exit gets a point with an empty text before it."""
         target = self._plain(to)
-        return target if target >= 0 else self._point([self._arc(trees.EMPTY, target)])
+        return target if target >= 0 else self._point([self._empty(target)])
 
     # -- Where it is ---------------------------------------------------------------------------------------------------
-
-    def _within(self, step: str, build: Callable[[], list[int]]) -> list[int]:
-        self._at.append(f"{self._place()}/{step}")
-        try:
-            return build()
-        finally:
-            self._at.pop()
 
     def _each(self, name: str, parts: Mapping[int, _Part], build: Callable[[_Part], list[int]]) -> list[int]:
         """Return the arcs of the parts of a list, with JSON Pointers to each."""
         arcs: list[int] = []
+        place = f"{self._at[-1]}/{name}/"
         for number, part in parts.items():
-            arcs += self._within(f"{name}/{number}", partial(build, part))
+            self._at.append(f"{place}{number}")
+            arcs += build(part)
+            self._at.pop()
         return arcs
 
     def _place(self) -> str:
@@ -248,7 +256,7 @@ class Builder:
 
     def _any_text(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         if form.get("max_tokens") is not None:
-            found = "text in which tokens may go on behind its end is not counted in tokens"
+            found = "max_tokens is not kept: the same text would be allowed in some tokens and forbidden in others"
             raise self._refused(found, "use max_chars; or any_tokens with max_tokens, and a token behind it")
         return self._free(to, stops, tuple(form.get("excludes", ())), form.get("max_chars"))
 
@@ -286,7 +294,7 @@ class Builder:
             )
         if style != "json":
             return self._in_style(form["json_schema"], style, bool(form.get("any_order")), to, form.get("excludes", ()))
-        return [self._arc(trees.EMPTY, self.value(form["json_schema"], self._following(to)))]
+        return [self._empty(self.value(form["json_schema"], self._following(to)))]
 
     def _bare_text(self, schema: Any, excludes: Iterable[str], to: To, stops: tuple[str, ...]) -> list[int]:
         """Return the arcs of an unquoted string; before a tag's end it ends with the first end, as free text does."""
@@ -366,21 +374,21 @@ class Builder:
         symbol = self._named.setdefault(form["token"], len(self.net.symbols))
         if symbol == len(self.net.symbols):
             self.net.symbols.append((form["token"],))
-        return [self._arc(trees.EMPTY, self._exit(SYMBOL, symbol, self._following(to)))]
+        return [self._empty(self._exit(SYMBOL, symbol, self._following(to)))]
 
     def _exclude_token(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         return [self._any_token(self._other_symbol(form), self._following(to))]
 
     def _any_tokens(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         """Return any tokens; a token that is named behind them ends them, and is never one of them."""
-        leave, most = self._arc(trees.EMPTY, self._plain(to)), form["max_tokens"]
+        leave, most = self._empty(self._plain(to)), form["max_tokens"]
         if most == 0:
             return [leave]
         symbol = self._other_symbol(form)
         if most is None:
             again = self._point()
             self.net.points[again] = [self._any_token(symbol, again), leave]
-            return [self._arc(trees.EMPTY, again)]
+            return [self._empty(again)]
         arcs = [leave]
         for _ in range(most):
             arcs = [self._any_token(symbol, self._point(arcs)), leave]
@@ -395,12 +403,12 @@ class Builder:
         return symbol
 
     def _any_token(self, symbol: int, following: int) -> int:
-        return self._arc(trees.EMPTY, self._exit(ANY_TOKEN, symbol, following))
+        return self._empty(self._exit(ANY_TOKEN, symbol, following))
 
     def _token_triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         """Return free text in which special tokens begin tags. Text can't contain them, so nothing else is excluded."""
         self.net.barred_tokens += form["exclude_tokens"]
-        names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], Mapping)]
+        names = [tag["begin"]["token"] for tag in form["tags"] if isinstance(tag["begin"], dict)]
         if len(names) < len(form["tags"]) or {*names} != {*form["trigger_tokens"]}:
             raise self._refused(
                 "each trigger token must begin a tag, and each tag must begin with one", "name them alike"
@@ -410,7 +418,7 @@ class Builder:
         tags = self._tags(form, after)
         self.net.points[behind] = tags
         self.net.points[again] = [*self._free(to, stops, ()), self._open(self._arc(trees.free(stops), behind))]
-        return tags if form["at_least_one"] else [self._arc(trees.EMPTY, again)]
+        return tags if form["at_least_one"] else [self._empty(again)]
 
     def _token_dispatch(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         self.net.barred_tokens += form["exclude_tokens"]
@@ -423,7 +431,7 @@ class Builder:
 
         self.net.points[behind] = self._each("rules", dict(enumerate(form["rules"])), begun)
         self.net.points[again] = [*self._free(to, stops, ()), self._open(self._arc(trees.free(stops), behind))]
-        return [self._arc(trees.EMPTY, again)]
+        return [self._empty(again)]
 
     def _sequence(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         elements = form["elements"]
@@ -431,17 +439,20 @@ class Builder:
         for number in reversed(range(len(elements))):
             behind = to if arcs is None else To(self._point(arcs))
             arcs = self._each("elements", {number: elements[number]}, partial(self._arcs, to=behind, stops=stops))
-        return [self._arc(trees.EMPTY, self._plain(to))] if arcs is None else arcs
+        return [self._empty(self._plain(to))] if arcs is None else arcs
 
     def _or(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         elements = dict(enumerate(form["elements"]))
         return self._each("elements", elements, partial(self._arcs, to=to, stops=stops))
 
     def _content(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
-        return self._within("content", lambda: self._arcs(form["content"], to, stops))
+        self._at.append(f"{self._at[-1]}/content")
+        arcs = self._arcs(form["content"], to, stops)
+        self._at.pop()
+        return arcs
 
     def _optional(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
-        return [*self._content(form, to, stops), self._arc(trees.EMPTY, self._plain(to))]
+        return [*self._content(form, to, stops), self._empty(self._plain(to))]
 
     def _star(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         return self._repeated(form, 0, -1, to, stops)
@@ -455,11 +466,11 @@ class Builder:
         return self._repeated(form, form["min"], form["max"], to, stops)
 
     def _repeated(self, form: Any, least: int, most: int, to: To, stops: tuple[str, ...]) -> list[int]:
-        leave = self._arc(trees.EMPTY, self._plain(to))
+        leave = self._empty(self._plain(to))
         if most < 0:
             again = self._point()
             self.net.points[again] = [*self._content(form, To(again), stops), leave]
-            arcs = [self._arc(trees.EMPTY, again)]
+            arcs = [self._empty(again)]
         else:
             arcs = [leave]
             for _ in range(most - least):
@@ -476,7 +487,7 @@ class Builder:
         target = self._plain(to)
         given = form["end"]
         closers = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else ()
-        if isinstance(given, Mapping):
+        if isinstance(given, dict):
             inner = To(self._point(self._token(given, To(target), ())))
         elif all(closers):
             inner = To(target, closers, self._place())
@@ -485,7 +496,7 @@ class Builder:
         if form["content"]["type"] == "json_schema" and form["content"]["style"] == "json":
             self.net.notes += [(self._place(), end) for end in closers if end and not _BARRED_IN_STRINGS.search(end)]
         content = self._content(form, inner, inner.ends)
-        if isinstance(begin, Mapping):
+        if isinstance(begin, dict):
             return self._token(begin, To(self._point(content)), ())
         return [self._literal(begin, self._point(content))] if begin else content
 
@@ -494,19 +505,19 @@ class Builder:
         return self._each("tags", dict(enumerate(form["tags"])), lambda tag: self._tagged(tag, tag["begin"], to))
 
     def _tags_with_separator(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
-        leave = self._arc(trees.EMPTY, self._plain(to))
+        leave = self._empty(self._plain(to))
         nothing = [] if form.get("at_least_one") else [leave]
         if form.get("stop_after_first"):
             return [*self._tags(form, To(self._plain(to))), *nothing]
         behind = self._point()
         again = self._point(self._tags(form, To(behind)))
         self.net.points[behind] = [self._literal(form["separator"], again), leave]
-        return [self._arc(trees.EMPTY, again), *nothing]
+        return [self._empty(again), *nothing]
 
     def _triggered_tags(self, form: Any, to: To, stops: tuple[str, ...]) -> list[int]:
         for number, tag in enumerate(form["tags"]):
             begin, triggers = tag["begin"], form["triggers"]
-            if isinstance(begin, Mapping):
+            if isinstance(begin, dict):
                 at, fix = f"{self._place()}/tags/{number}/begin", "use token_triggered_tags"
                 raise SchemaError(Finding(at, "begin", "a text triggers these tags, and no token", fix))
             if not any(map(begin.startswith, triggers)) and not form.get("at_least_one"):
@@ -551,4 +562,4 @@ class Builder:
             arcs.append(self._until(trigger, inside, (*avoid, *to.ends), excludes, None))
         self.net.exclusive |= dict.fromkeys(arcs, again)
         self.net.points[again] = arcs
-        return [self._arc(trees.EMPTY, again)], after
+        return [self._empty(again)], after

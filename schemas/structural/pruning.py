@@ -19,6 +19,8 @@ _PLAIN = ANNOTATIONS | frozenset(
     {"type", "properties", "required", "additionalProperties", "items", "format", "minLength", "minimum", "maximum"}
     | {"minItems"}
 )
+#: Of these, those that bound nothing from both sides and demand nothing.
+_LAX = ANNOTATIONS | {"type", "properties", "additionalProperties", "items", "format", "minimum"}
 _LISTED = ANNOTATIONS | {"type", "enum"}
 _DEEPEST = 8
 
@@ -52,6 +54,8 @@ def _is_plain(schema: Any, depth: int = 0) -> bool:
         return True
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return False
+    if schema.keys() <= _LAX:
+        return True
     if schema.get("type") == "string" and isinstance(listed := schema.get("enum"), list):
         return bool(listed) and all(isinstance(one, str) for one in listed) and schema.keys() <= _LISTED
     if not schema.keys() <= _PLAIN:

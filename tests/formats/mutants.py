@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant(
         NETS,
         "what is optional is not",
-        "return [*self._content(form, to, stops), self._arc(trees.EMPTY, self._plain(to))]",
+        "return [*self._content(form, to, stops), self._empty(self._plain(to))]",
         "return self._content(form, to, stops)",
     ),
     Mutant(

@@ -12,7 +12,7 @@ from functools import cache
 
 import jsonschema_rs
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import guard
@@ -155,13 +155,18 @@ def may_be(below, value, schema):
         if word in below:
             return of(may_be(one, value, schema) for one in below[word])
     if "const" in below:
-        return type(below["const"]) is type(value)
+        return alike(below["const"], value)
     if "enum" in below:
-        return any(type(one) is type(value) for one in below["enum"])
+        return any(alike(one, value) for one in below["enum"])
     kinds = below.get("type", [*WORDS.values()])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     word = WORDS[type(value)]
     return word in kinds or (word in ("integer", "number") and {"integer", "number"} & {*kinds} != set())
+
+
+def alike(one, other):
+    """Whether two values have one type: 1 and 1.0 are both numbers."""
+    return type(one) is type(other) or {type(one), type(other)} == {int, float}
 
 
 def valid(below, value, schema):
@@ -333,6 +338,15 @@ def walked(compiled, rng, steps=90):
 
 @settings(max_examples=25)
 @given(schema=objects(), style=st.sampled_from(sorted(STYLES)), seed=st.integers(0, 2**32))
+@example(  # 1.0, which is 1
+    schema={
+        "type": "object",
+        "properties": {"a": {"enum": ["ab", 1, None]}, "b": {"type": "string"}, "long name": {"type": "string"}},
+        "required": ["a"],
+    },
+    style="glm_xml",
+    seed=371131464,
+)
 def test_what_is_let_through_reads_back_to_a_valid_value(schema, style, seed):
     compiled = compiled_of(schema, style)
     assume(compiled not in (None, NOTHING))

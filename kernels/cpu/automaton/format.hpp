@@ -28,9 +28,10 @@ struct FormatEvent {  // a change between text, values and symbols in a turn
 
 struct FormatSource {
   struct Arc {
-    Tree tree;
+    Id tree;  // of `trees`
     Id to;
   };
+  std::vector<Tree> trees;  // each once
   std::vector<std::vector<Id>> points;
   std::vector<Arc> arcs;
   std::vector<FormatExit> exits;
@@ -42,8 +43,10 @@ struct Format {
   Format(Lexicon& lexicon, std::shared_ptr<const FormatSource> from) : source(std::move(from)) {
     Net made;
     made.points = source->points;
+    std::vector<Id> langs;
+    for (const Tree& tree : source->trees) langs.push_back(lexicon.langs.whole(tree));
     for (const FormatSource::Arc& arc : source->arcs)
-      made.arcs.push_back({lexicon.langs.whole(arc.tree), arc.to});
+      made.arcs.push_back({langs[static_cast<std::size_t>(arc.tree)], arc.to});
     for (const FormatExit& exit : source->exits)
       made.open.push_back(exit.kind == FormatExit::Value);
     net = lexicon.texts.net_of(std::move(made));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <unordered_map>
 
 namespace nb = nanobind;
 
@@ -110,6 +111,7 @@ Tree tree_of(nb::handle h, int depth) {
     case 12:
       out.kind = Tree::Text;
       if (!nb::isinstance<nb::str>(t[1])) bad("what is said literally must be a text");
+      out.ranges.reserve(static_cast<std::size_t>(PyUnicode_GetLength(t[1].ptr())));
       for (Py_ssize_t i = 0, n = PyUnicode_GetLength(t[1].ptr()); i < n; ++i) {
         const Py_UCS4 c = PyUnicode_ReadChar(t[1].ptr(), i);
         out.ranges.push_back({c, c});
@@ -143,9 +145,13 @@ std::shared_ptr<const FormatSource> source_of(nb::handle given) {
     std::vector<Id>& arcs = out->points.emplace_back();
     for (nb::handle arc : nb::borrow<nb::list>(point)) arcs.push_back(int_of(arc));
   }
+  std::unordered_map<PyObject*, Id> known;  // the same object is the same tree
   for (nb::handle arc : nb::borrow<nb::list>(t[1])) {
     const nb::tuple a = tuple_of(arc);
-    out->arcs.push_back({tree_of(a[0], 0), int_of(a[1])});
+    const auto [at, is_new] =
+        known.try_emplace(nb::handle(a[0]).ptr(), static_cast<Id>(out->trees.size()));
+    if (is_new) out->trees.push_back(tree_of(a[0], 0));
+    out->arcs.push_back({at->second, int_of(a[1])});
   }
   for (nb::handle exit : nb::borrow<nb::list>(t[2])) {
     const nb::tuple e = tuple_of(exit);

@@ -13,25 +13,35 @@ constexpr std::size_t kBroad =
 
 template <class F>
 LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
-  constexpr std::size_t kFew = 8;
+  constexpr std::size_t kFew = 32;
+  struct Joined {
+    std::size_t hash;
+    std::vector<Id> kids;
+    Id next;
+  };
   LangRow out;
   std::vector<std::size_t> at(rows.size(), 0);
-  std::vector<Id> kids(rows.size());
-  std::vector<std::pair<std::vector<Id>, Id>> few;  // many pieces go the same ways
+  std::vector<Id> kids(rows.size(), 0);
+  std::size_t hash = 0;     // a sum over the kids, so that it follows the few that change
+  std::vector<Joined> few;  // many pieces go the same ways
   std::unordered_map<std::vector<Id>, Id, VectorHash> many;
   const auto joined = [&]() -> Id {
-    for (const auto& [way, next] : few)
-      if (way == kids) return next;
-    if (few.size() < kFew) return few.emplace_back(kids, join(kids)).second;
+    for (const Joined& way : few)
+      if (way.hash == hash && way.kids == kids) return way.next;
+    if (few.size() < kFew) return few.emplace_back(Joined{hash, kids, join(kids)}).next;
     return remember(many, kids, [&] { return join(kids); });
   };
+  const auto go = [&](std::size_t row) {
+    const Id next = rows[row]->next[at[row]];
+    hash +=
+        mix(row, static_cast<std::size_t>(next)) - mix(row, static_cast<std::size_t>(kids[row]));
+    kids[row] = next;
+  };
+  for (std::size_t i = 0; i < rows.size(); ++i) go(i);
   while (true) {
     kernel_clock.tick(Op::Pattern);
     std::uint32_t upto = kMaxChar;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      upto = std::min(upto, rows[i]->upto[at[i]]);
-      kids[i] = rows[i]->next[at[i]];
-    }
+    for (std::size_t i = 0; i < rows.size(); ++i) upto = std::min(upto, rows[i]->upto[at[i]]);
     const Id next = joined();
     if (!out.next.empty() && out.next.back() == next)
       out.upto.back() = upto;
@@ -39,7 +49,7 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
       out.upto.push_back(upto), out.next.push_back(next);
     if (upto == kMaxChar) return out;
     for (std::size_t i = 0; i < rows.size(); ++i)
-      if (rows[i]->upto[at[i]] == upto) ++at[i];
+      if (rows[i]->upto[at[i]] == upto) ++at[i], go(i);
   }
 }
 
