@@ -1,4 +1,4 @@
-"""What vLLM's own test of structured outputs asks (tests/v1/entrypoints/llm/test_struct_output_generate.py), restated.
+"""What vLLM's own test of structured outputs asks, `test_struct_output_generate` of its entrypoints, restated.
 
 Each scenario has a constraint and a judge of its answers.
 """
