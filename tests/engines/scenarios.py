@@ -106,6 +106,11 @@ def meets(schema: dict[str, Any]) -> Callable[[str], bool]:
     return judge
 
 
+def selects(text: str) -> bool:
+    """Whether a text is a statement of the two grammars."""
+    return SELECTION.fullmatch(text) is not None
+
+
 def calls_well(text: str) -> bool:
     """Whether every call in a text is whole and of the schema."""
     found = re.findall("<function=get_weather>(.*?)</function>", text, re.DOTALL)
@@ -129,8 +134,8 @@ SCENARIOS = (
     Scenario("json schema", {"json": EMPLOYEE}, meets(EMPLOYEE)),
     Scenario("json object, n=2", {"json_object": True}, meets({"type": "object"}), answers=2),
     Scenario("schema that xgrammar refuses", {"json": GRADE}, meets(GRADE)),
-    Scenario("EBNF", {"grammar": EBNF}, lambda text: SELECTION.fullmatch(text) is not None, temperature=0.8),
-    Scenario("Lark", {"grammar": LARK}, None),
+    Scenario("EBNF", {"grammar": EBNF}, selects, temperature=0.8),
+    Scenario("Lark", {"grammar": LARK}, selects, temperature=0.8),
     Scenario("not a grammar", {"grammar": "not a grammar"}, None),
     Scenario("regex", {"regex": IPV4}, lambda text: re.fullmatch(IPV4, text) is not None, max_tokens=16),
     Scenario("choice", {"choice": LANGUAGES}, lambda text: text in LANGUAGES, temperature=0.8, max_tokens=16),
