@@ -153,8 +153,12 @@ class Matcher:
     def is_finished(self) -> bool:
         """Whether an end-of-sequence token was accepted."""
 
-    def forced_bytes(self) -> bytes:
-        """Return what every completion begins with from here: at most 4,096 bytes of it."""
+    def forced_bytes(self, without: bytes = b"") -> bytes:
+        """Return what every completion begins with from here: at most 4,096 bytes of it.
+
+        With `without`, what every completion begins with whose first byte is none of these. O(open containers) where
+        any matcher of the compiled schema was asked at an equal place before, else O(256 bytes).
+        """
 
     def spans(self) -> list[tuple[int, int, int, int]]:
         """Return what each part of a turn was read as: 0 an arc, 1 a value's exit, 2 a symbol's; which; from; to.
@@ -206,14 +210,21 @@ def fill_bitmasks(
 ) -> list[bool] | None:
     """Fill a row for each matcher, without the GIL: rows 0, 1, … where `rows` is None.
 
-    A mask that was filled here before, by any matcher of the same compiled schema, is copied; one that its matcher
-    filled last, without a lock. Batches of many megabytes are copied by several threads, one for each core.
+    A mask that was filled here before, by any matcher of the same compiled schema and under any budget that took
+    nothing away, is copied; one that its matcher filled last, without a lock. Batches of many megabytes are copied by
+    several threads, one for each core.
     `remaining` is as in Matcher.fill_bitmask, an item for each matcher. Where one raises, rows of others may be filled.
 
     With `within`, seconds, it returns for each matcher whether its row is pending: not ready in that time; without,
     None. A pending row is left as it was, and its mask goes on being made by a thread of the module; the next call that
     asks for it fills it, ready or waiting again. So no row waits for another's schema, and a row that is filled is the
     same as without a time. What a call needs of Python, reading parts of a schema for the first time, is not cut short.
+    """
+
+def allow_tokens(bitmask: Any, rows: Sequence[int], tokens: Sequence[int]) -> None:
+    """Let each of these rows of `bitmask`, int32[rows, words], allow one token and no other. O(words) a row.
+
+    IndexError where there is no such row or token; then nothing is written.
     """
 
 def apply_bitmask(logits: Any, bitmask: Any) -> None:

@@ -623,7 +623,7 @@ class Run {
     for (const std::int64_t budget : {distance - 1, distance, distance + 1, distance + 6})
       compare(filled(at, budget), left, budget, text);
     guard::Arena scratch;
-    const std::string forced = engine_.forced(at, scratch, 64);
+    const std::string forced = engine_.forced(at, scratch);
     if (!forced.empty())
       for (const auto& [t, _] : left)
         if (t == end_ || vocabulary_->bytes(t)[0] != forced[0])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from guard.kernels._native import Matcher
     from guard.kernels.vocabulary import Vocabulary
 
-#: The bytes that an answer may begin with which is not led by white space.
-FIRST_BYTES = tuple(bytes([byte]) for byte in range(256) if byte not in b" \t\r\n")
+#: The bytes of white space that may lead an answer.
+SPACES = b" \t\r\n"
 
 #: The bits of a mask's word.
 BITS = tuple(np.array([1 << bit for bit in range(WORD)], np.uint32).view(np.int32))
@@ -57,7 +57,10 @@ class Guide:
         """
         if len(self._runs) == len(self.tokens):
             self._runs.append(self._run())
-        token, needed = next(iter(self._runs[-1]), (None, 0))
+        run = self._runs[-1]
+        if not run:
+            return None
+        token, needed = run[0]
         return token if remaining is None or needed <= remaining else None
 
     def accept(self, token: int) -> bool:
@@ -99,6 +102,10 @@ class Guide:
             token = allowed[0] if len(allowed) == 1 else None
         return token
 
+    def may_trim(self) -> bool:
+        """Whether `trim` may take anything from the mask of the next token where no token is forced. O(1)."""
+        return not self.tokens or (len(self._vocabulary.eos) > 1 and self.matcher.can_stop())
+
     def trim(self, words: NDArray[np.int32]) -> int | None:
         """Take from the mask of the next token what the tokenizer itself would not write; it stays a subset, not empty.
 
@@ -128,28 +135,13 @@ class Guide:
             return ()
         forced = self.matcher.forced_bytes()
         if not self.tokens and not forced and not self._forcing.leads_with_space:
-            forced = self._without_leading_space()
+            forced = self.matcher.forced_bytes(SPACES)
         if not forced:
             return ()
         run = self._forcing.tokens(self.tokens, forced, is_final=self._ends_after(forced))
         out = [(token, 1 + self.matcher.distance()) for token in itertools.takewhile(self.matcher.accept, run)]
         self.matcher.rollback(len(out))
         return tuple(out)
-
-    def _without_leading_space(self) -> bytes:
-        """What the value begins with if it does not begin with a space; b"" where there is a choice."""
-        found = b""
-        if not self.matcher.accept_bytes(b" "):
-            return b""
-        self.matcher.rollback()
-        for byte in FIRST_BYTES:
-            if self.matcher.accept_bytes(byte):
-                forced = byte + self.matcher.forced_bytes()
-                self.matcher.rollback()
-                if found:
-                    return b""
-                found = forced
-        return found
 
     def _ends_after(self, forced: bytes) -> bool:
         """Whether nothing but the end of the sequence can follow."""

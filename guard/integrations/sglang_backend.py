@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from sglang.srt.constrained.reasoner_grammar_backend import ReasonerGrammarBacke
 
 from guard.errors import GuardError
 from guard.integrations import seams
+from guard.integrations.engine_metrics import StepCount, count_request
 from guard.integrations.token_grammar import (
     EngineVocabulary,
     TokenGrammar,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 ANY_OBJECT = "$$ANY$$"  #: SGLang's constraint for any JSON object.
 
 _log = logging.getLogger("sglang.guard")
+_count = StepCount()  # of the scheduler's one thread
 
 
 class SGLangGrammar(BaseGrammarObject):
@@ -71,8 +74,10 @@ class SGLangGrammar(BaseGrammarObject):
     @staticmethod
     def fill_vocab_mask_batched(entries: Sequence[Any], vocab_mask: torch.Tensor) -> None:
         """Write the masks of a step, all of Guard's in one call."""
+        start = time.perf_counter()
         ours = [entry for entry in entries if isinstance(entry.grammar, SGLangGrammar)]
         fill([entry.grammar.answer for entry in ours], vocab_mask.numpy(), [entry.row for entry in ours])
+        _count.add(len(ours), start, time.perf_counter())
         for entry in entries:
             if not isinstance(entry.grammar, SGLangGrammar):
                 entry.grammar.fill_vocab_mask(vocab_mask, entry.row)
@@ -143,7 +148,9 @@ class SGLangBackend(BaseGrammarBackend):
             compiled: Compiled = compile_constraint(kind, text, is_compact=self._is_compact)
             check_request(compiled, self.vocabulary, None)
         except (GuardError, ValueError) as error:
+            count_request(kind, is_taken=False)
             return InvalidGrammarObject(f"guard: {error}")
+        count_request(kind, is_taken=True)
         return SGLangGrammar(TokenGrammar(compiled, self.vocabulary), kind)
 
     @staticmethod

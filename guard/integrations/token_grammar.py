@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from guard.decoding.forced_tokens import Forcing, forcing_of
 from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import check_budget
-from guard.kernels._native import fill_bitmasks
+from guard.kernels._native import allow_tokens, fill_bitmasks
 from guard.kernels.bitmask import WORD, allocate_bitmask
 from guard.kernels.vocabulary import Vocabulary
 from guard.schemas.compiling import compile as compile_schema
@@ -103,7 +103,9 @@ class TokenGrammar:
         left = self.limit - self.before - len(self.tokens)
         if not self.tokens:
             self._fits = self.matcher.distance() <= left
-        return max(left, 1) if self._fits else None
+        if not self._fits:
+            return None
+        return left if left > 0 else 1
 
     def settle(self, written: int) -> None:
         """Record that the request has written so many tokens, the answer's included."""
@@ -164,10 +166,22 @@ def fill(grammars: Sequence[TokenGrammar], words: NDArray[Any], rows: Sequence[i
 
     All grammars must have the same vocabulary.
     """
-    if not grammars:
-        return
-    remaining = [grammar.remaining() for grammar in grammars]
-    fill_bitmasks([grammar.matcher for grammar in grammars], words, rows, remaining)
-    words = words[:, : grammars[0].vocabulary.width]
+    matchers, free, budgets, forced, tokens, trimmed = [], [], [], [], [], []
     for grammar, row in zip(grammars, rows, strict=True):
-        grammar.guide.trim(words[row])
+        left, guide = grammar.remaining(), grammar.guide
+        token = guide.forced(left)
+        if token is not None:  # the mask has it, and it is all that trim would leave
+            forced.append(row)
+            tokens.append(token)
+            continue
+        matchers.append(guide.matcher)
+        free.append(row)
+        budgets.append(left)
+        if guide.may_trim():
+            trimmed.append((guide, row))
+    if tokens:
+        allow_tokens(words, forced, tokens)
+    if matchers:
+        fill_bitmasks(matchers, words, free, budgets)
+    for guide, row in trimmed:
+        guide.trim(words[row, : grammars[0].vocabulary.width])

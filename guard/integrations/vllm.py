@@ -126,6 +126,7 @@ def _validate_by_guard(params: Any) -> None:
     """Check requests in the front end, where a refusal still becomes a response of status 400."""
     from vllm.exceptions import VLLMValidationError
 
+    from guard.integrations.engine_metrics import count_request
     from guard.integrations.vllm_backend import constraint_of, ends_of
 
     original = params._validate_structured_outputs
@@ -150,7 +151,9 @@ def _validate_by_guard(params: Any) -> None:
             compiled = compile_constraint(kind, text, is_compact=asked.disable_any_whitespace)
             check_request(compiled, vocabulary_of(tokenizer, ends_of(model_config, tokenizer)), self.max_tokens)
         except (GuardError, ValueError) as error:
+            count_request(kind, is_taken=False)
             raise VLLMValidationError(f"guard: {error}", parameter=f"structured_outputs.{kind}") from error
+        count_request(kind, is_taken=True)
         asked._backend = NAME
 
     params._validate_structured_outputs = validate

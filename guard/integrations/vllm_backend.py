@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 from vllm.v1.structured_output.backend_types import StructuredOutputBackend, StructuredOutputGrammar
 
 from guard.integrations import seams
+from guard.integrations.engine_metrics import StepCount
 from guard.integrations.token_grammar import TokenGrammar, compile_constraint, fill, vocabulary_of
 from guard.kernels.bitmask import WORD
 
@@ -85,6 +87,7 @@ class VLLMBackend(StructuredOutputBackend):
         # Drafts copied from earlier text carry no probabilities, so forced text can be added as drafts.
         self._most_forced = speculation.num_speculative_tokens if is_copied else 0
         self._seen: tuple[torch.Tensor, NDArray[np.int32]] | None = None
+        self._count = StepCount()
         _log.info(
             "%s masks structured outputs: %d tokens, of which %s end a sequence; forced text is cut %s",
             seams.version("guard-slm"),
@@ -149,6 +152,18 @@ class VLLMBackend(StructuredOutputBackend):
         """
         if not ids:
             return None
+        start = time.perf_counter()
+        words = self._masks(manager, requests, ids, drafts)
+        self._count.add(len(words), start, time.perf_counter())
+        return words
+
+    def _masks(
+        self,
+        manager: Any,
+        requests: Mapping[str, Any],
+        ids: Sequence[str],
+        drafts: Mapping[str, Sequence[int]],
+    ) -> NDArray[np.int32]:
         config = self.vllm_config
         if manager._grammar_bitmask is None:
             most = config.scheduler_config.max_num_seqs * (1 + config.num_speculative_tokens)
@@ -178,10 +193,11 @@ class VLLMBackend(StructuredOutputBackend):
         answers, rows = [], []
         for row, name in enumerate(ids):
             request = requests[name]
-            grammar = request.structured_output_request.grammar
-            grammar.answer.settle(request.num_output_tokens)
-            if manager._get_constraint_bounds(request, ())[1] == 0:
-                answers.append(grammar.answer)
+            answer: TokenGrammar = request.structured_output_request.grammar.answer
+            answer.settle(request.num_output_tokens)
+            # The masks hold from the answer's first token on.
+            if answer.tokens or manager._get_constraint_bounds(request, ())[1] == 0:
+                answers.append(answer)
                 rows.append(row)
             else:
                 self._let_reason(manager, request, words[row])

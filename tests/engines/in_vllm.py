@@ -23,6 +23,7 @@ os.environ |= {
 }
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from engines.scenarios import EMPLOYEE, SCENARIOS
 from engines.schemas import OWN, schemas
 
 from guard.integrations import vllm as plug
@@ -255,6 +256,93 @@ def part_masks(backend: str, data: Path, model: str) -> Any:
         for name in ("guard", "xgrammar"):
             found[f"{name}, {rows} rows"] = min(once(name, rows) for _ in range(5))
     found["the same as vLLM's loop"] = _compared(setup, random.Random(7))
+    return found
+
+
+def part_steps(backend: str, data: Path, model: str) -> Any:
+    """What masks add to a step of eight rows, as a share of the processor's time for a step without a schema.
+
+    Each part is timed by itself: filling masks, accepting tokens, and writing masks over the logits, which is vLLM's.
+    """
+    import vllm.v1.worker.gpu_model_runner as runner
+    from vllm.v1.engine.llm_engine import LLMEngine
+    from vllm.v1.structured_output import StructuredOutputManager
+
+    spent = dict.fromkeys(("fill", "accept", "apply", "step"), 0.0)
+    count = dict.fromkeys(spent, 0)
+
+    def timed(owner: Any, attribute: str, name: str) -> None:
+        original = getattr(owner, attribute)
+
+        def wrapped(*given: Any, **named: Any) -> Any:
+            start = time.process_time()
+            try:
+                return original(*given, **named)
+            finally:
+                spent[name] += time.process_time() - start
+                count[name] += 1
+
+        setattr(owner, attribute, wrapped)
+
+    llm, rows = engine(backend, model), 8
+    timed(StructuredOutputManager, "grammar_bitmask", "fill")
+    timed(StructuredOutputManager, "accept_tokens", "accept")
+    timed(runner, "apply_grammar_bitmask", "apply")
+    timed(LLMEngine, "step", "step")
+    wanted = dict(list(OWN.items())[:rows])
+    questions = [asked(schema) for schema in wanted.values()]
+    answers(llm, wanted, 64)  # what is done once is not the question here
+    plain = SamplingParams(temperature=0, max_tokens=64, ignore_eos=True)
+    found: dict[str, Any] = {}
+    for turn in range(3):
+        spent.update(dict.fromkeys(spent, 0.0)), count.update(dict.fromkeys(count, 0))
+        llm.chat(questions, [plain] * rows, use_tqdm=False)
+        step = spent["step"] / count["step"]
+        spent.update(dict.fromkeys(spent, 0.0)), count.update(dict.fromkeys(count, 0))
+        answers(llm, wanted, 64)
+        each = {name: 1e6 * spent[name] / max(count["fill"], 1) for name in ("fill", "accept", "apply")}
+        added = each["fill"] + each["accept"]
+        shares = f"{added / step / 1e4:.2f}% of a step of {step * 1e3:.1f} ms without a schema"
+        found[f"turn {turn}"] = f"{shares}; us a step: " + ", ".join(f"{name} {us:.0f}" for name, us in each.items())
+    return found
+
+
+def part_own(backend: str, data: Path, model: str) -> Any:
+    """The scenarios of vLLM's own test of structured outputs (tests/v1/entrypoints/llm).
+
+    What vLLM asks there of a larger model's knowledge is not asked of this one.
+    """
+    return _scenarios(engine(backend, model))
+
+
+def part_own_drafts(backend: str, data: Path, model: str) -> Any:
+    """The same with drafts that are copied from the text, five as there."""
+    return _scenarios(engine(backend, model, speculative_config={**DRAFTS, "num_speculative_tokens": 5}))
+
+
+def _scenarios(llm: LLM) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in SCENARIOS:
+        params = SamplingParams(
+            temperature=one.temperature,
+            max_tokens=one.max_tokens,
+            n=one.answers,
+            structured_outputs=StructuredOutputsParams(**one.constraint),
+        )
+        try:
+            outputs = llm.generate([one.prompt] * 2, params, use_tqdm=False)
+        except Exception as error:
+            found[one.name] = [f"{type(error).__name__}: {error}", "", one.judge is None]
+            continue
+        texts = [made.text for output in outputs for made in output.outputs]
+        found[one.name] = [texts, "", one.judge is not None and all(map(one.judge, texts))]
+    mixed = [
+        SamplingParams(temperature=1, max_tokens=250, structured_outputs=StructuredOutputsParams(json=EMPLOYEE)),
+        SamplingParams(temperature=0, max_tokens=30, seed=42),
+    ]
+    prompts = ["Give an example of an employee.", "The diameter of the Earth in kilometers is "]
+    texts = [output.outputs[0].text for output in llm.generate(prompts, mixed, use_tqdm=False)]
+    found["beside a request without a schema"] = [texts, "", is_valid(EMPLOYEE, texts[0])]
     return found
 
 

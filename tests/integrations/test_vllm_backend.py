@@ -183,7 +183,13 @@ class TestMasks:
         original = shared.fill_bitmasks
         monkeypatch.setattr(shared, "fill_bitmasks", lambda *given: calls.append(given) or original(*given))
         one = manager(config())
-        asked = started(one, *(request(f"r{number}", json={"const": number}) for number in range(8)))
+        asked = started(
+            one, *(request(f"r{number}", json={"enum": [f"a{number}", f"b{number}"]}) for number in range(8))
+        )
+        each = iter(asked.values())
+        for one_of in each:  # in the string, where there is a choice
+            tokens = tiny.tokenizer().encode('"', add_special_tokens=False)
+            assert one_of.structured_output_request.grammar.accept_tokens("", tokens)
         words = one.grammar_bitmask(asked, list(asked), {})
         assert (len(calls), words.shape) == (1, (8, 12))
 

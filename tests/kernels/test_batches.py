@@ -32,12 +32,14 @@ def anew(case: Case) -> Compiled:
     return Compiled(FrontEnd(case.schema, Options(**case.options), {}))
 
 
-def judged(compiled: Compiled, vocabulary: guard.Vocabulary, tokens: list[int]) -> np.ndarray[Any, Any]:
+def judged(
+    compiled: Compiled, vocabulary: guard.Vocabulary, tokens: list[int], remaining: int | None = None
+) -> np.ndarray[Any, Any]:
     """The row of a matcher that went there alone and fills it once."""
     matcher = compiled.matcher(vocabulary)
     assert all(matcher.accept(token) for token in tokens)
     row = allocate_bitmask(1, vocabulary.size)
-    matcher.fill_bitmask(row)
+    matcher.fill_bitmask(row, 0, remaining)
     return row[0]
 
 
@@ -79,12 +81,14 @@ def test_rows_that_are_known_are_those_of_an_engine_that_knows_none(
         bitmask = allocate_bitmask(len(walks), vocabulary.size + 40)
         for _ in range(4):
             bitmask[...] = -1
-            left = [int(r.choice([matcher.distance() + 2, 50])) if r.random() < 0.2 else None for matcher, _ in walks]
-            left = [None if n is not None and n < 0 else n for n in left]
+            left = [
+                max(0, int(r.choice([r.randrange(-2, 6) + matcher.distance(), 50, 900]))) if r.random() < 0.5 else None
+                for matcher, _ in walks
+            ]
             fill_bitmasks([matcher for matcher, _ in walks], bitmask, remaining=left)
             for (_, tokens), row, budget in zip(walks, bitmask, left, strict=True):
-                if budget is None:
-                    np.testing.assert_array_equal(row[: -(-vocabulary.size // 32)], judged(judge, vocabulary, tokens))
+                expected = judged(judge, vocabulary, tokens, budget)
+                np.testing.assert_array_equal(row[: -(-vocabulary.size // 32)], expected)
                 assert not row[-(-vocabulary.size // 32) :].any()
             if r.random() < 0.5:
                 for matcher, tokens in walks[::2]:

@@ -16,6 +16,7 @@ from strategies import MERGES, OPTIONS, Case, byte_vocabulary, cases, vocabulari
 
 import guard
 from guard.kernels import fill_bitmasks
+from guard.kernels._native import allow_tokens
 from guard.kernels.bitmask import allocate_bitmask
 
 PERSON = {
@@ -66,6 +67,29 @@ def test_masks_and_accept_agree_under_every_option(options: dict[str, str]) -> N
 def test_forced_bytes_are_all_that_may_follow_and_end_where_there_is_a_choice(case: Case) -> None:
     """Byte by byte: nothing else is allowed before each of them, and something else after the last."""
     within_limits(check_forced_bytes, case)
+
+
+@given(cases(), st.binary(min_size=1, max_size=4) | st.just(b" \t\r\n"))
+def test_forced_bytes_without_some_are_what_all_others_begin_with(case: Case, without: bytes) -> None:
+    """Each first byte is tried: where one is left, it and what is forced behind it."""
+    r = Random(case.seed)
+    try:
+        matcher = case.matcher(byte_vocabulary())
+        for _ in range(4):
+            going = [token for token in allowed(matcher, byte_vocabulary()).tolist() if token != END]
+            kept = [byte for byte in going if byte not in without]
+            expected = b""
+            if len(kept) == 1 and not matcher.can_stop():
+                assert matcher.accept(kept[0])
+                expected = bytes(kept) + matcher.forced_bytes()
+                matcher.rollback()
+            assert matcher.forced_bytes(without) == expected[:4096]
+            if not going:
+                break
+            assert matcher.accept(r.choice(going))
+    except guard.SchemaError as error:
+        if error.limit is None:
+            raise
 
 
 def test_forced_bytes_run_to_the_next_choice() -> None:
@@ -393,6 +417,40 @@ def test_batches_need_as_many_rows_and_budgets_as_matchers() -> None:
     with pytest.raises(IndexError, match="row=1 is not a row"):
         fill_bitmasks([matcher, matcher], rows[:1])
     assert not rows.any()
+
+
+@given(st.data())
+def test_a_row_may_be_left_one_token(data: st.DataObject) -> None:
+    """Of a bitmask of any width, in any rows, twice in one too; all others stay."""
+    count, words = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 9))
+    rows = data.draw(st.lists(st.integers(0, count - 1), max_size=6))
+    tokens = [data.draw(st.integers(0, 32 * words - 1)) for _ in rows]
+    bitmask = np.full((count, words), 7, dtype=np.int32)
+    expected = bitmask.copy()
+    for row, token in zip(rows, tokens, strict=True):
+        expected[row] = 0
+        expected[row].view(np.uint32)[token // 32] = 1 << token % 32
+    allow_tokens(bitmask, rows, tokens)
+    np.testing.assert_array_equal(bitmask, expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokens", "error", "message"),
+    [
+        ([0, 2], [1, 1], IndexError, "row=2 is not a row of the bitmask"),
+        ([0, 1], [1, 64], IndexError, "token 64 is not in the bitmask"),
+        ([0, 1], [1, -1], IndexError, "token -1 is not in the bitmask"),
+        ([0], [1, 2], ValueError, "tokens must have an item for each row"),
+        ([0], ["a"], TypeError, r"^allow_tokens\(\) takes bitmask: "),
+    ],
+)
+def test_a_token_or_row_that_is_not_there_is_an_error_and_nothing_is_written(
+    rows: list[int], tokens: list[Any], error: type[Exception], message: str
+) -> None:
+    bitmask = np.full((2, 2), 7, dtype=np.int32)
+    with pytest.raises(error, match=message):
+        allow_tokens(bitmask, rows, tokens)
+    assert (bitmask == 7).all()
 
 
 @pytest.mark.parametrize("steps", [-1, 1, 2**40])

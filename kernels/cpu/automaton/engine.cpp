@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lexers/outline.hpp"
+
 namespace guard {
 
 Engine::Engine(Lexicon& lexicon, const Options& chosen, Id node,
@@ -65,31 +67,81 @@ std::vector<Id> Engine::look_ahead(const Config& at) {
   return out;
 }
 
-std::string Engine::forced(const Config& at, Arena& scratch, std::size_t cap) {
-  std::string out;
-  if (!at.top || at.finished) return out;
-  Config now = at;
-  const auto may_take_symbol = [this](const Config& from) {
+namespace {
+// The bytes to try in a configuration, and how many of them come first: where a choice is usual,
+// two of those are allowed.
+struct Candidates {
+  std::string_view bytes;
+  std::size_t likely;
+};
+Candidates candidates(const Config& at) {
+  const auto all = [](std::string_view first) {
+    std::string out(first);
+    for (int b = 0; b < 256; ++b)
+      if (first.find(static_cast<char>(b)) == first.npos) out.push_back(static_cast<char>(b));
+    return out;
+  };
+  static const std::string between = std::string(kStarts) + std::string(kSpaces);
+  static const std::string number = all("01"), text = all("a \"");
+  switch (at.lex) {
+    case Lex::None: return {between, 0};
+    case Lex::Literal:
+      return {kLiterals[at.state].substr(static_cast<std::size_t>(at.chars), 1), 0};
+    case Lex::Number: return {number, 2};
+    case Lex::Text:
+    case Lex::Key:
+    case Lex::Raw: return {text, 3};
+  }
+  return {text, 0};
+}
+}  // namespace
+
+// How many bytes of `among` are allowed, up to two; the last of them with what it leads to. Frames
+// are allocated in `scratch`.
+int Engine::choices(const Config& at, std::string_view among, std::string_view except, char* byte,
+                    Config* to, Arena& scratch) {
+  int n = 0;
+  Config next;
+  for (const char b : among) {
+    if (except.find(b) != except.npos || !step(at, static_cast<std::uint8_t>(b), &next, scratch))
+      continue;
+    *byte = b, *to = next;
+    if (++n == 2) break;
+  }
+  return n;
+}
+
+std::string Engine::forced(const Config& at, Arena& scratch, std::string_view except) {
+  const auto may_end = [this](const Config& from) {
+    if (can_stop(from)) return true;
     Labels exits;
     stepper.exits(from, &exits);
     return std::any_of(exits.begin(), exits.end(),
                        [this](Id id) { return format->exit(id).is_symbol(); });
   };
-  while (out.size() < cap && !can_stop(now) && !may_take_symbol(now)) {
-    Config only, next;
-    int byte = -1, n = 0;
-    const bool text = now.lex == Lex::Text || now.lex == Lex::Key || now.lex == Lex::Raw;
-    if (text && step(now, 'a', &next, scratch)) ++n, byte = 'a', only = next;
-    for (int b = 0; b < 256 && n < 2; ++b) {
-      if ((text && b == 'a') || !step(now, static_cast<std::uint8_t>(b), &next, scratch)) continue;
-      ++n;
-      byte = b;
-      only = next;
-    }
-    if (n != 1) break;
-    out.push_back(static_cast<char>(byte));
-    now = only;
+  std::string out, key;
+  char byte = 0;
+  Config now = at, next;
+  if (!at.top || at.finished || may_end(at)) return out;
+  if (const Candidates first = candidates(at);
+      choices(at, first.bytes.substr(0, first.likely), except, &byte, &next, scratch) == 2)
+    return out;
+  if (except.empty()) {
+    state_keys.add(at, number, &key);
+    if (const auto found = forced_.find(key); found != forced_.end()) return found->second;
   }
+  do {
+    const std::string_view none = out.empty() ? except : std::string_view();
+    if (choices(now, candidates(now).bytes, none, &byte, &next, scratch) != 1) break;
+    out.push_back(byte);
+    now = next;
+  } while (out.size() < kForced && !may_end(now));
+  if (!except.empty()) return out;
+  if (forced_nbytes_ > kMostForced) forced_.clear(), forced_nbytes_ = 0;
+  const std::size_t nbytes =
+      sizeof(std::pair<std::string, std::string>) + 32 + key.size() + out.size();
+  forced_.emplace(std::move(key), out);
+  forced_nbytes_ += nbytes;
   return out;
 }
 

@@ -63,18 +63,26 @@ class Engine {
   // The undefined nodes that a mask before the due value will need, as far as known: throwing
   // Missing for each is far slower.
   std::vector<Id> look_ahead(const Config& at);
-  // The bytes that every completion begins with, at most `cap`. Frames are allocated in `scratch`.
-  std::string forced(const Config& at, Arena& scratch, std::size_t cap);
+  // The bytes that every completion begins with, at most kForced; with `except`, every completion
+  // that begins with none of these bytes. Frames are allocated in `scratch`. What was found is kept
+  // by state key: then O(open containers), else up to 256 steps for each byte.
+  std::string forced(const Config& at, Arena& scratch, std::string_view except = {});
   Id node_at(
       const Config& at) const;    // a schema node of the innermost unfinished value; -1: unknown
   bool counts(const Config& at);  // does the number of characters matter?
   std::size_t nbytes() const {
     return sizeof *this + constraints.nbytes() + levels.nbytes() + viability.nbytes() +
-           stepper.nbytes();
+           stepper.nbytes() + forced_nbytes_;
   }
   std::size_t states() const { return levels.size() + constraints.size(); }
 
  private:
+  static constexpr std::size_t kForced = 4096;         // bytes of one answer
+  static constexpr std::size_t kMostForced = 200'000;  // bytes of all that is kept
+  int choices(const Config& at, std::string_view among, std::string_view except, char* byte,
+              Config* to, Arena& scratch);
+  std::unordered_map<std::string, std::string> forced_;  // by state key
+  std::size_t forced_nbytes_ = 0;
   static inline std::atomic<std::uint64_t> made = 0;
 };
 

@@ -45,21 +45,24 @@ std::size_t MaskRow::hash() const {
   return h;
 }
 
-std::shared_ptr<const MaskRow> MaskRows::find(const std::string& key) const {
+MaskRows::Known MaskRows::find(const std::string& key) const {
   const auto found = by_key_.find(key);
-  return found == by_key_.end() ? nullptr : found->second;
+  return found == by_key_.end() ? Known{} : found->second;
 }
 
-std::shared_ptr<const MaskRow> MaskRows::keep(const std::string& key, const std::uint32_t* row) {
+MaskRows::Known MaskRows::keep(const std::string& key, const std::uint32_t* row,
+                               std::int64_t enough) {
   make_room();
   // First time: an empty slot, the note that the key has come. Second time: the row.
   const auto [slot, fresh] = by_key_.try_emplace(key);
   if (fresh) {
     held_ += sizeof *slot + 32 + slot->first.capacity();  // and what the table takes
-    return nullptr;
+    return {};
   }
-  if (!slot->second) slot->second = interned(row);
-  return slot->second;
+  Known& known = slot->second;
+  if (!known.row) known.row = interned(row);
+  known.enough = std::min(known.enough, enough);
+  return known;
 }
 
 std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {

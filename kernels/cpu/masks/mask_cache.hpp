@@ -32,10 +32,16 @@ class MaskRow {
 
 class MaskRows {  // of one vocabulary
  public:
+  struct Known {
+    std::shared_ptr<const MaskRow> row;  // null: there is none
+    std::int64_t enough = kNoBudget;     // the least budget for which it is known to be the row
+  };
+  static constexpr std::int64_t kNoBudget = std::numeric_limits<std::int64_t>::max();
   MaskRows(std::size_t words, std::size_t nbytes) : words_(words), most_(nbytes) {}
-  std::shared_ptr<const MaskRow> find(const std::string& key) const;  // null: unknown
-  std::shared_ptr<const MaskRow> keep(
-      const std::string& key, const std::uint32_t* row);  // null: the key is new, and only recorded
+  Known find(const std::string& key) const;
+  // Keeps a row that is valid without a budget, and for budgets of at least `enough`. Where the key
+  // is new it is only recorded, and there is no row.
+  Known keep(const std::string& key, const std::uint32_t* row, std::int64_t enough);
   void limit(std::size_t nbytes) {
     most_ = nbytes;
   }  // of the cache, in bytes; beyond the limit all rows are dropped
@@ -45,7 +51,7 @@ class MaskRows {  // of one vocabulary
   void make_room();
   std::shared_ptr<const MaskRow> interned(const std::uint32_t* row);
   std::size_t words_, most_, held_ = 0;
-  std::unordered_map<std::string, std::shared_ptr<const MaskRow>> by_key_;
+  std::unordered_map<std::string, Known> by_key_;
   std::unordered_map<std::size_t, std::shared_ptr<const MaskRow>> by_content_;  // by hash
 };
 

@@ -131,8 +131,13 @@ void bind_matcher(nb::module_& m) {
              const PyMatcher::Use use(self, PyMatcher::Row::Left);
              return self.matcher.is_finished();
            })
-      .def("forced_bytes",
-           [](PyMatcher& self) { return self.placed([&] { return self.matcher.forced(); }); })
+      .def(
+          "forced_bytes",
+          [](PyMatcher& self, const nb::bytes& without) {
+            const std::string_view except(without.c_str(), without.size());
+            return self.placed([&] { return self.matcher.forced(except); });
+          },
+          "without"_a = nb::bytes(""))
       .def(
           "closed_texts",
           [](PyMatcher& self, std::size_t most) {
@@ -187,6 +192,7 @@ void bind_matcher(nb::module_& m) {
                 "fill_bitmask_by_bytes() takes " GUARD_BITMASK ", remaining: int | None = None");
   refuse_others(type, "accept", "accept() takes one token: int");
   refuse_others(type, "accept_bytes", "accept_bytes() takes data: bytes");
+  refuse_others(type, "forced_bytes", "forced_bytes() takes without: bytes = b\"\"");
   refuse_others(type, "fill_classes",
                 "fill_classes() takes classes: an array of uint8 in one dimension");
   refuse_others(type, "rollback", "rollback() takes steps: int = 1");
@@ -264,10 +270,11 @@ void bind_matcher(nb::module_& m) {
             if (known[i]) continue;
             const bool made = matchers[i]->in_batch([&] {
               if (!matcher.look_ahead().empty()) return false;
-              if (left_of(i) || matchers.size() == 1)
-                matcher.fill(row_of(i), left_of(i).value_or(-1));
-              else if (!(known[i] = matcher.find()))
-                matcher.fill_found(row_of(i));
+              const std::int64_t budget = left_of(i).value_or(-1);
+              if (matchers.size() == 1)
+                matcher.fill(row_of(i), budget);
+              else if (!(known[i] = matcher.find(budget)))
+                matcher.fill_found(row_of(i), budget);
               return true;
             });
             if (!made) again.push_back(i);
@@ -280,6 +287,29 @@ void bind_matcher(nb::module_& m) {
       },
       "matchers"_a, "bitmask"_a, "rows"_a.none() = nb::none(), "remaining"_a.none() = nb::none(),
       "within"_a.none() = nb::none());
+
+  m.def(
+      "allow_tokens",
+      [](const Rows& bitmask, const std::vector<std::ptrdiff_t>& rows,
+         const std::vector<Id>& tokens) {
+        if (rows.size() != tokens.size())
+          throw nb::value_error("tokens must have an item for each row");
+        const RowsView view = view_of(bitmask, 0);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+          check_row(view, rows[i]);
+          if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= view.words * 32)
+            throw nb::index_error(
+                ("token " + std::to_string(tokens[i]) + " is not in the bitmask").c_str());
+        }
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+          std::uint32_t* row = view.data + rows[i] * view.stride;
+          std::memset(row, 0, view.words * 4);
+          row[tokens[i] >> 5] = 1u << (tokens[i] & 31);
+        }
+      },
+      "bitmask"_a, "rows"_a, "tokens"_a);
+  refuse_others(m, "allow_tokens",
+                "allow_tokens() takes " GUARD_BITMASK ", rows: list of int, tokens: list of int");
   refuse_others(m, "fill_bitmasks",
                 "fill_bitmasks() takes matchers: a list of Matcher, " GUARD_BITMASK
                 ", rows: list of int | None = None, remaining: list of int or None | None = None, "

@@ -45,6 +45,12 @@ inline RowsView view_of(const Rows& bitmask, std::size_t words) {
           bitmask.ndim() == 2 ? static_cast<std::ptrdiff_t>(bitmask.stride(0)) : 0};
 }
 
+inline void check_row(const RowsView& view, std::ptrdiff_t row) {
+  if (row < 0 || static_cast<std::size_t>(row) >= view.rows)
+    throw nanobind::index_error(
+        ("row=" + std::to_string(row) + " is not a row of the bitmask").c_str());
+}
+
 // The exclusive use of a matcher by one thread. A long call releases the GIL, and a call of another
 // thread would find the matcher in an intermediate state.
 class User {
@@ -124,9 +130,7 @@ struct PyMatcher {
     bool first_;
   };
   std::uint32_t* row_of(const RowsView& view, std::ptrdiff_t row) const {
-    if (row < 0 || static_cast<std::size_t>(row) >= view.rows)
-      throw nanobind::index_error(
-          ("row=" + std::to_string(row) + " is not a row of the bitmask").c_str());
+    check_row(view, row);
     return view.data + row * view.stride;
   }
   // The result of f, after the matcher has entered the engine. A limit without a node is attributed

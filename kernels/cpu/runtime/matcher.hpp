@@ -39,7 +39,8 @@ class Matcher {
     while (history_.size() <= steps_.size()) read_again();
   }
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
-  void fill(std::uint32_t* row, std::int64_t budget) {
+  // Returns a budget from which on the row is the same, kNoLimit: unknown, or none.
+  std::int64_t fill(std::uint32_t* row, std::int64_t budget) {
     const std::int64_t text =
         engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get());
     const std::int64_t enough =
@@ -49,13 +50,13 @@ class Matcher {
         budget >= 0 && enough == kNoLimit;  // the row is valid for this budget only
     if (is_held() && held_.row) {           // another thread's batch may be reading the row
       if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
-      return;
+      return enough;
     }
-    if (alone) return hold(is_held() ? own(row) : nullptr, enough, budget);
     const bool again =
-        is_held() ||
-        (budget >= 0 && now().lex == Lex::Text);  // it was asked for twice, or certainly will be
-    hold(again ? own(row) : nullptr, enough);
+        is_held() || (!alone && budget >= 0 &&
+                      now().lex == Lex::Text);  // it was asked for twice, or certainly will be
+    hold(again ? own(row) : nullptr, enough, alone ? budget : -1);
+    return enough;
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
     Scratch scratch;
@@ -74,17 +75,20 @@ class Matcher {
   }
   bool is_scarce() const { return scarce_; }  // needs no turn
   // The same, including masks that other matchers of the engine have made.
-  const MaskRow* find() {
-    if (const MaskRow* row = known()) return row;
+  const MaskRow* find(std::int64_t budget) {
+    if (const MaskRow* row = known(budget)) return row;
     key_.clear();
     engine_->state_keys.add(now(), engine_->number, &key_);
-    if (std::shared_ptr<const MaskRow> row = masks_->rows().find(key_)) hold(std::move(row));
-    return known();
+    const MaskRows::Known found = masks_->rows().find(key_);
+    if (!found.row || (budget >= 0 && budget < found.enough)) return nullptr;
+    share(found);
+    return known(budget);
   }
   // Fills the row after find() has returned null.
-  void fill_found(std::uint32_t* row) {
-    fill(row, -1);
-    if (std::shared_ptr<const MaskRow> kept = masks_->rows().keep(key_, row)) hold(std::move(kept));
+  void fill_found(std::uint32_t* row, std::int64_t budget) {
+    const std::int64_t enough = fill(row, budget);
+    if (budget >= 0 && enough == kNoLimit) return;
+    if (const MaskRows::Known kept = masks_->rows().keep(key_, row, enough); kept.row) share(kept);
   }
   bool accept(Id token) {
     const Config& at = now();
@@ -113,9 +117,9 @@ class Matcher {
   bool can_stop() { return engine_->can_stop(now()); }
   bool is_finished() const { return !steps_.empty() && steps_.back().finished; }  // needs no turn
   std::int64_t distance() { return distance_from(now()); }
-  std::string forced() {
+  std::string forced(std::string_view except) {
     Arena scratch;
-    return engine_->forced(now(), scratch, kForced);
+    return engine_->forced(now(), scratch, except);
   }
   std::vector<std::string> closed_texts(std::size_t most) {
     return guard::closed_texts(*engine_, now(), most);
@@ -182,7 +186,6 @@ class Matcher {
   const Vocabulary& vocabulary() const { return *vocabulary_; }
 
  private:
-  static constexpr std::size_t kForced = 4096;  // bytes of one answer
   struct Step {
     std::size_t end;  // end of its bytes in text_
     bool finished;    // whether it was an end-of-sequence token; else it was bytes or a symbol
@@ -299,6 +302,12 @@ class Matcher {
   void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = kNoLimit,
             std::int64_t budget = -1) {
     held_ = {now(), engine_->counts(now()), std::move(row), enough, budget};
+  }
+  void share(const MaskRows::Known& found) {
+    if (is_held() && held_.row && held_.budget < 0)  // the same row, which a batch may be reading
+      held_.enough = std::min(held_.enough, found.enough);
+    else
+      hold(found.row, found.enough);
   }
   std::shared_ptr<const MaskRow> own(const std::uint32_t* row) {
     held_.row = nullptr;
