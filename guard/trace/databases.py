@@ -21,6 +21,8 @@ SILENT_MS = 20_000  #: Milliseconds after which a server that acknowledges nothi
 STILL_MS = 5_000  #: Milliseconds for which a transaction may stand still.
 WAL_BYTES = 64 * 2**20  #: Size to which the write-ahead log shrinks again after a long read made it grow.
 
+FUNCTION = "guard_sums_up_days"  #: A function of SQLite's that connections of tables' version 11 or later have.
+
 #: Execution options of a server's reading connection: read-only, one snapshot.
 READING = {"guard_reads": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
@@ -112,6 +114,7 @@ def _read_only(connection: Any, _record: object) -> None:
 
 
 def _on_connect(connection: Any, _record: object) -> None:
+    connection.create_function(FUNCTION, 0, int)
     connection.isolation_level = None  # sqlite3 must begin no transactions itself; the writer does
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     if not pages:  # only a file without a first page can be told to shrink page by page
