@@ -21,7 +21,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
@@ -42,6 +42,7 @@ from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, MOST, Retention
 from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, FEEDBACK, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
+from guard.trace.transaction import Transaction
 from guard.trace.upkeep import Upkeep, is_without_partition
 from guard.trace.waits import WAIT_S
 
@@ -51,22 +52,6 @@ if TYPE_CHECKING:
 PAGE = 200  #: Calls that `each` holds in memory at a time.
 KEPT_SCHEMAS = 256  #: Schemas whose text a store caches, to serialise it once.
 KEPT_CHARACTERS = 16_000_000  #: Most characters of these texts together.
-
-
-class Transaction:
-    """A transaction of the writer's. To avoid deadlocks, totals are written after all rows that others may lock."""
-
-    def __init__(self, cursor: Any, *, is_sqlite: bool) -> None:
-        self.cursor = cursor  # of the driver's
-        self.totals = Totals()  # totals of the records written and deleted
-        self._is_sqlite = is_sqlite
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.totals.write(self.cursor, is_sqlite=self._is_sqlite)
 
 
 class TraceStore:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from guard.trace import day_totals, partitions
 from guard.trace.databases import Database, is_busy
 from guard.trace.group_commit import Writer
 from guard.trace.partitions import Partition
 from guard.trace.retention import MOST, Doomed, Retention
+from guard.trace.transaction import Transaction
 from guard.trace.waits import WAIT_S
-
-if TYPE_CHECKING:
-    from guard.trace.store import Transaction
 
 HOLD_S = 0.025  #: Seconds for which the write lock is held at a time.
 LEAST = 50  #: Least calls, or pages of a file, that a portion deletes.
