@@ -230,6 +230,8 @@ class TraceStore:
             try:
                 if not self._upkeep.has_partitions(times):
                     self._upkeep.make_partitions(times, max(seconds for _, _, seconds in works))
+            except Late as error:
+                return {at: error for at, _, _ in works}
             except self._database.errors as error:
                 return {at: error for at, _, _ in works}
             errors = self._writer.commit_all([(work, seconds - spent) for _, work, seconds in works]) if works else []

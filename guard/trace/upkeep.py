@@ -6,13 +6,14 @@ write. SQLite has no partitions.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from guard.trace import day_totals, partitions
 from guard.trace.databases import Database, is_busy
-from guard.trace.group_commit import Writer
+from guard.trace.group_commit import Late, Writer
 from guard.trace.partitions import Partition
 from guard.trace.retention import MOST, Doomed, Retention
 from guard.trace.transaction import Transaction
@@ -33,20 +34,28 @@ class Upkeep:
     def __init__(self, database: Database, writer: Writer) -> None:
         self._database, self._writer = database, writer
         self._there: list[Partition] = []  # partitions, as far as this process knows
+        self._making = threading.Lock()
 
-    def has_partitions(self, times: Iterable[float]) -> bool:
+    def has_partitions(self, times: Sequence[float]) -> bool:
         """Whether there are partitions for calls that began at some times."""
         if self._database.is_sqlite:
             return True
         there = self._there
         return all(any(p.start <= started < p.end for p in there) for started in times)
 
-    def make_partitions(self, times: Iterable[float], seconds: float) -> None:
+    def make_partitions(self, times: Sequence[float], seconds: float) -> None:
         """Make the partitions for calls that began at some times, and those of this month and the next."""
-        if not self._database.is_sqlite:
-            with self._database.writer(seconds).begin() as connection:
-                there = partitions.ensure(connection, times)
-            self._there = there[::-1]  # the newest are asked for first
+        if self._database.is_sqlite:
+            return
+        if not self._making.acquire(timeout=max(0.0, seconds)):  # once for all threads of the process
+            raise Late("another holds it")
+        try:
+            if not times or not self.has_partitions(times):
+                with self._database.writer(seconds).begin() as connection:
+                    there = partitions.ensure(connection, times)
+                self._there = there[::-1]  # the newest are asked for first
+        finally:
+            self._making.release()
 
     def forget(self) -> None:
         """Look for the partitions again at the next record."""
