@@ -1,8 +1,8 @@
 """Looks into a trace of up to ten million attempts: `python -m benchmarks.trace [PLACE] [--attempts N ...]`.
 
 PLACE is a file, or postgresql://…, and must be empty: its tables are dropped after each size. By default it is a file
-that is deleted in the end. The database makes the records itself, a year of them; then each look is taken ten times,
-the first on what the making left in memory. `--plot` draws the figures that runs have added to a file.
+that is deleted in the end. The database makes the records itself, a year of them; then each look is taken ten times.
+`--plot` draws the figures that runs have added to a file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 TIMES = 10
 LIMIT_MS = 200
 DAY = 86_400
+Times = tuple[float, float, float]
 
 
 def looks(store: TraceStore, calls: int) -> dict[str, Callable[[], object]]:
@@ -62,8 +63,9 @@ def fill(store: TraceStore, attempts: int) -> None:
     print(f"{store.place}: {attempts:,} attempts made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
 
-def measure(store: TraceStore) -> dict[str, tuple[float, float]]:
-    """Return the median and the longest time of each look into a trace, in milliseconds."""
+def measure(store: TraceStore) -> dict[str, Times]:
+    """Return the least, the median and the longest time of each look into a trace, in milliseconds."""
+    store.check_writable()
     stats.price("openai:gpt-5-mini", 1, 1)  # which reads the list of prices
     (newest,) = store.latest(limit=1)
     found = {}
@@ -73,7 +75,7 @@ def measure(store: TraceStore) -> dict[str, tuple[float, float]]:
             began = time.perf_counter()
             look()
             times.append((time.perf_counter() - began) * 1000)
-        found[name] = statistics.median(times), max(times)
+        found[name] = min(times), statistics.median(times), max(times)
     return found
 
 
@@ -90,8 +92,8 @@ def empty(store: TraceStore) -> None:
         store.close()
 
 
-def plot(found: dict[str, dict[str, dict[str, tuple[float, float]]]], target: Path) -> None:
-    """Draw the slowest of ten looks over the number of attempts."""
+def plot(found: dict[str, dict[str, dict[str, Times]]], target: Path) -> None:
+    """Draw the times of ten looks over the number of attempts."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -104,14 +106,10 @@ def plot(found: dict[str, dict[str, dict[str, tuple[float, float]]]], target: Pa
         for at, name in enumerate(names):
             points = sorted((int(size), times[name]) for size, times in sizes.items())
             style = "--" if name.startswith("stats") else "-"
-            axis.plot(
-                [size for size, _ in points], [times[0] for _, times in points],
-                style, color=shades(at), marker="o", ms=3, linewidth=1.5, label=name,
-            )  # fmt: skip
-            axis.fill_between(
-                [size for size, _ in points], [times[0] for _, times in points], [times[1] for _, times in points],
-                color=shades(at), alpha=0.12, linewidth=0,
-            )  # fmt: skip
+            attempts = [size for size, _ in points]
+            least, half, most = zip(*(times for _, times in points), strict=True)
+            axis.plot(attempts, half, style, color=shades(at), marker="o", ms=3, linewidth=1.5, label=name)
+            axis.fill_between(attempts, least, most, color=shades(at), alpha=0.12, linewidth=0)
         axis.axhline(LIMIT_MS, color="#D55E00", linestyle=":", linewidth=1)
         axis.text(SIZES[0], LIMIT_MS * 1.08, "the limit", color="#D55E00", fontsize=8)
         axis.set(xscale="log", yscale="log", xlabel="attempts on record", title=database)
@@ -119,7 +117,7 @@ def plot(found: dict[str, dict[str, dict[str, tuple[float, float]]]], target: Pa
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("milliseconds")
     axes[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, frameon=False)
-    caption = "Lines are the median of ten, shades reach to the slowest."
+    caption = "Lines are the median of ten, shades reach from the quickest to the slowest."
     figure.text(0.01, 0.01, caption, fontsize=7.5, color="#444444")
     figure.tight_layout(rect=(0, 0.04, 1, 1))
     figure.savefig(target)
@@ -153,9 +151,11 @@ def main() -> None:
             kept.setdefault(database, {})[str(attempts)] = found
             if asked.figures is not None:
                 asked.figures.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-            print(f"\n| {database}, {attempts:,} attempts, ms | median | slowest of ten |\n|---|--:|--:|")
-            for name, (half, most) in found.items():
-                print(f"| {name} | {half:.1f} | {most:.1f} |", flush=True)
+            print(
+                f"\n| {database}, {attempts:,} attempts, ms | quickest | median | slowest of ten |\n|---|--:|--:|--:|"
+            )
+            for name, (least, half, most) in found.items():
+                print(f"| {name} | {least:.1f} | {half:.1f} | {most:.1f} |", flush=True)
     if asked.plot is not None:
         plot(kept, asked.plot)
 

@@ -28,6 +28,8 @@ READING = {"guard_reads": True, "isolation_level": "REPEATABLE READ", "postgresq
 _PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
 #: A process that stands still in a transaction is cut off, because others wait for its locks.
 _BEGIN_POSTGRES = f"SET LOCAL lock_timeout = {{ms}}; SET LOCAL idle_in_transaction_session_timeout = {STILL_MS}"
+#: Looks go by an index; over many partitions the planner would start workers, which takes longer than the look.
+_ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"
 #: PostgreSQL's codes of a lock time-out and of a deadlock.
 _BUSY = ("55P03", "40P01")
 
@@ -133,7 +135,9 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def _begin_postgresql(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
-    if not options.get("guard_reads"):
+    if options.get("guard_reads"):
+        connection.exec_driver_sql(_ALONE)
+    else:
         connection.exec_driver_sql(_BEGIN_POSTGRES.format(ms=_ms(options.get("guard_seconds", WAIT_S))))
 
 
