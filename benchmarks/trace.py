@@ -1,155 +1,163 @@
-"""A trace of a million calls: `python -m benchmarks.trace [PLACE] [--calls N] [--keep]`.
+"""Looks into a trace of up to ten million attempts: `python -m benchmarks.trace [PLACE] [--attempts N ...]`.
 
-PLACE is a file, or postgresql://…; by default a file that is deleted in the end. Records are inserted as they are and
-counted at once, which is what a migration from version 4 does; then each look into the trace is timed as a person has
-it, command line and all, beside one writer whose slowest write is told.
+PLACE is a file, or postgresql://…, and must be empty: its tables are dropped after each size. By default it is a file
+that is deleted in the end. The database makes the records itself, a year of them; then each look is taken ten times.
+`--plot` draws the figures that runs have added to a file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import random
-import subprocess
+import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from guard.sidecar.endpoints.operator import figures
-from guard.trace import TraceStore, totals
-from guard.trace.records import Call
-from guard.trace.sql_tables import ATTEMPTS, CALLS
+import sqlalchemy as sa
 
-BATCH = 1_000  # more take so long that PostgreSQL cuts off who stands still in a transaction
-DAYS = 7
-SMALL, LARGE = "openai:qwen3-4b", "openai:gpt-5-mini"
-FUNCTIONS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "invoices.read_invoice")
-CALL = Call("probe", "text", "", "", SMALL, {}, 0.0)
+from benchmarks import trace_data
+from benchmarks.trace_data import FUNCTIONS
+from guard.trace import TraceStore, sql_tables, stats
 
-
-def records(calls: int, now: float) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Yield rows of calls and their attempts: one in ten asks again or goes on, one in fifty fails."""
-    draw = random.Random(7)
-    options = json.dumps({"tiers": [SMALL, LARGE], "mode": "live", "request": "req-0123456789abcdef01234567"})
-    words = "Please read this invoice and say what it comes to. " * 20
-    for number in range(calls):
-        started = now - DAYS * 86_400 * (1 - number / calls)
-        tiers = (0, 1) if draw.random() < 0.05 else (0, 0) if draw.random() < 0.05 else (0,)
-        outcome = "ValidationFailed" if draw.random() < 0.02 else "valid"
-        seconds = draw.expovariate(1.0)
-        call = {
-            "started": started, "seconds": seconds, "function": draw.choice(FUNCTIONS), "target": "text",
-            "schema_hash": "", "template": "", "model": SMALL, "options": options, "outcome": outcome, "error": "",
-        }  # fmt: skip
-        attempts = []
-        for at, tier in enumerate(tiers, 1):
-            cost = None if tier == 0 else draw.randrange(1_000) * 1e-6
-            attempts.append({
-                "call": number + 1, "number": at, "messages": json.dumps([{"role": "user", "content": words}]),
-                "findings": "[]", "error": "", "text": words[: draw.randrange(800)], "finish": "stop", "served": "m",
-                "prompt_tokens": draw.randrange(2_000), "completion_tokens": draw.randrange(400), "forced_tokens": 0,
-                "seconds": seconds, "mask_seconds": 0.0, "thinking_tokens": 0, "thinking": "", "tokens": None,
-                "retries": 0, "mode": "native", "cost": cost, "tier": tier, "model": (SMALL, LARGE)[tier],
-                "reason": "invalid" if at < len(tiers) or outcome != "valid" else "", "repairs": None,
-                "repaired": None, "started": started, "elapsed": seconds, "is_estimate": 0, "is_kept": 0,
-            })  # fmt: skip
-        yield call, attempts
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+TIMES = 10
+LIMIT_MS = 200
+DAY = 86_400
+Times = tuple[float, float, float]
 
 
-def fill(store: TraceStore, calls: int) -> None:
-    """Insert records without counting them."""
-    store.check_writable()
-    batch: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+def looks(store: TraceStore, calls: int) -> dict[str, Callable[[], object]]:
+    """Return the looks by name."""
+    now = time.time()
 
-    def insert() -> None:
-        with store.begin() as connection:
-            connection.execute(CALLS.insert(), [call for call, _ in batch])
-            connection.execute(ATTEMPTS.insert(), [attempt for _, attempts in batch for attempt in attempts])
-        batch.clear()
+    def summed(function: str | None = None, since: float | None = None) -> object:
+        ledger = store.ledger(function=function, since=since)
+        return stats.collect(ledger, ratings=store.ratings(function=function, since=since))
 
-    for record in records(calls, time.time()):
-        batch.append(record)
-        if len(batch) == BATCH:
-            insert()
-    if batch:
-        insert()
+    return {
+        "list: newest page": store.latest,
+        "list: a page far back": lambda: store.latest(before=calls // 10),
+        "list: by function": lambda: store.latest(function=FUNCTIONS[3]),
+        "list: by outcome": lambda: store.latest(outcome="ValidationFailed"),
+        "list: by an outcome that is not there": lambda: store.latest(outcome="Refused"),
+        "list: failures, a page far back": lambda: store.failures(before=calls // 10),
+        "list: from a time on": lambda: next(store.each(since=now - 100 * DAY)),
+        "show": lambda: store.read(calls // 2),
+        "stats: all": summed,
+        "stats: last day": lambda: summed(since=now - DAY),
+        "stats: last 100 days": lambda: summed(since=now - 100 * DAY),
+        "stats: by function": lambda: summed(function=FUNCTIONS[3]),
+    }
 
 
-def beside(store: TraceStore, look: Callable[[], object]) -> tuple[float, float]:
-    """Return how long a look takes, and the slowest of the writes beside it."""
-    slowest, over = 0.0, threading.Event()
-
-    def write() -> None:
-        nonlocal slowest
-        while not over.wait(0.01):
-            began = time.perf_counter()
-            store.write(CALL)
-            slowest = max(slowest, time.perf_counter() - began)
-
-    writing = threading.Thread(target=write)
-    writing.start()
+def fill(store: TraceStore, attempts: int) -> None:
+    """Fill an empty trace; a small one is held to a recount."""
     began = time.perf_counter()
-    look()
-    seconds = time.perf_counter() - began
-    over.set()
-    writing.join()
-    return seconds, slowest
+    trace_data.fill(store, attempts)
+    if attempts <= SIZES[0]:
+        trace_data.check(store)
+    print(f"{store.place}: {attempts:,} attempts made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
 
-def run(place: str, *arguments: str) -> Callable[[], object]:
-    """Return what runs `guard trace` as a person does."""
-    command = [sys.executable, "-m", "guard", "trace", *arguments, "--json"]
+def measure(store: TraceStore) -> dict[str, Times]:
+    """Return the least, the median and the longest time of each look into a trace, in milliseconds."""
+    store.check_writable()
+    stats.price("openai:gpt-5-mini", 1, 1)  # which reads the list of prices
+    (newest,) = store.latest(limit=1)
+    found = {}
+    for name, look in looks(store, newest.number or 0).items():
+        times = []
+        for _ in range(TIMES):
+            began = time.perf_counter()
+            look()
+            times.append((time.perf_counter() - began) * 1000)
+        found[name] = min(times), statistics.median(times), max(times)
+    return found
 
-    def look() -> None:
-        done = subprocess.run(command, env={**os.environ, "GUARD_TRACE": place}, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"guard trace {' '.join(arguments)} ended in {done.returncode}: {done.stderr or 'no words'}")
 
-    return look
+def empty(store: TraceStore) -> None:
+    """Drop the tables of a trace."""
+    if store.path is not None:
+        store.close()
+        for file in Path(store.path).parent.glob(f"{Path(store.path).name}*"):
+            file.unlink()
+    else:
+        with store.begin() as connection:
+            for table in sql_tables.TABLES.tables:
+                connection.execute(sa.text(f"DROP TABLE {table} CASCADE"))
+        store.close()
+
+
+def plot(found: dict[str, dict[str, dict[str, Times]]], target: Path) -> None:
+    """Draw the times of ten looks over the number of attempts."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.6), dpi=160, sharey=True)
+    shades = pyplot.get_cmap("tab20")
+    for axis, (database, sizes) in zip(axes, sorted(found.items()), strict=False):
+        names = list(next(iter(sizes.values())))
+        for at, name in enumerate(names):
+            points = sorted((int(size), times[name]) for size, times in sizes.items())
+            style = "--" if name.startswith("stats") else "-"
+            attempts = [size for size, _ in points]
+            least, half, most = zip(*(times for _, times in points), strict=True)
+            axis.plot(attempts, half, style, color=shades(at), marker="o", ms=3, linewidth=1.5, label=name)
+            axis.fill_between(attempts, least, most, color=shades(at), alpha=0.12, linewidth=0)
+        axis.axhline(LIMIT_MS, color="#D55E00", linestyle=":", linewidth=1)
+        axis.text(SIZES[0], LIMIT_MS * 1.08, "the limit", color="#D55E00", fontsize=8)
+        axis.set(xscale="log", yscale="log", xlabel="attempts on record", title=database)
+        axis.grid(color="#DDDDDD", linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("milliseconds")
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, frameon=False)
+    caption = "Lines are the median of ten, shades reach from the quickest to the slowest."
+    figure.text(0.01, 0.01, caption, fontsize=7.5, color="#444444")
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
+    figure.savefig(target)
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure, print a table, and add the figures to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("place", nargs="?")
-    parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--keep", action="store_true", help="look into what is there, without making it")
+    parser.add_argument("--attempts", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--fill", action="store_true", help="only make the records, of the first number")
+    parser.add_argument("--keep", action="store_true", help="look into what is there; it stays")
+    parser.add_argument("--figures", type=Path, help="a JSON file that the figures are added to")
+    parser.add_argument("--plot", type=Path, help="draw what that file has")
     asked = parser.parse_args()
+    kept: dict[str, Any] = {}
+    if asked.figures is not None and asked.figures.exists():
+        kept = json.loads(asked.figures.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         place = asked.place or str(Path(folder) / "trace.db")
-        store = TraceStore(place)
-        if not asked.keep:
-            began = time.perf_counter()
-            fill(store, asked.calls)
-            print(f"{asked.calls:,} records made in {time.perf_counter() - began:.1f} s", flush=True)
-            began = time.perf_counter()
-            with store.begin(3600) as connection:
-                totals.recount(connection)
-            print(f"counted in {time.perf_counter() - began:.1f} s", flush=True)
-        now = time.time()
-        looks: dict[str, Callable[[], object]] = {
-            "guard trace list, of a trace that is not there": run(str(Path(folder) / "none.db"), "list"),
-            "guard trace stats": run(place, "stats"),
-            "guard trace stats --since 2d": run(place, "stats", "--since", "2d"),
-            f"guard trace stats --large {LARGE}": run(place, "stats", "--large", LARGE),
-            "guard trace list": run(place, "list"),
-            "guard trace list --outcome ValidationFailed": run(place, "list", "--outcome", "ValidationFailed"),
-            "guard trace list --outcome Refused (there is none)": run(place, "list", "--outcome", "Refused"),
-            "/guard/stats?minutes=60": lambda: figures(store, 60, now),
-            "/guard/stats?minutes=10080": lambda: figures(store, 10_080, now),
-            "/guard/failures?limit=200": lambda: store.failures(200),
-            "/guard/traces?limit=200": lambda: store.latest(limit=200),
-        }
-        print("| | seconds | slowest write beside it, ms |\n|---|--:|--:|")
-        for name, look in looks.items():
-            seconds, slowest = beside(store, look)
-            print(f"| `{name}` | {seconds:.2f} | {slowest * 1000:.1f} |", flush=True)
-        store.close()
+        database = "PostgreSQL" if "://" in place else "SQLite"
+        for attempts in asked.attempts:
+            store = TraceStore(place)
+            if not asked.keep:
+                fill(store, attempts)
+            if asked.fill:
+                return
+            found = measure(store)
+            if not asked.keep:
+                empty(store)
+            kept.setdefault(database, {})[str(attempts)] = found
+            if asked.figures is not None:
+                asked.figures.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+            print(
+                f"\n| {database}, {attempts:,} attempts, ms | quickest | median | slowest of ten |\n|---|--:|--:|--:|"
+            )
+            for name, (least, half, most) in found.items():
+                print(f"| {name} | {least:.1f} | {half:.1f} | {most:.1f} |", flush=True)
+    if asked.plot is not None:
+        plot(kept, asked.plot)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ redaction.py      what is cut out of every text before it is written
 row_codec.py      records as rows, and back
 databases.py      SQLite and PostgreSQL: how each is opened; waits.py: how long it is waited for
 group_commit.py   many callers, one transaction, each with a deadline; record_queue.py: the same for an event loop
-totals.py         running totals, kept in the transaction of each record
+totals.py         running totals, kept in the transaction of each record; day_totals.py: the same by the day
+partitions.py     months of records in PostgreSQL
 store.py          the trace itself, in SQLite or PostgreSQL
-retention.py      how long records are kept
+retention.py      how long records are kept; upkeep.py: what is done about it, and ahead of time
 stats.py, export.py, record_table.py, html.py   output made from it: figures, training data, tables, a page
 """
 

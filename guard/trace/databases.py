@@ -21,11 +21,15 @@ SILENT_MS = 20_000  #: Milliseconds after which a server that acknowledges nothi
 STILL_MS = 5_000  #: Milliseconds for which a transaction may stand still.
 WAL_BYTES = 64 * 2**20  #: Size to which the write-ahead log shrinks again after a long read made it grow.
 
+FUNCTION = "guard_sums_up_days"  #: A function of SQLite's that connections of tables' version 11 or later have.
+
 #: Execution options of a server's reading connection: read-only, one snapshot.
 READING = {"guard_reads": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
 #: A process that stands still in a transaction is cut off, because others wait for its locks.
 _BEGIN_POSTGRES = f"SET LOCAL lock_timeout = {{ms}}; SET LOCAL idle_in_transaction_session_timeout = {STILL_MS}"
+#: Looks go by an index; over many partitions the planner would start workers, which takes longer than the look.
+_ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"
 #: PostgreSQL's codes of a lock time-out and of a deadlock.
 _BUSY = ("55P03", "40P01")
 
@@ -112,6 +116,7 @@ def _read_only(connection: Any, _record: object) -> None:
 
 
 def _on_connect(connection: Any, _record: object) -> None:
+    connection.create_function(FUNCTION, 0, int)
     connection.isolation_level = None  # sqlite3 must begin no transactions itself; the writer does
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     if not pages:  # only a file without a first page can be told to shrink page by page
@@ -130,7 +135,9 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def _begin_postgresql(connection: sa.Connection) -> None:
     options = connection.get_execution_options()
-    if not options.get("guard_reads"):
+    if options.get("guard_reads"):
+        connection.exec_driver_sql(_ALONE)
+    else:
         connection.exec_driver_sql(_BEGIN_POSTGRES.format(ms=_ms(options.get("guard_seconds", WAIT_S))))
 
 

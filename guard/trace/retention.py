@@ -2,7 +2,8 @@
 
 Every 1,000th call of a trace deletes old records in its own transaction, whichever process writes it. It deletes the
 oldest calls first, and at most twice as many as were written since, so that no write takes long. `guard trace prune`
-deletes the rest, in equally short transactions.
+deletes the rest, in equally short transactions. On PostgreSQL, months of which nothing is kept are dropped as a whole
+(partitions.py, upkeep.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from guard.support.bounds import MOST_DAYS, MOST_SUM, check
-from guard.trace.totals import Totals, records
+from guard.trace.totals import Totals, count, records
 
 EVERY = 1_000  #: Calls written between two deletions.
 MOST = 2_000  #: Most calls deleted in another call's transaction.
@@ -36,15 +37,14 @@ class Retention:
         """Whether anything is ever deleted."""
         return self.days is not None or self.calls is not None
 
-    def doomed(self, cursor: Any, mark: str) -> Doomed:
-        """Return the records to delete at present."""
+    def doomed(self, cursor: Any, mark: str, pending: int = 0) -> Doomed:
+        """Return the records to delete at present; `pending` calls are not in the totals yet."""
         before = None if self.days is None else time.time() - self.days * 86_400
-        return Doomed(before, None if self.calls is None else self._newest(cursor, self.calls, mark))
+        return Doomed(before, None if self.calls is None else self._newest(cursor, self.calls, mark, pending))
 
-    def _newest(self, cursor: Any, kept: int, mark: str) -> int | None:
+    def _newest(self, cursor: Any, kept: int, mark: str, pending: int) -> int | None:
         """Return the number of the newest call beyond the number to keep; None where there is none."""
-        cursor.execute("SELECT COUNT(*) FROM calls")  # uses an index only; ORDER BY id DESC would not
-        (there,) = cursor.fetchone()
+        there = count(cursor) + pending
         if there <= kept:
             return None
         cursor.execute(f"SELECT id FROM calls ORDER BY id LIMIT 1 OFFSET {mark}", (there - kept - 1,))  # noqa: S608 (a mark)
@@ -80,6 +80,8 @@ class Doomed(NamedTuple):
             among = f"({', '.join(map(str, calls))})"
             for number, call, attempts in records(cursor, calls):
                 totals.add(number, call, attempts, sign=-1)
+            for table in () if is_sqlite else ("items", "feedback"):  # no key of theirs can hold a partitioned table
+                cursor.execute(f"DELETE FROM {table} WHERE call IN {among}")  # noqa: S608 (numbers)
             cursor.execute(f"DELETE FROM calls WHERE id IN {among}")  # noqa: S608 (numbers)
             named = [(name,) for name in sorted(set(calls.values()))]
             cursor.executemany(

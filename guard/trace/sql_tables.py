@@ -2,10 +2,11 @@
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` the schemas by hash,
 `replies` those of record and replay (guard/calls/recording.py), `items` the call that answers each input of a batch
-(guard/batch/map_run.py). `totals` sums the records up by the minute (totals.py). `keys`, `spending` and `responses` are
-the sidecar's: API keys, what each has spent in all processes, and the responses that clients may continue.
-docs/reference/trace-tables.md lists the columns. Texts are escaped by `storable` of row_codec.py; lists and objects are
-JSON.
+(guard/batch/map_run.py). `totals` sums the records up by the minute (totals.py), `totals_by_day` by the day
+(day_totals.py). `keys`, `spending` and `responses` are the sidecar's: API keys, what each has spent in all processes,
+and the responses that clients may continue. In PostgreSQL, `calls`, `attempts` and `totals` are partitioned by month
+(partitions.py). docs/reference/trace-tables.md lists the columns. Texts are escaped by `storable` of row_codec.py;
+lists and objects are JSON.
 
 A migration is literal SQL, never generated from the tables below: those change, an old version does not.
 """
@@ -18,7 +19,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 10  #: The version of the tables below.
+from guard.trace import partitions
+from guard.trace.databases import FUNCTION
+
+VERSION = 11  #: The version of the tables below.
 
 #: Integers of 64 bits. So are those of SQLite's INTEGER, the only type that it auto-increments.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -158,6 +162,17 @@ TOTALS = sa.Table(
     *(sa.Column(name, sa.Float, nullable=False) for name in SUMS),
     sa.Column("max_seconds", sa.Float, nullable=False),
 )
+#: The same by the day, for all days up to the newest that is in it (day_totals.py).
+DAY_TOTALS = sa.Table(
+    "totals_by_day",
+    TABLES,
+    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),  # since the epoch
+    sa.Column("shape", sa.Text, primary_key=True),
+    sa.Column("about", sa.Text, nullable=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in COUNTS),
+    *(sa.Column(name, sa.Float, nullable=False) for name in SUMS),
+)
 
 KEYS = sa.Table(
     "keys",
@@ -278,6 +293,15 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "ALTER TABLE attempts ADD COLUMN sureness TEXT",
         "ALTER TABLE keys ADD COLUMN may_train INTEGER DEFAULT 0 NOT NULL",
     ),
+    10: (
+        """CREATE TABLE totals_by_day (day BIGINT NOT NULL, shape TEXT NOT NULL, about TEXT NOT NULL, last BIGINT NOT
+           NULL, parts BIGINT NOT NULL, calls BIGINT NOT NULL, first_valid BIGINT NOT NULL, re_asks BIGINT NOT NULL,
+           escalations BIGINT NOT NULL, prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL, cost_unknown
+           BIGINT NOT NULL, estimates BIGINT NOT NULL, replayed BIGINT NOT NULL, there_unknown BIGINT NOT NULL, ended
+           BIGINT NOT NULL, valid BIGINT NOT NULL, began_valid BIGINT NOT NULL, unpriced BIGINT NOT NULL, silent BIGINT
+           NOT NULL, estimable BIGINT NOT NULL, first_prompt BIGINT NOT NULL, last_completion BIGINT NOT NULL, cost
+           FLOAT NOT NULL, there_cost FLOAT NOT NULL, seconds FLOAT NOT NULL, PRIMARY KEY (day, shape))""",
+    ),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.
 _ON_POSTGRESQL: dict[int, Sequence[str]] = {
@@ -288,29 +312,38 @@ _ON_POSTGRESQL: dict[int, Sequence[str]] = {
         "ALTER TABLE keys ALTER COLUMN tokens_per_day TYPE BIGINT",
     ),
 }
-#: The number of PostgreSQL's advisory lock while tables are made; arbitrary, but unlikely to be another program's.
-_ADVISORY_LOCK = 0x6775617264
+#: The version from which PostgreSQL's tables are partitioned.
+DIVIDED = 11
+#: An SQLite trigger that refuses the records of a Guard older than version 11, which would sum up too little. Only
+#: connections of later ones have the function (databases.py).
+REFUSING = f"CREATE TRIGGER newer BEFORE INSERT ON calls BEGIN SELECT {FUNCTION}(); END"
 
 
 def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None]) -> int:
     """Create or migrate the tables inside a transaction; return the version that they have then.
 
     `upgrade` is called for tables older than version 5, and counts the records, which no statement can. Tables of a
-    newer Guard are left unchanged; the caller must refuse their version.
+    newer Guard are left unchanged; the caller must refuse their version. On PostgreSQL, tables stop at version 10 until
+    `partitions.check_constraints` has made them ready; then call this again.
     """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+    is_sqlite = connection.dialect.name == "sqlite"
+    if not is_sqlite:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({partitions.ADVISORY_LOCK})")
     version = version_of(connection)
     if version is None:
         TABLES.create_all(connection)
+        connection.exec_driver_sql(REFUSING) if is_sqlite else partitions.divide(connection)
         connection.execute(SCHEMA.insert().values(version=VERSION))
         return VERSION
     is_counted = version >= 5
     while version in _MIGRATIONS:
-        more = _ON_POSTGRESQL.get(version, ()) if connection.dialect.name == "postgresql" else ()
-        for statement in (*_MIGRATIONS[version], *more):
+        if version == DIVIDED - 1 and not is_sqlite and not partitions.is_checked(connection):
+            break
+        for statement in (*_MIGRATIONS[version], *(() if is_sqlite else _ON_POSTGRESQL.get(version, ()))):
             connection.exec_driver_sql(statement)
         version += 1
+        if version == DIVIDED:
+            connection.exec_driver_sql(REFUSING) if is_sqlite else partitions.divide(connection)
         connection.execute(SCHEMA.update().values(version=version))
     if not is_counted:
         upgrade(connection)
@@ -331,9 +364,14 @@ def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[...,
     look up names again too.
     """
     names = [c.name for c in table.columns if c is not CALLS.c.id]
-    marks = ", ".join(["?" if is_sqlite else "%s"] * len(names))
-    sql = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks}) {tail}"  # noqa: S608 (our own names)
+    marks = ["?" if is_sqlite else "%s"] * len(names)
     values = operator.itemgetter(*names)
+    columns = names
+    if not is_sqlite and table is CALLS:  # by name: a number is not given to a Guard that is older than partitions
+        columns, marks = ["id", *names], ["nextval('calls_id_seq')", *marks]
+    elif not is_sqlite and table is ATTEMPTS:
+        columns, marks, values = [*names, "began"], [*marks, "%s"], operator.itemgetter(*names, "began")
+    sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(marks)}) {tail}"  # noqa: S608 (our own names)
 
     def insert(cursor: Any, *rows: Mapping[str, Any]) -> None:
         if len(rows) == 1:

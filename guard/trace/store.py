@@ -16,13 +16,12 @@ import dataclasses
 import functools
 import itertools
 import json
-import math
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 
@@ -31,7 +30,7 @@ from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
 from guard.support.json_equality import are_equal
-from guard.trace import row_codec, sql_tables, totals
+from guard.trace import partitions, row_codec, sql_tables, totals
 from guard.trace.asked_for import target_of
 from guard.trace.databases import Database, is_busy
 from guard.trace.errors import TraceError
@@ -43,33 +42,16 @@ from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, MOST, Retention
 from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, FEEDBACK, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
+from guard.trace.transaction import Transaction
+from guard.trace.upkeep import Upkeep, is_without_partition
 from guard.trace.waits import WAIT_S
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
 PAGE = 200  #: Calls that `each` holds in memory at a time.
-HOLD_S = 0.025  #: Seconds for which pruning holds the write lock at a time.
-LEAST = 50  #: Least calls, or pages of a file, that a portion deletes.
 KEPT_SCHEMAS = 256  #: Schemas whose text a store caches, to serialise it once.
 KEPT_CHARACTERS = 16_000_000  #: Most characters of these texts together.
-Counts = TypeVar("Counts", bound=tuple[int, ...])
-
-
-class Transaction:
-    """A transaction of the writer's. To avoid deadlocks, totals are written after all rows that others may lock."""
-
-    def __init__(self, cursor: Any, *, is_sqlite: bool) -> None:
-        self.cursor = cursor  # of the driver's
-        self.totals = Totals()  # totals of the records written and deleted
-        self._is_sqlite = is_sqlite
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.totals.write(self.cursor, is_sqlite=self._is_sqlite)
 
 
 class TraceStore:
@@ -132,6 +114,7 @@ class TraceStore:
         self._journals: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Journal] = weakref.WeakKeyDictionary()
         self._schemas: dict[tuple[str, Redaction], str] = {}
         self._ready = False
+        self._upkeep = Upkeep(self._database, self._writer)
         self._preparing = threading.Lock()
         self._pid = os.getpid()
         weakref.finalize(self, _close, self._database, self._writer, self._pid).atexit = False
@@ -164,11 +147,22 @@ class TraceStore:
             if self.path is not None:
                 self.close()  # the file may have been deleted under the open connections
                 private_files.make_file(self.path)
-            with self._database.writer(seconds).begin() as connection:
+            engine = self._database.writer(seconds)
+            with engine.begin() as connection:
+                before = sql_tables.version_of(connection)
                 version = sql_tables.prepare(connection, self._upgrade)
+            while version < VERSION:  # on PostgreSQL
+                partitions.check_constraints(engine)
+                with engine.begin() as connection:
+                    version = sql_tables.prepare(connection, self._upgrade)
+            self._check_version(version)
+            self._upkeep.make_partitions([], seconds)
+            if before is not None and before < VERSION:
+                self._upkeep.sum_up()
+        except Late as error:
+            raise self._late(error, seconds) from error
         except self._database.errors as error:
             raise self._error("can't be written", error) from error
-        self._check_version(version)
         self._ready = True
 
     def _upgrade(self, connection: sa.Connection) -> None:
@@ -216,11 +210,39 @@ class TraceStore:
 
             works.append((at, work, seconds))
         spent = time.monotonic() - began
-        errors = self._writer.commit_all([(work, seconds - spent) for _, work, seconds in works]) if works else []
-        for (at, _, seconds), failed in zip(works, errors, strict=True):
-            if failed is not None:
-                found[at] = self._written_error(failed, seconds)
+        for at, failed in self._committed(entries, works, spent).items():
+            found[at] = self._written_error(failed, entries[at][2])
+        if any(isinstance(number, int) and number and number % EVERY == 0 for number in found):
+            with contextlib.suppress(Late, *self._database.errors):  # the calls are recorded; another one's turn comes
+                self._upkeep.keep_up(self.retention)
         return found
+
+    def _committed(
+        self, entries: Sequence[Entry], works: Sequence[tuple[int, Callable[[Transaction], None], float]], spent: float
+    ) -> dict[int, Exception]:
+        """Commit pieces of work, and return the errors of those that failed, by the entry's place.
+
+        A month that has no partition gets one first, and again where another process drops it meanwhile.
+        """
+        failed: dict[int, Exception] = {}
+        for is_last in (False, True):
+            times = [entries[at][0].started for at, _, _ in works]
+            try:
+                if not self._upkeep.has_partitions(times):
+                    self._upkeep.make_partitions(times, max(seconds for _, _, seconds in works))
+            except Late as error:
+                return {at: error for at, _, _ in works}
+            except self._database.errors as error:
+                return {at: error for at, _, _ in works}
+            errors = self._writer.commit_all([(work, seconds - spent) for _, work, seconds in works]) if works else []
+            failed.update({at: error for (at, _, _), error in zip(works, errors, strict=True) if error is not None})
+            works = [work for work in works if work[0] in failed and is_without_partition(failed[work[0]])]
+            if is_last or not works:
+                break
+            self._upkeep.forget()
+            for at, _, _ in works:
+                failed.pop(at)
+        return failed
 
     async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
         """The same as `write`, without holding up the event loop."""
@@ -326,7 +348,8 @@ class TraceStore:
         for name in ("value", "by"):
             row[name] = None if row[name] is None else row_codec.storable(str(row[name]))
         with self.begin() as connection:
-            if connection.scalar(sa.select(CALLS.c.id).where(CALLS.c.id == number)) is None:
+            there = sa.select(CALLS.c.id).where(CALLS.c.id == number).with_for_update(read=True, key_share=True)
+            if connection.scalar(there) is None:
                 raise ValueError(f"there is no call {number} in {self.place}")
             connection.execute(FEEDBACK.delete().where(FEEDBACK.c.call == number))
             connection.execute(FEEDBACK.insert().values(row))
@@ -345,14 +368,20 @@ class TraceStore:
 
     def ratings(self, *, function: str | None = None, since: float | None = None) -> list[Ratings]:
         """Return how often valid answers were said to be right, by function and tier."""
-        shape = (CALLS.c.function, CALLS.c.target, CALLS.c.options, ATTEMPTS.c.tier, ATTEMPTS.c.model)
-        counts = sa.func.count(), sa.func.sum(FEEDBACK.c.is_right)
-        which = [*_conditions(function, VALID, since), ATTEMPTS.c.reason == ""]
-        joined = FEEDBACK.join(CALLS, CALLS.c.id == FEEDBACK.c.call).join(ATTEMPTS, ATTEMPTS.c.call == CALLS.c.id)
+        # CROSS JOIN: SQLite goes from what was said to its calls, never the other way round.
+        query = """SELECT c.function, c.target, c.options, a.tier, a.model, COUNT(*), SUM(f.is_right)
+            FROM feedback f CROSS JOIN calls c CROSS JOIN attempts a
+            WHERE c.id = f.call AND a.call = c.id AND c.outcome = :outcome AND a.reason = ''"""
+        given: dict[str, Any] = {"outcome": VALID}
+        if function is not None:
+            query, given["function"] = f"{query} AND c.function = :function", row_codec.storable(function)
+        if since is not None:
+            query, given["since"] = f"{query} AND c.started >= :since", since
         with self.reading() as connection:
             if connection is None:
                 return []
-            rows = connection.execute(sa.select(*shape, *counts).select_from(joined).where(*which).group_by(*shape))
+            grouped = sa.text(f"{query} GROUP BY c.function, c.target, c.options, a.tier, a.model")
+            rows = connection.execute(grouped, given)
             return [
                 Ratings(
                     row_codec.restored(function) or f"({row_codec.restored(target)})",
@@ -367,7 +396,7 @@ class TraceStore:
 
     def read(self, number: int) -> Call | None:
         """Return a call by its number, or None where there is none."""
-        found = self._select([CALLS.c.id == number], CALLS.c.id, 1)
+        found = self._select([CALLS.c.id == number], (), 1)
         return found[0] if found else None
 
     def latest(
@@ -377,22 +406,34 @@ class TraceStore:
         conditions = _conditions(function, outcome)
         if before is not None:
             conditions.append(CALLS.c.id < before)
-        return self._select(conditions, CALLS.c.id.desc(), limit)
+        return self._select(conditions, (CALLS.c.id.desc(),), limit)
 
     def failures(self, limit: int = 20, before: int | None = None) -> list[Call]:
         """Return the latest calls that ended without a value, the newest first."""
         conditions: list[Any] = [FAILED, *([] if before is None else [CALLS.c.id < before])]
-        return self._select(conditions, CALLS.c.id.desc(), limit)
+        return self._select(conditions, (CALLS.c.id.desc(),), limit)
 
     def each(
         self, *, function: str | None = None, outcome: str | None = None, since: float | None = None
     ) -> Iterator[Call]:
-        """Yield calls from the oldest to the newest, a page of them at a time in memory."""
-        conditions = _conditions(function, outcome, since)
-        last = 0
-        while page := self._select([*conditions, CALLS.c.id > last], CALLS.c.id, PAGE):
+        """Yield calls from the oldest to the newest, a page of them at a time in memory.
+
+        Those since a time come by the time in which they began, all others by their number.
+        """
+        last: Call | None = None
+        while True:
+            conditions = _conditions(function, outcome, since)
+            if last is not None and since is None:
+                conditions.append(CALLS.c.id > last.number)
+            elif last is not None:
+                here = CALLS.c.started, CALLS.c.id
+                conditions += [here[0] >= last.started, sa.tuple_(*here) > (last.started, last.number)]
+            order = (CALLS.c.id,) if since is None else (CALLS.c.started, CALLS.c.id)
+            page = self._select(conditions, order, PAGE)
+            if not page:
+                return
             yield from page
-            last = page[-1].number or 0
+            last = page[-1]
 
     def count(self, *, function: str | None = None, since: float | None = None) -> int:
         """Return how many calls there are."""
@@ -407,12 +448,8 @@ class TraceStore:
                 return []
             first = None if since is None else -int(-since // totals.MINUTE)
             found = totals.read(connection, first)
-            conditions = [] if first is None else [CALLS.c.started >= first * totals.MINUTE]
-            there = connection.scalar(sa.select(sa.func.count()).select_from(CALLS).where(*conditions))
             times: list[tuple[float, float]] = []
-            if sum(row.figures["ended"] for row in found) != there:  # an older Guard has written to the trace since
-                found, times = [], [(-math.inf if since is None else since, math.inf)]
-            elif since is not None and first is not None and since < first * totals.MINUTE:
+            if since is not None and first is not None and since < first * totals.MINUTE:
                 times = [(since, first * totals.MINUTE)]
             counted = Totals()
             cursor = connection.connection.cursor()
@@ -430,45 +467,12 @@ class TraceStore:
     def prune(self, retention: Retention) -> int:
         """Delete all records beyond the retention, and shrink the file; return how many calls were deleted."""
         self.check_writable()
-        with self.reading() as connection:
-            if connection is None:
-                return 0
-            doomed = retention.doomed(connection.connection.cursor(), self._mark)
-
-        def sweep(to: Transaction, most: int) -> tuple[int, int]:
-            return doomed.delete(to.cursor, to.totals, most, is_sqlite=self._database.is_sqlite)
-
-        total = sum(calls for calls, _ in self._in_portions(sweep))
-        if self.path is not None:
-            for _ in self._in_portions(_give_back):
-                pass
-            try:
-                self._writer.execute_alone("PRAGMA wal_checkpoint(TRUNCATE)", WAIT_S)
-            except self._database.errors as error:
-                raise self._error("can't be compacted", error) from error
-        return total
-
-    def _in_portions(self, work: Callable[[Transaction, int], Counts]) -> Iterator[Counts]:
-        """Commit work in portions, and yield how much each did, until one did nothing.
-
-        A portion takes about HOLD_S, and others may write for as long before the next.
-        """
-        size, began = LEAST, 0.0
-        done: Counts
-
-        def portion(to: Transaction) -> None:
-            nonlocal began, done
-            began = time.monotonic()  # not earlier, since the wait for others does not count
-            done = work(to, size)
-
-        while True:
-            self._commit(portion, WAIT_S)
-            if not any(done):
-                return
-            held = time.monotonic() - began
-            size = max(LEAST, min(2 * size, int(size * HOLD_S / max(held, 1e-3))))
-            yield done
-            time.sleep(held)
+        try:
+            return self._upkeep.prune(retention)
+        except Late as error:
+            raise self._late(error, WAIT_S) from error
+        except self._database.errors as error:
+            raise self._error("can't be written", error) from error
 
     @contextlib.contextmanager
     def begin(self, seconds: float = WAIT_S) -> Iterator[sa.Connection]:
@@ -504,7 +508,7 @@ class TraceStore:
             self._insert_call(cursor, row)
             number: int = cursor.lastrowid if self.path is not None else cursor.fetchone()[0]
             for attempt in attempts:
-                attempt["call"] = number
+                attempt["call"], attempt["began"] = number, row["started"]
             self._insert_attempts(cursor, *attempts)
             if schema is not None:
                 self._insert_schema(cursor, schema)
@@ -512,7 +516,7 @@ class TraceStore:
                 self._insert_item(cursor, {**item, "call": number})
             to.totals.add(number, row, attempts)
             if number % EVERY == 0 and self.retention.asks:
-                doomed = self.retention.doomed(cursor, self._mark)
+                doomed = self.retention.doomed(cursor, self._mark, to.totals.calls)
                 doomed.delete(cursor, to.totals, MOST, is_sqlite=self.path is not None)
             return number
 
@@ -551,8 +555,8 @@ class TraceStore:
             self._schemas[key] = text
         return text
 
-    def _select(self, conditions: list[sa.ColumnElement[bool]], order: Any, limit: int) -> list[Call]:
-        query = sa.select(CALLS).where(*conditions).order_by(order).limit(limit)
+    def _select(self, conditions: list[sa.ColumnElement[bool]], order: Sequence[Any], limit: int) -> list[Call]:
+        query = sa.select(CALLS).where(*conditions).order_by(*order).limit(limit)
         with self.reading() as connection:
             if connection is None:
                 return []
@@ -630,15 +634,6 @@ def _conditions(
     if since is not None:
         conditions.append(CALLS.c.started >= since)
     return conditions
-
-
-def _give_back(to: Transaction, most: int) -> tuple[int]:
-    """Return at most so many free pages at the end of the file to the system; return how many."""
-    (before,) = to.cursor.execute("PRAGMA page_count").fetchone()
-    for _ in range(most):
-        to.cursor.execute("PRAGMA incremental_vacuum(1)")  # one page a step: the driver ignores larger numbers
-    (after,) = to.cursor.execute("PRAGMA page_count").fetchone()
-    return (before - after,)
 
 
 def _close(database: Database, writer: Writer, pid: int) -> None:

@@ -2,8 +2,9 @@
 
 A call adds one row for each tier and model that it asked; the figures of the whole call (outcome, seconds) are in the
 row of its last tier. Rows of one minute with the same attributes are one row: `about` holds the attributes, `shape`
-their digest. So a million calls are some thousand rows. `COUNTS` and `SUMS` are exact, since a deleted record is
-subtracted again. Figures that are read from records go through `Totals.add` as well.
+their digest. So a million calls are some thousand rows, and a year of them is summed up by the day (day_totals.py).
+`COUNTS` and `SUMS` are exact, since a deleted record is subtracted again. Figures that are read from records go through
+`Totals.add` as well.
 
 A call's cost on another model follows from its tokens as long as a token has a fixed price. Among prompts of about the
 same size it has: `SIZES` divides prompts where providers change their prices.
@@ -24,9 +25,11 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from guard.trace import day_totals
+from guard.trace.day_totals import MINUTES
 from guard.trace.records import VALID
 from guard.trace.row_codec import last_tier, loaded, restored, storable
-from guard.trace.sql_tables import COUNTS, SUMS, TOTALS
+from guard.trace.sql_tables import COUNTS, DAY_TOTALS, SUMS, TOTALS
 
 MINUTE = 60
 #: Sizes of prompts, in tokens, above which some provider has another price, according to genai-prices.
@@ -169,8 +172,20 @@ class Totals:
         elif not any(attempt["text"] is not None for attempt in attempts):
             row["silent"] += sign
 
+    @property
+    def calls(self) -> int:
+        """How many calls were added, less those that were subtracted."""
+        return sum(row["ended"] for row in self._rows.values())
+
     def write(self, cursor: Any, *, is_sqlite: bool) -> None:
-        """Apply the changes to the table, over a cursor of the driver's."""
+        """Apply the changes to the tables, over a cursor of the driver's."""
+        self.write_minutes(cursor, is_sqlite=is_sqlite)
+        if self._rows:
+            rows = [(minute, _digest(about), about, row) for (minute, about), row in self._rows.items()]
+            day_totals.add(cursor, rows, is_sqlite=is_sqlite)
+
+    def write_minutes(self, cursor: Any, *, is_sqlite: bool) -> None:
+        """Apply the changes to the table of minutes alone, where none of their days is summed up."""
         if not self._rows:
             return
         sql = _Statements.of(is_sqlite)
@@ -228,18 +243,45 @@ def recount(connection: sa.Connection) -> None:
         totals = Totals()
         for record in records(cursor, numbers):
             totals.add(*record)
-        totals.write(cursor, is_sqlite=is_sqlite)
+        totals.write_minutes(cursor, is_sqlite=is_sqlite)
 
 
 def read(connection: sa.Connection, since: int | None) -> list[Row]:
-    """Return the sums over all minutes since one, by attributes."""
-    return [_row(row) for row in _summed(connection, since)]
+    """Return the sums over all minutes since one, in one or more rows of the same attributes."""
+    minute, day = TOTALS.c.minute, DAY_TOTALS.c.day
+    newest = connection.scalar(sa.select(sa.func.max(day)))
+    edge = -math.inf if newest is None else (newest + 1) * MINUTES  # the minutes before are summed up by the day
+    if since is None:
+        days = [] if newest is None else [_summed(connection, DAY_TOTALS)]
+        minutes = [_summed(connection, TOTALS, *([] if newest is None else [minute >= edge]))]
+    elif since >= edge:
+        days, minutes = [], [_summed(connection, TOTALS, minute >= since)]
+    else:
+        first = -(-since // MINUTES)
+        days = [_summed(connection, DAY_TOTALS, day >= first)]
+        minutes = [_summed(connection, TOTALS, minute >= since, minute < first * MINUTES)]
+        minutes.append(_summed(connection, TOTALS, minute >= edge))
+    return [_row(row) for row in itertools.chain(*days, *minutes)]
 
 
 def points(connection: sa.Connection, since: int, until: int, step: int) -> list[tuple[int, Row]]:
     """Return the totals in steps of so many minutes, from one minute until before another: (step, row)."""
     bucket = ((TOTALS.c.minute - since) // sa.literal_column(str(step), sa.BigInteger)).label("bucket")
-    return [(row["bucket"], _row(row)) for row in _summed(connection, since, bucket, TOTALS.c.minute < until)]
+    longest = sa.func.max(TOTALS.c.max_seconds).label("max_seconds")
+    between = TOTALS.c.minute >= since, TOTALS.c.minute < until
+    return [(row["bucket"], _row(row)) for row in _summed(connection, TOTALS, *between, by=(bucket,), more=(longest,))]
+
+
+def count(cursor: Any) -> int:
+    """Return how many calls there are, without looking at them."""
+    cursor.execute("SELECT MAX(day) FROM totals_by_day")
+    (newest,) = cursor.fetchone()
+    edge = -(2**62) if newest is None else (newest + 1) * MINUTES
+    cursor.execute(
+        f"""SELECT COALESCE((SELECT SUM(ended) FROM totals_by_day), 0)
+        + COALESCE((SELECT SUM(ended) FROM totals WHERE minute >= {edge}), 0)"""  # noqa: S608 (a number)
+    )
+    return int(cursor.fetchone()[0])
 
 
 def size_above(prompt_tokens: int) -> int:
@@ -248,15 +290,13 @@ def size_above(prompt_tokens: int) -> int:
     return SIZES[at - 1] if at else 0
 
 
-def _summed(connection: sa.Connection, since: int | None, *more: Any) -> Iterator[Mapping[str, Any]]:
+def _summed(
+    connection: sa.Connection, table: sa.Table, *where: Any, by: Sequence[Any] = (), more: Sequence[Any] = ()
+) -> Iterator[Mapping[str, Any]]:
     """Yield the sums of rows with the same attributes."""
-    by = [part for part in more if isinstance(part, sa.Label)]
-    where = [part for part in more if not isinstance(part, sa.Label)]
-    if since is not None:
-        where.append(TOTALS.c.minute >= since)
-    most = [sa.func.max(TOTALS.c[name]).label(name) for name in ("about", "last", "max_seconds")]
-    sums = [sa.func.sum(TOTALS.c[name]).label(name) for name in _NAMES]
-    query = sa.select(*most, *sums, *by).where(*where).group_by(TOTALS.c.shape, *by)
+    most = [sa.func.max(table.c[name]).label(name) for name in ("about", "last")]
+    sums = [sa.func.sum(table.c[name]).label(name) for name in _NAMES]
+    query = sa.select(*most, *sums, *by, *more).where(*where).group_by(table.c.shape, *by)
     for row in connection.execute(query).mappings():
         yield {str(name): value for name, value in row.items()}
 
@@ -264,7 +304,7 @@ def _summed(connection: sa.Connection, since: int | None, *more: Any) -> Iterato
 def _row(found: Mapping[str, Any]) -> Row:
     figures: dict[str, Any] = {name: int(found[name]) for name in COUNTS}
     for name in (*SUMS, "max_seconds"):
-        figures[name] = float(found[name])
+        figures[name] = float(found.get(name, 0.0))
     return Row(About.of(found["about"]), found["last"], figures)
 
 

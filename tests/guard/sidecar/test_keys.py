@@ -215,7 +215,7 @@ def test_a_trace_that_an_older_guard_wrote_gets_the_tables(tmp_path: Path) -> No
     place = tmp_path / "old.db"
     TraceStore(place).check_writable()
     with sqlite3.connect(place) as old:
-        for statement in traces.TO_VERSION_5:
+        for statement in traces.to_version_5(place):
             old.execute(statement)
         old.execute("DROP TABLE keys")
         old.execute("DROP TABLE spending")

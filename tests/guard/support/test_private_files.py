@@ -58,9 +58,9 @@ def test_a_trace_that_is_deleted_while_open_is_made_anew_for_its_owner(trace_fil
     store.close()
 
 
-#: What makes today's tables those of version 4, as far as a migration looks.
+#: What makes a file's tables those of version 4, as far as a migration looks.
 OLDER = (
-    *traces.TO_VERSION_5,
+    *traces.to_version_5("trace.db"),
     *("DROP TABLE totals", "DROP INDEX ix_calls_failed", "UPDATE guard_schema SET version = 4"),
 )
 

@@ -86,9 +86,9 @@ def test_others_write_between_the_portions_of_a_pruning(place: str, monkeypatch:
         monotonic=time.monotonic,
         time=time.time,
     )
-    monkeypatch.setattr("guard.trace.store.time", pause)
-    monkeypatch.setattr("guard.trace.store.LEAST", 2)
-    monkeypatch.setattr("guard.trace.store.HOLD_S", 0.0)
+    monkeypatch.setattr("guard.trace.upkeep.time", pause)
+    monkeypatch.setattr("guard.trace.upkeep.LEAST", 2)
+    monkeypatch.setattr("guard.trace.upkeep.HOLD_S", 0.0)
     assert store.prune(Retention(calls=2)) == 7
     assert written[:4] == [10, 11, 12, 13]
     assert _numbers(store) == [8, 9, *written]
@@ -97,8 +97,8 @@ def test_others_write_between_the_portions_of_a_pruning(place: str, monkeypatch:
 
 
 def test_recorded_replies_go_in_portions_too(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guard.trace.store.LEAST", 2)
-    monkeypatch.setattr("guard.trace.store.HOLD_S", 0.0)
+    monkeypatch.setattr("guard.trace.upkeep.LEAST", 2)
+    monkeypatch.setattr("guard.trace.upkeep.HOLD_S", 0.0)
     store = TraceStore(place)
     for number in range(7):
         store.record(str(number), {"n": number})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import re
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import traces
 from sample_calls import CALL, FINDING
 from scripted import reply
 
@@ -103,6 +105,7 @@ def test_calls_of_the_sidecar_before_purposes_were_kept_are_not_for_training(pla
         store.write(dataclasses.replace(CALL, function=function))
     with store._engine.begin() as connection:
         for statement in (
+            *traces.to_version_10(place),
             "ALTER TABLE calls DROP COLUMN record_for",
             "ALTER TABLE attempts DROP COLUMN sureness",
             "ALTER TABLE keys DROP COLUMN may_train",
@@ -124,6 +127,7 @@ def _shape(engine: sa.Engine) -> dict[str, Any]:
             found.get_pk_constraint(table)["constrained_columns"],
         )
         for table in found.get_table_names()
+        if not re.fullmatch(r"(calls|attempts|totals)_(\d{4}_\d\d|earlier)", table)  # a partition
     }
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import random
+import sqlite3
 import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,65 +16,18 @@ import sqlalchemy as sa
 import traces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recounts import check, counted, kept
 from scripted import reply
 from tiered import LARGE, SMALL, calls
 
 from guard.models.remote import prices
 from guard.sidecar.endpoints import operator
-from guard.trace import TraceStore, sql_tables, stats, totals
+from guard.trace import TraceError, TraceStore, stats, totals
 from guard.trace.records import Attempt, Call
 from guard.trace.retention import Retention
 from guard.trace.totals import SIZES, Totals
 
 NOW = 1_770_000_000.0
-
-
-def _counted(store: TraceStore, since: float = -math.inf) -> Totals:
-    """Count all records since a time again, one after the other."""
-    counted = Totals()
-    with store.reading() as connection:
-        if connection is not None:
-            cursor = connection.connection.cursor()
-            numbers = connection.scalars(sa.select(sql_tables.CALLS.c.id).where(sql_tables.CALLS.c.started >= since))
-            for record in totals.records(cursor, [0, *numbers]):
-                counted.add(*record)
-    return counted
-
-
-def _recounted(store: TraceStore) -> dict[tuple[int, str], dict[str, Any]]:
-    """Count all records again, into rows by minute and shape."""
-    counted = _counted(store)
-    found = {}
-    for (minute, about), row in counted._rows.items():
-        named = {"minute": minute, "about": about, "asked": totals.About.of(about).asked}
-        found[minute, totals._digest(about)] = row | named
-    return found
-
-
-def _kept(store: TraceStore) -> dict[tuple[int, str], dict[str, Any]]:
-    with store.reading() as connection:
-        assert connection is not None
-        rows = connection.execute(sa.select(sql_tables.TOTALS)).mappings().all()
-    return {(row["minute"], row["shape"]): {str(k): v for k, v in row.items()} for row in rows}
-
-
-def _longest(rows: Iterable[dict[str, Any]]) -> dict[tuple[int, str], float]:
-    found: dict[tuple[int, str], float] = {}
-    for row in rows:
-        key = row["minute"], row["asked"]
-        found[key] = max(found.get(key, 0.0), row["max_seconds"])
-    return found
-
-
-def check(store: TraceStore) -> None:
-    """Hold the totals to the records."""
-    kept, counted = _kept(store), _recounted(store)
-    assert kept.keys() == counted.keys()
-    # Of a model in a minute, which is what is asked for.
-    assert _longest(kept.values()) == _longest(counted.values())
-    for key, row in kept.items():
-        same = {name: value for name, value in counted[key].items() if name not in ("max_seconds", "last")}
-        assert {name: row[name] for name in same} == pytest.approx(same)
 
 
 def _spread(many: list[Call], seed: int) -> list[Call]:
@@ -111,7 +63,7 @@ def test_statistics_since_any_second_are_those_of_the_records(
         store.write(call)
     began = NOW + since
     found = stats.collect(store.ledger(since=began), large)
-    expected = stats.collect(_counted(store, began).rows(), large)
+    expected = stats.collect(counted(store, began).rows(), large)
     assert [dataclasses.asdict(line) for line in found] == [
         {name: pytest.approx(value) if isinstance(value, float) else value for name, value in vars(line).items()}
         for line in expected
@@ -197,9 +149,8 @@ def test_a_record_that_fails_leaves_no_trace_in_the_totals(place: str) -> None:
     assert stats.collect(store.ledger())[-1].calls == 2
 
 
-#: What version 4 had and this one has not, and the other way round.
+#: What version 4 had and version 5 has not, and the other way round.
 DOWN = (
-    *traces.TO_VERSION_5,
     "DROP TABLE totals",
     "DROP INDEX ix_calls_failed",
     "DROP INDEX ix_calls_function",
@@ -217,7 +168,7 @@ def test_the_records_of_version_4_are_counted_when_it_is_migrated(place: str, mo
         store.write(_in_minute(number % 4, 1.0, "fg"[number % 2]))
     expected = stats.collect(store.ledger())
     with store._engine.begin() as connection:
-        for statement in DOWN:
+        for statement in (*traces.to_version_5(place), *DOWN):
             connection.exec_driver_sql(statement)
     store.close()
     migrated = TraceStore(place)
@@ -226,19 +177,19 @@ def test_the_records_of_version_4_are_counted_when_it_is_migrated(place: str, mo
     migrated.close()
 
 
-def test_what_an_older_guard_writes_beside_is_counted_from_the_records(
-    place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(totals, "PAGE", 2)
+def test_what_an_older_guard_would_write_beside_is_refused(place: str) -> None:
     store = TraceStore.at(place)
-    for minute in (0, 0, 1, 2):
-        store.write(_in_minute(minute, 1.0))
-    with store.begin() as old:
-        columns = "started, seconds, function, target, schema_hash, template, model, options, outcome, error"
-        old.exec_driver_sql(f"INSERT INTO calls ({columns}) SELECT {columns} FROM calls")  # noqa: S608 (ours)
-    whole = stats.collect(store.ledger())[-1]
-    assert (whole.calls, whole.valid, whole.large_unknown) == (8, 4, 4)
-    assert stats.collect(store.ledger(since=NOW + 60))[-1].calls == 4
+    store.write(_in_minute(0, 1.0))
+    columns = "started, seconds, function, target, schema_hash, template, model, options, outcome, error"
+    insert = f"INSERT INTO calls ({columns}) SELECT {columns} FROM calls"  # noqa: S608 (ours)
+    if "://" in place:
+        with pytest.raises(TraceError, match='null value in column "id"'), store.begin() as old:
+            old.exec_driver_sql(insert)
+    else:
+        with sqlite3.connect(place) as old, pytest.raises(sqlite3.OperationalError, match="no such function: guard_"):
+            old.execute(insert)
+        old.close()
+    check(store)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
@@ -347,5 +298,5 @@ def test_rare_calls_are_found_by_an_index_in_their_order(trace_file: Path, look:
 def test_a_thousand_calls_alike_are_one_row_for_each_minute(place: str) -> None:
     store = TraceStore.at(place)
     store.write_all([(_in_minute(number % 3, 1.0), None, 60.0) for number in range(1_000)])
-    assert len(_kept(store)) == 3
+    assert len(kept(store)) == 3
     assert stats.collect(store.ledger())[-1].calls == 1_000
