@@ -2,8 +2,9 @@
 
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` the schemas by hash,
 `replies` those of record and replay (guard/calls/recording.py), `items` the call that answers each input of a batch
-(guard/batch/map_run.py). `totals` sums the records up by the minute (totals.py). `keys`, `spending` and `responses` are
-the sidecar's: API keys, what each has spent in all processes, and the responses that clients may continue.
+(guard/batch/map_run.py). `totals` sums the records up by the minute (totals.py). `keys`, `spending`, `breakers` and
+`responses` are the sidecar's: API keys, what each has spent in all processes, when a model's circuit breaker opened in
+any of them, and the responses that clients may continue.
 docs/reference/trace-tables.md lists the columns. Texts are escaped by `storable` of row_codec.py; lists and objects are
 JSON.
 
@@ -18,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 10  #: The version of the tables below.
+VERSION = 11  #: The version of the tables below.
 
 #: Integers of 64 bits. So are those of SQLite's INTEGER, the only type that it auto-increments.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -183,6 +184,13 @@ SPENDING = sa.Table(
     sa.Column("usd", sa.Float, nullable=False),
 )
 
+BREAKERS = sa.Table(
+    "breakers",
+    TABLES,
+    sa.Column("model", sa.Text, primary_key=True),  # and a digest of its address
+    sa.Column("opened", sa.Float, nullable=False),  # seconds since the epoch
+)
+
 #: Responses that a client may continue, by key: each with its input, and each item of its output.
 RESPONSES = sa.Table(
     "responses",
@@ -278,6 +286,7 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
         "ALTER TABLE attempts ADD COLUMN sureness TEXT",
         "ALTER TABLE keys ADD COLUMN may_train INTEGER DEFAULT 0 NOT NULL",
     ),
+    10: ("CREATE TABLE breakers (model TEXT NOT NULL PRIMARY KEY, opened FLOAT NOT NULL)",),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.
 _ON_POSTGRESQL: dict[int, Sequence[str]] = {

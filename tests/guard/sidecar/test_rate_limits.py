@@ -94,7 +94,8 @@ def test_one_process_lets_in_exactly_what_a_count_of_each_request_would(
         if what == "wait":
             clock.now += much
         elif what == "spend":
-            ledger.spend(key, much, much / 64)
+            ledger.owe(key, much, much / 64)
+            ledger.charge()
             judge.tokens[int(clock.now // 86_400)] += much
             judge.usd[int(clock.now // 86_400)] += much / 64
         else:
