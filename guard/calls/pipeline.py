@@ -16,7 +16,17 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from types import MappingProxyType
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
@@ -347,7 +357,7 @@ class Guard:
     ) -> AsyncTurnStream:
         """Do what `stream_turn` does, async."""
         plan = self._turn(messages, tools, asked)
-        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), Attempts())))
+        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._aready, plan), Attempts())))
 
     def _turn(self, messages: Prompt, tools: Iterable[Any], asked: TurnSettings) -> Plan:
         check_names("turn", asked, tuple(TurnSettings.__annotations__))
@@ -429,7 +439,7 @@ class Guard:
 
     async def arun(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, async; returns the value and the record of the call."""
-        async with contextlib.aclosing(_adrive(steps(plan), functools.partial(self._ready, plan), None)) as driven:
+        async with contextlib.aclosing(_adrive(steps(plan), functools.partial(self._aready, plan), None)) as driven:
             async for event in driven:
                 if isinstance(event, _End):
                     return event.value, event.call
@@ -441,13 +451,19 @@ class Guard:
 
     def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
         """Carry out a plan, async; the stream yields partial values."""
-        return AsyncStream(_adrive(steps(plan), functools.partial(self._ready, plan), plan.target.partials))
+        return AsyncStream(_adrive(steps(plan), functools.partial(self._aready, plan), plan.target.partials))
 
     def _ready(self, plan: Plan) -> traces.TraceStore:
         store = self.store
         seconds = plan.policy.budget.seconds
         store.check_writable(WAIT_S if seconds is None else min(WAIT_S, seconds))  # before anything is spent
         return store
+
+    async def _aready(self, plan: Plan) -> traces.TraceStore:
+        store = self._trace
+        if isinstance(store, traces.TraceStore) and store.is_ready:  # without a thread, which costs tenths of a ms
+            return store
+        return await asyncio.to_thread(self._ready, plan)
 
 
 SETTING_NAMES = (
@@ -638,9 +654,11 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
     return store.record(step.key, dict(step.body), step.seconds)
 
 
-async def _adrive(steps: Steps, ready: Callable[[], traces.TraceStore], partial: Partial) -> AsyncGenerator[Any, None]:
+async def _adrive(
+    steps: Steps, ready: Callable[[], Awaitable[traces.TraceStore]], partial: Partial
+) -> AsyncGenerator[Any, None]:
     """Carry out the steps of a call, async; yields partial values if they are wanted, and finally an _End."""
-    store = await asyncio.to_thread(ready)
+    store = await ready()
     done: Any = None
     error: BaseException | None = None
     try:
