@@ -188,8 +188,10 @@ class Sidecar:
         key = context.key
         if key is None or context.is_settled or not key.has_budget:
             return
-        context.is_settled = True
         tokens = context.prompt_tokens + context.completion_tokens
+        if not tokens and not context.cost:  # it was refused, or failed before a model was asked
+            return
+        context.is_settled = True
         self.ledger.owe(key, tokens, context.cost or 0.0)
         await asyncio.shield(self._charges.begin(key, context.patience))
 

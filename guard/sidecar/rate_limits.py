@@ -119,6 +119,8 @@ class Ledger:
         except BaseException:
             for name in names:
                 self._add(name, owed[name])
+            with self._taking:
+                self._readings.clear()  # the next request asks the database, before a model that is paid for
             raise
         for row in spent:
             if row.period == day:

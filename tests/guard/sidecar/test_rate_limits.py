@@ -189,6 +189,9 @@ def test_what_can_not_be_counted_is_counted_the_next_time_and_once(
     store = TraceStore.at(place)
     key, _ = keys.create(store, "shop", tokens_per_day=100)
     ledger = Ledger(store)
+    ledger.charge()
+    assert ledger.admit(key) is None
+    assert ledger.take(key)
     ledger.owe(key, 60, 0.5)
     with monkeypatch.context() as patched:
 
@@ -200,6 +203,7 @@ def test_what_can_not_be_counted_is_counted_the_next_time_and_once(
             with pytest.raises(TraceError, match="down"):
                 ledger.charge()
             ledger.owe(key, 10, 0.25)
+    assert not ledger.take(key)  # no model is asked by what was known before
     ledger.charge()
     ledger.charge()
     with store.reading() as connection:
