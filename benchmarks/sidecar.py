@@ -123,7 +123,7 @@ class System:
         rate, p50, p99, number = wrk(self.port, 32, seconds, script)
         best.processor = min(best.processor, (processor(self.pid) - before) / number * 1e6)
         best.rate, best.p50, best.p99 = max(best.rate, rate), min(best.p50, p50), min(best.p99, p99)
-        best.alone = min(best.alone, wrk(self.port, 1, max(1.0, seconds / 2), script)[1])
+        best.alone = min(best.alone, wrk(self.port, 1, seconds, script)[1] or math.inf)  # 0: it was too slow for wrk
 
 
 def wrk(port: int, connections: int, seconds: float, script: Path) -> tuple[float, float, float, int]:
@@ -243,7 +243,7 @@ def saturated(folder: Path, litellm: Path, portkey: Path, seconds: float, rounds
         bare = provider.figures[kind].alone
         for system in systems:
             best = system.figures[kind]
-            added = "" if system is provider else f"{best.alone - bare:.2f}"
+            added = "" if system is provider or math.isinf(best.alone) else f"{best.alone - bare:.2f}"
             print(
                 f"| {system.name} | {best.rate:,.0f} | {best.p50:,.1f} | {best.p99:,.1f}"
                 f" | {best.processor:,.0f} | {added} |"
