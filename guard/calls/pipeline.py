@@ -16,17 +16,7 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
@@ -357,7 +347,7 @@ class Guard:
     ) -> AsyncTurnStream:
         """Do what `stream_turn` does, async."""
         plan = self._turn(messages, tools, asked)
-        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), functools.partial(self._aready, plan), Attempts())))
+        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), self, plan, Attempts())))
 
     def _turn(self, messages: Prompt, tools: Iterable[Any], asked: TurnSettings) -> Plan:
         check_names("turn", asked, tuple(TurnSettings.__annotations__))
@@ -439,7 +429,7 @@ class Guard:
 
     async def arun(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, async; returns the value and the record of the call."""
-        async with contextlib.aclosing(_adrive(steps(plan), functools.partial(self._aready, plan), None)) as driven:
+        async with contextlib.aclosing(_adrive(steps(plan), self, plan, None)) as driven:
             async for event in driven:
                 if isinstance(event, _End):
                     return event.value, event.call
@@ -451,19 +441,13 @@ class Guard:
 
     def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
         """Carry out a plan, async; the stream yields partial values."""
-        return AsyncStream(_adrive(steps(plan), functools.partial(self._aready, plan), plan.target.partials))
+        return AsyncStream(_adrive(steps(plan), self, plan, plan.target.partials))
 
     def _ready(self, plan: Plan) -> traces.TraceStore:
         store = self.store
         seconds = plan.policy.budget.seconds
         store.check_writable(WAIT_S if seconds is None else min(WAIT_S, seconds))  # before anything is spent
         return store
-
-    async def _aready(self, plan: Plan) -> traces.TraceStore:
-        store = self._trace
-        if isinstance(store, traces.TraceStore) and store.is_ready:  # without a thread, which costs tenths of a ms
-            return store
-        return await asyncio.to_thread(self._ready, plan)
 
 
 SETTING_NAMES = (
@@ -654,11 +638,10 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
     return store.record(step.key, dict(step.body), step.seconds)
 
 
-async def _adrive(
-    steps: Steps, ready: Callable[[], Awaitable[traces.TraceStore]], partial: Partial
-) -> AsyncGenerator[Any, None]:
+async def _adrive(steps: Steps, guard: Guard, plan: Plan, partial: Partial) -> AsyncGenerator[Any, None]:
     """Carry out the steps of a call, async; yields partial values if they are wanted, and finally an _End."""
-    store = await ready()
+    is_open = getattr(guard._trace, "is_ready", False)  # then it needs no thread, which takes a tenth of a millisecond
+    store = guard.store if is_open else await asyncio.to_thread(guard._ready, plan)
     done: Any = None
     error: BaseException | None = None
     try:
