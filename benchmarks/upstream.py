@@ -1,7 +1,8 @@
 """A provider that costs next to nothing: `python -m benchmarks.upstream PORT [SHORTEST LONGEST]`.
 
 It answers every request with the same chat completion, at once, or after a time drawn between two numbers of seconds,
-which the answer tells as `delay`. No HTTP library: requests are split by their Content-Length.
+which the answer tells as `delay`; a request with a `response_format` gets a JSON text. No HTTP library: requests are
+split by their Content-Length.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ ANSWER: dict[str, Any] = {
     "object": "chat.completion",
     "created": 1,
     "model": "served-1",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello there."}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
 }
 
 
-def response(delay: float) -> bytes:
+JSON_TEXT = '{"vendor": "Tallyho", "total": 12.5}'
+
+
+def response(delay: float, text: str = "Hello there.") -> bytes:
     """Return the whole answer."""
-    body = json.dumps({**ANSWER, "delay": delay}).encode()
+    message = {"role": "assistant", "content": text}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    body = json.dumps({**ANSWER, "choices": choices, "delay": delay}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -47,15 +52,16 @@ class Provider(asyncio.Protocol):
             length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
             if len(self._held) < end + 4 + length:
                 return
+            is_json = self._held.find(b'"response_format"', end, end + 4 + length) >= 0
             self._held = self._held[end + 4 + length :]
             if self.range is None:
-                self._transport.write(AT_ONCE)
+                self._transport.write(JSON_AT_ONCE if is_json else AT_ONCE)
             else:
                 delay = random.uniform(*self.range)
                 asyncio.get_running_loop().call_later(delay, self._transport.write, response(delay))
 
 
-AT_ONCE = response(0.0)
+AT_ONCE, JSON_AT_ONCE = response(0.0), response(0.0, JSON_TEXT)
 
 
 async def main() -> None:

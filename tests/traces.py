@@ -52,6 +52,7 @@ _TO_VERSION_5 = (
     "DROP TABLE items",
     "DROP TABLE responses",
     "DROP TABLE feedback",
+    "DROP TABLE breakers",
     *(
         f"ALTER TABLE attempts DROP COLUMN {column}"
         for column in ("cut_at", "repeated_at", "room", "decision", "sources", "sureness")

@@ -14,6 +14,7 @@ constraints.py        what an answer must be, in whichever words it is asked for
 structured.py         what needs schema work; passthrough.py: what goes through, checked
 native.py             an upstream asked with the fields that its client sent
 served_models.py      models by name: tiers, time-outs, slots; upstream.py, circuit_breaker.py: the connections behind
+breaker_hints.py      what processes tell each other of models that fail
 event_stream.py       server-sent events to a client; response_state.py: responses that later ones go on from
 errors.py, access_log.py, metrics.py how a request's outcome is reported
 """

@@ -9,7 +9,7 @@ import gc
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
@@ -22,6 +22,7 @@ from guard.sidecar import bodies, cors, keys, large, memory, metrics, params
 from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
+from guard.sidecar.breaker_hints import BreakerHints
 from guard.sidecar.constraints import check_tools
 from guard.sidecar.endpoints import completions, messages, operator, responses, shadow_runs, ui, versions
 from guard.sidecar.endpoints.chat import Chat, check_translated
@@ -34,7 +35,7 @@ from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.event_stream import EventSender
 from guard.sidecar.headers import JSON
 from guard.sidecar.key_requirement import Door
-from guard.sidecar.keys import Keyring
+from guard.sidecar.keys import Key, Keyring
 from guard.sidecar.middleware import Gate, Watched
 from guard.sidecar.passthrough import Passage, Relay
 from guard.sidecar.rate_limits import Ledger
@@ -45,6 +46,7 @@ from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
 from guard.support.json_pieces import encoded
 from guard.trace import TraceError, TraceStore
+from guard.trace.record_queue import MOST, CommitQueue
 from guard.trace.waits import WAIT_S
 from guard.turns.pieces import CallPiece
 
@@ -59,6 +61,8 @@ LATEST_S = 30.0  #: Longest wait of a collection for a moment without requests.
 TIDIED_S = 5.0  #: Seconds after which memory that large work has freed goes back to the system.
 YOUNGEST = 2_000  #: Allocations after which Python collects its youngest generation.
 NEVER = 2**31 - 1  #: A threshold that is never reached: `_collect` alone collects older generations.
+MISSES = 16  #: Requests with an unknown key that may wait for the keys to be read again.
+MISSES_EVERY_S = 0.1  #: Seconds between two such readings.
 PROBE_S = 2.0  #: Longest wait for the trace before it is said that it can't be written.
 PROBE_EVERY_S = 0.1  #: Between two looks at the trace, however often it fails.
 GUARANTEES = ("live", "buffered")  #: How a stream may come; x-guard-stream chooses.
@@ -74,6 +78,8 @@ class Sidecar:
         self.models = Models(settings)
         self.keys = Keyring(store)
         self.ledger = Ledger(store)
+        self._charges = CommitQueue(self._charge, "guard-charges", MOST)
+        self._hints = BreakerHints(store)
         self.access = AccessLog(settings.access_log)
         self.contexts: dict[int, RequestContext] = {}  # under way
         self.room = Room()
@@ -85,6 +91,8 @@ class Sidecar:
         self._is_faulty, self._is_doubted = asyncio.Event(), asyncio.Event()  # whether so, and whether to look at once
         self._is_settled = asyncio.Event()  # whether nothing failed since the last look
         self._is_settled.set()
+        self._misses: list[asyncio.Future[None]] = []  # requests that wait for the keys to be read again
+        self._is_missed = asyncio.Event()
         self.journal = store.journal
         self.relay = Relay(self.journal, self.settle)
         self.pipeline = Pipeline(store)
@@ -144,6 +152,22 @@ class Sidecar:
             raise TraceError(self._fault or f"the trace did not answer within {READING_S:g} s")
         return job.result()
 
+    async def reread_keys(self) -> None:
+        """Read the keys again, for a key that is unknown: another process may have made it a moment ago.
+
+        Strangers can't make this costly: few requests wait, for one reading, and all others are told what is known.
+        Raises TraceError where the keys can't be read.
+        """
+        if len(self._misses) >= MISSES:
+            return
+        read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._misses.append(read)
+        self._is_missed.set()
+        done, _ = await asyncio.wait([read], timeout=PROBE_S)
+        if not done:
+            raise TraceError(f"the keys were not read within {PROBE_S:g} s")
+        read.result()
+
     def doubt(self) -> None:
         """Look at once whether the trace can be written: something could not be."""
         self._is_doubted.set()
@@ -164,9 +188,16 @@ class Sidecar:
         key = context.key
         if key is None or context.is_settled or not key.has_budget:
             return
-        context.is_settled = True
         tokens = context.prompt_tokens + context.completion_tokens
-        await self.book(self.ledger.spend, key, tokens, context.cost or 0.0, seconds=context.patience)
+        if not tokens and not context.cost:  # it was refused, or failed before a model was asked
+            return
+        context.is_settled = True
+        self.ledger.owe(key, tokens, context.cost or 0.0)
+        await asyncio.shield(self._charges.begin(key, context.patience))
+
+    def _charge(self, waiting: Sequence[tuple[Key, float]]) -> list[None]:
+        self.ledger.charge(max(seconds for _, seconds in waiting))
+        return [None] * len(waiting)
 
     def replace(self, settings: ServeSettings) -> None:
         """Serve by other settings from now on. Blocks; raises ModelError before anything is changed.
@@ -228,7 +259,8 @@ class Sidecar:
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNGEST, NEVER, NEVER)
-        watching = [asyncio.create_task(task()) for task in (self._refresh, self._watch, self._collect, self._tidy)]
+        tasks = (self._refresh, self._share_hints, self._watch, self._collect, self._tidy)
+        watching = [asyncio.create_task(task()) for task in tasks]
         try:
             yield
         finally:
@@ -236,6 +268,7 @@ class Sidecar:
                 task.cancel()
             self._shadow_runs.close()
             await self.journal.close()
+            await self._charges.close()
             for models in (self.models, *self._ended):
                 await models.close()
             for threads in (self._books, self._readers):
@@ -245,14 +278,31 @@ class Sidecar:
     async def _refresh(self) -> None:
         """Notice keys that were made or revoked, and close models that a reload has replaced."""
         while True:
-            await asyncio.sleep(keys.FRESH)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_missed.wait(), keys.FRESH - MISSES_EVERY_S)
+            self._is_missed.clear()
+            waiting, self._misses = self._misses, []
+            failure: TraceError | None = None
             try:
-                await asyncio.to_thread(self._read_keys)
+                await self.read(self._read_keys)
             except TraceError as error:
                 _log.error("the keys can't be read, those known before are kept: %s", error)
+                failure = error
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None) if failure is None else each.set_exception(TraceError(str(failure)))
+                    each.exception()  # retrieved, even if the client has gone and nobody waits
+            await asyncio.sleep(MISSES_EVERY_S)
             if not self.contexts:
                 while self._ended:
                     await self._ended.pop().close()
+
+    async def _share_hints(self) -> None:
+        """Tell other processes which models fail here, and hear which fail there."""
+        while True:
+            await asyncio.sleep(keys.FRESH)
+            with contextlib.suppress(TraceError):  # without hints, each process finds out for itself
+                self.models.hear(await self.read(self._hints.exchange, self.models.opened()))
 
     async def _watch(self) -> None:
         """Look now and then whether the trace can be written, so that /health/ready, which anyone may ask, is cheap."""

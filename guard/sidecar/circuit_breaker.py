@@ -16,6 +16,7 @@ class Breaker:
         self._name, self._most, self._seconds = name, failures, seconds
         self._failures = 0
         self._opened = 0.0
+        self.last_opened = 0.0  # seconds since the epoch; 0.0: never
         self.state = CLOSED
 
     def check(self) -> None:
@@ -36,4 +37,9 @@ class Breaker:
         """Record a failure, which may open the breaker."""
         self._failures += 1
         if self.state == TRYING or self._failures >= self._most:
-            self.state, self._opened = OPEN, time.monotonic()
+            self.state, self._opened, self.last_opened = OPEN, time.monotonic(), time.time()
+
+    def hear(self) -> None:
+        """Take the hint that the model fails elsewhere: the next failure opens a breaker that is closed."""
+        if self.state == CLOSED:
+            self._failures = max(self._failures, self._most - 1)

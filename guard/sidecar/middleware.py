@@ -97,7 +97,7 @@ class Watched:
             try:
                 await side.settle(context)
             except GuardError as error:
-                _log.error("what %s has spent is not counted: %s", context.id, error)
+                _log.error("what %s has spent is not counted yet: %s", context.id, error)
             del side.contexts[id(context)]
             metrics.IN_FLIGHT.dec()
             metrics.observe(context)
@@ -133,6 +133,9 @@ class Gate:
             return
         given = _given_key(headers)
         key = side.keys.find(given) if given else None
+        if given and key is None:  # it may have been made a moment ago
+            await side.reread_keys()
+            key = side.keys.find(given)
         if key is None:
             said = "the API key is not known here, or was revoked" if given else "an API key is needed"
             words = f"{said}: Authorization: Bearer sk-guard-…, or x-api-key: sk-guard-…"

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import hashlib
+import math
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 
 from guard import models
@@ -63,6 +65,11 @@ class Served:
     def at(self, path: str) -> Upstream | None:
         """Return the upstream if it answers at a path of OpenAI's protocol, else None."""
         return self.upstream if self.upstream is not None and self.upstream.speaks(path) else None
+
+    @property
+    def identity(self) -> str:
+        """What tells it from other models in all processes of a sidecar: the model, and a digest of its address."""
+        return f"{self.settings.model} {hashlib.sha256(str(self.settings.base_url).encode()).hexdigest()[:16]}"
 
     @property
     def is_masked(self) -> bool:
@@ -211,6 +218,17 @@ class Models:
     def is_loaded(self) -> bool:
         """Whether every model is loaded."""
         return all(served.is_loaded for served in self.by_name.values())
+
+    def opened(self) -> dict[str, float]:
+        """Return when circuit breakers last opened, by the identity of the model, in seconds since the epoch."""
+        every = sorted((served.breaker.last_opened, served.identity) for served in self.by_name.values())
+        return {identity: at for at, identity in every}  # the latest, where two names have one model
+
+    def hear(self, heard: Mapping[str, float]) -> None:
+        """Tell circuit breakers that others' opened, and how many seconds ago; an old opening says nothing."""
+        for served in self.by_name.values():
+            if heard.get(served.identity, math.inf) < served.settings.breaker_seconds:
+                served.breaker.hear()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -54,6 +54,10 @@ class Service(Protocol):
         """Read the trace in a thread. Raises TraceError where it does not answer soon."""
         ...
 
+    async def reread_keys(self) -> None:
+        """Read the keys again. Raises TraceError where they can't be read."""
+        ...
+
     def doubt(self) -> None:
         """Look at once whether the trace can be written: something could not be."""
         ...

@@ -1,8 +1,8 @@
-"""A queue of records for an event loop: a thread writes them by group commit.
+"""Queues of what an event loop writes, records above all: a thread commits what has come, batch after batch.
 
-One thread commits, and records that arrive meanwhile are its next batch. Under load a transaction so carries many
-records, and a lone record never waits. However many records wait for a database in use, they take one thread. Large
-records take long to serialise, and have a queue of their own, so that no small one waits behind them.
+One thread commits, and what arrives meanwhile is its next batch. Under load a transaction so carries many records, and
+a lone record never waits. However many records wait for a database in use, they take one thread. Large records take
+long to serialise, and have a queue of their own, so that no small one waits behind them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from guard.support import json_pieces
 from guard.trace.errors import TraceError
@@ -27,13 +28,19 @@ KEPT = 1024  #: Schemas whose weight is remembered.
 
 #: A call, its compiled schema or None, and the seconds for which its record may wait.
 Entry = tuple[Call, "Compiled | None", float]
+_Record = tuple[Call, "Compiled | None"]
+Item = TypeVar("Item")
 
 
 class Journal:
     """Writes records for one event loop."""
 
     def __init__(self, write: Callable[[Sequence[Entry]], list[Any]]) -> None:
-        self._small, self._large = _Lane(write, "guard-journal", MOST), _Lane(write, "guard-journal-large", 1)
+        def written(items: Sequence[tuple[_Record, float]]) -> list[Any]:
+            return write([(*record, seconds) for record, seconds in items])
+
+        self._small = CommitQueue(written, "guard-journal", MOST)
+        self._large = CommitQueue(written, "guard-journal-large", 1)
         self._schemas: dict[str, int] = {}  # weights of schemas, by hash
 
     def begin(self, call: Call, compiled: Compiled | None, seconds: float) -> asyncio.Future[int]:
@@ -43,7 +50,7 @@ class Journal:
         """
         weight = weight_of(call) + (0 if compiled is None else self._weight(compiled))
         lane = self._small if weight < LARGE else self._large
-        return lane.begin(call, compiled, seconds)
+        return lane.begin((call, compiled), seconds)
 
     async def written(self, call: Call, compiled: Compiled | None, seconds: float) -> int:
         """Return a record's number once it is committed. Raises TraceError after so many seconds.
@@ -67,28 +74,29 @@ class Journal:
         return weight
 
 
-class _Lane:
-    """A queue whose records are committed batch after batch.
+class CommitQueue(Generic[Item]):
+    """A queue whose items are committed batch after batch, in a thread of its own.
 
-    The writer has each record's deadline, and knows the outcome, so it is waited for MOMENT_S + MARGIN_S longer. One
-    timer watches over all records.
+    `write` is given items with the seconds that each may still wait, and returns a result or an exception for each. It
+    knows the outcome, so it is waited for MOMENT_S + MARGIN_S longer. One timer watches over all items.
     """
 
-    def __init__(self, write: Callable[[Sequence[Entry]], list[Any]], name: str, most: int) -> None:
+    def __init__(self, write: Callable[[Sequence[tuple[Item, float]]], list[Any]], name: str, most: int) -> None:
         # Imported before: a program whose main thread has ended can't import it any more.
         from concurrent.futures import ThreadPoolExecutor
 
         self._write, self._most = write, most
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._waiting: list[_Waiting] = []
-        self._batch: list[_Waiting] = []  # what is being committed
+        self._waiting: list[_Waiting[Item]] = []
+        self._batch: list[_Waiting[Item]] = []  # what is being committed
         self._timer: asyncio.TimerHandle | None = None
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    def begin(self, call: Call, compiled: Compiled | None, seconds: float) -> asyncio.Future[int]:
-        written: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(call, compiled, seconds, time.monotonic() + seconds, written)
+    def begin(self, item: Item, seconds: float) -> asyncio.Future[Any]:
+        """Queue an item. The future gives its result once it is committed, or raises TraceError."""
+        written: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(item, seconds, time.monotonic() + seconds, written)
         self._waiting.append(waiting)
         self._watch(waiting.last)
         if self._is_idle.is_set():
@@ -96,6 +104,7 @@ class _Lane:
         return written
 
     async def close(self) -> None:
+        """Return when all items are committed."""
         await self._is_idle.wait()
         self._thread.shutdown()
         if self._timer is not None:
@@ -133,7 +142,7 @@ class _Lane:
         job = asyncio.get_running_loop().run_in_executor(self._thread, self._written, batch)
         job.add_done_callback(lambda done: self._finish(batch, done))
 
-    def _finish(self, batch: Sequence[_Waiting], done: asyncio.Future[list[Any]]) -> None:
+    def _finish(self, batch: Sequence[_Waiting[Item]], done: asyncio.Future[list[Any]]) -> None:
         self._commit()
         for each, number in zip(batch, done.result(), strict=True):
             written = each.written
@@ -145,22 +154,22 @@ class _Lane:
             else:
                 written.set_result(number)
 
-    def _written(self, batch: Sequence[_Waiting]) -> list[Any]:
+    def _written(self, batch: Sequence[_Waiting[Item]]) -> list[Any]:
         now = time.monotonic()
         try:
-            return self._write([(each.call, each.compiled, each.until - now) for each in batch])
+            return self._write([(each.item, each.until - now) for each in batch])
         except Exception as error:  # whatever a driver raises, no caller may wait for ever
             return [error for _ in batch]
 
 
-class _Waiting(NamedTuple):
-    """A record that is not committed yet."""
+@dataclass(slots=True)
+class _Waiting(Generic[Item]):
+    """An item that is not committed yet."""
 
-    call: Call
-    compiled: Compiled | None
+    item: Item
     seconds: float  # for which it may wait
     until: float  # when they are over, by the monotonic clock
-    written: asyncio.Future[int]
+    written: asyncio.Future[Any]
 
     @property
     def last(self) -> float:

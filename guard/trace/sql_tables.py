@@ -3,10 +3,10 @@
 `guard_schema` has one row: the version. `calls` and `attempts` hold the records, `schemas` the schemas by hash,
 `replies` those of record and replay (guard/calls/recording.py), `items` the call that answers each input of a batch
 (guard/batch/map_run.py). `totals` sums the records up by the minute (totals.py), `totals_by_day` by the day
-(day_totals.py). `keys`, `spending` and `responses` are the sidecar's: API keys, what each has spent in all processes,
-and the responses that clients may continue. In PostgreSQL, `calls`, `attempts` and `totals` are partitioned by month
-(partitions.py). docs/reference/trace-tables.md lists the columns. Texts are escaped by `storable` of row_codec.py;
-lists and objects are JSON.
+(day_totals.py). `keys`, `spending`, `breakers` and `responses` are the sidecar's: API keys, what each has spent in all
+processes, when a model's circuit breaker opened in any of them, and the responses that clients may continue. In
+PostgreSQL, `calls`, `attempts` and `totals` are partitioned by month (partitions.py). docs/reference/trace-tables.md
+lists the columns. Texts are escaped by `storable` of row_codec.py; lists and objects are JSON.
 
 A migration is literal SQL, never generated from the tables below: those change, an old version does not.
 """
@@ -198,6 +198,13 @@ SPENDING = sa.Table(
     sa.Column("usd", sa.Float, nullable=False),
 )
 
+BREAKERS = sa.Table(
+    "breakers",
+    TABLES,
+    sa.Column("model", sa.Text, primary_key=True),  # and a digest of its address
+    sa.Column("opened", sa.Float, nullable=False),  # seconds since the epoch
+)
+
 #: Responses that a client may continue, by key: each with its input, and each item of its output.
 RESPONSES = sa.Table(
     "responses",
@@ -301,6 +308,7 @@ _MIGRATIONS: dict[int, Sequence[str]] = {
            BIGINT NOT NULL, valid BIGINT NOT NULL, began_valid BIGINT NOT NULL, unpriced BIGINT NOT NULL, silent BIGINT
            NOT NULL, estimable BIGINT NOT NULL, first_prompt BIGINT NOT NULL, last_completion BIGINT NOT NULL, cost
            FLOAT NOT NULL, there_cost FLOAT NOT NULL, seconds FLOAT NOT NULL, PRIMARY KEY (day, shape))""",
+        "CREATE TABLE breakers (model TEXT NOT NULL PRIMARY KEY, opened FLOAT NOT NULL)",
     ),
 }
 #: and these are for PostgreSQL alone. One statement a table: each writes the table anew.

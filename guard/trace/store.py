@@ -125,7 +125,7 @@ class TraceStore:
 
     def check_writable(self, seconds: float = WAIT_S) -> None:
         """Create the tables, and the file where it is missing. Raises TraceError, which says why that fails."""
-        if not self._is_ready():
+        if not self.is_ready:
             aside(functools.partial(self._prepared, seconds))
 
     def _prepared(self, seconds: float) -> None:
@@ -133,12 +133,14 @@ class TraceStore:
         if not self._preparing.acquire(timeout=max(0.0, seconds)):  # once for all threads of the process
             raise self._late(Late("another holds it"), seconds)
         try:
-            if not self._is_ready():
+            if not self.is_ready:
                 self._prepare(max(0.0, until - time.monotonic()))
         finally:
             self._preparing.release()
 
-    def _is_ready(self) -> bool:
+    @property
+    def is_ready(self) -> bool:
+        """Whether the tables were made or found, so that `check_writable` has nothing to do. Does not block."""
         return self._ready and self._database.is_there()
 
     def _prepare(self, seconds: float) -> None:

@@ -189,8 +189,9 @@ def test_processes_share_a_budget(place: str) -> None:
     key, _ = keys.create(TraceStore.at(place), "shop", usd_per_day=1.0, tokens_per_day=2**53)
     first, second = Ledger(TraceStore(place)), Ledger(TraceStore(place))
     assert second.admit(key) is None
-    first.spend(key, 10, 0.6)
-    second.spend(key, 10, 0.6)
+    for ledger in (first, second):
+        ledger.owe(key, 10, 0.6)
+        ledger.charge()
     for ledger in (first, second):
         excess = ledger.admit(key)
         assert excess is not None

@@ -9,13 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guard.sidecar import keys, rate_limits
 from guard.sidecar.keys import Key
 from guard.sidecar.rate_limits import Ledger
-from guard.trace import TraceStore
+from guard.trace import TraceError, TraceStore
+from guard.trace.sql_tables import SPENDING
 
 START = 29_500_000 * 60.0  #: The beginning of a minute.
 
@@ -94,7 +96,8 @@ def test_one_process_lets_in_exactly_what_a_count_of_each_request_would(
         if what == "wait":
             clock.now += much
         elif what == "spend":
-            ledger.spend(key, much, much / 64)
+            ledger.owe(key, much, much / 64)
+            ledger.charge()
             judge.tokens[int(clock.now // 86_400)] += much
             judge.usd[int(clock.now // 86_400)] += much / 64
         else:
@@ -153,3 +156,57 @@ def test_threads_that_ask_at_once_are_let_in_exactly_as_often(place: str, clock:
     for thread in threads:
         thread.join()
     assert sum(inside) == 130
+
+
+def test_a_reading_of_a_budget_lets_requests_in_for_a_moment_and_not_near_the_limit(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(time=lambda: START, monotonic=lambda: now[0]))
+    store = TraceStore.at(place)
+    key, _ = keys.create(store, "shop", tokens_per_day=6_400)
+    first, second = Ledger(store), Ledger(store)
+    assert not first.take(key)  # nothing is known of the day yet
+    first.owe(key, 10, 0.0)
+    first.charge()
+    second.owe(key, 6_390 - 101, 0.0)
+    second.charge()  # 101 tokens are left, one more than a 64th of the budget
+    assert (first.take(key), second.take(key)) == (True, True)
+    second.owe(key, 1, 0.0)
+    second.charge()
+    assert (first.take(key), second.take(key)) == (True, False)
+    now[0] += rate_limits.READING_S + 0.01
+    assert not first.take(key)
+    assert first.admit(key) is None
+    second.owe(key, 100, 0.0)
+    second.charge()
+    assert first.admit(key) == rate_limits.Excess("tokens_per_day=6400", 86_400 - START % 86_400, is_budget=True)
+
+
+def test_what_can_not_be_counted_is_counted_the_next_time_and_once(
+    place: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TraceStore.at(place)
+    key, _ = keys.create(store, "shop", tokens_per_day=100)
+    ledger = Ledger(store)
+    ledger.charge()
+    assert ledger.admit(key) is None
+    assert ledger.take(key)
+    ledger.owe(key, 60, 0.5)
+    with monkeypatch.context() as patched:
+
+        def down(_: float) -> Any:
+            raise TraceError("down")
+
+        patched.setattr(store, "begin", down)
+        for _ in range(2):
+            with pytest.raises(TraceError, match="down"):
+                ledger.charge()
+            ledger.owe(key, 10, 0.25)
+    assert not ledger.take(key)  # no model is asked by what was known before
+    ledger.charge()
+    ledger.charge()
+    with store.reading() as connection:
+        assert connection is not None
+        found = connection.execute(sa.select(SPENDING)).all()
+    assert found == [(key.id, f"day {int(START // 86_400)}", 3, 80, 1.0)]
