@@ -144,7 +144,7 @@ def _totals(numbers: str, start: float, step: float, *, is_sqlite: bool) -> Iter
             SELECT minute, {shape}, {about}, '{SMALL}', MAX(n), {sums}, MAX({_whole(figures["seconds"])})
             FROM (SELECT n, n % 4 AS f, {minute} AS minute, {_KIND} AS kind,
                 CASE WHEN {_KIND} = 're-ask' THEN 2 ELSE 1 END AS tries FROM {numbers}) k
-            WHERE {which} GROUP BY minute, f"""  # noqa: S608 (our own words)
+            WHERE {which} GROUP BY minute, f ORDER BY minute"""  # noqa: S608 (our own words)
 
 
 def _whole(what: str) -> str:

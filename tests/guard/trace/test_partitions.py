@@ -7,9 +7,11 @@ import multiprocessing
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import postgres
+import pyarrow.parquet
 import pytest
 import sqlalchemy as sa
 import traces
@@ -20,7 +22,7 @@ from sample_calls import CALL
 from tiered import calls
 
 import guard
-from guard.trace import TraceStore, partitions, stats
+from guard.trace import TraceStore, partitions, record_table, stats
 from guard.trace.partitions import DAY, FIRST, LAST, partition_for
 from guard.trace.records import Call, Item
 from guard.trace.retention import Retention
@@ -362,4 +364,23 @@ def test_every_call_is_read_once_over_the_months(server: str, monkeypatch: pytes
     found = [(call.started, call.number) for call in store.each(since=LONG_AGO + MONTH)]
     assert found == sorted((s, n) for n, s in enumerate(times, 1) if s >= LONG_AGO + MONTH)
     assert [call.number for call in store.latest(limit=5, before=9)] == [8, 7, 6, 5, 4]
+    store.close()
+
+
+def test_a_table_of_records_has_each_call_of_every_month(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guard.trace.store.PAGE", 3)
+    monkeypatch.setattr(record_table, "PORTION", 2)
+    monkeypatch.setattr(record_table, "ROWS", 4)
+    store = TraceStore(server)
+    for at in range(11):
+        store.write(_at(LONG_AGO + at * 5 % 11 * MONTH))
+    out = tmp_path / "calls.parquet"
+    with out.open("w") as file, record_table.parquet(file) as write:
+        for call in store.each():
+            write(call)
+    table = pyarrow.parquet.ParquetFile(out)
+    assert table.read(["number"]).column("number").to_pylist() == list(range(1, 12))
+    assert table.metadata.num_row_groups == 3  # and so no more than four rows were in memory
     store.close()
