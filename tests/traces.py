@@ -46,13 +46,12 @@ _WHOLE = (
     "CREATE INDEX ix_calls_outcome ON calls (outcome, id)",
     "CREATE INDEX ix_calls_failed ON calls (id) WHERE outcome <> 'valid'",
 )
-_TO_VERSION_10 = ("DROP TABLE totals_by_day", "UPDATE guard_schema SET version = 10")
+_TO_VERSION_10 = ("DROP TABLE totals_by_day", "DROP TABLE breakers", "UPDATE guard_schema SET version = 10")
 #: and of those of version 10 version 5's.
 _TO_VERSION_5 = (
     "DROP TABLE items",
     "DROP TABLE responses",
     "DROP TABLE feedback",
-    "DROP TABLE breakers",
     *(
         f"ALTER TABLE attempts DROP COLUMN {column}"
         for column in ("cut_at", "repeated_at", "room", "decision", "sources", "sureness")
