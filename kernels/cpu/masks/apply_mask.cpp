@@ -13,8 +13,8 @@
 namespace guard {
 namespace {
 
-// The tokens of one mask word, a vector of 32 bytes at a time: each lane tests its own bit. (Vector
-// extensions: the compilers' own vectorisers give up on 16 and 64 bits.)
+// The tokens of one mask word, 32 bytes at a time: each lane tests its own bit. Uses vector
+// extensions, because the compilers do not vectorise 16-bit and 64-bit types by themselves.
 template <class T>
 [[gnu::always_inline]] inline void blend(T* logits, std::uint32_t word, T infinity) {
   constexpr int lanes = 32 / sizeof(T);
@@ -25,7 +25,7 @@ template <class T>
     const T part = static_cast<T>(word >> step);
     Vector values;
     std::memcpy(&values, logits + step, sizeof values);
-    const Vector allowed = (part & bits) == bits;  // all ones or all zeros a lane
+    const Vector allowed = (part & bits) == bits;  // each lane is all ones or all zeros
     values = (values & allowed) | (infinity & ~allowed);
     std::memcpy(logits + step, &values, sizeof values);
   }
@@ -46,7 +46,7 @@ template <class T>
       blend(at, word, infinity);
   }
   std::int64_t token = whole * 32;
-  if (whole < masked) {  // the logits end inside this word
+  if (whole < masked) {  // the logits end inside of this word
     const std::uint32_t word = static_cast<std::uint32_t>(words[whole]);
     for (; token < width; ++token)
       if (!(word >> (token - whole * 32) & 1u)) logits[token] = infinity;
@@ -93,8 +93,8 @@ void apply_rows(const Logits& logits, const Bitmask& bitmask, T infinity) {
     });
     return;
   }
-  // The same tokens of all rows, then the next ones: where tokens are apart, rows may lie side by
-  // side.
+  // Applies one word of tokens to all rows before the next word: if tokens are strided, rows may be
+  // adjacent in memory.
   share_out(static_cast<std::size_t>(words), nbytes, [&](std::size_t w) {
     const auto first = static_cast<std::int64_t>(w) * 32, end = std::min(first + 32, logits.width);
     for (std::int64_t row = 0; row < rows; ++row) {

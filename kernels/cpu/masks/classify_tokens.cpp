@@ -1,5 +1,5 @@
-// Reading: the mask of a lexeme's state that is met first, made by reading the tokens of a
-// vocabulary. See vocabulary.hpp.
+// Computes the mask of a lexeme's state when it is first needed, by reading the vocabulary's tokens
+// from that state. See lexeme_masks.hpp.
 
 #include <algorithm>
 #include <map>
@@ -16,23 +16,24 @@ bool is_number_byte(std::uint8_t b) {
 }
 }  // namespace
 
-// A mask under construction: tokens by the (state, characters) in which they end or leave.
+// A mask under construction: tokens grouped by the (state, characters) in which they end inside of
+// the lexeme or leave it.
 struct LexemeMasks::Draft {
   std::size_t words;
   bool detailed;
-  Tokens all;                           // of a detailed one the sum of `inside`
-  std::shared_ptr<const Tokens> known;  // instead of them
-  bool own;                             // are characters counted by token?
+  Tokens all;                           // if detailed, the union of `inside`
+  std::shared_ptr<const Tokens> known;  // if set, replaces `all`
+  bool own;  // whether the number of characters is recorded for each token
   Draft(std::size_t row, bool apart, bool by_token) : words(row), detailed(apart), own(by_token) {}
   std::unordered_map<std::uint64_t, std::size_t> at;
-  std::uint64_t last = ~std::uint64_t{0};  // of `inside`: it is often the same
+  std::uint64_t last = ~std::uint64_t{0};  // the last key in `at`
   std::size_t slot = 0;
   std::vector<Inside> inside;
   std::vector<Id> ends;
   std::array<Id, 64>
-      ended{};  // of them the last by their lowest bits: thousands of tokens end in the same few
+      ended{};  // of `ends`, the last ones by their low bits: thousands of tokens end in few states
   std::map<Key, std::vector<Spelled>> exits;
-  std::vector<Exit> left;  // instead of those
+  std::vector<Exit> left;  // exits that are already grouped
   std::int64_t rest = -2;  // see LexemeMask
   std::vector<Spelled> odd, escaped, listed;
 
@@ -61,14 +62,14 @@ struct LexemeMasks::Draft {
     }
     return inside[slot];
   }
-  // All of these, in a state to which each of their characters leads back.
+  // Adds all these tokens, in a state to which each of their characters leads back.
   void stay_alike(Id state, const Tokens& tokens, const Bytes& lengths) {
     if (!detailed) return end(state), all.add(tokens, words);
     Inside& group = of({state, kItsOwn}, true);
     group.tokens.add(tokens, words);
     group.lengths.add(lengths);
   }
-  // Those of these that are plain, in such a state; of a draft that counts by token.
+  // In the same kind of state, adds the plain tokens among these. Requires `own`.
   void stay_free(Id state, const Id* begin, const Id* end, const Vocabulary& vocabulary) {
     Inside& group = of({state, kItsOwn}, true);
     group.tokens.to_bits(words);
@@ -114,7 +115,7 @@ LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
   return *slot;
 }
 
-// Tokens read from a state of a text, one by one.
+// Reads tokens from a state of a text, byte by byte.
 struct LexemeMasks::Reading {
   const Vocabulary& vocabulary;
   Texts& texts;
@@ -123,7 +124,7 @@ struct LexemeMasks::Reading {
   bool key, raw;
   std::vector<Key> path;
 
-  // Those below a node, behind its first `top` bytes, which lead there.
+  // Reads the tokens below a node. Their first `top` bytes lead to the state `there`.
   void read(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
     path.assign(static_cast<std::size_t>(trie.longest() - top) + 1, there);
     for (std::int32_t i = node + (trie.depth(node) == top); i < trie.skip(node);) {
@@ -155,7 +156,7 @@ struct LexemeMasks::Reading {
     }
   }
 
-  // The tokens below node i, behind which a value may begin.
+  // Adds exits for the tokens below node i, at which a value may begin.
   void open(const Trie& trie, std::int32_t i, Key from) {
     auto& list = draft.exits[{from.first, 0}];
     for (std::int32_t j = i + 1; j < trie.skip(i); ++j)
@@ -163,7 +164,7 @@ struct LexemeMasks::Reading {
         list.push_back({vocabulary.end_of(*t, trie.depth(j) - trie.depth(i)), *t});
   }
 
-  // The tokens that have their closing quote at node i, `depth` bytes on.
+  // Adds exits for the tokens whose closing quote is node i, `depth` bytes after the start.
   void leave(const Trie& trie, std::int32_t i, std::size_t depth, Key from) {
     auto& list = draft.exits[from];
     for (std::int32_t j = i; j < trie.skip(i);) {
@@ -191,7 +192,7 @@ struct LexemeMasks::Reading {
     }
   }
 
-  // The same of the plain ones: the others are read apart.
+  // The same for plain tokens only; the others are read separately.
   void open_plain(const Trie& trie, std::int32_t i, Key from) {
     auto& list = draft.exits[{from.first, 0}];
     for (std::int32_t j = i + 1; j < trie.skip(i); ++j)
@@ -200,7 +201,7 @@ struct LexemeMasks::Reading {
           list.push_back({vocabulary.end_of(*t, trie.depth(j) - trie.depth(i)), *t});
   }
 
-  // The plain ones below a node, by bytes.
+  // Reads the plain tokens below a node, byte by byte.
   void read_plain(const Trie& trie, std::int32_t node, Key from) {
     const std::int32_t top = trie.depth(node);
     if (path.size() < static_cast<std::size_t>(trie.longest()) + 1)
@@ -236,8 +237,8 @@ struct LexemeMasks::Reading {
   }
 };
 
-// The plain tokens below a node of plain_ whose last characters lead to different states; only
-// those with one of these as the last.
+// Reads the plain tokens below a node of plain_ whose last characters lead to different states.
+// With `among`, reads only those whose last byte is in it.
 void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
   const Trie& trie = v_.whole_.trie;
   for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)];
@@ -256,7 +257,7 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
       for (; from < text.size() && at.first != Texts::kDead; ++from)
         at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(text[from]));
     }
-    if (among)  // they were taken for others
+    if (among)  // read_plain() took them for other characters
       for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
         if (v_.is_plain(*t)) reading.draft.forget(*t);
     if (at.first == Texts::kDead) continue;
@@ -268,8 +269,8 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
 }
 
 namespace {
-// Of the characters of a class that lead to different states: where most lead, and the others;
-// kDead: too many are others.
+// For a class whose characters lead to different states: the state to which most of them lead.
+// `others` receives the exceptions. kDead if there are more than kFew of them.
 Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
   constexpr std::int32_t kFew = 4;
   const auto [first, last] = cls == 'a'   ? std::pair('a', 'z')
@@ -277,7 +278,7 @@ Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
                                           : std::pair('0', '9');
   if (static_cast<char>(cls) != first) return Texts::kDead;
   Id most = Texts::kDead;
-  std::int32_t votes = 0;  // Boyer and Moore 1991
+  std::int32_t votes = 0;  // majority vote (Boyer and Moore 1991)
   for (char c = first; c <= last; ++c) {
     const Id to = texts.step(state, static_cast<std::uint8_t>(c));
     if (votes == 0) most = to;
@@ -318,9 +319,10 @@ const LexemeMasks::Loop& LexemeMasks::loop(const std::vector<std::uint8_t>& clas
   return found;
 }
 
-// All tokens of the vocabulary. Plain ones are read a class at a time, as far as no class is split.
-// Where few of a class lead elsewhere all are taken for the others at first, and those few are read
-// by bytes. Tokens of the classes that lead back to the state are remembered.
+// Reads all tokens of the vocabulary. Plain tokens are read one class at a time while all
+// characters of the class lead to one state. If only a few lead elsewhere, all tokens are first
+// treated like the majority, and the exceptions are then read by bytes. Tokens of classes that lead
+// back to the state are memoised in loops_.
 void LexemeMasks::read_plain(Reading& reading, Id state) {
   struct Rest {
     std::int32_t node, end;
@@ -357,7 +359,7 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
         continue;
       }
       path[depth] = {next, from.second + 1};
-      if (texts.is_free(next)) {  // and so is every text behind it
+      if (texts.is_free(next)) {  // every further text is accepted, too
         if (reading.detailed)
           reading.draft.stay_free(next, v_.plain_.begin(i), v_.plain_.subtree_end(i), v_);
         else
@@ -398,19 +400,19 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
   }
 }
 
-// Where all texts are listed, the tokens are found along them, and no state is made but where one
-// of them may be left or an escape may stand, or where they are told apart by states. False: they
-// are not listed.
+// For a finite list of texts: finds tokens by walking the list and the trie together. A state is
+// computed only where a text may end, where an escape may begin, or where `detailed` distinguishes
+// states. Returns false if the texts are not listed.
 bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
   std::vector<Langs::Listed> lists;
   if (!reading.texts.listed(state, &lists)) return false;
-  struct Part {  // words [begin, end), which are spelled alike up to a node
+  struct Part {  // words [begin, end), which share the characters up to a node
     std::int32_t node;
     std::size_t begin, end;
   };
   const std::size_t top = static_cast<std::size_t>(trie.depth(node));
-  // Nodes of closing quotes and of backslashes, and what is in front of them; nodes of tokens, and
-  // what they spell.
+  // `marks`: nodes of closing quotes and of backslashes, with the text before each. `ends`: nodes
+  // of tokens, with their text.
   std::vector<std::pair<std::int32_t, std::u32string_view>> marks, ends;
   std::vector<Part> todo;
   Tokens& all = reading.draft.all;
@@ -461,18 +463,18 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
   return true;
 }
 
-// Where all texts are parts of one, the places where they stand are walked down the trie together.
-// As with lists, a state is made only where a part may end or an escape may stand. False: they are
-// not so, or tokens are told apart by states.
+// For quotations of one text: walks all places of the text down the trie together. As with lists, a
+// state is computed only where a quotation may end or an escape may begin. Returns false if the
+// language has no quotations, or if `detailed` distinguishes states.
 bool LexemeMasks::read_quoted(Reading& reading, Id state, const Trie& trie, std::int32_t node) {
   Langs::Quoting all_places;
   if (reading.detailed || !reading.texts.quoting(state, &all_places)) return false;
   Langs& langs = reading.texts.langs();
-  struct Part {  // places behind which the same characters were read, up to a node
+  struct Part {  // places after which the same characters were read, down to a node
     std::int32_t node;
     Langs::Quoting at;
   };
-  // Nodes of closing quotes and of backslashes, and what is in front of them.
+  // Nodes of closing quotes and of backslashes, with the text before each.
   std::vector<std::pair<std::int32_t, std::u32string_view>> marks;
   std::vector<Part> todo{{node, all_places}};
   Tokens& all = reading.draft.all;
@@ -498,7 +500,7 @@ bool LexemeMasks::read_quoted(Reading& reading, Id state, const Trie& trie, std:
     if (langs.may_end(from)) mark('"');
     Langs::split(from, [&, at = at, from = from](char32_t c, std::int32_t lo, std::int32_t hi) {
       kernel_clock.tick();
-      if (c < 0x20 || c == '"' || c == '\\') return;  // as an escape
+      if (c < 0x20 || c == '"' || c == '\\') return;  // JSON spells it as an escape
       Langs::Quoting to{from.from, from.depth + 1, lo, hi, from.others};
       if (to.others != Langs::kAll) {
         to.others = langs.row(to.others).at(c);
@@ -516,7 +518,7 @@ bool LexemeMasks::read_quoted(Reading& reading, Id state, const Trie& trie, std:
       if (trie.skip(child) > child + 1) todo.push_back({child, to});
     });
   }
-  sort_unique(&all.few);  // characters may begin alike
+  sort_unique(&all.few);  // different characters may share their first bytes
   const auto behind = [&](std::u32string_view text) {
     Id now = state;
     for (char b : encode_utf8(text)) now = reading.texts.step(now, static_cast<std::uint8_t>(b));
@@ -546,9 +548,10 @@ std::int64_t LexemeMasks::rest(Texts& texts, LexemeMask& mask) {
   return mask.rest = all;
 }
 
-// Bounds on repetitions that no token comes near to tell no states apart: `[a-z]{1,63}` is read as
-// `[a-z]+`, once for all of its first thirty states. Of a token with n characters that ends where m
-// more are enough both say the same if no bound is less than n + m.
+// A bound on repetitions that no token can reach does not distinguish states: `[a-z]{1,63}` is read
+// as `[a-z]+`, once for all of its first thirty states. Consider a token with n characters, after
+// which m more suffice to end. The two languages agree on it if no bound is below n + m. Returns
+// false if the relaxed mask does not apply.
 bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node,
                                Draft* draft) {
   std::int32_t most = kInf;
@@ -586,7 +589,8 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
   return true;
 }
 
-// The tokens inside of a text, where all that are inside of another are among them.
+// The tokens inside of a text whose mask includes that of `other`: starts from the latter and tries
+// the remaining tokens that any string allows.
 std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, Id other) {
   const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, v_.whole_, 0).all,
                                       known = text(texts, other, false, v_.whole_, 0).all;
@@ -615,8 +619,8 @@ LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffi
   if (slot) return slot->used = true, *slot;
   const bool whole = &among == &v_.whole_ && node == 0 && texts.is_whole(state);
   Draft draft(words(), detailed, whole);
-  // Where every text of another state can go on to an end, its tokens are inside; of the tokens of
-  // any string few are not among them.
+  // If every text of another state is a prefix of an accepted text, its tokens are inside. Only few
+  // tokens of any string are missing from them.
   const Id wide = !detailed && whole && !texts.is_free(state) && !texts.is_raw(state)
                       ? texts.goes_on(state)
                       : Texts::kDead;

@@ -1,5 +1,5 @@
-// Masks: the keys of an object, where names and written keys mend the mask of a class. See
-// mask_filler.hpp.
+// Masks: the keys of an object. The mask of a class of keys is corrected where declared names and
+// written keys differ from it. See mask_filler.hpp.
 
 #include <algorithm>
 #include <optional>
@@ -9,7 +9,8 @@
 namespace guard {
 
 namespace {
-// Behind a backslash: what spells one of these bytes, or may spell anything.
+// The bytes that may follow a backslash in an escape of one of these bytes. Always contains `u`,
+// which can spell any character.
 Bytes escapes_of(const Bytes& bytes) {
   Bytes out{"u"};
   for (const std::string_view pair : {"\"\"", "\\\\", "//", "\bb", "\ff", "\nn", "\rr", "\tt"})
@@ -19,8 +20,8 @@ Bytes escapes_of(const Bytes& bytes) {
 }  // namespace
 
 namespace {
-// Is there a token below the backslash that spells one of these characters, and the end of a text
-// behind it?
+// Is there a token below the backslash that spells one of these characters and also contains a
+// closing quote after it?
 bool may_end_escaped(const Trie& trie, std::int32_t escape, const Bytes& bytes) {
   constexpr int kUnicode = 5;  // u and four digits
   for (std::int32_t child = escape + 1; child < trie.skip(escape); child = trie.skip(child)) {
@@ -34,21 +35,21 @@ bool may_end_escaped(const Trie& trie, std::int32_t escape, const Bytes& bytes) 
 }
 }  // namespace
 
-// The bytes that names and written keys have next.
+// The bytes that may come next in a declared name or a written key.
 Bytes MaskFiller::bytes_among(const Config& c) {
   Bytes out;
   const auto add = [&](std::int32_t lo, std::int32_t hi, const auto& text_at) {
     while (lo < hi) {
       const std::string_view text = text_at(lo);
-      // Sorted texts that share all bytes before `depth`: those with the same next byte stand
-      // together, so that the last of them is found by bisection. One that ends here has no next
+      // The texts are sorted and share all bytes before `depth`, so texts with the same next byte
+      // are adjacent, and the last of them is found by bisection. A text that ends here has no next
       // byte.
       std::int32_t same = lo + 1;
       if (static_cast<std::int32_t>(text.size()) > c.depth) {
         const std::uint8_t byte =
             static_cast<std::uint8_t>(text[static_cast<std::size_t>(c.depth)]);
         out.add(byte);
-        for (std::int32_t most = hi; same < most;) {  // the first that goes on in another way
+        for (std::int32_t most = hi; same < most;) {  // the first text with another next byte
           const std::int32_t half = same + (most - same) / 2;
           if (static_cast<std::uint8_t>(text_at(half)[static_cast<std::size_t>(c.depth)]) == byte)
             same = half + 1;
@@ -66,14 +67,14 @@ Bytes MaskFiller::bytes_among(const Config& c) {
   return out;
 }
 
-// The mask of a class of keys, mended where names and written keys are.
+// Corrects the mask of a class of keys where declared names and written keys continue the text.
 void MaskFiller::overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means,
                          Sink& sink) {
   const bool closed = from.state == Texts::kDead,
              known = closed || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded);
   const bool reckoned =
       means == Means::Ample ? known : (closed || means == Means::None) && are_even(from);
-  // From within an escape, where items are compared or tokens are counted, each token is tried
+  // Inside of an escape, where items are compared, or where tokens are counted, each token is tried
   // instead.
   if (reckoned && !sink.counts(from) && texts_.is_whole(from.decoder) && !from.top->records)
     overlay_known(among, node, from, means, sink);
@@ -81,7 +82,7 @@ void MaskFiller::overlay(const Suffixes& among, std::int32_t node, const Config&
     overlay_all(among, node, from, sink);
 }
 
-// Is it known of each name under way what is behind it?
+// Is the distance after each name that may still come known without a search?
 bool MaskFiller::are_even(const Config& at) {
   const Frame& f = *at.top;
   if (!engine_.distances.is_even(f)) return false;
@@ -94,9 +95,10 @@ bool MaskFiller::are_even(const Config& at) {
 }
 
 namespace {
-// May a token below the backslash spell one of these characters within the budget, where so many
-// bytes would do without an escape, or end a key that none may be? An escape that is not needed
-// only adds to them.
+// An unnecessary escape costs additional bytes. Can a token below the backslash still spell one of
+// these characters within the budget, or close the key? `least` is the number of bytes that suffice
+// without an escape. Also true where an escape may be necessary, or where `least` is below the
+// budget.
 bool may_pay(const Trie& trie, std::int32_t escape, const Bytes& bytes, std::int64_t least,
              std::int64_t budget) {
   const bool ascii = bytes.next(0x80) == 256,
@@ -115,9 +117,9 @@ bool may_pay(const Trie& trie, std::int32_t escape, const Bytes& bytes, std::int
 }
 }  // namespace
 
-// Where any key may come, what begins a name may as well begin another key: only the ends of names
-// and written keys matter. Where none but names may come, or can be afforded, what begins one that
-// is writable matters as well.
+// If any key may come, a token that begins a name may as well begin another key, so only the ends
+// of names and of written keys need correction. If only names may come, or if the budget suffices
+// for names only, the tokens that begin a writable name are set as well.
 void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const Config& from,
                                Means means, Sink& sink) {
   const Trie& trie = among.trie;
@@ -125,12 +127,12 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
   const ObjectInfo& info = levels_.info(f.level);
   const bool scarce = means != Means::Ample, closed = scarce || from.state == Texts::kDead;
   struct Names {
-    std::int32_t node, lo, hi, xlo, xhi, depth;  // names and written keys, as in Config
-    std::int64_t spelled;                        // bytes of them so far
+    std::int32_t node, lo, hi, xlo, xhi, depth;  // as in Config
+    std::int64_t spelled;                        // bytes of the text so far, as spelled
   };
   const auto least =
       [&](const Config& at,
-          std::int64_t spelled) {  // bytes from there, in an object that are_even() speaks of
+          std::int64_t spelled) {  // bytes to the end from there. Requires are_even()
         std::int64_t out = kNoLimit;
         for (std::int32_t name = at.lo; name < at.hi; ++name) {
           const std::int64_t behind =
@@ -150,9 +152,9 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
     sink.suffices(yes ? 1 + bytes : kNoLimit);
     return yes;
   };
-  // `at` and `next` are used again and again; what the loop has to come back to stands in `path`.
-  Config at = from, next;                  // of which only those are followed
-  const auto reached = [&](Config* now) {  // in full
+  // The loop reuses `at` and `next`; positions to return to are kept in `path`.
+  Config at = from, next;                  // in `at`, only the ranges and the depth are updated
+  const auto reached = [&](Config* now) {  // computes the full configuration of `at`
     const std::string_view text =
         at.lo < at.hi ? std::string_view(f.names->texts[static_cast<std::size_t>(at.lo)])
                       : f.extras->texts[at.xlo];
@@ -183,8 +185,8 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
         at.xlo < at.xhi && static_cast<std::int32_t>(f.extras->texts[at.xlo].size()) == at.depth;
     Config before, after;
     if (const std::int32_t quote = named || extra ? trie.find(here, "\"") : -1; quote >= 0) {
-      // The class's mask took the text for one of its keys. It is a name, or was written:
-      // everything behind its quote is decided anew.
+      // The class's mask took this text for a key of the class. It is a name or an already written
+      // key, so everything after its quote is decided anew.
       for (const Id* t = trie.begin(quote); t != trie.subtree_end(quote); ++t) sink.clear(*t);
       if (named && engine_.viability.may_come(f, at.lo) && reached(&before) &&
           engine_.step(before, '"', &after, sink.arena)) {
@@ -194,7 +196,8 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
     }
     Bytes bytes = bytes_among(at);
     std::int32_t escape = trie.find(here, "\\");
-    // An escape costs bytes: without a budget for them nothing below the backslash is looked at.
+    // An escape costs bytes. If the budget has no room for them, the subtree of the backslash is
+    // skipped.
     if (escape >= 0 && scarce &&
         !may_pay(trie, escape, bytes, least(at, place.spelled), sink.budget))
       sink.suffices(kNoLimit), escape = -1;
@@ -206,7 +209,7 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
     bytes.remove('"');
     bytes.remove('\\');
     for (std::uint8_t control = 0; control < 0x20; ++control)
-      bytes.remove(control);  // they come as escapes
+      bytes.remove(control);  // JSON spells them as escapes only
     Children children(trie, here, &bytes);
     for (std::int32_t child = children.next(); child >= 0; child = children.next()) {
       next = at;
@@ -214,8 +217,7 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
       if (closed) {
         std::int32_t name = next.lo;
         while (name < next.hi && !engine_.viability.may_come(f, name)) ++name;
-        // Neither a writable name nor a class begins so; the mask has no bit there that must be
-        // cleared.
+        // No writable name and no class has this beginning, so the mask has no bit there to clear.
         if (name == next.hi && from.state == Texts::kDead) continue;
         if (name < next.hi && trie.begin(child) != trie.end(child) &&
             (!scarce || affords(next, place.spelled + 1)))
@@ -228,14 +230,14 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
   }
 }
 
-// The same for any class: a token is tried byte by byte.
+// The same for any class: each token is read byte by byte.
 void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Config& from,
                              Sink& sink) {
   const Trie& trie = among.trie;
   const Frame& f = *from.top;
   const auto place = [&](std::int32_t at, const Config& c,
                          bool begins) {  // does it begin an escape?
-    // Inside of an escape any byte may come: names are narrowed with its last one.
+    // Inside of an escape any byte may come; the names are narrowed at its last byte.
     if (texts_.in_escape(c.decoder) && !begins) return Place{c, Children(trie, at, nullptr)};
     Bytes bytes = bytes_among(c);
     if (begins) {
@@ -257,7 +259,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
       path.pop_back();
       continue;
     }
-    // Valid until the path grows, which is this turn's last act.
+    // The reference is valid until the path grows, which only the last statement of the loop does.
     const Config& c = path.back().config;
     const std::uint8_t byte = trie.byte(i);
     Config after;
@@ -275,11 +277,11 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
       }
       continue;
     }
-    if (!engine_.step(c, byte, &after, sink.arena)) {  // the class has no key left that begins so
+    if (!engine_.step(c, byte, &after, sink.arena)) {  // no key of the class has this beginning
       clear(i);
       continue;
     }
-    if (trie.begin(i) != trie.end(i)) {  // the class may not have them
+    if (trie.begin(i) != trie.end(i)) {  // the class alone may decide differently for these tokens
       const bool affords = sink.affords(after);
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
         affords ? sink.set(*t) : sink.clear(*t);
@@ -289,17 +291,17 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
   }
 }
 
-// Does the budget suffice behind every token that stays inside of an undeclared key, or behind
-// none, as far as can be told on sight? A member that nobody asks for only adds to what must come,
-// and where each may stand beside all others it adds no more than itself.
+// Does the budget suffice after every token that stays inside of an undeclared key, or after none?
+// Decided without a search; Scarce where it is unknown. In an object without dependencies between
+// members, an optional member adds exactly its own bytes to the members that must still come.
 MaskFiller::Means MaskFiller::key_means(const Config& at, Sink& sink) {
   const Frame& f = *at.top;
   const ObjectInfo& info = levels_.info(f.level);
-  // No budget at all.
+  // There is no budget.
   if (sink.budget < 0) return Means::Ample;
   if (sink.counts(at) || !info.bare || f.records || f.barred) return Means::Scarce;
-  // The least that any key takes: its first token, a quote, the colon, a value of one byte, and
-  // what must come anyway.
+  // The lower bound for any key: its first token, a quote, the colon, a value of one byte, and the
+  // members that must come anyway.
   const std::int64_t gap = options_.gap(), all = engine_.distances.least_rest(f), token = 1,
                      quote = 1, colon = 1 + gap, comma = 1 + gap;
   if (all < 0 || token + quote + colon + 1 + all > sink.budget) {
@@ -308,7 +310,7 @@ MaskFiller::Means MaskFiller::key_means(const Config& at, Sink& sink) {
   }
   const bool closed = at.state == Texts::kDead;
   if (!(closed || texts_.has_all(at.state)) || !info.plain) return Means::Scarce;
-  // The most that one may take; then there is no need to tell keys apart.
+  // An upper bound for any key. If the budget covers it, keys need not be distinguished.
   const std::int64_t worst =
       closed ? engine_.distances.most_named(f.level) : engine_.distances.most_other(f.level);
   if (worst < 0) return Means::Scarce;
@@ -318,8 +320,8 @@ MaskFiller::Means MaskFiller::key_means(const Config& at, Sink& sink) {
   return Means::Ample;
 }
 
-// Behind the first key that a token spells and that is no name, of tokens that leave one; false:
-// there is none.
+// Among tokens that leave a key: the configuration after the first key that is not a declared name.
+// False if every token spells a name.
 bool MaskFiller::leave_key(const Config& at, const Suffixes& rest, Config* after, Sink& sink) {
   for (const Id* t = rest.trie.begin(0); t != rest.trie.subtree_end(0); ++t) {
     Config now = at;
@@ -333,9 +335,9 @@ bool MaskFiller::leave_key(const Config& at, const Suffixes& rest, Config* after
   return false;
 }
 
-// Which key was written matters to a budget only where it is one that would have been written
-// later. So all keys of a class go on alike, but for those that were asked for on the way. Of an
-// even object only what comes behind a comma hangs on it.
+// The distance after a key depends on the key only if a completion would have written that key
+// later. So all keys of a class have the same continuation, except the keys that the computation
+// asked about. In an even object, only what follows a comma depends on the key.
 void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config& at,
                           const LexemeMask& mask, Sink& sink) {
   if (at.top->records || !texts_.is_whole(at.decoder)) {
@@ -346,14 +348,14 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
   }
   const bool even = engine_.distances.is_even(*at.top);
   std::unordered_set<std::string> asked;
-  // `reckons` becomes true where something hangs on the budget's very number. It is put back below,
-  // with what was found here.
+  // `reckons` becomes true if some distance could not be told on sight. It is saved here and merged
+  // with the result below.
   const bool reckoned = std::exchange(sink.reckons, false);
   {
     std::optional<Viability::Asking> asking;
     if (!even) asking.emplace(engine_.viability);
-    // One configuration for each class of keys, made when its first exit comes. The frames lie in
-    // the sink's arena and are gone with the fill.
+    // One configuration for each class of keys, made at its first exit. The frames are allocated in
+    // the sink's arena and live until the end of the fill.
     std::unordered_map<Id, Config> behind;
     for (const Exit& exit : mask.exits) {
       Labels labels;
@@ -361,10 +363,10 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
       if (labels.empty() || labels[0] == kEveryClass) continue;
       const auto [after, fresh] = behind.try_emplace(labels[0]);
       if (fresh && options_.schema_order &&
-          sink.counts(at)) {  // a completion's keys come in the order that the key says
+          sink.counts(at)) {  // the keys of a completion are ordered by this key
         if (!leave_key(at, *exit.rest, &after->second, sink)) {
           behind.erase(labels[0]);
-          continue;  // each spells a name, and overlay() has them
+          continue;  // every token spells a name, which overlay() handles
         }
       } else if (fresh) {
         Frame next = at.top->next(sink.arena);
@@ -374,7 +376,7 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
         ++next.count;
         next.due = levels_.due_member(next.level, next.cls);
         next.key = constraints_.lexicon.name(
-            "");  // the order of keys inside of the value does not matter to a budget
+            "");  // inside of the value, the order of keys does not affect the budget
         after->second.top = sink.arena.make(next);
       }
       sink.add(exit.rest->trie.begin(0), exit.rest->trie.end(0), after->second);
@@ -382,12 +384,12 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
     }
     if (asking) asked = asking->keys;
   }
-  // Nothing was reckoned and the object asks nothing of single keys.
+  // No distance needed a search, and the object has no requirement on single keys.
   const bool alike =
       !std::exchange(sink.reckons, sink.reckons || reckoned) && levels_.info(at.top->level).bare;
-  if (alike) return;  // it is the same behind every key
+  if (alike) return;  // the result is the same after every key
   const auto look_again =
-      [&](const Spelled& t) {  // a key that was written can only make the rest dearer
+      [&](const Spelled& t) {  // a key written before can only increase the distance
         if (sink.has(t.token)) add_alone(at, t, sink);
       };
   for (const Spelled& t : mask.listed) look_again(t);
@@ -409,9 +411,10 @@ void MaskFiller::fill_key(const Suffixes& among, std::int32_t node, const Config
   LexemeMask* mask = nullptr;
   const Means means = key_means(at, sink);
   if (at.state != Texts::kDead) {
-    // First the class alone, then overlay() mends what names and written keys change. Whoever sets
-    // bits sets them for tokens that the other part has not, or decides anew.
-    Config free = at;  // as if no name had been declared or written
+    // The mask of the class is computed first, as if there were no names; overlay() then corrects
+    // what names and written keys change. Each part sets bits only for tokens that the other part
+    // does not cover, or that it decides anew.
+    Config free = at;  // as if no name were declared or written
     free.lo = free.hi = free.xlo = free.xhi = 0;
     if (means == Means::Scarce)
       add_inside(free, sink.masks.text(texts_, at.state, true, among, node), false, means, sink);

@@ -1,4 +1,4 @@
-// Masks: the walk over a trie, and the lexemes. See mask_filler.hpp.
+// Masks: the walk over a trie, and the lexemes other than keys. See mask_filler.hpp.
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +9,7 @@
 namespace guard {
 
 namespace {
-constexpr std::int32_t kFewNodes = 12;  // a subtree of fewer is walked
+constexpr std::int32_t kFewNodes = 12;  // a subtree with fewer nodes is walked
 }  // namespace
 
 namespace {
@@ -17,7 +17,7 @@ const Bytes kSpace{" \n\r\t"}, kColon{" \n\r\t:"}, kKey{" \n\r\t\""}, kFirstKey{
     kNextItem{" \n\r\t,]"}, kNextKey{" \n\r\t,}"};
 const Bytes kValue{" \n\r\t\"{[ntf-0123456789"}, kFirstItem{" \n\r\t\"{[ntf-0123456789]"};
 
-// The bytes that may come between lexemes, and more.
+// A superset of the bytes that may come between lexemes in this frame.
 const Bytes& bytes_between(const Frame& f) {
   switch (f.phase) {
     case Phase::Value: return kValue;
@@ -48,10 +48,10 @@ std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64
       for (Id t : vocabulary.ends()) sink.set(t);
     return sink.enough;
   };
-  // Where a token for each byte would do, tokens need not be counted.
+  // If the budget suffices with one token for each byte, tokens need not be counted.
   const bool bytes = budget <= 0 || vocabulary.spells_bytes();
   const std::int64_t enough = bytes ? mark(nullptr) : kNoLimit;
-  if (budget <= 0) return kNoLimit;  // of nothing not even the end is allowed
+  if (budget <= 0) return kNoLimit;  // a budget of 0 does not even allow the end-of-sequence token
   if (enough != kNoLimit) return enough;
   return mark(&distances_);
 }
@@ -68,7 +68,7 @@ void MaskFiller::check_end(const Config& at, const Vocabulary& vocabulary, std::
             std::to_string(budget)};
 }
 
-// Marks the tokens below the node that go on from the configuration.
+// Marks the tokens below the node that may follow the configuration.
 void MaskFiller::below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
   if (!fill_value(among, node, from, sink)) go_on(among, node, from, sink);
 }
@@ -77,7 +77,7 @@ void MaskFiller::go_on(const Suffixes& among, std::int32_t node, const Config& f
   if (!fill_lexeme(among, node, from, sink)) walk(among, node, from, sink);
 }
 
-// The same, byte by byte up to the next lexeme.
+// The same, byte by byte until the next lexeme begins.
 void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
   const Trie& trie = among.trie;
   const auto place = [&](std::int32_t at, const Config& c) {
@@ -101,7 +101,7 @@ void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& fr
   }
 }
 
-// One token, byte by byte.
+// Marks one token if each of its bytes is a valid step.
 void MaskFiller::add_alone(const Config& at, const Spelled& token, Sink& sink) {
   Config now = at, next;
   for (char b : token.bytes) {
@@ -112,7 +112,7 @@ void MaskFiller::add_alone(const Config& at, const Spelled& token, Sink& sink) {
   sink.affords(now) ? sink.set(token.token) : sink.clear(token.token);
 }
 
-// Does the budget suffice behind a token?
+// Does the budget suffice after this token?
 bool MaskFiller::affords_like(const Config& at, Id token, Sink& sink) {
   Config now = at, next;
   for (char b : sink.vocabulary.bytes(token)) {
@@ -122,8 +122,8 @@ bool MaskFiller::affords_like(const Config& at, Id token, Sink& sink) {
   return sink.affords(now);
 }
 
-// Does the number of characters matter to some token? Not where each bound is farther off than any
-// token and an end behind it.
+// Can the number of characters decide whether a token is allowed? False if each upper bound is
+// farther away than the longest token plus a shortest end after it.
 bool MaskFiller::is_near(const Config& at, LexemeMasks& masks) {
   const Spec& spec = texts_.spec(at.spec);
   if (!spec.bounded) return false;
@@ -142,7 +142,7 @@ bool MaskFiller::is_near(const Config& at, LexemeMasks& masks) {
   return rest < 0 || room < longest + rest;
 }
 
-// The tokens that stay inside of the lexeme.
+// Marks the tokens that stay inside of the lexeme.
 void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means,
                             Sink& sink) {
   const bool text = at.lex != Lex::Number;
@@ -181,13 +181,14 @@ void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, Me
   }
 }
 
-// And those that leave it. Where values are recorded what was written matters, not only the state.
+// Marks the tokens that leave the lexeme. If the frame records values, the text itself matters, not
+// only the state.
 void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   const auto leave = [&](Id state, std::int32_t chars, const Suffixes& rest) {
     Config before = at, after;
     before.state = state;
-    before.decoder = engine_.keys.decoder();  // a lexeme ends behind whole characters
+    before.decoder = engine_.keys.decoder();  // a lexeme ends after whole characters
     before.chars = text ? at.chars + chars : 0;
     if (!(text ? engine_.step(before, '"', &after, sink.arena)
                : engine_.stepper.end_number(before, &after, sink.arena)))
@@ -195,7 +196,7 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
     sink.add(rest.trie.begin(0), rest.trie.end(0), after);
     below(rest, 0, after, sink);
   };
-  const bool ends = text && texts_.may_end(at.state);  // where a quote is not the rest of an escape
+  const bool ends = text && texts_.may_end(at.state);  // false if a quote would belong to an escape
   for (const Exit& exit : mask.exits) {
     if (!at.top->records) {
       leave(exit.state, exit.chars, *exit.rest);
@@ -209,9 +210,9 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
   if (at.top->records && ends) leave(at.state, 0, sink.vocabulary.quoted());
 }
 
-// Does the budget suffice behind every token that stays inside of the text, as far as can be told
-// on sight? Where lengths don't matter the characters that are enough behind any of its tokens tell
-// it, too.
+// Does the budget suffice after every token that stays inside of the text? Decided without a
+// search; false if unknown. If lengths do not matter, the number of characters that suffice after
+// each of the text's tokens is used as well.
 bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Config& at,
                              bool bounded, Sink& sink) {
   if (sink.budget < 0) return true;
@@ -223,7 +224,7 @@ bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Con
     return true;
   };
   std::int64_t least =
-      kNoLimit;  // behind a text that ends with the label that all of its ends have
+      kNoLimit;  // fewest bytes after the string, if all ends of the string have one label
   const auto look = [&](Id label, std::int64_t tail) {
     if (suffices(texts_.enough(at.state, at.spec, at.chars, label), tail)) return true;
     const std::vector<Component>& components = texts_.components(at.state);
@@ -244,22 +245,23 @@ bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Con
   return rest >= 0 && suffices(Texts::kOneChar + kDearest * rest, least);
 }
 
-// Marks the tokens below the node from between two lexemes, where white space may be of any kind;
-// false: nothing was done.
+// Marks the tokens below the node from a position between two lexemes, where any white space is
+// allowed. False: the case does not apply, and nothing was marked.
 bool MaskFiller::fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End || at.top->records ||
       engine_.is_too_deep(at) || sink.nested == Sink::kMostNested)
     return false;
   const GapMask* gap = sink.masks.gap(among, node, options_.longest_run - at.gap);
   if (!gap) return false;
-  if (sink.affords(at)) sink.add(gap->all);  // it takes nothing from the budget but the token
+  if (sink.affords(at)) sink.add(gap->all);  // white space costs the token only
   ++sink.nested;
   walk(*gap->rest, 0, at, sink);
   --sink.nested;
   return true;
 }
 
-// The same where the masks of the lexeme that is being read are remembered.
+// Marks the tokens below the node from inside of a lexeme, by cached masks. False: the case does
+// not apply, and nothing was marked.
 bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Config& at,
                              Sink& sink) {
   const bool inner = node != 0 || &among != &sink.vocabulary.whole();
@@ -268,13 +270,13 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
   if (at.lex == Lex::Literal || engine_.is_too_deep(at)) return false;
   const bool is_alone =
       at.top->kind == Kind::Root &&
-      at.top->parent;  // behind it comes the format's text, of which lexemes know nothing
+      at.top->parent;  // the format's text follows the value, and lexeme masks do not include it
   if (is_alone && (inner || at.lex != Lex::Text)) return false;
   if (inner && at.lex == Lex::Key && sink.counts(at)) return false;  // see add_inside
   if (inner && (sink.nested == Sink::kMostNested || at.lex == Lex::Number || at.top->records))
     return false;
   if (at.lex == Lex::Number && sink.budget >= 0 && at.key)
-    return false;  // engine_.distance() reads the number again
+    return false;  // engine_.distance() would read the number again
   ++sink.nested;
   if (at.lex == Lex::Text)
     fill_text(among, node, at, sink);
@@ -299,7 +301,7 @@ void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Confi
                                               : add_exits(at, mask, sink);
 }
 
-// Text around values: what stays in it, and what goes on in a value that comes due within a token.
+// Fills for the text around values: the tokens that stay in it, and those in which a value begins.
 void MaskFiller::fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const Means means = sink.budget < 0 ? Means::Ample : Means::Scarce;
   LexemeMask& mask = sink.masks.text(texts_, at.state, means != Means::Ample, among, node);
@@ -330,9 +332,9 @@ int MaskFiller::classes(const Config& at, LexemeMasks& masks, std::uint8_t* of) 
                                          : masks.number(engine_.lexicon().numbers, at.state);
   const bool bounded =
       at.lex == Lex::Text &&
-      texts_.spec(at.spec).bounded;  // else the number of characters does not matter
+      texts_.spec(at.spec).bounded;  // otherwise the number of characters does not matter
   std::map<std::pair<Id, std::int32_t>, std::vector<Id>>
-      found;  // by state, and characters where they matter
+      found;  // by state, and by the number of characters where it matters
   for (const Inside& group : mask.inside)
     group.tokens.each([&](Id t) {
       found[{group.state, !bounded                 ? 0
@@ -342,7 +344,7 @@ int MaskFiller::classes(const Config& at, LexemeMasks& masks, std::uint8_t* of) 
     });
   std::vector<const std::vector<Id>*> groups;
   for (const auto& [_, tokens] : found) groups.push_back(&tokens);
-  // The largest first, where there are more than a byte can tell apart.
+  // The largest come first, because a byte distinguishes at most 255 classes.
   std::stable_sort(groups.begin(), groups.end(),
                    [](const auto* a, const auto* b) { return a->size() > b->size(); });
   if (groups.size() > 255) groups.resize(255);

@@ -1,4 +1,4 @@
-// Masks: the tokens from behind a key to the end of its value. See mask_filler.hpp.
+// Masks: the tokens from the end of a key to the end of its value. See mask_filler.hpp.
 
 #include <algorithm>
 
@@ -6,21 +6,22 @@
 
 namespace guard {
 
-// Marks the tokens from behind an object's key, or from before the value: those that end within the
-// value are remembered for all members whose values are alike. Under a budget it is remembered what
-// suffices for all of them, beside what follows the value, and of a few budgets that don't which
-// they leave.
+// Marks the tokens below the node, from after an object's key or from before its value. The tokens
+// that end within the value are memoised for all members with the same goal. For budgets, the memo
+// keeps a budget that suffices for all of these tokens, with the rest of the text subtracted. For
+// up to kScarce smaller budgets it keeps the tokens that they allow. False: the case does not
+// apply, and nothing was marked.
 bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Config& at,
                             Sink& sink) {
   const Frame& f = *at.top;
   if (!sink.factors || sink.tokens || at.lex != Lex::None || f.kind != Kind::Object ||
       (f.phase != Phase::Colon && f.phase != Phase::Value))
     return false;
-  // Compared values hang on what was written before, so no two members are alike.
+  // Compared values depend on the text written before, so members can't share a memo.
   if (f.records || is_compared(f)) return false;
   const Split& split = sink.masks.split(among, node, f.phase == Phase::Colon);
   if (f.depth + split.deepest >= options_.limits.nesting) return false;
-  // Members whose values meet one goal are alike, whatever object they stand in.
+  // Members whose values have the same goal share a memo, in whatever object they are.
   const Id alike = levels_.value_goal(f.due);
   if (alike < 0) return false;
   std::int64_t slack = 0;
@@ -36,10 +37,10 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   std::int64_t enough = 0;
   bool reckons = false;
   const auto fill_within = [&](std::int64_t budget) {
-    // The row is all zeros on entry, and again on the way out: only the bits that were set are
-    // cleared. Where something throws it goes, and the next call makes one.
+    // The row is all zeros on entry and on exit, because only the set bits are cleared. If
+    // something throws, the row is lost, and the next call allocates one.
     std::vector<std::uint32_t> row =
-        std::move(clear_row_);  // a call inside of this one makes its own
+        std::move(clear_row_);  // a nested call of fill_value() allocates its own
     row.resize(sink.vocabulary.words());
     Sink own{sink.masks, sink.vocabulary, row.data(), budget, sink.arena, engine_};
     own.nested = sink.nested;
@@ -60,8 +61,8 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   auto known = values_.find(std::span<const Id>(key));
   if (known == values_.end()) {
     Within made;
-    // Without a budget first: that is what all budgets are a part of. `known` is looked up again by
-    // insert_or_assign, since the fill may have added entries, or thrown all away.
+    // First without a budget, since this set contains that of every budget. insert_or_assign()
+    // looks the key up again, since the fill may have added entries or cleared the table.
     std::vector<Id> tokens = fill_within(-1);
     made.size = tokens.size();
     made.tokens = Tokens(std::move(tokens), sink.vocabulary.words());
@@ -69,12 +70,12 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     values_held_ += sizeof made + made.tokens.nbytes() + key.size() * sizeof(Id);
     known = values_.insert_or_assign({key.begin(), key.end()}, std::move(made)).first;
   }
-  // The reference is good until the next fill_within(), which may clear values_.
+  // The pointer is valid until the next fill_within(), which may clear values_.
   Within* value = &known->second;
   if (sink.budget < 0 || slack >= value->enough) {
     if (sink.budget >= 0) sink.suffices(value->enough + sink.budget - slack);
     sink.add(value->tokens);
-  } else if (slack < 1) {  // what is behind the value takes it all
+  } else if (slack < 1) {  // the rest of the text uses up the budget
     sink.suffices(kNoLimit);
   } else if (const auto left = std::find_if(value->scarce.begin(), value->scarce.end(),
                                             [slack](const auto& s) { return s.first == slack; });
@@ -87,7 +88,7 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   } else {
     std::vector<Id> tokens = fill_within(sink.budget);
     for (Id t : tokens) sink.set(t);
-    // Looked up again: the fill may have made room.
+    // Looked up again, because the fill may have cleared the table.
     if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) {
       value = &found->second;
       value->reckons = value->reckons || reckons;

@@ -13,9 +13,9 @@ LexemeMasks::LexemeMasks(std::shared_ptr<const Vocabulary> vocabulary, std::size
       rows_(vocabulary->words(), vocabulary->most_rows / part) {}
 
 std::shared_ptr<const Suffixes> LexemeMasks::suffixes(std::vector<Spelled> list) {
-  // By content: which tokens, and how many bytes of each are left. With one vocabulary that says
-  // which bytes, so the trie is made only where none is equal. The table holds them weakly; masks
-  // hold them.
+  // Keyed by content: the tokens, and the number of remaining bytes of each. For one vocabulary
+  // this determines the bytes, so a trie is built only if there is no equal one. The table holds
+  // weak references; the masks own the tries.
   Content content;
   content.reserve(list.size());
   for (const Spelled& s : list)
@@ -30,7 +30,7 @@ std::shared_ptr<const Suffixes> LexemeMasks::suffixes(std::vector<Spelled> list)
 
 Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
   Gap gap;
-  // The subtree in pre-order: skip(i) is where the next one begins that is not below i.
+  // The subtree in pre-order: skip(i) is the first node after the subtree of i.
   const std::int32_t top = trie.depth(node);
   for (std::int32_t i = node + 1; i < trie.skip(node);) {
     kernel_clock.tick();
@@ -43,7 +43,7 @@ Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
       continue;
     }
     const std::int32_t end = trie.skip(i);
-    // Behind the white space no JSON token begins so: none of these tokens may come.
+    // No JSON token has this byte after white space, so none of the tokens below may come.
     if (kStarts.find(static_cast<char>(trie.byte(i))) == kStarts.npos) i = end;
     for (; i < end; ++i)
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
@@ -58,8 +58,8 @@ Gap LexemeMasks::read_gap(const Trie& trie, std::int32_t node) const {
 }
 
 const GapMask* LexemeMasks::gap(const Suffixes& among, std::int32_t node, std::int32_t room) {
-  // What is made is counted in `held_` once it is whole. The reference stays valid: unordered_map
-  // does not move its entries, and trim() runs between fills only.
+  // Bytes are added to `held_` once the object is complete. The reference stays valid:
+  // unordered_map does not move its entries, and trim() runs between fills only.
   Gap& gap = remember(gaps_, std::pair{among.id, node}, [&] {
     Gap made = read_gap(among.trie, node);
     held_ += made.nbytes();
@@ -68,7 +68,7 @@ const GapMask* LexemeMasks::gap(const Suffixes& among, std::int32_t node, std::i
   gap.used = true;
   if (gap.longest == 0) return nullptr;
   room = std::min(room, gap.longest);
-  // A deque: pointers to its entries stay valid as it grows.
+  // A deque keeps pointers to its entries valid as it grows.
   for (const auto& [most, mask] : gap.upto)
     if (most == room) return &mask;
   std::vector<Id> all;
@@ -97,10 +97,10 @@ Split LexemeMasks::read_split(const Trie& trie, std::int32_t node, bool colon) {
   std::vector<Spelled> within, beyond;
   for (std::int32_t i = node + 1; i < trie.skip(node);) {
     kernel_clock.tick();
-    const Id* first = trie.begin(i);  // a token of the subtree, in which all begin alike
+    const Id* first = trie.begin(i);  // a token of the subtree; all share the path to i
     const std::size_t length = static_cast<std::size_t>(trie.depth(i) - trie.depth(node));
-    // As far as the subtree has one token only, or tokens that all begin alike, they are read at
-    // once: `rest` is as long as what is common to all.
+    // While the subtree has one token only, or all its tokens share a prefix, they are read
+    // together: `rest` is the prefix that all of them share.
     std::int32_t end = i + 1;
     while (trie.begin(end) == first && end < trie.skip(i)) ++end;
     const std::string_view rest =
@@ -129,8 +129,9 @@ std::size_t Gap::nbytes() const {
 }
 
 void LexemeMasks::trim() {
-  // A clock with one hand (second chance): what was not used since the last look goes, the rest is
-  // marked unused. What is counted is counted anew, for shared parts may have gone with others.
+  // Second chance (clock algorithm): drops the masks not used since the last trim, and marks the
+  // others as unused. Bytes are counted again from scratch, since shared parts may have been freed
+  // with other masks.
   if (held_ <= v_.most_masks / part_) return;
   rows_.limit(v_.most_rows / part_);
   held_ = 0;
@@ -153,7 +154,7 @@ void LexemeMasks::trim() {
   held_ += count_suffixes();
 }
 
-// Bytes of them; forgets those that nobody holds any more.
+// The bytes of all suffixes that are still in use. Removes those without an owner.
 std::size_t LexemeMasks::count_suffixes() {
   std::size_t n = 0;
   std::erase_if(suffixes_, [&](const auto& entry) {
@@ -167,10 +168,10 @@ std::size_t LexemeMasks::count_suffixes() {
 void LexemeMasks::add_lengths(const Inside& group,
                               const std::function<bool(std::int32_t)>& is_wanted,
                               std::uint32_t* row) const {
-  // One look for each length that occurs, not for each token. Lengths from 255 on are one class,
-  // looked up token by token.
+  // is_wanted() is called once for each length that occurs, not for each token. Lengths of 255 and
+  // more share one class, and their tokens are checked one by one.
   std::array<bool, 255> wanted{};
-  std::int32_t upto = Vocabulary::kShort + 1;  // the first that is not
+  std::int32_t upto = Vocabulary::kShort + 1;  // the least length that is not wanted
   bool all = true, some = false, mixed = false;
   for (std::int32_t n = group.lengths.next(0); n < 255; n = group.lengths.next(n + 1)) {
     const bool yes = wanted[static_cast<std::size_t>(n)] = is_wanted(n);
@@ -185,22 +186,22 @@ void LexemeMasks::add_lengths(const Inside& group,
     if (n < 255 ? wanted[static_cast<std::size_t>(n)] : is_wanted(n)) row[t >> 5] |= 1u << (t & 31);
   };
   if (group.tokens.bits.empty() || mixed) return group.tokens.each(take);
-  // If just the lengths below `upto` are wanted, whole words are taken from rows that were made
-  // with the vocabulary: tokens of fewer characters than that.
+  // If exactly the lengths below `upto` are wanted, takes whole words from the rows that were made
+  // with the vocabulary: short_[n] has the tokens of at most n characters.
   for (std::size_t i = 0; upto > 0 && i < words(); ++i)
     row[i] |= group.tokens.bits[i] & v_.short_[static_cast<std::size_t>(upto - 1)][i];
   for (Id t : v_.long_)
     if (group.tokens.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) take(t);
 }
 
-// Of a free text.
+// Requires the mask of a free text.
 const Tokens& LexemeMasks::at_most(LexemeMask& mask, std::int32_t chars) {
   for (const auto& [n, tokens] : mask.upto)
     if (n == chars) return tokens;
   std::vector<std::uint32_t> row(words());
   for (const Inside& group : mask.inside) {
     const std::int32_t most =
-        chars - !group.whole;  // one more, where they end inside of a character
+        chars - !group.whole;  // an incomplete last character counts as one more
     if (group.chars == kItsOwn)
       add_lengths(group, [most](std::int32_t n) { return n <= most; }, row.data());
     else if (group.chars <= most)
@@ -220,7 +221,7 @@ const Tokens& LexemeMasks::at_most(LexemeMask& mask, std::int32_t chars) {
 
 const std::vector<Inside>& LexemeMasks::by_state(LexemeMask& mask) {
   if (!mask.by_state.empty()) return mask.by_state;
-  // Nothing to join: groups from the start of a lexeme are told apart by state alone.
+  // There is nothing to merge: groups from the start of a lexeme are distinguished by state alone.
   if (mask.inside.empty() || mask.inside[0].chars == kItsOwn) return mask.inside;
   std::vector<Inside> out;
   std::vector<const Inside*> groups;

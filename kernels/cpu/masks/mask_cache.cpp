@@ -7,7 +7,7 @@ void MaskRow::assign(const std::uint32_t* row, std::size_t words) {
   few_.clear();
   bits_.clear();
   std::array<Id, kMostFew> few;
-  // A list of ids, while clearing a row and setting so many bits is less work than copying it.
+  // Keeps a list of ids while clearing a row and setting these bits is less work than copying it.
   const std::size_t most = std::min(words / 16, few.size());
   std::size_t count = 0;
   for (std::size_t i = 0; i < words; ++i)
@@ -31,7 +31,7 @@ void MaskRow::write(std::uint32_t* row) const {
 }
 
 std::size_t MaskRow::hash() const {
-  constexpr std::size_t kLanes = 8;  // one waits for no other
+  constexpr std::size_t kLanes = 8;  // independent lanes, for instruction-level parallelism
   std::array<std::size_t, kLanes> lanes{}, words;
   std::size_t i = 0;
   for (; i + 2 * kLanes <= bits_.size(); i += 2 * kLanes) {
@@ -53,10 +53,10 @@ MaskRows::Known MaskRows::find(const std::string& key) const {
 MaskRows::Known MaskRows::keep(const std::string& key, const std::uint32_t* row,
                                std::int64_t enough) {
   make_room();
-  // First time: an empty slot, the note that the key has come. Second time: the row.
+  // The first call for a key adds an empty slot, the second one stores the row.
   const auto [slot, fresh] = by_key_.try_emplace(key);
   if (fresh) {
-    held_ += sizeof *slot + 32 + slot->first.capacity();  // and what the table takes
+    held_ += sizeof *slot + 32 + slot->first.capacity();  // an estimate of the table's own memory
     return {};
   }
   Known& known = slot->second;
@@ -67,16 +67,17 @@ MaskRows::Known MaskRows::keep(const std::string& key, const std::uint32_t* row,
 
 std::shared_ptr<const MaskRow> MaskRows::interned(const std::uint32_t* row) {
   auto made = std::make_shared<const MaskRow>(row, words_);
-  // Rows of equal hash are compared; one that only has the same hash is not shared. That is rare,
-  // and right.
+  // Rows with equal hashes are compared. A row that differs in spite of an equal hash is not
+  // shared, which is rare.
   const auto& known =
       remember(by_content_, made->hash(), [&] { return held_ += made->nbytes() + 64, made; });
-  return *known == *made ? known : made;  // another row of this hash stays alone
+  return *known == *made ? known : made;  // a row with a colliding hash stays unshared
 }
 
 void MaskRows::make_room() {
   if (held_ <= most_) return;
-  // All at once, for a row costs little to make again. Whoever still reads one holds it.
+  // Discards everything, because a row costs little to make again. Readers own the rows that they
+  // use.
   by_key_.clear();
   by_content_.clear();
   held_ = 0;

@@ -31,7 +31,7 @@ std::int64_t TokenDistances::operator()(const Config& at, const Vocabulary& voca
   const Id link = completions_.find(at);
   std::vector<std::int64_t>& counts = counts_[vocabulary.id()];
   counts.reserve(completions_.size());
-  while (counts.size() < completions_.size())  // what is behind a link was made before it
+  while (counts.size() < completions_.size())  // the links after a link were made before it
     counts.push_back(behind(static_cast<Id>(counts.size()), counts, vocabulary, symbols));
   return counts[static_cast<std::size_t>(link)];
 }
@@ -64,7 +64,7 @@ std::int64_t TokenDistances::behind(Id link, const std::vector<std::int64_t>& co
         break;
       }
   }
-  // Where the vocabulary lacks a byte that the completion needs, another one may do without it.
+  // If the vocabulary lacks a byte of the first completion, another one may avoid it.
   return fewest < 0 ? first.bytes : fewest;
 }
 

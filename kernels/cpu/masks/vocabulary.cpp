@@ -8,7 +8,7 @@
 namespace guard {
 
 namespace {
-// Bytes of the first character; 0: it is not whole, or no UTF-8.
+// The number of bytes of the first character; 0: it is incomplete, or not UTF-8.
 std::size_t char_length(std::string_view bytes) {
   const auto at = [&](std::size_t i) {
     return i < bytes.size() ? static_cast<std::uint8_t>(bytes[i]) : 0;
@@ -22,7 +22,7 @@ std::size_t char_length(std::string_view bytes) {
                      (lead == 0xF0 && next < 0x90) || (lead == 0xF4 && next > 0x8F);
   return wrong ? 0 : n;
 }
-// The class of each character, as a byte; false: there are bytes without one.
+// The class of each character, one byte each; false: some bytes have no class.
 bool spell_classes(std::string_view bytes, std::string* out) {
   while (!bytes.empty()) {
     const std::size_t n = char_length(bytes);
@@ -34,7 +34,7 @@ bool spell_classes(std::string_view bytes, std::string* out) {
   }
   return true;
 }
-// Characters of JSON text that these bytes complete.
+// The number of characters of JSON text that these bytes complete.
 std::size_t count_chars(std::string_view bytes) {
   constexpr std::size_t kEscape = 6;  // \uXXXX
   std::size_t n = 0;
@@ -126,15 +126,15 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
     for (std::size_t i = 0; i < words(); ++i) short_[n][i] |= short_[n - 1][i];
 }
 
-// Which nodes of the whole trie spell a node of plain_. O(nodes).
+// Finds the nodes of the whole trie that spell a node of plain_. O(nodes).
 void Vocabulary::match_plain() {
   struct Place {
-    std::int32_t node;         // of plain_, behind the last whole character; -1: there is none
-    std::uint32_t lead, left;  // of a character that is not whole: what its bytes say so far, and
-                               // how many are missing
+    std::int32_t node;         // of plain_, after the last complete character; -1: none
+    std::uint32_t lead, left;  // of an incomplete character: its bits so far, and the number of
+                               // missing bytes
   };
-  // Pre-order: path[d] is the place behind the d bytes that lead to the node at hand, so that each
-  // node costs one step from its parent.
+  // Pre-order: path[d] is the place after the first d bytes of the path to the current node, so
+  // each node costs one step from its parent.
   const Trie& trie = whole_.trie;
   std::vector<Place> path(static_cast<std::size_t>(trie.longest()) + 1, Place{0, 0, 0});
   std::vector<std::pair<std::int32_t, std::int32_t>>
@@ -155,7 +155,7 @@ void Vocabulary::match_plain() {
       place.node = plain_.find(place.node, {&cls, 1});
       if (place.node >= 0) found.push_back({place.node, i});
     }
-    // Neither this node nor any below it spells plain characters.
+    // Neither this node nor any node below it spells plain characters.
     if (!fits || place.node < 0) {
       i = trie.skip(i);
       continue;
@@ -163,8 +163,8 @@ void Vocabulary::match_plain() {
     path[depth] = place;
     ++i;
   }
-  // A counting sort by node of plain_: afterwards spelled_[spelled_first_[n], spelled_first_[n +
-  // 1]) are the nodes of the whole trie that spell node n.
+  // A counting sort by node of plain_. Afterwards the nodes of the whole trie that spell node n are
+  // in spelled_[spelled_first_[n], spelled_first_[n + 1]).
   spelled_first_.assign(static_cast<std::size_t>(plain_.size()) + 1, 0);
   for (const auto& [node, _] : found) ++spelled_first_[static_cast<std::size_t>(node) + 1];
   for (std::size_t i = 1; i < spelled_first_.size(); ++i)
@@ -182,7 +182,7 @@ bool Vocabulary::is_end(Id token) const {
 std::vector<Id> Vocabulary::greedy(std::string_view data) const {
   std::vector<Id> out;
   for (std::size_t at = 0; at < data.size();) {
-    // The longest token at each place; on a text that no token begins it ends early.
+    // Takes the longest token at each position. Stops early at text that no token begins.
     std::int32_t node = 0, best = -1;
     std::size_t best_end = at;
     for (std::size_t i = at; i < data.size(); ++i) {
@@ -203,7 +203,7 @@ std::vector<Id> Vocabulary::greedy(std::string_view data) const {
 }
 
 Tokens::Tokens(std::vector<Id> list, std::size_t words) {
-  // As a list while that takes no more memory than a bit for each token.
+  // A list while it takes no more memory than one bit for each token.
   if (list.size() <= words) {
     few = std::move(list);
     few.shrink_to_fit();
