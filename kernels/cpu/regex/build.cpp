@@ -1,4 +1,4 @@
-// Langs: expressions from syntax trees, with what looks around and loops. See regex.hpp.
+// Langs: builds expressions from syntax trees, including look-arounds and loops. See regex.hpp.
 #include "regex/regex.hpp"
 
 #include <algorithm>
@@ -7,8 +7,8 @@ namespace guard {
 
 // ---- from syntax trees --------------------------------------------------------------------------
 
-// Built right to left: `then` is what must follow. What looks around is never the left part of a
-// Cat.
+// Expressions are built from right to left: `then` is the language of what follows. A look-around
+// is never the left part of a Cat.
 
 namespace {
 bool looks(const Tree& tree) {
@@ -44,7 +44,7 @@ bool may_take_nothing(const Tree& tree) {
   }
 }
 
-// What a tree asserts where it takes no text. Requires may_take_nothing(tree).
+// The assertions of a tree that matches the empty text. Requires may_take_nothing(tree).
 Tree taking_nothing(const Tree& tree) {
   Tree out = tree;
   out.kids.clear();
@@ -59,14 +59,14 @@ Tree taking_nothing(const Tree& tree) {
   }
 }
 
-// What a tree matches that is some text.
+// The non-empty matches of a tree.
 Tree taking_some(const Tree& tree) {
   if (!may_take_nothing(tree)) return tree;
   switch (tree.kind) {
     case Tree::Cat: {
       std::vector<Tree> ways, head;
       for (auto kid = tree.kids.begin(); kid != tree.kids.end();
-           ++kid) {  // the first that takes some
+           ++kid) {  // `kid` is the first part with a non-empty match
         std::vector<Tree> way = head;
         way.push_back(taking_some(*kid));
         way.insert(way.end(), kid + 1, tree.kids.end());
@@ -138,8 +138,8 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
     }
     case Tree::Start: return both({behind(found(places, kHere)), then});
     case Tree::Finish: return both({kEps, then});
-    case Tree::And: {  // where parts look around, the whole must be split from what follows in one
-                       // way only
+    case Tree::And: {  // with look-arounds, `then` becomes part of each operand, since a text may
+                       // be split in several ways
       const bool apart = std::none_of(tree.kids.begin(), tree.kids.end(), looks);
       std::vector<Id> kids;
       for (const Tree& kid : tree.kids) kids.push_back(build(kid, apart ? kEps : then, places));
@@ -158,7 +158,8 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
   return kNone;
 }
 
-// A look-behind at the start of a pattern that may begin anywhere is the text before it.
+// A search may begin anywhere, so a positive look-behind at its start matches the same texts as its
+// content.
 Id Langs::search(const Tree& tree) {
   if (const Tree* first = tree.kind == Tree::Cat && !tree.kids.empty() ? &tree.kids[0] : &tree;
       first->kind == Tree::Look && !first->ahead && !first->negative) {
@@ -172,10 +173,10 @@ Id Langs::search(const Tree& tree) {
   }
   const Id here = build(tree, kAll, {});
   if (here == kNone || moved(here).next != std::vector<Id>{kNone}) return cat(kAll, here);
-  return reached(here);  // it can begin at the start only
+  return reached(here);  // a match can begin only at the start of the text
 }
 
-// A text alone is a set of one word, of which nothing is made ahead of need.
+// A plain text becomes a set of one word, whose states are made on demand.
 Id Langs::whole(const Tree& tree) {
   if (tree.kind != Tree::Text) return build(tree, kEps, {});
   std::u32string word;
@@ -202,7 +203,7 @@ Id Langs::behind(Id place) {
 
 Id Langs::now(Id place) {
   const Node node = nodes_[place];
-  if (!node.here) return place;  // what a look-ahead inside of the look-behind still asks
+  if (!node.here) return place;  // a condition of a look-ahead inside of the look-behind
   const Deeper deeper(&depth_);
   switch (node.kind) {
     case Kind::Here: return kAll;
@@ -245,7 +246,8 @@ void Langs::look_behinds(const Tree& tree, const Places& places, Places* out) {
   for (const Tree& kid : tree.kids) look_behinds(kid, places, out);
 }
 
-// Rounds that take nothing only assert: one of them makes up for all that are still owed.
+// A round without text only asserts, and repeating it adds nothing, so one such round replaces all
+// remaining mandatory rounds.
 Id Langs::loop(Id body, std::int32_t lo, std::int32_t hi, Id rest, Places places) {
   if (hi == 0 || rest == kNone) return rest;
   Node node{

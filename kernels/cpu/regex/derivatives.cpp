@@ -1,4 +1,4 @@
-// Langs: the rows of states, and which are live. See regex.hpp.
+// Langs: the rows of states, and which states are live. See regex.hpp.
 #include "regex/regex.hpp"
 
 #include <algorithm>
@@ -8,7 +8,7 @@ namespace guard {
 
 namespace {
 constexpr std::size_t kBroad =
-    500;  // states that are looked at breadth first; patterns that people write need fewer
+    500;  // states that are visited breadth first; patterns that people write need fewer
 }  // namespace
 
 template <class F>
@@ -22,8 +22,8 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
   LangRow out;
   std::vector<std::size_t> at(rows.size(), 0);
   std::vector<Id> kids(rows.size(), 0);
-  std::size_t hash = 0;     // a sum over the kids, so that it follows the few that change
-  std::vector<Joined> few;  // many pieces go the same ways
+  std::size_t hash = 0;  // a sum over the kids, so that it can be updated for the few that change
+  std::vector<Joined> few;  // a cache: many pieces have the same successors
   std::unordered_map<std::vector<Id>, Id, VectorHash> many;
   const auto joined = [&]() -> Id {
     for (const Joined& way : few)
@@ -96,8 +96,8 @@ const LangRow& Langs::moved(Id r) {
 
 const LangRow& Langs::raw(Id r) {
   if (nodes_[r].raw) return rows_[static_cast<std::size_t>(nodes_[r].raw - 1)];
-  std::vector<Id> tails;  // of parts that may all be empty: from the last on, so that nothing
-                          // recurses over them
+  std::vector<Id> tails;  // suffixes after nullable heads; computed from the last one, which avoids
+                          // deep recursion
   for (Id q = r;
        nodes_[q].kind == Kind::Cat && nodes_[nodes_[q].a].nullable && !nodes_[nodes_[q].b].raw;)
     tails.push_back(q = nodes_[q].b);
@@ -215,7 +215,7 @@ const LangRow& Langs::raw(Id r) {
 }
 
 bool Langs::contains(Id r, std::u32string_view text) {
-  // Along the expression's Boolean structure, so that asking a set of words makes no states of it.
+  // Follows the expression's Boolean structure, so that a test for a set of words makes no states.
   const Node& node = nodes_[r];
   if (!node.unsure) switch (node.kind) {
       case Kind::None: return false;
@@ -255,8 +255,8 @@ bool Langs::contains(Id r, std::u32string_view text) {
   return accepts(r);
 }
 
-// Breadth first for a while, since most texts are short; then depth first, since a long text has
-// many prefixes.
+// Breadth first up to kBroad states, since most languages have short texts; then depth first, since
+// a long text has many prefixes.
 bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (nodes_[start].alive) return true;
@@ -265,15 +265,15 @@ bool Langs::live(Id start) {
     const bool found = to_an_end(q) >= 0;
     return nodes_[start].live = found, found;
   }
-  // Where bounds on repetitions are far, a text without them has few enough characters for those.
+  // If the bounds on repetitions are large, a short text of the relaxed language stays below them.
   std::int32_t most = kInf;
   if (const Id r = relaxed(start, &most); r != start)
     if (const std::int64_t n = near(r); n >= 0 && n <= most) {
       nodes_[start].live = 1;
       return true;
     }
-  // A conjunction with an empty part is empty: told without a search of the product. A Loop may
-  // lead back to itself.
+  // A conjunction with an empty part is empty, which needs no search of the product. Loops are
+  // excluded, because they may lead back to themselves.
   const auto hopeless = [this](Id q) {
     if (nodes_[q].kind != Kind::And) return false;
     const std::vector<Id> kids = nodes_[q].kids;
@@ -327,8 +327,8 @@ const LangRow& Langs::row(Id r) {
   return rows_.back();
 }
 
-// A match of a text takes no more rounds of a repetition than it has characters. Under a complement
-// that would not do.
+// A match of a text needs no more rounds of a repetition than the text has characters. This does
+// not hold under a complement, so complements are not relaxed.
 Id Langs::relaxed(Id r, std::int32_t* most) {
   const Kind kind = nodes_[r].kind;
   if ((kind != Kind::Cat && kind != Kind::Repeat && kind != Kind::Alt && kind != Kind::And) ||
@@ -340,7 +340,7 @@ Id Langs::relaxed(Id r, std::int32_t* most) {
   std::int32_t own = kInf;
   Id out = r;
   if (kind == Kind::Cat) {
-    std::vector<Id> heads;  // nothing recurses over a chain
+    std::vector<Id> heads;  // an iteration, to avoid recursion over a long chain
     Id tail = r;
     for (; nodes_[tail].kind == Kind::Cat; tail = nodes_[tail].b) heads.push_back(nodes_[tail].a);
     for (out = relaxed(tail, &own); !heads.empty(); heads.pop_back())

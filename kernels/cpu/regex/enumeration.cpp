@@ -1,5 +1,5 @@
-// The texts of a language: how long they are, how many, which, and what the cheapest takes. All are
-// searches over its derivatives (regex.cpp).
+// Langs: questions about a language's texts: their lengths, their number, the texts themselves, and
+// the cost of the cheapest. All of them are searches over derivatives (regex.cpp).
 #include "regex/quotes.hpp"
 
 #include <algorithm>
@@ -11,12 +11,12 @@ namespace guard {
 
 namespace {
 constexpr std::size_t kLargest =
-    50000;  // states of a set that is counted; patterns that people write need < 500
+    50000;  // states of a language that is counted; patterns that people write need fewer than 500
 constexpr std::size_t kMaxFront =
-    64;  // states at once, for which costs of many characters are kept
+    64;  // states reached at once, up to which costs are memoised by length
 
 template <class Bytes>
-std::int64_t least_of(const std::vector<Id>& kids, Bytes bytes_of) {  // of those that are known
+std::int64_t least_of(const std::vector<Id>& kids, Bytes bytes_of) {  // least known; -1: none
   std::int64_t out = -1;
   for (Id k : kids)
     if (const std::int64_t bytes = bytes_of(k); bytes >= 0 && (out < 0 || bytes < out)) out = bytes;
@@ -24,9 +24,9 @@ std::int64_t least_of(const std::vector<Id>& kids, Bytes bytes_of) {  // of thos
 }
 }  // namespace
 
-// The fewest characters to an end behind some n of them; -1: no text has so many. Goes through the
-// sets of states behind 0, 1, 2, ... characters until one comes again, and no further than it was
-// asked.
+// The fewest characters from any state after n characters to an end; -1: no text is that long.
+// Computes the set of states after 0, 1, 2, ... characters until a set repeats, and only as far as
+// needed. The results are memoised in lengths_.
 std::int64_t Langs::rest_behind(Id r, std::int64_t n) {
   const auto [slot, fresh] = lengths_.try_emplace(r);
   Lengths& known = slot->second;
@@ -139,8 +139,8 @@ std::int64_t Langs::shortest(Id r) {
   return best;
 }
 
-// Is there a text of lo to hi characters? Depth first: most languages have many, and one is enough.
-// -1: not known.
+// Is there a text of lo to hi characters? A depth-first search, since one text is enough. -1:
+// unknown.
 signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain) {
   constexpr std::int64_t kMostPlaces = 3'000;
   if (lo > kMostPlaces) return -1;
@@ -148,8 +148,7 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
     Id state;
     std::vector<Id> next;
   };
-  // By their characters, not by their numbers: what is found must not hang on which languages there
-  // were before.
+  // Ordered by characters, not by ids: the result must not depend on which languages exist already.
   const auto ways = [this, plain](Id q, bool turned) {
     std::vector<Id> next;
     const LangRow& out = row(q);
@@ -161,12 +160,12 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
     if (turned) std::reverse(next.begin(), next.end());
     return next;
   };
-  for (const int order : {0, 1, 2}) {  // the last characters first, or the first, or in turn
+  for (const int order : {0, 1, 2}) {  // the last characters first, the first ones first, in turn
     const auto turned = [order](std::size_t depth) {
       return order == 1 || (order == 2 && depth % 2 == 1);
     };
     std::unordered_set<std::pair<Id, Id>, PairHash>
-        seen;  // (state, characters) that lead nowhere, or are on the way
+        seen;  // (state, characters) that lead nowhere, or are on the path
     std::vector<Place> path{{r, ways(r, turned(0))}};
     while (!path.empty() && static_cast<std::int64_t>(seen.size()) <= kMostPlaces) {
       kernel_clock.tick(Op::Pattern);
@@ -183,8 +182,7 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
       if (depth == lo) {
         if (const std::int64_t rest = shortest(state); rest >= 0 && lo + rest <= hi) {
           for (std::size_t i = 0; i < path.size();
-               ++i) {  // of a state that comes again the longest, which serves the most later
-                       // bounds
+               ++i) {  // keeps the longest text for a repeated state: it answers most later bounds
             std::int64_t& known = a_length_[path[i].state];
             known = std::max(known, lo + rest - static_cast<std::int64_t>(i));
           }
@@ -206,8 +204,8 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
   }
   return -1;
 }
-// The text whose characters are the first that lead on, or the last: of most languages one of them
-// will do, and a shortest text of dates is found among thousands of states.
+// Tries the text that always takes the first transition, and the one that always takes the last.
+// One of them suffices for most languages, for example for dates, which have thousands of states.
 bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
   constexpr std::int64_t kMostSteps = 64;
   if (lo > kMostSteps || !live(r)) return false;
@@ -215,7 +213,7 @@ bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
     std::vector<Id> path{r};
     while (static_cast<std::int64_t>(path.size()) - 1 <= std::min(hi, kMostSteps)) {
       const std::int64_t chars = static_cast<std::int64_t>(path.size()) - 1;
-      if (chars >= lo && hi == kInf) return true;  // each state is live
+      if (chars >= lo && hi == kInf) return true;  // every state of a row is live
       if (chars >= lo && accepts(path.back())) {
         for (std::int64_t i = 0; i <= chars; ++i) {
           std::int64_t& known = a_length_[path[static_cast<std::size_t>(i)]];
@@ -275,7 +273,7 @@ bool Langs::is_wide(Id r) const {
     return false;
   const Ranges& ranges =
       sets_[nodes_[n.a].a]
-          .ranges;  // each token with another character is read by itself, so that few may have one
+          .ranges;  // tokens with an excluded character are read one by one; few should have one
   return std::any_of(ranges.begin(), ranges.end(),
                      [](const Range& range) { return range.lo <= 0x20 && range.hi >= 0x2000; });
 }
@@ -302,8 +300,9 @@ bool Langs::is_endless(Id r) {
   if (Quoting q; is_words(r) || quoting(r, &q)) return false;
   const auto found = endless_.find(r);
   if (found != endless_.end()) return found->second;
-  // Every live state must lead to a cycle: none may lead only to states without one. Those without
-  // are peeled off.
+  // Every live state must lead to a cycle, which fails if some state has no transition: its texts
+  // end there, and are finitely many. Stops early at finite sets, and where there are too many
+  // states.
   std::unordered_map<Id, std::vector<Id>> before;
   std::unordered_map<Id, std::size_t> ways;
   std::vector<Id> todo{r}, ends;
@@ -318,7 +317,7 @@ bool Langs::is_endless(Id r) {
       continue;
     }
     if (Quoting of; is_words(q) || quoting(q, &of) || ways.size() > 2000)
-      endless = false;  // or too large to know
+      endless = false;  // or is too large to decide
     std::vector<Id> next = row(q).next;
     std::sort(next.begin(), next.end());
     next.erase(std::unique(next.begin(), next.end()), next.end());
@@ -330,8 +329,7 @@ bool Langs::is_endless(Id r) {
       if (ways.try_emplace(n, 0).second) todo.push_back(n);
     }
   }
-  endless = endless && ends.empty();  // a state without a way on is one that is finite; so is
-                                      // whatever leads only there
+  endless = endless && ends.empty();  // a state without a transition has finitely many texts
   return endless_[r] = endless;
 }
 
@@ -343,7 +341,7 @@ std::int64_t Langs::count(Id r, std::int64_t cap) {
   std::unordered_map<Id, std::int64_t> now{{r, 1}};
   std::int64_t total = 0;
   for (int steps = 0; !now.empty() && total < cap; ++steps) {
-    if (steps > 4096) return cap;  // longer words than any finite set of keys that people write
+    if (steps > 4096) return cap;  // words longer than in any finite set of keys that people write
     std::unordered_map<Id, std::int64_t> next;
     for (const auto& [q, ways] : now) {
       kernel_clock.tick(Op::Pattern);
@@ -352,7 +350,7 @@ std::int64_t Langs::count(Id r, std::int64_t cap) {
       std::uint32_t lo = 0;
       for (std::size_t i = 0; i < out.next.size(); lo = out.upto[i++] + 1) {
         if (out.next[i] == kNone) continue;
-        if (out.next[i] == q) return cap;  // a live state that leads to itself has endlessly many
+        if (out.next[i] == q) return cap;  // a live state with a self-loop has infinitely many
         std::int64_t chars = 0;
         for (const Range& range : intersection({{lo, out.upto[i]}}, writable_chars()))
           chars += range.hi - range.lo + 1;
@@ -407,7 +405,7 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n,
     out->insert(out->end(), found.begin(), found.end());
     return;
   }
-  struct Part {  // the beginning of a text, last character first
+  struct Part {  // a prefix of a text, linked from its last character backwards
     Id lang;
     std::ptrdiff_t before;
     char32_t last;
@@ -417,7 +415,7 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n,
     return (chars >= lo && hi == kInf) ||
            meets(lang, std::max<std::int64_t>(lo - chars, 0), hi == kInf ? kInf : hi - chars);
   };
-  // The shortest text that begins so: where there are beginnings enough, each becomes one.
+  // Completes a prefix to a shortest text of the required length.
   const auto finish = [&](std::u32string text, Id lang) {
     std::int64_t left = std::max<std::int64_t>(lo - static_cast<std::int64_t>(text.size()), 0);
     while (!meets(lang, left, left)) ++left;
@@ -469,7 +467,7 @@ void Langs::some(Id r, std::int32_t lo, std::int32_t hi, std::size_t n,
           if (ranges.empty() || !leads_on(pieces.next[k], std::int64_t{chars} + 1)) continue;
           for (const Range& range : ranges)
             for (std::uint32_t c = range.lo; c <= range.hi; ++c) {
-              if (parts.size() - to >= n) return;  // each leads to a text
+              if (parts.size() - to >= n) return;  // each of them is completed to a text
               parts.push_back({pieces.next[k], static_cast<std::ptrdiff_t>(i), c});
             }
         }
@@ -490,7 +488,7 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   if (!meets(r, lo, hi)) return -1;
   if (lo > 0)
     if (const std::int64_t found = cheapest_long(r, lo, hi); found >= 0) return found;
-  // None has fewer bytes than one of no more characters than must be, each of one byte.
+  // No text can be cheaper than one with the fewest allowed characters, all of one byte.
   if (lo > 0 && (plain_.contains({r, static_cast<Id>(lo)}) || search_length(r, lo, hi, true) == 1))
     return lo;
   std::unordered_map<Id, std::int64_t> now{{r, 0}};
@@ -537,10 +535,11 @@ std::int64_t Langs::cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const 
   return best;
 }
 
-// Of any length: the nearest end, by A* (Hart, Nilsson, Raphael 1968) over what the parts of a
-// state surely take. Then backwards (Dijkstra 1959) from what is known and from where the search
-// broke off, which is no nearer than that: a state that is nearer to the former has its answer for
-// good.
+// For texts of any length. Forward: an A* search (Hart, Nilsson, Raphael 1968) whose heuristic is
+// `floor`, a lower bound derived from the parts of an expression. Backward: Dijkstra's algorithm
+// (1959) from the states with a known rest, and from the states at which the search stopped, whose
+// rest has only a lower bound. A state that is nearer to a known rest gets its exact cost, which is
+// memoised.
 std::int64_t Langs::cheapest(Id r) {
   const auto known = [this](Id q) -> std::int64_t {
     if (q == kAll || accepts(q)) return 0;
@@ -554,15 +553,15 @@ std::int64_t Langs::cheapest(Id r) {
   if (!live(r)) return cheapest_[r] = -1;
   struct State {
     Id lang;
-    std::int64_t cost, rest = -2;  // rest -2: of a state that was not gone on from
+    std::int64_t cost, rest = -2;  // rest -2: not computed yet
     bool done = false;
     std::vector<std::pair<std::size_t, std::int64_t>> before = {};
   };
   std::vector<State> states{{r, 0}};
   std::unordered_map<Id, std::size_t> at{{r, 0}};
   using Way = std::tuple<std::int64_t, std::int64_t,
-                         std::size_t>;  // a bound of the whole, less what is behind it, state
-  using Mark = std::tuple<std::int64_t, bool, std::size_t>;  // rest, is it but a bound?, state
+                         std::size_t>;  // (lower bound of the total, minus the cost so far, state)
+  using Mark = std::tuple<std::int64_t, bool, std::size_t>;  // rest, is it only a bound?, state
   std::priority_queue<Way, std::vector<Way>, std::greater<>> open;
   open.push({nodes_[r].floor, 0, 0});
   std::int64_t best = -1;
@@ -635,7 +634,7 @@ bool Langs::reckon(Costs* c) {
   return next.size() <= kMaxFront;
 }
 
-// Among many characters, by what is known of each number of them. -1: too many states for that.
+// For large lo: memoises the costs of each length, which become periodic. -1: too many states.
 std::int64_t Langs::cheapest_long(Id r, std::int64_t lo, std::int64_t hi) {
   Costs& c = costs_[r];
   const auto note = [&] {
@@ -648,7 +647,7 @@ std::int64_t Langs::cheapest_long(Id r, std::int64_t lo, std::int64_t hi) {
     c.best.push_back(best);
   };
   if (c.least.empty()) c.front = c.mark = {{r, 0}}, note();
-  const auto is_like_mark = [&] {  // but for one number
+  const auto is_like_mark = [&] {  // all costs differ by the same number
     return c.front.size() == c.mark.size() &&
            std::equal(c.front.begin(), c.front.end(), c.mark.begin(),
                       [&](const auto& a, const auto& b) {
@@ -665,7 +664,7 @@ std::int64_t Langs::cheapest_long(Id r, std::int64_t lo, std::int64_t hi) {
       if (const std::size_t at = c.least.size() - 1; is_like_mark()) {
         c.period = static_cast<std::int32_t>(at - c.marked);
         c.gain = c.front[0].second - c.mark[0].second;
-      } else if (std::has_single_bit(at)) {  // Brent 1980
+      } else if (std::has_single_bit(at)) {  // cycle detection (Brent 1980)
         c.mark = c.front;
         c.marked = at;
       }

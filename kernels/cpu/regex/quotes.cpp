@@ -70,7 +70,7 @@ std::int64_t Langs::cheapest_quoted(const Quoting& q, std::int64_t lo, std::int6
       bytes += spelled;
     }
     if (best < 0 || bytes < best) best = bytes;
-    return Then::NextPlace;  // a longer one from the same place costs more
+    return Then::NextPlace;  // longer ones from the same place cost more
   });
   return best;
 }

@@ -8,7 +8,7 @@ namespace guard {
 namespace {
 constexpr std::size_t kMaxFiltered =
     20000;                     // words that an intersection lists rather than keeps symbolic
-constexpr int kMaxTails = 16;  // of an alternative that are looked for among the others
+constexpr int kMaxTails = 16;  // tails of an alternative to look up among the others
 }  // namespace
 
 void bounded(std::size_t n, std::size_t part, const char* what) {
@@ -59,7 +59,7 @@ namespace {
 std::int64_t capped(std::int64_t n) { return std::min<std::int64_t>(n, kInf - 1); }
 }  // namespace
 
-// Fills in what is derived; of a Behind and a Loop, the caller knows whether they are nullable.
+// Computes the derived fields. The caller sets `nullable` and `possible` of a Behind and a Loop.
 Id Langs::make(Node n) {
   kernel_clock.tick(Op::Pattern);
   const Node &a = nodes_.size() ? nodes_[n.a] : n, &b = nodes_.size() ? nodes_[n.b] : n;
@@ -154,7 +154,7 @@ Id Langs::set(Ranges ranges) {
 }
 
 Id Langs::cat(Id a, Id b) {
-  std::vector<Id> heads;  // to the right, so that equal tails are shared
+  std::vector<Id> heads;  // associates to the right, so that equal tails are shared
   for (; nodes_[a].kind == Kind::Cat; a = nodes_[a].b) heads.push_back(nodes_[a].a);
   for (;; a = heads.back(), heads.pop_back()) {
     if (a == kNone || b == kNone) return kNone;
@@ -171,7 +171,7 @@ Id Langs::cat(Id a, Id b) {
   }
 }
 
-// Alternatives apart, so that a state is a set of terms and the terms are few (Antimirov 1996).
+// Distributes over alternatives, so that a state is a set of few terms (Antimirov 1996).
 Id Langs::each_then(Id a, Id b) {
   if (nodes_[a].kind != Kind::Alt) return cat(a, b);
   std::vector<Id> kids = nodes_[a].kids;
@@ -210,8 +210,7 @@ Id Langs::alt(std::vector<Id> kids) {
   if (flat.size() < 2) return flat.empty() ? kNone : flat[0];
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
-  // Several finite sets are one; several complements of finite sets are the complement of what they
-  // share.
+  // Merges several finite sets of words into one, and several character sets into one.
   std::vector<std::u32string> merged;
   std::vector<Id> rest;
   std::size_t tables = 0, sets = 0;
@@ -246,7 +245,8 @@ Id Langs::alt(std::vector<Id> kids) {
   return make({.kind = Kind::Alt, .kids = std::move(rest)});
 }
 
-// What a*b* has, b* needs not say again, nor does the empty text where another has it.
+// Drops an alternative b next to a*b, which contains it, and the empty text next to another
+// nullable alternative.
 void Langs::drop_covered(std::vector<Id>* kids) {
   std::vector<Id> covered;
   for (Id k : *kids) {
@@ -278,8 +278,8 @@ Id Langs::both(std::vector<Id> kids) {
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
   if (flat.size() == 1) return flat[0];
-  bool settled = true, spread = false;  // may the empty text be told from the others now; is there
-                                        // something to distribute
+  bool settled = true, spread = false;  // can nullability be decided now, and is there an
+                                        // alternative to distribute?
   for (Id k : flat) {
     const Node& n = nodes_[k];
     settled = settled && !n.moves && !n.here;

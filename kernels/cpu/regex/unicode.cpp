@@ -125,7 +125,7 @@ std::int64_t spelled_bytes(std::uint32_t lo, std::uint32_t hi) {
 
 std::int64_t spelled_bytes(std::string_view text) {
   std::int64_t bytes = 0;
-  for (char b : text) {  // a byte of a longer character counts for itself
+  for (char b : text) {  // each byte of a multi-byte character counts as one
     const std::uint32_t c = static_cast<std::uint8_t>(b);
     bytes += c < 0x80 ? spelled_bytes(c, c) : 1;
   }

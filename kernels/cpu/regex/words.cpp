@@ -5,7 +5,7 @@
 namespace guard {
 
 namespace {
-// Characters that cost alike to write (spelled_bytes).
+// Characters of equal cost in JSON text (spelled_bytes).
 constexpr Range kAlike[] = {{0x20, 0x21},    {0x23, 0x5B},     {0x5D, 0x7F},        {8, 10},
                             {12, 13},        {0x22, 0x22},     {0x5C, 0x5C},        {0x80, 0x7FF},
                             {0x800, 0xD7FF}, {0xE000, 0xFFFF}, {0x10000, kMaxChar}, {0, 7},
