@@ -1,4 +1,4 @@
-// Sampler: strings and numbers, read off choices. See sampler.hpp.
+// Sampler: strings and numbers, drawn from choices. See sampler.hpp.
 #include <algorithm>
 #include <cmath>
 
@@ -7,21 +7,21 @@
 namespace guard {
 
 namespace {
-// Characters at which software breaks: in each plane, ends of ranges, what must be escaped, what is
-// invisible or turns text around.
+// Characters that often break software: the ends of ranges in each plane, characters that must be
+// escaped, invisible characters, and characters that change the text's direction.
 constexpr std::uint32_t kOdd[] = {
     ' ',     '"',     '\\',    '/',     '\'',    '<',     0,       '\t',    '\n',
     '\r',    0x1F,    0x7F,    0x80,    0x85,    0xA0,    0xDF,    0xE9,    0xFF,
     0x130,   0x301,   0x3A3,   0x5D0,   0x7FF,   0x800,   0x660,   0x200B,  0x200D,
     0x202E,  0x2028,  0x2029,  0xFB01,  0xFEFF,  0xFFFD,  0xFFFF,  0xD7FF,  0xE000,
     0x10000, 0x1F600, 0x1F1E6, 0x20000, 0x2FFFF, 0x30000, 0xE0001, 0xF0000, kMaxChar};
-// Of these those of which all dialects of regular expressions think alike: neither letters, digits
-// nor white space, nor ends of lines.
+// The subset that all dialects of regular expressions treat alike: no letters, digits, white space
+// or line ends.
 constexpr std::uint32_t kUnlikeWords[] = {
     '!',    '"',    '#',    '\'',   '*',    '+',     '/',     '<',     '?',     '\\',
     '^',    '|',    0,      7,      0x7F,   0x80,    0xA9,    0xD7,    0x200B,  0x200D,
     0x202E, 0x20AC, 0xFFFD, 0xFFFF, 0xE000, 0x1F600, 0x2FFFF, 0xE0001, 0xF0000, kMaxChar};
-// Groups of characters, the simplest first.
+// Ranges of characters, the simplest first.
 constexpr Range kPlain[] = {{'a', 'z'},         {'0', '9'},   {'A', 'Z'},    {'_', '_'},
                             {'-', '.'},         {' ', '~'},   {0xA1, 0x2FF}, {0x300, 0xD7FF},
                             {0xE000, kMaxChar}, {'\t', '\n'}, {0, 0x1F},     {0x7F, 0xA0}};
@@ -62,7 +62,7 @@ void append_json(std::string* out, std::uint32_t c) {
 }
 
 using Wide = __int128;
-// v / 10^scale, written out.
+// v / 10^scale as decimal text.
 std::string written(Wide v, int scale) {
   const bool negative = v < 0;
   if (negative) v = -v;
@@ -76,8 +76,9 @@ std::string written(Wide v, int scale) {
   if (negative && (whole != "0" || !fraction.empty())) whole.insert(whole.begin(), '-');
   return fraction.empty() ? whole : whole + "." + fraction;
 }
-constexpr int kMostDigits = 29;  // such that a choice of three bytes times a range is still a Wide
-// d * 10^scale without what is behind its point, where that has no more digits than these.
+constexpr int kMostDigits = 29;  // so that a three-byte choice times a range fits into a Wide
+// Computes d * 10^scale, rounded towards zero. False if the result has more than kMostDigits
+// digits.
 bool scaled(const Decimal& d, int scale, Wide* out) {
   if (d.digits.empty()) return *out = 0, true;
   const int zeros = d.exp + scale, whole = static_cast<int>(d.digits.size()) + zeros;
@@ -115,25 +116,25 @@ std::string Sampler::string_of(Id goal, bool simplest) {
   return text_of(p.lang, p.lo, p.hi, simplest);
 }
 
-// A text of the language with lo to hi characters, as JSON writes it between quotes. Each character
-// takes one choice; a low one ends the text where it may end, a high one at its start leads to the
-// most characters there may be.
+// A text of the language with lo to hi characters, escaped as between JSON quotes. Each character
+// uses one choice. A low choice ends the text if it may end here. A high first choice selects a
+// length near the maximum.
 std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool simplest) {
   constexpr std::int64_t kMost = 2000;
   constexpr std::int64_t kLong =
-      100;  // characters from which on a text that has none to reach is brought to its end
+      100;  // a text that exceeds the wanted length by so many characters is closed
   constexpr std::uint8_t kEmpty = 8, kEnd = 32, kAgain = 96, kOddly = 160, kMore = 224,
                          kAlmost = 244, kFull = 248;
   constexpr int kSteady =
-      16;  // characters more than there must be: up to here each choice is one more
+      16;  // a longer text by one character for each choice up to so many; then by twelve
   constexpr std::int64_t kAgainUpTo =
-      48;  // characters that are chosen by a unit's choices once more where it is over
+      48;  // after the unit's end, characters before this position are drawn from its choices again
   constexpr std::int64_t kRun =
-      56;  // most characters of a run in which all there is to choose is its end
+      56;  // the longest run of one forced character, in which the only choice is where to end
   const bool plainest =
       simplest || is_unit_over() || static_cast<std::uint8_t>(choices_[unit_][at_]) == 0;
-  // What a format makes long has parts that a short unit never reaches: fractions of seconds,
-  // offsets.
+  // Formats like date-time have long texts with parts that a short unit never reaches, such as
+  // fractions of seconds and offsets. `again` derives more choices from those of the unit.
   const std::size_t unit = unit_;
   const bool again =
       !plainest && lang != Langs::kAll && static_cast<std::uint8_t>(choices_[unit][at_]) >= kAgain;
@@ -149,7 +150,7 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
     next();
     const int more =
         size -
-        kMore;  // The longest come of the last choices alone, so that a length shrinks by itself.
+        kMore;  // Only the largest choices give the longest texts, so shrinking shortens them.
     const bool is_bounded = hi != kInf && hi <= kMost;
     wanted = is_bounded && size >= kFull ? hi
              : is_bounded && size >= kAlmost
@@ -167,7 +168,7 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
         at == Langs::kAll || written == hi
             ? std::vector<Edge>()
             : edges_of(at, lo - written - 1, hi == kInf ? kInf : hi - written - 1, closing);
-    if (!ends && edges.size() == 1 && edges[0].is_one()) {  // nothing is to be chosen
+    if (!ends && edges.size() == 1 && edges[0].is_one()) {  // there is no choice
       at = edges[0].next;
       append_json(&out, edges[0].first);
       continue;
@@ -177,7 +178,8 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
                                                           : once_more(unit, written);
     if (written == hi || (ends && choice < (written == 0 ? kEmpty : kEnd))) break;
     if (edges.size() == 1 && edges[0].is_one() && !plainest && !closing) {
-      // To go on or to end: one choice tells the length, for a coin for each would make all short.
+      // A run of one character: one choice determines its length, since a separate choice for each
+      // character would make nearly all runs short.
       wanted = written + 1 + (choice - kEmpty) * kRun / (256 - kEmpty);
     }
     if (at == Langs::kAll) {
@@ -187,7 +189,7 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
       continue;
     }
     if (edges.empty()) break;
-    std::vector<std::int64_t> upto;  // weights, added up
+    std::vector<std::int64_t> upto;  // cumulative weights
     for (const Edge& e : edges)
       upto.push_back((upto.empty() ? 0 : upto.back()) + (closing ? 1 : variety(e)));
     const auto way = std::upper_bound(upto.begin(), upto.end(), choice * upto.back() >> 8);
@@ -199,8 +201,8 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
   return out;
 }
 
-// The ways on from a language from which lo to hi characters end a text, the plainest first; of
-// those, when closing, the shortest.
+// The transitions after which a text of lo to hi characters remains, the plainest first. With
+// `closing`, only those to a shortest text.
 std::vector<Sampler::Edge> Sampler::edges_of(Id lang, std::int64_t lo, std::int64_t hi,
                                              bool closing) {
   std::vector<Edge> edges;
@@ -328,13 +330,13 @@ std::string Sampler::number_of(Id goal, bool simplest) {
   return drawn.empty() ? simplest_number(piece) : drawn;
 }
 
-// A number of the piece as the choices have it; "" where that is left to the simplest.
+// A number of the piece, determined by the choices; "" leaves it to simplest_number().
 std::string Sampler::drawn_number(const Piece& piece, Id state) {
-  constexpr std::uint8_t kSmall = 128;  // Below it a size means the same in most modes, so that a
-                                        // mode is lowered by itself when it shrinks.
+  constexpr std::uint8_t kSmall = 128;  // a smaller size means the same in most modes, so shrinking
+                                        // can also lower the mode
   const std::uint8_t mode = next(), size = next();
   if (mode == 0) return "";
-  constexpr int kFinest = 12;  // digits behind the point: of bounds that have more, these
+  constexpr int kFinest = 12;  // most digits after the point; longer bounds are cut to so many
   const bool whole_only = !piece.multiples.empty();
   int scale = 0;
   for (const auto* list : {&piece.multiples, &piece.not_multiples})
@@ -358,11 +360,11 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
   if (exact && whole_only) exact = scaled(piece.multiples[0], scale, &unit);
   if (exact && fraction) unit = 1;
   if (!exact || unit <= 0) return "";
-  // A bound that is too far away is none here: what is beyond it is not taken below.
+  // A bound too large to scale counts as absent; candidates beyond it are rejected below.
   const bool has_lo = piece.has_lo && scaled(piece.lo, scale, &lo),
              has_hi = piece.has_hi && scaled(piece.hi, scale, &hi);
-  // The least and the greatest number of the grid; a bound that is not on it is taken as it is
-  // where any number may be.
+  // The least and the greatest number of the grid within the bounds. If any number is allowed, a
+  // bound that is not on the grid is itself a candidate.
   const Wide first = -floored(-lo, unit), last = floored(hi, unit);
   Wide low = first * unit, high = last * unit;
   if (has_lo && piece.lo_open && low == lo) low += unit;
@@ -430,14 +432,14 @@ std::string Sampler::drawn_number(const Piece& piece, Id state) {
     add(-step * unit);
     add(step * unit);
   }
-  // Where none of these is in the range: as far inside of it.
+  // If none of these is in the range: candidates near the bounds, inside of the range.
   if (has_lo) add(low + step * unit);
   if (has_hi) add(high - step * unit);
-  if (!piece.not_multiples.empty())  // or beside it
+  if (!piece.not_multiples.empty())  // or next to the excluded multiples
     for (int i = 1; i < 8; ++i)
       add((has_lo ? low : has_hi ? high : 0) + (has_hi && !has_lo ? -1 : 1) * (step + i) * unit);
-  // Of a lattice of decimals, doubles mostly hold neither the numbers nor the step: those are
-  // better of which a reader of doubles thinks alike.
+  // Doubles can represent few decimal multiples exactly. Prefers candidates that a reader of
+  // doubles also takes for multiples.
   const double grid =
       whole_only && scale > 0 ? static_cast<double>(unit) / std::pow(10.0, scale) : 0;
   if (grid != 0)

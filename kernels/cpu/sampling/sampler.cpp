@@ -133,7 +133,8 @@ Type type_of(const Value& v) {
 }
 }  // namespace
 
-// "": a fraction, an array, an object.
+// The JSON text of a scalar; "" for a fraction, a number with more than nine trailing zeros, an
+// array or an object.
 std::string Sampler::scalar_text(const Value& v) const {
   switch (v.kind) {
     case Value::Null: return "null";
@@ -149,7 +150,7 @@ std::string Sampler::scalar_text(const Value& v) const {
   }
 }
 
-// What count() returns; kMany where there is too much to list.
+// The result of count(), or kMany if there are too many values to list.
 template <class F>
 std::int64_t Sampler::listed(F count) {
   try {
@@ -182,7 +183,7 @@ std::int64_t Sampler::variety(Id lang) {
   return lang_varieties_[lang] = n;
 }
 
-// How many objects there are in which the value that is due is this one.
+// How many objects exist in which the due value is this one.
 std::int64_t Sampler::variety_behind(const Frame& f, Type type, Id value) {
   std::int64_t n = 0;
   for (const Part& part : engine_.levels.parts(f.due, type).list) {
@@ -199,8 +200,8 @@ std::int64_t Sampler::variety_behind(const Frame& f, Type type, Id value) {
   return std::max<std::int64_t>(n, 1);
 }
 
-// Writes one of a few values on which hangs what else the object is, as often as that varies;
-// false: this is no such value.
+// If the due member is a discriminator: writes one of its few values, weighted by how many objects
+// each allows. False: the member is no discriminator, and nothing was written.
 bool Sampler::tag(const std::vector<Way>& ways) {
   const Frame& f = *now_.top;
   if (f.kind != Kind::Object || f.records ||
@@ -235,7 +236,7 @@ bool Sampler::tag(const std::vector<Way>& ways) {
   return write(texts[deep_ ? static_cast<std::size_t>(at) : pick_weighted(weights)]);
 }
 
-// Brings one of the ways to the front: first a type, then one of its alternatives.
+// Moves one of the ways to the front: chooses a type, then an alternative of this type.
 void Sampler::choose(std::vector<Way>* ways) {
   std::vector<Type> types;
   for (const Way& way : *ways)
@@ -256,7 +257,7 @@ void Sampler::choose(std::vector<Way>* ways) {
   weights.clear();
   for (auto way = first; way != ways->end() && is_it(*way); ++way)
     weights.push_back(variety(way->goal, type));
-  // The alternatives of an object or array are told apart while it is written.
+  // The alternatives of an object or array are chosen while it is written.
   const std::size_t at = type < Type::Array && weights.size() > 1 ? pick_weighted(weights) : 0;
   const auto chosen = first + static_cast<std::ptrdiff_t>(at);
   std::rotate(ways->begin(), chosen, chosen + 1);
@@ -268,7 +269,7 @@ bool Sampler::value() {
   const bool simplest = spent();
   if (f->depth >= deep_) descends_ = false;
   if (simplest &&
-      !engine_.levels.parts(f->due, Type::Object).plain) {  // what comes later hangs on the value
+      !engine_.levels.parts(f->due, Type::Object).plain) {  // later members depend on this value
     for (int t = 0; t < kTypes; ++t) {
       const Targets& options = engine_.distances.options(*f, static_cast<Type>(t));
       for (std::int32_t i = 0; i < options.size; ++i) {
@@ -282,7 +283,7 @@ bool Sampler::value() {
   } else {
     for (int t = 0; t < kTypes; ++t) {
       const Type type = static_cast<Type>(t);
-      std::vector<Id> live;  // of the alternatives
+      std::vector<Id> live;  // goals of the alternatives
       for (Id goal : engine_.viability.list(engine_.viability.vital(*f, type)))
         if (goal != kFalse && constraints_.inhabitance.inhabited(goal, type) &&
             std::find(live.begin(), live.end(), goal) == live.end())
@@ -346,7 +347,7 @@ bool Sampler::write_name(std::int32_t name) {
   const Frame& f = *now_.top;
   const std::string_view text = f.names->texts[static_cast<std::size_t>(name)];
   if (f.records) return put('"' + json_of(text) + "\":");
-  // As if its bytes had been read: nothing else can come of them.
+  // Takes the key as read, without a step for each byte: the name determines the result.
   Config key, to;
   key.top = &f;
   key.lex = Lex::Key;
@@ -369,8 +370,8 @@ bool Sampler::write_new_key(bool simplest) {
   const Id lang = classes[simplest ? 0 : pick(classes.size())].lang;
   if (!simplest) {
     const std::string text = text_of(lang, 0, kInf, false);
-    // Where a pattern holds but for ends of lines, dialects of regular expressions differ: such a
-    // key is not written but in need.
+    // Dialects of regular expressions differ in what ends a line. If the pattern depends on that,
+    // the key is avoided while others are possible.
     const bool is_clear =
         lang == Langs::kAll || langs_.row(lang).at('\r') == langs_.row(lang).at(0x85);
     if (is_clear && put('"' + text + "\":")) return true;
@@ -383,10 +384,10 @@ bool Sampler::write_new_key(bool simplest) {
   return false;
 }
 
-// A further member, with its comma. `stopped`: nothing was written, for the object may end here.
-// Where few names may be left out each has a unit, whose first choice says whether it is there, so
-// that a member is left out by lowering it. Where many may, a unit's first choice means one of
-// them, or the next that may come behind it.
+// Writes the comma and the key of a further member. `stopped`: the object was closed instead.
+// False: no key can be written. With few optional names, each name has a unit whose first choice
+// decides whether it is present, so lowering this choice removes the member. With many, the first
+// choice of a unit selects one of them, or the next one that may come after it.
 bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   *stopped = false;
   Config closed;
@@ -456,14 +457,14 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
     choice = next();
   }
   if (chosen >= 0 && write_name(chosen)) return true;
-  if (simplest && closes) {  // the units ended here
+  if (simplest && closes) {  // no units are left
     now_ = before;
     text_.resize(size);
     if (is_nearer(closed)) return close();
     if (!first && !put(',')) return false;
   }
   if (!simplest) {
-    // Behind the last name: a key that the schema does not name, or the end.
+    // After the last name: an undeclared key, or the end.
     if (!stop && (!plan.few || choice >= (ranked.empty() ? kNewAlone : kNew)) &&
         write_new_key(false))
       return true;
@@ -476,7 +477,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
       for (const std::int32_t i : *list)
         if (engine_.viability.may_come(f, i) && write_name(i)) return true;
   }
-  // The nearest to the end.
+  // Takes the key that is nearest to the end.
   const Config here = now_;
   const std::size_t length = text_.size();
   Config best;
@@ -519,7 +520,7 @@ bool Sampler::object() {
                                                    info.is_asked.begin(), info.is_asked.end(), 1))
                       : info.is_asked.size();
   plan.few = plan.optional <= kFew;
-  const bool is_alone = plan.optional == 1;  // without it nothing may be left that varies
+  const bool is_alone = plan.optional == 1;  // without it, perhaps nothing varies
   plan.all = deep_ ? plan.few && plan.optional > 0 : choice >= kAll;
   plan.one = deep_ ? !plan.all : choice >= kOne && choice < kAll;
   plan.least = deep_            ? 0
@@ -547,11 +548,11 @@ bool Sampler::array() {
     hi = std::max(hi, constraints_.arrays[a.shape].hi);
   }
   constexpr int kEmpty = 24, kFull = 236, kBare = 8;
-  const int empty = outer->depth <= 1 ? kBare : kEmpty;  // far out little else is left to vary
+  const int empty = outer->depth <= 1 ? kBare : kEmpty;  // near the root, little else varies
   const int plan = next();
-  // Items behind those that there must be. The choice is their number, and no unit says that they
-  // end, so that any unit does for any item.
-  // Where items have few values arrays differ by their lengths, and any comes as often as another.
+  // The number of optional items. A choice determines it in advance, so no unit marks the end, and
+  // any unit can be used for any item. If items have few values, arrays differ mainly by length, so
+  // all lengths are equally likely.
   const std::int64_t items = spent() || now_.top->due < 0 ? kMany : variety(*now_.top);
   std::int32_t more = deep_           ? descends_
                       : plan >= kFull ? (hi <= 64 ? hi : 12)
@@ -559,7 +560,7 @@ bool Sampler::array() {
                                       : 1 + (plan - empty) * (plan - empty) / 2800;
   if (!deep_ && items < kMany && (plan < kFull || hi > 64))
     more = plan < kBare ? 0 : 1 + (plan - kBare) * std::min(hi - lo, items == 1 ? 124 : 24) / 256;
-  bool alike = items == 1;  // no unit is spent on what can't be another value
+  bool alike = items == 1;  // all items are equal, so no unit is spent on them
   while (true) {
     const Frame& f = *now_.top;
     Config closed;
