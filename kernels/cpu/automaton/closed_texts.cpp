@@ -5,7 +5,7 @@
 namespace guard {
 namespace {
 
-// Characters of a number in a closed choice, at most on average.
+// The most characters of a number in a closed choice, on average.
 constexpr std::size_t kDigits = 16;
 
 // Is a value due here?
@@ -13,7 +13,7 @@ bool is_due(const Frame& f) {
   return f.phase == Phase::Value || (f.phase == Phase::First && f.kind == Kind::Array);
 }
 
-// A text as JSON has it between quotes, in canonical spelling.
+// A text as between JSON quotes, in canonical spelling.
 std::string escaped(const std::u32string& text) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string out;
@@ -47,7 +47,7 @@ std::vector<std::string> closed_texts(Engine& engine, const Config& at, std::siz
     if (!lexicon.texts.is_whole(at.state)) return out;
     std::vector<std::u32string> found;
     for (const Component& c : std::vector<Component>(lexicon.texts.components(at.state))) {
-      if (c.index >= kTracked) continue;  // an item that must not come again
+      if (c.index >= kTracked) continue;  // an item that must not be repeated
       if (!lexicon.langs.has_quotes(c.lang)) return out;
       lexicon.langs.some(c.lang, 0, kInf, most + 1, &found);
       if (found.size() > most) return out;
@@ -58,7 +58,8 @@ std::vector<std::string> closed_texts(Engine& engine, const Config& at, std::siz
     for (const char b : std::string_view("\"[{tf]"))
       if (engine.step(at, static_cast<std::uint8_t>(b), &next, scratch)) return out;
     if (engine.step(at, 'n', &next, scratch)) out.emplace_back("null");
-    // By length. Where numbers are no closed choice, there are soon too many beginnings of one.
+    // By length. If the numbers are no closed choice, the number of prefixes soon exceeds the
+    // limit.
     std::vector<std::pair<Config, std::string>> parts{{at, ""}};
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto [from, text] = parts[i];

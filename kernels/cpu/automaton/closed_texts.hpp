@@ -1,12 +1,12 @@
-// The texts of the value at hand, where they are a closed choice: what may be scored as a whole.
+// The remaining texts of the current value if it is a closed choice, to be scored as a whole.
 #pragma once
 #include "automaton/engine.hpp"
 
 namespace guard {
 
-// The texts from here to the value's end, sorted: quotations with the quote that ends them; or
-// numbers of a finite set, with null where that may come, too. None: the choice is not closed, or
-// of more than `most`. O(characters of all of them).
+// The texts from here to the value's end, sorted: quotations with their closing quote, or the
+// numbers of a finite set, and null if it may come, too. Empty if the choice is not closed or has
+// more than `most` texts. O(characters of all texts).
 std::vector<std::string> closed_texts(Engine& engine, const Config& at, std::size_t most);
 
 }  // namespace guard

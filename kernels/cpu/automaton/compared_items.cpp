@@ -8,15 +8,15 @@ Id ComparedItems::value_of(const KeyText* text, const KeyText* mark, int last) {
   std::string bytes;
   if (last >= 0) bytes.push_back(static_cast<char>(last));
   for (; text != mark; text = text->before) bytes.push_back(static_cast<char>(text->byte));
-  // The text is linked from its last byte backwards, so the byte in front of the value comes last.
+  // The list starts at the text's last byte, so the byte before the value comes last.
   bytes.pop_back();  // the bracket or comma
   std::reverse(bytes.begin(), bytes.end());
   return constraints_.lexicon.parse(bytes);
 }
 
 bool ComparedItems::may_wait(const Frame& f) {
-  // May the level be told later, because whatever comes next leaves a way to differ? True only
-  // where that is certain: to tell too early costs time, to tell too late would lead into a dead
+  // May the level be told later, because every next member or item leaves a way to differ? True
+  // only if this is certain: telling too early costs time, telling too late could lead to a dead
   // end.
   const std::vector<Alternative>& alternatives = levels_[f.level].alternatives;
   if (alternatives.size() != 1) return false;
@@ -27,14 +27,14 @@ bool ComparedItems::may_wait(const Frame& f) {
     if (constraints_.unique.compares(shape) || !row.some.empty() || !row.counts.empty() ||
         !row.clauses.empty())
       return false;
-    // From `edge` on all items are alike. If each place up to there has a value and there is no
-    // longest array, an item more than the values have is always a way out.
+    // All items from `edge` on are alike. If each place up to it has a value and the array has no
+    // maximum length, an array longer than all the values is always possible.
     std::int32_t edge = 0;
     for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
     bool endless = row.hi == kInf;
     for (std::int32_t i = 0; i <= edge && endless; ++i)
       endless = constraints_.inhabitance.inhabited(constraints_.arrays.base_of(row, i));
-    // Else an item that must still come and has more values than there are barred ones will do.
+    // Otherwise, one more required item suffices that has more values than are barred.
     for (std::int32_t i = 1; !endless && i <= edge + 1 && f.count + i < row.lo; ++i)
       if (constraints_.values.has_values(constraints_.arrays.base_of(row, i), values + 1))
         return true;
@@ -48,10 +48,10 @@ bool ComparedItems::may_wait(const Frame& f) {
   const std::vector<KeyClass>& classes = constraints_.objects.own_classes(shape);
   for (const KeyClass& cls : classes)
     if (cls.name < 0 && constraints_.inhabitance.inhabited(constraints_.objects.base_of(s, cls)))
-      // An open object: one undeclared key of endlessly many is in none of the values.
+      // An open object: of infinitely many undeclared keys, one is in none of the values.
       return s.hi == kInf && constraints_.lexicon.langs.is_endless(cls.lang);
-  // Closed: of the required members that are not written yet one with so many values must surely be
-  // left then.
+  // A closed object: a required member that has more values than are barred must certainly remain
+  // unwritten after the next step.
   std::vector<std::int32_t> roomy;
   std::int32_t first = kInf;
   for (const KeyClass& cls : classes) {
@@ -64,7 +64,7 @@ bool ComparedItems::may_wait(const Frame& f) {
     if (constraints_.values.has_values(constraints_.objects.base_of(s, cls), values + 1))
       roomy.push_back(rank);
   }
-  // One of them may be written next and be the same; then another one must be left behind it.
+  // One of them may be written next with an equal value; then another one must remain.
   return roomy.size() > 1 || (roomy.size() == 1 && roomy[0] > first);
 }
 
@@ -78,8 +78,8 @@ const Barred* ComparedItems::barred_in(Id among, Type type, Arena& arena) {
   return n > 0 ? arena.make(Barred{n, ids}) : nullptr;
 }
 
-// The level of the frame, whose members or items so far are those of all these values, when they
-// are told to it.
+// The frame's level after all these values are told to it. The members or items so far must agree
+// with all of them.
 Id ComparedItems::with_barred(const Frame& f, Id id, const Barred& barred) {
   const Level level = levels_[id];
   std::vector<Id> values(static_cast<std::size_t>(barred.size));
@@ -88,14 +88,14 @@ Id ComparedItems::with_barred(const Frame& f, Id id, const Barred& barred) {
   const bool array = f.kind == Kind::Array;
   Id rest = array ? constraints_.arrays.of(differs) : constraints_.objects.of(differs);
   const Value value = constraints_.lexicon.values[barred.values[0]];
-  // What differs from all values is told what was written so far: what is left of it after the
-  // first value's items or members, which are those of all of them.
+  // The condition "differs from all values" is advanced by what was written so far, which equals
+  // the first value's members or items, and those of all the others.
   for (std::int32_t i = 0; array && i < f.count; ++i)
     rest = constraints_.partial.residual(constraints_.partial.open_item(rest, false),
                                          value.items[static_cast<std::size_t>(i)]);
   for (const auto& [name, member] : value.members) {
     const auto at = f.names->at.find(name);
-    // A member of the value that is not written yet says nothing.
+    // A member of the value that is not written yet is skipped.
     if (at == f.names->at.end() || !bit(f.seen, at->second)) continue;
     const std::vector<KeyClass>& classes = constraints_.objects.own_classes(rest);
     const auto cls = std::find_if(classes.begin(), classes.end(),
@@ -120,7 +120,7 @@ void ComparedItems::narrow(const Frame& f, Id value, Frame* next, Arena& arena) 
     const Value& v = constraints_.lexicon.values[f.barred->values[i]];
     bool same;
     if (f.kind == Kind::Array) {
-      // `f.count` items stand before the one that was just written, so it has that index.
+      // `f.count` items precede the one just written, so this is its index.
       same = static_cast<std::int32_t>(v.items.size()) > f.count &&
              v.items[static_cast<std::size_t>(f.count)] == value;
     } else {

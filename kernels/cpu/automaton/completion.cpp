@@ -3,7 +3,7 @@
 namespace guard {
 
 namespace {
-// What closes things comes first; then digits and letters.
+// Closing bytes come first, then digits and letters.
 constexpr std::array<std::uint8_t, 256> kOrder = [] {
   std::array<std::uint8_t, 256> out{};
   std::array<bool, 256> taken{};
@@ -19,13 +19,13 @@ constexpr std::array<std::uint8_t, 256> kOrder = [] {
 }();
 }  // namespace
 
-struct Completions::Draft {  // the links of a chain that are new, the first one first
+struct Completions::Draft {  // the new links of a chain, in order
   struct New {
-    std::string key;  // "": none was asked for
+    std::string key;  // "": the link is not looked up by key
     Link link;
   };
   std::vector<New> links;
-  struct Member {  // that was begun
+  struct Member {  // a member that was begun
     std::array<Id, 4> key;
     std::int32_t depth;  // of its object
     std::size_t from;    // its first link
@@ -41,7 +41,7 @@ struct Completions::Draft {  // the links of a chain that are new, the first one
 
 Id Completions::find(const Config& at) {
   Draft chain;
-  Arena arena;  // the frames live no longer than this call, and a mask under way must not find them
+  Arena arena;  // the frames live only during this call; a mask in progress must not find them
   const FrameMaker::Sharing sharing(engine_.frames, nullptr);
   Config now = at, next;
   Id known = -1;
@@ -110,29 +110,29 @@ Id Completions::find(const Config& at) {
   return known;
 }
 
-// Of a text whose lower bounds are met, and whose upper ones are farther off than all that is left
-// to the end: how many characters it has does not matter to its completion. So a text with
-// `maxLength` 254 has not 254 chains of one end each.
+// For a text whose lower bounds are met and whose upper bounds exceed the whole remaining distance,
+// the number of characters does not affect the completion. Normalising it lets a text with
+// `maxLength` 254 share one chain instead of having 254 chains.
 void Completions::loosen(Config* at, std::int64_t* left) {
   if (at->lex != Lex::Text || at->finished || at->state == Texts::kDead) return;
   const Spec& spec = engine_.lexicon().texts.spec(at->spec);
   if (!spec.bounded) return;
   std::int32_t least = 0, most = kInf;
   for (const Bound& b : spec.bounds) least = std::max(least, b.lo), most = std::min(most, b.hi);
-  if (most == kInf || at->chars <= least) return;  // else the key of the state sees to it
+  if (most == kInf || at->chars <= least) return;  // otherwise the state key already handles it
   if (*left < 0) *left = engine_.distance(*at);
   if (*left >= 0 && *left <= most - at->chars) at->chars = least;
 }
 
-// Is a name spelled as it is, without an escape?
+// Is a name spelled without an escape?
 bool Completions::is_plain(const Frame& f, std::int32_t name) {
   for (char c : f.names->texts[static_cast<std::size_t>(name)])
     if (static_cast<std::uint8_t>(c) < 0x20 || c == '"' || c == '\\') return false;
   return true;
 }
 
-// Of an object whose members don't hang on each other: the first plain name that must still come,
-// among those that the key under way may be; -1: there is none.
+// In an object with independent members: the first required plain name that is not written, among
+// those that the unfinished key can become; -1: there is none.
 std::int32_t Completions::due_name(const Config& at) {
   const Frame& f = *at.top;
   if (f.kind != Kind::Object || !engine_.distances.is_even(f)) return -1;

@@ -6,7 +6,7 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kFewWays = 256;  // to decide literals: so many are compared where one will do
+constexpr std::size_t kFewWays = 256;  // most options to list unless all are wanted
 std::int64_t without(std::int64_t limit, std::int64_t bytes) {
   return limit == kNoLimit ? kNoLimit : limit - bytes;
 }
@@ -63,7 +63,7 @@ std::int64_t Distances::bytes_left(const Config& at, std::int64_t limit) {
     case Phase::Key:
       out = sum(key_distance(keys_.begin(f), without(room, 1)), 1);
       if (room != kNoLimit && !is_enough(out, room))
-        return sum(out, gap);  // more than the limit, and not known how many
+        return sum(out, gap);  // exceeds the limit; the exact number is unknown
       break;
     case Phase::First:
     case Phase::After: out = least_rest(f); break;
@@ -72,7 +72,7 @@ std::int64_t Distances::bytes_left(const Config& at, std::int64_t limit) {
   return sum(out, gap);
 }
 
-// The rest of a string, a number or a literal that was begun, and what follows it.
+// The rest of an unfinished string, number or literal, and what follows the value.
 std::int64_t Distances::scalar_distance(const Config& at) {
   const Type type = at.lex == Lex::Text     ? Type::String
                     : at.lex == Lex::Number ? Type::Number
@@ -176,7 +176,7 @@ const Targets& Distances::options(const Frame& f, Type type, bool all) {
     return keep(f, type, out);
   }
   const bool array = f.kind == Kind::Array;
-  // The residuals are mostly the same ones for all types.
+  // Memoised, since most types have the same residuals.
   const auto rest = [&](Id residual) {
     if (residual == kNever) return std::int64_t{-1};
     for (const RestCost* known = f.cache().rests; known; known = known->before)
@@ -263,7 +263,7 @@ std::int64_t Distances::value_distance(const Frame& f, std::int64_t limit) {
   if (const std::int64_t rest = behind_value(f); rest >= 0)
     return sum(member_cost(f.level, f.cls), rest);
   std::int64_t out = -1;
-  for (int t = 0; t < kTypes && !is_enough(out, limit); ++t) {  // scalars are the first
+  for (int t = 0; t < kTypes && !is_enough(out, limit); ++t) {  // scalars come first
     const Targets& options = this->options(f, static_cast<Type>(t));
     for (std::int32_t i = 0; i < options.size; ++i)
       out = least(out, sum(constraints_.costs.of(options.list[i].goal, static_cast<Type>(t)),
@@ -272,8 +272,8 @@ std::int64_t Distances::value_distance(const Frame& f, std::int64_t limit) {
   return out;
 }
 
-// Of the option: the rest of the number that was begun. Where literals are to be met, it is read
-// again as one of them all.
+// The rest of an unfinished number under the option. If the option has several labels, its text is
+// read again as a number of the option's goal, which meets all of them.
 std::int64_t Distances::number_distance(const Config& at, const Target& option) {
   std::int64_t out = -1;
   if (option.size == 1) {
@@ -297,8 +297,8 @@ std::int64_t Distances::number_distance(const Config& at, const Target& option) 
   return out;
 }
 
-// Behind the closing quote of this name (-1: of some other key) of the class, by what is cached in
-// the frame.
+// Bytes after the closing quote of this name, or of some other key of the class (name -1). Memoised
+// in the frame.
 std::int64_t Distances::after_key(const Frame& f, std::int32_t cls, std::int32_t name,
                                   std::int64_t limit) {
   const std::size_t names = f.names->texts.size();
@@ -311,14 +311,14 @@ std::int64_t Distances::after_key(const Frame& f, std::int32_t cls, std::int32_t
   KnownDistance& slot = f.cache().after_key[name >= 0 ? static_cast<std::size_t>(name)
                                                       : names + static_cast<std::size_t>(cls)];
   if (const std::int64_t known = slot.within(limit); known != -2) return known;
-  Frame next = f.next(*f.arena);  // in the same arena: its caches may stay
+  Frame next = f.next(*f.arena);  // allocated in the same arena, so its cache persists
   next.phase = Phase::Value;
   ++next.count;
   next.cls = cls;
   next.due = levels_.due_member(f.level, cls);
   next.rank = name >= 0 ? std::max(f.rank, levels_.rank(f.level, name)) : kInf;
   next.seen = with_name(f, names, name, *f.arena);
-  if (name < 0) {  // behind any other key no more is left
+  if (name < 0) {  // the cheapest key leaves no less than any other key of the class
     const Word* key = new_key(f, cls);
     if (!key) return slot.exact = -1;
     next.extras = with_extra(f, key->text, *f.arena);
@@ -330,13 +330,13 @@ std::int64_t Distances::after_key(const Frame& f, std::int32_t cls, std::int32_t
   return bytes;
 }
 
-// The ways to end a key under construction. What follows a key is dear to work out, so that the
-// likely ones come first and the bounds of the others end the search: all that follows takes a
-// value and a bracket, and with its key no less than any way to go on from here.
+// The ways to finish an incomplete key. The distance after a key is expensive, so likely keys come
+// first, and lower bounds for the others end the search early. The bound: what follows takes at
+// least a value and the closing brackets and, together with the key, at least least_rest().
 struct Distances::KeyEnds {
   struct Way {
-    std::int64_t bound, bytes;  // bytes: to the closing quote, which counts
-    bool asked;                 // by name, somewhere
+    std::int64_t bound, bytes;  // bytes: to the closing quote, inclusive
+    bool asked;                 // required by name in some alternative
     std::int32_t cls, name;
   };
   Distances& distances;
@@ -350,12 +350,12 @@ struct Distances::KeyEnds {
                      separator = f.count > 0 ? 1 + gap : 0, closes = 2 + gap + f.depth;
   const bool even = distances.is_even(f);
   const bool bare = info.bare && !f.records &&
-                    !f.barred;  // without a member that nobody asks for, what is valid stays valid
+                    !f.barred;  // an object stays valid when an optional member is removed
   const bool whole = texts.is_whole(at.decoder);
   const Ranges chars =
-      whole ? Ranges{} : texts.possible(at.decoder);  // that a partial one may become
+      whole ? Ranges{} : texts.possible(at.decoder);  // which an incomplete one may become
   const std::size_t from =
-      static_cast<std::size_t>(at.depth - texts.partial_utf8(at.decoder));  // where it begins
+      static_cast<std::size_t>(at.depth - texts.partial_utf8(at.decoder));  // its first byte
   std::vector<Way> ways = {};
   std::int64_t out = -1;
 
@@ -396,7 +396,7 @@ struct Distances::KeyEnds {
     }
   }
 
-  // Of the sorted texts [lo, hi), the first whose rest is not less.
+  // The index of the first text of the sorted range [lo, hi) whose rest is not less than `rest`.
   template <class At>
   std::int32_t first_of(std::int32_t lo, std::int32_t hi, std::string_view rest,
                         const At& text_at) const {
@@ -414,8 +414,8 @@ struct Distances::KeyEnds {
     return (i < at.hi && name_at(i).substr(from) == rest) ||
            (j < at.xhi && extra_at(j).substr(from) == rest);
   }
-  // The cheapest key of the class that goes on with this text and is not among names and keys
-  // written.
+  // Adds the cheapest key of the class that continues with this text and is neither a name nor a
+  // written key.
   void add_cheapest(std::int32_t cls, Id lang, const std::string& text, std::int64_t bytes) {
     for (std::size_t i = 0;; ++i) {
       const Word* word = distances.constraints_.lexicon.words.at(lang, i);
@@ -423,7 +423,7 @@ struct Distances::KeyEnds {
       if (!is_taken(text + word->text)) return add(bytes + word->bytes + 1, 0, cls, -1);
     }
   }
-  // Keys of no name.
+  // Adds undeclared keys.
   void add_others() {
     if (at.state == Texts::kDead) return;
     if (at.lo == at.hi && at.xlo == at.xhi) {
@@ -432,7 +432,7 @@ struct Distances::KeyEnds {
       });
       return;
     }
-    std::vector<std::uint32_t> spelled;  // characters that names and keys written have here
+    std::vector<std::uint32_t> spelled;  // the next characters of names and written keys
     const auto note = [&](std::string_view text) {
       if (const std::int64_t c = next_char(text); in_ranges(chars, c))
         spelled.push_back(static_cast<std::uint32_t>(c));
@@ -449,14 +449,14 @@ struct Distances::KeyEnds {
         add_behind_char(cls, texts.row(at.state, k.lang), spelled);
     }
   }
-  // Keys of the class that go on with a character that the partial one may become.
+  // Adds keys of the class that continue with a character that the incomplete one may become.
   void add_behind_char(std::int32_t cls, const LangRow row,
                        const std::vector<std::uint32_t>& spelled) {
     std::uint32_t lo = 0;
     for (std::size_t i = 0; i < row.next.size(); lo = row.upto[i++] + 1) {
       if (row.next[i] == Langs::kNone) continue;
       for (const Range& r : intersection({{lo, row.upto[i]}}, chars)) {
-        std::uint32_t other = r.lo;  // that none of them has
+        std::uint32_t other = r.lo;  // the least character that none of them has
         for (auto c = std::lower_bound(spelled.begin(), spelled.end(), r.lo);
              c != spelled.end() && *c <= r.hi; ++c) {
           const char32_t one = *c;
@@ -519,7 +519,7 @@ bool Distances::is_even(const Frame& f) {
   return f.kind == Kind::Object && guard::is_even(levels_.info(f.level), f);
 }
 
-// The cheapest key of the class that is no name and was not written; null: there is none.
+// The cheapest key of the class that is neither a name nor a written key; null: there is none.
 const Word* Distances::new_key(const Frame& f, std::int32_t cls) {
   const std::vector<std::string_view>& names = f.names->texts;
   const Id lang = levels_.info(f.level).cls(cls).lang;
@@ -532,9 +532,9 @@ const Word* Distances::new_key(const Frame& f, std::int32_t cls) {
   }
 }
 
-// Of an even object, bytes behind the closing quote of this name, or of a key of this class: a
-// member that must come takes nothing away but itself, any other adds itself. -1: there is no way
-// on; -2: not known, since more than the goal of the value matters.
+// In an even object: the bytes after the closing quote of this name, or of a key of this class. A
+// required member only removes its own bytes from the rest, and an optional one adds its own. -1:
+// there is no completion; -2: unknown, because the distance depends on more than the value's goal.
 std::int64_t Distances::behind_key(const Frame& f, std::int32_t cls, std::int32_t name) {
   const ObjectInfo& info = levels_.info(f.level);
   const std::int64_t all = least_rest(f), comma = 1 + options_.gap(), colon = comma;
@@ -546,7 +546,7 @@ std::int64_t Distances::behind_key(const Frame& f, std::int32_t cls, std::int32_
     return all - info.key_bytes[static_cast<std::size_t>(name)] - (f.count > 0 ? comma : 0);
   const bool pushes =
       f.count == 0 &&
-      all > targets(f).list[0].tail + 1;  // the first of those that must come has one in front now
+      all > targets(f).list[0].tail + 1;  // then the first required member needs a comma, too
   return colon + value + all + (pushes ? comma : 0);
 }
 
@@ -563,7 +563,7 @@ std::int64_t Distances::value_bytes(Id level, std::int32_t cls) {
   return costs(level).values[static_cast<std::size_t>(cls)] = bytes;
 }
 
-// Bytes of the members that must still come to an even object, and of its bracket.
+// The bytes of the required members that an even object still lacks, and of its bracket.
 std::int64_t Distances::least_members(const Frame& f) {
   const ObjectInfo& info = levels_.info(f.level);
   const std::int64_t comma = 1 + options_.gap(), colon = comma;
@@ -607,9 +607,9 @@ Distances::Sight Distances::on_sight(const Config& at) {
   if (at.finished || f.phase == Phase::End) return {};
   if (at.lex == Lex::Raw) return {raw_distance(at), true};
   if (at.lex == Lex::Key ||
-      f.phase == Phase::Key) {  // one member more only adds itself to what must come anyway
-    constexpr std::size_t kMostKeys = 4096;  // of so many some text of two more characters is none
-    constexpr std::int64_t kNewKey = 2 + 2;  // the quotes, and those two
+      f.phase == Phase::Key) {               // one more member only adds its own bytes to the rest
+    constexpr std::size_t kMostKeys = 4096;  // some two-character text is none of so many keys
+    constexpr std::int64_t kNewKey = 2 + 2;  // the quotes, and two characters
     const ObjectInfo& info = levels_.info(f.level);
     if (!info.plain || !info.bare || f.records || f.barred) return {};
     const Id state = at.lex == Lex::Key ? at.state : viability_.writable(f).text;

@@ -68,8 +68,8 @@ std::vector<Id> Engine::look_ahead(const Config& at) {
 }
 
 namespace {
-// The bytes to try in a configuration, and how many of them come first: where a choice is usual,
-// two of those are allowed.
+// The bytes to try in a configuration. Two of the first `likely` ones are usually allowed if there
+// is a choice at all.
 struct Candidates {
   std::string_view bytes;
   std::size_t likely;
@@ -96,8 +96,8 @@ Candidates candidates(const Config& at) {
 }
 }  // namespace
 
-// How many bytes of `among` are allowed, up to two; the last of them with what it leads to. Frames
-// are allocated in `scratch`.
+// Counts the bytes of `among` that are allowed, up to two. Sets `byte` and `to` to the last of them
+// and the configuration after it. Frames are allocated in `scratch`.
 int Engine::choices(const Config& at, std::string_view among, std::string_view except, char* byte,
                     Config* to, Arena& scratch) {
   int n = 0;
@@ -150,7 +150,7 @@ Id Engine::node_at(const Config& at) const {
                         at.top->phase == Phase::Value);
   for (const Frame* f = at.top; f; f = f->parent, due = true) {
     if (!due || f->kind == Kind::Root || f->kind == Kind::Format)
-      continue;  // between members the object itself is under way: its parent knows its goal
+      continue;  // between members the object itself is unfinished, and its parent has its goal
     for (int t = 0; t < kTypes; ++t)
       if (const Parts* found = levels.known_parts(f->due, static_cast<Type>(t)))
         for (const Part& part : found->list)

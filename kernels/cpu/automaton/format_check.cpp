@@ -22,7 +22,7 @@ std::string first_bytes(Engine& engine, Id node) {
 }
 [[noreturn]] void ambiguous(const std::string& what) { throw Limit{"format", -1, what}; }
 
-// Where any token may come, nothing else may that is no token.
+// Where any token may come, nothing else may come unless it is a token, too.
 void check_any_token(Engine& engine, Id state, const Labels& exits, Id what) {
   for (Id id : exits) {
     const FormatExit& exit = engine.format->exit(id);

@@ -1,4 +1,4 @@
-// Distances around values: bytes from a point of a format's net to the end of everything.
+// Distances around values: bytes from a point of a format's net to the end of the text.
 
 #include "automaton/distance.hpp"
 
@@ -21,7 +21,7 @@ std::int64_t Distances::behind_point(Id point) {
   return behind_points_[static_cast<std::size_t>(point)];
 }
 
-// All points at once, from the end on, until none comes nearer (Bellman 1958).
+// Computes all points together, by relaxation from the end until nothing changes (Bellman 1958).
 void Distances::measure_format() {
   if (!behind_points_.empty()) return;
   const Net& net = texts_.net(format_->net);

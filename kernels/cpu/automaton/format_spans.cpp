@@ -5,7 +5,7 @@
 namespace guard {
 
 namespace {
-struct Way {  // the arcs that were left, the last one first
+struct Way {  // the arcs that were left, linked from the last one
   std::shared_ptr<const Way> before;
   Id arc;
   std::size_t begin;
@@ -16,8 +16,8 @@ struct Thread {
   std::shared_ptr<const Way> way;
 };
 
-// Of a text that was left by the exit: the arcs from the point on; -1: it was not left yet, and the
-// first way that led here counts, one that may end here before others. Appends.
+// Appends the arcs of a text from the point to the exit. exit -1: the text has not been left yet;
+// then the first way that leads here counts, and a way that may end here before others.
 void arcs_of(Engine& engine, Id point, std::string_view text, std::size_t offset, Id exit,
              std::vector<FormatSpan>* out) {
   Langs& langs = engine.lexicon().langs;
@@ -44,7 +44,7 @@ void arcs_of(Engine& engine, Id point, std::string_view text, std::size_t offset
     while (at + n < text.size() && (static_cast<std::uint8_t>(text[at + n]) & 0xC0) == 0x80) ++n;
     const std::uint8_t lead = static_cast<std::uint8_t>(text[at]);
     if (n != (lead < 0x80 ? 1u : lead < 0xE0 ? 2u : lead < 0xF0 ? 3u : 4u))
-      break;  // a character that is not complete
+      break;  // an incomplete character
     const std::uint32_t c = first_char(text.substr(at, n));
     at += n;
     std::vector<Thread> now = std::move(threads);

@@ -7,11 +7,10 @@ namespace guard {
 const std::vector<Id>& KeyOrder::in_place(Id order) {
   const auto found = in_place_.find(order);
   if (found != in_place_.end()) return found->second;
-  // A stack, the first node on top, so that nodes come out in the order in which they are written.
+  // A stack with the first node on top, so that nodes are visited in the order written.
   std::vector<Id> out, todo(orders_[order].ids.rbegin(), orders_[order].ids.rend());
   std::unordered_set<Id> seen;
-  // All nodes that lack are named at once: the front end is asked for them in one go, and not one
-  // by one.
+  // Reports all undefined nodes together, so that the front end is asked once rather than for each.
   goals_.need([&] {
     std::vector<Id> goals;
     for (Id n : todo) goals.push_back(goals_.goal_of(n));
@@ -20,13 +19,12 @@ const std::vector<Id>& KeyOrder::in_place(Id order) {
   while (!todo.empty()) {
     const Id n = todo.back();
     todo.pop_back();
-    // `true` and `false` name no keys. A node comes once, where it is first reached; so a loop of
-    // references ends.
+    // `true` and `false` name no keys. Each node is visited once, so reference cycles end.
     if (n < 2 || !seen.insert(n).second) continue;
     out.push_back(n);
     std::vector<Id> inner;
     for (const Atom& a : goals_.atoms(n)) {
-      // What a `not` denies says nothing of the order in which a person would write the keys.
+      // A `not` says nothing about the order in which a person would write the keys.
       if (applies_in_place(a.op) && a.op != Op::Not)
         inner.insert(inner.end(), a.nodes.begin(), a.nodes.end());
     }
@@ -63,7 +61,7 @@ Id KeyOrder::of_member(Id order, Id name) {
       if (a.op == Op::Additional || a.op == Op::UnevaluatedProperties)
         rest.insert(rest.end(), a.nodes.begin(), a.nodes.end());
     }
-    // A node's `additionalProperties` holds of a key that its other keywords do not name.
+    // A node's `additionalProperties` applies to keys that its other keywords do not name.
     if (hit.empty()) hit = rest;
     out.insert(out.end(), hit.begin(), hit.end());
   }
@@ -71,7 +69,7 @@ Id KeyOrder::of_member(Id order, Id name) {
 }
 
 Id KeyOrder::of_item(Id order, std::int32_t at) {
-  // Far out all items are alike; the cap keeps the table finite.
+  // Very distant items are treated alike; the cap keeps the table finite.
   at = std::min(at, 1 << 20);
   const auto found = items_.find({order, at});
   if (found != items_.end()) return found->second;

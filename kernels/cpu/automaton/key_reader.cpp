@@ -5,11 +5,11 @@
 namespace guard {
 
 namespace {
-// The part of the sorted texts [lo, hi) that have `byte` at `depth`.
+// Narrows the sorted texts [lo, hi) to those that have `byte` at `depth`.
 template <class At>
 void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::uint8_t byte,
                   At at) {
-  // A text that ends before `depth` sorts before all that go on.
+  // A text that ends before `depth` sorts before the longer ones.
   const auto less = [&](std::int32_t i, int than) {
     const std::string_view t = at(i);
     return static_cast<std::int32_t>(t.size()) <= depth ||
@@ -27,7 +27,7 @@ void narrow_range(std::int32_t* lo, std::int32_t* hi, std::int32_t depth, std::u
     return a;
   };
   const std::int32_t a = bound(byte);
-  // Both bounds are looked for from the old *lo, so *lo is set last.
+  // Both bounds are searched from the old *lo, so *lo is set last.
   *hi = bound(byte + 1);
   *lo = a;
 }
@@ -46,7 +46,7 @@ KeyReader::KeyReader(Constraints& constraints, Levels& levels, Viability& viabil
 }
 
 Config KeyReader::begin(const Frame& f) {
-  // Into `w` more is written while the key is read (may_come); state and spec of the classes stay.
+  // `w` may grow while the key is read (may_come), but its state and spec stay the same.
   const Writable& w = viability_.writable(f);
   Config out;
   out.top = &f;
@@ -72,8 +72,8 @@ bool KeyReader::narrow(Config* c, std::uint8_t byte) {
 }
 
 bool KeyReader::is_among(const Config& c) const {
-  // Inside of an escape the names were narrowed as far as the character before it: of those that
-  // are left one must go on with a character that the escape can still spell.
+  // Inside of an escape, the names are narrowed up to the character before it. One of the remaining
+  // names must continue with a character that the escape can still spell.
   if (!texts_.in_escape(c.decoder)) return c.lo < c.hi || c.xlo < c.xhi;
   const Ranges& chars = texts_.possible(c.decoder);
   for (std::int32_t i = c.lo; i < c.hi; ++i)
@@ -86,11 +86,11 @@ bool KeyReader::is_among(const Config& c) const {
 
 bool KeyReader::is_live(const Config& c) {
   const Frame& f = *c.top;
-  // Of endlessly many keys, finitely many are taken. And where no name and no written key begins
-  // like this, none can be taken at all.
+  // Of infinitely many keys, only finitely many can be taken. If no name and no written key has
+  // this prefix, none is taken.
   if (c.state != Texts::kDead && (texts_.is_endless(c.state) || (c.lo == c.hi && c.xlo == c.xhi)))
     return true;
-  // UTF-8 narrows the names byte by byte; an escape only with its last byte.
+  // UTF-8 narrows the names byte by byte, an escape only at its last byte.
   const Ranges* escaped = texts_.in_escape(c.decoder) ? &texts_.possible(c.decoder) : nullptr;
   for (std::int32_t i = c.lo; i < c.hi; ++i)
     if ((!escaped ||
@@ -98,17 +98,16 @@ bool KeyReader::is_live(const Config& c) {
         viability_.may_come(f, i))
       return true;
   if (c.state == Texts::kDead) return false;
-  // Keys of a class that are left when the names and the keys written so far are taken out.
+  // Looks for a key of a class that is neither a name nor a written key.
   Langs& langs = texts_.langs();
   const bool whole = texts_.is_whole(c.decoder);
   const Ranges chars = whole ? Ranges{} : texts_.possible(c.decoder);
-  // A character that is only begun counts from its first byte: it is decoded together with the
-  // rest.
+  // An incomplete character is compared from its first byte, since it is decoded as a whole.
   const std::size_t from_byte = static_cast<std::size_t>(c.depth - texts_.partial_utf8(c.decoder));
   for (const Component& k : texts_.components(c.state)) {
     if (k.lang == Langs::kAll) return true;
-    // The languages that the key may go on in, each with the next character; {1, 0}, an empty
-    // range: behind a whole character, where any may come next.
+    // The languages in which the key may continue, each with the range of the next character. The
+    // range is empty, {1, 0}, after a complete character, where any character may come next.
     std::vector<std::pair<Id, Range>> ways;
     if (whole) {
       ways.push_back({k.lang, {1, 0}});
@@ -134,8 +133,8 @@ bool KeyReader::is_live(const Config& c) {
       };
       for (std::int32_t i = c.lo; i < c.hi; ++i) take(f.names->texts[static_cast<std::size_t>(i)]);
       for (std::int32_t i = c.xlo; i < c.xhi; ++i) take(f.extras->texts[i]);
-      // A class has a key left if it has more texts here than names and keys take. Counting stops
-      // at one more than that.
+      // A class has a key left if it has more texts here than names and written keys take. Counting
+      // stops at one more than that.
       const std::int64_t each = langs.count(lang, taken + 1),
                          ways_in = whole ? 1 : static_cast<std::int64_t>(range.hi) - range.lo + 1;
       if (each * ways_in > taken) return true;
@@ -146,24 +145,24 @@ bool KeyReader::is_live(const Config& c) {
 
 bool KeyReader::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   if (byte == '"' && texts_.is_whole(from.decoder)) return end(from, to, arena);
-  // `*to` is the caller's and may be left half made where the step fails: the caller drops it.
+  // `*to` may be incomplete if the step fails; the caller then discards it.
   *to = from;
   const auto spell = [&](std::uint8_t b) {
     const bool left = narrow(to, b);
-    // The text is kept only while the key may be an undeclared one; names are known by their index.
+    // The text is kept only while the key may be undeclared; names are known by their index.
     if (to->state != Texts::kDead) to->key = arena.make(KeyText{to->key, b});
     return left || to->state != Texts::kDead;
   };
   const bool escaped = texts_.in_escape(from.decoder);
   if (from.state != Texts::kDead) to->state = texts_.step(from.state, byte);
   if (!escaped && byte != '\\' && !spell(byte))
-    return false;  // most bytes lead away from all names
+    return false;  // most bytes continue none of the names
   to->decoder = texts_.step(from.decoder, byte);
   if (to->decoder == Texts::kDead) return false;
   const bool whole = texts_.is_whole(to->decoder);
   to->chars += whole;
-  // The last byte of an escape: only now it is known which character it spells, and the names are
-  // narrowed by all of its UTF-8 at once.
+  // At the last byte of an escape, its character is known, and the names are narrowed by all its
+  // UTF-8 bytes at once.
   if (escaped && whole) {
     const char32_t c = texts_.completes(from.decoder, byte);
     for (char b : encode_utf8(std::u32string_view(&c, 1)))
@@ -189,22 +188,23 @@ bool KeyReader::end(const Config& from, Config* to, Arena& arena) {
     next.key = levels_.names(f.level).names[static_cast<std::size_t>(name)];
     known = name;
   } else {
-    // An undeclared key: the classes must know it, and no key comes twice.
+    // An undeclared key: a class must contain it, and no key may be repeated.
     if (from.state == Texts::kDead || (from.xlo < from.xhi && is_exact(f.extras->texts[from.xlo])))
       return false;
     Labels labels;
     texts_.accepted(from.state, from.spec, from.chars, &labels);
-    if (labels.empty() || labels[0] == kEveryClass) return false;  // a name of a class that has few
+    if (labels.empty() || labels[0] == kEveryClass) return false;  // none of the classes has it
     next.cls = labels[0];
     next.rank = kInf;
-    // The key is written from its last byte backwards, as KeyText links it. It lies in the arena
-    // for as long as the frames that list it.
+    // The text is written backwards, since KeyText is linked from the last byte. It is allocated in
+    // the arena, so it lives as long as the frames that list it.
     char* text = static_cast<char*>(arena.allocate(static_cast<std::size_t>(from.depth) + 1));
     std::int32_t at = from.depth;
     for (const KeyText* k = from.key; k; k = k->before) text[--at] = static_cast<char>(k->byte);
     const std::string_view key(text, static_cast<std::size_t>(from.depth));
     next.extras = with_extra(f, key, arena);
-    // Only these need an id of the key; names stay in the lexicon until the isolate is flushed.
+    // Only these cases need an id of the key. Names stay in the lexicon until the isolate is
+    // flushed.
     if (options_.schema_order || f.barred) next.key = constraints_.lexicon.name(std::string(key));
   }
   next.phase = Phase::Colon;

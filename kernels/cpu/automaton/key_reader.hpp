@@ -15,7 +15,7 @@ class KeyReader {
   KeyReader(Constraints& constraints, Levels& levels, Viability& viability, FrameMaker& frames,
             const Options& options);
   Id decoder() const { return decoder_; }  // its state before any byte
-  Config begin(const Frame& f);            // behind the opening quote
+  Config begin(const Frame& f);            // after the opening quote
   // The transition by one byte; false: no allowed key continues with it.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
   static bool narrow(

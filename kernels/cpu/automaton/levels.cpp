@@ -74,7 +74,7 @@ void Levels::add(std::vector<Alternative>* list, const Alternative& a) {
   list->push_back(a);
 }
 
-// Computed whole and then put into the table, for most of it may throw Missing or Limit. `classes`
+// Computed completely before it is stored, since most steps may throw Missing or Limit. `classes`
 // points into the constraints' own table, which outlives the level.
 const ObjectInfo& Levels::info(Id id) {
   if (const ObjectInfo* found = infos_.find(id)) return *found;

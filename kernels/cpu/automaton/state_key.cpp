@@ -34,7 +34,7 @@ class Writer {
 };
 }  // namespace
 
-// From which number of items on their number does not matter; kInf: it always does.
+// The number of items from which on their number does not matter; kInf: it always matters.
 std::int32_t StateKeys::last_count(const Frame& f) {
   const auto found = last_counts_.find({f.level, f.order});
   if (found != last_counts_.end()) return found->second;
@@ -43,7 +43,7 @@ std::int32_t StateKeys::last_count(const Frame& f) {
   for (const Alternative& a : levels_[f.level].alternatives) todo.push_back(a.shape);
   std::unordered_set<Id> known(todo.begin(), todo.end());
   while (!todo.empty()) {
-    const Row& row = constraints_.arrays[todo.back()];  // its spans count from the item that is due
+    const Row& row = constraints_.arrays[todo.back()];  // its spans count from the due item
     todo.pop_back();
     out = std::max(out, row.hi == kInf ? row.lo : kInf);
     for (const Clause& c : row.clauses)
@@ -61,8 +61,8 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out, bo
   Writer w(out);
   if (at.finished) out->push_back('.');
   if (!at.top || at.finished) return;
-  w.number(static_cast<std::int64_t>(engine));       // ids mean what they mean to this engine alone
-  const bool compares = at.top->records || at.text;  // then the text is part of what goes on
+  w.number(static_cast<std::int64_t>(engine));       // ids are valid for this engine only
+  const bool compares = at.top->records || at.text;  // then the text affects the continuations
   w.number(static_cast<int>(at.lex) | compares << 3);
   switch (at.lex) {
     case Lex::None: w.number(at.gap); break;
@@ -105,10 +105,11 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out, bo
     for (Id id : {f->level, f->order, f->due}) w.number(id);
     if (f->kind == Kind::Array) {
       w.number(f->records || f->barred ? f->count : std::min(f->count, last_count(*f)));
-    } else if (f->kind == Kind::Object) {  // the count is that of the keys
+    } else if (f->kind == Kind::Object) {  // the count follows from the keys
       w.number(options_.schema_order ? f->rank : -1);
       const bool named =
-          f->phase == Phase::Colon || f->phase == Phase::Value;  // the last key says what is due
+          f->phase == Phase::Colon || f->phase == Phase::Value;  // the last key determines the due
+                                                                 // value
       w.number(named && (f == at.top || f->barred) ? f->key : -1);
       w.number(f->seen ? 1 : 0);
       for (std::size_t i = 0; f->seen && i < (f->names->texts.size() + 63) / 64; ++i)
@@ -125,7 +126,7 @@ std::int64_t StateKeys::lexeme(const Config& at) const {
   const bool inside =
       at.top && !at.finished && (at.lex == Lex::Text || (at.lex == Lex::Number && !at.key));
   if (!inside || at.top->records || at.text || is_too_deep(options_, at))
-    return -1;  // there a token's bytes matter, not only where it ends
+    return -1;  // the bytes of a token matter, not only the state in which it ends
   const bool bounded = at.lex == Lex::Text && constraints_.lexicon.texts.spec(at.spec).bounded;
   return static_cast<std::int64_t>(constraints_.lexicon.number << 36) +
          static_cast<std::int64_t>(at.state) * 4 + (at.lex == Lex::Number) * 2 + bounded;

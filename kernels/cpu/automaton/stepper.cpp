@@ -33,7 +33,7 @@ Config Stepper::start(Arena& arena) {
   }
   const Id root = goals_.goal_of(root_);
   bool any =
-      false;  // by types, not on sight: compile() is to meet what the root's members divide into
+      false;  // by types, not on sight, so that compile() also examines the root's members' goals
   for (int t = 0; t < kTypes && !any; ++t)
     any = constraints_.inhabitance.inhabited(root, static_cast<Type>(t));
   if (!any) return c;
@@ -121,9 +121,9 @@ std::span<const Id> Stepper::points_of(const Id& point) const {
 
 // ---- a value begins -----------------------------------------------------------------------------
 
-// Requires a frame whose value is due (f.due >= 0), between lexemes. On entry the isolate's lock is
-// held. What is found is kept in the frame's cache, so that the next value begun here, by another
-// token of the mask, costs a look-up. `to` may be left half written when the result is false.
+// Requires a frame whose value is due (f.due >= 0), between lexemes, and the isolate's lock.
+// Results are kept in the frame's cache, so another token of the mask that begins a value here
+// costs a look-up. `to` may be incomplete if the result is false.
 bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
   Type type;
@@ -212,7 +212,7 @@ Stepper::Opened Stepper::open_string(const Cases& cases, std::size_t alive) {
   return out;
 }
 
-// Labels are positions, so that equal numbers are one automaton everywhere.
+// Labels are positions in the list, so that equal sets of numbers share one automaton.
 Stepper::Opened Stepper::open_number(const Cases& cases, std::size_t alive) {
   std::vector<NumberComponent> list;
   std::vector<Id> labels;
@@ -224,8 +224,8 @@ Stepper::Opened Stepper::open_number(const Cases& cases, std::size_t alive) {
       labels.push_back(cases[i].label);
       add(cases[i].goal, static_cast<Id>(i));
     }
-    // A literal as part of each goal: alone it may have no exponents where, between the goal's
-    // bounds, it has.
+    // Adds the literal intersected with each goal: within the goal's bounds it may allow exponents
+    // that it does not allow alone.
     for (std::size_t j = 0; i >= alive && j < alive; ++j)
       add(goals_.conj(cases[j].goal, cases[i].goal),
           Numbers::kTracked + static_cast<Id>(i - alive));
@@ -233,7 +233,7 @@ Stepper::Opened Stepper::open_number(const Cases& cases, std::size_t alive) {
   return {numbers_.start(list, options_.spelling), levels_.labels(labels)};
 }
 
-// The distinct shapes of the cases become the alternatives of a child.
+// The distinct shapes of the cases become the alternatives of the child frame.
 const Frame* Stepper::open_container(const Config& from, Type type, Id vital, const Cases& cases,
                                      std::size_t alive, Arena& arena) {
   const Frame& f = *from.top;
@@ -287,8 +287,8 @@ const Frame* Stepper::open_container(const Config& from, Type type, Id vital, co
 
 // ---- a value ends -------------------------------------------------------------------------------
 
-// Requires a container whose last value, if it has any, has ended. The labels that come out are
-// those of the parent's due value: an alternative that is done brings the cases that it serves.
+// Requires a container whose last value, if any, has ended. The resulting labels are those of the
+// parent's due value: each alternative that is complete contributes the labels in its `parents`.
 bool Stepper::close(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   const Frame& f = *from.top;
   const Level& level = levels_[f.level];
@@ -325,8 +325,8 @@ bool Stepper::end_number(const Config& from, Config* to, Arena& arena) {
   return ended(f, Type::Number, labels, from.text, -1, to, arena);
 }
 
-// `f` is the frame that the value is in, and `labels` are sorted. The text is read again only where
-// the value is compared with others, for then its identity matters and not only what it meets.
+// `f` is the frame of the value, and `labels` must be sorted. The text is read again only if the
+// value is compared with others, because then its identity matters.
 bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const KeyText* text,
                     int last, Config* to, Arena& arena) {
   if (!levels_.is_alive(f, labels)) return false;
@@ -348,9 +348,9 @@ bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const
   return true;
 }
 
-// The level that follows depends on the due, the type, the labels and the compared value alone, and
-// is memoised by them; the frame is made anew, in `arena`, and keeps all else of `f`. Everything
-// that may throw comes before the memo is written.
+// The next level depends only on the due, the type, the labels and the compared value, and is
+// memoised by them. The frame is made anew in `arena` and keeps everything else of `f`. Everything
+// that may throw precedes the write to the memo.
 const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id> labels, Id value,
                                   Arena& arena) {
   Frame next = f.next(arena);
@@ -394,8 +394,8 @@ const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id>
   return at_level(id);
 }
 
-// Reads the text again from the outermost container that waits. Frames come to lie in `arena`,
-// which must outlive the result; `tells_` is put back whatever is thrown.
+// Reads the text again from the outermost container that waits. Frames are allocated in `arena`,
+// which must outlive the result. `tells_` is restored even if something throws.
 Config Stepper::told(const Config& at, Arena& arena) {
   const Frame* first = nullptr;
   for (const Frame* f = at.top; f; f = f->parent)
@@ -412,7 +412,7 @@ Config Stepper::told(const Config& at, Arena& arena) {
   Config now, next;
   now.top = first->parent;
   now.text = first->begun;
-  now.gap = 1;  // behind a comma, in spaced text
+  now.gap = 1;  // as after a comma in spaced text
   for (auto byte = text.rbegin(); byte != text.rend(); ++byte, now = next)
     if (!step(now, static_cast<std::uint8_t>(*byte), &next, arena)) return {};
   return now;
@@ -420,7 +420,7 @@ Config Stepper::told(const Config& at, Arena& arena) {
 
 // ---- step ---------------------------------------------------------------------------------------
 
-// `to` must not be `from`. Its frames lie in `arena`, or where those of `from` do.
+// `to` must not be `from`. The frames of the result are in `arena`, or shared with `from`.
 bool Stepper::step(const Config& from, std::uint8_t byte, Config* to, Arena& arena) {
   if (!advance(from, byte, to, arena)) return false;
   to->text = to->top->records ? arena.make(KeyText{from.text, byte}) : nullptr;

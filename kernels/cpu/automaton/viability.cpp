@@ -20,11 +20,11 @@ Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   if (type != Type::Number || goal == kFalse) return goal;
   if (options_.spelling == Spelling::Canonical && is_compared(f)) {
     const Id some = goals_.among(
-        {constraints_.lexicon.parse("0")});  // any number will do to keep exponents out
-    // `some` or not `some` is every value, but a goal that names a number has no exponents.
+        {constraints_.lexicon.parse("0")});  // a goal that names any number has no exponents
+    // `some` or not `some` admits every value, but a goal that names a number has no exponents.
     goal = goals_.conj(goal, goals_.any_goal({some, goals_.negate(some)}));
   }
-  // The values of a literal that is nothing but a list of them, or the negation of one.
+  // The values of a literal that is only a list of values, or the negation of such a literal.
   const auto listed_alone = [this](Id literal) -> const std::vector<Id>* {
     const Id node = literal >> 1;
     if (node >= kInternal) return &goals_.values_in(goals_.goal({node << 1}));
@@ -33,9 +33,9 @@ Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
     const bool is_list = atoms.size() == 1 && (atoms[0].op == Op::Const || atoms[0].op == Op::Enum);
     return is_list ? &atoms[0].values : nullptr;
   };
-  std::vector<Id> values;  // of all constants among them at once: one by one they would divide
-                           // numbers into ever more intervals
-  std::vector<Id> all = goals_.literals(goal);  // the others at once, too: there may be thousands
+  std::vector<Id> values;  // constants of all literals, handled together: one by one they would
+                           // split the numbers into ever more intervals
+  std::vector<Id> all = goals_.literals(goal);  // likewise, since there may be thousands
   for (Id l : parts.tracked) {
     if (constraints_.scalars.reads_alike(goal, l)) continue;
     if (const std::vector<Id>* listed = listed_alone(l); listed && !listed->empty()) {
@@ -52,10 +52,11 @@ Id Viability::legible(const Frame& f, Id goal, const Parts& parts, Type type) {
   return goal;
 }
 
-// Most types decide alike.
+// Memoises the result of a search by (open, base), since most types have the same result.
 template <class Search>
 Id Viability::decided(const Frame& f, Id open, Id base, const Search& search) {
-  // A short list, for a frame has few alternatives; it lies in the frame's arena and goes with it.
+  // A linked list suffices, since a frame has few alternatives. It is allocated in the frame's
+  // arena.
   for (const Decided* d = f.cache().decided; d; d = d->before)
     if (d->open == open && d->base == base) return d->goal;
   const Id goal = search();
@@ -64,8 +65,8 @@ Id Viability::decided(const Frame& f, Id open, Id base, const Search& search) {
 }
 
 Id Viability::vital(const Frame& f, Type type) {
-  // The slot is written last, so that Missing and Limit leave it unknown. The reference stays
-  // valid: a cache never moves.
+  // The slot is written last, so it stays unknown if Missing or Limit is thrown. The reference
+  // stays valid, because a cache never moves.
   Id& slot = f.cache().vital[static_cast<std::size_t>(type)];
   if (slot >= 0) return slot;
   const Parts& parts = levels_.parts(f.due, type);
@@ -81,8 +82,8 @@ Id Viability::vital(const Frame& f, Type type) {
         const Id decides = f.records ? search() : decided(f, part.open, part.base, search);
         const Id bare = goal;
         goal = legible(f, goals_.conj(goal, decides), parts, type);
-        // The base has values of this type, or the part would not be listed; what was added may
-        // take them all.
+        // The base has values of this type, or else the part would not be listed; the added
+        // restrictions may exclude all of them.
         if (goal != bare && !constraints_.inhabitance.inhabited(goal, type)) goal = kFalse;
       }
       out.push_back(parts.plain ? legible(f, goal, parts, type) : goal);
@@ -100,8 +101,7 @@ Id Viability::vital(const Frame& f, Type type) {
 Keys Viability::keys_of(const Frame& f) {
   Keys out;
   out.count = f.count;
-  // Without callbacks: of an object without members nothing is written, which constraints tell by
-  // the empty functions.
+  // An object without members needs no callbacks: empty functions mean that no key was written.
   if (f.count == 0) return out;
   const Frame* frame = &f;
   out.is_open = [this, frame](Id name) {
@@ -114,7 +114,7 @@ Keys Viability::keys_of(const Frame& f) {
     return at != frame->names->at.end() && bit(frame->seen, at->second);
   };
   out.is_taken = [this, frame](std::string_view key) {
-    // Whoever remembers a result by the frame's keys must know which keys it rests on.
+    // A result that is memoised by the frame's keys must record the keys that it depends on.
     note(key);
     const auto& names = frame->names->texts;
     const auto at = std::lower_bound(names.begin(), names.end(), key);
@@ -125,8 +125,8 @@ Keys Viability::keys_of(const Frame& f) {
   return out;
 }
 
-// `required`: the least rank of the alternative's keys that must still come (kInf: none), in the
-// schema's order.
+// `required`: the least rank, in the schema's order, of the alternative's keys that must still
+// come; kInf: none.
 bool Viability::class_may_come(const Frame& f, const Alternative& alternative, std::int32_t cls,
                                std::int32_t name, std::int32_t required) {
   const ObjectInfo& info = levels_.info(f.level);
@@ -135,14 +135,14 @@ bool Viability::class_may_come(const Frame& f, const Alternative& alternative, s
   const std::int32_t rank = name >= 0 ? levels_.rank(f.level, name) : kInf;
   if (options_.schema_order && rank > required) return false;
   const Id base = constraints_.objects.base_of(shape, keys);
-  // A plain alternative has no keyword that looks at other members; then a key may come if its
-  // value can.
+  // A plain alternative has no keyword that depends on other members, so a key may come if its
+  // value has an instance.
   const bool plain =
       constraints_.objects.is_plain(alternative.shape) && (shape.lo <= f.count + 1 || info.plain);
   if (plain) return constraints_.inhabitance.inhabited(base);
   if (f.count + 1 > shape.hi || !constraints_.inhabitance.inhabited(base)) return false;
-  // The frame behind the key. It lives on this function's stack, and so do its bits: `leads_on` is
-  // done with both before they go.
+  // The frame after the key. The frame and its bits are local variables; `leads_on` must not be
+  // called after they are gone.
   Frame next = f.next(*f.arena);
   next.count = f.count + 1;
   next.rank = options_.schema_order ? std::max(f.rank, rank) : f.rank;
@@ -154,8 +154,8 @@ bool Viability::class_may_come(const Frame& f, const Alternative& alternative, s
     return constraints_.partial.possible(constraints_.partial.open_member(shape, keys, true), base,
                                          [&](Id residual) { return is_viable(next, residual); });
   };
-  // A `oneOf` that this key decides is looked at first with only the branches that are left. That
-  // is quicker, and enough where it says yes, or is exact.
+  // If this key decides a `oneOf`, tries first with only the remaining branches. This is faster,
+  // and suffices if the answer is yes or the narrowed shape is exact.
   if (keys.name >= 0)
     if (const auto [few, exact] = constraints_.objects.narrowed(alternative.shape, keys.name);
         few != alternative.shape) {
@@ -170,8 +170,8 @@ bool Viability::class_may_come(const Frame& f, const Alternative& alternative, s
 bool Viability::may_write(const Frame& f, std::int32_t cls, std::int32_t name) {
   const Level& level = levels_[f.level];
   const std::int32_t* required = f.cache().writable->required;
-  // Alternatives that are not vital are followed for what they still decide; they open no way by
-  // themselves.
+  // Alternatives that are not vital only report whether the value meets them; they do not make a
+  // key allowed.
   for (std::size_t a = 0; a < level.alternatives.size(); ++a)
     if (level.alternatives[a].vital &&
         class_may_come(f, level.alternatives[a], cls, name, required[a]))
@@ -182,7 +182,7 @@ bool Viability::may_write(const Frame& f, std::int32_t cls, std::int32_t name) {
 bool Viability::may_come(const Frame& f, std::int32_t name) {
   Writable& w = writable(f);
   const std::uint64_t mask = 1ull << (name & 63);
-  // `known` is set after `may_write`, which may throw. The words lie in the arena and do not move.
+  // `known` is set after may_write(), which may throw. The words are in the arena and do not move.
   std::uint64_t &known = w.known[name >> 6], &yes = w.names[name >> 6];
   if (known & mask) return yes & mask;
   const std::int32_t cls = levels_.info(f.level).class_of[static_cast<std::size_t>(name)];
@@ -194,7 +194,7 @@ bool Viability::may_come(const Frame& f, std::int32_t name) {
 bool Viability::any_may_come(const Frame& f) {
   Writable& w = writable(f);
   if (w.any >= 0) return w.any;
-  // First what is known without a look at names, of which there may be thousands.
+  // Checks first what is known without the names, of which there may be thousands.
   bool any = w.text != Texts::kDead;
   const std::int32_t n = static_cast<std::int32_t>(levels_.names(f.level).names.size());
   for (std::int32_t i = 0; i < n && !any; ++i) any = may_come(f, i);
@@ -202,10 +202,11 @@ bool Viability::any_may_come(const Frame& f) {
   return any;
 }
 
-// The automaton of keys of these classes, each followed by its language; `every`: and of all other
-// texts.
+// The automaton of the keys of these classes, given as pairs of class and language; with `every`,
+// also of all other texts.
 Viability::Opened Viability::open_keys(std::span<const Id> classes, bool every) {
-  // Frames of many configurations open the same classes, and an automaton's start is dear.
+  // Memoised: many configurations open the same classes, and the start of an automaton is
+  // expensive.
   if (const auto found = opened_[every].find(classes); found != opened_[every].end())
     return found->second;
   std::vector<Labelled> list;
@@ -217,9 +218,9 @@ Viability::Opened Viability::open_keys(std::span<const Id> classes, bool every) 
   return opened_[every][{classes.begin(), classes.end()}] = out;
 }
 
-// The result lies in the frame's arena and is filled further by may_come(). It is put into the
-// cache before it is whole, for may_write() reads `required` there; `undo` takes it out if anything
-// throws.
+// The result is allocated in the frame's arena, and may_come() fills it further. It is put into the
+// cache before it is complete, because may_write() reads `required` there. `undo` removes it if
+// anything throws.
 Writable& Viability::writable(const Frame& f) {
   if (f.cache().writable) return *f.cache().writable;
   const Level& level = levels_[f.level];
@@ -232,7 +233,7 @@ Writable& Viability::writable(const Frame& f) {
   if (options_.schema_order) {
     const NamesIndex& at = levels_.index(f.level);
     for (std::size_t a = 0; a < level.alternatives.size(); ++a)
-      // Of keys in the schema's order none may come behind one that is still required.
+      // In the schema's order, no key may come after one that is still required.
       for (const Id name : constraints_.objects.must(level.alternatives[a].shape)) {
         const auto i = at.at.find(name);
         if (i != at.at.end() && !bit(f.seen, i->second))
@@ -242,7 +243,7 @@ Writable& Viability::writable(const Frame& f) {
   auto* bits = static_cast<std::uint64_t*>(f.arena->allocate(2 * words * 8));
   std::fill(bits, bits + 2 * words, 0);
   Writable* out = f.arena->make(Writable{bits, bits + words, required, Texts::kDead, 0, -1});
-  struct Undo {  // a call that ends early leaves nothing half done
+  struct Undo {  // removes an incomplete result if anything throws
     Frame::Cache& cache;
     bool done = false;
     ~Undo() {
@@ -250,12 +251,12 @@ Writable& Viability::writable(const Frame& f) {
     }
   } undo{f.cache()};
   f.cache().writable = out;
-  Few<Id, 16> classes;  // each with its language
+  Few<Id, 16> classes;  // pairs of class and language
   for (std::int32_t c : info.text_classes)
     if (may_write(f, c, -1)) classes.push_back(c), classes.push_back(info.cls(c).lang);
   if (!classes.empty()) {
-    // Together all classes are every text but the names: then each text goes on, and the classes
-    // only tell which one it is.
+    // If all classes may come, together they contain every text except the names. Then every text
+    // continues, and the classes only classify it.
     const bool every =
         classes.size() == 2 * info.text_classes.size() && info.text_classes.size() > 1;
     const Opened opened = open_keys(classes, every);
@@ -273,8 +274,8 @@ bool Viability::may_have_more(const Frame& f) {
   const Level level = levels_[f.level];
   bool ok = false;
   if (level.records) {
-    // Compared items: what is told to the level decides, so the item's own goals are asked for, on
-    // a frame that looks as if it had begun. That frame is kept in the arena, for its cache is.
+    // With compared items, the values told to the level decide. So the item's goals are computed
+    // for a frame in which the item has begun. It is allocated in the arena, because its cache is.
     Frame next = f.next(*f.arena);
     next.due = levels_.due_item(f.level, f.count);
     for (int t = 0; t < kTypes && !ok; ++t)
@@ -285,7 +286,7 @@ bool Viability::may_have_more(const Frame& f) {
   }
   for (const Alternative& a : level.alternatives) {
     if (!a.vital || f.count >= constraints_.arrays[a.shape].hi) continue;
-    // Index 0: a row is what is left of an array, so its next item is always its first.
+    // Index 0: a row is the rest of an array, so its next item is always its first.
     const Id base = constraints_.arrays.base_of(constraints_.arrays[a.shape], 0);
     ok = constraints_.inhabitance.inhabited(base) &&
          (constraints_.arrays.is_plain(a.shape) ||
