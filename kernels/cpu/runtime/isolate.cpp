@@ -21,7 +21,7 @@ Place::~Place() {
     std::erase(isolate->places_, this);
   }
   const Account account(*isolate);
-  engine.reset();  // nobody else knows of it
+  engine.reset();  // no other thread can access this engine
 }
 
 void Flushed::add(std::unique_ptr<Compiled> engine) {
@@ -29,7 +29,7 @@ void Flushed::add(std::unique_ptr<Compiled> engine) {
   try {
     engines.push_back(nullptr);
   } catch (const std::bad_alloc&) {
-    return;  // the engine goes at once, under the lock
+    return;  // the engine is freed here, under the lock
   }
   engines.back() = std::move(engine);
 }
@@ -59,13 +59,12 @@ bool Isolate::may_be_flushed() {
 
 void Isolate::flush(Flushed* out) {
   if (Account* const account = Account::current())
-    account->settle();  // what a call gave back while it ended early was counted, and so is taken
-                        // off once
+    account->settle();  // counts what the call has freed so far, so that it is subtracted only once
   const std::lock_guard lock(listing_);
   for (Place* place : places_) out->add(std::move(place->engine)), place->nbytes = 0;
   out->tables = std::move(tables);
   out->all = true;
-  Isolates::instance().add(*this, -nbytes);  // whatever was counted wrong is forgotten, too
+  Isolates::instance().add(*this, -nbytes);  // also drops any error in the count
   ++Isolates::instance().flushes_;
 }
 
@@ -142,7 +141,7 @@ void Isolates::make_room(const Isolate* under) {
       lock.lock();
       --isolate->waiting;
     } else if (!lock.try_lock()) {
-      continue;  // whoever is in it looks at the budget, too
+      continue;  // its holder checks the budget, too
     }
     isolate->flush(&flushed);
     lock.unlock();
@@ -234,7 +233,7 @@ Turn::~Turn() {
   let_allocations_fail(false);
   if (held() != held_)
     place_.nbytes.store(place_.engine ? place_.engine->held_nbytes() : 0,
-                        std::memory_order_relaxed);  // most calls leave it as it was
+                        std::memory_order_relaxed);  // skipped by most calls, which change nothing
   lock_.unlock();
   flushed_.free();
 }
@@ -265,7 +264,7 @@ void Turn::look(Clock::Time now) {
     if (isolate_.waiting > 0 && now - begun_ > patience_) throw Elsewhere{};
     if (account_.sum() > kMuch) throw Elsewhere{};
   } else if (!place_.pinned && isolate_.nbytes > memory_) {
-    if (account_.sum() < memory_ / 2) throw Elsewhere{};  // many calls filled it
+    if (account_.sum() < memory_ / 2) throw Elsewhere{};  // other calls filled it
     throw Limit{"memory", -1, "the tables of this schema fill the memory that it may have"};
   }
   Isolates& all = Isolates::instance();
