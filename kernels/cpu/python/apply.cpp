@@ -57,7 +57,7 @@ void apply_bitmask(LogitsArray logits, BitmaskArray bitmask) {
   guard::apply_bitmask(target, mask);
 }
 
-// By addresses: the caller has them at hand, and to describe an array takes longer than to attend.
+// Takes addresses, because describing the arrays would take longer than the attention itself.
 void attend(std::uintptr_t queries, std::int64_t query_stride, std::uintptr_t cache,
             std::int64_t cache_stride, std::uintptr_t found, std::int64_t rows, std::int64_t past,
             std::int64_t heads, std::int64_t groups, std::int64_t size) {

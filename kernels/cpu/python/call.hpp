@@ -1,4 +1,4 @@
-// Call: one call of a user's, as a sequence of turns in the isolate that has the schema's engine.
+// Call: one call of the user, as a sequence of turns in the isolate of the schema's engine.
 //
 // No thread waits for the GIL while it holds an isolate's lock. A call that needs nodes not lowered
 // yet throws Missing; the lock is released, Python lowers the nodes, and the call is repeated. A
@@ -53,7 +53,7 @@ struct Front : std::enable_shared_from_this<Front> {
     const std::lock_guard lock(lock_);
     return place_;
   }
-  void leave(const Place* old) {  // for an isolate of its own
+  void leave(const Place* old) {  // moves to an isolate of its own
     auto made = place_in(Isolates::instance().make(), false);
     const std::lock_guard lock(lock_);
     if (place_.get() != old) return;
@@ -111,7 +111,7 @@ class Gil {
   throw nanobind::python_error();
 }
 
-// One call of a user's: turns, until one succeeds. The limit of seconds holds for all of them
+// One call of the user: takes turns until one succeeds. The limit of seconds applies to all of them
 // together.
 class Call {
  public:

@@ -1,5 +1,5 @@
-// A private copy of JSON that is made of Python's plain types, in one walk; jsontext.py has its
-// slow twin, which also words what is wrong.
+// Copies JSON made of plain Python types in one walk. jsontext.py has the slow equivalent, which
+// also words the errors.
 #include "python/copy_json.hpp"
 
 #include <bit>
@@ -14,7 +14,7 @@ using namespace nb::literals;
 
 namespace {
 
-constexpr std::size_t kFirstBytes = 2'000;  // that most schemas are written in
+constexpr std::size_t kFirstBytes = 2'000;  // enough for most schemas
 constexpr Py_ssize_t kLongestInteger =
     3'000;  // hexadecimal digits: validators take longer ones for null
 
@@ -42,8 +42,8 @@ class Copier {
     return level < depth_ && --containers_ >= 0 && --left_ >= 0;
   }
 
-  // What is written says where it ends: a letter, then a number of eight bytes, which for a text is
-  // its size, then the text.
+  // The encoding is self-delimiting: a letter, then a number of eight bytes, which is the size for
+  // a text, then the text.
   void write(char what, std::uint64_t number) {
     written_ += what;
     char bytes[sizeof number];
@@ -115,7 +115,7 @@ class Copier {
       PyObject* inner = copy(item, level + 1);
       if (!inner) return drop(out);
       const int failed =
-          PyDict_SetItem(out, key, inner);  // of a key that is there, which PyDict_Next allows
+          PyDict_SetItem(out, key, inner);  // the key exists, so PyDict_Next allows this change
       Py_DECREF(inner);
       if (failed) return drop(out);
     }
@@ -134,8 +134,8 @@ class Copier {
     return out;
   }
 
-  // Words below the root that may begin a resource, and anchors anywhere: most documents have none,
-  // and need no walk.
+  // Notes keywords below the root that may begin a resource, and anchors anywhere. Most documents
+  // have none, and need no walk.
   void note(PyObject* key, PyObject* item, std::int64_t level) {
     const std::string_view text = guard::ascii(key);
     if (level > 0 && text == "id" && PyUnicode_CheckExact(item)) met_ |= kOldId;

@@ -1,6 +1,6 @@
-// Lowering of nodes by the keywords that nearly all schemas are made of; Lowering._lower
-// (schemas/lowering.py) says all of it in Python, keyword by keyword, with which this is compared
-// in tests/schemas/test_lowering.py. What is not known here is asked for there.
+// Lowers nodes by the keywords of nearly all schemas. Lowering._lower (schemas/lowering.py) does
+// the same in Python for every keyword; tests/schemas/test_lowering.py compares the two. Keywords
+// that are unknown here are left to it.
 #include "python/lower_fast.hpp"
 
 #include <utility>
@@ -68,7 +68,7 @@ bool is_writable(PyObject* text) {
   if (!out && PyErr_Occurred()) raise();
   return out;
 }
-// A list of texts that JSON can write; of anything else, false.
+// Is it a list of texts that JSON can write?
 bool are_writable(PyObject* list) {
   if (!PyList_CheckExact(list)) return false;
   for (Py_ssize_t i = 0; i < PyList_Size(list); ++i) {
@@ -84,8 +84,8 @@ nb::object each_once(PyObject* list) {
   return made(PyDict_Keys(seen.ptr()));
 }
 
-// An integer of Python that is neither negative nor beyond 32 bits, or less than 0: what counts
-// nothing, or too much.
+// The value of a Python integer that is neither negative nor beyond 32 bits; for anything else, a
+// negative number.
 long count_of(PyObject* value) {
   if (!PyLong_CheckExact(value)) return -1;
   int overflow = 0;
@@ -93,7 +93,7 @@ long count_of(PyObject* value) {
   return overflow || n < 0 || n >= guard::kInf ? -1 : static_cast<long>(n);
 }
 
-// The keywords that are asked for by name, as Python's texts; they are never given back.
+// The keywords that are looked up by name, as Python strings. They are never released.
 struct Words {
   struct Range {
     PyObject *least, *most;
@@ -118,7 +118,7 @@ const Words& words() {
   return all;
 }
 
-// What all nodes of a compile share: Lowering._tables, and the tables of the module.
+// Tables that all nodes of a compile share: Lowering._tables, and the module's own tables.
 struct Tables {
   nb::list schemas, homes;
   nb::dict twins, plain, alike, targets;
@@ -171,8 +171,8 @@ class Nodes {
 
   bool is_keyword(PyObject* keyword) const { return found(keywords_.ptr(), keyword) != nullptr; }
 
-  // The resource in which a schema stands: its dialect, and its document's places. Most nodes stand
-  // in the same one.
+  // Enters the resource of a schema: its dialect, and its document's places. Most nodes are in the
+  // same resource as the previous one.
   void enter(PyObject* home) {
     if (home == home_) return;
     const nb::handle h(home);
@@ -189,7 +189,7 @@ class Nodes {
     lowering_.attr("_entry")(record, node, nb::handle(keyword), nb::handle(value));
   }
 
-  // False where a keyword says more than is known here.
+  // Adds a keyword's entries to the record. False: the keyword needs the Python version.
   bool is_added(const nb::list& record, How how, PyObject* schema, PyObject* keyword,
                 PyObject* value) {
     switch (how) {
@@ -244,8 +244,8 @@ class Nodes {
     return integer_;
   }
 
-  // A bound that is an integer of 64 bits, as digits without zeros at their end, and how many zeros
-  // there were.
+  // Adds a bound that is a 64-bit integer, as digits without trailing zeros and the number of these
+  // zeros. False: the bound is something else.
   bool bound(const nb::list& record, Op op, PyObject* value, bool open) const {
     int overflow = 0;
     if (boolean_bounds_ || !PyLong_CheckExact(value)) return false;
@@ -257,7 +257,8 @@ class Nodes {
     return true;
   }
 
-  // Two keywords that count are one entry, at the place of the first.
+  // Adds one entry for a pair of counting keywords, such as minLength and maxLength, at the
+  // position of the first.
   bool range(const nb::list& record, const Words::Range& range, PyObject* schema,
              PyObject* keyword) const {
     PyObject *low = found(schema, range.least), *high = found(schema, range.most);
@@ -312,8 +313,8 @@ class Nodes {
 
   static bool is_true(nb::handle node) { return PyLong_AsLong(node.ptr()) == kTrue; }
 
-  // The node of a schema right below the one at hand (Lowering.child). Most are plain scalars, of
-  // which a schema says the same hundreds of times.
+  // The node of a direct subschema (Lowering.child). Most are plain scalars. Equal ones share a
+  // node, since a schema may repeat one hundreds of times.
   nb::object node(PyObject* schema) {
     if (!PyDict_CheckExact(schema)) return number(schema == Py_True ? kTrue : kFalse);
     if (PyDict_Size(schema) == 0) return number(kTrue);
@@ -327,7 +328,7 @@ class Nodes {
     const nb::object key = made(PyList_AsTuple(said.ptr()));
     if (PyObject_Hash(key.ptr()) == -1) {
       if (!PyErr_ExceptionMatches(PyExc_TypeError)) raise();
-      PyErr_Clear();  // a list among the values: of types, say
+      PyErr_Clear();  // a value is unhashable, such as a list of types
       return position;
     }
     PyObject* twin = set_default(tables_.twins.ptr(), key.ptr(), place);
@@ -341,7 +342,8 @@ class Nodes {
     return first;
   }
 
-  // Where a reference leads that says nothing else and asks for something new; else its own node.
+  // The target's position if the schema is only a reference and asks for something new; else its
+  // own position.
   nb::object target(const nb::object& position, bool lone) const {
     if (!lone) return position;
     const nb::object key = made(PyTuple_Pack(2, position.ptr(), words().ref));
@@ -351,8 +353,8 @@ class Nodes {
     return leads ? nb::object(nb::handle(leads).attr("position")) : position;
   }
 
-  // Whether it is a plain scalar, refers to another, or holds something or says what is looked up
-  // elsewhere; and what a scalar says.
+  // Classifies a schema: a plain scalar, a reference, or one with subschemas or with keywords that
+  // are looked up elsewhere. Appends the dialect, and a scalar's keywords and values, to `said`.
   Kind kind_of(PyObject* schema, const nb::list& said) const {
     append(said, dialect_);
     Kind out = kScalar;

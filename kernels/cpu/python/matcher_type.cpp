@@ -20,13 +20,14 @@ using namespace nb::literals;
 
 namespace guard {
 
-constexpr std::size_t kShortCopy = 1'000'000;  // bytes of a batch; some 20 us
+constexpr std::size_t kShortCopy = 1'000'000;  // bytes of a batch; about 20 us
 constexpr std::chrono::microseconds kLeastPatience{200};
 constexpr double kForEver = 1e6;  // seconds
 
-// Rows that threads of our own make, as far as they are ready by the deadline. Requires the use of
-// the matchers. `write(i, words)` is called for each of them. Returns which are not ready. Raises
-// what one of them ended in, once the time is out for the others.
+// Waits until the deadline for the rows that our own threads compute, and calls `write(i, words)`
+// for each that is ready. Requires the exclusive use of the matchers. Returns for each row whether
+// it is pending. Raises the error of a failed row, but only after the others are ready or the time
+// is up.
 static std::vector<bool> fill_in_time(
     const std::vector<PyMatcher*>& matchers,
     const std::function<std::int64_t(std::size_t)>& budget_of, double seconds,
@@ -222,7 +223,7 @@ void bind_matcher(nb::module_& m) {
         const auto left_of = [&](std::size_t i) {
           return remaining ? (*remaining)[i] : std::nullopt;
         };
-        for (std::size_t i = 0; i < matchers.size(); ++i) row_of(i);  // is each there?
+        for (std::size_t i = 0; i < matchers.size(); ++i) row_of(i);  // checks that each row exists
         const bool is_in_time =
             within || std::any_of(matchers.begin(), matchers.end(), [](const PyMatcher* m) {
               return m->pending && m->pending->is_asked();
@@ -255,13 +256,14 @@ void bind_matcher(nb::module_& m) {
         bool are_known = true;
         for (std::size_t i = 0; i < matchers.size(); ++i)
           are_known &= (known[i] = matchers[i]->matcher.known(left_of(i).value_or(-1))) != nullptr;
-        // A few rows are copied sooner than the GIL is had again from another thread.
+        // Copying a few rows takes less time than reacquiring the GIL from another thread.
         const std::size_t nbytes = matchers.size() * view.words * 4;
         if (are_known && nbytes <= kShortCopy) {
           for (std::size_t i = 0; i < matchers.size(); ++i) write(known[i], i);
           return nb::none();
         }
-        // All rows without the GIL; those that miss nodes, or meet a limit, are made again with it.
+        // Fills all rows without the GIL. Rows that lack nodes or exceed a limit are filled again
+        // with it.
         std::vector<std::size_t> again;
         {
           const nb::gil_scoped_release release;

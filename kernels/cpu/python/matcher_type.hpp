@@ -79,12 +79,12 @@ struct PyMatcher {
   Seat seat;
   Matcher matcher;
   User user;
-  std::unique_ptr<PendingRow> pending;  // null: none was asked for yet
+  std::unique_ptr<PendingRow> pending;  // null: no row was requested yet
 
   PyMatcher(Seat where, Matcher made) : seat(std::move(where)), matcher(std::move(made)) {}
   template <class F>
   static PyMatcher* make(
-      Seat seat, F made) {  // what the matcher holds is counted here, and counted off in the end
+      Seat seat, F made) {  // its allocations are counted here and subtracted at its destruction
     Matcher matcher = [&] {
       const Account account(*seat.place().isolate);
       return made();
@@ -93,7 +93,7 @@ struct PyMatcher {
   }
   ~PyMatcher() {
     if (pending && pending->is_lost()) {
-      (void)pending.release();  // in a child of a fork: left as they are, for good
+      (void)pending.release();  // in a child of fork(): deliberately leaked
       (void)new (std::nothrow) Matcher(std::move(matcher));
       return;
     }
@@ -168,7 +168,7 @@ struct PyMatcher {
     return placed(f, [] { return std::vector<Id>(); });
   }
   template <class F>
-  auto moved(F f) {  // by f: where it was no row is wanted any more
+  auto moved(F f) {  // f moves the matcher, so a row for the old position is given up
     return placed(f, [] { return std::vector<Id>(); }, Row::GivenUp);
   }
   void fill(const RowsView& view, std::ptrdiff_t row, std::optional<std::int64_t> remaining) {

@@ -1,10 +1,9 @@
-// Bindings: the module guard.kernels._native. Only the files of this room know Python.
+// Bindings: the module guard.kernels._native. Only the files in this folder use Python.
 //
-// Records and trees come from guard.schemas and are checked here once more: a wrong shape is a
-// TypeError, never undefined behaviour. The GIL is never waited for while an isolate's lock is
-// held: a call that needs nodes not lowered yet ends in Missing, the lock is given back, the nodes
-// are lowered in Python, and the call is made again. A call that takes long gives the GIL back in
-// the meantime.
+// Records and trees come from guard.schemas and are checked here again: a wrong structure is a
+// TypeError, never undefined behaviour. No thread waits for the GIL while it holds an isolate's
+// lock. A call that needs nodes not lowered yet throws Missing; the lock is released, Python lowers
+// the nodes, and the call is repeated. A long call releases the GIL meanwhile.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -43,7 +42,7 @@ struct PySampler {
   explicit PySampler(std::shared_ptr<Front> front) : seat(std::move(front)) {}
   Seat seat;
   std::optional<Sampler> sampler;
-  std::uint64_t engine = 0;  // whose it is
+  std::uint64_t engine = 0;  // the number of its engine
 };
 
 }  // namespace
@@ -61,7 +60,7 @@ NB_MODULE(_native, m) {
   bind_vocabulary(m);
   bind_word_bounds(m);
   bind_matcher(m);
-  // A child of fork() must not wait for a thread that is not there.
+  // A child of fork() must not wait for a thread that does not exist there.
   pthread_atfork([] { Isolates::instance().before_fork(); },
                  [] { Isolates::instance().after_fork(false); },
                  [] { Isolates::instance().after_fork(true); });

@@ -46,7 +46,7 @@ void PendingRow::lower() {
 const std::uint32_t* PendingRow::row(std::int64_t budget) {
   if (budget != budget_ || (stage_ != Stage::Made && stage_ != Stage::Failed)) return nullptr;
   if (stage_ == Stage::Made) return row_.data();
-  stage_ = Stage::None;  // whoever asks again has it tried again
+  stage_ = Stage::None;  // a later call tries again
   if (!limit_) throw std::bad_alloc();
   raise(*seat_.front, *limit_);
 }

@@ -1,14 +1,15 @@
-// PendingRow: a matcher's row that a thread of our own makes (support/lanes.hpp), so that whoever
-// asked for it need not wait for its end.
+// PendingRow: a matcher's row that one of our own threads computes (support/lanes.hpp), so that the
+// caller need not wait for it.
 //
-// Rows of one isolate are made one after the other, for they share its lock; those of different
-// isolates beside each other. A row that takes long in a common isolate goes on in one of its
-// schema's own once others are behind it (Elsewhere). Nothing is ended for the sake of the time:
-// what was begun goes on, and so comes to its end.
+// Rows of one isolate are computed one after another, because they share its lock; rows of
+// different isolates run in parallel. If a row takes long in a common isolate while others wait, it
+// moves to its schema's own isolate (Elsewhere). A deadline never cancels a row: the computation
+// continues to its end.
 //
-// The thread never has the GIL. Where the row needs nodes that were never lowered, it calls for
-// whoever asked, who lowers them and adds it again. While it is busy it has the matcher, but for
-// what Matcher says needs no turn and does not change; PyMatcher::Use sees to that.
+// The thread never acquires the GIL. If the row needs nodes that are not lowered yet, the thread
+// stops, and the caller lowers them and queues the row again. While the row is busy, its thread
+// owns the matcher, except for the methods that need no turn and change nothing; PyMatcher::Use
+// ensures this.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -26,19 +27,21 @@ class PendingRow final : public Lanes::Task {
   PendingRow(Seat& seat, Matcher& matcher) : seat_(seat), matcher_(matcher) {}
   ~PendingRow() override { give_up(); }
 
-  // With the GIL, for whoever has the matcher. `patience`: how long it may keep others waiting.
+  // Requires the GIL, and the exclusive use of the matcher. `patience`: how long the row may keep
+  // others waiting for the isolate.
   void begin(std::int64_t budget, std::chrono::microseconds patience);
   bool is_busy() { return Lanes::instance().is_busy(*this); }
   bool is_lost() const { return Lanes::instance().is_lost(*this); }
   bool is_asked() const { return stage_ != Stage::None; }
-  // Of one that is not busy: does it wait for nodes to be lowered?
+  // Requires that the row is not busy. Does it wait for nodes to be lowered?
   bool is_lacking() const { return stage_ == Stage::Lacking || stage_ == Stage::LacksTrees; }
   void lower();
-  // Its row under that budget; null: it is none of it. Raises what it ended in.
+  // The row, if it was computed for this budget; else null. Raises the error with which the
+  // computation ended.
   const std::uint32_t* row(std::int64_t budget);
-  void forget() { stage_ = Stage::None; }  // one that is not busy
-  // Waits for the thread to leave the matcher; `give_up` has it leave at its next look at the
-  // clock.
+  void forget() { stage_ = Stage::None; }  // requires that the row is not busy
+  // Waits for the thread to leave the matcher. give_up() also makes the thread stop when it next
+  // looks at the clock.
   void settle();
   void give_up();
 
@@ -47,7 +50,7 @@ class PendingRow final : public Lanes::Task {
   bool run() override;
   const void* next() override;
   void queue();
-  Stage part(Compiled& engine);  // as far as it comes with the nodes that there are
+  Stage part(Compiled& engine);  // continues as far as the defined nodes allow
 
   Seat& seat_;
   Matcher& matcher_;
@@ -57,8 +60,8 @@ class PendingRow final : public Lanes::Task {
   std::atomic<bool> is_given_up_ = false;
   double used_ = 0;  // processor seconds
   std::vector<std::uint32_t> row_;
-  std::optional<Limit> limit_;  // in which it ended; none: memory ran out
-  std::vector<Id> nodes_;       // that it lacks
+  std::optional<Limit> limit_;  // the limit that was exceeded; none: memory ran out
+  std::vector<Id> nodes_;       // the nodes that it lacks
   std::optional<Goals::Ahead> ahead_;
   std::optional<Records> records_;
 };

@@ -10,7 +10,7 @@ namespace nb = nanobind;
 namespace guard {
 namespace {
 
-constexpr std::size_t kMaxTrees = 20000;  // regex trees whose languages are remembered by identity
+constexpr std::size_t kMaxTrees = 20000;  // regex trees whose languages are cached by identity
 constexpr std::size_t kSlice =
     1000;                          // parts that are read before others may have the GIL: some 50 µs
 constexpr std::size_t kPart = 64;  // bytes of a text that count as a part
@@ -32,7 +32,7 @@ nb::tuple tuple_of(nb::handle h) {
   return nb::borrow<nb::tuple>(h);
 }
 
-// A text with marks where a part of it may begin and end, a byte for each place.
+// Reads a text with marks, one byte for each position, where a quotation may begin and end.
 std::shared_ptr<Quotable> quotable_of(nb::handle text, nb::handle starts, nb::handle ends) {
   auto out = std::make_shared<Quotable>();
   if (!nb::isinstance<nb::str>(text)) bad("what may be quoted must be a text");
@@ -145,7 +145,7 @@ std::shared_ptr<const FormatSource> source_of(nb::handle given) {
     std::vector<Id>& arcs = out->points.emplace_back();
     for (nb::handle arc : nb::borrow<nb::list>(point)) arcs.push_back(int_of(arc));
   }
-  std::unordered_map<PyObject*, Id> known;  // the same object is the same tree
+  std::unordered_map<PyObject*, Id> known;  // maps each Python object to its tree
   for (nb::handle arc : nb::borrow<nb::list>(t[1])) {
     const nb::tuple a = tuple_of(arc);
     const auto [at, is_new] =
@@ -200,7 +200,7 @@ void Records::part(std::size_t count) {
   parts_ += count;
   if (parts_ < kSlice) return;
   parts_ = 0;
-  const nb::gil_scoped_release others;  // what is read is held, and never changes
+  const nb::gil_scoped_release others;  // safe: the records are referenced here and never change
 }
 
 std::string Records::text_of(nb::handle text) {

@@ -2,8 +2,9 @@
 // engine's tables without it.
 //
 // A record is validated as it is read; a wrong structure raises TypeError. A large one is read in
-// slices, with the GIL released for a moment in between, since a stranger's enum may have any
-// number of values. No isolate's lock is held meanwhile, so nothing here is in a table yet.
+// slices, with the GIL released for a moment in between, since an enum of an untrusted schema may
+// have any number of values. No isolate's lock is held meanwhile, so nothing here is in a table
+// yet.
 #pragma once
 #include <nanobind/nanobind.h>
 

@@ -1,6 +1,6 @@
-// Whether a schema is plainly valid: a walk by one rule a keyword that says yes to most real
-// schemas, and never to one that its metaschema rejects. What each rule stands for is
-// metaschemas.py's; what is not plain is for a validator, which also words what is wrong.
+// Is a schema plainly valid? One walk, with one rule for each keyword. True for most real schemas,
+// and never for one that its metaschema rejects. metaschemas.py defines the rules. A schema that is
+// not plain is left to a validator, which also words the errors.
 #include "python/validate_fast.hpp"
 
 #include <cstring>
@@ -38,13 +38,13 @@ enum Rule {  // metaschemas.Rule has the same numbers
 
 constexpr std::string_view kTypes[] = {"null",   "boolean", "integer", "number",
                                        "string", "array",   "object"};
-constexpr Py_ssize_t kMostNames = 64;  // told apart one by one
+constexpr Py_ssize_t kMostNames = 64;  // compared one by one
 
 bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-// Of ASCII alone; else empty, which nothing plain is.
+// The bytes of an ASCII text; for any other, an empty view, which no rule accepts.
 std::string_view ascii(PyObject* text) {
   return PyUnicode_CheckExact(text) ? guard::ascii(text) : std::string_view();
 }
@@ -127,7 +127,7 @@ class Plain {
   static bool is_negative(PyObject* number) {
     int overflow = 0;
     return PyLong_AsLongLongAndOverflow(number, &overflow) <
-           0;  // which is -1 where it overflows upwards, too: then it is not plain
+           0;  // -1 on overflow in either direction, and then the number is not plain
   }
 
   static bool is_positive(PyObject* value) {
@@ -142,8 +142,8 @@ class Plain {
     return false;
   }
 
-  // A list of texts that differ. Not inlined: its array would lie on the stack once for each level
-  // of a schema.
+  // Is it a list of distinct texts? Not inlined, because its array would take stack space at each
+  // level of a schema.
   template <typename May>
   [[gnu::noinline]] static bool names(PyObject* value, May&& may) {
     if (!PyList_CheckExact(value)) return false;

@@ -16,8 +16,8 @@ using namespace nb::literals;
 namespace guard {
 namespace {
 
-// A free string is in almost every schema: its mask is made with the vocabulary, and not in
-// somebody's first token.
+// Almost every schema has a free string, so its mask is computed with the vocabulary rather than at
+// the first token.
 void warm_free_strings(const std::shared_ptr<Vocabulary>& vocabulary) {
   const std::shared_ptr<Isolate> common = Isolates::instance().first();
   const Account account(*common);

@@ -1,5 +1,5 @@
-// Where in a text a quotation may begin and end; schemas/grounding/word_bounds.py says what a word
-// is, and of which classes a character is. One pass over the text.
+// Finds where in a text a quotation may begin and end, in one pass.
+// schemas/grounding/word_bounds.py defines words and the classes of characters.
 #include "python/word_bounds.hpp"
 
 #include <cstdint>
@@ -12,7 +12,7 @@ using namespace nb::literals;
 
 namespace {
 
-// As word_bounds.py numbers them.
+// Numbered as in word_bounds.py.
 enum Class : std::uint16_t {
   kLetter = 1,  // of a word
   kAlone = 2,   // a word of its own, in a script without spaces
@@ -25,14 +25,15 @@ enum Class : std::uint16_t {
   kKnown = 256
 };
 
-// Asks Python once for each character. The GIL must be held.
+// Asks Python once for each distinct character. The GIL must be held.
 class Classes {
  public:
   std::uint16_t of(Py_UCS4 c, nb::handle classify) {
     if (c >= known_.size()) known_.resize(c < 0x80 ? 0x80 : c < 0x3000 ? 0x3000 : 0x110000);
     std::uint16_t& found = known_[c];
     if (!found) {
-      const nb::object asked = classify(nb::int_(c));  // which may grow known_: `found` is old
+      const nb::object asked = classify(nb::int_(c));  // the call may grow known_, which
+                                                       // invalidates `found`
       const auto classes = static_cast<std::uint16_t>(nb::cast<int>(asked) | kKnown);
       return known_[c] = classes;
     }
@@ -51,7 +52,7 @@ nb::tuple word_bounds(const nb::str& text, nb::handle classify) {
   if (!copy) throw nb::python_error();
   const Py_UCS4* c = copy.get();
   const std::size_t n = static_cast<std::size_t>(size);
-  std::vector<std::uint16_t> is(n + 1);  // the classes of each character; behind the last, none
+  std::vector<std::uint16_t> is(n + 1);  // the classes of each character; the last entry is empty
   for (std::size_t i = 0; i < n; ++i) is[i] = classes.of(c[i], classify);
   std::string starts(n + 1, '\0'), ends(n + 1, '\0');
   const auto joins = [&](std::size_t i) {
