@@ -138,8 +138,8 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
     }
     case Tree::Start: return both({behind(found(places, kHere)), then});
     case Tree::Finish: return both({kEps, then});
-    case Tree::And: {  // with look-arounds, `then` becomes part of each operand, since a text may
-                       // be split in several ways
+    case Tree::And: {  // with look-arounds, each operand includes `then`; valid only if every text
+                       // is split from `then` in one way
       const bool apart = std::none_of(tree.kids.begin(), tree.kids.end(), looks);
       std::vector<Id> kids;
       for (const Tree& kid : tree.kids) kids.push_back(build(kid, apart ? kEps : then, places));
