@@ -126,7 +126,7 @@ std::string Sampler::text_of(Id lang, std::int32_t lo, std::int32_t hi, bool sim
   constexpr std::uint8_t kEmpty = 8, kEnd = 32, kAgain = 96, kOddly = 160, kMore = 224,
                          kAlmost = 244, kFull = 248;
   constexpr int kSteady =
-      16;  // a longer text by one character for each choice up to so many; then by twelve
+      16;  // up to this surplus, each larger choice adds one character; beyond it, twelve
   constexpr std::int64_t kAgainUpTo =
       48;  // after the unit's end, characters before this position are drawn from its choices again
   constexpr std::int64_t kRun =
