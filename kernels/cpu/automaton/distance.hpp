@@ -24,12 +24,12 @@ class Distances {
   };
   Sight on_sight(const Config& at);
 
-  // Options for the due value: labels that it may have, each with the bytes from behind it to the
-  // end of the text in that case. If there are hundreds, only the first ones, or with `all` every
-  // one. Valid as long as the frame.
+  // Options for the due value: labels that it may have, each with the bytes from after the value to
+  // the end of the text in that case. If there are hundreds, only the first ones, or with `all`
+  // every one. Valid as long as the frame.
   const Targets& options(const Frame& f, Type type, bool all = false);
-  // From behind the due value to the end of the text, the same for every value; -1: it depends on
-  // the value.
+  // The bytes from after the due value to the end of the text, if they are the same for every
+  // value; -1: they depend on the value.
   std::int64_t behind_value(const Frame& f);
   std::int64_t tail(const Frame& f);  // the same, for any value of its class
   // A lower bound of the bytes to the end of the text, from between two members, or from before the
@@ -37,8 +37,8 @@ class Distances {
   std::int64_t least_rest(const Frame& f);
   // Is it an object whose members are independent of each other, in number and in content?
   bool is_even(const Frame& f);
-  // For an even object, the bytes from behind the closing quote of this name (-1: of another key)
-  // of the class. -2: the distance depends on more than the value's goal.
+  // For an even object, the bytes from after the closing quote of this name (-1: of another key) of
+  // the class. -2: the distance depends on more than the value's goal.
   std::int64_t behind_key(const Frame& f, std::int32_t cls, std::int32_t name);
   std::int64_t most_named(Id level),
       most_other(Id level);  // bytes of the longest member with a name, key included; of the
@@ -62,7 +62,7 @@ class Distances {
   std::int64_t number_distance(const Config& at, const Target& option);
   std::int64_t key_distance(const Config& at, std::int64_t limit);
   std::int64_t after_key(const Frame& f, std::int32_t cls, std::int32_t name, std::int64_t limit);
-  // For a format: from a point of the net, and from behind an exit, to the end of the text.
+  // For a format: from a point of the net, and from after an exit, to the end of the text.
   std::int64_t behind_point(Id point);
   std::int64_t behind_exit(Id exit);
   void measure_format();

@@ -1,6 +1,6 @@
 // Engine: one compiled schema as a lazy automaton over bytes with a stack.
 //
-// The engine is the sum of its parts, each of which knows only those above it:
+// The engine consists of these parts. Each part uses only those above it:
 // - constraints: what values meet the schema (constraints/constraints.hpp)
 // - orders: the order of keys
 // - levels: the alternatives of one open container, and facts that depend on them alone

@@ -16,7 +16,7 @@ namespace guard {
 struct FormatExit {
   enum Kind : std::uint8_t { End, Value, Symbol, AnyToken } kind = End;
   Id what = -1;  // Value: the front end's node; Symbol, AnyToken: the symbol's number
-  Id next = -1;  // the point behind it
+  Id next = -1;  // the point after it
   bool is_symbol() const { return kind == Symbol || kind == AnyToken; }
 };
 

@@ -71,10 +71,11 @@ struct Part {  // one alternative's part in the value that is being written
   Id base = kFalse, open = -1;
   bool vital = true;
   Id barred = kFalse;  // values that the base does not exclude, because the item is compared while
-                       // it is written
+                       // it is being written
   bool decides = false;  // whether the cost of the rest depends on each literal, so that negations
-                         // are tracked too,
-  Id apart = -1;  // and this literal: the value is none of the singles that the part reserves
+                         // are tracked, too
+  Id apart = -1;  // then this literal is tracked, too: the value is none of the part's reserved
+                  // singles
 };
 struct Parts {  // label i < list.size() is of list[i]; label list.size() + j is of tracked[j]
   std::vector<Part> list;

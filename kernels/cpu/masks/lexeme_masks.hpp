@@ -47,7 +47,7 @@ struct LexemeMask {
   std::vector<Spelled> escaped,
       listed;  // those with an escape first, and those with a comma after the key
   std::deque<std::pair<std::int32_t, Tokens>>
-      upto;  // for texts of which only the length matters: tokens of at most so many characters
+      upto;  // for texts of which only the length matters: the tokens of at most so many characters
   bool used = true;            // since the last trim()
   std::size_t nbytes() const;  // without shared parts
 };
@@ -60,7 +60,7 @@ struct GapMask {  // of white space between lexemes
 struct Gap {
   struct Begun {
     std::int32_t space;  // bytes of white space
-    Spelled rest;        // behind it
+    Spelled rest;        // the bytes after it
   };
   std::vector<Begun> tokens;
   std::int32_t longest = 0;                           // white space

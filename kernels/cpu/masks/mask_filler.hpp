@@ -101,7 +101,7 @@ class MaskFiller {
                                 // them, and that don't
     static constexpr std::size_t kScarce = 16;
     std::vector<std::pair<std::int64_t, Tokens>> scarce;  // the tokens that such a budget allows
-    bool reckons = false;                                 // was some distance not told on sight?
+    bool reckons = false;                                 // did some distance need a search?
   };
   bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
 
@@ -144,12 +144,12 @@ struct MaskFiller::Sink {
   TokenDistances* tokens = nullptr;  // counts the budget's tokens; null: each byte counts as a
                                      // token, which always suffices
   const Symbols* symbols = nullptr;
-  int nested = 0;  // lexemes inside of what follows lexemes
+  int nested = 0;  // the present depth of lexemes in what follows other lexemes
   std::int64_t enough =
-      1;                 // of a budget: from there on it rules nothing out; kNoLimit: this one does
-  bool reckons = false;  // was some distance not told on sight?
+      1;  // a budget that suffices for all tokens; kNoLimit: this one does not suffice
+  bool reckons = false;  // did some distance need a search?
   static constexpr int kMostNested =
-      16;  // of a token, whatever the vocabulary; what is nested deeper is walked
+      16;  // most lexemes nested in one token; deeper ones are walked byte by byte
 
   void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }

@@ -116,8 +116,8 @@ class Langs {
   Id whole(const Tree& tree);  // every text that the pattern matches from end to end
   Id of_length(std::int32_t lo, std::int32_t hi);
 
-  bool accepts(Id r) const { return nodes_[r].nullable; }  // the empty text
-  bool is_over(Id r) const;                                // it, and nothing else
+  bool accepts(Id r) const { return nodes_[r].nullable; }  // does it contain the empty text?
+  bool is_over(Id r) const;  // does it contain the empty text and nothing else?
   bool contains(Id r, std::u32string_view text);
   // The table of a finite set of plain ASCII texts, and the number of characters already read of
   // each; `words` is empty where r is not such a set. Valid as long as the Langs.
@@ -133,17 +133,17 @@ class Langs {
     std::int32_t depth = 0, lo = 0, hi = 0;
     Id others = kAll;
   };
-  bool quoting(Id r, Quoting* out);                         // is it one such?
-  bool has_quotes(Id r) const { return nodes_[r].quotes; }  // is one such a part of it?
+  bool quoting(Id r, Quoting* out);                         // is the language of this form?
+  bool has_quotes(Id r) const { return nodes_[r].quotes; }  // does a part of it have this form?
   // Sorts the beginnings by the next character, and calls use(c, lo, hi) for each one that exists.
   template <class F>
   static void split(const Quoting& q, F use);
   // Fewest characters to an end from any of the beginnings; -1: there is none.
   std::int32_t to_an_end(const Quoting& q);
-  bool may_end(const Quoting& q) const;                // may a quotation end here?
-  bool live(Id r);                                     // some text
-  const LangRow& row(Id r);                            // derivatives; dead ones are kNone
-  bool meets(Id r, std::int64_t lo, std::int64_t hi);  // some text of lo to hi characters?
+  bool may_end(const Quoting& q) const;  // may a quotation end here?
+  bool live(Id r);                       // does it contain a text?
+  const LangRow& row(Id r);              // the derivatives; dead states are replaced by kNone
+  bool meets(Id r, std::int64_t lo, std::int64_t hi);  // is there a text of lo to hi characters?
   Id goes_on(Id r);  // a language, of nearly all texts, whose every text is a prefix of one in r,
                      // as a leading `.*` proves; kNone: none is known
   std::int64_t enough(Id r)
@@ -261,7 +261,7 @@ class Langs {
   Id maybe(Id a);
   Id loop(Id body, std::int32_t lo, std::int32_t hi, Id rest, Places places);
   Id round(const Node& node, bool none);  // a Loop's next round, and what follows it
-  Id now(Id place);  // a look-behind that is reached: what it asks of the text that follows
+  Id now(Id place);  // the condition of a reached look-behind on the text that follows
   Id reached(Id r);  // the same language here, with the look-behinds at its front decided
   Id each_then(Id a, Id b);
   void drop_covered(std::vector<Id>* kids);
@@ -272,7 +272,7 @@ class Langs {
   std::int64_t cheapest(Id r);                                               // of any length
   std::int64_t cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const;  // of Words
   std::int64_t cheapest_long(Id r, std::int64_t lo, std::int64_t hi);
-  bool reckon(Costs* costs);  // for one character more
+  bool reckon(Costs* costs);  // computes the costs for one more character
   const LangRow& raw(Id r);
   const LangRow& moved(Id r);  // the same expression, one character later
   template <class F>
@@ -305,10 +305,10 @@ class Langs {
   Blocks<LangRow> rows_;
   Interner<Body> bodies_;
   std::int64_t rest_behind(Id r, std::int64_t n);
-  // Is there a text of lo to hi characters; or, with `plain`, one of lo characters of one byte
-  // each? -1: unknown.
   bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
   bool meets_on_sight(Id r, std::int64_t lo, std::int64_t hi);
+  // Is there a text of lo to hi characters, or with `plain` one of lo characters of one byte each?
+  // -1: unknown.
   signed char search_length(Id r, std::int64_t lo, std::int64_t hi, bool plain);
   std::unordered_map<Id, std::int64_t> a_length_;  // of some text
   std::unordered_set<std::pair<Id, Id>, PairHash>

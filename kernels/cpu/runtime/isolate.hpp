@@ -161,7 +161,8 @@ class Turn final : private Watch {
   ~Turn();
   Turn(const Turn&) = delete;
   void slowly(void (*what)(void*), void* of) { slowly_ = what, of_ = of; }
-  // How long it may keep others waiting, and a sign upon which it ends: nobody wants it any more.
+  // `patience`: how long the turn may keep others waiting. Once *is_given_up is true, the next look
+  // at the clock throws Limit.
   void hurry(std::chrono::microseconds patience, const std::atomic<bool>* is_given_up) {
     patience_ = patience, is_given_up_ = is_given_up;
   }

@@ -14,7 +14,7 @@
 
 namespace guard {
 
-std::string json_of(std::string_view utf8);  // its spelling inside of quotes
+std::string json_of(std::string_view utf8);  // the text as spelled between JSON quotes
 
 class Sampler {
  public:
@@ -27,15 +27,15 @@ class Sampler {
 
  private:
   static constexpr std::size_t kBytes =
-      1 << 14;  // bytes of a text after which no more choices are read
-  static constexpr std::uint8_t kDeep = 240;  // choices from it on begin a deep value
-  static constexpr std::size_t kFew = 8;      // names that may be left out, at most, for Plan::few
+      1 << 14;  // bytes of a text beyond which no more choices are read
+  static constexpr std::uint8_t kDeep = 240;      // choices from here on begin a deep value
+  static constexpr std::size_t kFew = 8;          // Plan::few: at most so many names are optional
   static constexpr std::uint16_t kNothing = 256;  // not a choice
-  static constexpr std::uint8_t kStop = 24;       // choices below it end an object
-  static constexpr std::uint8_t kThere = 10;      // choices from it on include a member
-  static constexpr std::uint8_t kNew = 64;        // choices from it on make an undeclared key
-  static constexpr std::uint8_t kNewAlone = 8;    // the same where the schema names none
-  static constexpr std::int64_t kMany = 12;       // values, from which they are not counted
+  static constexpr std::uint8_t kStop = 24;       // choices below end an object
+  static constexpr std::uint8_t kThere = 10;      // choices from here on include a member
+  static constexpr std::uint8_t kNew = 64;        // choices from here on write an undeclared key
+  static constexpr std::uint8_t kNewAlone = 8;    // the same if the schema has no names
+  static constexpr std::int64_t kMany = 12;       // from so many values on, they are not counted
 
   std::uint8_t next();  // the next choice; 0 where the unit has none left
   std::uint8_t once_more(std::size_t unit, std::int64_t written)
@@ -50,8 +50,8 @@ class Sampler {
   bool put(std::string_view bytes);  // all or none
   bool put_number(std::string_view text);
   bool nudge();                      // writes a byte that reduces the distance
-  bool is_nearer(const Config& to);  // is it nearer to the end than now_?
-  bool finish(const Frame* until);   // completes the due or unfinished value of the frame
+  bool is_nearer(const Config& to);  // does it reduce the distance from now_?
+  bool finish(const Frame* until);   // completes the due or unfinished value of this frame
   bool value();                      // false: no value could be begun, and nothing was written
   struct Way {                       // a way to write a value
     std::int64_t cost;
@@ -106,8 +106,8 @@ class Sampler {
   Langs& langs_;
   std::vector<std::string_view> choices_;
   std::size_t unit_ = 0, at_ = 0;
-  // A deep value is one path of containers, so many one in the other, and little beside it. While
-  // it descends whatever nests is preferred, and then whatever does not.
+  // A deep value is one path of `deep_` nested containers, with few other members. While
+  // `descends_`, containers are preferred, and afterwards scalars.
   std::int32_t deep_ = 0;  // 0: the value is not deep
   bool descends_ = false;
   std::string text_;
