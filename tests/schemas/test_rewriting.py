@@ -26,6 +26,7 @@ LISTS = {
     "schemas/structural/tagged.py": "what a tagged style can keep of an object",
     "schemas/grounding/walk.py": "keywords that apply to the value itself: it walks a value, not a schema",
     "guard/calls/by_field.py": "what may stand at the root of a schema whose members are asked for alone",
+    "guard/sidecar/endpoints/tool_calls.py": "by which a schema says which other members it has",
     "guard/testing/comparing.py": "the order of keys, which definitions have by their names",
 }
 

@@ -63,7 +63,7 @@ def test_the_reports_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert failed["name"] == "no-answer-no-value"
     assert failed["counterexample"]["replies"] == [{"how": "empty", "text": "", "finish": "stop", "error": ""}]
     suites = ET.parse(junit).getroot()  # noqa: S314 (written above)
-    assert [(s.get("tests"), s.get("failures")) for s in suites] == [("24", "1"), ("24", "0")]
+    assert [(s.get("tests"), s.get("failures")) for s in suites] == [("25", "1"), ("25", "0")]
     assert "though the answer was empty" in (suites.find(".//failure").text or "")
     page = html.read_text("utf-8")
     assert "no-answer-no-value" in page
