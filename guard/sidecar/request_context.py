@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
 import re
-import secrets
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LEAST_S = 0.1  #: Least wait for the trace, whatever time is left.
 LEAST_LEFT_S = 0.001  #: Budget of a request whose time is over; budgets must be above 0.
+MOST_NAME = 200  #: Characters of a model's name in a header.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -68,7 +69,7 @@ class RequestContext:
     def __init__(self, method: str, path: str, given_id: bytes | None) -> None:
         self.started, self.began = time.perf_counter(), time.time()
         is_sound = given_id is not None and _REQUEST_ID.fullmatch(given_id) is not None
-        self.id: str = given_id.decode() if is_sound and given_id else f"req-{secrets.token_hex(12)}"
+        self.id: str = given_id.decode() if is_sound and given_id else _new_id()
         self.method, self.path = method, path
         self.key: Key | None = None
         self.record_for: Purpose = "operation"  # what its record may be used for
@@ -180,6 +181,11 @@ class RequestContext:
         return named
 
 
+def _new_id() -> str:
+    """Return an id that no other request has; it is no secret, so that the system's randomness is not asked."""
+    return f"req-{random.getrandbits(96):024x}"  # noqa: S311 (see above)
+
+
 async def answer(
     send: Any, context: RequestContext, status: int, body: bytes, headers: Iterable[Header] = (JSON,)
 ) -> None:
@@ -193,4 +199,6 @@ async def answer(
 
 def _sound(name: str) -> bytes:
     """Return a provider's name for its model in characters that a header may have."""
-    return re.sub(r"[^\x21-\x7e]", "_", name)[:200].encode()
+    if len(name) <= MOST_NAME and name.isascii() and name.isprintable() and " " not in name:
+        return name.encode()  # as most are
+    return re.sub(r"[^\x21-\x7e]", "_", name)[:MOST_NAME].encode()
