@@ -59,7 +59,7 @@ class Distinct {
 // A set of ids that does not allocate while it is small.
 class Met {
  public:
-  bool insert(Id id) {  // false: it was
+  bool insert(Id id) {  // false: it was in the set already
     if (contains(id)) return false;
     if (few_.size() < kFew)
       few_.push_back(id);
@@ -87,8 +87,8 @@ inline Clause take_smallest(std::vector<Clause>* clauses) {
   clauses->erase(least);
   return out;
 }
-// Joins sets into one, always the two smallest (of equal ones, the oldest), as Huffman codes are
-// built: a chain through ten thousand sets would intern as many growing prefixes.
+// Joins sets into one, always the two smallest first (of equal ones, the oldest), as Huffman codes
+// are built. A chain through ten thousand sets would intern as many growing prefixes.
 template <class Size, class Join>
 Id joined(const std::vector<Id>& sets, Id none, Size size, Join join) {
   std::vector<std::array<std::size_t, 3>> todo;  // a heap of (size, age, set)

@@ -1,11 +1,11 @@
 // Arrays: array constraints under a goal, as interned rows. A row is to arrays what a shape is to
 // objects (object.hpp).
 //
-// A span requires that all items at some positions, or one of them, meet a goal; a count, how many
-// items meet one; clauses are disjunctions of rows. Where items are compared with each other
-// (unique_items.hpp), a row has the values written so far. Positions count from the next item, so
-// the residual of a row is a row. The isolate's lock must be held; references stay valid as long as
-// the engine.
+// A span requires that all items at some positions meet a goal, or that one of them does. A count
+// bounds how many items meet a goal. Clauses are disjunctions of rows. Where items are compared
+// with each other (unique_items.hpp), a row has the values written so far. Positions count from the
+// next item, so the residual of a row is a row. The isolate's lock must be held; references stay
+// valid as long as the engine.
 #pragma once
 #include <functional>
 #include <optional>

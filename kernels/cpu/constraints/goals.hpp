@@ -69,9 +69,9 @@ class Goals {
   void blame(Limit* limit, Id node);
   void need(
       const std::vector<Id>& goals);  // throws Missing where some of their nodes are not defined
-  // A search for undefined nodes that a mask before a value of these nodes needs: a token may open
+  // A search for undefined nodes that a mask needs before a value of these nodes: a token may open
   // an array, an object in it, and spell a name. lacking() returns the next ones; once those are
-  // defined it continues from there. Empty: all are defined.
+  // defined, it continues from there. Empty: all are defined.
   struct Ahead {
     explicit Ahead(const std::vector<Id>& nodes) {
       for (Id node : nodes) todo.push_back({node, kDeepest});

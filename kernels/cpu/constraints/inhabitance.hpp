@@ -1,9 +1,9 @@
-// Inhabitance: does a goal have a value?
+// Inhabitance: whether a goal has a value.
 //
-// A least fixpoint by rounds. Goals in progress count as empty. True is final at once, false only
-// after a round that found nothing new: within a round it may become true in the next, and callers
-// must not memoise it (is_tentative()). A Missing or a Limit ends the round, and its results of
-// false are dropped. The isolate's lock must be held.
+// A least fixpoint by rounds. Goals in progress count as empty. True is final at once. False is
+// final only after a round that found nothing new: before that, it may become true in the next
+// round, and callers must not memoise it (is_tentative()). A Missing or a Limit ends the round and
+// drops its results of false. The isolate's lock must be held.
 #pragma once
 #include <unordered_set>
 

@@ -1,4 +1,4 @@
-// MinCosts: the fewest bytes of a value, and of the rest of one that was begun.
+// MinCosts: the fewest bytes of a value, and of the rest of a value that was begun.
 //
 // A fixpoint by rounds, as in Inhabitance: a cost in progress counts with its latest bound, until
 // no cost falls any more. For arrays with distinct items it is an upper bound that falls with every

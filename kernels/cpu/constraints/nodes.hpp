@@ -58,7 +58,8 @@ struct Value {  // a JSON value of const or enum
 struct Name {
   std::string text;  // UTF-8, decoded
   bool operator==(const Name&) const = default;
-  std::size_t hash() const { return hash_of(text); }  // the keyed hash: strangers choose them
+  // the keyed hash, because an attacker may choose names
+  std::size_t hash() const { return hash_of(text); }
 };
 
 }  // namespace guard

@@ -1,9 +1,9 @@
-// ObjectViability: can an object under construction still be completed under a shape?
+// ObjectViability: whether an object under construction can still be completed under a shape.
 //
 // Without clauses the answer is a plan: which members meet which obligations, and whether their
-// number is allowed. With clauses, the easiest disjuncts are tried first, then the consequences of
-// tags, then a search over all disjuncts. It is a part of the fixpoint of Inhabitance and its
-// rounds. The isolate's lock must be held. Throws Missing and Limit.
+// number is allowed. With clauses, the least strict disjuncts are tried first, then the
+// consequences of tags, then a search over all disjuncts. Takes part in the fixpoint of Inhabitance
+// and its rounds. The isolate's lock must be held. Throws Missing and Limit.
 #pragma once
 #include "constraints/object.hpp"
 #include "constraints/written_keys.hpp"
