@@ -16,7 +16,7 @@ class ObjectViability {
  public:
   explicit ObjectViability(Constraints& all);
   bool viable(Id shape, const Keys& keys);
-  bool done(Id shape, const Keys& keys);  // may it end here?
+  bool done(Id shape, const Keys& keys);  // whether the object may end here
   // The shape with the least strict disjunct of each clause, chosen greedily, which mostly
   // suffices. kNever: some clause has none.
   Id easiest(Shape shape, const Keys& keys);
@@ -34,7 +34,7 @@ class ObjectViability {
   MinCosts& costs_;
   const Limits& limits_;
   int& depth_;
-  Memo<char> fresh_;  // of objects without any key yet
+  Memo<char> fresh_;  // results for objects without any key
   Memo<Id> tagged_;
   AnswerMemo found_;
 };

@@ -1,4 +1,4 @@
-// Objects: which of the shapes of a oneOf could hold beside each other. See object.hpp.
+// Objects: which of the shapes of a oneOf can hold together. See object.hpp.
 #include "constraints/algebra.hpp"
 #include "constraints/constraints.hpp"
 
