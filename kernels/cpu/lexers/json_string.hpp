@@ -43,7 +43,7 @@ struct Bound {          // one component's part of a Spec
 };
 struct Spec {
   std::vector<Bound> bounds;
-  bool bounded = false;  // does any length matter?
+  bool bounded = false;  // whether any length matters
   const Bound& at(Id index) const {
     return bounds[static_cast<std::size_t>(index & (kTracked - 1))];
   }
