@@ -298,7 +298,7 @@ Id PartialValues::fold(Id open, bool met, bool top) {
 }
 
 // If literals and their negations are all met, a row may both have counted an item and not have
-// counted it. Such a residual says nothing about the values.
+// counted it. If such a residual is not viable, that proves nothing.
 bool PartialValues::is_ambiguous(Id residual, bool array) const {
   return array && !arrays_[residual].clauses.empty();
 }

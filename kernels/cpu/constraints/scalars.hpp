@@ -48,7 +48,7 @@ class Scalars {
   Id numbers_or(const std::vector<Id>& sets);
   Id number_set(std::vector<Id> pieces);
   bool is_point(Id piece)
-      const;  // is it a single value without further conditions, so that equal ones are one piece?
+      const;  // whether it is one value without other conditions, so that equal ones are one piece
   bool is_points(Id number_set);
   static bool is_within(const Decimal& value, const Piece& wide);
 
