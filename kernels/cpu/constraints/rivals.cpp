@@ -64,7 +64,7 @@ Rivals Objects::rivals(const std::vector<Id>& shapes) {
         by_value[v].push_back(i);
     }
     const bool looks =
-        // at each of them: often one has all the tags that no other shape has
+        // whether to look at each of them: often one has all tags that no other has
         others.size() <= kMaxOthers;
     for (std::size_t i : out.untold) {
       if (!few[i]) continue;
