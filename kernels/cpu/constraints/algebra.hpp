@@ -59,7 +59,7 @@ class Distinct {
 // A set of ids that does not allocate while it is small.
 class Met {
  public:
-  bool insert(Id id) {  // false: it was
+  bool insert(Id id) {  // false: it was in the set already
     if (contains(id)) return false;
     if (few_.size() < kFew)
       few_.push_back(id);
@@ -77,8 +77,8 @@ class Met {
   Few<Id, kFew> few_;
   std::unordered_set<Id> many_;
 };
-// Removes and returns the clause with the fewest disjuncts, on which a search branches. Requires a
-// clause.
+// Removes and returns the clause with the fewest disjuncts, on which a search branches. Requires at
+// least one clause.
 inline Clause take_smallest(std::vector<Clause>* clauses) {
   const auto least =
       std::min_element(clauses->begin(), clauses->end(),
@@ -87,8 +87,8 @@ inline Clause take_smallest(std::vector<Clause>* clauses) {
   clauses->erase(least);
   return out;
 }
-// Joins sets into one, always the two smallest (of equal ones, the oldest), as Huffman codes are
-// built: a chain through ten thousand sets would intern as many growing prefixes.
+// Joins sets into one, always the two smallest first (of equal ones, the oldest), as Huffman codes
+// are built. A chain through ten thousand sets would intern as many growing prefixes.
 template <class Size, class Join>
 Id joined(const std::vector<Id>& sets, Id none, Size size, Join join) {
   std::vector<std::array<std::size_t, 3>> todo;  // a heap of (size, age, set)
@@ -118,9 +118,9 @@ inline std::int64_t cheaper(std::int64_t a, std::int64_t b) {
 }
 
 // The element of an algebra that a literal stands for; memoised in `memo`. An Algebra has top() and
-// bottom(), all(list) and any(list), exactly_one(yes, no, sign) for children with and without sign,
-// values(list, sign) for constants, and leaf(atom, node, sign) for its type's own keywords. Throws
-// Missing and Limit.
+// bottom(); all(list) and any(list); exactly_one(yes, no, sign), whose lists are the children with
+// and without negation; values(list, sign) for constants; and leaf(atom, node, sign) for the
+// keywords of its own type. Throws Missing and Limit.
 template <class Algebra>
 Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
   const bool sign = !(literal & 1);
@@ -194,8 +194,8 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
   return busy.set(parts.empty() ? neutral : all(std::move(parts)));
 }
 
-// oneOf in a Boolean algebra, in one pass that tracks: none of the children so far holds, one does,
-// several do. O(children) operations.
+// oneOf in a Boolean algebra, in one pass over the children that tracks three cases: none of them
+// holds so far, exactly one does, several do. O(children) operations.
 template <class Algebra>
 Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no,
           bool sign) {
@@ -208,7 +208,7 @@ Id one_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<
   return sign ? one : algebra.any({none, several});
 }
 
-// Rivals without any knowledge: all children that may hold at all might hold together.
+// Rivals if nothing is known: all children that can hold at all may hold together.
 inline Rivals all_rivals(const std::vector<Id>& yes, Id never) {
   Rivals out{std::vector<std::optional<std::vector<std::size_t>>>(yes.size()), {}};
   for (std::size_t i = 0; i < yes.size(); ++i)
@@ -216,9 +216,9 @@ inline Rivals all_rivals(const std::vector<Id>& yes, Id never) {
   return out;
 }
 
-// oneOf among shapes: one holds and its rivals do not; negated, none holds or two do. `rivals` has,
-// for each child, the others that can hold beside it; the negation of any other child would add
-// nothing.
+// oneOf among shapes: one child holds and its rivals do not. Negated: none holds, or two do.
+// `rivals` has, for each child, the others that can hold together with it. The negation of any
+// other child would add nothing.
 template <class Algebra>
 Id one_shape_of(const Algebra& algebra, const std::vector<Id>& yes, const std::vector<Id>& no,
                 bool sign, const Rivals& rivals) {

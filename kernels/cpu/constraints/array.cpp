@@ -40,7 +40,7 @@ Arrays::Arrays(Constraints& all)
 }
 
 Id Arrays::span(std::int32_t from, std::int32_t to, Id goal, bool every) {
-  // No position: every item of none meets anything, and some item of none does not.
+  // Without positions, "every item" holds of any array and "some item" of none.
   if (from >= to || (every ? goal == kTrue : false)) return every ? kAny : kNever;
   if (!every && goal == kFalse) return kNever;
   Row r;
@@ -59,8 +59,9 @@ bool Arrays::merge(Row* into, const Row& from) {
   into->lo = std::max(into->lo, from.lo);
   into->hi = std::min(into->hi, from.hi);
   into->unique =
-      std::max(into->unique, from.unique);  // of one array: both know the same values, or one is -1
-  // Likewise of `repeat`.
+      // of one array: both have the same values, or one has -1
+      std::max(into->unique, from.unique);
+  // The same goes for `repeat`.
   into->repeat = std::max(into->repeat, from.repeat);
   for (const Clause& c : from.clauses)
     if (std::find(into->clauses.begin(), into->clauses.end(), c) == into->clauses.end())
@@ -83,7 +84,7 @@ Id Arrays::disjunction(std::vector<Id> list) {
     if (s == kAny) return kAny;
     if (s == kNever) continue;
     const Row& row = rows_[s];
-    // A choice within a choice is one choice.
+    // A disjunct that is itself one clause contributes its disjuncts.
     for (Id d : is_one_clause(row) ? Clause(row.clauses[0]) : Clause{s})
       if (std::find(kept.begin(), kept.end(), d) == kept.end()) kept.push_back(d);
   }
@@ -114,9 +115,10 @@ bool Arrays::weaker(Id id, const Row& b) const {
 
 Id Arrays::settle(Row s) {
   tick();
-  // Unit propagation: a disjunct that contradicts the rest goes; one that the rest implies makes
-  // its clause true; a clause with one disjunct left is merged into the row, after which all others
-  // are looked at again. Clauses only get fewer, so this ends.
+  // Unit propagation. A disjunct that contradicts the rest of the row is dropped. A disjunct that
+  // the rest implies satisfies its clause, which is dropped. A clause with one disjunct left is
+  // merged into the row, after which all clauses are looked at again. This ends, because each round
+  // resolves a clause or drops a disjunct.
   while (true) {
     if (s.lo > s.hi || (s.unique >= 0 && s.repeat >= 0)) return kNever;
     bool changed = false;
@@ -127,7 +129,7 @@ Id Arrays::settle(Row s) {
         if (std::max(rows_[d].lo, s.lo) > std::min(rows_[d].hi, s.hi)) continue;
         if ((s.unique >= 0 && rows_[d].repeat >= 0) || (s.repeat >= 0 && rows_[d].unique >= 0))
           continue;
-        // The disjunct asks no more than the row does already.
+        // The row implies the disjunct.
         if (weaker(d, s)) {
           entailed = true;
           break;
@@ -185,7 +187,7 @@ struct Arrays::RowAlgebra {
     const Value val = g->lexicon_.values[v];
     if (val.kind != Value::Array) return sign ? kNever : kAny;
     const std::int32_t n = static_cast<std::int32_t>(val.items.size());
-    // Equal to a value: so long, and each item is the same. Not equal: another length, or some item
+    // Equal to a value: the same length and equal items. Not equal: another length, or some item
     // that differs.
     std::vector<Id> parts{sign ? sized(n, n)
                                : any({n > 0 ? sized(0, n - 1) : kNever, sized(n + 1, kInf)})};
@@ -216,8 +218,8 @@ struct Arrays::RowAlgebra {
         if (sign)
           r.unique = kFalse;
         else
-          // Nothing is written yet, so no item can repeat one: kFalse, no value. Two equal items
-          // make at least two.
+          // Nothing has been written that an item could repeat: kFalse, the set without values. Two
+          // equal items are at least two items.
           r.repeat = kFalse, r.lo = 2;
         return g->rows_.intern(std::move(r));
       }
@@ -248,7 +250,7 @@ Id Arrays::base_of(const Row& row, std::int32_t at) {
 
 bool Arrays::done(Id id, std::int32_t at) const {
   const Row& row = rows_[id];
-  // What is left of a row as items are written: an obligation that was met is gone from it.
+  // A row is a residual: it no longer contains the conditions that written items have met.
   if (at < row.lo || at > row.hi || !row.some.empty() || row.repeat >= 0) return false;
   for (const Counted& c : row.counts)
     if (c.lo > 0) return false;
@@ -266,8 +268,8 @@ bool Arrays::is_plain(Id id) const {
              [](const Span& s) { return s.from == 0 && s.to == kInf; });
 }
 
-// The obligations of a row that asks the same of every item, as counts; nothing where it is another
-// one.
+// The existential conditions of a row whose positions are all alike, as counts; nothing for any
+// other row.
 std::optional<std::vector<Counted>> Arrays::steady_counts(const Row& row) {
   const auto everywhere = [](const Span& s) { return s.from == 0 && s.to == kInf; };
   const bool steady = std::all_of(row.rules.begin(), row.rules.end(), everywhere) &&
@@ -278,19 +280,20 @@ std::optional<std::vector<Counted>> Arrays::steady_counts(const Row& row) {
   return out;
 }
 
-// Counts by arithmetic, whatever their size: one count alone, or minima for which there is room
-// item by item. Nothing where items must serve several counts at once, which is searched.
+// Decides counts by arithmetic, whatever their size: one count alone, or minima that can each be
+// met by items of their own. Nothing if items must serve several counts at once, which takes a
+// search.
 std::optional<bool> Arrays::viable_counts(const Row& row, std::int32_t at) {
   const auto counts = steady_counts(row);
   if (!counts) return std::nullopt;
   const Id base = base_of(row, 0);
-  // `room`: items that may still come; `due`: that must.
+  // `room`: how many items may still come; `due`: how many must.
   const std::int64_t room = row.hi == kInf ? kInf : row.hi - at, due = std::max(row.lo - at, 0);
   if (counts->size() == 1) {
     const Counted& c = (*counts)[0];
     const bool hit = inhabitance_.inhabited(goals_.conj(base, c.goal)),
                miss = inhabitance_.inhabited(goals_.conj(base, goals_.negate(c.goal)));
-    // Items of both kinds exist: c.lo hits, and misses for the rest of what is due.
+    // Items of both kinds exist: c.lo items meet the goal, and others make up what else is due.
     if (hit && miss) return std::max<std::int64_t>(c.lo, due) <= room;
     if (hit) return std::max<std::int64_t>(c.lo, due) <= std::min<std::int64_t>(c.hi, room);
     return c.lo == 0 && due <= (miss ? room : 0);
@@ -306,8 +309,8 @@ std::optional<bool> Arrays::viable_counts(const Row& row, std::int32_t at) {
 
 bool Arrays::viable(Id id, std::int32_t at) {
   if (id == kNever) return false;
-  // From the cheapest to the dearest: at the end; alike items; remembered; found empty in the round
-  // under way (inhabitance.hpp); searched.
+  // From the cheapest check to the most expensive: the row may end here; all items are alike; the
+  // answer is memoised; the row was found empty in the current round (inhabitance.hpp); a search.
   if (done(id, at)) return true;
   if (is_plain(id))
     return at < rows_[id].hi &&
@@ -323,8 +326,7 @@ bool Arrays::viable(Id id, std::int32_t at) {
   } else if (at < row.hi) {
     if (!row.clauses.empty()) {
       Row rest = row;
-      // Depth first through the clauses, the smallest one first; each choice is merged into the
-      // row.
+      // Depth first through the clauses, the smallest first. Each disjunct is merged into the row.
       const Clause choices = take_smallest(&rest.clauses);
       for (std::size_t i = 0; i < choices.size() && !ok; ++i) {
         Row with = rest;
@@ -334,7 +336,7 @@ bool Arrays::viable(Id id, std::int32_t at) {
       ok = true;
       std::int32_t edge = 0;
       for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
-      // Only rules: each position that must come needs a value. From `edge` on all are alike.
+      // There are only rules: each required position needs a value. From `edge` on, all are alike.
       for (std::int32_t i = 0; i <= edge && at + i < row.lo && ok; ++i)
         ok = inhabitance_.inhabited(base_of(row, i));
     } else if (const auto counted = viable_counts(row, at)) {
@@ -344,14 +346,16 @@ bool Arrays::viable(Id id, std::int32_t at) {
       ok = inhabitance_.inhabited(base) &&
            partial_.possible(partial_.open_item(id, true), base, [&](Id after) {
              if (after != id) return viable(after, at + 1);
-             // The item changed nothing: one more of it leads to the same row, with one item more.
-             if (at >= row.lo) return false;  // brings no completion nearer, save that it counts
+             // The item changed nothing: after one more such item the row is the same, with one
+             // item more.
+             // the item only adds to the count, and the minimum is met
+             if (at >= row.lo) return false;
              return at + 1 < row.lo ? row.lo <= row.hi && viable(id, row.lo - 1)
                                     : viable(id, row.lo);
            });
     }
   }
-  // Yes is final. No may rest on a goal that is only taken for empty while the round lasts.
+  // True is final. False may depend on a goal that only counts as empty during the round.
   if (ok || !inhabitance_.is_tentative()) row_viable_[{id, at}] = ok;
   if (!ok && inhabitance_.in_round()) inhabitance_.note_empty(id, at);
   return ok;

@@ -1,11 +1,11 @@
 // Arrays: array constraints under a goal, as interned rows. A row is to arrays what a shape is to
 // objects (object.hpp).
 //
-// A span requires that all items at some positions, or one of them, meet a goal; a count, how many
-// items meet one; clauses are disjunctions of rows. Where items are compared with each other
-// (unique_items.hpp), a row has the values written so far. Positions count from the next item, so
-// the residual of a row is a row. The isolate's lock must be held; references stay valid as long as
-// the engine.
+// A span requires that all items at some positions meet a goal, or that one of them does. A count
+// bounds how many items meet a goal. Clauses are disjunctions of rows. Where items are compared
+// with each other (unique_items.hpp), a row has the values written so far. Positions count from the
+// next item, so the residual of a row is a row. The isolate's lock must be held; references stay
+// valid as long as the engine.
 #pragma once
 #include <functional>
 #include <optional>
@@ -31,10 +31,10 @@ struct Row {  // an array constraint; positions count from the next item, lo and
   std::vector<Span> rules, some;
   std::vector<Counted> counts;
   std::int32_t lo = 0, hi = kInf;
-  Id unique = -1;  // items must differ from each other and from all values of this goal, which are
-                   // the items written. -1: they may be equal
-  Id repeat = -1;  // there must be an item that meets this goal (equals one written), or two equal
-                   // items. -1: no such condition
+  Id unique = -1;  // items must differ from each other and from the values of this goal, which are
+                   // the items written. -1: items may be equal
+  Id repeat = -1;  // some item must meet this goal (equal a written one), or two further items must
+                   // be equal. -1: no such condition
   std::vector<Clause> clauses;
   bool operator==(const Row&) const = default;
   std::size_t hash() const;
@@ -49,7 +49,7 @@ class Arrays {
   Id intern(Row row) { return rows_.intern(std::move(row)); }
 
   Id span(std::int32_t from, std::int32_t to, Id goal,
-          bool every);  // every item of [from, to) meets the goal; or some does
+          bool every);  // every item of [from, to) meets the goal, or some item does
   Id conjunction(const std::vector<Id>& rows);
   Id disjunction(std::vector<Id> rows);
   bool merge(Row* into, const Row& from);  // false: the bounds on the number of items contradict

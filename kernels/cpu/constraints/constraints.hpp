@@ -1,22 +1,22 @@
-// Constraints: which values satisfy one compiled schema. Goals, what each leaves of every JSON
-// type, and queries about them.
+// Constraints: which values satisfy one compiled schema. Goals, what each of them requires of every
+// JSON type, and queries about them.
 //
 // The parts are mutually recursive: a goal has a value if its objects have members whose goals have
-// values, and so on. Each part's members name the others that it uses. They are best read in this
-// order:
+// values, and so on. Each part's members name the other parts that it uses. They are best read in
+// this order:
 // - goals: sets of signed schema nodes
 // - scalars: null, booleans, strings, numbers
 // - key_sets: sets and classes of keys
 // - objects: shapes of objects
-// - members: can an object still be completed?
+// - members: whether an object can still be completed
 // - arrays: rows, the shapes of arrays
 // - unique: arrays whose items are compared
 // - partial: a shape or a row while a value is being written
-// - inhabitance: has a goal a value?
-// - costs: bytes of its shortest
-// - values: its values, listed
+// - inhabitance: whether a goal has a value
+// - costs: the fewest bytes of a goal's values
+// - values: a goal's values, listed
 //
-// A slow reference in Python was the judge of the theory; see docs/explanation/engine.md. The
+// The theory was tested against a slow reference in Python; see docs/explanation/engine.md. The
 // isolate's lock must be held for everything here. The parts live as long as their Constraints,
 // which the engine owns; the lexicon outlives both.
 #pragma once
@@ -39,7 +39,7 @@ struct Constraints {
   Lexicon& lexicon;
   const Spelling spelling;
   const Limits limits;
-  const std::int32_t gap;  // bytes of white space that `:` and `,` demand
+  const std::int32_t gap;  // bytes of white space that must follow `:` and `,`
   int depth = 0;           // depth of the present recursion
 
   Goals goals{*this};

@@ -46,16 +46,16 @@ std::int64_t Values::value_bytes(Id id) {
 
 std::int64_t Values::bytes_among(Id g, std::int32_t n) {
   const std::int32_t size = static_cast<std::int32_t>(
-      std::bit_ceil(static_cast<std::uint32_t>(n)));  // few sizes, each at least the one before
+      std::bit_ceil(static_cast<std::uint32_t>(n)));  // to a power of two, for few sizes
   const auto found = bytes_among_.find({g, size});
   if (found != bytes_among_.end()) return found->second;
-  // The smaller list first, so that the result rises with n however lists differ.
+  // The result includes that of half the size, so it is monotone in n even if the lists differ.
   std::int64_t most = size > 1 ? bytes_among(g, size / 2) : -1;
   const std::vector<Id> list = of(g, static_cast<std::size_t>(size));
   for (std::size_t i = 0; i < list.size() && i < static_cast<std::size_t>(size); ++i)
     most = std::max(most, value_bytes(list[i]));
   if (const Id row = arrays_.of(g); row != kNever && unique_.compares(row))
-    most = std::max(most, costs_.of(g));  // which is a bound itself
+    most = std::max(most, costs_.of(g));  // the cost of such arrays is itself a bound
   if (!inhabitance_.is_tentative()) bytes_among_[{g, size}] = most;
   return most;
 }
@@ -72,13 +72,13 @@ struct Values::Listing {
 
 const std::vector<Id>& Values::of(Id g, std::size_t n) {
   Listed& known = listed_[g];
-  // This very listing is under way further up: what it has so far is all that is known. Whoever
-  // uses it leans on that level, and remembers nothing for good.
+  // This listing is in progress further up, so nothing but its values so far is known. A result
+  // that uses them depends on that level, and must not be kept for good.
   if (known.level > 0) {
     leans_ = std::min(leans_, known.level);
     return known.values;
   }
-  // Enough, or fewer than were once asked for: then there are no others.
+  // There are enough values, or fewer than were once asked for; then there are no others.
   if (known.values.size() >= n || known.values.size() < known.asked) return known.values;
   if (n > limits_.alternatives)
     throw Limit{"alternatives", -1,
@@ -95,9 +95,9 @@ const std::vector<Id>& Values::of(Id g, std::size_t n) {
               : std::min(before, goals->leans_ > goals->listing_ ? kInf : goals->leans_);
     }
   } busy{this, &known, leans_};
-  // Rounds: a list that this listing leaned on is listed again while that brings new values. It
-  // ends, for a round adds at least one and n are enough. Busy takes the mark back, also where
-  // something throws.
+  // Rounds: if a round used the values of an unfinished listing and found new values, the goal is
+  // listed again. This ends, because each round adds a value and n values are enough. Busy resets
+  // the mark, also if an exception is thrown.
   known.level = ++listing_;
   bool again = true;
   while (again) {
@@ -107,15 +107,15 @@ const std::vector<Id>& Values::of(Id g, std::size_t n) {
     again = leans_ <= listing_ && out.values.size() > known.values.size() && out.values.size() < n;
     known.values = std::move(out.values);
   }
-  // Complete only where nothing was taken on trust: no round of Inhabitance, no listing further up.
+  // The list is final only if it used no round of Inhabitance and no unfinished listing further up.
   if (!inhabitance_.in_round() && leans_ >= listing_) known.asked = n;
   return known.values;
 }
 
 bool Values::has_values(Id g, std::size_t n) {
   if (g == kTrue) return true;
-  // On sight: any text of up to four characters is more values than anybody asks for, and so are
-  // numbers without a bound on both sides.
+  // On sight: free strings of up to four characters have more values than any caller asks for. So
+  // have numbers without bounds on both sides.
   for (const StringPiece& p : scalars_.string_set(scalars_.strings(g)).pieces)
     if (p.lang == Langs::kAll && p.hi >= 4) return true;
   for (Id id : scalars_.numbers(g)) {
@@ -208,7 +208,7 @@ void Values::list_arrays(Id row, Listing* out) {
     r.hi = std::min(r.hi, hi);
     return arrays_.settle(std::move(r));
   };
-  // By length, as long as arrays so long or longer exist.
+  // By length, as long as there are arrays of this length or longer.
   for (std::int32_t size = arrays_[row].lo; !out->is_full() && arrays_.viable(sized(size, kInf), 0);
        ++size) {
     tick();
@@ -227,8 +227,8 @@ void Values::list_arrays(Id row, Listing* out) {
         const std::vector<Id> taken = arrays_[part.row].unique < 0
                                           ? std::vector<Id>{}
                                           : goals_.values_in(arrays_[part.row].unique);
-        // Each beginning that is kept leads to an array, so as many as are wanted will do; and of
-        // those listed some may be taken.
+        // Each prefix that is kept leads to an array, so `wanted` of them are enough. Some of the
+        // listed items may be taken already.
         const std::vector<Id> items = of(goal, wanted + taken.size());
         for (std::size_t i = 0; i < items.size() && next.size() < wanted; ++i) {
           if (has(taken, items[i])) continue;
@@ -273,8 +273,8 @@ void Values::list_objects(Id shape, Listing* out) {
           find(name) == static_cast<std::ptrdiff_t>(all.size()))
         all.push_back({cls, name});
   }
-  // A stack of what the search below has written so far, which `keys` looks into: it is good for
-  // the call that it was made for.
+  // A stack of the members that the search below has written so far. `keys` reads it, so a Keys is
+  // valid only for the call that it was made for.
   std::vector<std::pair<Id, Id>> members;
   const auto keys = [&](std::size_t from) {
     Keys k;
@@ -300,8 +300,8 @@ void Values::list_objects(Id shape, Listing* out) {
       return out->add(lexicon_.values.intern(std::move(v)));
     }
     if (i == all.size()) return;
-    // Names come in their order, with or without each; behind the names come the other keys, any of
-    // them next.
+    // Names come in their order, each with or without a member. After the names, any of the other
+    // keys may come next.
     if (i < names && members_.viable(at, keys(i + 1))) go(i + 1, at);  // without it
     if (members.size() == size) return;
     for (std::size_t key = i; key < (i < names ? i + 1 : all.size()); ++key) {

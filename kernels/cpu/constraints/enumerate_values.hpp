@@ -26,8 +26,9 @@ class Values {
   std::int64_t bytes_among(
       Id goal,
       std::int32_t n);  // bytes that suffice for a value other than n - 1 given ones, or for the
-                        // longest value; -1: there is none. Monotone in n
-  bool leans() const { return leans_ != kInf; }  // did the last result use an unfinished listing?
+                        // longest value; -1: there is no value. Monotone in n
+  // whether the last result used an unfinished listing
+  bool leans() const { return leans_ != kInf; }
 
  private:
   struct Listing;
@@ -55,7 +56,7 @@ class Values {
   struct Listed {
     std::vector<Id> values;
     std::size_t asked = 0;  // the list may be incomplete beyond this number of values
-    int level = 0;          // of the unfinished listing
+    int level = 0;          // depth of this listing while it is unfinished, else 0
   };
   Memo<Listed> listed_;
   int listing_ = 0,

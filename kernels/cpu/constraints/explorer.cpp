@@ -3,7 +3,7 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kMostWays = 256;  // in which one value is taken to decide what is open
+constexpr std::size_t kMostWays = 256;  // ways in which one value may decide an Open
 }
 
 void Explorer::push(Item item) {
@@ -12,8 +12,8 @@ void Explorer::push(Item item) {
 
 bool Explorer::run(std::chrono::steady_clock::time_point until) {
   while (!queue_.empty()) {
-    // Taken from the queue only once it is done: a Missing ends the call, and the next one takes
-    // the same item again.
+    // An item leaves the queue only when it is done: a Missing ends the call, and the next call
+    // repeats the item.
     const Item item = queue_.front();
     const auto clock = constraints_.start_clock();
     try {
@@ -33,10 +33,9 @@ bool Explorer::run(std::chrono::steady_clock::time_point until) {
 }
 
 void Explorer::expand(Item item) {
-  // What is left behind a value that must meet `base`, for each way in which the value can decide
-  // what is open.
-  // By type, for a value decides otherwise if it is of another type. Where ways are cut off, `cut_`
-  // says that the exploration is not full.
+  // Adds the residuals after a value that must meet `base`, one for each way in which the value can
+  // decide the literals of `open`. Each type is explored on its own, since its values decide other
+  // literals. `cut_` counts where ways were cut off and the exploration is incomplete.
   const auto add_ways = [&](Id base, Id open, Kind kind) {
     push({Kind::Goal, base, item.node});
     for (int t = 0; t < kTypes; ++t) {

@@ -1,12 +1,12 @@
-// Explorer: makes every expansion of goals that decoding may need, ahead of need, so that `guard
+// Explorer: computes all expansions of goals that decoding may need in advance, so that `guard
 // check` finds limits.
 //
 // A breadth-first search over goals, shapes and rows, their residuals after each kind of member or
 // item, and the automata of strings and keys. Each is expanded once. States that depend on more
-// than ids (written keys, counts, nesting) are not explored. A run ends when nothing is left or
-// time is up, and the next one continues. After Missing the next run repeats the item at hand;
-// after Limit it skips that item. Costs those of the expansions, and a set entry for each. Not
-// thread-safe: the isolate's lock must be held. Tested in tests/kernels/test_explorer.py.
+// than ids (written keys, counts, nesting) are not explored. A run ends when nothing is left or the
+// time is up, and the next one continues. After a Missing, the next run repeats the current item;
+// after a Limit, it skips that item. The cost is that of the expansions, and a set entry for each.
+// Not thread-safe: the isolate's lock must be held. Tested in tests/kernels/test_explorer.py.
 #pragma once
 #include <array>
 #include <unordered_set>
@@ -23,7 +23,7 @@ class Explorer {
   void add(Id node) {
     push({Kind::Goal, constraints_.goals.goal_of(node), node});
   }  // requires a front end's node
-  bool run(std::chrono::steady_clock::time_point until);  // is nothing left?
+  bool run(std::chrono::steady_clock::time_point until);  // returns whether nothing is left
   std::size_t expanded(int kind) const {
     return expanded_[static_cast<std::size_t>(kind)];
   }  // goals, objects, arrays, languages

@@ -20,8 +20,8 @@ Goals::Goals(Constraints& all)
 }
 
 void Goals::define(Id node, std::vector<Atom> atoms) {
-  // The only place where atoms move: no reference into them is held while the front end defines
-  // nodes, for that is between two calls of the engine.
+  // The only place where atoms move. The front end defines nodes between two calls of the engine,
+  // when nobody holds a reference into them.
   if (node >= static_cast<Id>(nodes_.size())) nodes_.resize(static_cast<std::size_t>(node) + 1);
   nodes_[static_cast<std::size_t>(node)] = {true, std::move(atoms)};
 }
@@ -47,7 +47,7 @@ std::vector<Id> Goals::lacking(Ahead* ahead) const {
   todo.swap(ahead->todo);
   const auto add = [&](Id node, int depth) {
     const auto [known, fresh] = ahead->seen.try_emplace(node, depth);
-    // A node is looked into again only where more of it is wanted than before.
+    // A node is visited again only if more of it is needed than before.
     if (!fresh && known->second >= depth) return;
     known->second = depth;
     todo.push_back({node, depth});
@@ -61,7 +61,7 @@ std::vector<Id> Goals::lacking(Ahead* ahead) const {
       continue;
     }
     if (!is_defined(node)) {
-      // What is not defined yet stays in `todo`, for the next call goes on from there.
+      // A node that is not defined yet stays in `todo`, from which the next call continues.
       ahead->todo.push_back({node, depth});
       continue;
     }
@@ -92,8 +92,8 @@ std::vector<Id> Goals::lacking(Ahead* ahead) const {
 void Goals::blame(Limit* limit, Id node) {
   if (limit->node >= 0 || node < 0) return;
   limit->node = node;
-  // A language was too large: the schema that holds the pattern may be beside the one that was at
-  // work, so it is looked for among those that apply in place.
+  // A language was too large. The pattern may belong to a schema beside the one that was being
+  // evaluated, so it is looked for among those that apply in place.
   if (limit->op != Op::Pattern) return;
   std::vector<Id> todo{node}, seen;
   while (!todo.empty()) {
@@ -113,7 +113,7 @@ void Goals::blame(Limit* limit, Id node) {
 Id Goals::goal(std::vector<Id> literals) {
   std::erase_if(literals, [](Id l) { return l == 0 || l == 3; });  // +true, -false
   sort_unique(&literals);
-  // Sorted, a literal stands right beside its negation: a node and its sign are one number.
+  // A literal is a node and its sign in one number, so in sorted order it is next to its negation.
   for (std::size_t i = 0; i < literals.size(); ++i)
     if (literals[i] == 1 || literals[i] == 2 || (i > 0 && literals[i] == (literals[i - 1] ^ 1)))
       return kFalse;
@@ -130,8 +130,8 @@ Id Goals::conj(Id a, Id b) {
   if (a > b) std::swap(a, b);
   const auto found = conj_.find({a, b});
   if (found != conj_.end()) return found->second;
-  // Literals are united and nothing is worked out: a goal is a set, and what it means each type
-  // works out when it is asked for.
+  // Only unites the literals. What the goal means for a type is computed when that type is asked
+  // for.
   std::vector<Id> all = goals_[a].ids;
   all.insert(all.end(), goals_[b].ids.begin(), goals_[b].ids.end());
   return conj_[{a, b}] = goal(std::move(all));
@@ -143,7 +143,7 @@ Id Goals::negate(Id g) {
   if (ids.size() == 1) return goal({ids[0] ^ 1});
   const auto found = negated_.find(g);
   if (found != negated_.end()) return found->second;
-  // By De Morgan: one node of our own, `any of {g}`, with its sign turned.
+  // The negation of one node of our own, `any of {g}`.
   return negated_[g] = goal({(kInternal + internals_.intern({0, {}, {g}})) << 1 | 1});
 }
 
@@ -151,7 +151,7 @@ Id Goals::any_goal(std::vector<Id> list) {
   sort_unique(&list);
   std::erase(list, kFalse);
   if (list.empty()) return kFalse;
-  // kTrue has the least id, so that it comes first.
+  // kTrue has the least id, so it comes first.
   if (list[0] == kTrue || list.size() == 1) return list[0];
   return goal({(kInternal + internals_.intern({0, {}, std::move(list)})) << 1});
 }
@@ -181,8 +181,8 @@ const std::vector<Id>* Goals::listed(Id literal) const {
   return nullptr;
 }
 
-// Does the literal list values, none of which is one of these? Of dozens of alternatives that a tag
-// tells apart each is held against each other.
+// Whether the literal lists values, none of which is one of these. Dozens of alternatives that
+// differ by a tag are all compared with each other.
 bool Goals::are_apart(const std::vector<Id>& values, Id literal) const {
   constexpr std::size_t kFew = 16;
   const std::vector<Id>* some = listed(literal);
@@ -206,14 +206,14 @@ Told Goals::told(Id literal, Id id, int depth) const {
   const auto is_a = [](bool yes) { return yes ? Told::Yes : Told::No; };
   if (node >= kInternal) {
     const Internal& internal = internals_[node - kInternal];
-    // Three-valued from here on: Open wherever an answer would take more than a look.
+    // Three-valued from here on: Open wherever an answer would take a search.
     if (!internal.values.empty()) return is_a(has(internal.values, id));
     if (internal.types || depth == kDeepest) return Told::Open;
     Told any = Told::No;
     for (Id g : internal.any_of) {
       Told all = Told::Yes;
       for (Id l : goals_[g].ids) all = both(all, told(l, id, depth + 1));
-      // `or` is `and` with all signs turned.
+      // `a or b` is `not (not a and not b)`.
       any = negated(both(negated(any), negated(all)));
     }
     return any;
@@ -265,18 +265,18 @@ Told Goals::told(Id literal, Id id, int depth) const {
   return out;
 }
 
-// Where one of dozens of tags is excluded from all of them no language is made for what is left.
+// If one of dozens of tags is excluded, this saves making a language for the remaining ones.
 Told Goals::has_listed(Id g) const {
   constexpr std::size_t kMost = 64;
-  constexpr std::int32_t kShort = 15;  // digits, that any spelling of numbers has
+  constexpr std::int32_t kShort = 15;  // digits that a number may have in any spelling
   const std::vector<Id>& literals = goals_[g].ids;
   const std::vector<Id>* values = nullptr;
   for (Id l : literals)
     if (const std::vector<Id>* some = listed(l); some && (!values || some->size() < values->size()))
       values = some;
   if (!values) return Told::Open;
-  // The smallest list is looked through: the goal has no values beside it. Yes needs one value that
-  // all literals take, No that each value is refused by one.
+  // The smallest list is searched, since the goal has no values outside it. Yes needs one value
+  // that all literals accept; No needs, for each value, a literal that refuses it.
   bool none = values->size() <= kMost;
   for (std::size_t i = 0; i < values->size() && i < kMost; ++i) {
     Told all = Told::Yes;

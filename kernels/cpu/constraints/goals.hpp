@@ -64,14 +64,15 @@ class Goals {
   const std::vector<Id>& literals(Id goal) const { return goals_[goal].ids; }
   const std::vector<Id>& values_in(Id among) const;  // requires a goal of among(), or kFalse
 
-  // Sets the node of a limit without one. A limit of languages is placed at a neighbouring schema
-  // that has some.
+  // Sets the node of a limit that has none. For a limit on languages, prefers a schema with a
+  // language among those that apply in place.
   void blame(Limit* limit, Id node);
   void need(
-      const std::vector<Id>& goals);  // throws Missing where some of their nodes are not defined
-  // A search for undefined nodes that a mask before a value of these nodes needs: a token may open
+      // throws Missing if any of their nodes is not defined
+      const std::vector<Id>& goals);
+  // A search for undefined nodes that a mask needs before a value of these nodes: a token may open
   // an array, an object in it, and spell a name. lacking() returns the next ones; once those are
-  // defined it continues from there. Empty: all are defined.
+  // defined, it continues from there. Empty: all are defined.
   struct Ahead {
     explicit Ahead(const std::vector<Id>& nodes) {
       for (Id node : nodes) todo.push_back({node, kDeepest});
@@ -90,8 +91,8 @@ class Goals {
       Id literal) const;  // the values that its `enum` or `const` lists; null: it has none
   bool are_apart(const std::vector<Id>& values, Id literal) const;
   Told told(Id literal, Id value,
-            int depth) const;      // does the value meet it, by constants and types alone?
-  Told has_listed(Id goal) const;  // does it have a value, by one that it lists?
+            int depth) const;      // whether the value meets it, from constants and types alone
+  Told has_listed(Id goal) const;  // whether it has a value, from the values that it lists
 
   // The formula of a literal in an algebra of one JSON type (algebra.hpp).
   template <class Algebra>

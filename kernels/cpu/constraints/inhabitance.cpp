@@ -29,8 +29,8 @@ bool Inhabitance::inhabited(Id g, Type type) {
     case Type::Boolean: return scalars_.literals3(g) & 6;
     case Type::Number: return !scalars_.numbers(g).empty();
     case Type::String: return !scalars_.string_set(scalars_.strings(g)).pieces.empty();
-    // Only objects and arrays hold values whose goals may lead back to this one; all else is
-    // answered without a round.
+    // Only objects and arrays contain values whose goals may lead back to this one; no other type
+    // needs a round.
     default: return fixpoint(g * 8 + static_cast<Id>(type) + 1);
   }
 }
@@ -40,9 +40,9 @@ bool Inhabitance::inhabited(Id g) {
   return g != kFalse && (inhabited_on_sight(g) || fixpoint(g * 8));
 }
 
-// Of one schema that applies none in place and lists no values: the keywords that ask something of
-// a type do not rule all of it out. Of dozens of names that may come next only one will have a
-// value that needs more than that.
+// For one schema that has no applicators in place and lists no values: whether its keywords leave
+// some type that certainly has a value. Where dozens of names may come next, only one of them will
+// have a value that needs more than this.
 bool Inhabitance::inhabited_on_sight(Id g) const {
   const std::vector<Id>& literals = goals_.literals(g);
   if (literals.size() != 1 || literals[0] & 1 || !goals_.is_defined(literals[0] >> 1)) return false;
@@ -50,7 +50,7 @@ bool Inhabitance::inhabited_on_sight(Id g) const {
                       types::kArray | types::kObject;
   std::int32_t numbers = types::kNumber | types::kInteger | types::kIntegerText;
   constexpr std::int32_t kShort =
-      16;  // digits before the point, of which one more is always written out
+      16;  // digits before the point of a bound: one more can always be written out
   int bounds = 0;
   for (const Atom& a : goals_.known_atoms(literals[0] >> 1)) switch (a.op) {
       case Op::Const:
@@ -63,7 +63,7 @@ bool Inhabitance::inhabited_on_sight(Id g) const {
       case Op::If: return false;
       case Op::Type: left &= a.lo & numbers ? a.lo | types::kNumber : a.lo; break;
       case Op::Min:
-      case Op::Max:  // beyond one bound there are numbers, but not all have a spelling
+      case Op::Max:  // beyond one bound there are numbers, but not all of them have a spelling
         if (++bounds > 1 ||
             static_cast<std::int32_t>(a.number.digits.size()) + a.number.exp > kShort)
           left &= ~types::kNumber;
@@ -78,13 +78,13 @@ bool Inhabitance::inhabited_on_sight(Id g) const {
       case Op::Size: left &= a.lo > 0 ? ~types::kObject : ~0; break;
       case Op::Unique:
       case Op::Items:
-      case Op::UnevaluatedItems: break;  // nothing of an empty array
+      case Op::UnevaluatedItems: break;  // an empty array meets these
       case Op::Properties:
       case Op::Patterns:
       case Op::Additional:
       case Op::Names:
       case Op::UnevaluatedProperties:
-      case Op::DependentRequired: break;  // nor of an empty object
+      case Op::DependentRequired: break;  // an empty object meets these
       case Op::DependentSchemas: break;
     }
   return left & (types::kNull | types::kBoolean | types::kNumber | types::kString | types::kArray |
@@ -94,7 +94,7 @@ bool Inhabitance::inhabited_on_sight(Id g) const {
 bool Inhabitance::empty_on_sight(Id g) {
   if (g == kTrue) return false;
   if (g == kFalse) return true;
-  // Final whichever round is under way: nothing here rests on what a round found.
+  // The result is final during a round too: nothing here depends on what the round has found.
   const auto found = dull_.find(g);
   if (found != dull_.end()) return found->second;
   if (const Told known = goals_.has_listed(g); known != Told::Open)
@@ -105,7 +105,7 @@ bool Inhabitance::empty_on_sight(Id g) {
     return false;
   }
   if (sight_ == kMaxSight)
-    return false;  // discriminators stand near the top; deeper, viability decides
+    return false;  // discriminators are near the top; deeper, viability decides
   const Recursion farther(&sight_, kMaxSight);
   dull_[g] = 0;  // in progress: assume nothing
   try {
@@ -113,7 +113,7 @@ bool Inhabitance::empty_on_sight(Id g) {
     dull_[g] = empty;
     return empty;
   } catch (...) {
-    // Half a look is no answer: the next caller looks again.
+    // An interrupted attempt is no answer: the next caller tries again.
     dull_.erase(g);
     throw;
   }
@@ -141,8 +141,8 @@ int Inhabitance::constant_for(Id g, Type type) {
 
 bool Inhabitance::try_key(Id key) {
   const Recursion deeper(&depth_, limits_.depth);
-  // In progress, and empty as long as nothing else is known. A Limit leaves it so; the round ends
-  // then, and the marks go with it.
+  // In progress, the goal counts as empty. A Limit leaves this mark in place, but it also ends the
+  // round, which removes all marks.
   round_[key] = 0;
   const Id g = key / 8;
   bool ok = false;
@@ -163,7 +163,7 @@ bool Inhabitance::try_key(Id key) {
     throw;
   }
   if (!ok) return false;
-  // Found under assumptions that can only have hidden values: true stays true.
+  // To count goals in progress as empty can only hide values, so true is final.
   sure_[key] = 1;
   found_ = true;
   round_.erase(key);
@@ -175,9 +175,9 @@ bool Inhabitance::fixpoint(Id key) {
   if (sure != sure_.end()) return sure->second;
   const auto now = round_.find(key);
   if (now != round_.end()) return now->second;
-  // Inside of another goal's round: its owner repeats the round, this one only takes part.
+  // In another goal's round this goal only takes part: the owner repeats the round.
   if (in_round_) return try_key(key);
-  // Also when a Missing or a Limit comes by.
+  // Ends the round, also if a Missing or a Limit is thrown.
   struct Reset {
     Inhabitance* goals;
     ~Reset() { goals->in_round_ = false, goals->new_round(); }
@@ -189,8 +189,8 @@ bool Inhabitance::fixpoint(Id key) {
     in_round_ = true;
     ok = try_key(key);
   } while (!ok && found_);
-  // A round that found nothing new is the fixpoint: all that was in progress has no value. Unless a
-  // list of values under way assumes something itself.
+  // A round that found nothing new is the fixpoint: nothing that was in progress has a value. It is
+  // not final while an unfinished listing of values makes assumptions of its own.
   if (!ok && !values_.leans())
     for (const auto& [k, _] : round_) sure_[k] = 0;
   return ok;

@@ -1,9 +1,9 @@
-// Inhabitance: does a goal have a value?
+// Inhabitance: whether a goal has a value.
 //
-// A least fixpoint by rounds. Goals in progress count as empty. True is final at once, false only
-// after a round that found nothing new: within a round it may become true in the next, and callers
-// must not memoise it (is_tentative()). A Missing or a Limit ends the round, and its results of
-// false are dropped. The isolate's lock must be held.
+// A least fixpoint by rounds. Goals in progress count as empty. True is final at once. False is
+// final only after a round that found nothing new: before that, it may become true in the next
+// round, and callers must not memoise it (is_tentative()). A Missing or a Limit ends the round and
+// drops its results of false. The isolate's lock must be held.
 #pragma once
 #include <unordered_set>
 
@@ -20,9 +20,9 @@ class Inhabitance {
   bool inhabited(Id goal);
   bool inhabited(Id goal, Type type);
   bool empty_on_sight(
-      Id goal);  // is it certainly empty, without the viability of objects? false: unknown
+      Id goal);  // whether it is certainly empty, without the viability of objects; false: unknown
   int constant_for(Id goal,
-                   Type type);  // do all values of the type meet it (1), or none (0)? -1: some do
+                   Type type);  // 1: all values of the type meet it; 0: none do; -1: otherwise
 
   bool in_round() const { return in_round_; }
   bool is_tentative() const;  // whether a result of false may become true in the next round
@@ -53,7 +53,7 @@ class Inhabitance {
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   bool found_ = false, in_round_ = false;
   Memo<char> dull_;  // see empty_on_sight
-  int sight_ = 0;    // nested objects that it has expanded
+  int sight_ = 0;    // depth of nested objects that it is expanding
 };
 
 }  // namespace guard

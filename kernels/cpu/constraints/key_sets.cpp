@@ -28,7 +28,7 @@ Id KeySets::key_rest(std::vector<Id> names, std::vector<Id> langs) {
   return key_sets_.intern({KeySet::Rest, -1, std::move(names), std::move(langs)});
 }
 
-// The classes of keys that these key sets tell apart.
+// The classes of keys that these key sets distinguish.
 std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
   sort_unique(&sets);
   std::vector<Id> names, langs, wide;
@@ -44,7 +44,7 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
   sort_unique(&langs);
   Langs& l = lexicon_.langs;
   std::vector<std::pair<Id, std::vector<Id>>> parts{
-      {Langs::kAll, {}}};  // language, which of langs hold it
+      {Langs::kAll, {}}};  // a language, and those of `langs` that contain it
   for (Id lang : langs) {
     std::vector<std::pair<Id, std::vector<Id>>> next;
     for (auto& [r, in] : parts) {
@@ -61,10 +61,11 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
           "alternatives", -1,
           "patterns divide keys into more than " + std::to_string(kMaxClasses) + " classes"};
   }
-  // Of the key sets that are no name, those that hold what these languages hold, names aside: most
-  // classes have it alike.
+  // The key sets, other than single names, that contain the texts which exactly the languages `in`
+  // contain, exceptions by name aside. Most classes share them.
   std::unordered_map<Id, std::vector<Id>>
-      naming;  // of each name the sets that hold all but some names, and not this one
+      // by name, the sets that exclude it by name
+      naming;
   for (Id k : wide)
     for (Id n : key_sets_[k].names) naming[n].push_back(k);
   ListMap<const std::vector<Id>*> kinds;
@@ -82,9 +83,10 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
     return kinds.emplace(in, &wide_[wide_.intern({std::move(held)})].ids).first->second;
   };
   std::vector<KeyClass> out;
-  std::vector<const std::vector<Id>*> of_listed;  // what holds the texts of a class that is listed
+  std::vector<const std::vector<Id>*> of_listed;  // by listed class, the sets that contain its
+                                                  // texts
   std::vector<std::pair<Id, std::ptrdiff_t>>
-      all;  // names, each with which of those hold it; -1: one that a key set names
+      all;  // names, each with an index into of_listed; -1: a key set names it
   for (Id n : names) all.push_back({n, -1});
   for (const auto& [r, in] : parts) {
     std::vector<std::u32string> words;
@@ -125,7 +127,7 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
   return out;
 }
 
-// The key set of a class that is no name, when these are the names of its partition.
+// The key set of a class that is not a name, given the names of its partition.
 Id KeySets::key_class(const KeyClass& cls, const std::vector<Id>& names) {
   if (cls.lang == Langs::kAll) return key_rest(names, {});
   std::vector<std::u32string> words;

@@ -24,8 +24,9 @@ struct Rule {
 };
 
 // One class of keys: a name, or the texts of a language that are not names of the shape. All names
-// of a kind share one list of the sets that contain them (`wide`), minus exceptions: thousands of
-// names that thousands of `additionalProperties` exclude would be a million pairs.
+// of one kind share a list of the sets that contain them (`wide`); each has its exceptions. Where
+// thousands of `additionalProperties` exclude thousands of names, one list for each name would have
+// millions of entries.
 struct KeyClass {
   Id name = -1;
   Id lang = Langs::kNone;

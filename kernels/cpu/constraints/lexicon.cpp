@@ -23,8 +23,8 @@ struct Reader {
            (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t'))
       ++at;
   }
-  // Requires valid JSON: the automaton has read it, or json.dumps has written it. Nothing is
-  // checked here, `at` never passes the end.
+  // Requires valid JSON, which the automaton has read or json.dumps has written. Nothing is checked
+  // here; `at` never passes the end.
   Id value() {
     const Recursion deeper(&depth, kMaxNesting);
     space();
@@ -114,8 +114,8 @@ struct Reader {
         e = e * 10 + (text[at] - '0');
       d.exp += down ? -e : e;
     }
-    // One form for each number: no zeros at either end, the exponent says where the point is, and 0
-    // has no digits and no sign.
+    // One form for each number: no zeros at either end; the exponent says where the point is; 0 has
+    // no digits and no sign.
     d.digits.erase(0, std::min(d.digits.find_first_not_of('0'), d.digits.size()));
     while (!d.digits.empty() && d.digits.back() == '0') d.digits.pop_back(), ++d.exp;
     return d.digits.empty() ? Decimal{} : d;

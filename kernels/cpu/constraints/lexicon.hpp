@@ -16,7 +16,7 @@ struct Limits {
   std::size_t states = 1000000;      // interned shapes and goals
   std::int32_t depth = 2000;         // recursion of the algebra
   std::int32_t nesting = 100;  // open containers beyond which only a shortest completion is allowed
-  double seconds = 10;         // of a processor, for one call
+  double seconds = 10;         // of processor time, for one call
   std::int64_t memory = 384'000'000;  // bytes of one call, and of a schema with its own isolate
 };
 
@@ -41,7 +41,7 @@ struct Lexicon {
   static inline std::atomic<std::uint64_t> made = 0;
 };
 
-// A guard that counts the depth of recursion. Throws Limit where it is too deep.
+// Counts the depth of recursion while it lives. Throws Limit if the recursion is too deep.
 struct Recursion {
   Recursion(int* depth, int limit) : depth_(depth) {
     if (*depth_ >= limit) too_deep(limit);

@@ -8,7 +8,7 @@ namespace guard {
 
 namespace {
 constexpr int kMaxChoices =
-    256;  // combinations of disjuncts that cost_object compares before it takes what it has
+    256;  // combinations that a search compares before it settles for the best so far
 }  // namespace
 
 MinCosts::MinCosts(Constraints& all)
@@ -61,8 +61,8 @@ std::int64_t MinCosts::of(Id g, Type type) {
 
 std::int64_t MinCosts::of(Id g) { return g == kFalse ? -1 : g == kTrue ? 1 : least_cost(g * 8); }
 
-// One more look at a key of the fixpoint (see inhabited): what is in progress counts with what it
-// cost at last.
+// Computes the cost of a key of the fixpoint once more (see Inhabitance). A cost in progress counts
+// with its last value.
 std::int64_t MinCosts::try_cost(Id key) {
   const Recursion deeper(&depth_, limits_.depth);
   const std::int64_t before = cost_round_.try_emplace(key, -1).first->second;
@@ -86,7 +86,7 @@ std::int64_t MinCosts::try_cost(Id key) {
     goals_.blame(&limit, node_of(goals_.literals(g)));
     throw;
   }
-  if (!cost_leans_) {  // on nothing that may yet get cheaper
+  if (!cost_leans_) {  // it depends on nothing that may still get cheaper
     cost_round_.erase(key);
     cost_[key] = best;
   } else if (best != before) {
@@ -132,9 +132,10 @@ std::int64_t MinCosts::of_object(Id id, const Keys& keys) {
       [this] { return !inhabitance_.is_tentative() && !in_cost_; });
 }
 
-// Of the ways through the clauses the cheapest: best first (Hart, Nilsson, Raphael 1968), of equals
-// the one with the fewest clauses left. Clauses only ask for more, so that a shape without those
-// that are left bounds it from below. Many orders of choices lead to one shape.
+// The cheapest way through the clauses, by best-first search (Hart, Nilsson, Raphael 1968). Of
+// nodes with equal bounds, the one with the fewest clauses left comes first. Clauses only add
+// conditions, so the cost of the shape without its remaining clauses is a lower bound. Different
+// orders of choices lead to the same shape, which is added once.
 std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
   struct Node {
     std::int64_t bound;
@@ -147,7 +148,8 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
   std::priority_queue<Node> open;
   std::unordered_set<Id> known;
   std::int64_t best = -1;
-  // What names that a disjunct asks for add at the least, where nothing else could be met by them.
+  // A lower bound on the bytes of members that a disjunct requires and `s` does not. Only valid
+  // where these members can't meet any other condition of `s`.
   const auto named = [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
   const auto added = [&](const Shape& s, const Shape& disjunct) {
     std::int64_t out = 0;
@@ -185,7 +187,7 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
     open.pop();
     if (best >= 0 && (node.bound >= best || left <= 0)) return best;
     if (const Id known_better = objects_.tidy(node.shape);
-        known_better != node.shape) {  // only of those whose turn comes: it is dear
+        known_better != node.shape) {  // only for nodes that are expanded: it is expensive
       add(known_better);
       continue;
     }
@@ -204,7 +206,7 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
   throw;
 }
 
-// Of a shape without clauses.
+// The cost under a shape without clauses.
 std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
   if (id == kNever) return -1;
   const Shape s = objects_[id];
@@ -232,9 +234,10 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
                 members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
   };
   const auto total =
-      [&]() -> std::int64_t {  // of these members and the cheapest that fill up to the minimum
-    std::vector<std::size_t> next(all.size(), 0);          // words of each class that are used up
-    std::size_t listed = 0;                                // and what they take
+      // bytes of these members, and of the cheapest ones that fill up to the minimum
+      [&]() -> std::int64_t {
+    std::vector<std::size_t> next(all.size(), 0);          // how many words of each class are used
+    std::size_t listed = 0;                                // what they count as states
     const auto key = [&](std::size_t i) -> std::int64_t {  // bytes of the cheapest new key
       if (all[i].name >= 0) return key_bytes(all[i].name);
       while (true) {
@@ -307,28 +310,30 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
   return best;
 }
 
-// Where items must differ, the cost must fall with every token of some way on. So each owed item is
-// charged what suffices whatever the other items are: the dearest of the first `among` values of
-// its goal, where `among` is the most items that the array can have along a plan. Along a plan that
-// number never rises: an item discharges what is owed, brings a position nearer, or fills up to the
-// minimum. The values written decide only whether a plan can be followed, and only those of goals
-// that have fewer than `among` values: see reserved().
+// Where items must differ, the cost must fall with every token of some continuation. So each owed
+// item is charged with what suffices whatever the other items are: the bytes of the longest of the
+// first `among` values of its goal. `among` is the largest number of items that the array can have
+// along a plan. Along a plan that number never rises: an item meets a condition that is owed,
+// brings a position nearer, or fills up to the minimum. The written values decide only whether a
+// plan can be followed, and only values of goals that have fewer than `among` values matter: see
+// reserved().
 //
-// Why it falls: take the cheapest plan, with goals g1, g2, …, and distinct representatives of the
-// goals that have few values, none of which is written. If g1 has few, write its representative: it
-// is one of reserved(), for each of which the rest is charged with it written. Otherwise fewer than
-// `among` values are written or represent other goals, so one of the values that g1 is charged for
-// is free. Either it is one of reserved() too, or no plan minds it. The rest of the plan can still
-// be followed, at no higher cost.
+// Why the cost falls: take the cheapest plan, with goals g1, g2, …, and distinct representatives,
+// none of them written, of the goals that have few values. If g1 has few, write its representative.
+// It is one of reserved(), and for each of these the cost of the rest is computed with it written.
+// Otherwise, fewer than `among` values are written or represent other goals, so one of the values
+// that g1 is charged with is free. Either that one is in reserved() too, or no plan depends on it.
+// The rest of the plan can still be followed, at no higher cost.
 struct MinCosts::Plan {
   std::vector<Id> picks = {};  // as in plan_row
-  // Where a repeat is owed: there is one item of known value, which a later one will equal.
+  // If a repeat is owed: one item has a known value, which a later item will equal.
   bool paired = false;
-  std::vector<Id>* reserved = nullptr;  // collects
+  std::vector<Id>* reserved = nullptr;  // if not null, collects the values of reserved()
 };
 
-// Counts by arithmetic (see viable_counts): exact for one count; where several minima are large,
-// each is met by items of its own, which never costs less. Nothing where that is to be searched.
+// Computes the cost of counts by arithmetic (see viable_counts). Exact for one count. Of several
+// large minima, each is met by items of its own, which never costs less. Nothing if that takes a
+// search.
 std::optional<std::int64_t> MinCosts::cost_counts(const Row& row, std::int32_t at) {
   const auto counts = arrays_.steady_counts(row);
   if (!counts) return std::nullopt;
@@ -376,7 +381,7 @@ bool MinCosts::may_get_dearer(Id id) {
 
 std::vector<Id> MinCosts::reserved(Id id, std::int32_t at) {
   std::vector<Id> out;
-  if (!may_get_dearer(id)) return out;  // one plan alone, which every good item leaves possible
+  if (!may_get_dearer(id)) return out;  // there is one plan, which every valid item leaves possible
   cost_row(id, at, {.reserved = &out});
   sort_unique(&out);
   return out;
@@ -444,7 +449,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     Plan plan;
     std::int64_t item;
   };
-  std::vector<Way> ways;  // the cheapest item for each
+  std::vector<Way> ways;  // for each residual and plan, the cheapest item
   const auto add = [&](Way way) {
     for (Way& w : ways)
       if (w.next == way.next && w.plan.paired == way.plan.paired && w.plan.picks == way.plan.picks)
@@ -468,7 +473,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
         return ++choices >= kMaxChoices;
       },
       row.unique >= 0);
-  if (row.repeat >= 0 && !plan.paired) {  // a value that a later item is to equal
+  if (row.repeat >= 0 && !plan.paired) {  // a value that a later item will equal
     const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) {
       return unique_.viable_after(after, at + 1, base);
     }));
@@ -486,7 +491,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     }
     best = cheaper(best, plus_cost(plus_cost(w.item, comma(at)), rest));
   }
-  if (best < 0 && is_cut)  // the others were not looked at
+  if (best < 0 && is_cut)  // a way that was cut off may have a cost
     throw Limit{"alternatives", -1, "an item decides in too many ways what the next ones take"};
   return best;
 }

@@ -1,4 +1,4 @@
-// MinCosts: the fewest bytes of a value, and of the rest of one that was begun.
+// MinCosts: the fewest bytes of a value, and of the rest of a value that was begun.
 //
 // A fixpoint by rounds, as in Inhabitance: a cost in progress counts with its latest bound, until
 // no cost falls any more. For arrays with distinct items it is an upper bound that falls with every
@@ -22,8 +22,8 @@ class MinCosts {
                          const Keys& keys);  // from behind a member to the end, the brace included
   std::int64_t of_array(Id row, std::int32_t at);
   std::int64_t key_bytes(Id name);  // with quotes, in the cheapest spelling
-  bool may_get_dearer(Id row);  // whether an item's value can raise the cost of the rest: in rows
-                                // with distinct items and more than a least length
+  bool may_get_dearer(Id row);  // whether an item's value can raise the cost of the rest: only in
+                                // rows with distinct items and more than a minimum length
   std::vector<Id> reserved(Id row,
                            std::int32_t at);  // values that raise the cost of the rest of a row
                                               // with compared items once one of them is written
@@ -54,7 +54,7 @@ class MinCosts {
   const std::int32_t gap_;
   const Limits& limits_;
   int& depth_;
-  // Keys as Inhabitance's.
+  // The keys are those of Inhabitance.
   Memo<std::int64_t> cost_, cost_round_, name_bytes_;
   AnswerMemo found_;
   bool in_cost_ = false, cheaper_ = false, cost_leans_ = false;

@@ -33,10 +33,10 @@ struct Atom {
   bool open = false;       // Min, Max: exclusive
   Decimal number;          // Min, Max, Multiple
   std::vector<Id> nodes;   // children, in order; If: three of them
-  std::vector<Id> names;   // names beside nodes, or alone
-  std::vector<Id> langs;   // languages beside nodes, or alone
+  std::vector<Id> names;   // names that belong to nodes, or stand alone
+  std::vector<Id> langs;   // languages that belong to nodes, or stand alone
   std::vector<Id> values;  // Const, Enum
-  std::vector<std::vector<Id>> lists;  // DependentRequired: names beside names
+  std::vector<std::vector<Id>> lists;  // DependentRequired: by name, the names it requires
 };
 
 struct Value {  // a JSON value of const or enum
@@ -58,7 +58,8 @@ struct Value {  // a JSON value of const or enum
 struct Name {
   std::string text;  // UTF-8, decoded
   bool operator==(const Name&) const = default;
-  std::size_t hash() const { return hash_of(text); }  // the keyed hash: strangers choose them
+  // the keyed hash, because an attacker may choose names
+  std::size_t hash() const { return hash_of(text); }
 };
 
 }  // namespace guard

@@ -14,7 +14,7 @@ constexpr std::size_t kMaxFew = 64;  // see few_values
 
 Id Scalars::number_set(std::vector<Id> pieces) {
   sort_unique(&pieces);
-  if (pieces.size() > 1 && pieces.size() <= 64) {  // a piece inside of another says nothing
+  if (pieces.size() > 1 && pieces.size() <= 64) {  // drops pieces inside of others
     std::vector<Id> kept;
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       bool covered = false;
@@ -52,7 +52,7 @@ bool Scalars::reads_alike(Id g, Id literal) {
   const std::vector<Id>* values = goals_.listed(literal & ~1);
   if (!values || goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
     return false;
-  // For its effect: goal_numbers_ has the set from then on.
+  // Called for its effect: it stores the set in goal_numbers_.
   numbers(g);
   if (!is_points(goal_numbers_[g])) return false;
   const auto is_whole = [this](Id v) {
@@ -68,8 +68,8 @@ bool Scalars::reads_alike(Id g, Id literal) {
   return true;
 }
 
-// Is a value in a piece that has no more than bounds and excluded values? Thousands of those are
-// not copied for each.
+// Whether a value lies in a piece that has only bounds and excluded values. Copies nothing, since
+// there may be thousands of these.
 bool Scalars::is_within(const Decimal& v, const Piece& wide) {
   const int lo = wide.has_lo ? compare(v, wide.lo) : 1, hi = wide.has_hi ? compare(v, wide.hi) : -1;
   return lo >= (wide.lo_open ? 1 : 0) && hi <= (wide.hi_open ? -1 : 0) &&
@@ -77,7 +77,7 @@ bool Scalars::is_within(const Decimal& v, const Piece& wide) {
                              [](const Decimal& m, const Decimal& n) { return compare(m, n) < 0; });
 }
 
-// Points are told apart by their ids: of thousands only those that are in both are looked at.
+// Points are compared by their ids: of thousands, only those that are in both sets are visited.
 Id Scalars::numbers_and(Id a, Id b) {
   if (a == b) return a;
   const auto parted = [this](Id set) {
@@ -194,7 +194,8 @@ const std::vector<Id>& Scalars::numbers(Id g) {
   std::vector<Id> parts;
   for (Id l : std::vector<Id>(goals_.literals(g)))
     parts.push_back(goals_.walk(algebra, &numbers_memo_, l));
-  // Pieces without a number that has a spelling go, so that an empty set means that there is none.
+  // Drops pieces without a number that has a spelling, so that an empty set means that there is
+  // none.
   const Id out = algebra.all(parts);
   std::vector<Id> kept;
   for (Id p : std::vector<Id>(number_sets_[out].ids))
@@ -203,11 +204,11 @@ const std::vector<Id>& Scalars::numbers(Id g) {
   return number_sets_[goal_numbers_[g]].ids;
 }
 
-// Can a value of the goal be no array and no object? As far as its own keywords say.
+// Whether the goal's own keywords exclude arrays and objects. False: unknown.
 bool Scalars::is_scalar(Id g) {
   const std::function<bool(Id)> scalar = [&](Id node) {
     if (node < 2) return node == 1;
-    // What a node of our own says is not looked into: false is always safe.
+    // Nodes of our own are not examined: false is always safe.
     if (node >= kInternal) return false;
     for (const Atom& a : goals_.atoms(node)) {
       if (a.op == Op::Type && !(a.lo & (types::kArray | types::kObject))) return true;

@@ -47,10 +47,10 @@ Id Objects::sized(std::int32_t lo, std::int32_t hi) {
 void Objects::merge_bare(Shape* into, const Shape& from) {
   constexpr std::size_t kFew = 8;
   const auto unite = [this](std::vector<Rule>* a, const std::vector<Rule>& b, bool names_only) {
-    // Few rules into many: inserted one by one, else merged in one pass. Both keep `a` sorted and
-    // join the goals of one name.
+    // A few rules are inserted into many one by one; otherwise both lists are merged in one pass.
+    // Both ways keep `a` sorted and join the goals of one name.
     if (b.size() <= kFew &&
-        b.size() < a->size() / kFew) {  // of thousands of shapes each adds a rule
+        b.size() < a->size() / kFew) {  // as when each of thousands of shapes adds a rule
       for (const Rule& r : b) {
         const bool joins = !names_only || key_sets_[r.keys].kind == KeySet::One;
         const auto at = std::lower_bound(a->begin(), a->end(), joins ? Rule{r.keys, -1} : r);
@@ -96,7 +96,7 @@ Id Objects::conjunction(const std::vector<Id>& list) {
   if (list.size() == 1) return list[0];
   Shape out;
   Distinct distinct(&out.clauses);
-  // One shape that comes several times is its own conjunction, and needs no settling.
+  // The conjunction of copies of one shape is that shape, which needs no settling.
   bool only = true;
   Id single = kAny;
   for (Id s : list) {
@@ -126,8 +126,8 @@ Id Objects::disjunction(std::vector<Id> list) {
   }
   if (kept.empty()) return kNever;
   if (kept.size() == 1) return kept[0];
-  // Disjuncts stay a clause. They are never multiplied out with those of other clauses; whoever
-  // looks for a way through them takes one clause after another.
+  // Disjuncts stay a clause. They are never multiplied out with those of other clauses; searches
+  // take one clause after another.
   if (kept.size() > limits_.alternatives)
     throw Limit{"alternatives", -1, "a choice between too many shapes of objects"};
   return shapes_.intern({.rules = {}, .some = {}, .clauses = {std::move(kept)}});
@@ -223,11 +223,11 @@ Id Objects::goal_at(Id name, const Shape& a, const Shape* b) {
   return out;
 }
 
-// What a search through the clauses will look into, all at once: one that ends in Missing is made
-// again from its beginning.
+// Requests all nodes that a search through the clauses will need at once: a search that ends in
+// Missing starts again from the beginning.
 void Objects::need_choices(Id id) {
-  // No goal is looked into on the way: only atoms that are there already are read, so nothing
-  // throws before all are listed.
+  // Only reads atoms that are defined already, so that nothing is thrown before all missing nodes
+  // are listed.
   std::vector<Id> goals, todo{id};
   std::unordered_set<Id> seen{id};
   while (!todo.empty()) {
@@ -242,15 +242,14 @@ void Objects::need_choices(Id id) {
   goals_.need(goals);
 }
 
-// Unit propagation with the goals of the keys that must come: they refute disjuncts and entail
-// others.
+// Unit propagation with the goals of required keys, which refute some disjuncts and entail others.
 Id Objects::tidy(Id id) try {
   if (shapes_[id].clauses.empty()) return id;
   const auto found = tidied_.find(id);
   if (found != tidied_.end()) return found->second;
   const Recursion deeper(&depth_, limits_.depth);
-  // `needed`: the names that must come, whichever disjuncts hold. What a disjunct says of one of
-  // them either leaves it a value or refutes the disjunct.
+  // `needed`: the names that are required whichever disjuncts hold. A disjunct that leaves one of
+  // them without a value is refuted.
   const Shape s = shapes_[id];
   std::vector<Id> needed;
   for (const Rule& r : s.some)
@@ -269,7 +268,7 @@ Id Objects::tidy(Id id) try {
       sort_unique(&names);
       bool dead = false;
       for (Id n : names) {
-        // With many rules first a look whether any is about this name: goal_at goes through all of
+        // With many rules, first checks whether any is about this name: goal_at goes through all of
         // them.
         bool speaks = disjunct.rules.size() < 8;
         for (const Rule& r : disjunct.rules) speaks = speaks || key_sets_.holds(r.keys, n);
@@ -311,13 +310,12 @@ Id Objects::tidy(Id id) try {
     out.clauses.push_back(std::move(alive));
   }
   if (!changed) return tidied_[id] = id;
-  // With fewer disjuncts more may be refuted, so it is done again; each time there are fewer, which
-  // ends.
+  // With fewer disjuncts, more may be refuted, so this is repeated. It ends, since the disjuncts
+  // get fewer each time.
   const Id next = settle(std::move(out));
   return tidied_[id] = next == kNever ? kNever : tidy(next);
 } catch (Missing&) {
-  // Whoever is asked for nodes is asked for all of them at once. need_choices throws by itself
-  // where any is lacking.
+  // Requests all missing nodes at once: need_choices throws if there are any.
   need_choices(id);
   throw;
 }
@@ -357,8 +355,8 @@ struct Objects::ShapeAlgebra {
     const Id others = g->key_sets_.key_rest(names, {});
     parts.push_back(sign ? g->every(others, kFalse) : g->some(others, kTrue));
     for (const auto& [k, x] : val.members) {
-      // Equal to a value: exactly these members. Not equal: one is missing, or differs, or there is
-      // another.
+      // Equal to a value: exactly these members. Not equal: a member is missing or differs, or
+      // there is another one.
       const Id goal = g->goals_.goal({g->goals_.constant(x) << 1 | !sign});
       parts.push_back(present(k, sign));
       parts.push_back(sign ? g->every(g->key_sets_.key_name(k), goal)
@@ -377,7 +375,7 @@ struct Objects::ShapeAlgebra {
             parts.push_back(each(g->key_sets_.key_name(a.names[i]), a.nodes[i], false));
           return any(std::move(parts));
         }
-        Shape s;  // at once: there may be thousands
+        Shape s;  // one shape for all: there may be thousands
         for (std::size_t i = 0; i < a.names.size(); ++i)
           if (const Id goal = g->goals_.goal_of(a.nodes[i]); goal != kTrue)
             s.rules.push_back({g->key_sets_.key_name(a.names[i]), goal});
@@ -451,8 +449,8 @@ Id Objects::base_of(const Shape& s, const KeyClass& cls) {
 }
 
 const std::vector<KeyClass>& Objects::classes(std::span<const Id> list) {
-  // All shapes below are asked together, disjuncts included: a class may then be told from another
-  // whichever of them hold.
+  // Considers all shapes below, disjuncts included, so that the classes are right whichever
+  // disjuncts hold.
   const auto found = classes_.find(list);
   if (found != classes_.end()) return found->second;
   std::vector<Id> sets, todo(list.begin(), list.end());
@@ -477,7 +475,7 @@ bool Objects::counts(Id id) {
   const Shape s = shapes_[id];
   bool out = s.lo > 0 || s.hi < kInf;
   for (const Clause& c : s.clauses)
-    // Recursion: no deeper than clauses are nested.
+    // The recursion is as deep as clauses are nested.
     for (Id d : c) out = out || counts(d);
   counts_[id] = out;
   return out;
@@ -514,7 +512,7 @@ const std::vector<Id>& Objects::must(Id id) {
   for (const Rule& r : s.some)
     if (key_sets_[r.keys].kind == KeySet::One) out.push_back(key_sets_[r.keys].id);
   for (const Clause& c : s.clauses) {
-    // What a clause demands is what all its disjuncts demand.
+    // A clause requires the names that all its disjuncts require.
     bool first = true;
     for (Id d : c) {
       if (d == kNever) continue;
@@ -533,7 +531,8 @@ const std::vector<Id>& Objects::must(Id id) {
   return must_.emplace(id, std::move(out)).first->second;
 }
 
-// To hold each of thousands of alternatives against each of their names would be a million looks.
+// Uses an index by name: to compare thousands of alternatives with all their names would take
+// millions of checks.
 Objects::Narrowed Objects::narrowed(Id id, Id name) {
   constexpr std::size_t kWide = 16, kFew = 8;
   const Shape& s = shapes_[id];
@@ -542,7 +541,7 @@ Objects::Narrowed Objects::narrowed(Id id, Id name) {
     return {id, false};
   auto found = by_name_.find(id);
   if (found == by_name_.end()) {
-    // By name, once for each shape: which disjuncts speak of it, and which are open to any name.
+    // By name, once for each shape: which disjuncts mention it, and which allow any name.
     std::vector<ByName> list;
     for (const Clause& c : s.clauses) {
       ByName& out = list.emplace_back();
@@ -560,7 +559,7 @@ Objects::Narrowed Objects::narrowed(Id id, Id name) {
             if (k.kind == KeySet::One) speaks(k.id);
             if (k.kind != KeySet::Rest || r.goal != kFalse || rules == &shapes_[d].some) continue;
             for (Id n : k.names) speaks(n);
-            // The disjunct forbids every name but those that it lists: a member of another name
+            // The disjunct forbids every name that it does not list, so a member of another name
             // refutes it.
             if (k.langs.empty()) is_open = false;
           }
@@ -570,8 +569,8 @@ Objects::Narrowed Objects::narrowed(Id id, Id name) {
     }
     found = by_name_.emplace(id, std::move(list)).first;
   }
-  // Few disjuncts are kept of each wide clause. `exact` stays true while none was left out that
-  // such a member could meet.
+  // Keeps a few disjuncts of each wide clause. `exact` stays true while none is left out that such
+  // a member could meet.
   Shape few = s;
   bool exact = true;
   for (std::size_t i = 0; i < few.clauses.size(); ++i) {

@@ -52,19 +52,20 @@ class Objects {
   Id intern(Shape shape) { return shapes_.intern(std::move(shape)); }
 
   Id every(Id keys, Id goal);  // every member with a key in the set meets the goal
-  Id some(Id keys, Id goal);   // some member does
+  Id some(Id keys, Id goal);   // some member with a key in the set meets the goal
   Id sized(std::int32_t lo, std::int32_t hi);
   Id conjunction(const std::vector<Id>& shapes);
   Id disjunction(std::vector<Id> shapes);
   bool merge(Shape* into,
              const Shape& from);  // false: the bounds on the number of members contradict
-  void merge_bare(Shape* into, const Shape& from);  // without the clauses
+  void merge_bare(Shape* into, const Shape& from);  // the same without the clauses
   Id settle(Shape shape);                           // unit propagation over its clauses
-  Id tidy(Id shape);                                // the same, and by the goals of required keys
+  Id tidy(Id shape);                                // the same, and propagation of the goals of
+                                                    // required keys
   void need_choices(
       Id shape);  // throws Missing for all nodes that a search through the clauses will need
-  bool weaker(Id a, const Shape& b) const;     // is b certainly at least as strict as a?
-  bool clash(const Shape& a, const Shape& b);  // is it certain that no object meets both?
+  bool weaker(Id a, const Shape& b) const;     // whether b is certainly at least as strict as a
+  bool clash(const Shape& a, const Shape& b);  // whether certainly no object meets both
   Rivals rivals(const std::vector<Id>& shapes);
 
   const std::vector<KeyClass>& classes(
@@ -80,7 +81,7 @@ class Objects {
       Id shape);  // names that are required whichever disjuncts hold; sorted
   bool speaks_of(Id shape, const KeyClass& cls) const;
   // A shape that is at least as strict, and keeps only a few disjuncts of each wide clause: those
-  // that a member of this name may meet. `exact`: given such a member, no other disjunct can hold.
+  // that a member of this name may meet. `exact`: with such a member, no other disjunct can hold.
   struct Narrowed {
     Id shape;
     bool exact;
@@ -88,7 +89,7 @@ class Objects {
   Narrowed narrowed(Id shape, Id name);
   bool is_plain(Id shape);  // whether it has only named existentials, no clauses and no maximum, so
                             // that a key never changes it
-  bool counts(Id shape);    // does the number of members matter?
+  bool counts(Id shape);    // whether the number of members matters
   static bool is_choice(const Shape& s) {
     return s.clauses.size() == 1 && s.rules.empty() && s.some.empty() && s.lo == 0 && s.hi == kInf;
   }
@@ -116,8 +117,8 @@ class Objects {
   Memo<std::vector<Id>> must_;
   struct ByName {                                   // of a wide clause
     std::unordered_map<Id, std::vector<Id>> named;  // by name, the disjuncts that mention it
-    std::vector<Id> open;  // those that don't exclude all others, or the first of these
-    std::size_t size = 0;  // how many there are
+    std::vector<Id> open;  // disjuncts that don't exclude all other names, or the first of these
+    std::size_t size = 0;  // the number of such disjuncts
   };
   Memo<std::vector<ByName>> by_name_;
 };

@@ -5,7 +5,7 @@ namespace guard {
 
 namespace {
 constexpr std::size_t kMaxEasy =
-    10000;  // clauses for which the disjunct that asks least is tried first
+    10000;  // clauses of which easiest() chooses a disjunct before it gives up
 }  // namespace
 
 ObjectViability::ObjectViability(Constraints& all)
@@ -44,8 +44,8 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
     Shape rest = s;
     for (Clause& c : rest.clauses)
       std::erase_if(c, [&](Id d) { return d == kNever || is_closed(objects_[d], keys); });
-    // A tag first: its value settles what each of the others says of it. One by one they would be
-    // tried in all their combinations.
+    // A tag comes first, because its value settles what the other clauses say of it. Otherwise they
+    // would be tried in all their combinations.
     const auto lists = [this](Id d) {
       const Shape& x = objects_[d];
       return std::any_of(x.rules.begin(), x.rules.end(), [&](const Rule& r) {
@@ -75,8 +75,7 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
     for (Id d : choices) {
       Shape with = rest;
       if (!objects_.merge(&with, Shape(objects_[d]))) continue;
-      // A name that was written already met its goals when it was written: what the rest still says
-      // of it is settled.
+      // A written name met its goals when it was written, so what the rest says of it is settled.
       const Id next = objects_.tidy(objects_.settle(std::move(with)));
       if (viable(next, keys)) {
         ok = true;
@@ -92,7 +91,7 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
   throw;
 }
 
-// Does it ask for a name that can no longer be written?
+// Whether the shape requires a name that can no longer be written.
 bool ObjectViability::is_closed(const Shape& s, const Keys& keys) const {
   return keys.is_open && std::any_of(s.some.begin(), s.some.end(), [&](const Rule& r) {
            const KeySet& k = key_sets_[r.keys];
@@ -100,7 +99,7 @@ bool ObjectViability::is_closed(const Shape& s, const Keys& keys) const {
          });
 }
 
-// Does a name that the disjunct asks for have no value left, as far as can be seen?
+// Whether the disjunct requires a name for which, on sight, no value is left.
 bool ObjectViability::contradicts(const Shape& s, const Shape& disjunct) {
   return std::any_of(disjunct.some.begin(), disjunct.some.end(), [&](const Rule& r) {
     const KeySet& k = key_sets_[r.keys];
@@ -109,18 +108,19 @@ bool ObjectViability::contradicts(const Shape& s, const Shape& disjunct) {
   });
 }
 
-// What follows from all disjuncts of a clause: names that must come, and the values that a name may
-// have. Where a key of some tags alone was written and another of others is to come, nothing is
-// left, and no search finds that out by trying what each tag implies.
+// Adds what all disjuncts of a clause imply: names that are required, and the values that a name
+// may have. If one key was written that only some tags allow, and another is required that only
+// other tags allow, no completion exists. A search that tries the consequences of each tag does not
+// find that out.
 Id ObjectViability::with_tags(Id id) {
   constexpr std::size_t kMost = 64;                // values
-  if (objects_[id].clauses.size() < 2) return id;  // one is tried disjunct by disjunct
+  if (objects_[id].clauses.size() < 2) return id;  // a single one is tried disjunct by disjunct
   if (const auto found = tagged_.find(id); found != tagged_.end()) return found->second;
   Shape s = objects_[id];
   std::unordered_map<Id, std::vector<Id>> tags;  // by key set
   for (const Clause& c : s.clauses) {
     tick();
-    // Each disjunct must have the name, and list its values.
+    // Each disjunct must require the name and list its values.
     const auto values_of = [this](const Shape& d, Id keys) -> const std::vector<Id>* {
       const auto some = std::lower_bound(d.some.begin(), d.some.end(), Rule{keys, -1});
       if (some == d.some.end() || some->keys != keys) return nullptr;
@@ -156,9 +156,9 @@ Id ObjectViability::with_tags(Id id) {
   return tagged_[id] = out;
 }
 
-// Of each clause the disjunct that asks least, without a second thought: mostly that is enough.
-// kNever: some clause has none. Last come clauses that are met where a key does not come: others
-// may yet ask for it.
+// Chooses the least strict disjunct of each clause, without backtracking, which mostly suffices.
+// kNever: some clause has none. Clauses that can be met by the absence of keys come last: other
+// clauses may require these keys.
 Id ObjectViability::easiest(Shape s, const Keys& keys) {
   const auto asks = [this](const Shape& d) {
     const auto hard = [this](const Rule& r) {
@@ -176,7 +176,7 @@ Id ObjectViability::easiest(Shape s, const Keys& keys) {
   };
   std::stable_partition(s.clauses.begin(), s.clauses.end(), [&](const Clause& c) {
     return std::any_of(c.begin(), c.end(), forbids_alone);
-  });  // the last is the first
+  });  // clauses are taken from the back
   for (std::size_t steps = 0; !s.clauses.empty(); ++steps) {
     tick();
     if (steps == kMaxEasy) return kNever;
@@ -231,8 +231,8 @@ bool ObjectViability::plan(Id id, const Keys& keys) {
     return static_cast<std::int64_t>(keys.count) + static_cast<std::int64_t>(members.size());
   };
   if (s.hi == kInf) {
-    // Room for everyone: an obligation with an endless class to live in is met by itself, and so is
-    // one that asks nothing of its value wherever it can live.
+    // There is no maximum. So an obligation is met by itself if a class with any number of keys has
+    // a value for it, or if it asks nothing of its value and some key for it is left.
     std::vector<Rule> hard;
     for (const Rule& r : todo) {
       bool possible = false, alone = false;
@@ -250,7 +250,7 @@ bool ObjectViability::plan(Id id, const Keys& keys) {
     todo = std::move(hard);
   }
   if (todo.empty() && count() >= s.lo) return count() <= s.hi;
-  // How many members could still fill up to the minimum.
+  // How many members can still be added to reach the minimum.
   const auto fill = [&] {
     std::int64_t n = 0;
     for (std::size_t i = 0; i < all.size(); ++i) {

@@ -1,9 +1,9 @@
-// ObjectViability: can an object under construction still be completed under a shape?
+// ObjectViability: whether an object under construction can still be completed under a shape.
 //
 // Without clauses the answer is a plan: which members meet which obligations, and whether their
-// number is allowed. With clauses, the easiest disjuncts are tried first, then the consequences of
-// tags, then a search over all disjuncts. It is a part of the fixpoint of Inhabitance and its
-// rounds. The isolate's lock must be held. Throws Missing and Limit.
+// number is allowed. With clauses, the least strict disjuncts are tried first, then the
+// consequences of tags, then a search over all disjuncts. Takes part in the fixpoint of Inhabitance
+// and its rounds. The isolate's lock must be held. Throws Missing and Limit.
 #pragma once
 #include "constraints/object.hpp"
 #include "constraints/written_keys.hpp"
@@ -16,7 +16,7 @@ class ObjectViability {
  public:
   explicit ObjectViability(Constraints& all);
   bool viable(Id shape, const Keys& keys);
-  bool done(Id shape, const Keys& keys);  // may it end here?
+  bool done(Id shape, const Keys& keys);  // whether the object may end here
   // The shape with the least strict disjunct of each clause, chosen greedily, which mostly
   // suffices. kNever: some clause has none.
   Id easiest(Shape shape, const Keys& keys);
@@ -34,7 +34,7 @@ class ObjectViability {
   MinCosts& costs_;
   const Limits& limits_;
   int& depth_;
-  Memo<char> fresh_;  // of objects without any key yet
+  Memo<char> fresh_;  // results for objects without any key
   Memo<Id> tagged_;
   AnswerMemo found_;
 };

@@ -4,15 +4,15 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kLeastChoices = 4;  // of each disjunct of a clause that is tried so
+constexpr std::size_t kLeastChoices = 4;  // tries of each disjunct in choices()
 constexpr std::size_t kMaxAbsorbed = 16;  // disjuncts that are compared with each other
 constexpr std::size_t kFewLiterals =
-    4;  // with their negations: deciding these is less than trying each disjunct of a clause
+    4;  // with negations; deciding so few is cheaper than trying each disjunct of a clause
 }  // namespace
 
 namespace {
-// Drops disjuncts that ask no less than another one: of "it counts" and "assume that it does not"
-// one goes when that is decided.
+// Drops disjuncts that are at least as strict as another one. For example, once it is decided
+// whether an item counts, one of "it counts" and "assume that it does not" is dropped.
 template <class AsksLess>
 void absorb(Clause* clause, const AsksLess& asks_less) {
   for (std::size_t i = 0; i < clause->size() && clause->size() <= kMaxAbsorbed; ++i)
@@ -28,7 +28,7 @@ void absorb(Clause* clause, const AsksLess& asks_less) {
 }  // namespace
 
 namespace {
-// Is its one clause to be tried disjunct by disjunct, rather than its literals decided?
+// Whether its one clause is tried disjunct by disjunct, instead of deciding its literals.
 bool is_wide(const Open& x, const std::vector<Id>& literals) {
   return x.clauses.size() == 1 && literals.size() > kFewLiterals;
 }
@@ -82,13 +82,14 @@ Id PartialValues::make_open(Open open) {
   }
   if (rests.size() > 1)
     open.rest = open.array ? arrays_.conjunction(rests)
-                           : objects_.conjunction(rests);  // at once: each look settles all clauses
+                           : objects_.conjunction(rests);  // all at once, because each conjunction
+                                                           // settles all clauses
   if (open.here == kFalse || open.rest == kNever) return never_open(open.array);
   if (opens_.size() > limits_.states) throw Limit{"states", -1, "too many residuals of values"};
   return opens_.intern(std::move(open));
 }
 
-// Either the value meets the goal, or the rest is asked for.
+// Either the value meets the goal, or the members or items after it must meet `rest`.
 Clause PartialValues::here_or(Id goal, Id rest, bool array) {
   Clause out{make_open({array, goal, kAny, {}})};
   if (rest != kNever) out.push_back(make_open({array, kTrue, rest, {}}));
@@ -122,7 +123,7 @@ Id PartialValues::open_member(Id id, const KeyClass& cls, bool top) {
       out.clauses.push_back(here_or(r.goal, objects_.some(r.keys, r.goal), false));
   std::erase_if(rest.some, [&](const Rule& r) { return in_class(r) && !named(r); });
   for (const Clause& c : s.clauses) {
-    Clause choices, others;  // those that do not speak of the class stay together, unopened
+    Clause choices, others;  // disjuncts that do not mention the class stay together, unopened
     for (Id d : c)
       objects_.speaks_of(d, cls) ? choices.push_back(open_member(d, cls, false))
                                  : others.push_back(d);
@@ -169,8 +170,8 @@ Id PartialValues::open_item(Id id, bool top) {
       return arrays_.intern(
           {.rules = {}, .some = {}, .counts = {{c.goal, std::max(lo, 0), hi}}, .clauses = {}});
     };
-    // It counts; or, where only a minimum or only a maximum is asked for, one of the two may be
-    // assumed without a look.
+    // The item counts, or it does not. If there is only a maximum, it may be assumed to count, and
+    // if there is only a minimum, not to count: both only make the rest stricter.
     Clause choices{make_open(
         {true, c.lo > 0 ? c.goal : kTrue, counted(c.lo - 1, c.hi == kInf ? kInf : c.hi - 1), {}})};
     const Id uncounted = counted(c.lo, c.hi);
@@ -233,7 +234,7 @@ Id PartialValues::decide(Id open, const std::vector<Id>& literals) {
     tick();
     Open x = opens_[o];
     std::vector<Id> here;
-    // `key` is sorted but for its last entry, which is the open itself.
+    // `key` is sorted except for its last entry, which is the Open itself.
     for (Id l : goals_.literals(x.here)) {
       const auto decides = [&](Id literal) {
         return std::binary_search(key.begin(), key.end() - 1, literal);
@@ -251,14 +252,15 @@ Id PartialValues::decide(Id open, const std::vector<Id>& literals) {
   return decided_[std::move(key)] = out;
 }
 
-// Not `top`: as it is, without unit propagation, which members_.viable() does not need.
+// Without `top`, the residual stays without unit propagation, which members_.viable() does not
+// need.
 Id PartialValues::fold(Id open, bool met, bool top) {
   const std::pair<Id, Id> key{open, met << 1 | top};
   const auto found = folded_.find(key);
   if (found != folded_.end()) return found->second;
   const Open x = opens_[open];
   if (x.rest == kNever || (x.here != kTrue && !met)) return folded_[key] = kNever;
-  // A residual that is asked about is tidied once; those inside of clauses only go into it.
+  // A residual that is asked about is tidied once; those inside of clauses only become parts of it.
   if (x.clauses.empty()) return folded_[key] = top && !x.array ? objects_.tidy(x.rest) : x.rest;
   std::vector<Clause> clauses;
   for (const Clause& c : x.clauses) {
@@ -295,8 +297,8 @@ Id PartialValues::fold(Id open, bool met, bool top) {
   return folded_[key] = out;
 }
 
-// With all literals met and their negations too, a row may both have counted an item and not: no
-// residual to look farther into.
+// If literals and their negations are all met, a row may both have counted an item and not have
+// counted it. If such a residual is not viable, that proves nothing.
 bool PartialValues::is_ambiguous(Id residual, bool array) const {
   return array && !arrays_[residual].clauses.empty();
 }
@@ -304,7 +306,7 @@ bool PartialValues::is_ambiguous(Id residual, bool array) const {
 Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
   PairMap<Id> memo;
   const std::function<Id(Id, Id)> search = [&](Id o, Id known) {
-    // The memo is this call's own: what it holds depends on `viable`.
+    // The memo belongs to this call, because its entries depend on `viable`.
     if (is_never(o)) return kFalse;
     const auto found = memo.find({o, known});
     if (found != memo.end()) return found->second;
@@ -312,9 +314,9 @@ Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
     if (memo.size() > limits_.alternatives)
       throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
     const Recursion deeper(&depth_, limits_.depth);
-    // References into the memo stay valid while the search below adds to it. What it holds before
-    // it is set nobody reads: an Open's successors have fewer literals, so the search meets none of
-    // its own callers.
+    // References into the memo stay valid while the search below adds to it. Nobody reads an entry
+    // before it is set: the successors of an Open have fewer literals, so the search never meets
+    // one of its own callers.
     Id& out = memo[{o, known}];
     Open x = opens_[o];
     if (x.here != kTrue) {
@@ -323,10 +325,10 @@ Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
                        ? kFalse
                        : goals_.conj(here, search(settled_by(make_open(std::move(x)), more), more));
     }
-    // With no literal met already viable: then any value will do.
+    // Viable even with no literal met: any value will do.
     const Id least = fold(o, false, x.array), enough = least == kNever ? kFalse : viable(least);
     if (enough == kTrue || x.clauses.empty()) return out = enough;
-    // With all met still not: then none will.
+    // Not viable even with all literals met: no value will do.
     const Id most = fold(o, true, x.array);
     if (most == kNever || (!is_ambiguous(most, x.array) && viable(most) == kFalse))
       return out = kFalse;
@@ -340,8 +342,8 @@ Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
       return out = goals_.any_goal(std::move(choices));
     }
     const Id l = literals[0];
-    // Both branches of the diagram. `no` asks nothing of the literal unless its negation is among
-    // those that count: more literals met never ask more of the rest.
+    // Both branches of the diagram. `no` requires the negation only if it is among the literals
+    // itself: meeting more literals never makes the rest stricter.
     const Id yes = search(decided_apart(o, l), known), no = search(decided_apart(o, l ^ 1), known);
     const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
     choices.push_back(goals_.conj(goals_.goal({l}), yes));
@@ -373,8 +375,7 @@ bool PartialValues::possible(Id open, Id goal, const std::function<bool(Id)>& vi
       return possible(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), goal,
                       viable);
     });
-  // The same search as vital(), but for one way instead of a formula, so that it stops at the
-  // first.
+  // The same search as in vital(), but for one way instead of a formula, so it stops at the first.
   const Id l = literals[0], with = goals_.conj(goal, goals_.goal({l}));
   if (inhabitance_.inhabited(with) && possible(decided_apart(open, l), with, viable)) return true;
   const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
@@ -404,7 +405,7 @@ bool PartialValues::choices(
     const std::function<void(const std::vector<Id>&, std::int64_t)>& choice) {
   std::size_t left = most;
   bool is_cut = false;
-  bool inside = false;  // of a clause that is tried disjunct by disjunct
+  bool inside = false;  // inside a clause that is tried disjunct by disjunct
   std::vector<Id> literals;
   const std::function<void(Id, Id)> search = [&](Id o, Id known) {
     if (is_never(o)) return;
@@ -420,8 +421,8 @@ bool PartialValues::choices(
       if (inhabitance_.inhabited(known)) search(settled_by(make_open(std::move(x)), known), known);
       return literals.resize(given);
     }
-    // Costs bound the search as viability does in vital(): `dearest` with nothing met, `least` with
-    // everything.
+    // Costs bound the search as viability does in vital(): `dearest` is the cost with no literal
+    // met, `least` with all of them.
     const std::int64_t dearest = rest(fold(o, false));
     if (dearest >= 0) choice(literals, dearest), --left;
     if (x.clauses.empty()) return;
@@ -432,8 +433,8 @@ bool PartialValues::choices(
     if (is_wide(x, all)) {
       const bool outermost = !std::exchange(inside, true);
       for (Id d : x.clauses[0]) {
-        // Each disjunct of the outermost clause gets a few tries, however many came before it: one
-        // of thousands of tags may be the only cheap one.
+        // Each disjunct of the outermost clause gets a few tries, however many came before it: it
+        // may be the only cheap one of thousands of tags.
         if (outermost) left = std::max(left, kLeastChoices);
         search(open_both({make_open({x.array, kTrue, x.rest, {}}), d}, x.array), known);
       }
@@ -443,7 +444,7 @@ bool PartialValues::choices(
     const auto take = [&](Id literal, bool asked) {
       const Id more = asked ? goals_.conj(known, goals_.goal({literal})) : known,
                next = decide(o, {literal});
-      // `literals` is a stack, shared by the whole search; it is cut back behind each branch.
+      // `literals` is a stack that the whole search shares; it is cut back after each branch.
       if (asked) literals.push_back(literal);
       if (inhabitance_.inhabited(more)) search(asked ? settled_by(next, more) : next, more);
       literals.resize(given);
@@ -458,14 +459,14 @@ bool PartialValues::choices(
 Id PartialValues::residual(Id open, Id value) {
   std::vector<Id> literals = undecided(open);
   for (Id& l : literals)
-    // The value is known, so that each literal is decided: it holds if the value meets it.
+    // The value is known, so each literal is decided: it holds if the value meets it.
     l ^= !inhabitance_.inhabited(goals_.conj(goals_.goal({l}), goals_.among({value})));
   const Id out = fold(decide(open, literals), false);
   return opens_[open].array ? unique_.with_value(out, value) : out;
 }
 
-// Decides the literal, and with it those that list other values: of dozens of tags one holds, and a
-// way is not one for each set of them.
+// Decides the literal, and with it those that list other values. Of dozens of tags only one holds,
+// so there is no way for each set of them.
 Id PartialValues::decided_apart(Id open, Id literal) {
   std::vector<Id> holding{literal};
   if (const std::vector<Id>* some = goals_.listed(literal)) {
@@ -477,12 +478,12 @@ Id PartialValues::decided_apart(Id open, Id literal) {
   return decide(open, holding);
 }
 
-// Decides what follows from the goal on sight.
+// Decides the literals that follow from the goal on sight.
 Id PartialValues::settled_by(Id open, Id known) {
   const std::vector<Id>& literals = undecided(open);
   std::vector<Id> goals{known};
   for (Id l : literals) goals.push_back(goals_.goal({l}));
-  // All nodes that the looks below need, at once.
+  // Requests all nodes that the checks below need, at once.
   goals_.need(goals);
   std::vector<Id> holding;
   const auto is_apart = [&](Id literal) {

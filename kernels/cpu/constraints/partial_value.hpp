@@ -28,32 +28,32 @@ struct Open {
 class PartialValues {
  public:
   explicit PartialValues(Constraints& all);
-  // `top`: the value is known to meet base_of; otherwise that is one of the literals.
+  // `top`: the value is known to meet base_of. Otherwise that goal is one of the literals.
   Id open_member(Id shape, const KeyClass& cls, bool top);
   Id open_item(Id row, bool top);
   Id open_both(const std::vector<Id>& opens, bool array);
   bool is_never(Id open) const { return opens_[open].rest == kNever; }
-  Id settled(Id open, Type type);  // the Open with all literals decided that values of this type
-                                   // always or never meet
+  Id settled(Id open, Type type);  // decides all literals that values of this type always or never
+                                   // meet
   const std::vector<Id>& undecided(Id open);            // literals
-  Id decide(Id open, const std::vector<Id>& literals);  // the literals that the value meets; the
-                                                        // negation of those that it does not
+  Id decide(Id open, const std::vector<Id>& literals);  // decides these literals: those that the
+                                                        // value meets, and the negations of those
+                                                        // that it does not
   Id fold(Id open, bool met) {
     return fold(open, met, true);
   }  // the residual if all remaining literals are met, or none is
   Id residual(Id open, Id value);  // the residual after this value
-  // The goal that the value must meet for a viable residual. `viable` maps a residual to the goal
-  // under which it is viable: kTrue or kFalse where the value itself does not matter. It must be
+  // The goal that the value must meet to leave a viable residual. `viable` maps a residual to the
+  // goal under which it is viable: kTrue or kFalse if that does not depend on the value. It must be
   // monotone: no stricter for a weaker residual.
   Id vital(Id open, Id base, const std::function<Id(Id)>& viable);
-  // Can a value of the goal lead to a viable residual? Requires an inhabited goal.
+  // Whether a value of the goal can lead to a viable residual. Requires an inhabited goal.
   bool possible(Id open, Id goal, const std::function<bool(Id)>& viable);
   // Enumerates complete decisions, those with more literals met first, until leaf(goal, residual)
   // returns true. The goals are inhabited; with `apart`, also disjoint.
   bool ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart = false);
-  // Calls choice(literals, cost of the rest) for sets of literals to meet: for none, and for
-  // further sets that make the rest cheaper; about `most` of them. Returns whether there may be
-  // more.
+  // Calls choice(literals, cost of the rest) for sets of literals to meet: for the empty set, and
+  // for others that make the rest cheaper; about `most` of them. Returns whether there may be more.
   bool choices(Id open, Id base, std::size_t most, const std::function<std::int64_t(Id)>& rest,
                const std::function<void(const std::vector<Id>&, std::int64_t)>& choice);
   std::size_t nbytes() const { return opens_.size() * 200; }

@@ -1,16 +1,16 @@
-// Objects: which of the shapes of a oneOf could hold beside each other. See object.hpp.
+// Objects: which of the shapes of a oneOf can hold together. See object.hpp.
 #include "constraints/algebra.hpp"
 #include "constraints/constraints.hpp"
 
 namespace guard {
 
 namespace {
-constexpr std::size_t kMaxTags = 3;    // by which alternatives are told apart
+constexpr std::size_t kMaxTags = 3;    // tags by which alternatives are told apart
 constexpr std::size_t kMaxOthers = 4;  // alternatives that may have any tag
-constexpr int kDeepest = 3;            // clauses inside of clauses in which a tag is looked for
+constexpr int kDeepest = 3;            // nesting of the clauses in which a tag is looked for
 }  // namespace
 
-// As far as required names with few values tell.
+// Tells shapes apart by required names that have few values.
 Rivals Objects::rivals(const std::vector<Id>& shapes) {
   Rivals out = all_rivals(shapes, kNever);
   std::unordered_map<Id, std::size_t> required;
@@ -22,8 +22,8 @@ Rivals Objects::rivals(const std::vector<Id>& shapes) {
   std::sort(names.rbegin(), names.rend());
   if (names.size() > kMaxTags) names.resize(kMaxTags);
   for (const auto& [_, name] : names) {
-    // The tag's goal: of the shape itself, or of each disjunct of a clause, which may be
-    // alternatives by the same tag.
+    // The goals of the tag: that of the shape itself, or those of each disjunct of a clause, whose
+    // disjuncts may be alternatives by the same tag.
     const Rule own{key_sets_.key_name(name), -1};
     const std::function<bool(Id, int, std::vector<Id>*)> tags_of = [&](Id id, int depth,
                                                                        std::vector<Id>* all) {
@@ -51,7 +51,7 @@ Rivals Objects::rivals(const std::vector<Id>& shapes) {
       goals_.need(goals[i]);
     }
     std::unordered_map<std::int64_t, std::vector<std::size_t>> by_value;
-    std::vector<std::size_t> others;  // which may have any value
+    std::vector<std::size_t> others;  // shapes whose tag may have any value
     std::vector<std::vector<std::int64_t>> values(shapes.size());
     std::vector<char> few(shapes.size());
     for (std::size_t i : out.untold) {
@@ -64,13 +64,14 @@ Rivals Objects::rivals(const std::vector<Id>& shapes) {
         by_value[v].push_back(i);
     }
     const bool looks =
-        others.size() <= kMaxOthers;  // into each of them: often one has any tag that no other has
+        // whether to look at each of them: often one has all tags that no other has
+        others.size() <= kMaxOthers;
     for (std::size_t i : out.untold) {
       if (!few[i]) continue;
       std::vector<std::size_t> meets = others;
       if (looks)
-        std::erase_if(meets, [&](std::size_t j) {  // the few are scalars: no shape is asked for
-                                                   // while this one is made
+        std::erase_if(meets, [&](std::size_t j) {  // few values are scalars, so no shape is
+                                                   // computed while this one is
           const auto apart = [&](Id a, Id b) {
             const Id both = goals_.conj(a, b);
             const Told known = goals_.has_listed(both);
@@ -92,7 +93,8 @@ Rivals Objects::rivals(const std::vector<Id>& shapes) {
       out.told[i] = std::move(meets);
     }
   }
-  // Where one of two is told apart from the other, so is the other from it.
+  // The relation is symmetric: a shape that was told apart from another one also tells that one
+  // apart.
   std::vector<std::vector<std::size_t>> listing(shapes.size());
   for (std::size_t i : out.untold)
     if (out.told[i])

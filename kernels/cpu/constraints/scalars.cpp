@@ -61,7 +61,7 @@ Id Scalars::strings_of(std::vector<StringPiece> pieces) {
   StringSet out;
   for (const StringPiece& p : pieces) {
     if (p.lo > p.hi || p.lang == Langs::kNone) continue;
-    // Pieces are sorted by length, and do not overlap; neighbours of one language become one piece.
+    // Pieces are sorted by length and do not overlap; neighbours of one language become one piece.
     if (!out.pieces.empty() && out.pieces.back().lang == p.lang && out.pieces.back().hi + 1 == p.lo)
       out.pieces.back().hi = p.hi;
     else
@@ -72,7 +72,7 @@ Id Scalars::strings_of(std::vector<StringPiece> pieces) {
 
 Id Scalars::strings_not(Id a) {
   std::vector<StringPiece> out;
-  // `at`: the first length that is not covered yet; 64 bits, for it may pass kInf.
+  // `at`: the first length that is not covered yet; 64 bits, because it may pass kInf.
   std::int64_t at = 0;
   const std::vector<StringPiece> pieces = string_sets_[a].pieces;
   for (const StringPiece& p : pieces) {
@@ -91,7 +91,7 @@ Id Scalars::strings_and(Id a, Id b) {
   for (std::size_t i = 0, j = 0; i < x.size() && j < y.size();) {
     const std::int32_t lo = std::max(x[i].lo, y[j].lo), hi = std::min(x[i].hi, y[j].hi);
     if (lo <= hi) out.push_back({lo, hi, lexicon_.langs.both({x[i].lang, y[j].lang})});
-    // A merge of two sorted lists: whichever piece ends first is done with.
+    // Merges two sorted lists: the piece that ends first is done.
     x[i].hi < y[j].hi ? ++i : ++j;
   }
   return strings_of(std::move(out));
@@ -147,7 +147,8 @@ Id Scalars::strings(Id g) {
     if (langs.live(p.lang) &&
         (p.lang == Langs::kAll || (p.lo == 0 && p.hi == kInf) || langs.meets(p.lang, p.lo, p.hi)))
       kept.push_back(p);
-  // What may be quoted has few texts of its own: lengths go into the language, which is one then.
+  // Languages with quotations have few texts: all pieces are folded into one language, lengths
+  // included.
   if (std::any_of(kept.begin(), kept.end(),
                   [&](const StringPiece& p) { return langs.has_quotes(p.lang); })) {
     const Id lang = folded(kept);

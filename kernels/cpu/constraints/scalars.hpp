@@ -29,10 +29,10 @@ class Scalars {
   const std::vector<Id>& numbers(Id goal);  // pieces, a union
   const StringSet& string_set(Id id) const { return string_sets_[id]; }
   Id keys_lang(Id goal);                  // the goal's strings as one language, lengths included
-  bool reads_alike(Id goal, Id literal);  // is each of the goal's numbers spelled the same, whether
-                                          // it meets the literal or not?
-  bool is_scalar(Id goal);  // does it exclude arrays and objects, by its own keywords?
-  // If the goal has few values, all scalars, lists one id for each and returns true.
+  bool reads_alike(Id goal, Id literal);  // whether the spellings of the goal's numbers do not
+                                          // depend on the literal
+  bool is_scalar(Id goal);  // whether the goal's own keywords exclude arrays and objects
+  // If the goal has few values and all are scalars, lists one id for each and returns true.
   bool few_values(Id goal, std::vector<std::int64_t>* values);
 
  private:
@@ -48,7 +48,7 @@ class Scalars {
   Id numbers_or(const std::vector<Id>& sets);
   Id number_set(std::vector<Id> pieces);
   bool is_point(Id piece)
-      const;  // is it a single value without further conditions, so that equal ones are one piece?
+      const;  // whether it is one value without other conditions, so that equal ones are one piece
   bool is_points(Id number_set);
   static bool is_within(const Decimal& value, const Piece& wide);
 

@@ -1,10 +1,10 @@
 // Objects and Arrays: unevaluatedProperties and unevaluatedItems, as clauses.
 //
-// Applicators in place are walked for what they evaluate, each time with the condition under which
-// it counts: branches that hold. What is not evaluated whatever holds must meet S; where conditions
-// could evaluate it, either it meets S or one of the conditions holds. Classes of keys (spans of
-// positions) with the same conditions share one clause, so that the result is linear in the
-// annotations. The negation is the dual. A `contains` evaluates the items that meet it: for them S
+// Applicators in place are walked for what they evaluate, together with the conditions under which
+// that counts: the branches that must hold. What nothing evaluates must meet S. What is evaluated
+// under conditions must meet S unless one of the conditions holds. Classes of keys (spans of
+// positions) with the same conditions share one clause, so the result is linear in the annotations.
+// The negation is the dual. A `contains` evaluates the items that meet its goal C: for them S
 // becomes S or C.
 #include <set>
 
@@ -29,12 +29,12 @@ struct Applied {  // an atom that applies in place, when all conditions hold
   Conditions when;
 };
 
-// What could be evaluated in each of several ways, by those ways.
+// Parts that may be evaluated, grouped by the ways in which they may be.
 template <class Part>
 struct Groups {
   std::vector<std::pair<std::vector<Conditions>, std::vector<Part>>> list;
-  // `ways` are the conditions of all that evaluates the part; nothing is to be said of a part that
-  // one of them always evaluates.
+  // `ways` are the conditions of all that evaluates the part. A part that one of them always
+  // evaluates is not added, since it need not meet anything.
   void add(std::vector<Conditions> ways, Part part) {
     if (std::any_of(ways.begin(), ways.end(), [](const Conditions& when) { return when.empty(); }))
       return;
@@ -47,8 +47,8 @@ struct Groups {
 }  // namespace
 
 namespace {
-// `of` gives the shape or row of a node, by sign; `present` the condition that a name is there,
-// false when it never is.
+// `of` returns the shape or row of a node, by sign. `present` returns the condition that a name is
+// there, false if it never is.
 struct InPlace {
   Goals& goals;
   int& depth;
@@ -57,10 +57,10 @@ struct InPlace {
   std::function<bool(Id, Conditions*)> present;
   std::vector<Applied> out = {};
   std::set<std::pair<Id, Conditions>> walked =
-      {};  // what is met again under the same conditions evaluates nothing new
+      {};  // a node that is met again under the same conditions evaluates nothing new
 
   void walk(Id node, const Conditions& under) {
-    // Under no condition evaluates whatever happens; then conditions add nothing.
+    // A node that was walked under no conditions is always evaluated; then conditions add nothing.
     if (node < 2 || walked.contains({node, {}}) || !walked.emplace(node, under).second) return;
     kernel_clock.tick();
     const Recursion deeper(&depth, deepest);
@@ -109,7 +109,7 @@ Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
                      return true;
                    }};
   in_place.walk(node, {});
-  // By key set: under which conditions its keys count as evaluated. The pointers lead into
+  // By key set: the conditions under which its keys count as evaluated. The pointers point into
   // in_place.out, which no longer grows.
   std::unordered_map<Id, std::vector<const Conditions*>> evaluated;  // by key set
   std::vector<Id> sets{key_sets_.key_lang(Langs::kAll)}, names;
@@ -147,8 +147,8 @@ Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
   };
   const Id goal = goals_.goal({atom.nodes[0] << 1 | !sign});
   std::vector<Id> out;
-  // For each group of keys: they meet the goal, or one of the ways holds in which they are
-  // evaluated. With the sign turned `all` and `any` change places.
+  // For each group of keys: either they meet the goal, or one of the ways in which they are
+  // evaluated holds. In the negation, `all` and `any` change places.
   for (const auto& [ways, key_sets] : groups.list) {
     std::vector<Id> members, choices;
     for (Id keys : key_sets) members.push_back(sign ? every(keys, goal) : some(keys, goal));
@@ -212,8 +212,8 @@ Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
     const auto holds = [&](const Conditions& when, std::vector<Id>* parts) {
       for (const Condition& c : when) parts->push_back(sign ? c.holds : c.fails);
     };
-    // Each subset of the conditional `contains`: where its conditions hold, items that meet those
-    // goals are evaluated too. kMaxContains bounds the subsets.
+    // For each subset of the conditional `contains`: if its conditions hold, items that meet those
+    // goals are evaluated too. kMaxContains limits the number of subsets.
     for (std::size_t subset = 0; subset < std::size_t{1} << contains.size(); ++subset) {
       std::vector<Id> goals = meets, parts;
       for (std::size_t i = 0; i < contains.size(); ++i) {

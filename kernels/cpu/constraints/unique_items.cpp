@@ -4,13 +4,13 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kSingle = 16;  // values of one goal, each followed on its own
+constexpr std::size_t kSingle = 16;  // values of one goal that are followed one by one
 constexpr std::int32_t kAhead =
-    64;  // items that a search for what is owed may write before it is given up
+    64;  // items that a search for what is owed may place before it gives up
 }  // namespace
 
 struct UniqueItems::Witness {
-  std::vector<Id> used;  // the values that items still to come need, when their goals have few
+  std::vector<Id> used;  // values that later items need, because their goals have few
   Id twin = kTrue;       // the goal of the item that repeats an earlier one
 };
 
@@ -38,7 +38,7 @@ bool UniqueItems::compares(Id id) {
 
 std::vector<Id> UniqueItems::single_values(Id g) {
   std::vector<Id> list = values_.of(g, kSingle + 1);
-  // The copy is the caller's: the list behind it changes with the next listing.
+  // Returns a copy, because the list behind it changes with the next listing.
   if (list.size() > kSingle) list.resize(1);
   return list;
 }
@@ -71,7 +71,8 @@ Id UniqueItems::with_value(Id id, Id value) {
   return arrays_.intern(std::move(row));
 }
 
-// The row as if an item of this goal, of which no more is known, were one of the values written.
+// The row as if an item of this goal, of which nothing more is known, were one of the values
+// written.
 Id UniqueItems::with_pick(Id id, Id pick) {
   if (!compares(id)) return id;
   Row row = arrays_[id];
@@ -81,7 +82,7 @@ Id UniqueItems::with_pick(Id id, Id pick) {
   return arrays_.intern(std::move(row));
 }
 
-// The row with another set of values that its items must not be; what a clause says stays.
+// The row with another set of values that its items must differ from. Clauses stay as they are.
 Id UniqueItems::compared_to(Id id, Id unique) {
   if (id == kNever || arrays_[id].unique < 0) return id;
   Row row = arrays_[id];
@@ -89,7 +90,7 @@ Id UniqueItems::compared_to(Id id, Id unique) {
   return arrays_.intern(std::move(row));
 }
 
-// Distinct representatives, none of them in `unique`, for goals that have few values.
+// Finds distinct representatives, none of them in `unique`, for goals that have few values.
 bool UniqueItems::match(const std::vector<Id>& picks, std::int32_t room, Id unique,
                         Witness* found) {
   std::vector<std::vector<Id>> lists;
@@ -99,8 +100,8 @@ bool UniqueItems::match(const std::vector<Id>& picks, std::int32_t room, Id uniq
   }
   std::unordered_map<Id, std::size_t> taken;  // value -> index into picks
   std::unordered_set<Id> seen;
-  // Bipartite matching by augmenting paths (Kuhn 1955): a value that is taken is given up where its
-  // taker finds another one.
+  // Bipartite matching by augmenting paths (Kuhn 1955): a taken value is given up if the goal that
+  // took it finds another one.
   const std::function<bool(std::size_t)> place = [&](std::size_t i) {
     for (Id v : lists[i]) {
       if (!seen.insert(v).second) continue;
@@ -120,12 +121,12 @@ bool UniqueItems::match(const std::vector<Id>& picks, std::int32_t room, Id uniq
   return true;
 }
 
-// Can the row be met from here? `picks` are goals with few values, of items that the search has
-// written already; a goal with `room` values is not among them.
+// Whether the row can be completed. `picks` are goals with few values, of items that the search has
+// placed; goals with at least `room` values are not among them.
 bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks, std::int32_t room,
                            Witness* found) {
   if (id == kNever) return false;
-  // Nothing is compared, so Arrays knows.
+  // Nothing is compared, so Arrays decides.
   if (picks.empty() && (!compares(id) || arrays_.done(id, at))) return arrays_.viable(id, at);
   tick();
   const Recursion deeper(&depth_, limits_.depth);
@@ -142,14 +143,14 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
   }
   if (arrays_.done(id, at)) return match(picks, room, row.unique, found);
   if (at >= row.hi) return false;
-  // More positions than the search will ever fill. A goal with so many values always has one left,
-  // whatever the others take.
+  // More positions than the search will ever fill. A goal with that many values always has one
+  // left, whatever the other items take.
   if (room == 0) room = std::max(at + kAhead, row.lo);
   const auto is_roomy = [&](Id g) {
     return row.unique < 0 || values_.has_values(g, static_cast<std::size_t>(room));
   };
   if (row.some.empty() && row.counts.empty() && row.repeat < 0) {  // only the minimum is owed
-    // From `edge` on all positions ask the same; up to there each has a goal of its own.
+    // From `edge` on, all positions have the same goal; before it, each has its own.
     std::vector<Id> all = picks;
     std::int32_t edge = 0;
     for (const Span& s : row.rules) edge = std::max({edge, s.from, s.to == kInf ? 0 : s.to});
@@ -160,7 +161,8 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
       if (!roomy) all.push_back(g);
       if (i < edge) continue;
       if (roomy) break;  // so are all the others
-      // Pigeonhole: more positions of this goal than it has values, the others' share aside.
+      // Pigeonhole principle: this goal has fewer values than positions, those of other goals
+      // aside.
       if (all.size() > values_.of(g, static_cast<std::size_t>(room)).size() +
                            static_cast<std::size_t>(edge) + picks.size())
         return false;
@@ -177,14 +179,14 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
                          std::vector<Id> more = picks;
                          if (!roomy) {
                            more.insert(std::upper_bound(more.begin(), more.end(), goal), goal);
-                           // A way that can't be matched already is given up before it is followed.
+                           // If the picks can't be matched already, there is no need to go on.
                            if (!match(more, room, row.unique, nullptr)) return false;
                          }
                          Id next = compared_to(after, row.unique);
                          if (row.repeat >= 0 && arrays_[next].repeat >= 0)
                            next = with_pick(next, goal);
                          std::int32_t to = at + 1;
-                         if (next == id) {  // brings no completion nearer, save that it counts
+                         if (next == id) {  // the item only adds to the count
                            if (at >= row.lo) return false;
                            if (roomy) to = at + 1 < row.lo ? row.lo - 1 : row.lo;
                          }
@@ -200,16 +202,18 @@ Id UniqueItems::viable_after(Id row, std::int32_t at, Id base) {
   std::vector<Id> good;
   while (inhabitance_.inhabited(base)) {
     Witness found;
-    // First a completion that holds for any value of the item but a few; then one in which a later
-    // item repeats it. Each turn covers a part of `base`, and the next one goes on with the rest.
+    // First looks for a completion that holds for all values of the item but a few, then for one in
+    // which a later item repeats the item. Each turn covers a part of `base`, and the next one
+    // continues with the rest.
     const bool alone =
-        plan_row(row, at, {}, 0, &found);  // whatever the value is, save those that are used
+        // for any value but those in found.used
+        plan_row(row, at, {}, 0, &found);
     if (!alone) {
       found = {};
       if (!plan_row(with_pick(row, base), at, {}, 0, &found)) break;
     }
     std::vector<Id> bad;
-    // Only a value that the matching needs can spoil it, so only those are tried one by one.
+    // Only values that the matching needs can make it fail, so only those are tried one by one.
     for (Id v : found.used)
       if (inhabitance_.inhabited(goals_.conj(base, goals_.among({v}))) &&
           !arrays_.viable(with_value(row, v), at))

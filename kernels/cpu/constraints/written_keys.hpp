@@ -1,5 +1,5 @@
-// Keys: the keys of an object under construction that were written and that may still come, as
-// queries; and a memo for results that depend on their answers.
+// Keys: queries about an object under construction: which keys were written, and which may still
+// come. Also a memo for results that depend on the answers.
 #pragma once
 #include <functional>
 #include <string>
@@ -15,11 +15,11 @@ struct Answers {  // given so far
 struct Keys {
   std::int32_t count = 0;
   std::function<bool(Id)>
-      is_open;  // may this name still be written? null: every name may (no key was written)
+      is_open;  // whether this name may still be written; null: every name may (no key was written)
   std::function<bool(Id)> is_seen;  // null: none
   std::function<bool(std::string_view)>
-      is_taken;                // was this key written, or is it too late for it? null: no key
-  Answers* answers = nullptr;  // records the answers; null: they are not recorded
+      is_taken;                // whether this key was written, or can no longer be; null: no key
+  Answers* answers = nullptr;  // if not null, records the answers
   bool fresh() const { return !is_open && count == 0; }
   bool open(Id name) const { return !is_open || answer(name, is_open, 1); }
   bool seen(Id name) const { return is_seen && answer(name, is_seen, 4); }
@@ -40,11 +40,12 @@ struct Keys {
 };
 
 // A memo of results about a shape. Each result is stored with the answers that its computation got
-// from the keys; where all answers are the same, so is the result.
+// from the keys. If all answers are the same, so is the result. Keeps the last kKept results for
+// each shape and count.
 class AnswerMemo {
  public:
-  // The known result, or else find(keys), which is stored if may_keep() is true afterwards.
-  // `counts`: does the number of members matter?
+  // Returns the known result, or else find(keys), which is stored if may_keep() is true afterwards.
+  // `counts`: whether the number of members matters.
   template <class Find, class MayKeep>
   std::int64_t get(Id shape, const Keys& keys, bool counts, Find find, MayKeep may_keep) {
     const std::pair<Id, Id> key{shape, counts ? keys.count : std::min(keys.count, 1)};

@@ -1,9 +1,9 @@
-// Character classes: characters that patterns mostly treat alike, so that tokens with the same
+// Character classes: characters that most patterns treat alike, so that tokens with the same
 // classes are classified together.
 //
 // A vocabulary of 150,000 tokens has some 5,000 spellings by class. Any partition would be correct;
-// this one is seldom too coarse. Where a state distinguishes characters of a class, its tokens are
-// read byte by byte. Control characters, `"` and `\` have no class.
+// this one is seldom too coarse. Where a state distinguishes characters of one class, the tokens
+// with that class are read byte by byte. Control characters, `"` and `\` have no class.
 #pragma once
 #include <array>
 
@@ -12,8 +12,8 @@
 namespace guard {
 
 constexpr std::uint8_t kNoClass = 255;
-// Lower case, upper case, digits, each other ASCII character, and beyond ASCII: white space of
-// `\s`, what `.` excludes, all others.
+// Lower case, upper case, digits, and each other ASCII character. Beyond ASCII: white space of
+// `\s`, characters that `.` excludes, all others.
 constexpr std::uint8_t kBeyond = 128, kBeyondSpace = 129, kBeyondLine = 130, kClasses = 131;
 
 inline std::uint8_t class_of(std::uint32_t c) {

@@ -10,7 +10,7 @@ namespace natural {
 
 namespace {
 using U128 = unsigned __int128;
-constexpr std::size_t kSmall = 18;  // digits of a number that fits a word with room for one more
+constexpr std::size_t kSmall = 18;  // digits of a number that fits a word even with one digit more
 
 std::uint64_t word(const Natural& a) {  // requires at most kSmall digits
   std::uint64_t n = 0;
@@ -150,7 +150,7 @@ int compare(const Decimal& a, const Decimal& b) {
     return sa < sb ? -1 : sa > sb;
   }
   int c = point_of(a) != point_of(b) ? (point_of(a) < point_of(b) ? -1 : 1)
-                                     : a.digits.compare(b.digits);  // no zeros trail
+                                     : a.digits.compare(b.digits);  // neither has trailing zeros
   c = c < 0 ? -1 : c > 0;
   return a.negative ? -c : c;
 }

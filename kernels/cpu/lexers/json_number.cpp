@@ -6,10 +6,10 @@
 namespace guard {
 
 namespace {
-constexpr std::int32_t kMaxDigits = 5000;   // of a number of a constraint, written out
-constexpr std::size_t kMaxModulus = 10000;  // remainders that are told apart
-// Among so many neighbours on a lattice, one is a multiple of none of `kMaxExcluded` numbers
-// (Jacobsthal's function of 38 primes is 492).
+constexpr std::int32_t kMaxDigits = 5000;   // digits of a constraint's number, written out
+constexpr std::size_t kMaxModulus = 10000;  // remainders that states tell apart
+// Of kRun consecutive points of a lattice, at least one is a multiple of none of `kMaxExcluded`
+// given numbers, if the lattice has any such point (Jacobsthal's function of 38 primes is 492).
 constexpr int kRun = 500;
 constexpr std::size_t kMaxExcluded = 38;
 
@@ -95,7 +95,8 @@ bool Numbers::covers(const Piece& a, const Piece& b) {
 
 bool Numbers::list(Id id, std::size_t cap, std::vector<Decimal>* out) {
   const Piece& p = pieces_[id];
-  // Finite only between two bounds and on a grid; a single point is its own grid.
+  // The values are finitely many only between two bounds and on a lattice. A single point needs
+  // none.
   if (!p.has_lo || !p.has_hi || (p.multiples.empty() && !(p.lo == p.hi))) return false;
   Core core;
   core.piece = id;
@@ -131,12 +132,12 @@ void Numbers::some(Id id, Spelling spelling, std::size_t n, std::vector<Decimal>
       spelling == Spelling::Canonical ? std::max(fine + 2, 15 - whole) : fine + 6;
   for (std::int32_t places = p.multiples.empty() ? 0 : finest;
        places <= finest && out->size() - given < n; ++places) {
-    out->resize(given);  // numbers of so many decimals at most, which include those of fewer
+    out->resize(given);  // starts over: numbers of up to `places` decimals include those of fewer
     for (const bool negative : {false, true}) {
       Piece window, part;
       window.has_lo = window.has_hi = true;
-      // A window that is open on no side, so that list() ends: beyond all bounds, and a grid of so
-      // many decimals where the piece has none.
+      // The window has two bounds, so that list() ends: 0, and a power of ten beyond all bounds.
+      // Where the piece has no lattice, the window adds that of numbers with `places` decimals.
       (negative ? window.lo : window.hi) = {negative, "1", whole + 20};
       if (p.multiples.empty() && !(p.has_lo && p.has_hi && p.lo == p.hi))
         window.multiples.push_back({false, "1", -places});
@@ -160,8 +161,8 @@ void Numbers::some(Id id, Spelling spelling, std::size_t n, std::vector<Decimal>
 // ---- one sign of a piece ------------------------------------------------------------------------
 
 Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
-  // The side is put into its slot at the end: a Limit, or a tick that throws, leaves none that is
-  // half made. It stays where it is as long as the tables.
+  // The side is stored once it is complete, so that a Limit leaves no unfinished entry. The
+  // reference stays valid as long as the tables.
   auto& slot = sides_[id * 4 + static_cast<int>(spelling) * 2 + negative];
   if (slot) return *slot;
   auto made = std::make_unique<Side>();
@@ -188,14 +189,14 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
     s.digits = std::max(p.not_multiples.empty() ? 17 : 15, whole + s.fine + 2);
     s.zeros = std::max(p.is_free() ? 6 : 7, s.fine + 2);  // below 1e-7 free numbers have exponents
   }
-  // The magnitudes between the bounds.
+  // The bounds on the magnitude. For negative numbers they change places.
   s.has_lo = negative ? p.has_hi : p.has_lo, s.has_hi = negative ? p.has_lo : p.has_hi;
   s.lo_open = negative ? p.hi_open : p.lo_open, s.hi_open = negative ? p.lo_open : p.hi_open;
   s.lo = negative ? p.hi : p.lo, s.hi = negative ? p.lo : p.hi;
   if (s.has_hi &&
       ((s.hi.negative != negative && !s.hi.digits.empty()) || (s.hi.digits.empty() && s.hi_open)))
     s.possible = false;
-  // A bound of the other sign says nothing of this side's magnitudes.
+  // A lower bound of the other sign does not restrict this side's magnitudes.
   if (s.has_lo && s.lo.negative != negative && !s.lo.digits.empty())
     s.has_lo = s.lo_open = false, s.lo = {};
   // Every magnitude is at least 0.
@@ -203,8 +204,8 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
   if (canonical && negative && !s.has_lo) s.has_lo = s.lo_open = true, s.lo = {};  // no -0
   s.lo.negative = s.hi.negative = false;
   Decimal below, above;
-  // Canonical spelling keeps clear of a bound that excludes itself by as much as doubles need to
-  // tell the two apart; so it does around an excluded value.
+  // Canonical spelling keeps a distance of one double from an exclusive bound, so that a reader of
+  // doubles can tell the two apart. The same goes for excluded values.
   if (canonical && s.has_lo && s.lo_open && neighbours(s.lo, &below, &above))
     s.lo = above, s.lo_open = false;
   if (canonical && s.has_hi && s.hi_open && neighbours(s.hi, &below, &above))
@@ -226,20 +227,21 @@ Numbers::Side& Numbers::side(Id id, Spelling spelling, bool negative) {
     if (canonical) neighbours(v, &hole.lo, &hole.hi);
     s.holes.push_back(std::move(hole));
   }
-  // The order in which rest_scientific() looks for them.
+  // rest_scientific() looks holes up by their digits, everything else by their values.
   const bool by_digits = !canonical && is_scientific(p);
   std::sort(s.holes.begin(), s.holes.end(), [by_digits](const Hole& x, const Hole& y) {
     return by_digits ? std::tie(x.lo.digits, x.lo.exp) < std::tie(y.lo.digits, y.lo.exp)
                      : compare(x.lo, y.lo) < 0;
   });
-  // How far to look. One decimal beyond all numbers reaches between any two of them.
+  // How far searches must look. With one decimal more than all numbers have, there is a number
+  // between any two of them.
   s.fine = std::max({s.fine, s.has_lo ? decimals(s.lo) : 0, s.has_hi ? decimals(s.hi) : 0});
   if (s.has_lo) s.reach = whole_digits(s.lo);
   for (const Hole& h : s.holes) {
     s.fine = std::max({s.fine, decimals(h.lo), decimals(h.hi)});
     s.reach = std::max(s.reach, whole_digits(h.hi));
   }
-  // `s` is not in its slot yet, and grid() does not ask for it.
+  // grid() does not look `s` up in its slot, which is still empty.
   const Grid& g = grid(s, 0);
   s.reach = std::max(s.reach, static_cast<std::int32_t>(g.step.size()));
   for (const Natural& m : g.without)
@@ -253,12 +255,13 @@ const Numbers::Grid& Numbers::grid(Side& s, std::int32_t scale) const {
   const auto found = s.grids.find(scale);
   if (found != s.grids.end()) return found->second;
   const auto of =
-      [scale](const Decimal& m) {  // n * 10^-scale is a multiple of m, when n is one of this
+      // n * 10^-scale is a multiple of m if and only if n is a multiple of the result
+      [scale](const Decimal& m) {
         bool exact;
         const std::int32_t need = decimals(m);
         if (need <= scale) return at_scale(m, scale, &exact);
-        // At a coarser scale than m has decimals: n counts in 10^-scale, so that n * 10^(need -
-        // scale) must be a multiple of the step.
+        // m has more decimals than the scale: n * 10^(need - scale) must be a multiple of m at m's
+        // own scale. So n must be a multiple of that step divided by its gcd with the power of ten.
         const Natural step = at_scale(m, need, &exact), ten = natural::shifted("1", need - scale);
         Natural none;
         return natural::divided(step, natural::gcd(step, ten), &none);
@@ -270,19 +273,20 @@ const Numbers::Grid& Numbers::grid(Side& s, std::int32_t scale) const {
     g.without.push_back(of(m));
     g.none = g.none || natural::mod(g.step, g.without.back()).empty();
     if (!g.modulus.empty()) g.modulus = natural::lcm(g.modulus, g.without.back());
-    // An empty modulus: too large to be worth a state for each remainder; digits are then kept
-    // whole.
+    // A modulus that is too large for one state per remainder becomes empty; cores then keep all
+    // digits.
     if (g.modulus.size() > 18) g.modulus.clear();
   }
   if (natural::compare(g.modulus, std::to_string(kMaxModulus)) > 0) g.modulus.clear();
   return s.grids.emplace(scale, std::move(g)).first->second;
 }
 
-// Is some integer in [lo, hi], read at 10^-scale, a value of the piece with this sign?
+// Whether some n of [lo, hi] makes n * 10^-scale the magnitude of a value of the piece, with the
+// core's sign. `no_hi`: n has no upper bound.
 bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_hi,
                     std::int32_t scale) const {
   if (!s.possible) return false;
-  // A loose core is past its bounds and holes: only the lattice still asks something of it.
+  // The bounds and holes of a loose core are decided; only the lattice is left.
   if (!core.loose && s.has_lo) {
     Natural first = first_at(s.lo, s.lo_open, scale);
     if (natural::compare(first, lo) > 0) lo = std::move(first);
@@ -306,7 +310,7 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
       const auto hole = std::partition_point(s.holes.begin(), s.holes.end(),
                                              [&v](const Hole& h) { return h.ends_before(v); });
       if (hole != s.holes.end() && hole->has(v)) {
-        // On behind the hole. Holes are finitely many, so the run is counted anew.
+        // Continue after the hole. There are finitely many holes, so the run may start again.
         q = natural::ceiled(first_at(hole->hi, hole->lo == hole->hi, scale), g.step);
         run = 0;
         continue;
@@ -315,7 +319,7 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
     if (std::none_of(g.without.begin(), g.without.end(),
                      [&q](const Natural& m) { return natural::mod(q, m).empty(); }))
       return true;
-    // Of so many neighbours one would be a multiple of none, if there were any: see kRun.
+    // If any point of the lattice were valid, one of kRun neighbours would be: see kRun.
     if (++run > kRun) {
       if (g.without.size() <= kMaxExcluded) return false;
       throw Limit{"alternatives", -1, "a number must be a multiple of none of too many numbers"};
@@ -325,8 +329,9 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
   return false;
 }
 
-// The fewest further digits, of [from, to], with which one of [lo, hi], that have `count` digits
-// after the point, becomes a value; -1: none. More digits write all that fewer do.
+// The fewest further digits n, from <= n <= to, with which one of the numbers [lo, hi], which have
+// `count` digits after the point, becomes a value; -1: none. More digits reach every value that
+// fewer digits reach.
 std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, const Natural& hi,
                                std::int32_t count, std::int32_t from, std::int32_t to) const {
   const auto ok = [&](std::int32_t n) {
@@ -337,7 +342,7 @@ std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, con
   if (from > to) return -1;
   if (ok(from)) return from;
   if (from == to || !ok(to)) return -1;
-  // Bisection: ok() is monotone, for a zero may always be written behind.
+  // Bisection: ok() is monotone, because a zero may always be appended.
   while (to - from > 1) {
     const std::int32_t middle = from + (to - from) / 2;
     (ok(middle) ? to : from) = middle;
@@ -350,8 +355,8 @@ std::int32_t Numbers::fraction(Side& s, const Core& core, const Natural& lo, con
 std::int64_t Numbers::rest(const Core& c) {
   kernel_clock.tick();
   Core next = c;
-  // Each phase gives the bytes that are missing at least, -1: no value begins so. Nothing is read
-  // here; what the phase already has is in the core.
+  // Each phase returns the fewest bytes that are missing, or -1 if no value begins so. The core has
+  // all that was written; nothing is read here.
   if (c.phase == Start) {
     next.phase = Minus;
     const std::int64_t positive = rest(next);
@@ -377,7 +382,7 @@ std::int64_t Numbers::rest(const Core& c) {
   return fraction(s, c, c.digits, c.digits, c.count, c.phase == Dot, to);
 }
 
-// Digits before the point, the first of them not 0, and a fraction.
+// The rest of a number whose first digit is not 0: further digits before the point, and a fraction.
 std::int64_t Numbers::rest_of_int(Side& s, const Core& c) {
   const bool canonical = c.spelling == Spelling::Canonical, first = c.phase == Minus;
   const std::int32_t size = static_cast<std::int32_t>(c.digits.size());
@@ -392,7 +397,7 @@ std::int64_t Numbers::rest_of_int(Side& s, const Core& c) {
   if (canonical) to = std::min(to, s.digits - c.total);
   std::int64_t best = -1;
   for (std::int32_t n = from; n <= to && (best < 0 || n < best); ++n) {
-    // What may become of the digits with n more: from all zeros (the first digit is none) to all
+    // With n more digits, the number lies between all zeros (the first digit is not 0) and all
     // nines.
     const Natural lo = first ? natural::shifted("1", n - 1) : natural::shifted(c.digits, n);
     const Natural hi = natural::trimmed(c.digits + std::string(static_cast<std::size_t>(n), '9'));
@@ -404,7 +409,8 @@ std::int64_t Numbers::rest_of_int(Side& s, const Core& c) {
   return best;
 }
 
-// Zeros, perhaps a point, and zeros behind it. Canonical spelling counts them.
+// The rest of a number that begins with 0: a point, zeros (canonical spelling limits their number)
+// and further digits.
 std::int64_t Numbers::rest_of_zero(Side& s, const Core& c) {
   const bool canonical = c.spelling == Spelling::Canonical;
   const bool is_zero = meets(s, c, "", "", false, 0);
@@ -415,8 +421,8 @@ std::int64_t Numbers::rest_of_zero(Side& s, const Core& c) {
   if (!canonical)
     return more(
         point, fraction(s, c, "", "", c.count, c.phase != Frac, std::max(s.fine + 1 - c.count, 1)));
-  // Below one: canonical spelling has at most so many zeros in front, and with fewer the number may
-  // lie above the bound.
+  // Below one. Canonical spelling allows at most s.zeros zeros after the point. With too few zeros,
+  // the number lies above the upper bound.
   const std::int32_t from = std::max(c.count, s.has_hi ? -point_of(s.hi) : 0);
   std::int64_t best = -1;
   for (std::int32_t zeros = from; zeros <= s.zeros && (best < 0 || zeros - c.count + 1 < best);
@@ -439,16 +445,16 @@ Numbers::Numbers() {
 
 Id Numbers::settled(Core core) {
   if (!core.scientific) loosen(&core);
-  // Interned before the search: an equal core asks once, dead or not.
+  // Interned before the search, so that equal cores are searched once, dead or not.
   const Id id = cores_.intern(std::move(core));
   const std::size_t at = static_cast<std::size_t>(id);
   if (at >= rest_.size())
-    rest_.resize(at + 1, kUnknown);  // a search that met a limit leaves it unknown
+    rest_.resize(at + 1, kUnknown);  // if the search throws a Limit, the entry stays unknown
   if (rest_[at] == kUnknown) rest_[at] = rest(cores_[id]);
   return rest_[at] < 0 ? kDead : id;
 }
 
-// Is something of [n, n + 1) * 10^exp excluded?
+// Whether a hole overlaps [n, n + 1) * 10^exp.
 bool Numbers::touches(const Side& s, const Natural& n, std::int32_t exp) {
   if (s.holes.empty()) return false;
   const Decimal from = decimal(n, exp, false), to = decimal(natural::plus(n, "1"), exp, false);
@@ -462,18 +468,18 @@ void Numbers::loosen(Core* c) {
   if (c->phase != Int && c->phase != Frac) return;
   Side& s = side(c->piece, c->spelling, c->negative);
   const bool canonical = c->spelling == Spelling::Canonical;
-  // Once loose a core stays so: more digits lead only farther from bounds and holes.
+  // A loose core stays loose: further digits never lead back to a bound or a hole.
   if (c->loose) return reduce(s, c);
   if (c->phase == Frac && !canonical && c->count > s.fine + 1 &&
       (c->digits.empty() || c->digits.back() == '0')) {
-    if (!c->digits.empty()) c->digits.pop_back();  // zeros beyond all decimals say nothing
+    if (!c->digits.empty()) c->digits.pop_back();  // zeros beyond all decimals don't matter
     --c->count;
   }
-  // Without a modulus the digits must be kept for the lattice, and then nothing is gained.
+  // Without a modulus the lattice needs all digits, so nothing would be gained.
   if (!s.possible || grid(s, s.coarse).modulus.empty()) return;
   if (c->phase == Frac && canonical && c->total == 0) return;
-  // -1, 0, 1: all that goes on with n more digits (fewer than 0: the fraction) lies below d, may
-  // lie on both sides, lies above
+  // Where all continuations of the digits lie, which are read at 10^-scale: -1 below d, 0 perhaps
+  // on both sides, 1 above d, or at d unless `beyond`.
   const auto against = [&](const Decimal& d, std::int32_t scale, bool beyond) {
     bool exact;
     const Natural n = at_scale(d, scale, &exact);
@@ -493,8 +499,8 @@ void Numbers::loosen(Core* c) {
   std::int32_t from = 0, to = canonical ? s.digits - c->total : kInf;
   if (s.has_lo) {
     const std::int32_t n = whole_digits(s.lo) - size;
-    // Each number of further digits is held against the bound by itself: with n more the digits so
-    // far stand n places farther left.
+    // Each number n of further digits is compared on its own: with n more, the digits so far move n
+    // places to the left.
     const int side = n < 0 ? 1 : against(s.lo, -n, s.lo_open);
     if (side == 0) return;
     from = std::max(side > 0 ? n : n + 1, 0);
@@ -511,7 +517,7 @@ void Numbers::loosen(Core* c) {
     to = std::min(to, side <= 0 ? n : n - 1);
   }
   if (from > to) return;
-  // No hole may lie ahead, at any length that is still possible.
+  // There must be no hole ahead, at any length that is still possible.
   if (!s.holes.empty())
     for (std::int32_t n = from; n <= std::min(to, whole_digits(s.holes.back().hi) - size); ++n)
       if (touches(s, c->digits, n)) return;
@@ -521,8 +527,8 @@ void Numbers::loosen(Core* c) {
   reduce(s, c);
 }
 
-// What the lattices remember of the digits. Beyond their decimals there is nothing but zeros, or no
-// multiple.
+// Replaces the digits by their remainder under the lattices. Beyond the decimals of the lattices,
+// the digits are zeros, or the number is a multiple of none.
 void Numbers::reduce(Side& s, Core* c) const {
   if (!s.lattice) {
     c->digits.clear();
@@ -597,11 +603,11 @@ bool Numbers::write(const Core& c, std::uint8_t byte, Core* n) {
       if (byte == '0' && c.total == 0)
         return n->count <= side(c.piece, c.spelling, c.negative).zeros;
       return ++n->total <= side(c.piece, c.spelling, c.negative).digits;
-    // An exponent only where nothing is asked of the number: from here on its digits say nothing.
+    // Only a free piece allows an exponent here, so the digits no longer matter.
     case E:
     case ESign:
       if (!free || (canonical && (byte == 'E' || (n->phase == E && !c.one)))) return false;
-      n->loose = n->negative = false;  // what came before no longer matters
+      n->loose = n->negative = false;  // the digits before the exponent no longer matter
       n->least = n->most = n->total = n->count = 0;
       n->digits.clear();
       n->one = canonical && byte == '+';
@@ -609,19 +615,20 @@ bool Numbers::write(const Core& c, std::uint8_t byte, Core* n) {
     case EDigits:
       if (canonical && (c.phase == E || (c.phase == ESign && byte == '0'))) return false;
       if (canonical) n->total = c.total * 10 + (byte - '0');
-      // Of the exponent: three digits, more no reader of doubles has a use for.
+      // An exponent has at most three digits: no double needs more.
       return ++n->count <= 3;
     default: return true;
   }
 }
 
-// Where a byte leads, if that is known; null: it is no byte of a number. The pointer stays valid.
+// The entry for the transition by a byte, -1 while it is unknown; null if the byte can't occur in a
+// number. The pointer stays valid as long as the tables.
 Id* Numbers::known_step(Blocks<Steps>* steps, Id from, std::uint8_t byte) {
   static constexpr std::string_view kOther = ".-+eE";
   const bool digit = byte >= '0' && byte <= '9';
   const std::size_t other = digit ? 0 : kOther.find(static_cast<char>(byte));
   if (other == kOther.npos) return nullptr;
-  // Blocks do not move, so the caller may go on making states and write its result then.
+  // Blocks do not move, so the caller may intern states before it writes its result.
   while (steps->size() <= static_cast<std::size_t>(from)) steps->push_back({});
   return &(*steps)[static_cast<std::size_t>(from)].to[digit ? byte - '0' : 10 + other];
 }
@@ -630,7 +637,7 @@ Id Numbers::step_core(Id id, std::uint8_t byte) {
   Id* known = known_step(&core_steps_, id, byte);
   if (!known) return kDead;
   if (*known >= 0) return *known;
-  // Valid to the end: interning moves nothing.
+  // The reference stays valid, because interning moves nothing.
   const Core& c = cores_[id];
   Core next = c;
   next.phase = follow(c.phase, byte);
@@ -659,7 +666,7 @@ Id Numbers::start(const std::vector<NumberComponent>& components, Spelling spell
 Id Numbers::keep(std::vector<std::pair<Id, Id>> cores) {
   std::sort(cores.begin(), cores.end());
   cores.erase(std::unique(cores.begin(), cores.end()), cores.end());
-  // Tracked components only tell which literals hold; they keep no number alive.
+  // Tracked components only report which literals hold; they keep no number alive.
   if (std::all_of(cores.begin(), cores.end(), [](const auto& c) { return c.second >= kTracked; }))
     return kDead;
   return states_.intern({std::move(cores)});

@@ -1,23 +1,24 @@
-// Number: JSON numbers under exact decimal constraints, as a byte automaton whose viability is
-// arithmetic.
+// Number: a byte automaton for JSON numbers under exact decimal constraints. Arithmetic decides
+// whether a number can still be completed.
 //
 // A constraint is a piece: an interval, a lattice (multipleOf), excluded lattices and excluded
-// values. A core is a piece and what has been written of the number. While the digits touch a bound
-// or an excluded value they are kept; once every continuation of a given length is inside, only
-// their remainder under the lattices is, and how many digits may follow, so that the automaton of
-// ordinary constraints is small. What a core may still become is asked once, as rest(): the fewest
-// bytes that complete it, by arithmetic; a core without any is never entered. A state is a list of
-// (core, label), like a text's components.
+// values. A core is a piece and what has been written of the number. A core keeps its digits while
+// they may touch a bound or an excluded value. Once every continuation of a given length lies
+// inside, it keeps only their remainder under the lattices, and how many digits may follow, so the
+// automaton of ordinary constraints is small. rest() computes by arithmetic the fewest bytes that
+// complete a core, once for each core; a core that can't be completed is never entered. A state is
+// a list of (core, label), like a text's components.
 //
-// Spellings. Any: every RFC 8259 spelling, exponents of at most three digits, and none where a
-// value must be an integer or a multiple, or none. Bounds and excluded values stay regular with
-// them (scientific.cpp). Canonical: no leading minus on zero, no fraction where only integers are
-// valid, an exponent only when the constraint is empty and the magnitude is >= 1e17 or < 1e-7,
-// written as ECMAScript writes it (e+17, e-8). At most 17 digits, 15 where a multiple is excluded,
-// more where the constraint's own numbers need more; and no value that a reader of doubles takes
-// for an excluded one or for the bound that excludes it. Costs: a step is O(digits), memoised for
-// each core; a division by a lattice of more than 18 digits O(digits^2). Not thread-safe: guarded
-// by the isolate's lock. Tested against fractions in tests/kernels/test_number_languages.py.
+// Spellings. Any: every RFC 8259 spelling whose exponent has at most three digits. Exponents are
+// not allowed where a value must be an integer or a multiple, or must not be a multiple. With
+// bounds and excluded values alone, spellings with exponents are still regular (scientific.cpp).
+// Canonical: no leading minus on zero; no fraction where only integers are valid; an exponent only
+// if the constraint is empty and the magnitude is >= 1e17 or < 1e-7, written as ECMAScript writes
+// it (e+17, e-8). At most 17 digits, 15 where a multiple is excluded, more where the constraint's
+// own numbers need more. Canonical spelling also avoids values that a reader of doubles could take
+// for an excluded value or an exclusive bound. Costs: a step is O(digits), memoised for each core;
+// a division by a lattice step of more than 18 digits is O(digits^2). Not thread-safe: guarded by
+// the isolate's lock. Tested against fractions in tests/kernels/test_number_languages.py.
 #pragma once
 #include <memory>
 
@@ -32,7 +33,7 @@ struct Piece {
   std::vector<Decimal> multiples;      // at most one after merge(): the least common multiple
   std::vector<Decimal> not_multiples;  // sorted
   std::vector<Decimal> not_values;     // sorted
-  std::uint8_t written = 0;  // draft 4: 1 without fraction and exponent, 2 with one of them
+  std::uint8_t written = 0;  // draft 4: 1 requires neither fraction nor exponent, 2 either
   bool operator==(const Piece&) const = default;
   std::size_t hash() const;
   bool is_free() const { return *this == Piece{}; }
@@ -50,18 +51,19 @@ class Numbers {
   Id piece(Piece p) { return pieces_.intern(std::move(p)); }
   const Piece& piece(Id id) const { return pieces_[id]; }
   static bool merge(const Piece& a, const Piece& b,
-                    Piece* out);  // the intersection; false where it is certainly empty
-  static bool covers(const Piece& a, const Piece& b);  // is b certainly inside of a?
+                    Piece* out);  // the intersection; false if it is certainly empty
+  static bool covers(const Piece& a, const Piece& b);  // whether b certainly lies inside a
   bool inhabited(Id piece, Spelling spelling) { return begin(piece, spelling) != kDead; }
-  // Every value of the piece, when they are few: false when there may be more than cap.
+  // Appends all values of the piece to `out`. Returns false if there may be more than `cap`; `out`
+  // is then incomplete.
   bool list(Id piece, std::size_t cap, std::vector<Decimal>* out);
 
-  // n values of the piece with few digits; all of them if there are fewer.
+  // Appends n values of the piece that have few digits, or all of them if there are fewer.
   void some(Id piece, Spelling spelling, std::size_t n, std::vector<Decimal>* out);
 
-  // Components with labels from here on report which conditions a number's value meets, in any
-  // spelling, but keep no state alive. They can't follow some exponents, which the other components
-  // must not allow (Engine::legible).
+  // Components with labels from kTracked on report which conditions a number's value meets, in any
+  // spelling, but keep no state alive. They can't follow some exponents, so the other components
+  // must not allow these (Engine::legible).
   static constexpr Id kTracked = 1 << 20;
   // The state before the first byte, which step() takes.
   Id start(const std::vector<NumberComponent>& components, Spelling spelling);
@@ -85,17 +87,18 @@ class Numbers {
     Spelling spelling = Spelling::Canonical;
     Phase phase = Start;
     bool negative = false;
-    bool loose = false;  // all bounds and excluded values are decided: `digits` is a remainder for
-                         // the multiples
-    bool one = false;    // canonical, free: one digit before the point; in exponents: its sign
-                         // (scientific: negative)
-    bool scientific = false;  // 0.d1d2... * 10^point: `least`, `most` say how the digits compare
-                              // with the bounds', `digits` are kept while not loose
+    bool loose = false;  // all bounds and excluded values are decided: `digits` is only a remainder
+                         // for the multiples
+    bool one = false;    // canonical, free: there is one digit before the point; in exponents,
+                         // canonical: the sign is plus, scientific: it is minus
+    bool scientific = false;  // the number is 0.d1d2... * 10^point; `least` and `most` say how its
+                              // digits compare with the bounds'; `digits` are kept while not loose
     std::int32_t point = 0;
-    std::int32_t least = 0, most = 0;  // loose Int: how many more digits before the point
-    std::int32_t total = 0;  // canonical: significant digits so far, and the exponent in EDigits;
-                             // scientific: not zero
-    std::int32_t count = 0;  // digits after the point, while they matter; EDigits: digits
+    std::int32_t least = 0, most = 0;  // loose Int: bounds on the further digits before the point
+    std::int32_t total = 0;  // canonical: significant digits so far, in EDigits the exponent;
+                             // scientific: 0 while the number is zero, else 1, in EDigits the
+                             // exponent + 1
+    std::int32_t count = 0;  // digits after the point, while they matter; EDigits: of the exponent
     Natural digits;          // all digits, before and after the point
     bool operator==(const Core&) const = default;
     std::size_t hash() const {
@@ -117,8 +120,8 @@ class Numbers {
       return h;
     }
   };
-  struct Hole {  // an excluded value, and in canonical spelling the interval that rounds to it as a
-                 // double: lo < value < hi; or lo alone
+  struct Hole {  // an excluded value (lo == hi), or in canonical spelling an open interval, lo <
+                 // value < hi, with all numbers that have the same double
     Decimal lo, hi;
     bool ends_before(const Decimal& v) const {
       return lo == hi ? compare(hi, v) < 0 : compare(hi, v) <= 0;
@@ -131,9 +134,9 @@ class Numbers {
                  // of any in `without`
     Natural step;
     std::vector<Natural> without;
-    bool none = false;  // nothing is left
+    bool none = false;  // no n is allowed
     Natural
-        modulus;  // the remainder modulo this decides; "" where there would be too many remainders
+        modulus;  // n modulo this decides whether n is allowed; "" if there are too many remainders
   };
   struct Side {  // a piece's constraints on the magnitude, for one sign and spelling
     bool possible = true, has_lo = false, has_hi = false, lo_open = false, hi_open = false,
@@ -142,8 +145,9 @@ class Numbers {
     std::vector<Hole> holes;  // sorted; scientific: by their digits
     const Piece* piece = nullptr;
     std::int32_t digits = kInf, zeros = kInf;  // canonical: significant digits, zeros behind "0."
-    std::int32_t fine = 0, coarse = 0;         // decimals of any number here; those of the lattices
-    std::int32_t reach = 0;  // so many digits reach past every number, and a step of the lattice
+    std::int32_t fine = 0, coarse = 0;         // most decimals of all numbers; of the lattices
+    std::int32_t reach = 0;  // this many digits go beyond every number here, and beyond a step of
+                             // the lattice
     bool lattice = false;
     std::unordered_map<std::int32_t, Grid> grids;  // by scale
   };
@@ -157,17 +161,17 @@ class Numbers {
   Id keep(std::vector<std::pair<Id, Id>> cores);
   Id step_core(Id core, std::uint8_t byte);
   static Phase follow(Phase phase, std::uint8_t byte);
-  bool write(const Core& from, std::uint8_t byte, Core* core);  // false: not in this spelling
+  bool write(const Core& from, std::uint8_t byte, Core* core);  // false: wrong spelling
   static bool touches(const Side& s, const Natural& n, std::int32_t exp);
   void loosen(Core* core);
   void reduce(Side& s, Core* core) const;
-  Id settled(Core core);  // interned, with its rest; kDead when it has none
+  Id settled(Core core);  // interns the core and computes its rest; kDead if it can't be completed
   std::int64_t rest(const Core& core);
   std::int64_t rest_of_int(Side& s, const Core& core);
   std::int64_t rest_of_zero(Side& s, const Core& core);
 
-  static bool is_scientific(const Piece& p);  // bounds and excluded values alone
-  struct Exponents {  // [lo, hi], and how many further digits it takes there
+  static bool is_scientific(const Piece& p);  // has only bounds and excluded values
+  struct Exponents {  // exponents [lo, hi], and how many further digits the number needs with them
     std::int32_t lo, hi, digits;
   };
   static std::int32_t digits_between(const Side& s, const Core& core, bool at_lo, bool at_hi,

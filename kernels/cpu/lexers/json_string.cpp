@@ -90,8 +90,8 @@ std::int64_t Texts::rest_of_char(const Pending& p, const Ranges& chars, Spelling
   }
 }
 
-// One byte of a character: the new partial character, or the character *c when complete (else
-// kNoChar).
+// Reads one byte of a character. Sets *to to the new partial character, or *c to the character if
+// it is complete (else kNoChar). Returns false if no character continues so.
 bool Texts::advance(const Pending& p, std::uint8_t byte, Spelling spelling, Pending* to,
                     std::uint32_t* c) {
   *c = kNoChar;
@@ -152,7 +152,8 @@ Id Texts::intern(State s) {
                        [](const Component& c) { return c.lang == Langs::kAll; });
   if (s.net >= 0 && !s.pending.kind) {
     const Net& net = nets_[s.net];
-    for (const Component& c : s.components) {  // the first alternative is the least arc
+    for (const Component& c : s.components) {  // in the order of the arcs, so that the first
+                                               // alternative wins
       const Id to = net.arcs[static_cast<std::size_t>(c.index)].to;
       const Id exit = ~to;
       if (to < 0 && net.open[static_cast<std::size_t>(exit)] && langs_.accepts(c.lang)) {
@@ -160,7 +161,8 @@ Id Texts::intern(State s) {
         break;
       }
     }
-    // Points that the text only passed through are no way to go on.
+    // An arc that has ended at a point offers no continuation of its own: close() has added the
+    // arcs of that point.
     q.alone = q.open >= 0 &&
               std::all_of(s.components.begin(), s.components.end(), [&](const Component& c) {
                 const Id to = net.arcs[static_cast<std::size_t>(c.index)].to;
@@ -194,7 +196,7 @@ void Texts::close(State* s) const {
   std::sort(list.begin(), list.end(), [](const Component& a, const Component& b) {
     return std::pair(a.index, a.lang) < std::pair(b.index, b.lang);
   });
-  list.erase(std::unique(list.begin(), list.end()), list.end());  // two ways may have come to one
+  list.erase(std::unique(list.begin(), list.end()), list.end());  // two paths may have met
 }
 
 Id Texts::net_of(Net net) {
@@ -261,7 +263,7 @@ Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
   return is_alive(to.components) ? intern(std::move(to)) : kDead;
 }
 
-// Where these bytes lead from the state.
+// Records where the bytes from `from` to `upto` lead.
 void Texts::keep(Id state, std::uint8_t from, std::uint8_t upto, Id to) {
   Quick& q = quick_[static_cast<std::size_t>(state)];
   if (!q.next && q.few < kFew) {
@@ -277,8 +279,8 @@ void Texts::keep(Id state, std::uint8_t from, std::uint8_t upto, Id to) {
   std::fill(q.next + from, q.next + upto + 1, to);
 }
 
-// The state inside of a character in UTF-8 where all that it may become lead to one; kDead: they
-// don't.
+// The state inside a UTF-8 character all of whose possible completions lead to one state (see
+// Pending, kind 5); kDead if they do not.
 Id Texts::any_char(const State& from, Pending pending) {
   Id next = -1;
   for (const Range& r : possible(pending, from.spelling))
@@ -344,7 +346,7 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       Range alike{0, kMaxChar};
       next = after_char(from, c, &alike);
       const Pending at = states_[state].pending;
-      // The bytes around this one that complete a character which leads to the same state.
+      // Whether the byte completes a character that leads to the same state.
       const auto same = [&](std::uint32_t b) {
         const bool plain = at.kind == 0 && b >= 0x20 && b < 0x80 && b != '"' && b != '\\' &&
                            b >= alike.lo && b <= alike.hi;
@@ -394,8 +396,8 @@ Id Texts::fill_class(Id state, std::uint8_t cls) {
   return quick_[static_cast<std::size_t>(state)].by_class[cls] = out;
 }
 
-// Where classes of ASCII lead that are one range, all of them at once: most lead to the same few
-// states.
+// The transitions by all ASCII classes that are one range. They are computed together, since most
+// lead to the same few states.
 std::array<Id, kClasses> Texts::fill_ascii(Id state) {
   std::array<Id, kClasses> out;
   out.fill(-1);
@@ -454,7 +456,8 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
   if (!specs_[spec].bounded) return true;
   const State& s = states_[state];
   const Ranges chars = s.pending.kind ? possible(s.pending, s.spelling) : Ranges{};
-  const int more = s.pending.kind == 5;  // characters to come
+  const int more = s.pending.kind == 5;  // characters that the components have consumed, but `read`
+                                         // does not count
   for (const Component& c : s.components) {
     if (c.index >= kTracked) break;
     const Bound& b = specs_[spec].at(c.index);
@@ -595,7 +598,8 @@ Id Texts::relaxed(Id state, std::int32_t* most) {
 std::int64_t Texts::near(Id state) {
   const State s = states_[state];
   const bool front =
-      s.pending.kind != 0 && s.pending.kind != 5;  // what may come of the character matters
+      s.pending.kind != 0 && s.pending.kind != 5;  // whether the components have yet to consume the
+                                                   // partial character
   const Ranges chars = front ? possible(s.pending, s.spelling) : Ranges{};
   std::int64_t out = -1;
   const auto least = [&](std::int64_t n) {

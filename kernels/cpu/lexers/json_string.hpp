@@ -1,10 +1,10 @@
-// Text: the inside of a JSON string as a byte automaton: languages over characters with JSON's
-// decoder in front.
+// Text: a byte automaton for the inside of a JSON string. It decodes escapes and UTF-8, and runs
+// languages over the decoded characters.
 //
 // A state is a partial character (an escape, a UTF-8 lead, half a surrogate pair) and a list of
 // components: (language, index). All components read the same characters. The meaning of an index
-// is not part of the state, but of a Spec: bounds on the number of characters, and a label, which
-// names the alternative of the surrounding value. So strings of at most 10 and of at most 1,000,000
+// is part of a Spec, not of the state: bounds on the number of characters, and a label, which names
+// the alternative of the surrounding value. So strings of at most 10 and of at most 1,000,000
 // characters share one automaton, and a free string is one state in every schema. After its first
 // use, a byte's transition is a table look-up. Not thread-safe: the isolate's lock must be held for
 // all methods. States and specs stay valid as long as the Texts.
@@ -25,14 +25,14 @@ enum class Use : std::uint8_t {
   Value,
   Key,
   Decoder
-};  // the role of a text; for a Decoder, partial characters that lead to the same state stay
-    // distinct
+};  // the role of a text; a Decoder keeps partial characters distinct even if they lead to the same
+    // state
 
 constexpr Id kTracked = 1 << 20;
 
 struct Component {
   Id lang;
-  Id index;  // into the Spec; with kTracked for one that keeps no state alive
+  Id index;  // into the Spec; the bit kTracked marks a component that keeps no state alive
   auto operator<=>(const Component&) const = default;
 };
 
@@ -43,7 +43,7 @@ struct Bound {          // one component's part of a Spec
 };
 struct Spec {
   std::vector<Bound> bounds;
-  bool bounded = false;  // does any length matter?
+  bool bounded = false;  // whether any length matters
   const Bound& at(Id index) const {
     return bounds[static_cast<std::size_t>(index & (kTracked - 1))];
   }
@@ -69,11 +69,12 @@ struct Labelled {  // an argument of start(): a language, limited to lo to hi ch
   bool tracked = false;  // reports whether the text matches, but keeps no state alive
 };
 
-// A partial character. Kind: 0 none; 1 after a backslash; 2 after "\u" and `got` hex digits of
-// `value`; 3 after a high surrogate `high` and `got` characters of "\uXXXX" with digits in `value`;
-// 4 inside UTF-8, `got` bytes missing of `high`; 5 the same where all characters with this
-// beginning lead to one state, whose components are set already; `value` is the lead byte if the
-// validity of the next one depends on it.
+// A partial character. Kind 0: none. 1: after a backslash. 2: after "\u" and `got` hex digits,
+// whose value is `value`. 3: after the high surrogate `high` and `got` characters of "\uXXXX",
+// whose digits have the value `value`. 4: inside a UTF-8 sequence of `high` bytes, of which `got`
+// are missing; `value` has the bits so far. 5: like 4, where all characters with this beginning
+// lead to one state; the components are already those of that state, and `value` is the lead byte
+// if it restricts the next byte, else 0.
 struct Pending {
   std::uint8_t kind = 0, got = 0;
   std::uint32_t value = 0, high = 0;
@@ -84,17 +85,18 @@ class Texts {
  public:
   static constexpr Id kDead = 0;
   static constexpr std::int64_t kOneChar =
-      11;  // bytes that always suffice to complete a character: the rest of an escape
+      11;  // bytes that complete any partial character: the rest of two escapes
   explicit Texts(Langs& langs) : langs_(langs) { states_.intern({}), quick_.push_back({}); }
 
   // The state at the start of a string, and its spec; kDead when no component is live.
   Id start(const std::vector<Labelled>& components, Spelling spelling, Id* spec,
            Use use = Use::Value);
-  // Plain text along the arcs of a net from one of its points on, spelled raw; the spec's labels
-  // are exits, or kNoExit. kDead: nothing can be written there.
+  // Text along the arcs of a net, in Raw spelling. enter() returns the state at one of the net's
+  // points (kDead if no arc is live there) and its spec. The spec's labels are exits, or kNoExit
+  // for an arc that leads to a point.
   static constexpr Id kNoExit = kInf - 1;
   Id net_of(Net net);                                      // equal nets have equal ids
-  Id enter(Id net, std::span<const Id> points, Id* spec);  // from any of them
+  Id enter(Id net, std::span<const Id> points, Id* spec);  // at any of these points
   Id enter(Id net, Id point, Id* spec) { return enter(net, std::span(&point, 1), spec); }
   Id open(Id state) const {
     return quick_[static_cast<std::size_t>(state)].open;
@@ -103,7 +105,7 @@ class Texts {
     return quick_[static_cast<std::size_t>(state)].alone ? open(state) : -1;
   }  // the same, if nothing else can follow, else -1
   void exits(Id state, Labels* exits) const;  // the exits at which the text may end, sorted
-  // Bytes of a cheapest end of each arc under way: best(arc, bytes).
+  // Calls best(arc, bytes) for each current arc that can end, with the fewest bytes to its end.
   template <class F>
   void ways(Id state, F best) {
     const std::vector<std::int64_t>& rests = this->rests(state);
@@ -113,8 +115,8 @@ class Texts {
   }
   const Net& net(Id id) const { return nets_[id]; }
   bool is_raw(Id state) const { return states_[state].net >= 0; }
-  // The transition by one byte. Requires: not a closing quote. kDead where no component has such a
-  // text of any length. O(1) after the first use.
+  // The transition by one byte, which must not be the closing quote. kDead if no component has a
+  // text that continues so, lengths aside. O(1) after the first use.
   Id step(Id state, std::uint8_t byte) {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
     if (q.next) {
@@ -126,7 +128,7 @@ class Texts {
     }
     return fill(state, byte);
   }
-  // The common transition of all characters of a class; kSplit: they lead to different states.
+  // The common transition of all characters of a class; kSplit if they lead to different states.
   // Requires is_whole(state).
   static constexpr Id kSplit = -2;
   Id step_class(Id state, std::uint8_t cls) {
@@ -138,8 +140,8 @@ class Texts {
   bool is_whole(Id state) const {
     return quick_[static_cast<std::size_t>(state)].kind == 0;
   }  // whether the state is between characters
-  // Bytes read of a character in UTF-8 that is not complete; 0 elsewhere. Is the state inside of an
-  // escape?
+  // partial_utf8: how many bytes of an incomplete UTF-8 character were read; 0 elsewhere.
+  // in_escape: whether the state is inside an escape.
   std::int32_t partial_utf8(Id state) const {
     return quick_[static_cast<std::size_t>(state)].partial;
   }
@@ -147,47 +149,49 @@ class Texts {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
     return q.kind != 0 && q.kind < 4;
   }
-  // Is every further text accepted, by every component, lengths aside?
+  // Whether every component accepts every further text, lengths aside.
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
-  bool has_all(Id state) const;  // can every text, lengths aside, be continued to an end?
-  bool is_endless(Id state);     // does every prefix have infinitely many continuations in each
-                                 // component? Then no finite set of texts exhausts it
+  bool has_all(Id state) const;  // whether every text can be continued to an end, lengths aside
+  bool is_endless(Id state);     // whether every prefix has infinitely many continuations in each
+                                 // component, so that no finite set of texts exhausts the state
   bool is_key(Id state) const { return states_[state].use == Use::Key; }
   // A component's transitions by the next character, or by the rest of a partial one.
   LangRow row(Id state, Id lang) {
     return states_[state].pending.kind == 5 ? LangRow{{kMaxChar}, {lang}} : langs_.row(lang);
   }
   const Spec& spec(Id id) const { return specs_[id]; }
-  // The character that the byte completes in this state; kMaxChar + 1: it completes none.
+  // The character that the byte completes in this state; kMaxChar + 1 if it completes none.
   std::uint32_t completes(Id state, std::uint8_t byte) const;
   const Ranges& possible(Id state) {
     return possible(states_[state].pending, states_[state].spelling);
   }
-  // Can some component still accept, after `read` complete characters? Exact. O(components).
+  // Whether some component can still accept, after `read` complete characters. Exact.
+  // O(components).
   bool is_live(Id state, Id spec, std::int64_t read);
   // The lists of a state between characters whose texts are all listed in plain ASCII
   // (Langs::listed). Returns false for any other state.
   bool listed(Id state, std::vector<Langs::Listed>* out) const;
-  bool quoting(Id state, Langs::Quoting* out);  // the same for a value whose texts are quotations
-  Id goes_on(Id state);  // a state all of whose texts can be continued to an end from this one:
-                         // that of a free string or of `.*`. Lengths aside; kDead: unknown
-  // Bytes inside of the quotes that suffice after any further text within the bounds, for the
-  // label; -1: unknown.
+  bool quoting(Id state, Langs::Quoting* out);  // the same for a state of quotations
+  Id goes_on(Id state);  // a state (a free string or `.*`) whose texts can all be continued to an
+                         // end from this one, lengths aside; kDead: unknown
+  // A number of bytes inside the quotes that suffices to end the text for this label, after any
+  // further text within the bounds. -1: unknown.
   std::int64_t enough(Id state, Id spec, std::int64_t read, Id label) const;
   Id free(Id state);  // the state of an unconstrained string, in the same spelling
-  // The state without far bounds on repetitions (see Langs::relaxed), the same component for
-  // component.
+  // The state without large bounds on repetitions (see Langs::relaxed). Its components correspond
+  // one to one to those of `state`.
   Id relaxed(Id state, std::int32_t* most);
-  std::int64_t near(Id state);   // characters that suffice to an end of a component that keeps it
-                                 // alive, lengths aside; -1: unknown
-  bool may_end(Id state) const;  // may the text end here, lengths aside?
-  // The labels of the components that may end here, sorted; none inside of a character.
+  std::int64_t near(Id state);   // characters that suffice to end some component that keeps the
+                                 // state alive, lengths aside; -1: unknown
+  bool may_end(Id state) const;  // whether the text may end here, lengths aside
+  // The labels of the components that may end here, sorted; none inside a character.
   void accepted(Id state, Id spec, std::int64_t read, Labels* labels);
-  // Bytes of a cheapest way to the closing quote (not counted): best(label, bytes) is called for
-  // each live component.
+  // Calls best(label, bytes) for each live component, with the fewest bytes to the closing quote,
+  // which is not counted.
   template <class F>
   void cheapest(Id state, Id spec, std::int64_t read, F best);
-  // The same for texts that the components of all these labels accept; -1: there is none.
+  // The fewest bytes to the end of a text that components of all these labels accept; -1: there is
+  // none.
   std::int64_t cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels);
   std::int64_t rest_of_char(Id state, const Ranges& chars) const {
     return rest_of_char(states_[state].pending, chars, states_[state].spelling);
@@ -223,36 +227,37 @@ class Texts {
   };
   Id fill(Id state, std::uint8_t byte);
   Id fill_class(Id state, std::uint8_t cls);
-  std::array<Id, kClasses> fill_ascii(Id state);  // by class; -1: not told
+  std::array<Id, kClasses> fill_ascii(Id state);  // by class; -1: not computed
   std::int64_t cheapest_of(const State& state, Id lang, std::int64_t lo, std::int64_t hi);
   const std::vector<std::int64_t>& rests(
-      Id state);  // by component, bytes of a cheapest end of any length; -1: there is none
+      Id state);  // by component: the fewest bytes to an end, lengths aside; -1: there is none
   static bool is_alive(const std::vector<Component>& components) {
     return !components.empty() && components[0].index < kTracked;
   }
   Id intern(State state);
   State after(const State& from) const;  // a state of the same kind, without components
   void close(State* state)
-      const;  // where an arc may end, also begins the arcs of the point that it leads to
+      const;  // for each arc that may end here, adds the arcs of the point that it leads to
   Id any_char(const State& state, Pending pending);
   Id after_char(const State& state, std::uint32_t c,
-                Range* alike = nullptr);  // alike: the characters around c with the same transition
+                Range* alike = nullptr);  // alike: is narrowed to the characters around c with the
+                                          // same transition
   static bool advance(const Pending& from, std::uint8_t byte, Spelling spelling, Pending* to,
                       std::uint32_t* c);
-  // The characters that a partial one may become. Memoised, since all texts have the same few.
+  // The characters that a partial one may become. Memoised: all texts share few partial characters.
   const Ranges& possible(const Pending& pending, Spelling spelling);
   static Ranges find_possible(const Pending& pending, Spelling spelling);
   std::unordered_map<std::uint64_t, Ranges> possible_;
-  // Bytes that complete the partial character to the cheapest of these. Each byte on that way
-  // lowers it by one.
+  // The fewest bytes that complete the partial character to one of `chars`. Each byte of such a
+  // completion lowers the number by one.
   static std::int64_t rest_of_char(const Pending& pending, const Ranges& chars, Spelling spelling);
 
   Langs& langs_;
   static constexpr std::size_t kFew = 4;
   struct Quick {  // per state, the data for walks over many bytes
     Id* by_class = nullptr;
-    Id* next = nullptr;  // by byte; null while the few ranges below suffice, as they do for most of
-                         // very many states
+    Id* next = nullptr;  // by byte; null while the few ranges below suffice, as they do for most
+                         // states
     std::uint8_t kind = 0, partial = 0, few = 0;
     bool free = false;
     std::array<std::uint8_t, kFew> from{}, upto{};

@@ -1,11 +1,11 @@
-// Net: the text of a format, as a finite-state network. Points are joined by arcs; an arc is a
-// language, and leads to a point or to an exit.
+// Net: the text of a format, as a finite-state network. Arcs join points; an arc is a language, and
+// leads to a point or to an exit.
 //
-// It describes the text around a format's values: literals, free text up to a trigger, patterns. A
-// text is read along all arcs at once; where an arc's language may end, the arcs of its target
-// point begin too. An open exit leads to a value. It is taken at once where nothing else can
-// follow, and otherwise by the first byte with which no text continues. Immutable. It is read as a
-// state of Texts (json_string.hpp), whose components are arcs.
+// A net describes the text around a format's values: literals, free text up to a trigger, patterns.
+// A text is read along all arcs at once; where an arc's language may end, the arcs of its target
+// point begin too. An open exit leads to a value. It is taken at once if nothing else can follow,
+// otherwise by the first byte that continues no text. Immutable. A net is read as a state of Texts
+// (json_string.hpp), whose components are arcs.
 #pragma once
 #include "regex/regex.hpp"
 

@@ -8,7 +8,7 @@
 
 namespace guard {
 
-// May the byte follow a string or a number?
+// Whether the byte may follow a string or a number.
 inline bool may_follow(std::uint8_t byte) {
   switch (byte) {
     case ',':
@@ -23,7 +23,8 @@ inline bool may_follow(std::uint8_t byte) {
   }
 }
 constexpr std::string_view kSpaces = " \n\r\t", kStarts = "\"{}[],:-0123456789tfn";
-inline bool may_come(std::string_view text) {  // behind white space
+inline bool may_come(std::string_view text) {  // after white space; requires a text that is not
+                                               // empty
   const std::string_view word = text[0] == 't'   ? "true"
                                 : text[0] == 'f' ? "false"
                                 : text[0] == 'n' ? "null"
@@ -31,8 +32,9 @@ inline bool may_come(std::string_view text) {  // behind white space
   return text.substr(0, word.size()) == word.substr(0, text.size());
 }
 
-// How far a text reaches that follows a key, or precedes a value: Never: it is not JSON; Within: at
-// most to the value's end; Beyond: further. *deepest becomes the deepest nesting. O(bytes).
+// How far a text reaches that follows a key (`colon`), or begins where a value begins. Never: it is
+// not JSON. Within: at most to the value's end. Beyond: further. Raises *deepest to the deepest
+// nesting. O(bytes).
 enum class Reach { Never, Within, Beyond };
 inline Reach reach(std::string_view text, bool colon, std::int32_t* deepest) {
   std::size_t i = 0;

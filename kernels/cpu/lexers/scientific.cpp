@@ -1,10 +1,11 @@
-// Numbers with exponents under bounds and beside excluded values: any spelling of 0.d1d2d3... *
-// 10^E, in a finite automaton.
+// Numbers with exponents, under bounds and excluded values: a finite automaton for all spellings of
+// 0.d1d2d3... * 10^E.
 //
-// What matters of the digits is how they compare with either bound's, and of the point where it
-// stands; exponents have at most three digits. A value lies inside when its exponent lies between
-// the bounds', or is a bound's and the digits compare well. Of an excluded value the digits are
-// kept while they agree with it: it is one point, which any other digit leaves behind.
+// The automaton remembers how the digits compare with the digits of either bound, and where the
+// point stands; exponents have at most three digits. A value lies inside if its exponent lies
+// between those of the bounds, or if it equals that of a bound and the digits compare accordingly.
+// The digits are kept while they agree with those of an excluded value, which is a single point:
+// any other digit leaves it behind.
 #include <algorithm>
 #include <cstdlib>
 
@@ -14,7 +15,8 @@ namespace guard {
 
 namespace {
 constexpr std::int32_t kLess = -1,
-                       kGreater = -2;  // the digits against a bound's; else: so many agree
+                       kGreater = -2;  // how the digits compare with a bound's; from 0 on: so many
+                                       // agree
 constexpr std::int32_t kMaxExponent = 999;
 constexpr std::int32_t kFar = 1 << 28;  // beyond every exponent
 
@@ -30,11 +32,13 @@ std::int32_t compared(std::int32_t before, const Natural& bound, char digit) {
   return digit < bound[at] ? kLess : digit > bound[at] ? kGreater : before + 1;
 }
 
-// Digits of the least exponent of [lo, hi], where 0 <= lo; -1: none has three digits.
+// The number of digits of the least exponent in [lo, hi]. -1: there is none of at most three
+// digits. Requires lo >= 0.
 std::int64_t exponent_digits(std::int32_t lo, std::int32_t hi) {
   return lo > hi || lo > kMaxExponent ? -1 : lo > 99 ? 3 : lo > 9 ? 2 : 1;
 }
-// Bytes of an exponent that moves the point into [lo, hi].
+// The fewest bytes of an exponent that moves the point into [lo, hi]; 0: none is needed; -1: there
+// is none.
 std::int64_t exponent_bytes(std::int32_t point, std::int32_t lo, std::int32_t hi) {
   if (lo <= point && point <= hi) return 0;
   return point < lo ? more(1, exponent_digits(lo - point, hi - point))
@@ -55,15 +59,16 @@ bool Numbers::is_scientific(const Piece& p) {
   return !p.is_free() && p.multiples.empty() && p.not_multiples.empty() && p.written == 0;
 }
 
-// How many further digits, at least `from`, put the number between the bounds that have its
-// exponent; -1: none do.
+// The fewest further digits, at least `from`, that put the number inside the bounds that have its
+// exponent (`at_lo`, `at_hi`); -1: none do.
 std::int32_t Numbers::digits_between(const Side& s, const Core& c, bool at_lo, bool at_hi,
                                      std::int32_t from) {
   if ((at_lo && c.least == kLess) || (at_hi && c.most == kGreater)) return -1;
   at_lo = at_lo && c.least != kGreater;
   at_hi = at_hi && c.most != kLess;
   if (!at_lo && !at_hi) return from;
-  // All digits so far agree with those of a bound. Is the greatest that may follow high enough?
+  // All digits so far agree with a bound's. Look for the fewest further digits with which the
+  // greatest number below `hi` lies above `lo`.
   const std::int32_t n = std::max(at_lo ? c.least : 0, at_hi ? c.most : 0);
   const Natural& bound = at_lo ? s.lo.digits : s.hi.digits;
   const Natural written = first_digits(bound, n);
@@ -85,7 +90,7 @@ std::int32_t Numbers::digits_between(const Side& s, const Core& c, bool at_lo, b
   return -1;
 }
 
-// The exponents at which the number, with `from` or more further digits, can lie inside.
+// The exponents with which the number, with at least `from` further digits, can lie inside.
 std::vector<Numbers::Exponents> Numbers::exponents(const Side& s, const Core& c,
                                                    std::int32_t from) {
   const bool has_lo = s.has_lo && !s.lo.digits.empty();
@@ -103,8 +108,8 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
   const Side& s = side(c.piece, c.spelling, c.negative);
   if (!s.possible) return -1;
   if (!s.holes.empty() && !c.loose) {
-    // The digits may still be an excluded value's: the fewest bytes between the bounds, of ways
-    // that lead away from it.
+    // The digits may still become those of an excluded value. Search for the fewest bytes that
+    // complete a value inside the bounds that is not excluded.
     const auto bounded = [this](Core core) {
       core.loose = true;
       return rest_scientific(core);
@@ -124,7 +129,7 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
     std::size_t longest = s.lo.digits.size() + s.hi.digits.size();
     for (const Hole& h : s.holes) longest = std::max(longest, h.lo.digits.size());
     std::vector<std::vector<std::pair<std::int64_t, Core>>> ways(
-        2 * longest + 12);  // by bytes more than the least
+        2 * longest + 12);  // by the number of bytes over `least`
     Interner<Core> seen;
     ways[0].push_back({0, c});
     for (std::size_t over = 0; over < ways.size(); ++over)
@@ -159,11 +164,11 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
     zero.phase = Zero;
     best = more(1, rest_scientific(zero));
   } else if (c.total == 0) {
-    if (!s.has_lo) return c.phase == Dot || c.phase == E || c.phase == ESign;  // zero itself
+    if (!s.has_lo) return c.phase == Dot || c.phase == E || c.phase == ESign;  // it is zero
     if (c.phase >= E) return -1;
     for (const Exponents& e : exponents(s, c, 1))
       for (const std::int32_t exponent :
-           {0, 9, 99, kMaxExponent}) {  // zeros first, and of the rest an exponent
+           {0, 9, 99, kMaxExponent}) {  // leading zeros, then an exponent for the rest
         const std::int32_t zeros = std::max(e.hi == kFar ? 0 : c.point - e.hi - exponent, 0);
         best = least(best, more((c.phase == Zero) + zeros + e.digits,
                                 exponent_bytes(c.point - zeros, e.lo, e.hi)));
@@ -173,11 +178,11 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
   for (const Exponents& e : exponents(s, c, first || c.phase == Dot)) {
     if (c.phase <= Int) {
       for (std::int32_t before = first; before <= e.digits;
-           ++before)  // the point behind any of the digits
+           ++before)  // the point after any of the digits
         best = least(best, more(e.digits + (before < e.digits),
                                 exponent_bytes(c.point + before, e.lo, e.hi)));
       for (const std::int32_t exponent :
-           {0, 9, 99, kMaxExponent}) {  // or zeros first, and of the rest an exponent
+           {0, 9, 99, kMaxExponent}) {  // or trailing zeros, then an exponent for the rest
         const std::int32_t zeros = std::max(e.lo - c.point - e.digits - exponent, 0);
         best = least(
             best, more(e.digits + zeros, exponent_bytes(c.point + e.digits + zeros, e.lo, e.hi)));
@@ -206,7 +211,8 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
 
 bool Numbers::write_scientific(const Core& c, std::uint8_t byte, Core* n) {
   const Side& s = side(c.piece, c.spelling, c.negative);
-  const auto at = [&s](std::string_view digits) {  // they are sorted by their digits
+  const auto at = [&s](std::string_view digits) {  // the first hole with at least these digits;
+                                                   // holes are sorted by digits
     return std::partition_point(s.holes.begin(), s.holes.end(),
                                 [digits](const Hole& h) { return h.lo.digits < digits; });
   };
@@ -216,8 +222,9 @@ bool Numbers::write_scientific(const Core& c, std::uint8_t byte, Core* n) {
   const auto is_whole = [&](std::string_view digits) {
     return at(digits) != s.holes.end() && at(digits)->lo.digits == digits;
   };
-  const auto follow_holes = [&](char digit) {  // the digits are kept while they may be an excluded
-                                               // value's; of zeros behind one, the first
+  const auto follow_holes = [&](char digit) {  // keeps the digits while they may be an excluded
+                                               // value's, and only the first of the zeros after
+                                               // such a value
     Natural& d = n->digits;
     d.push_back(digit);
     while (d.back() == '0' && !is_begun(d) &&
@@ -240,7 +247,8 @@ bool Numbers::write_scientific(const Core& c, std::uint8_t byte, Core* n) {
         n->point += whole;
         if (!s.holes.empty() && !c.loose) follow_holes(static_cast<char>(byte));
       }
-      // Beyond what three digits of exponent can mend, further is no farther.
+      // Beyond the reach of an exponent of three digits, the exact place of the point does not
+      // matter.
       if (std::abs(n->point) <= kMaxExponent + 2) return true;
       std::int32_t lo = 0, hi = 0;
       const auto see = [&](const Decimal& d) {
@@ -255,11 +263,11 @@ bool Numbers::write_scientific(const Core& c, std::uint8_t byte, Core* n) {
     case E:
       if (s.holes.empty() || c.loose) return true;
       n->digits = without_zeros(c.digits);
-      n->loose = !is_whole(n->digits);  // zero's are ""
+      n->loose = !is_whole(n->digits);  // zero has the digits ""
       if (n->loose) n->digits.clear();
       return true;
     case ESign: n->one = byte == '-'; return true;
-    case EDigits:  // total: the exponent and one
+    case EDigits:  // total: the exponent plus one; 0: the number is zero
       n->count = c.count + 1;
       n->total = c.total == 0 ? 0 : (c.phase == EDigits ? c.total - 1 : 0) * 10 + (byte - '0') + 1;
       return n->count <= 3;

@@ -1,16 +1,16 @@
-// The module's own memory: its operators new and delete, which nothing outside of it sees
-// (python/module.map). All that they give out is counted.
+// The module's own operators new and delete, which are not visible outside it (python/module.map).
+// They count all memory that they hand out.
 //
-// A mask that comes for the first time makes some hundred small objects. A heap that the whole
-// process shares hands them out of gaps all over it and writes beside each, and in a child of a
-// fork each page that is written is first copied. Here objects of one size lie side by side in
-// pages of that size alone, nothing but the object itself is written, and a child begins with pages
-// of its own. Each thread has its lists of free blocks; those of a thread that ended go to the next
-// that begins. Blocks go back to the list of the thread that gives them up; where it has many of a
-// size more than it uses, to a pool of that size, which all threads draw from before they begin a
-// new page. Pages never go to the system: at most kRegion bytes are held so, and what is larger
-// than kMost, or comes later, is malloc's. Without GUARD_HEAP (sanitizers, other systems) all is
-// malloc's.
+// A new mask allocates some hundred small objects. The heap that the whole process shares would
+// take them from gaps all over it and write a header beside each; in a child of a fork, each page
+// that is written must first be copied. Here, objects of one size lie side by side in pages of that
+// size, only the object itself is written, and a child starts with new pages. Each thread has its
+// own lists of free blocks; when it ends, the next thread to start takes them over. A block goes
+// back to the list of the thread that frees it. When that list has many more blocks of a size than
+// the thread uses, a batch goes to a pool of that size, from which all threads take blocks before
+// they start a new page. Pages are never returned to the system; they hold at most kRegion bytes.
+// Objects larger than kMost, and all objects once the region is full, come from malloc. Without
+// GUARD_HEAP (sanitizers, other systems), everything comes from malloc.
 #include "support/allocator.hpp"
 
 #ifdef GUARD_HEAP
@@ -47,7 +47,7 @@ constexpr std::size_t kBatch = std::size_t{1}
 
 struct Size {
   Block* free = nullptr;
-  std::size_t count = 0;                  // of free ones
+  std::size_t count = 0;                  // free blocks
   char *fresh = nullptr, *end = nullptr;  // the rest of a page
 };
 #endif
@@ -57,9 +57,9 @@ struct Heap {
   Size sizes[kSizes];  // by grains
 #endif
   std::atomic<std::int64_t> held{
-      0};                 // bytes given out, less those taken back; only its thread writes
-  Heap* next = nullptr;   // among those that no thread has
-  Heap* other = nullptr;  // among all
+      0};  // bytes given out, less those taken back; written only by the heap's thread
+  Heap* next = nullptr;   // in the list `idle`, of heaps without a thread
+  Heap* other = nullptr;  // in the list `all`
   void count(std::int64_t bytes) {
     held.store(held.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
   }
@@ -73,7 +73,7 @@ thread_local bool failed = false;
 void put_by(Heap* from) {
   for (from->next = idle.load(); !idle.compare_exchange_weak(from->next, from);) {}
 }
-// All are taken at once, so that none can be given back in between.
+// Takes the whole list at once, so that no heap can be given back in between (the ABA problem).
 Heap* take() {
   Heap* found = idle.exchange(nullptr);
   if (!found) return nullptr;
@@ -98,14 +98,14 @@ std::atomic<char*> region{nullptr};
 std::atomic<std::size_t> pages{0};
 std::uint8_t grains_of[kRegion / kPage];  // by page
 
-// Free blocks of one size that no thread has, in batches: the first of each batch leads to its
-// others, and `batches` holds the firsts.
+// Free blocks of one size that belong to no thread, in batches: the first block of a batch links to
+// the others, and `batches_` has the first blocks.
 class Pool {
  public:
   void put(Block* first) {
     const Hold hold(busy_);
     if (used_ < kMostBatches)
-      batches_[used_++] = first;  // what is beyond is lost to all: a quarter of the region
+      batches_[used_++] = first;  // a batch that does not fit is never used again
   }
   Block* take() {
     if (used_ == 0) return nullptr;
@@ -114,7 +114,7 @@ class Pool {
   }
   void forget() {
     used_ = 0, busy_.clear();
-  }  // in a child of a fork: what was free lies in pages that are shared with the parent
+  }  // in a child of a fork: the free blocks lie in pages that are shared with the parent
 
  private:
   static constexpr std::size_t kMostBatches = kRegion / kBatch;
@@ -140,7 +140,7 @@ void set_up() {
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at != MAP_FAILED) region = static_cast<char*>(at);
   pthread_atfork(nullptr, nullptr,
-                 [] {  // what was free lies in pages that are shared with the parent
+                 [] {  // the free blocks lie in pages that are shared with the parent
                    if (heap)
                      for (Size& size : heap->sizes) size = {};
                    for (Pool& pool : pools) pool.forget();
@@ -153,7 +153,7 @@ void set_up() {}
 [[gnu::noinline]] Heap& begin() {
   static std::once_flag once;
   std::call_once(once, set_up);
-  static thread_local Lease lease;  // its end is the thread's
+  static thread_local Lease lease;  // is destroyed when the thread ends
   (void)lease;
   Heap* own = take();
   if (!own) {
@@ -202,7 +202,7 @@ void* small(std::size_t grains) {  // null: the region is full
   return out;
 }
 
-bool give_back_small(void* block) {  // false: it is malloc's
+bool give_back_small(void* block) {  // false: it came from malloc
   const auto first = reinterpret_cast<std::uintptr_t>(region.load(std::memory_order_relaxed));
   const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(block) - first;
   if (!first || offset >= kRegion) return false;
@@ -274,8 +274,8 @@ bool guard::fail_allocation_at(std::int64_t n) {
 
 void* operator new(std::size_t bytes) { return allocate(bytes); }
 void* operator new[](std::size_t bytes) { return allocate(bytes); }
-// The library's temporary buffers come from these; without them another heap may make what this one
-// gives back.
+// The standard library allocates temporary buffers with these. Were they not replaced too, this
+// heap might get blocks back that another heap allocated.
 void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept try {
   return allocate(bytes);
 } catch (const std::bad_alloc&) {

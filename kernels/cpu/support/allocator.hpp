@@ -23,8 +23,8 @@ inline std::int64_t held() {
 std::int64_t total_held();  // bytes in use, over all threads; small objects count as the blocks
                             // that hold them
 // For tests: makes the n-th allocation from now on fail, counted within this thread's turns
-// (runtime/isolate.hpp); the binding's own allocations don't count. 0: none. Returns whether the
-// failure asked for before has happened.
+// (runtime/isolate.hpp); allocations of the binding don't count. 0: none. Returns whether the
+// failure that the previous call asked for has happened.
 bool fail_allocation_at(std::int64_t n);
 inline void let_allocations_fail(bool yes) { allocations_may_fail = yes; }
 

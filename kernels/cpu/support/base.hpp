@@ -49,10 +49,10 @@ struct Watch {
   ~Watch() = default;
 };
 
-// The budget of the engine call on this thread: processor time (Limits.seconds; a busy machine does
-// not count), memory (Limits.memory), and states (Limits.states), of which one search in a language
-// may take a part. Every loop that may run long calls tick(); every kEvery ticks the clock is read.
-// O(1). Each thread has its own.
+// The budget of the engine call on this thread: processor time (Limits.seconds; the time of other
+// threads does not count), memory (Limits.memory), and states (Limits.states), of which one search
+// in a language may take a part. Every loop that may run long calls tick(); every kEvery ticks the
+// clock is read. O(1). Each thread has its own.
 class Clock {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -61,7 +61,7 @@ class Clock {
   static constexpr std::int64_t kNoMemory = std::numeric_limits<std::int64_t>::max();
   struct Limits {
     Time deadline{};  // unset before the first look; extended while the thread has used less than
-                      // `seconds` of a processor
+                      // `seconds` of processor time
     double seconds = 1e9, begun = -1;  // processor seconds since `begun`, the first look; the time
                                        // before is negligible, and short calls read no clock
     std::size_t states = kStates;
@@ -89,11 +89,11 @@ class Clock {
   void tick(Op op = Op{}) {
     if (--left_ == 0) look(op);
   }
-  // For tests: makes the n-th tick from now on throw a Limit. 0: none. Returns whether the one
-  // asked for before has happened.
+  // For tests: makes the n-th tick from now on throw a Limit. 0: none. Returns whether the Limit
+  // that the previous call asked for was thrown.
   bool fail_at(unsigned n);
-  // For tests: the longest processor time between two looks of one call on this thread, in seconds,
-  // since the last call of longest(), which begins a new measurement.
+  // For tests: the longest processor time, in seconds, between two looks of one call on this thread
+  // since the last call of longest(), which starts a new measurement.
   double longest();
 
  private:
@@ -106,7 +106,7 @@ class Clock {
 };
 inline constinit thread_local Clock kernel_clock GUARD_TLS;
 
-// Thrown where nodes are needed that the front end has not lowered yet. The binding lowers them and
+// Thrown if a call needs nodes that the front end has not lowered yet. The binding lowers them and
 // repeats the call. No table holds a partial result.
 struct Missing {
   std::vector<Id> nodes;
@@ -118,8 +118,8 @@ inline std::size_t mix(std::size_t seed, std::size_t value) {
   return (seed << 7 | seed >> 57) * 0xD6E8FEB86659FD93ull;
 }
 
-// SipHash-1-3 (Aumasson, Bernstein 2012) under a key of the process's own: strangers can't choose
-// texts that collide, as they can under std::hash, whatever its seed. O(bytes).
+// SipHash-1-3 (Aumasson, Bernstein 2012) under a random key of the process. An attacker can't
+// choose texts that collide, which is possible with std::hash whatever its seed. O(bytes).
 inline std::size_t hash_of(std::string_view text) {
   static const std::array<std::uint64_t, 2> key = [] {
     std::random_device device;
@@ -206,7 +206,7 @@ class Few {
 };
 using Labels = Few<Id, 8>;
 
-// An append-only sequence. References stay valid, as those of std::deque do; an index is a shift
+// An append-only sequence. References stay valid, as with std::deque; access by index takes a shift
 // and a mask.
 template <class T>
 class Blocks {
@@ -252,8 +252,8 @@ class Interner {
     const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, like)].id;
     return known >= 0 || table_.empty() ? known : table_[slot_of(table_, h, like)].id;
   }
-  // Later values go into a separate, small table. In the large one each would dirty another page,
-  // which a child of fork() has to copy, and its next doubling would delay some mask by a
+  // Later values go into a separate, small table. In the large one, each would dirty another page,
+  // which a child of fork() has to copy, and its next doubling would delay one mask by a
   // millisecond.
   void seal() {
     std::size_t size = 16;
@@ -302,7 +302,7 @@ struct IdSet {
   bool operator==(const IdSet&) const = default;
   std::size_t hash() const { return hash_of(ids); }
 };
-struct IdSpan {  // a view by which such a set is looked up
+struct IdSpan {  // a view to look up such a set
   std::span<const Id> ids;
   std::size_t hash() const { return hash_of(ids); }
   friend bool operator==(const IdSet& set, const IdSpan& like) {
@@ -344,10 +344,10 @@ struct ListEqual {
 template <class V>
 using ListMap = std::unordered_map<std::vector<Id>, V, ListHash, ListEqual>;
 
-// Memoisation: the value of a key in a table, or that of `make`, which may throw and may fill other
-// entries of the table. No table of the engine ever holds an unfinished entry, which a call for
-// another schema would take for an answer. So everything that can throw is computed first, and the
-// complete value is inserted. The reference stays valid as the map's do.
+// Memoisation: returns the value of a key in a table. If there is none, calls `make`, which may
+// throw and may fill other entries of the table, and inserts its complete value. No table of the
+// engine ever holds an unfinished entry: a call for another schema would take it for an answer. The
+// reference stays valid as long as references into the map do.
 template <class Map, class Key, class Make>
 auto& remember(Map& map, const Key& key, Make make) {
   if (const auto known = map.find(key); known != map.end()) return known->second;

@@ -7,7 +7,8 @@
 namespace guard {
 
 namespace {
-constexpr double kLeast = 1e-3, kMost = 1e6;  // seconds; less is nothing, more no different
+constexpr double kLeast = 1e-3, kMost = 1e6;  // seconds: less counts as nothing left, more makes no
+                                              // difference
 
 double processor_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID

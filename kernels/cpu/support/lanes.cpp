@@ -15,7 +15,7 @@ std::atomic<Lanes*> lanes = nullptr;  // never destroyed: its threads sleep unti
 
 Lanes& Lanes::instance() {
   static const int at_fork =
-      pthread_atfork(nullptr, nullptr, [] { lanes = nullptr; });  // its threads are not in a child
+      pthread_atfork(nullptr, nullptr, [] { lanes = nullptr; });  // a child has none of its threads
   static_cast<void>(at_fork);
   if (Lanes* known = lanes) return *known;
   Lanes* made = new Lanes;
@@ -31,14 +31,14 @@ void Lanes::add(const void* lane, Task& task) {
   put(lane, task);
 }
 
-void Lanes::put(const void* lane, Task& task) {  // requires the lock
+void Lanes::put(const void* lane, Task& task) {  // lock_ must be held
   Lane& in = lanes_[lane];
   const bool is_ready = !in.is_busy && in.waiting.empty();
   if (is_ready && free_ <= ready_.size() && started_ < kMost) try {
       std::thread([this] { help(); }).detach();
       ++started_, ++free_;
     } catch (const std::system_error&) {
-      if (started_ == 0) throw;  // else the others do it
+      if (started_ == 0) throw;  // otherwise the threads that exist do the work
     }
   in.waiting.push_back(&task);
   task.state_ = Task::Queued, task.lane_ = lane, task.of_ = this;
@@ -98,7 +98,7 @@ void Lanes::help() {
     --free_;
     const void* const at = ready_.front();
     ready_.pop_front();
-    Lane& lane = lanes_.at(at);  // it stays as long as it is busy
+    Lane& lane = lanes_.at(at);  // the reference stays valid while the lane is busy
     Task& task = *lane.waiting.front();
     lane.waiting.pop_front();
     lane.is_busy = true;

@@ -1,10 +1,10 @@
-// Lanes: tasks that run beside whoever adds them: those of one lane one after the other, those of
-// different lanes at once.
+// Lanes: threads that run tasks beside those who add them. Tasks of one lane run one after the
+// other, tasks of different lanes at once.
 //
-// A thread is started when no other is free to take a lane that has something to do, up to a
-// limit; it then sleeps until there is more. A task is told of by its address and may be freed
-// once it is not busy any more. After a fork the child has lanes of its own, and knows of no task
-// that was added before. Tested in tests/kernels/test_pending_rows.py.
+// A thread is started when a lane has tasks and no thread is free, up to a limit; it then sleeps
+// between tasks. A task is known by its address; its owner may free it once it is not busy. After a
+// fork, the child has lanes of its own, which do not know the tasks that were added before. Tested
+// in tests/kernels/test_pending_rows.py.
 #pragma once
 #include <chrono>
 #include <condition_variable>
@@ -28,15 +28,15 @@ class Lanes {
     friend class Lanes;
     struct Waiter {
       std::condition_variable changed;
-      std::size_t busy = 0;  // of the tasks that it waits for
+      std::size_t busy = 0;  // how many of the tasks that it waits for are busy
       bool is_called = false;
     };
-    // Does all there is to do, and throws nothing. True: whoever waits for it has something to do
-    // now. It may have itself added again, by `next`.
+    // Does all the work there is; must not throw. Returns true if whoever waits for the task now
+    // has something to do. next() can have the task added again.
     virtual bool run() = 0;
     virtual const void* next() {
       return nullptr;
-    }  // the lane in which it goes on; null: it is done
+    }  // the lane in which the task runs again; null: it is done
     enum { Idle, Queued, Running } state_ = Idle;
     const void* lane_ = nullptr;
     Lanes* of_ = nullptr;
@@ -45,13 +45,13 @@ class Lanes {
 
   static Lanes& instance();                // of this process
   void add(const void* lane, Task& task);  // requires a task that is not busy
-  bool is_busy(const Task& task);          // is it to be run, or running?
-  // Was it running when this process was forked? Then it is half way for good.
+  bool is_busy(const Task& task);          // whether it is queued or running
+  // Whether it was running when this process was forked. It will then never end here.
   bool is_lost(const Task& task) const;
-  // Waits until none of the tasks is busy, or one calls for whoever waits, or the time is out;
-  // none: for ever.
+  // Waits until none of the tasks is busy, or the run() of one has returned true, or the deadline
+  // has passed. Without a deadline it waits for as long as that takes.
   void wait(std::span<Task* const> tasks, std::optional<Time> deadline);
-  // Takes it out where it has not begun (true), else waits for its end.
+  // If the task has not begun, removes it from its lane and returns true; else waits for its end.
   bool stop(Task& task);
 
  private:
@@ -64,9 +64,9 @@ class Lanes {
   void help();
   std::mutex lock_;
   std::condition_variable wake_;
-  std::unordered_map<const void*, Lane> lanes_;  // those with something to do
-  std::deque<const void*> ready_;                // and of them those that nobody is at
-  std::size_t started_ = 0, free_ = 0;           // threads; those that are at no lane
+  std::unordered_map<const void*, Lane> lanes_;  // lanes with something to do
+  std::deque<const void*> ready_;                // those of them that no thread works on
+  std::size_t started_ = 0, free_ = 0;           // threads, and those of them that work on no lane
 };
 
 }  // namespace guard

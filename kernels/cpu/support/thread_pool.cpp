@@ -16,12 +16,12 @@ namespace guard {
 namespace {
 
 constexpr std::size_t kPays =
-    8'000'000;  // bytes for which to wake others: below, a copy is done before they are there
-constexpr std::size_t kMost = 8;  // threads, the caller's too: memory is the bound
+    8'000'000;  // bytes from which it pays to wake others: a smaller copy ends before they run
+constexpr std::size_t kMost = 8;  // threads, the caller's included: memory bandwidth is the limit
 constexpr std::size_t kParts =
-    4;  // a thread, so that one that is held up leaves its share to others
+    4;  // parts per thread, so that others take over the share of a thread that is delayed
 
-// Cores that the cgroup's quota lets the process use at once.
+// The number of cores that the cgroup's quota lets the process use at once.
 std::size_t quota() {
   double most = 0, period = 0;
   std::string word;
@@ -48,7 +48,7 @@ class Crew {
     wake_.notify_all();
     each_left(n, work);
     std::unique_lock lock(lock_);
-    work_ = nullptr;  // nobody begins any more
+    work_ = nullptr;  // no further thread begins
     done_.wait(lock, [&] { return helping_ == 0; });
   }
   static void each(std::size_t n, const std::function<void(std::size_t)>& work) {
@@ -83,7 +83,7 @@ std::atomic<Crew*> crew = nullptr;  // never destroyed: its threads sleep until 
 
 Crew& instance() {
   static const int at_fork = pthread_atfork(
-      nullptr, nullptr, [] { crew = nullptr; });  // its threads are not there in a child
+      nullptr, nullptr, [] { crew = nullptr; });  // a child of a fork lacks its threads
   static_cast<void>(at_fork);
   if (Crew* known = crew) return *known;
   Crew* made = new Crew;
