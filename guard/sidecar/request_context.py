@@ -183,7 +183,7 @@ class RequestContext:
 
 def _new_id() -> str:
     """Return an id that no other request has; it is no secret, so that the system's randomness is not asked."""
-    return f"req-{random.getrandbits(96):024x}"  # noqa: S311 (see above)
+    return f"req-{random.getrandbits(96):024x}"
 
 
 async def answer(
