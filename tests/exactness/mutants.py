@@ -257,8 +257,8 @@ MUTANTS = (
     Mutant(
         "automaton/key_reader.cpp",
         "behind an undeclared key come declared ones",
-        "    next.rank = kInf;\n    // The key is written from its last byte",
-        "    // The key is written from its last byte",
+        "    next.rank = kInf;\n    // The text is written backwards, since KeyText",
+        "    // The text is written backwards, since KeyText",
     ),
     # ---- lexemes ----
     Mutant(
