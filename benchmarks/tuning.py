@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import multiprocessing
 import re
 import resource
 import sys
@@ -22,7 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -198,11 +199,14 @@ def main() -> int:
     print(f"left out: {dict(dropped)}\nbefore: {tuned.before}\nafter: {tuned.after}\n")
     print("| | " + " | ".join(f"{c}, {len(part)}" for c, part in held.items()) + " |\n|:--|" + "--:|" * len(held))
     alone: list[str] = []
-    for name in ([] if args.no_base else [args.model]) + [f"transformers:{args.out}"]:
-        found = [measured(name, part) for part in held.values() if part]
-        print(f"| {name} | " + " | ".join(bfcl.share([j.is_right for j in part]) for part in found) + " |", flush=True)
-        if len(found) == 2:
-            alone.append(f"{name}: {_alone(*found)}")
+    # In a process of their own: answering takes its memory beside what training has left.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
+        for name in ([] if args.no_base else [args.model]) + [f"transformers:{args.out}"]:
+            found = [apart.submit(measured, name, part).result() for part in held.values() if part]
+            shares = [bfcl.share([judged.is_right for judged in part]) for part in found]
+            print(f"| {name} | {' | '.join(shares)} |", flush=True)
+            if len(found) == 2:
+                alone.append(f"{name}: {_alone(*found)}")
     print("\n".join(("", *alone)))
     return 0
 
