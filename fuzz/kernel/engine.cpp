@@ -494,7 +494,7 @@ class Run {
         options_(options),
         vocabulary_(std::make_shared<const guard::Vocabulary>(tokens(), std::vector<Id>{end_},
                                                               std::vector<Id>{})),
-        engine_(tables_, options, 2) {
+        engine_(tables_, options, 2, nullptr) {
     for (std::size_t n = 2; n < nodes_.size(); ++n) {
       std::vector<guard::Atom> atoms;
       for (const Rule& r : nodes_[n]) atoms.push_back(atom_of(tables_.lexicon, r));
@@ -582,7 +582,7 @@ class Run {
     clock();
     std::vector<std::uint32_t> row(vocabulary_->words(), 0);
     guard::Scratch scratch;
-    engine_.filler.fill(at, tables_.masks(vocabulary_), budget, row.data(), scratch);
+    engine_.filler.fill(at, tables_.masks(vocabulary_), budget, row.data(), scratch, nullptr);
     return row;
   }
   static bool bit(const std::vector<std::uint32_t>& row, Id t) {

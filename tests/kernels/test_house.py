@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,18 @@ INCLUDE = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 def includes(path: Path) -> list[str]:
     """Headers of ours that a file includes, as they are written."""
     return INCLUDE.findall(path.read_text())
+
+
+def test_the_fuzzer_of_the_engine_fits_it() -> None:
+    """It is built by `make fuzz` alone, and was not any more."""
+    compiler = shutil.which("c++")
+    if compiler is None:
+        pytest.skip("there is no C++ compiler (Debian: apt-get install g++)")
+    source = CPU.parents[1] / "fuzz" / "kernel" / "engine.cpp"
+    done = subprocess.run(
+        [compiler, "-std=c++20", "-fsyntax-only", f"-I{CPU}", str(source)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_file_lies_in_a_room() -> None:
