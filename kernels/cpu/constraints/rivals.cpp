@@ -21,7 +21,8 @@ Rivals Objects::rivals(const std::vector<Id>& shapes) {
     if (times > 1) names.push_back({times, name});
   std::sort(names.rbegin(), names.rend());
   if (names.size() > kMaxTags) names.resize(kMaxTags);
-  for (const auto& [_, name] : names) {
+  for (const auto& entry : names) {
+    const Id name = entry.second;  // clang before 16 captures no structured bindings
     // The goals of the tag: that of the shape itself, or those of each disjunct of a clause, whose
     // disjuncts may be alternatives by the same tag.
     const Rule own{key_sets_.key_name(name), -1};

@@ -416,9 +416,13 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
   std::vector<std::pair<std::int32_t, std::u32string_view>> marks, ends;
   std::vector<Part> todo;
   Tokens& all = reading.draft.all;
-  for (const auto& [words, behind] : lists)
+  for (const auto& list : lists) {
+    const auto& words = list.words;  // clang before 16 captures no structured bindings
+    const std::size_t behind = list.depth;
     for (todo.push_back({node, 0, words.size()}); !todo.empty();) {
-      auto [at, i, end] = todo.back();
+      const std::int32_t at = todo.back().node;
+      std::size_t i = todo.back().begin;
+      const std::size_t end = todo.back().end;
       todo.pop_back();
       const std::size_t length = static_cast<std::size_t>(trie.depth(at)) - top;
       const auto below = [&](char byte) { return trie.find(at, {&byte, 1}); };
@@ -441,6 +445,7 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
         if (trie.skip(child) > child + 1) todo.push_back({child, first, i});
       }
     }
+  }
   if (lists.size() > 1) sort_unique(&marks), sort_unique(&ends), sort_unique(&all.few);
   const auto behind = [&](std::u32string_view text) {
     Id at = state;

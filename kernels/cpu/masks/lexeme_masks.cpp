@@ -22,7 +22,7 @@ std::shared_ptr<const Suffixes> LexemeMasks::suffixes(std::vector<Spelled> list)
     content.push_back(static_cast<std::uint64_t>(s.token) << 32 | s.bytes.size());
   if (const auto known = suffixes_.find(content); known != suffixes_.end())
     if (std::shared_ptr<const Suffixes> found = known->second.lock()) return found;
-  auto made = std::make_shared<Suffixes>(made_++, Trie(std::move(list)));
+  auto made = std::make_shared<Suffixes>(Suffixes{made_++, Trie(std::move(list))});
   suffixes_.insert_or_assign(std::move(content), made);
   held_ += made->trie.nbytes();
   return made;
