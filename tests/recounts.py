@@ -1,9 +1,10 @@
-"""Judges of the running totals: a recount of all records, one after the other."""
+"""Judges of the running totals: a recount of all records, one after the other; and work done at once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -77,3 +78,10 @@ def _check_days(store: TraceStore, minutes: Mapping[tuple[int, str], dict[str, A
                 day[name] += row[name]
     found = {(row["day"], row["shape"]): {name: row[name] for name in NAMES} for row in rows}
     assert found == {key: pytest.approx(row) for key, row in expected.items()}
+
+
+def at_once(*works: Callable[[], object]) -> None:
+    """Do each in a thread of its own, all at once; raises what the first of them raised."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-import threading
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import traces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recounts import check
+from recounts import at_once, check
 from sample_calls import CALL
 from tiered import calls
 
@@ -207,30 +207,17 @@ def test_a_reader_holds_up_nobody_who_makes_a_month_and_its_months_records_go_on
 
 def test_writers_and_pruners_of_months_at_once_leave_the_totals_exact(server: str) -> None:
     stores = [TraceStore(server) for _ in range(3)]
-    failures: list[BaseException] = []
 
     def write(store: TraceStore) -> None:
-        try:
-            for at in range(40):
-                store.write(_at(LONG_AGO + at % 4 * MONTH))
-        except BaseException as error:
-            failures.append(error)
+        for at in range(40):
+            store.write(_at(LONG_AGO + at % 4 * MONTH))
 
     def prune(store: TraceStore) -> None:
-        try:
-            for month in range(4):
-                store.prune(Retention(days=(time.time() - LONG_AGO - month * MONTH) / DAY))
-                store._upkeep.sum_up()
-        except BaseException as error:
-            failures.append(error)
+        for month in range(4):
+            store.prune(Retention(days=(time.time() - LONG_AGO - month * MONTH) / DAY))
+            store._upkeep.sum_up()
 
-    threads = [threading.Thread(target=write, args=(store,)) for store in stores]
-    threads += [threading.Thread(target=prune, args=(store,)) for store in stores[:2]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    at_once(*(partial(write, store) for store in stores), *(partial(prune, store) for store in stores[:2]))
     check(stores[0])
     for store in stores:
         store.close()

@@ -6,8 +6,8 @@ import dataclasses
 import itertools
 import random
 import sqlite3
-import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import traces
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recounts import check, counted, kept
+from recounts import at_once, check, counted, kept
 from scripted import reply
 from tiered import LARGE, SMALL, calls
 
@@ -109,29 +109,17 @@ def _in_minute(minute: int, seconds: float, function: str = "f") -> Call:
 
 def test_writers_and_pruners_of_several_processes_at_once_leave_the_totals_exact(place: str) -> None:
     stores = [TraceStore(place) for _ in range(4)]
-    failures: list[BaseException] = []
 
     def write(store: TraceStore, number: int) -> None:
-        try:
-            for at in range(40):
-                store.write(_in_minute(at % 3, (number * 40 + at) / 8, "fg"[at % 2]))
-        except BaseException as error:
-            failures.append(error)
+        for at in range(40):
+            store.write(_in_minute(at % 3, (number * 40 + at) / 8, "fg"[at % 2]))
 
     def prune(store: TraceStore) -> None:
-        try:
-            for kept in (90, 70, 50, 30):
-                store.prune(Retention(calls=kept))
-        except BaseException as error:
-            failures.append(error)
+        for most in (90, 70, 50, 30):
+            store.prune(Retention(calls=most))
 
-    threads = [threading.Thread(target=write, args=(store, n)) for n, store in enumerate(stores)]
-    threads += [threading.Thread(target=prune, args=(store,)) for store in stores[:2]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    writers = [partial(write, store, number) for number, store in enumerate(stores)]
+    at_once(*writers, *(partial(prune, store) for store in stores[:2]))
     check(stores[0])
     for store in stores:
         store.close()
