@@ -79,7 +79,7 @@ def json(schema: Any, *, style: Style = "json", any_order: bool = False) -> Form
     if not isinstance(schema, bool | dict):
         from guard.schemas.types import as_described  # here: a type needs Pydantic
 
-        schema = as_described(schema).schema
+        schema, _ = as_described(schema)
     return {"type": "json_schema", "json_schema": schema, "style": style, "any_order": any_order}
 
 

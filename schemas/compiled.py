@@ -103,11 +103,9 @@ class FrontEnd:
         roots: Sequence[str] = (),
     ) -> None:
         """Read a schema, with the documents that references lead to; `roots` are read in any case."""
-        if isinstance(schema, jsontext.Private):
-            given: Any = schema
-        else:
-            described = types.as_described(schema)
-            given, beyond = described.schema, described.beyond
+        given = schema
+        if not isinstance(schema, jsontext.Private):
+            given, beyond = types.as_described(schema)
         self.beyond = beyond  # of a type, what its schema does not say
         dialect = DEFAULT_DIALECT if options.draft is None else DIALECTS[options.draft]
         self.options = options
@@ -115,18 +113,18 @@ class FrontEnd:
         for uri in roots:
             self.documents.read(uri)
         self.scan: Scan = scan(self.documents, assert_formats=options.formats)
-        troubles = self.scan.troubles
-        if troubles and options.inexact == "refuse":
+        if self.scan.troubles and options.inexact == "refuse":
             raise SchemaError(self.scan.findings(self.documents))
         self.sources: Sources | None = None
         self.lowering = self._lowering()
 
     def _lowering(self) -> Lowering:
+        troubles = self.scan.troubles
         return Lowering(
             self.documents,
             assert_formats=self.options.formats,
             annotate=self.scan.unevaluated,
-            dropped=frozenset((t.position, t.keyword) for t in self.scan.troubles),
+            dropped=frozenset([(t.position, t.keyword) for t in troubles]) if troubles else frozenset(),
             sources=self.sources,
         )
 
@@ -210,7 +208,9 @@ class Compiled:
         The first one over a tokenizer's vocabulary warms it (`warmed`). Raises TypeError where `vocabulary` is none.
         """
         try:
-            native = warmed(vocabulary).native
+            if vocabulary.is_cold:
+                warmed(vocabulary)
+            native = vocabulary.native
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
         return self._engine.matcher(native)

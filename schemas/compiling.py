@@ -5,7 +5,7 @@ from __future__ import annotations
 import copyreg
 import hashlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from guard.schemas.grounding.sources import Sources
     from guard.schemas.structural.compiled_format import CompiledFormat
 
-_DEFAULT_LIMITS = Limits()
-_LONGEST_KEY = (
-    8_000  #: Bytes of content by which a schema is kept; a digest takes longer, and of more it is kept by one.
-)
-_options = lru_cache(64)(Options)  # few are ever in use, and checking them takes longer than half of a small scan
+#: Bytes of content by which a schema is kept; a digest takes longer, and of more it is kept by one.
+_LONGEST_KEY = 8_000
+
+
+@lru_cache(64)  # few are ever in use, and checking them takes longer than half of a small scan
+def _options(limits: Limits | None, *others: Any) -> Options:
+    options = Options(*others)
+    return options if limits is None else replace(options, limits=limits)
 
 
 def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
@@ -54,31 +57,29 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     The same schema under the same options is the same object again while it is held, or once it was asked for twice
     (schemas/kept.py). With `documents`, which are read only as far as references lead, it is compiled anew.
     """
-    given = (key_order, whitespace, spelling, formats, draft, inexact, _DEFAULT_LIMITS if limits is None else limits)
     try:
-        options = _options(*given)
+        options = _options(limits, key_order, whitespace, spelling, formats, draft, inexact)
     except TypeError:  # one that can't be hashed, which is none
-        options = Options(*given)
+        options = _options.__wrapped__(limits, key_order, whitespace, spelling, formats, draft, inexact)
     if spellings.is_format(schema):
         if documents:
             raise TypeError("documents=… go with schemas; in a format write what their references lead to")
         return _format(schema, options)
-    if documents is not None and not isinstance(documents, Mapping):
+    if documents is not None and not isinstance(documents, (dict, Mapping)):
         raise TypeError(f"documents={documents!r} must be a dictionary, from URIs to schemas")
     if documents:
         return Compiled(FrontEnd(schema, options, documents))
-    described = types.as_described(schema)
-    private = jsontext.private(described.schema, options.limits, "")
-    if private.written is None:
-        return Compiled(FrontEnd(private, options, {}, described.beyond))
-    key = private.written + options.tag  # what is written says where it ends
-    if described.beyond:
-        key += repr(described.beyond).encode()
+    given, beyond = (schema, ()) if type(schema) is dict else types.as_described(schema)
+    private = jsontext.private(given, options.limits, "")
+    written = private.written
+    if written is None:
+        return Compiled(FrontEnd(private, options, {}, beyond))
+    key = written + options.tag  # what is written says where it ends
+    if beyond:
+        key += repr(beyond).encode()
     if len(key) > _LONGEST_KEY:
         key = hashlib.sha256(key).digest()
-    kept: Compiled = KEPT.get(
-        key, lambda: Compiled(FrontEnd(private, options, {}, described.beyond)), len(private.written)
-    )
+    kept: Compiled = KEPT.get(key, lambda: Compiled(FrontEnd(private, options, {}, beyond)), len(written))
     return kept
 
 

@@ -87,7 +87,7 @@ class Documents:
     def __init__(self, schema: Any, given: Mapping[str, Any], dialect: Dialect, limits: Limits) -> None:
         self.limits = limits
         self.default = dialect
-        self.given = {_without_empty_fragment(uri): uri for uri in given}
+        self.given = {_without_empty_fragment(uri): uri for uri in given} if given else {}
         self._given = given
         self.schemas: list[Any] = [True, False]  # by position
         self.homes: list[Resource] = []  # by position

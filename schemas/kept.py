@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from _thread import RLock  # threading's is a function around it, of which every compile would wait
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, Protocol, TypeVar
@@ -43,7 +44,7 @@ class _Entry(Generic[Made]):
     __slots__ = ("compiled", "is_kept", "is_making", "known", "making", "nbytes", "own")
 
     def __init__(self, own: int) -> None:
-        self.making = threading.RLock()
+        self.making = RLock()
         self.is_making = False
         self.known: weakref.ref[Made] | None = None  # once it was compiled
         self.compiled: Made | None = None  # once it was asked for again
@@ -74,8 +75,20 @@ class Kept(Generic[Made]):
         `size` is of the content, in bytes.
         """
         dropped: list[_Entry[Made]] = []
+        entry = None
         with self._lock:
-            entry = None if self._is_changing else self._entry(key, size, dropped)
+            if not self._is_changing:
+                try:
+                    self._is_changing = True
+                    entry = self._entries.get(key)
+                    if entry is not None:
+                        self._entries.move_to_end(key)
+                    else:
+                        entry = self._entries[key] = _Entry(size * WEIGHT)
+                        if len(self._entries) > self._most:
+                            dropped.append(self._drop())
+                finally:
+                    self._is_changing = False
         if entry is None:
             return make()
         with entry.making:
@@ -83,45 +96,28 @@ class Kept(Generic[Made]):
                 return make()
             try:
                 entry.is_making = True
-                compiled, again = self._made(entry, key, make)
+                known = entry.known
+                compiled = known() if known is not None else None
+                if compiled is None:
+                    compiled = make()
+                    entry.known = weakref.ref(compiled)
+                if known is not None:
+                    entry.compiled = compiled
+            except BaseException:
+                self._forget(key, entry)
+                raise
             finally:
                 entry.is_making = False
-        if again:
+        if known is not None:
             with self._lock:
                 dropped += self._weigh(entry)
         del dropped  # outside of the lock: it may be large
         return compiled
 
-    def _entry(self, key: Hashable, size: int, dropped: list[_Entry[Made]]) -> _Entry[Made]:
-        try:
-            self._is_changing = True
-            entry = self._entries.get(key)
-            if entry is not None:
-                self._entries.move_to_end(key)
-            else:
-                entry = self._entries[key] = _Entry(size * WEIGHT)
-                if len(self._entries) > self._most:
-                    dropped.append(self._drop())
-        finally:
-            self._is_changing = False
-        return entry
-
-    def _made(self, entry: _Entry[Made], key: Hashable, make: Callable[[], Made]) -> tuple[Made, bool]:
-        """Return what was made, now or before, and whether it was before."""
-        again = entry.known is not None
-        compiled = entry.known() if entry.known is not None else None
-        if compiled is None:
-            try:
-                compiled = make()
-            except BaseException:
-                with self._lock:
-                    if not self._is_changing and self._entries.get(key) is entry:
-                        del self._entries[key]
-                raise
-            entry.known = weakref.ref(compiled)
-        if again:
-            entry.compiled = compiled
-        return compiled, again
+    def _forget(self, key: Hashable, entry: _Entry[Made]) -> None:
+        with self._lock:
+            if not self._is_changing and self._entries.get(key) is entry:
+                del self._entries[key]
 
     def _drop(self) -> _Entry[Made]:
         _, oldest = self._entries.popitem(last=False)

@@ -163,7 +163,8 @@ class Lowering:
         self._next = len(documents.schemas)
         tables = documents.schemas, documents.homes, self._twins, self._plain, self._alike
         self._tables = (*tables, documents.targets, documents.idle, assert_formats, annotate)
-        self.roots = [self.node(position, ()) for position in documents.roots]
+        roots = documents.roots
+        self.roots = [self.node(position, ()) for position in roots] if documents.dynamic else roots
         self.root = self.roots[0]
 
     # ---- nodes ----

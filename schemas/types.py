@@ -55,11 +55,12 @@ def json_schema(annotation: Any) -> Any:
     return described(annotation).schema
 
 
-def as_described(wanted: Any) -> Described:
-    """Return a JSON Schema or a type as a schema with what it does not say; SchemaError where a type has none."""
-    if isinstance(wanted, Described):
-        return wanted
-    return Described(wanted) if is_schema(wanted) else described(wanted)
+def as_described(wanted: Any) -> tuple[Any, tuple[Beyond, ...]]:
+    """Return a JSON Schema or a type as a schema, and what it does not say; SchemaError where a type has none."""
+    if is_schema(wanted):
+        return wanted, ()
+    found = wanted if isinstance(wanted, Described) else described(wanted)
+    return found.schema, found.beyond
 
 
 def described(annotation: Any) -> Described:

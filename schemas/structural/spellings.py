@@ -21,13 +21,18 @@ CONSTRAINTS = ("json", "regex", "choice", "grammar", "json_object", "structural_
 _HOW = frozenset({"disable_fallback", "backend", "_backend", "_backend_was_auto"})
 #: Fields that would change the language: refused unless they have no effect.
 _LOOKS = ("disable_any_whitespace", "disable_additional_properties", "whitespace_pattern")
+_CONSTRAINTS = frozenset(CONSTRAINTS)
+_FIELDS = _CONSTRAINTS | _HOW | frozenset(_LOOKS)
+_TAGS = TYPES | {"structural_tag"}
 
 
 def is_format(given: Any) -> bool:
     """Whether the argument of `compile` is a format rather than a schema. O(1)."""
     if is_tag(given):
         return True
-    return type(given) is dict and bool(_asked(given)) and given.keys() <= {*CONSTRAINTS, *_HOW, *_LOOKS}
+    if type(given) is not dict or _CONSTRAINTS.isdisjoint(given):  # quick: every compile asks, and few ask for a format
+        return False
+    return bool(_asked(given)) and given.keys() <= _FIELDS
 
 
 def is_tag(given: Any) -> bool:
@@ -35,9 +40,7 @@ def is_tag(given: Any) -> bool:
     if type(given) is not dict:
         return False
     kind = given.get("type")
-    return (isinstance(kind, str) and (kind in TYPES or kind == "structural_tag")) or (
-        given.keys() >= {"structures", "triggers"}
-    )
+    return (isinstance(kind, str) and kind in _TAGS) or ("structures" in given and "triggers" in given)
 
 
 def as_tag(given: Any) -> Any:

@@ -233,12 +233,18 @@ template <class T>
 class Interner {
  public:
   Id intern(T value) {
-    const std::size_t h = value.hash();
-    if (const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, value)].id; known >= 0)
+    if (const Id known = sealed_.empty() ? -1 : in(sealed_, value.hash(), value); known >= 0)
       return known;
-    if (table_.size() <= (items_.size() - before_) * 2)
-      table_ = grown(table_, std::max<std::size_t>(table_.size() * 2, 16));
-    const std::size_t at = slot_of(table_, h, value);
+    if (table_.empty()) {
+      if (const Id known = among_few(value); known >= 0) return known;
+      if (items_.size() - before_ < kFew) {
+        items_.push_back(std::move(value));
+        return static_cast<Id>(items_.size() - 1);
+      }
+      table_ = table_of_few();
+    }
+    if (table_.size() <= (items_.size() - before_) * 2) table_ = grown(table_, table_.size() * 2);
+    const std::size_t h = value.hash(), at = slot_of(table_, h, value);
     if (table_[at].id < 0) {
       items_.push_back(std::move(value));
       table_[at] = {h, static_cast<Id>(items_.size() - 1)};
@@ -248,18 +254,20 @@ class Interner {
   // The id of the value that equals `like`, or -1. Equal values must have equal hashes.
   template <class Like>
   Id find(const Like& like) const {
+    if (sealed_.empty() && table_.empty()) return among_few(like);
     const std::size_t h = like.hash();
-    const Id known = sealed_.empty() ? -1 : sealed_[slot_of(sealed_, h, like)].id;
-    return known >= 0 || table_.empty() ? known : table_[slot_of(table_, h, like)].id;
+    const Id known = sealed_.empty() ? -1 : in(sealed_, h, like);
+    return known >= 0 ? known : table_.empty() ? among_few(like) : in(table_, h, like);
   }
   // Later values go into a separate, small table. In the large one, each would dirty another page,
   // which a child of fork() has to copy, and its next doubling would delay one mask by a
   // millisecond.
   void seal() {
-    std::size_t size = 16;
+    std::size_t size = kLeast;
     while (size <= items_.size() * 2) size *= 2;
+    const Slots later = table_.empty() ? table_of_few() : std::move(table_);
     sealed_ = grown(sealed_, size);
-    for (const Slot& slot : table_) put(&sealed_, slot);
+    for (const Slot& slot : later) put(&sealed_, slot);
     table_.clear(), before_ = items_.size();
   }
   T& operator[](Id id) { return items_[static_cast<std::size_t>(id)]; }
@@ -272,6 +280,25 @@ class Interner {
     Id id = -1;
   };
   using Slots = std::vector<Slot>;
+  static constexpr std::size_t kLeast = 16;  // slots of a table
+  // So few values are compared one by one, without a table: most engines have no more of a kind.
+  static constexpr std::size_t kFew = 4;
+  template <class Like>
+  Id among_few(const Like& like) const {
+    for (std::size_t i = before_; i < items_.size(); ++i)
+      if (items_[i] == like) return static_cast<Id>(i);
+    return -1;
+  }
+  Slots table_of_few() const {
+    Slots out(kLeast);
+    for (std::size_t i = before_; i < items_.size(); ++i)
+      put(&out, {items_[i].hash(), static_cast<Id>(i)});
+    return out;
+  }
+  template <class Like>
+  Id in(const Slots& table, std::size_t hash, const Like& like) const {
+    return table[slot_of(table, hash, like)].id;
+  }
   template <class Like>
   std::size_t slot_of(const Slots& table, std::size_t hash, const Like& like) const {
     std::size_t at = hash & (table.size() - 1);
