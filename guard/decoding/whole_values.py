@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from guard.kernels.vocabulary import Vocabulary
 
 MOST_TEXTS = 4_000  #: Candidates of one value; beyond that, it is decoded token by token.
-WAVES = (24, 16, 8)  #: Tokens in the first pass for a value, in the second and the third.
+WAVES = (16, 16, 8)  #: Tokens in the first pass for a value, in the second and the third.
 AHEAD = -0.5  #: The log-probability that a token is taken to have before its pass: likely beginnings go on likely.
 #: The log-probability of the impossible: the smallest finite one.
 LEAST = math.log(sys.float_info.min)
