@@ -174,7 +174,7 @@ sanitize: build  ## Run the kernel tests under AddressSanitizer and UndefinedBeh
 	$(SANITIZED)/venv/bin/python -m pip install -q --no-deps --no-build-isolation --ignore-installed \
 	  -C build-dir=$(SANITIZED)/cmake -C cmake.define.GUARD_SANITIZE=ON -e .
 	ulimit -s 65536; LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 GUARD_KERNEL_SLOWER=12 \
 	  $(SANITIZED)/venv/bin/python -m pytest tests/kernels $(PYTEST_FLAGS)
 
 # The engine and its judge under libFuzzer, ASan and UBSan, with a compiler of their own.
