@@ -1,9 +1,10 @@
 """Calibrated confidence: what a model's log-probabilities are worth, as shares of right answers on one type.
 
-Confidence is the mean log-probability of an answer's choices, or of one field's. Isotonic regression on answers known
-to be right or wrong (pooling adjacent violators) turns it into a probability that never falls as confidence rises. The
-*precision* at a confidence is the share of right answers that is expected among all answers at least as sure: that is
-what `guard.Confidence(precision=0.95)` asks for.
+Confidence is the log-probability of an answer among all that the masks allow, or of one of its fields: the sum over
+their choices. A mean tells right answers from wrong ones less well, since it hides one poor choice among many plain
+ones. Isotonic regression on answers known to be right or wrong (pooling adjacent violators) turns confidence into a
+probability that never falls as confidence rises. The *precision* at a confidence is the share of right answers that is
+expected among all answers at least as sure: that is what `guard.Confidence(precision=0.95)` asks for.
 
 A calibration holds for the schemas on whose answers it was made, and lies beside the weights, in `calibration.json`.
 `guard shadow` writes it.
@@ -19,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guard.decoding.confidence import Sureness, Token, measured
+from guard.decoding.confidence import Sureness, Token
 from guard.kernels.json_pointer import pointer
 
 FILE = "calibration.json"  #: In a model's folder.
-VERSION = 1  #: Of the file; another one's is not read.
+VERSION = 2  #: Of the file; another one's is not read.
 LEAST = 10  #: Fewest answers above a threshold for its precision to mean anything.
 WHOLE = ""  #: The JSON Pointer of the whole value.
 
@@ -32,7 +33,7 @@ WHOLE = ""  #: The JSON Pointer of the whole value.
 class Judged:
     """An answer's confidence, and whether it was right; or a field's."""
 
-    confidence: float  # mean log-probability, at most 0
+    confidence: float  # log-probability, at most 0
     is_right: bool
 
 
@@ -103,17 +104,19 @@ def confidences(text: str, tokens: Sequence[Token]) -> dict[str, float]:
 
     A field without a choice has the confidence 0: there was nothing to get wrong. Empty where nothing is known.
     """
-    whole = measured(tokens)
-    if whole is None or whole.logprob is None:
+    if all(token.forced for token in tokens):
         return {}
     lead = max(0, "".join([token.text for token in tokens]).find(text))  # some tokenizers begin with a space
     starts = list(itertools.accumulate((len(token.text) for token in tokens), initial=-lead))
-    found = {WHOLE: whole.logprob}
+    found = {WHOLE: _logprob(tokens)}
     for at, (begin, end) in spans(text).items():
         first = max(0, bisect.bisect_right(starts, begin) - 1)
-        inside = measured(tokens[first : bisect.bisect_left(starts, end)])
-        found[at] = 0.0 if inside is None or inside.logprob is None else inside.logprob
+        found[at] = _logprob(tokens[first : bisect.bisect_left(starts, end)])
     return found
+
+
+def _logprob(tokens: Iterable[Token]) -> float:
+    return min(0.0, sum(token.logprob for token in tokens if not token.forced))
 
 
 def spans(text: str) -> dict[str, tuple[int, int]]:

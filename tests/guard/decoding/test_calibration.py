@@ -102,7 +102,7 @@ def test_a_fields_confidence_is_that_of_its_own_choices() -> None:
     ]
     tokens = [Token(text, logprob, 0.0, None, is_forced) for text, logprob, is_forced in spelled]
     found = calibration.confidences('{"a": 12, "b": true}', tokens)
-    assert found == {"": pytest.approx(-1.75 / 3), "/a": -0.75, "/b": -0.25}
+    assert found == {"": -1.75, "/a": -1.5, "/b": -0.25}
     forced = [Token(text, 0.0, 0.0, None, True) for text, *_ in spelled]
     assert calibration.confidences('{"a": 12, "b": true}', forced) == {}
 
