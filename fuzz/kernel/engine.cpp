@@ -585,6 +585,10 @@ class Run {
     engine_.filler.fill(at, tables_.masks(vocabulary_), budget, row.data(), scratch, nullptr);
     return row;
   }
+  // The least budget. The engine's own distance counts bytes, of which a token may hold several.
+  std::int64_t in_tokens(const guard::Config& at) {
+    return engine_.filler.distance(at, *vocabulary_, nullptr);
+  }
   static bool bit(const std::vector<std::uint32_t>& row, Id t) {
     return row[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1;
   }
@@ -592,7 +596,7 @@ class Run {
   // Compares all that is said of one state; returns what the allowed tokens lead to, the end aside.
   std::map<Id, guard::Config> state(const guard::Config& at, const std::string& text,
                                     std::vector<std::vector<std::uint32_t>>* rows) {
-    const std::int64_t distance = engine_.distance(at);
+    const std::int64_t distance = in_tokens(at);
     const bool stops = engine_.can_stop(at);
     rows->push_back(filled(at, -1));
     std::map<Id, guard::Config> after;
@@ -610,7 +614,7 @@ class Run {
       if (!ok) continue;
       clock();
       after[t] = now;
-      left[t] = engine_.distance(now);
+      left[t] = in_tokens(now);
       if (left[t] < 0) fail("a dead end: " + text + "|" + std::string(vocabulary_->bytes(t)));
     }
     compare(rows->back(), left, -1, text);
