@@ -436,6 +436,8 @@ def single_bytes() -> Vocabulary:
 def warmed(vocabulary: Vocabulary) -> Vocabulary:
     """Return a vocabulary with the masks that most schemas share; a tokenizer's is given them once, in some 50 ms."""
     if vocabulary.is_cold:
+        import jsonschema_rs  # noqa: F401 - loaded now, so that no schema waits for it while others decode
+
         with contextlib.suppress(SchemaError):  # where memory is short, masks are made when they are asked for
             vocabulary.warm(_common())
     return vocabulary

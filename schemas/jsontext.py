@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jsonschema_rs
-
 from guard.kernels._native import copy_json
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.json_pointer import pointer
@@ -26,6 +24,7 @@ from guard.schemas.limits import Limits, limit_error
 
 if TYPE_CHECKING:
     import jsonschema
+    import jsonschema_rs
 
 #: Words that a document holds below its root, or anywhere (anchors). kernels/cpu/python/copy_json.cpp has the same.
 ID, OLD_ID, SCHEMA, ANCHOR = 1, 2, 4, 8
@@ -209,6 +208,8 @@ def check_metaschema(schema: Any, dialect: Dialect, uri: str, path: str = "") ->
     declared = dialect.metaschema + ("#" if "draft-0" in dialect.metaschema else "")
     if schema.get("$schema") != declared:
         schema = schema | {"$schema": declared}
+    import jsonschema_rs  # here: most schemas are plainly valid, and it takes a while
+
     try:
         valid = jsonschema_rs.meta.is_valid(schema)
         if not valid:
