@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard.kernels import allocate_bitmask
 from guard.calls.decorator import Structured
+from guard.kernels import allocate_bitmask
 from guard.models.scripted import ScriptedModel
 from guard.trace import TraceStore
 

@@ -398,7 +398,10 @@ def _logprobs(choice: Choice, chat_request: ChatRequest) -> dict[str, Any] | Non
     if not chat_request.chat.logprobs or choice.text is None:
         return None
     content = [
-        {**_token(token.text.encode(errors="replace"), token.logprob), "top_logprobs": [_token(*other) for other in token.top]}
+        {
+            **_token(token.text.encode(errors="replace"), token.logprob),
+            "top_logprobs": [_token(*other) for other in token.top],
+        }
         for token in choice.reply.tokens
     ]
     return {"content": content, "refusal": None}
