@@ -68,6 +68,7 @@ PATTERNS: dict[str, dict[str, Any]] = {
     "LMDeploy response_format": {"response_format": {"type": "regex_schema", "regex_schema": PATTERN}},
     "NIM nvext": {"nvext": {"guided_regex": PATTERN}},
     "anchored": {"guided_regex": f"^{PATTERN}$"},
+    "with a flag": {"guided_regex": f"(?u){PATTERN}"},
 }
 CHOICES: dict[str, dict[str, Any]] = {
     "vLLM guided_choice": {"guided_choice": CHOICE},
@@ -441,6 +442,20 @@ def test_a_response_names_its_format_once_and_where_it_belongs(here: Sidecar) ->
     ):
         reply = ask(here, "/v1/responses", **fields)
         assert (reply.status, reply.json["error"]["param"]) == (400, param)
+
+
+def test_a_prompt_may_be_a_list_of_one_text(here: Sidecar, sidecar: Sidecar, provider: fake_server.Server) -> None:
+    def complete(server: Sidecar, prompt: Any, **fields: Any) -> Reply:
+        return server.ask("POST", "/v1/completions", {"model": "m", "prompt": prompt, "max_tokens": 30, **fields})
+
+    for fields in ({}, SCHEMAS["vLLM guided_json"], PATTERNS["SGLang regex"]):
+        assert text_of(complete(here, ["Say it."], **fields)) == text_of(complete(here, "Say it.", **fields))
+        for wrong in (["Say it.", "Say it."], [1, 2], []):
+            reply = complete(here, wrong, **fields)
+            assert (reply.status, reply.json["error"]["param"]) == (400, "prompt")
+    provider.answers = [says("prose"), says('{"n": 3}')]
+    assert text_of(complete(sidecar, ["Say it."], **SCHEMAS["vLLM guided_json"])) == '{"n": 3}'
+    assert provider.requests[0].body["prompt"] == ["Say it."]
 
 
 def test_two_different_wishes_are_refused(sidecar: Sidecar, provider: fake_server.Server) -> None:
