@@ -93,7 +93,7 @@ class Counts:
         self.unreached += isinstance(result.error, ModelError) and not isinstance(result.error, BadReply)
         self.answered += result.error is None
         self.kept += result.is_kept
-        self.marked += result.call is not None and any(marks(result.call))
+        self.marked += result.call is not None and not result.call.is_whole
         if result.is_kept:
             return
         attempts = result.call.attempts if result.call else getattr(result.error, "attempts", ())
