@@ -95,6 +95,14 @@ def _nbytes(regex: Regex, source: str) -> int:
     return total
 
 
+def whole(pattern: str) -> str:
+    """Return a pattern that finds the texts which this one matches as a whole; its flags in front stay its own."""
+    in_front = _IN_FRONT.match(pattern)
+    if in_front is None:
+        return f"^(?:{pattern})$"
+    return f"^(?{'i' if 'i' in in_front[1] else ''}:{pattern[in_front.end() :]})$"
+
+
 @memo(REMEMBERED, _nbytes)
 def parse(source: str) -> Regex:
     """Read a pattern. Raises RegexError; never RecursionError."""

@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
@@ -62,6 +62,14 @@ class Question:
     input: Any
     plan: Plan | None
     error: GuardError | None = None
+
+    @classmethod
+    def planned(cls, given: Any, plan: Callable[[], Plan]) -> Self:
+        """Plan what is asked of an input. One that can't be asked about, as it is too long, has the error alone."""
+        try:
+            return cls(given, plan())
+        except CallError as error:
+            return cls(given, None, error)
 
 
 @dataclass(frozen=True)

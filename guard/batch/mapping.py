@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import queue
 import threading
 import weakref
@@ -257,4 +258,4 @@ def _planned(function: Decorated[..., Any], inputs: tuple[Iterable[Any], ...]) -
     plan: Callable[..., Plan] = function.plan
     for arguments in zip(*inputs, strict=len(inputs) > 1):
         given = arguments[0] if len(arguments) == 1 else arguments
-        yield Question(given, plan(*arguments))
+        yield Question.planned(given, functools.partial(plan, *arguments))

@@ -176,9 +176,12 @@ class Mapper(QuestionMapper):
         yield with_results(batch, results)
 
     def _question(self, row: Mapping[str, Any]) -> Question:
+        return Question.planned(None, lambda: self._of_row(row))
+
+    def _of_row(self, row: Mapping[str, Any]) -> Plan:
         plan: Plan = self._function.plan(*(row[name] for name in self._columns))
         key = digest(plan) if self._key is None else f"{digest(plan)}-{row[self._key]}"
-        return Question(None, dataclasses.replace(plan, item=Item(self._name, key)))
+        return dataclasses.replace(plan, item=Item(self._name, key))
 
 
 def with_results(batch: pa.Table, results: Sequence[Result[Any]]) -> pa.Table:

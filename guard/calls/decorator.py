@@ -187,6 +187,7 @@ def _found(module: str, name: str) -> Any:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = vars(found).get(part) if hasattr(found, "__dict__") else None
+        found = found.__func__ if isinstance(found, classmethod | staticmethod) else found
     return found
 
 

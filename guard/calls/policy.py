@@ -109,7 +109,9 @@ class Policy:
                 raise ValueError(f"on={{{failure!r}: 'ask'}} would ask for ever; use 'escalate' or 'fail'")
             if action == "return" and failure != "length":
                 raise ValueError(f"on={{{failure!r}: 'return'}}: there is no valid answer to return, but of 'length'")
-        if self.on.get("confidence", "escalate") != "escalate" and not self.confidence.asks:
+            if action == "ask" and not self.retries:
+                raise ValueError(f"on={{{failure!r}: 'ask'}} asks nobody under retries=0; leave one out")
+        if "confidence" in self.on and not self.confidence.asks:
             raise ValueError(f"on={{'confidence': {self.on['confidence']!r}}} needs thresholds: give confidence=")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,11 +135,13 @@ class Policy:
         """Raise ValueError where an action is impossible with `count` tiers."""
         if count > 1:
             return
-        action = self.on.get("confidence", "escalate")
-        if self.confidence.asks and action == "escalate":
+        if self.confidence.asks and self.action("confidence") == "escalate":
             raise ValueError(
                 "confidence= has no tier to go to: give escalate_to=, or on={'confidence': 'fail'} or 'ask'"
             )
+        for failure, action in self.on.items():
+            if action == "escalate":
+                raise ValueError(f"on={{{failure!r}: 'escalate'}} has no tier to go to: give escalate_to=, or 'fail'")
         if self.tier_budget != Budget():
             raise ValueError("tier_budget= holds for each tier but the last, and there is one: give budget=")
 

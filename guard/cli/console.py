@@ -246,6 +246,8 @@ _OPTIONS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
     (re.compile(r"\bdraft=(?=[: ])"), "--draft"),
     (re.compile(r"with limits=(guard\.Limits\(\w+=\.\.\.\))"), r"with \1 in Python"),
     (re.compile(r"^on=\{'(\w+)': '?(\w+|…)'?\}"), r"--on \1=\2"),
+    (re.compile(r"\bgive escalate_to=, or '(\w+)'$"), r"give --escalate-to, or \1"),
+    (re.compile(r"(?<=under )retries=0\b"), "--retries 0"),
     (re.compile(r": give confidence=$"), ", which a structured function has: guard.structured(confidence=…)"),
     (
         re.compile(r"^([a-z_]+)='?(\S*?)'? (?=must )"),

@@ -7,6 +7,7 @@ guard/batch/map_run.py's business, what is read and written that of guard/batch/
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -92,7 +93,7 @@ class Counts:
         self.unreached += isinstance(result.error, ModelError) and not isinstance(result.error, BadReply)
         self.answered += result.error is None
         self.kept += result.is_kept
-        self.marked += result.call is not None and any(marks(result.call))
+        self.marked += result.call is not None and not result.call.is_whole
         if result.is_kept:
             return
         attempts = result.call.attempts if result.call else getattr(result.error, "attempts", ())
@@ -146,6 +147,7 @@ def asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated
     found = named.resolve(target)
     if not isinstance(found, Decorated):
         guard = Guard(**settings)
+        guard.policy.check_tiers(len(guard.tiers))
         wanted = from_any(found, guard.options)
         for finding in wanted.compiled.advice() if is_schema(found) else ():
             complain(f"{target}: {spoken(finding)}")
@@ -156,6 +158,7 @@ def asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated
         raise Problem(f"{target} takes {', '.join(found.inputs) or 'nothing'}; guard run gives it one text")
     used: Any = found.using(**settings)
     function = used.__get__(object())  # of a method, that of any object: self is no input
+    function.guard.policy.check_tiers(len(function.guard.tiers))
     return function.guard, function.target, function
 
 
@@ -163,10 +166,11 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
     """Ask for a value of the type from each input; exits with the code that says whether all were answered."""
     counts = Counts(len(batch.inputs))
     if counts.total == 1:  # said before a model is loaded for it
-        try:
-            next(iter(batch.inputs)).text()
-        except InputError as error:
-            raise Problem(str(error)) from None
+        error = next(questions(guard, wanted, batch.inputs, batch.words)).error
+        if isinstance(error, InputError):
+            raise Problem(str(error))
+        if error is not None:
+            raise error
     guard.store.check_writable()
     with contextlib.ExitStack() as stack:
         options = MapOptions(batch.concurrency, resume=_begun(guard, batch, stack), retry_failed=batch.retry_failed)
@@ -252,8 +256,8 @@ def questions(guard: Guard, wanted: Target, inputs: Inputs, words: Decorated[...
         else:
             messages, name = words.messages(text), words.name
         sources = {"text" if isinstance(words, str) else words.inputs[0]: text}
-        template = prompts.template(wanted.is_json)
-        yield Question(source, guard.plan(wanted, messages, template=template, function=name, sources=sources))
+        more: Any = {"template": prompts.template(wanted.is_json), "function": name, "sources": sources}
+        yield Question.planned(source, functools.partial(guard.plan, wanted, messages, **more))
 
 
 def _take(result: Result[Any], counts: Counts, batch: Batch) -> None:

@@ -86,7 +86,7 @@ def list_(
             str(call.number),
             _time(call)[5:16],
             Text(call.function or call.target),
-            Text(call.outcome),
+            Text(call.verdict),
             str(len(call.attempts)),
             str(call.tokens),
             f"{call.seconds:.2f}",

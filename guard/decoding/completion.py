@@ -244,7 +244,7 @@ class Completion:
     def tell(self, likeliest: Sequence[tuple[int, float]]) -> None:
         """Record the likeliest tokens and their log-probabilities for the token taken last."""
         if likeliest and self.details:
-            top = tuple((self._shown.token_bytes(t).decode(errors="replace"), logprob) for t, logprob in likeliest)
+            top = tuple((self._shown.token_bytes(token), logprob) for token, logprob in likeliest)
             self.details[-1] = dataclasses.replace(self.details[-1], top=top)
 
     def choices(self) -> list[int]:

@@ -26,7 +26,7 @@ class Token:
     removed: float  # the share of the model's probability that the mask took away here, 0 to 1
     margin: float | None  # by how much its logprob exceeds the best other allowed one's; None: there was no other
     forced: bool = False  # appended without asking the model
-    top: tuple[tuple[str, float], ...] = ()  # the likeliest tokens here, with their logprobs, where they were asked for
+    top: tuple[tuple[bytes, float], ...] = ()  # the likeliest tokens here, with their logprobs, if they were asked for
 
 
 @dataclass(frozen=True)

@@ -48,18 +48,24 @@ def said_by_user(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return the user's texts, by index of the message: the default sources of grounded values."""
     found = {}
     for index, message in enumerate(messages):
-        content = message.get("content")
-        parts = content if isinstance(content, list | tuple) else ()
-        texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
-        text = content if isinstance(content, str) else "\n".join(text for text in texts if isinstance(text, str))
+        text = "\n".join(_texts(message.get("content")))
         if message.get("role") == "user" and text:
             found[f"messages/{index}"] = text
     return found
 
 
+def _texts(content: Any) -> list[str]:
+    """Return the texts of a content: itself, or those of its parts."""
+    if isinstance(content, str):
+        return [content]
+    parts = content if isinstance(content, list | tuple) else ()
+    texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+    return [text for text in texts if isinstance(text, str)]
+
+
 def check_size(messages: Sequence[Mapping[str, Any]]) -> None:
     """Raise Truncated where the messages are longer than any model's context."""
-    size = sum(len(message["content"]) for message in messages if isinstance(message.get("content"), str))
+    size = sum(len(text) for message in messages for text in _texts(message.get("content")))
     if size > MOST_TEXT:
         raise Truncated(
             f"a text of {size:,} characters is more than any model reads ({MOST_TEXT:,}); shorten the input"

@@ -30,8 +30,10 @@ _TEXTS = frozenset({"const_string", "regex", "grammar", "any_text"})
 
 def matching(pattern: str) -> dict[str, Any]:
     """Return the JSON Schema of the strings that the pattern matches as a whole."""
+    from guard.schemas import regex
+
     # Parsed by itself as well: the pattern might close a group that it did not open.
-    return {"type": "string", "allOf": [{"pattern": pattern}, {"pattern": f"^(?:{pattern})$"}]}
+    return {"type": "string", "allOf": [{"pattern": pattern}, {"pattern": regex.whole(pattern)}]}
 
 
 @dataclass(frozen=True)

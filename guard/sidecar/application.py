@@ -403,7 +403,8 @@ class Sidecar:
         if all(tier.upstream for tier in served.tiers) and served.settings.validate_tools:
             check_tools(body.get("tools"))
         has_upstreams = all(tier.at(Responses.path) for tier in served.tiers)
-        is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
+        with params.named(params.RESPONSES, body):
+            is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
         is_plain = is_text and (has_upstreams or not body.get("tools"))
         whole = await self.turns.whole(
             context, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams

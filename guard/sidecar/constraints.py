@@ -54,6 +54,8 @@ NOTES = frozenset(
         *("prompt_cache_retention", "include", "truncation", "client_metadata"),
     }
 )
+#: Members of a response_format that do not change what it asks for.
+_FORMAT_NOTES = frozenset({"type", "name", "description", "strict"})
 #: Values with which a field asks for nothing.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(
@@ -188,22 +190,37 @@ class _Wanted:
 def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:
     """Yield the constraints of `response_format`, in any server's dialect. Its class refuses a malformed one later."""
     given = body.get("response_format")
-    if not isinstance(given, Mapping) or given.get("type") in (None, "text"):
+    if not isinstance(given, Mapping) or given.get("type") is None:
         return
+    if given["type"] == "text":
+        return _check_members(given, "")
     kind = given["type"]
-    inner = next((given[key] for key in ("schema", "value") if given.get(key) is not None), None)
+    inner = next((key for key in ("schema", "value") if given.get(key) is not None), "")
     is_plain = kind == "json_schema" and given.get("json_schema") is not None
-    if kind in ("json_object", "json_schema", "json") and inner is not None and not is_plain:
-        yield _of_schema("response_format.schema" if "schema" in given else "response_format.value", inner)
+    if kind in ("json_object", "json_schema", "json") and inner and not is_plain:
+        used, wanted = inner, _of_schema(f"response_format.{inner}", given[inner])
     elif kind in ("json_object", "json_schema"):
-        yield _Wanted("response_format", given, place="response_format.json_schema.schema")
+        place = "response_format.json_schema.schema"
+        used, wanted = "json_schema" if is_plain else "", _Wanted("response_format", given, place=place)
     elif kind == "structural_tag":
         yield _of_tag("response_format", given)
+        return
     elif kind in ("regex", "regex_schema"):
-        key = next((key for key in ("regex", "pattern", "regex_schema", "schema", "value") if key in given), "pattern")
-        yield _of_pattern(f"response_format.{key}", given.get(key))
+        used = next((key for key in ("regex", "pattern", "regex_schema", "schema", "value") if key in given), "pattern")
+        wanted = _of_pattern(f"response_format.{used}", given.get(used))
+    elif kind == "grammar":
+        used, wanted = "grammar", _of_grammar("response_format.grammar", given.get("grammar"))
     else:
         raise bad(f"response_format.type {str(kind)[:60]!r} is not known", "response_format.type")
+    _check_members(given, used)
+    yield wanted
+
+
+def _check_members(given: Mapping[str, Any], used: str) -> None:
+    """Refuse a member of a response_format that nothing reads."""
+    for key, value in given.items():
+        if key != used and key not in _FORMAT_NOTES and not is_neutral(key, value):
+            raise _refused(f"response_format.{key}", f"is nothing that the type {given['type']} has")
 
 
 def _is_typed(grammar: Any) -> bool:

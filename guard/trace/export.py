@@ -68,8 +68,7 @@ def _prompt(attempt: Attempt) -> list[Row]:
 
 
 def _chosen(call: Call) -> list[Row]:
-    is_whole = not (call.cut_at or call.repeated_at)
-    return _assistant(call.text) if call.outcome == VALID and call.attempts and is_whole else []
+    return _assistant(call.text) if call.outcome == VALID and call.attempts and call.is_whole else []
 
 
 def _rejected(attempt: Attempt) -> list[Row]:

@@ -149,6 +149,16 @@ class Call:
         return self.answer.reply.cut_at if self.answer is not None and self.answer.reply is not None else ()
 
     @property
+    def is_whole(self) -> bool:
+        """Whether no part of the value was cut off, and none repeats itself."""
+        return not (self.cut_at or self.repeated_at)
+
+    @property
+    def verdict(self) -> str:
+        """The outcome, as people are shown it: of a value that is not whole it says so."""
+        return self.outcome if self.is_whole or self.outcome != VALID else f"{VALID}, not whole"
+
+    @property
     def probabilities(self) -> Mapping[str, float]:
         """By JSON Pointer, how likely the value ("") and its fields are right; empty where nothing is calibrated."""
         reply = self.answer.reply if self.answer is not None else None

@@ -149,7 +149,7 @@ def _why_not(call: Call, feedback: Feedback | None, own: Collection[str]) -> str
         return "redacted"
     if answer.reply.is_kept:
         return "a replay"
-    if call.cut_at or call.repeated_at:
+    if not call.is_whole:
         return "not whole"
     if feedback is not None:
         return ""

@@ -398,11 +398,14 @@ def _logprobs(choice: Choice, chat_request: ChatRequest) -> dict[str, Any] | Non
     if not chat_request.chat.logprobs or choice.text is None:
         return None
     content = [
-        {**_token(token.text, token.logprob), "top_logprobs": [_token(*other) for other in token.top]}
+        {
+            **_token(token.text.encode(errors="replace"), token.logprob),
+            "top_logprobs": [_token(*other) for other in token.top],
+        }
         for token in choice.reply.tokens
     ]
     return {"content": content, "refusal": None}
 
 
-def _token(text: str, logprob: float) -> dict[str, Any]:
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode(errors="replace"))}
+def _token(data: bytes, logprob: float) -> dict[str, Any]:
+    return {"token": data.decode(errors="replace"), "logprob": logprob, "bytes": list(data)}

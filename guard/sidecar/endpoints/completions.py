@@ -63,8 +63,8 @@ class Completions:
 
     def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Return what is asked."""
-        prompt = body["prompt"]
-        return ({"role": "user", "content": prompt if isinstance(prompt, str) else str(prompt)},)
+        text = _text(body["prompt"])
+        return ({"role": "user", "content": str(body["prompt"]) if text is None else text},)
 
     def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
         """Return the text of a whole answer's first choice, and how it ended."""
@@ -198,19 +198,25 @@ def as_chat(body: dict[str, Any]) -> ChatRequest:
     asked: CompletionBody = checked(CompletionBody, body)
     check_one(body, asked, "what is held to a schema")
     rest = {key: value for key, value in body.items() if key != "prompt"}
-    chat = ChatRequest.of({**rest, "messages": [{"role": "user", "content": asked.prompt}]})
+    chat = ChatRequest.of({**rest, "messages": [{"role": "user", "content": _text(asked.prompt)}]})
     return dataclasses.replace(chat, older=body)
 
 
 def check_one(body: Mapping[str, Any], asked: CompletionBody, name: str) -> None:
     """Raise ApiError for options that need more than one prompt and one text."""
-    if not isinstance(asked.prompt, str):
+    if _text(asked.prompt) is None:
         raise bad(f"{name} takes one text as its prompt", "prompt", "unsupported_value")
     if (asked.n or 1) > 1:
         raise bad(f"{name} gives one completion at a time", "n", "unsupported_value")
     for field in ("echo", "suffix", "logprobs", "best_of"):
         if not is_neutral(field, body.get(field)):
             raise bad(f"{name} knows no {field}", field, "unsupported_value")
+
+
+def _text(prompt: str | list[Any]) -> str | None:
+    """Return a prompt that is one text, also as a list of it, as LangChain sends it; None for others."""
+    (one,) = prompt if isinstance(prompt, list) and len(prompt) == 1 else (prompt,)
+    return one if isinstance(one, str) else None
 
 
 def _said(choice: Choice) -> str:

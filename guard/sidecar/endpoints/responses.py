@@ -115,6 +115,7 @@ class ResponseEvents:
         self._closed = 0  # of the items that come in pieces
         self._input = custom_tools.InputReader()  # of the custom call that is open
         self._customs = {tool.get("name") for tool in body.get("tools") or [] if tool.get("type") == "custom"}
+        self._status = "completed"  # of the message
         self.whole: dict[str, Any] | None = None  # the response, once it has ended
 
     def text(self, piece: str) -> Iterator[bytes]:
@@ -144,6 +145,7 @@ class ResponseEvents:
         if _TEXT in self._told:
             yield from self.text(choice.text or choice.beside or "")
         whole = response(self._context, self._body, choice)
+        self._status = whole["status"]
         yield from self._close()
         others = [
             item for item, kind in zip(whole["output"], _kinds(whole["output"]), strict=True) if kind not in self._told
@@ -210,7 +212,9 @@ class ResponseEvents:
         if isinstance(kind, int):
             item = self._calls[kind]
             return {**item, _CALLS[item["type"]]: text}
-        return _message(self._context, [_part(text)]) if kind == _TEXT else _reasoning(self._context, text)
+        if kind == _TEXT:
+            return _message(self._context, [_part(text)], self._status)
+        return _reasoning(self._context, text)
 
     def _item(self, index: int, item: Mapping[str, Any]) -> Iterator[bytes]:
         """Yield the events of a whole item: it begins empty, and its content comes once."""
@@ -286,7 +290,12 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     for name, wanted in (("top_logprobs", body.get("top_logprobs")), ("include", tells)):
         if wanted:
             raise bad(f"{name}: no log-probabilities are told in a response; leave it out", name, "unsupported_value")
+    for key, value in (asked.text or {}).items():
+        if key not in ("format", "verbosity") and value is not None:
+            raise bad(f"text.{key} is not known here; leave it out", f"text.{key}", "unsupported_value")
     wanted = (asked.text or {}).get("format")
+    if wanted is not None and chat.get("response_format") is not None:
+        raise bad("response_format and text.format ask for the same; send one of them", "response_format")
     if isinstance(wanted, Mapping) and wanted.get("type") == "json_schema":
         chat["response_format"] = {
             "type": "json_schema",
@@ -332,6 +341,8 @@ def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
     if checks_calls and told and all(isinstance(tool, Mapping) and tool.get("type") == "function" for tool in told):
         return False
     is_plain = wanted is None or (isinstance(wanted, Mapping) and wanted.get("type") == "text")
+    if is_plain and wanted is not None:
+        understood({"response_format": wanted})  # raises for what the type has no meaning for
     in_words, language, _ = understood(dict(body))
     return is_plain and not is_strict and language is None and "response_format" not in in_words
 
@@ -339,17 +350,18 @@ def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
 def response(context: RequestContext, body: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
     """Return a whole response."""
     output: list[dict[str, Any]] = []
+    is_cut = choice.reply.finish in ("length", "filter")
+    status = "incomplete" if is_cut else "completed"
     if choice.refusal is not None or choice.text is not None or choice.beside:
         said = choice.text if choice.text is not None else choice.beside
         part = _part(said or "") if choice.refusal is None else {"type": "refusal", "refusal": choice.refusal}
-        output.append(_message(context, [part]))
+        output.append(_message(context, [part], status))
     if choice.reply.thinking:
         output.insert(0, _reasoning(context, choice.reply.thinking))
     for name, arguments in choice.calls:
         is_custom = name in choice.customs
         text = custom_tools.input_of(arguments) if is_custom else arguments
         output.append(_call(name, text, is_custom=is_custom))
-    is_cut = choice.reply.finish in ("length", "filter")
     reason = {"length": "max_output_tokens", "filter": "content_filter"}.get(choice.reply.finish)
     prompt, given = context.prompt_tokens, context.completion_tokens
     used = {
@@ -361,7 +373,7 @@ def response(context: RequestContext, body: Mapping[str, Any], choice: Choice) -
     }
     return {
         **_head(context, body),
-        "status": "incomplete" if is_cut else "completed",
+        "status": status,
         "incomplete_details": {"reason": reason} if is_cut else None,
         "model": choice.reply.model,
         "output": output,
@@ -417,8 +429,8 @@ def _kinds(output: Sequence[Mapping[str, Any]]) -> Iterator[str | int]:
             yield {"message": _TEXT, "reasoning": _THOUGHT}[item["type"]]
 
 
-def _message(context: RequestContext, content: list[dict[str, Any]]) -> dict[str, Any]:
-    item = {"id": f"msg_{context.id}", "type": "message", "role": "assistant", "status": "completed"}
+def _message(context: RequestContext, content: list[dict[str, Any]], status: str) -> dict[str, Any]:
+    item = {"id": f"msg_{context.id}", "type": "message", "role": "assistant", "status": status}
     return {**item, "content": content}
 
 

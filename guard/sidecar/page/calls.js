@@ -54,7 +54,7 @@ function disable(button, isOff) {
 const link = (call, words = number(call.call), name = `call ${call.call}`) =>
   el("a", { href: `#call/${call.call}`, "data-name": name }, words);
 
-const outcome = (call) => badge(call.outcome, call.outcome === "valid" ? "good" : "bad");
+const outcome = (call) => badge(call.verdict, call.outcome === "valid" ? "good" : "bad");
 
 /** Return the list of calls. */
 export function listed(calls) {

@@ -135,7 +135,7 @@ export class Playground {
     const ticking = setInterval(() => (by("answer").querySelector(".elapsed").textContent = elapsed()), 250);
     try {
       const answer = await post("guard/playground", body, this.running.signal);
-      progress(answer.refusal ? "The model refused." : "The answer is valid.", answer.refusal ? "bad" : "good");
+      progress(...verdict(answer));
       by("answer").replaceChildren(...answered(answer));
     } catch (error) {
       const isStopped = error.name === "AbortError";
@@ -171,8 +171,18 @@ function excerpt({ source, column }) {
   return `${source.slice(from, from + 60).replaceAll("\t", " ")}\n${" ".repeat(column - 1 - from)}^`;
 }
 
+/** Return what is to be said of an answer, and how it looks. */
+function verdict(answer) {
+  if (answer.refusal) return ["The model refused.", "bad"];
+  const isWhole = !answer.cut_at.length && !answer.repeated_at.length;
+  return isWhole ? ["The answer is valid.", "good"] : ["The answer is valid, but not whole.", "bad"];
+}
+
 function answered(answer) {
+  const at = (name, places) => (places.length ? [[name, said(places.map((place) => place || "(root)").join(", "))]] : []);
   const facts = [
+    ...at("cut at", answer.cut_at),
+    ...at("repeats itself at", answer.repeated_at),
     ["answered by", said(answer.served)],
     ["tier", number(answer.tier)],
     ["attempts", number(answer.attempts)],

@@ -88,6 +88,15 @@ WAYS = pytest.mark.parametrize("way", ["map", "amap"])
 
 
 @WAYS
+def test_an_input_that_is_too_long_is_a_result_and_the_others_are_answered(way: str) -> None:
+    model = Counting()
+    results = collected(way, reader(model), ["1", "2" * 20_000_001, "3"], concurrency=1, resume="long")
+    assert [result.index for result in results] == [0, 1, 2]
+    assert [type(result.error) for result in results] == [type(None), guard.Truncated, type(None)]
+    assert model.asked == [1, 3]
+
+
+@WAYS
 @given(numbers=st.lists(st.integers(0, 50), max_size=25), concurrency=st.integers(1, 9), ordered=st.booleans())
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_input_has_one_result_whatever_fails_and_however_many_are_asked_at_once(

@@ -118,6 +118,22 @@ def test_messages_may_be_one_text_and_a_call_may_have_its_seed() -> None:
         asking.generate(Person, [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "x"}])
 
 
+@pytest.mark.parametrize("is_in_parts", [False, True])
+def test_more_text_than_any_model_reads_is_refused_before_one_is_asked(is_in_parts: bool) -> None:
+    most = "x" * chat_messages.MOST_TEXT
+    parts = [{"type": "text", "text": most}, {"type": "text", "text": ""}]
+    model = Scripted(*[ADA] * 2)
+    for more, is_refused in (("", False), ("y", True)):
+        parts[1]["text"] = more
+        asked = [{"role": "user", "content": parts if is_in_parts else most + more}]
+        if is_refused:
+            with pytest.raises(guard.Truncated, match="more than any model reads"):
+                guard.Guard(model).generate(Person, asked)
+        else:
+            guard.Guard(model).plan(guard.Guard(model).target(Person), asked)
+    assert model.requests == []
+
+
 PARTS = [{"type": "text", "text": "What is"}, {"type": "text", "text": "it?"}]
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 

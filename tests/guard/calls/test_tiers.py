@@ -79,9 +79,10 @@ def test_a_call_asks_whom_the_policy_says_and_records_it(
     on = {
         failure: action
         for failure, action in changes.items()
-        if not (action == "ask" and failure in ("refusal", "budget"))
+        if not (action == "ask" and (failure in ("refusal", "budget") or not retries))
         and (action != "return" or failure == "length")
-        and (action == "escalate" or failure != "confidence")
+        and (action != "escalate" or len(names) > 1)
+        and failure != "confidence"
     }
     models = [Scripted(*(OUTCOMES[n][0] for n in script), name=f"tier{i}") for i, script in enumerate(names)]
     asked = guard.Guard(models[0], escalate_to=models[1:], retries=retries, on=on)
@@ -323,6 +324,16 @@ def test_a_model_without_a_price_is_not_asked_under_a_budget_of_money() -> None:
         (lambda: Policy(on={"error": "retry"}), "must be one of ask, escalate, return, fail"),
         (lambda: Policy(on={"invalid": "return"}), "no valid answer to return"),
         (lambda: Policy(on={"confidence": "fail"}), "needs thresholds: give confidence="),
+        (lambda: Policy(on={"confidence": "escalate"}), "needs thresholds: give confidence="),
+        (lambda: Policy(on={"length": "ask"}, retries=0), "on={'length': 'ask'} asks nobody under retries=0"),
+        *(
+            (
+                lambda failure=failure: guard.Guard("smollm2", on={failure: "escalate"}).generate(Count, ASK),
+                f"on={{{failure!r}: 'escalate'}} has no tier to go to",
+            )
+            for failure in FAILURES
+            if failure != "confidence"
+        ),
         (lambda: Policy(repetition="end"), "repetition='end' must be one of tell, stop, allow"),
         (
             lambda: guard.Guard("smollm2", confidence=Confidence(margin=1)).generate(Count, ASK),

@@ -22,6 +22,7 @@ from guard.output.repair import repair
         ("hypothesis", "from guard.testing import values", "guard.testing.values needs hypothesis: pip install"),
         ("hypothesis", "import guard; guard.testing.check", "guard.testing.check needs hypothesis: pip install"),
         ("torch", "import guard; guard.LogitsProcessor", "guard.LogitsProcessor needs torch: pip install"),
+        ("", "sys.modules['torch'] = None; import guard.kernels.gpu", "guard.kernels.gpu needs torch: pip install"),
     ],
 )
 def test_a_package_that_is_not_there_is_named_with_what_brings_it(package: str, code: str, words: str) -> None:

@@ -538,6 +538,11 @@ def test_a_server_that_is_not_there_is_told_with_what_starts_it(run: Run, monkey
         ('leave it out, or compile with inexact="residual" and', "leave it out, or give --inexact and"),
         ("raise it with limits=guard.Limits(nodes=...)", "raise it with guard.Limits(nodes=...) in Python"),
         ("on={'refusal': 'ask'} would ask for ever", "--on refusal=ask would ask for ever"),
+        (
+            "on={'length': 'escalate'} has no tier to go to: give escalate_to=, or 'fail'",
+            "--on length=escalate has no tier to go to: give --escalate-to, or fail",
+        ),
+        ("on={'length': 'ask'} asks nobody under retries=0", "--on length=ask asks nobody under --retries 0"),
         ("/a: 3 is less than the minimum of 4", "/a: 3 is less than the minimum of 4"),
     ],
 )

@@ -113,6 +113,19 @@ def test_files_of_a_pattern_become_a_file_of_answers_in_order_and_one_of_failure
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.jsonl.failures.jsonl"]
 
 
+def test_a_text_that_is_too_long_is_one_failure_of_many_and_loads_no_model_alone(
+    run: Run, model: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "long.txt").write_text("2" * 20_000_001)
+    (tmp_path / "short.txt").write_text("It says 3.")
+    code, out, err = run("-i", "long.txt", "-i", "short.txt", "--json")
+    assert (code, json.loads(out)["value"]) == (1, {"n": 3})
+    assert re.fullmatch(r"guard: long\.txt: a text of 20,000,\d{3} characters is more than .*\n", err)
+    monkeypatch.setattr("guard.models.load", None)
+    assert run("-i", "long.txt")[0] == 1
+    assert model.asked == ["It says 3."]
+
+
 TABLES = {
     "in.jsonl": lambda rows: "".join(json.dumps(row) + "\n\n" for row in rows).encode(),
     "in.csv": lambda rows: table(rows, ","),

@@ -70,6 +70,13 @@ def test_a_call_is_listed_and_shown(run: Run, place: str) -> None:
     assert [(a["answer"], a["tier"], a["reply"]["cost"]) for a in shown["attempts"]] == [("1", 0, None), ("3", 1, 0.5)]
 
 
+def test_a_value_that_is_not_whole_is_listed_as_such(run: Run, place: str) -> None:
+    for told in ({"cut_at": ("/a",)}, {"repeated_at": ("",)}):
+        answer = Attempt(1, (ASKED,), reply("3", **told), model="small")
+        TraceStore.at(place).write(dataclasses.replace(CALL, attempts=(answer,)))
+        assert "valid, not whole" in run("list")[1].splitlines()[3]
+
+
 def test_a_terminal_marks_what_the_document_states(run: Run, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -115,6 +115,14 @@ def test_the_likeliest_tokens_stand_beside_each(here: Sidecar) -> None:
         assert len(token["top_logprobs"]) <= 3
 
 
+def test_the_bytes_of_the_likeliest_tokens_are_their_own_also_of_half_a_character(here: Sidecar) -> None:
+    plain = choice(here, logprobs=True, top_logprobs=1, max_tokens=8)
+    taken = b"".join(bytes(token["top_logprobs"][0]["bytes"]) for token in plain["logprobs"]["content"])
+    assert taken.decode(errors="replace") == plain["message"]["content"]
+    with pytest.raises(UnicodeDecodeError):  # this model writes bytes that are no character by themselves
+        taken.decode()
+
+
 @pytest.mark.parametrize(
     "fields", [{"top_p": 1.5}, {"top_p": "x"}, {"frequency_penalty": 3}, {"presence_penalty": -3}, {"top_logprobs": 2}]
 )

@@ -58,6 +58,16 @@ def test_a_pattern_is_the_bare_text_masked_and_checked(here: TransformersModel) 
         assert re.fullmatch(r"[ab]{3}-\d", said)
 
 
+@pytest.mark.parametrize("flags", ["(?i)", "(?iu)", "(?u)"])
+def test_flags_in_front_of_a_pattern_hold_for_the_whole_text(here: TransformersModel, flags: str) -> None:
+    wanted = Annotated[str, guard.Pattern(f"{flags}up|no")]
+    texts = {local(here, temperature=1.5, seed=seed).generate(wanted, ASK) for seed in range(12)}
+    assert {text.lower() for text in texts} == {"up", "no"}
+    assert (texts <= {"up", "no"}) == (flags == "(?u)")
+    with pytest.raises(guard.ValidationFailed):
+        asking("noup", retries=0)[0].generate(wanted, ASK)
+
+
 def test_a_model_without_masks_is_told_and_asked_again() -> None:
     asker, model = asking('"aba-1"', "aba-1\n", "aba-1", retries=2)
     assert asker.generate(Code, ASK) == "aba-1"

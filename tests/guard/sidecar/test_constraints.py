@@ -68,6 +68,7 @@ PATTERNS: dict[str, dict[str, Any]] = {
     "LMDeploy response_format": {"response_format": {"type": "regex_schema", "regex_schema": PATTERN}},
     "NIM nvext": {"nvext": {"guided_regex": PATTERN}},
     "anchored": {"guided_regex": f"^{PATTERN}$"},
+    "with a flag": {"guided_regex": f"(?u){PATTERN}"},
 }
 CHOICES: dict[str, dict[str, Any]] = {
     "vLLM guided_choice": {"guided_choice": CHOICE},
@@ -87,6 +88,7 @@ GRAMMARS: dict[str, dict[str, Any]] = {
     "llama.cpp grammar": {"grammar": GRAMMAR},
     "SGLang ebnf": {"ebnf": GRAMMAR},
     "NIM nvext": {"nvext": {"guided_grammar": GRAMMAR}},
+    "Fireworks response_format": {"response_format": {"type": "grammar", "grammar": GRAMMAR}},
 }
 TAG: dict[str, Any] = {
     "type": "structural_tag",
@@ -405,6 +407,55 @@ def test_what_is_a_servers_own_goes_to_it(sidecar: Sidecar, provider: fake_serve
 def test_an_empty_schema_is_one_too(sidecar: Sidecar, provider: fake_server.Server, field: str) -> None:
     provider.answers = [says("prose"), says("[3]")]
     assert text_of(ask(sidecar, PATHS[0], **{field: {}})) == "[3]"
+
+
+#: Formats with a member that their type does not read, and that member.
+UNREAD: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"type": "text", "regex": PATTERN}, "regex"),
+    ({"type": "text", "schema": SCHEMA}, "schema"),
+    ({"type": "json_object", "pattern": PATTERN}, "pattern"),
+    ({"type": "json_object", "schema": SCHEMA, "value": {"type": "array"}}, "value"),
+    ({"type": "regex", "pattern": PATTERN, "schema": SCHEMA}, "schema"),
+    ({"type": "grammar", "grammar": GRAMMAR, "syntax": "lark"}, "syntax"),
+)
+
+
+@pytest.mark.parametrize("model", ["here", "sidecar"])
+@pytest.mark.parametrize(("form", "member"), UNREAD)
+def test_what_a_format_says_beside_what_its_type_reads_is_refused(
+    request: pytest.FixtureRequest, model: str, form: dict[str, Any], member: str
+) -> None:
+    sidecar: Sidecar = request.getfixturevalue(model)
+    for path in PATHS:
+        reply = ask(sidecar, path, response_format=form)
+        assert (reply.status, reply.json["error"]["param"]) == (400, f"response_format.{member}")
+    reply = ask(sidecar, "/v1/responses", text={"format": form})
+    assert (reply.status, reply.json["error"]["param"]) == (400, f"text.format.{member}")
+
+
+def test_a_response_names_its_format_once_and_where_it_belongs(here: Sidecar) -> None:
+    named = {"type": "json_schema", "name": "n", "schema": SCHEMA}
+    for fields, param in (
+        ({"text": {"guided_json": SCHEMA}}, "text.guided_json"),
+        ({"text": {"format": {"type": "text"}}, "response_format": {"type": "json_object"}}, "response_format"),
+        ({"text": {"format": named}, **OBJECTS["OpenAI"]}, "response_format"),
+    ):
+        reply = ask(here, "/v1/responses", **fields)
+        assert (reply.status, reply.json["error"]["param"]) == (400, param)
+
+
+def test_a_prompt_may_be_a_list_of_one_text(here: Sidecar, sidecar: Sidecar, provider: fake_server.Server) -> None:
+    def complete(server: Sidecar, prompt: Any, **fields: Any) -> Reply:
+        return server.ask("POST", "/v1/completions", {"model": "m", "prompt": prompt, "max_tokens": 30, **fields})
+
+    for fields in ({}, SCHEMAS["vLLM guided_json"], PATTERNS["SGLang regex"]):
+        assert text_of(complete(here, ["Say it."], **fields)) == text_of(complete(here, "Say it.", **fields))
+        for wrong in (["Say it.", "Say it."], [1, 2], []):
+            reply = complete(here, wrong, **fields)
+            assert (reply.status, reply.json["error"]["param"]) == (400, "prompt")
+    provider.answers = [says("prose"), says('{"n": 3}')]
+    assert text_of(complete(sidecar, ["Say it."], **SCHEMAS["vLLM guided_json"])) == '{"n": 3}'
+    assert provider.requests[0].body["prompt"] == ["Say it."]
 
 
 def test_two_different_wishes_are_refused(sidecar: Sidecar, provider: fake_server.Server) -> None:

@@ -38,6 +38,19 @@ def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, pr
     assert (none.status, none.json["error"]["param"]) == (400, "max_tokens")
 
 
+def test_an_answer_that_is_not_whole_is_marked_wherever_it_is_shown(
+    sidecar: Sidecar, provider: fake_server.Server
+) -> None:
+    asked = {"model": "m", "prompt": "?", "schema": {"type": "string"}}
+    found = []
+    for text, finish in (('"x"', "stop"), ('"x"', "length"), (json.dumps("the same again and " * 20), "stop")):
+        provider.answers = [fake_server.Answer(text, finish=finish)]
+        found.append(sidecar.ask("POST", "/guard/playground", asked).json)
+    assert [(one["cut_at"], one["repeated_at"]) for one in found] == [([], []), ([""], []), ([], [""])]
+    listed = sidecar.ask("GET", "/guard/traces?limit=3").json["calls"]
+    assert [call["verdict"] for call in listed] == ["valid, not whole", "valid, not whole", "valid"]
+
+
 def test_a_person_says_of_an_answer_whether_it_is_right(sidecar: Sidecar, provider: fake_server.Server) -> None:
     provider.answers = ['{"total": 3}']
     number = sidecar.ask("POST", "/guard/playground", {"model": "m", "prompt": "?", "schema": SCHEMA}).json["call"]

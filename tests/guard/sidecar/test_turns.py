@@ -326,15 +326,17 @@ def test_a_refusal_has_events_of_its_own(client: openai.OpenAI, provider: fake_s
     assert events[-1].response.output[0].content[0].refusal == "I can't."
 
 
-def test_an_answer_that_was_cut_ends_as_incomplete(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [{"type": "text"}, {"type": "json_schema", "name": "s", "schema": {"type": "string"}}])
+def test_an_answer_that_was_cut_ends_as_incomplete(tmp_path: Path, form: dict[str, Any]) -> None:
     with serving_here(tmp_path) as here:
-        body = {"model": "m", "input": "Hi.", "max_output_tokens": 3}
-        plain = here.ask("POST", "/v1/responses", body).json
-        if plain["status"] == "incomplete":
-            assert plain["incomplete_details"] == {"reason": "max_output_tokens"}
-        last = here.ask("POST", "/v1/responses", {**body, "stream": True}).events[-1]
-        assert last["type"] == f"response.{plain['status']}"
-        assert last["response"]["usage"]["output_tokens"] == plain["usage"]["output_tokens"] > 0
+        body = {"model": "m", "input": "x", "max_output_tokens": 5, "text": {"format": form}}
+        whole = here.ask("POST", "/v1/responses", body).json
+        assert (whole["status"], whole["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
+        *_, item, last = here.ask("POST", "/v1/responses", {**body, "stream": True}).events
+        assert (item["type"], last["type"]) == ("response.output_item.done", "response.incomplete")
+        assert last["response"]["usage"]["output_tokens"] == whole["usage"]["output_tokens"] > 0
+        for told in (whole["output"], last["response"]["output"], [item["item"]]):
+            assert [message["status"] for message in told] == ["incomplete"]
 
 
 def test_fields_that_are_not_known_here_go_on(sidecar: Sidecar, provider: fake_server.Server) -> None:

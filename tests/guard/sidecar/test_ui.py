@@ -311,6 +311,11 @@ def test_the_playground_answers_or_says_what_is_wrong(
     )
     expect(page.locator("#answer a")).to_be_visible()
 
+    provider.answers = [fake_server.Answer('{"total":3}', finish="length")]
+    ask.click()
+    expect(page.locator("#progress")).to_have_text("The answer is valid, but not whole.")
+    expect(page.locator("#answer .pairs")).to_contain_text("cut at(root)")
+
     provider.requests.clear()
     for text, words in (
         ('{"type": "object",\n  "properties" {}}', "Line 2, column 16: expected a colon, but there is {."),

@@ -66,6 +66,34 @@ def test_escapes_are_readable() -> None:
     assert plain("a\x1b[2Jb\u202ec\x9bd\n\te") == "a\\x1b[2Jb\\u202ec\\x9bd\n\te"
 
 
+def say_everywhere(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a text said by everybody: in names, schemas, inputs, answers, thinking, keys and the trace."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GUARD_TRACE", str(tmp_path / "trace.db"))
+    schema = {"title": text, "type": "object", "properties": {text: {"type": "string"}}, "required": [text]}
+    (tmp_path / "evil.json").write_text(json.dumps(schema))
+    for name in ("evil.txt", f"in{text.replace('/', '')}.txt"):
+        (tmp_path / name).write_text(text)
+    store = TraceStore.at(tmp_path / "trace.db")
+    answer = json.dumps({text: text}, ensure_ascii=False)
+    bad = reply(text, thinking=text, model=f"model{text}", finish="stop")
+    for answers in ((bad, answer), (bad, bad)):
+        model = ScriptedModel(*answers, name=f"name{text}")
+        asker = guard.Guard(model, retries=1, trace=store)
+        messages = [{"role": "user", "content": text}]
+        with contextlib.suppress(guard.ValidationFailed):
+            asker.generate(schema, messages)
+    create(store, f"key{text}")
+    monkeypatch.setattr(
+        "guard.models.load",
+        lambda name, _progress=None: (
+            ScriptedModel(*[answer, text] * 4, name=f"other{text}")
+            if "no" not in str(name)[:2]
+            else (_ for _ in ()).throw(guard.ModelError(f"unknown model {name}"))
+        ),
+    )
+
+
 COMMANDS = [
     ["trace", "list"],
     ["trace", "show", "1"],
@@ -96,30 +124,7 @@ def test_no_command_shows_what_strangers_say_raw(
     command: list[str],
     as_json: bool,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GUARD_TRACE", str(tmp_path / "trace.db"))
-    schema = {"title": EVIL, "type": "object", "properties": {EVIL: {"type": "string"}}, "required": [EVIL]}
-    (tmp_path / "evil.json").write_text(json.dumps(schema))
-    for name in ("evil.txt", f"in{EVIL.replace('/', '')}.txt"):
-        (tmp_path / name).write_text(EVIL)
-    store = TraceStore.at(tmp_path / "trace.db")
-    answer = json.dumps({EVIL: EVIL}, ensure_ascii=False)
-    bad = reply(EVIL, thinking=EVIL, model=f"model{EVIL}", finish="stop")
-    for answers in ((bad, answer), (bad, bad)):
-        model = ScriptedModel(*answers, name=f"name{EVIL}")
-        asker = guard.Guard(model, retries=1, trace=store)
-        messages = [{"role": "user", "content": EVIL}]
-        with contextlib.suppress(guard.ValidationFailed):
-            asker.generate(schema, messages)
-    create(store, f"key{EVIL}")
-    monkeypatch.setattr(
-        "guard.models.load",
-        lambda name, _progress=None: (
-            ScriptedModel(*[answer, EVIL] * 4, name=f"other{EVIL}")
-            if "no" not in str(name)[:2]
-            else (_ for _ in ()).throw(guard.ModelError(f"unknown model {name}"))
-        ),
-    )
+    say_everywhere(EVIL, tmp_path, monkeypatch)
     with pytest.raises(SystemExit):
         app.main([*command, *(["--json"] if as_json else [])])
     out, err = capsys.readouterr()
@@ -129,6 +134,18 @@ def test_no_command_shows_what_strangers_say_raw(
     if as_json:
         for line in out.splitlines():
             json.loads(line)
+
+
+@pytest.mark.parametrize("command", [["trace", "list"], ["trace", "show", "2"], ["trace", "stats"], ["keys", "list"]])
+def test_what_looks_like_an_emoji_s_name_or_like_markup_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    say_everywhere(text := ":tada:[b]x[-b]", tmp_path, monkeypatch)
+    with pytest.raises(SystemExit):
+        app.main(command)
+    out = capsys.readouterr().out
+    assert text in "".join(out.split())
+    assert "\N{PARTY POPPER}" not in out
 
 
 def test_the_sidecars_log_is_one_line_a_message() -> None:
