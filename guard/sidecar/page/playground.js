@@ -2,6 +2,7 @@
 
 import { dollars, el, findings, number, said, seconds, show } from "./elements.js";
 import { faultOf, indented } from "./json.js";
+import { placed } from "./places.js";
 import { Refused, post } from "./server.js";
 
 const EXAMPLE = {
@@ -88,6 +89,7 @@ export class Playground {
       by("prompt").focus();
       return null;
     }
+    this.prompt = prompt;
     if (!this.#schema()) {
       by("schema").focus();
       by("schema").setSelectionRange(this.fault.at, this.fault.at + 1);
@@ -136,7 +138,7 @@ export class Playground {
     try {
       const answer = await post("guard/playground", body, this.running.signal);
       progress(answer.refusal ? "The model refused." : "The answer is valid.", answer.refusal ? "bad" : "good");
-      by("answer").replaceChildren(...answered(answer));
+      by("answer").replaceChildren(...answered(answer, this.prompt));
     } catch (error) {
       const isStopped = error.name === "AbortError";
       progress(isStopped ? "Stopped." : "There is no valid answer.", isStopped ? "quiet" : "bad");
@@ -171,7 +173,7 @@ function excerpt({ source, column }) {
   return `${source.slice(from, from + 60).replaceAll("\t", " ")}\n${" ".repeat(column - 1 - from)}^`;
 }
 
-function answered(answer) {
+function answered(answer, prompt) {
   const facts = [
     ["answered by", said(answer.served)],
     ["tier", number(answer.tier)],
@@ -185,6 +187,7 @@ function answered(answer) {
     answer.refusal
       ? said(answer.refusal, "p", { class: "bad" })
       : said(indented(answer.text), "pre", { tabindex: 0, role: "region", "aria-label": "The value" }),
+    ...placed(prompt, answer.places),
     el(
       "dl",
       { class: "pairs" },

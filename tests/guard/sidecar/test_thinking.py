@@ -216,6 +216,15 @@ def test_a_second_turn_goes_back_with_its_thinking(here: Sidecar, path: str) -> 
     assert parts(path, here.ask("POST", path, body))[0]
 
 
+def test_a_template_that_shows_earlier_thinking_gets_it(here: Sidecar) -> None:
+    sizes = []
+    for thought in ("", "I have turned it on already."):
+        said = {"role": "assistant", "content": "On.", "reasoning_content": thought}
+        messages = [USER, said, {"role": "user", "content": "And?"}]
+        sizes.append(ask(here, CHAT, "call", messages=messages).json["usage"]["prompt_tokens"])
+    assert sizes[0] < sizes[1]
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
