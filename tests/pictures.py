@@ -31,6 +31,15 @@ FINDINGS = (
     Violation("/count", "/properties/count/minimum", "an integer >= 1", "0"),
     Violation("/size", "/properties/size/enum", 'one of "small", "large"', '"huge"'),
 )
+#: A schema whose values the playground's prompt states.
+GROUNDED = {
+    "type": "object",
+    "properties": {
+        "customer": {"type": "string", "x-guard-from": "input"},
+        "product": {"type": "string"},
+        "price": {"type": "number", "x-guard-from": "input"},
+    },
+}
 MODELS = ("smollm2", "openai:gpt-5-mini", "openai:qwen3-4b")
 
 
@@ -164,6 +173,12 @@ def take(folder: Path) -> None:
                     page.fill("#schema", '{\n  "type": "object",\n  "properties": {"a" {}}\n}')
                     page.click("#ask")
                     taken(page, folder, f"wrong-{scheme}-{device}")
+                    provider.answers = [VALUE]
+                    page.fill("#schema", json.dumps(GROUNDED, indent=2))
+                    page.click("#ask")
+                    page.wait_for_selector(".places")
+                    page.locator(".places button").first.focus()
+                    taken(page, folder, f"grounded-{scheme}-{device}")
                     context.close()
     print(f"{len(calls)} calls, pictures in {folder}")
 

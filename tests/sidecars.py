@@ -189,13 +189,19 @@ def model(url: str, name: str = "m", **settings: Any) -> str:
 
 
 @contextlib.contextmanager
-def serving_here(folder: Path, toml: str = "", name: str = "m", template: str | None = None) -> Iterator[Sidecar]:
-    """Start one that has a model here: a random llama so small that it loads at once, never right by itself."""
+def serving_here(
+    folder: Path, toml: str = "", name: str = "m", template: str | None = None, tags: Sequence[str] = ()
+) -> Iterator[Sidecar]:
+    """Start one that has a model here: a random llama so small that it loads at once, never right by itself.
+
+    `tags` are tokens more of its tokenizer.
+    """
     import tiny
 
     weights = folder / "tiny"
     tokenizer = copy.deepcopy(tiny.tokenizer())
     tokenizer.chat_template = template or tokenizer.chat_template
+    tokenizer.add_tokens(list(tags))
     tiny.llama(padded_to=len(tokenizer), context=2048).save_pretrained(weights)
     tokenizer.save_pretrained(weights)
     own = f'[serve.models.{name}]\nmodel = "transformers:{weights}"\nmax_tokens = 60\n'

@@ -36,6 +36,17 @@ TOOLS = (
     "</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+#: A reasoning model's that knows tools, as Qwen3 has it: earlier thinking is shown, and none where it must not think.
+THINKING_TOOLS = TOOLS.replace(
+    "\n{{ message['content'] or '' }}",
+    "\n{% if message['role'] == 'assistant' %}<think>\n{{ message['reasoning_content'] or '' }}\n</think>\n\n"
+    "{% endif %}{{ message['content'] or '' }}",
+).replace(
+    "assistant\n{% endif %}",
+    "assistant\n{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
+)
+#: Another's: the prompt opens the place, as Qwen3.5 has it.
+OPENED_TOOLS = THINKING_TOOLS.replace("{% endif %}{% endif %}", "{% else %}<think>\n{% endif %}{% endif %}")
 #: Templates with ids of their own: Kimi's name the tool and count the calls, Mistral's have nine characters.
 KIMI = """\
 {%- for message in messages %}<|im_{{ message.role }}|>{{ message.content or '' }}

@@ -129,6 +129,11 @@ class Completion:
         return self._thinking.text(self.written[: self.thinking_tokens]) if self._thinking is not None else ""
 
     @property
+    def is_thinking(self) -> bool:
+        """Whether the value has not begun."""
+        return self._is_thinking
+
+    @property
     def mask(self) -> MaskBuffer | None:
         """The mask for the next token; None where any token is allowed."""
         return None if self._is_thinking else self._mask
@@ -260,6 +265,10 @@ class Completion:
             return ""  # SentencePiece's own leading space may be no part of it
         told, self._told = self._told, len(self._text)
         return self._text[told:].removeprefix(self._lead) if told == 0 else self._text[told:]
+
+    def fresh_thought(self) -> str:
+        """The thinking written since the last call; all of it is `thought`."""
+        return self._thinking.fresh(self.written, self.thinking_tokens) if self._thinking is not None else ""
 
     def end(self) -> None:
         """End the text. An incomplete character becomes a replacement character."""

@@ -7,6 +7,7 @@ force. Where a model must not think, a place that its template opens all the sam
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,10 @@ class Thinking:
         self._closing = tuple(reasoning.encode(f"\n{reasoning.closing}{behind}"))
         self._most = len(reasoning.closing.encode()) + 1  # tokens that can spell the closing tag
         self.is_stopped = False  # the model wrote an end-of-sequence token, which is not kept
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoded = 0  # tokens that `fresh` has read
+        self._held = ""  # text that `fresh` has not returned: it may be the end's
+        self._is_begun = self._is_told = False  # whether `fresh` has returned some of the text, or all of it
 
     def is_over(self, written: Sequence[int]) -> bool:
         """Whether the closing tag was written, or must be now."""
@@ -91,13 +96,39 @@ class Thinking:
         """What was thought."""
         return self._spelled(written).partition(self._reasoning.closing)[0].strip()
 
+    def fresh(self, written: Sequence[int], end: int) -> str:
+        """What was thought since the last call, up to the token `end`; all pieces together are `text`.
+
+        White space and a beginning of the closing tag are held back until more follows. O(new tokens + held text).
+        """
+        if self._is_told:
+            return ""
+        self._held += self._decoder.decode(b"".join(map(self._bytes, written[self._decoded : end])))
+        self._decoded = end
+        text, tag, _ = self._held.partition(self._reasoning.closing)
+        if tag:
+            self._is_told = True
+        else:
+            most = min(len(self._reasoning.closing) - 1, len(text))
+            begun = (n for n in range(most, 0, -1) if self._reasoning.closing.startswith(text[-n:]))
+            text = text[: len(text) - next(begun, 0)]
+        text = text.rstrip()
+        self._held = self._held[len(text) :]
+        if not self._is_begun:
+            text = text.lstrip()
+            self._is_begun = bool(text)
+        return text
+
     def _is_closed(self, written: Sequence[int]) -> bool:
         if self._reasoning.end is not None:
             return bool(written) and written[-1] == self._reasoning.end
         return self._reasoning.closing in self._spelled(written[-self._most :])
 
     def _spelled(self, tokens: Sequence[int]) -> str:
+        return b"".join(map(self._bytes, tokens)).decode(errors="replace")
+
+    def _bytes(self, token: int) -> bytes:
         # A special token spells nothing, but here it is the tag.
-        token_bytes, end = self._reasoning.vocabulary.token_bytes, self._reasoning.end
-        tag = self._reasoning.closing.encode()
-        return b"".join(tag if token == end else token_bytes(token) for token in tokens).decode(errors="replace")
+        if token == self._reasoning.end:
+            return self._reasoning.closing.encode()
+        return self._reasoning.vocabulary.token_bytes(token)

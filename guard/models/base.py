@@ -43,7 +43,9 @@ class Request:
     seconds: float | None = None  # time limit, transport retries included; None: no limit
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
     usd: float | None = None  # budget, transport retries included; `max_tokens` is within it already
+    output_tokens: int | None = None  # thinking and completion together; only models that decode here heed it
     thinking: int = 0  # most tokens of thinking before the value; 0: none
+    thinks_aloud: bool = False  # whether a stream has the thinking too, as `Thought`s, of a model that decodes here
     choose: str = "auto"  # one of CHOOSE in guard/calls/policy.py; only models that decode here heed it
     repetition: str = "tell"  # one of REPETITION in guard/calls/policy.py; models act on "stop" only
     sampling: Sampling = Sampling()
@@ -59,6 +61,8 @@ class Request:
         check("max_tokens", self.max_tokens, 1, MOST_COUNT, is_whole=True)
         check("temperature", self.temperature, 0, MOST_TEMPERATURE)
         check("thinking", self.thinking, 0, MOST_COUNT, is_whole=True)
+        if self.output_tokens is not None:
+            check("output_tokens", self.output_tokens, 1, MOST_COUNT, is_whole=True)
         if self.seconds is not None:
             check("seconds", self.seconds, 0, MOST_SECONDS, is_above=True)
 

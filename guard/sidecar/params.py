@@ -37,6 +37,7 @@ MESSAGES: Names = (
     (r"messages\b.*", "messages"),
     (r"stop\b", "stop_sequences"),
     (r"user\b", "metadata.user_id"),
+    (r"reasoning_effort\b", "output_config.effort"),
     (r"parallel_tool_calls\b", "tool_choice.disable_parallel_tool_use"),
 )
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar
 
 from guard.errors import CallError, ContentFiltered
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote import prices, usage
 from guard.models.remote.errors import ExchangeError
@@ -193,7 +193,7 @@ class Relay:
                 if isinstance(part, Reply):
                     run.reply = part
                 elif part:
-                    for event in events.text(part):
+                    for event in events.thought(part) if isinstance(part, Thought) else events.text(part):
                         await line.send(event)
         assert run.reply is not None
         run.events = events

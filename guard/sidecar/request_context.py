@@ -62,6 +62,7 @@ class RequestContext:
         "size",
         "started",
         "status",
+        "thinking_tokens",
         "tier",
         "waited",
     )  # fmt: skip
@@ -83,6 +84,7 @@ class RequestContext:
         self.repairs = 0
         self.cost: float | None = 0.0  # US dollars; None: not known
         self.prompt_tokens = self.completion_tokens = 0
+        self.thinking_tokens = 0  # of `completion_tokens`
         self.cached_tokens: int | None = None  # tokens of the prompt that providers had cached; None: not told
         self.cache_creation_tokens: int | None = None  # tokens that they put into their caches; None: not told
         self.models_at_work: list[tuple[float, float]] = []  # (begin, end) of each wait; they may overlap
@@ -157,6 +159,7 @@ class RequestContext:
             self.cost = None if self.cost is None or reply.cost is None else self.cost + reply.cost
             self.prompt_tokens += reply.prompt_tokens
             self.completion_tokens += reply.completion_tokens
+            self.thinking_tokens += reply.thinking_tokens
             self.mask_seconds += reply.mask_seconds
             self.cached_tokens = added((self.cached_tokens, reply.cached_tokens))
             self.cache_creation_tokens = added((self.cache_creation_tokens, reply.cache_creation_tokens))

@@ -77,6 +77,11 @@ class Served:
         return bool(getattr(self._model, "is_masked", False))
 
     @property
+    def can_think(self) -> bool:
+        """Whether it decodes here, and has a place to think in before it answers."""
+        return bool(getattr(self._model, "can_think", False))
+
+    @property
     def has_own_calls(self) -> bool:
         """Whether it decodes here, and calls tools as its own chat template does."""
         return self._model is not None and turn_models.tool_format(self._model) is not None

@@ -24,7 +24,7 @@ from guard.models import adapters, chat_messages
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar
-from guard.sidecar import large, schema_errors
+from guard.sidecar import efforts, large, schema_errors
 from guard.sidecar.endpoints import chat, custom_tools, tool_calls
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.chat_request import ChatRequest
@@ -163,18 +163,20 @@ class Templated(Wrapper):
 
     def __init__(self, model: turn_models.TemplatedModel, chat_request: ChatRequest) -> None:
         super().__init__(model)
-        self._drawn = chat.sampling(chat_request.body)
+        self._body, self._drawn = chat_request.body, chat.sampling(chat_request.body)
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
-        return await adapters.agenerate(self.model, dataclasses.replace(request, sampling=self._drawn))
+        return await adapters.agenerate(self.model, self._request(request))
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: text and calls in pieces, then the reply."""
-        asked = dataclasses.replace(request, sampling=self._drawn)
-        async with contextlib.aclosing(adapters.apieces(self.model, asked)) as parts:
+        async with contextlib.aclosing(adapters.apieces(self.model, self._request(request))) as parts:
             async for part in parts:
                 yield part
+
+    def _request(self, request: Request) -> Request:
+        return efforts.asked(self._body, dataclasses.replace(request, sampling=self._drawn))
 
 
 class Worded(Wrapper):
@@ -198,11 +200,13 @@ class Worded(Wrapper):
                 if isinstance(part, Reply):
                     yield self._reply(request, part)
                 elif not is_again:
-                    yield part if spoken is None else spoken.feed(part)
+                    yield part if spoken is None or isinstance(part, Thought) else spoken.feed(part)
 
     def _request(self, request: Request) -> Request:
-        drawn = chat.sampling(self._chat_request.body) if self.is_masked else request.sampling
-        return dataclasses.replace(request, messages=tool_calls.worded(request.messages, self._told), sampling=drawn)
+        body = self._chat_request.body
+        drawn = chat.sampling(body) if self.is_masked else request.sampling
+        told = tool_calls.worded(request.messages, self._told)
+        return efforts.asked(body, dataclasses.replace(request, messages=told, sampling=drawn))
 
     def _reply(self, request: Request, reply: Reply) -> Reply:
         if not self._told:

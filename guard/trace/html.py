@@ -24,12 +24,13 @@ MOST_PLACES = 5  #: Places of one value that are listed; all are marked.
 LONGEST_VALUE = 60  #: Characters of an alternative that are shown.
 SHADES = 10  #: Steps of colour, from nothing removed to everything.
 
-#: The colours of everything that Guard shows in a browser.
+#: The colours of everything that Guard shows in a browser, and the marks of what an input states.
 PALETTE = """
 :root { color-scheme: light dark; --ink: #1b1d21; --quiet: #5c636e; --paper: #fff; --box: #f5f6f8; --line: #d5d9df;
   --hot: #e8590c; --most: 63%; --good: #1a7f37; --bad: #b42318; --forced: #1f6feb; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --quiet: #9aa3ae; --paper: #15171b; --box: #1e2126;
   --line: #363b43; --hot: #ff8a4c; --most: 50%; --good: #57c777; --bad: #ff8b7e; --forced: #79b0ff; } }
+mark { background: color-mix(in srgb, var(--forced) 25%, transparent); color: inherit; border-radius: 2px; }
 """
 STYLE = (
     PALETTE
@@ -51,7 +52,6 @@ header dl { grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); }
 header dl div { display: flex; gap: .5rem; }
 .columns { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 1fr); gap: 1.25rem; }
 @media (max-width: 48rem) { .columns { grid-template-columns: minmax(0, 1fr); } body { padding: .5rem; } }
-mark { background: color-mix(in srgb, var(--forced) 25%, transparent); color: inherit; border-radius: 2px; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 ul { margin: 0; padding-left: 1.1rem; font-size: .9rem; } li { margin-bottom: .4rem; }
 table { border-collapse: collapse; font-size: .85rem; width: 100%; font-variant-numeric: tabular-nums; }

@@ -58,9 +58,14 @@ class TunedModel:
                 self._count(piece)
             yield piece
 
-    def count_tokens(self, messages: Any) -> int:
-        """Return the number of prompt tokens of these messages."""
-        count: int = self._version(self._serving().current).count_tokens(messages)  # type: ignore[attr-defined] # as above
+    @property
+    def can_think(self) -> bool:
+        """Whether the current version has a place to think in before it answers."""
+        return bool(self._version(self._serving().current).can_think)  # type: ignore[attr-defined] # as above
+
+    def count_tokens(self, messages: Any, *, thinks: bool = False) -> int:
+        """Return the number of prompt tokens of these messages, where it may think or may not."""
+        count: int = self._version(self._serving().current).count_tokens(messages, thinks=thinks)  # type: ignore[attr-defined] # as above
         return count
 
     def _model(self, request: Request) -> Model:

@@ -146,6 +146,7 @@ class TemplatedModel:
             marks=self._marks,
             spelled=self._masks[1],
             sampling=sampling,
+            thinks_aloud=True,
         )
 
     @functools.cached_property
@@ -211,4 +212,4 @@ class WordedModel:
                 yield spoken.feed(part) if type(part) is str else part
 
     def _request(self, request: Request) -> Request:
-        return dataclasses.replace(request, messages=words.worded(request.messages, self._told))
+        return dataclasses.replace(request, messages=words.worded(request.messages, self._told), thinks_aloud=True)

@@ -343,7 +343,12 @@ def _grounded(m: Maker) -> dict[str, Any]:
     said: Any = m.r.choice(["input", "input", "/a"])
     if kind == "string" and m.r.random() < 0.5:
         said = {"input": said, "within": m.r.choice(["cell", "line", "paragraph"])}
+    if m.r.random() < 0.4:
+        said = {**(said if isinstance(said, dict) else {"input": said}), "locales": list(m.r.choice(inputs.LOCALES))}
     value = {"type": m.r.choice([kind, [kind, "null"]]), KEYWORD: said}
+    if m.r.random() < 0.2:
+        once = {**value, KEYWORD: {**(said if isinstance(said, dict) else {"input": said}), "once": True}}
+        return {"items": m.r.choice([once, {"anyOf": [once, {"type": ["boolean", "object"]}]}]), "uniqueItems": True}
     ways: list[dict[str, Any]] = [value, value, {"properties": {m.name(): value}}, {"items": value}]
     return m.r.choice([*ways, {"anyOf": [value, {"type": ["array", "object"]}]}])
 

@@ -2,7 +2,8 @@
 
 A text is made of paragraphs, lines, cells and words. Each word stands in a table here, with the pieces at which a
 quotation may begin or end, and the numbers or dates that it states. So the judge reads nothing: it shares no code with
-`schemas/grounding`. Two words with digits never stand side by side: what they state together is another question.
+`schemas/grounding`; what a word states by the notations of a locale stands in the table as well. Two words with digits
+never stand side by side: what they state together is another question.
 """
 
 from __future__ import annotations
@@ -74,6 +75,25 @@ _STATING = (
     Word("Feb 29, 2024", (Piece("Feb"), _SPACE, Piece("29"), _COMMA, _SPACE, Piece("2024")), (), ("2024-02-29",)),
 )  # fmt: skip
 
+Locales = tuple[str, ...]
+LOCALES: tuple[Locales, ...] = ((), ("en",), ("de",), ("fr",), ("de", "en"), ("fr", "de"))  #: (): the common notations.
+_NOTHING: tuple[tuple[float, ...], tuple[str, ...]] = ((), ())
+_NO_DATE = ((29, 2024), ())  # its month is a word of another language
+#: By locale, the words that state something else than by the common notations: numbers, and dates.
+_BY_LOCALE: dict[str, dict[str, tuple[tuple[float, ...], tuple[str, ...]]]] = {
+    "en": {"0,5": _NOTHING, "1,25": _NOTHING, "12,0": _NOTHING, "1.000": ((1,), ()), "0.125": ((0.125,), ())},
+    "de": {
+        **dict.fromkeys(("0.5", "-0.5", "1.50", "0.25"), _NOTHING),
+        "1.000": ((1000,), ()),
+        "0.125": ((125,), ()),
+        "29 February 2024": _NO_DATE,
+    },
+    "fr": {
+        **dict.fromkeys(("0.5", "-0.5", "1.50", "0.25", "1.000", "0.125"), _NOTHING),
+        **dict.fromkeys(("29 February 2024", "Feb 29, 2024"), _NO_DATE),
+    },
+}
+
 #: Bytes of all that can be quoted.
 ALPHABET = frozenset("".join([*(piece.text for word in (*_PLAIN, *_STATING) for piece in word.pieces), "|"]).encode())
 
@@ -87,8 +107,8 @@ class Input:
 
     text: str
     quotes: dict[str, frozenset[str]]  # by unit: cell, line, paragraph
-    numbers: frozenset[float]
-    dates: frozenset[str]
+    numbers: dict[Locales, frozenset[float]]
+    dates: dict[Locales, frozenset[str]]
 
 
 def draw(r: Random) -> dict[str, Input]:
@@ -131,8 +151,18 @@ def _draw(r: Random) -> Input:
         units["paragraph"] += ways if any(wraps) else ways[:1]
     quotes = {unit: frozenset(q for pieces in found for q in _quotes(pieces)) for unit, found in units.items()}
     said = [word for word in _STATING if any(word is one for one in said)]
-    numbers = frozenset(number for word in said for number in word.numbers)
-    return Input(text, quotes, numbers, frozenset(date for word in said for date in word.dates))
+    states = {locales: [_states(word, locales) for word in said] for locales in LOCALES}
+    numbers = {locales: frozenset(n for ns, _ in stated for n in ns) for locales, stated in states.items()}
+    dates = {locales: frozenset(date for _, ds in stated for date in ds) for locales, stated in states.items()}
+    return Input(text, quotes, numbers, dates)
+
+
+def _states(word: Word, locales: Locales) -> tuple[set[float], set[str]]:
+    """Return the numbers and the dates that a word states by some locales; what is a date by one is no number."""
+    common = (word.numbers, word.dates)
+    read = [_BY_LOCALE[locale].get(word.written, common) for locale in locales] or [common]
+    dates = {date for _, found in read for date in found}
+    return (set() if dates else {number for found, _ in read for number in found}), dates
 
 
 def _cell(r: Random, said: list[Word]) -> list[Word]:
@@ -175,11 +205,12 @@ def _stated(schema: dict[str, Any], inputs: dict[str, Input]) -> list[Any]:
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     taken = [one for name, one in inputs.items() if detailed.get("input", "input") in ("input", "/" + name)]
     values: set[Any] = set()
+    locales = tuple(detailed.get("locales", ()))
     for one in taken:
         if "string" not in types:
-            values |= one.numbers
+            values |= one.numbers[locales]
         elif schema.get("format") == "date":
-            values |= one.dates
+            values |= one.dates[locales]
         else:
             values |= one.quotes[detailed.get("within", "cell")]
     null = [None] if "null" in types or schema.get("nullable") is True else []

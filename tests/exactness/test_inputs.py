@@ -27,17 +27,22 @@ def test_an_input_states_what_it_is_made_of() -> None:
         for name, one in drawn.items():
             for within in WITHIN:
                 assert quotes(sources, SourceRule("quoted", name, within)) == one.quotes[within], one.text
-            numbers, dates = sources.numbers(SourceRule("number", name)), sources.tree(SourceRule("date", name))[1]
-            assert set(map(float, numbers)) == one.numbers, one.text
-            assert set(str(dates).split()) == one.dates, one.text
-            said += len(one.numbers) + len(one.dates)
+            for locales in inputs.LOCALES:
+                numbers = sources.numbers(SourceRule("number", name, locales=locales))
+                dates = sources.tree(SourceRule("date", name, locales=locales))[1]
+                assert set(map(float, numbers)) == one.numbers[locales], (locales, one.text)
+                assert set(str(dates).split()) == one.dates[locales], (locales, one.text)
+                said += len(one.numbers[locales]) + len(one.dates[locales])
     assert said > DRAWN
 
 
 def test_a_schema_is_told_by_what_the_inputs_state() -> None:
-    given = inputs.Input("a 1", {"cell": frozenset({"a", "1", "a 1"})}, frozenset({1.0}), frozenset())
+    quotes = {"cell": frozenset({"a", "1", "a 1"})}
+    given = inputs.Input("a 1", quotes, {(): frozenset({1.0}), ("de",): frozenset({2.0})}, {})
     grounded = {"type": ["integer", "null"], "x-guard-from": "/a"}
     assert inputs.told(grounded, {"a": given}) == {"type": ["integer", "null"], "allOf": [{"enum": [1, None]}]}
     assert inputs.told({**grounded, "type": "integer"}, {}) == {"type": "integer", "allOf": [{"not": {}}]}
+    by_locale = {**grounded, "x-guard-from": {"input": "/a", "locales": ["de"]}}
+    assert inputs.told(by_locale, {"a": given})["allOf"] == [{"enum": [2, None]}]
     told = inputs.told({"items": {"type": "string", "x-guard-from": "input"}}, {"a": given})
     assert told == {"items": {"type": "string", "allOf": [{"enum": ["1", "a", "a 1"]}]}}

@@ -200,7 +200,7 @@ class _LlamaCppSession:
             kept = _log_sum(logits)
         sampler = None if self._sampler is None or self._sampler.is_over(completion.tokens) else self._sampler
         if sampler is not None:
-            logits[:] = sampler.apply(completion.tokens, logits)
+            logits[:] = sampler.apply(completion.tokens, logits, is_thinking=completion.is_thinking)
             completion.decision = sampler.decision
             kept = _log_sum(logits)
         token = int(logits.argmax())

@@ -15,7 +15,7 @@ from guard.decoding.completion import Completion
 from guard.decoding.reasoning import Reasoning
 from guard.errors import BudgetExceeded, Truncated, Unsupported
 from guard.kernels.vocabulary import Vocabulary
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import as_texts
 from guard.schemas.compiled import warmed
 
@@ -65,6 +65,11 @@ class LocalModel(ABC):
         return self._vocabulary
 
     @property
+    def can_think(self) -> bool:
+        """Whether it has a place to think in before it answers: tags, in its chat template or among its tokens."""
+        return self._reasoning is not None
+
+    @property
     def calibration(self) -> Calibration | None:
         """What the model's confidence is worth, where that was measured."""
         return None
@@ -84,14 +89,19 @@ class LocalModel(ABC):
         """Yield the text in pieces as it is decoded, then the reply. Closing the iterator stops the decoding."""
         return self._steps(request, is_told=True)
 
-    def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
-        """Return the number of prompt tokens of these messages, without thinking. Thread-safe."""
-        return len(self.prompt(messages))
+    def count_tokens(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool = False) -> int:
+        """Return the number of prompt tokens of these messages, where it may think or may not. Thread-safe."""
+        return len(self._prompt(as_texts(messages, self._name), thinks=thinks))
 
     def prompt(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Return the prompt tokens of these messages, without thinking. Thread-safe."""
-        text = self._render(as_texts(messages, self._name), thinks=False)
-        return self._tokenize(self._reasoning.closed(text) if self._reasoning is not None else text)
+        return self._prompt(as_texts(messages, self._name), thinks=False)
+
+    def _prompt(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> list[int]:
+        text = self._render(messages, thinks=thinks, tools=tools)
+        if self._reasoning is not None:
+            text = self._reasoning.opened(text) if thinks else self._reasoning.closed(text)
+        return self._tokenize(text)
 
     @abstractmethod
     def _render(self, messages: Sequence[Mapping[str, Any]], *, thinks: bool, tools: Tools = ()) -> str:
@@ -112,9 +122,8 @@ class LocalModel(ABC):
             completion, fed = session.completion, 0
             try:
                 while (unfed := completion.advance()) is not None:
-                    if is_told and (piece := completion.fresh()):
-                        with session.away():
-                            yield piece
+                    if is_told:
+                        yield from _fresh(completion, session, request)
                     if request.seconds is not None and time.perf_counter() - start >= request.seconds:
                         raise BudgetExceeded(
                             f"seconds={request.seconds} were over when {self._name} had written"
@@ -124,9 +133,8 @@ class LocalModel(ABC):
                     fed = len(prompt)
                     session.step(tokens)
                 completion.end()
-                if is_told and (piece := completion.fresh()):
-                    with session.away():
-                        yield piece
+                if is_told:
+                    yield from _fresh(completion, session, request)
             except BaseException:  # closed or interrupted as well
                 if fed:
                     request.cut(self._reply(request, completion, fed, "cut", start))
@@ -180,7 +188,7 @@ class LocalModel(ABC):
         if self._reasoning is None and request.thinking:
             raise Unsupported(f"{self._name} does not think, as thinking={request.thinking} asks it to; leave it out")
         if self._reasoning is not None and request.thinking:
-            prompt = self._tokenize(self._reasoning.opened(self._render(messages, thinks=True, tools=request.tools)))
+            prompt = self._prompt(messages, thinks=True, tools=request.tools)
             room = self._room(request, len(prompt), request.thinking, least)
             budget = request.thinking if room is None else min(request.thinking, room - least)
             if (thinking := self._reasoning.thinking(budget, text)) is not None:
@@ -218,17 +226,29 @@ class LocalModel(ABC):
 
     def _room(self, request: Request, prompt: int, thinking: int, least: int) -> int | None:
         """Return the tokens left for thinking and value; None: no limit. Raises Truncated or BudgetExceeded."""
-        if self._context is not None and prompt + thinking + request.max_tokens > self._context:
+        room = request.output_tokens
+        most = thinking + request.max_tokens if room is None else min(room, thinking + request.max_tokens)
+        if self._context is not None and prompt + most > self._context:
             thoughts = f", thinking={thinking}" if thinking else ""
             raise Truncated(
                 f"a prompt of {prompt} tokens{thoughts} and max_tokens={request.max_tokens} exceed the"
                 f" {self._context} tokens of {self._name}'s context; shorten the input or lower max_tokens"
             )
         if request.total_tokens is None:
-            return None
+            return room
         if request.total_tokens < prompt + least:
             raise BudgetExceeded(
                 f"total_tokens={request.total_tokens} can't hold the prompt's {prompt} and the shortest answer, which"
                 f" may need {least}; shorten the input or raise the budget of tokens"
             )
-        return request.total_tokens - prompt
+        left = request.total_tokens - prompt
+        return left if room is None else min(left, room)
+
+
+def _fresh(completion: Completion, session: Session, request: Request) -> Iterator[str]:
+    """Yield what was written since the last call: thinking, where the request asks for it, and text."""
+    thought = Thought(completion.fresh_thought()) if request.thinks_aloud else ""
+    for piece in (thought, completion.fresh()):
+        if piece:
+            with session.away():
+                yield piece

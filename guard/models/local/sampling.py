@@ -26,11 +26,16 @@ class Sampler:
         """Whether nothing is left to do, because only the first token mattered."""
         return bool(written) and dataclasses.replace(self._sampling, decision=(), decision_bias=0.0) == Sampling()
 
-    def apply(self, written: Sequence[int], logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the next token's logits, `[vocabulary]`, with penalties, and -inf outside of the nucleus."""
+    def apply(
+        self, written: Sequence[int], logits: NDArray[np.float32], *, is_thinking: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the next token's logits, `[vocabulary]`, with penalties, and -inf outside of the nucleus.
+
+        `written` are the tokens of the value, which has not begun while the model is thinking.
+        """
         asked = self._sampling
         changed = logits.copy()
-        if asked.decision and not written:
+        if asked.decision and not written and not is_thinking:
             self._decide(changed)
         if written and (asked.frequency_penalty or asked.presence_penalty):
             tokens, counts = np.unique(np.asarray(written, dtype=np.int64), return_counts=True)

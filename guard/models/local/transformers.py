@@ -311,7 +311,8 @@ class _TransformersSession:
 
     def _sampled(self, _: Any, scores: torch.Tensor) -> torch.Tensor:
         assert self._sampler is not None
-        left = self._sampler.apply(self.completion.tokens, scores[0].cpu().numpy())
+        written, is_thinking = self.completion.tokens, self.completion.is_thinking
+        left = self._sampler.apply(written, scores[0].cpu().numpy(), is_thinking=is_thinking)
         self.completion.decision = self._sampler.decision
         self._scores = left if self._scores is None else self._scores
         return torch.from_numpy(left).to(scores.device)[None]

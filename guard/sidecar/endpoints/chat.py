@@ -11,7 +11,7 @@ from typing import Any
 from guard.errors import BadReply
 from guard.kernels.unicode_text import json_text
 from guard.models.base import Reply, Request, Sampling, Thought
-from guard.sidecar import large
+from guard.sidecar import efforts, large
 from guard.sidecar.constraints import check_known
 from guard.sidecar.endpoints import custom_tools, tool_calls
 from guard.sidecar.endpoints.chat_request import ChatRequest
@@ -95,7 +95,7 @@ class Chat:
                 f"{served.name} streams one choice, without logprobs; leave {param} out", param, "unsupported_value"
             )
         is_remote = served.upstream is not None  # and takes more than text
-        return Request(
+        request = Request(
             messages=tuple(chat.messages) if is_remote else tool_calls.worded(chat.messages, ""),
             compiled=None,
             max_tokens=chat.limit or served.settings.most_tokens,
@@ -104,6 +104,7 @@ class Chat:
             seconds=seconds,
             sampling=sampling(chat_request.body),
         )
+        return request if is_remote else efforts.asked(chat_request.body, request)
 
     def whole(self, context: RequestContext, body: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Return the answer that one reply of plain text makes."""
@@ -295,6 +296,8 @@ def usage(context: RequestContext) -> dict[str, Any]:
     prompt, completion = context.prompt_tokens, context.completion_tokens
     used: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
     used["total_tokens"] = prompt + completion
+    if context.thinking_tokens:
+        used["completion_tokens_details"] = {"reasoning_tokens": context.thinking_tokens}
     if details := cache_details(context):
         used["prompt_tokens_details"] = details
     return used
@@ -314,7 +317,11 @@ def event(data: Any) -> bytes:
 def check_local(chat_request: ChatRequest, served: Served) -> None:
     """Raise ApiError for a field that a model which decodes here can't honour."""
     is_here = served.is_masked
-    check_known(chat_request.body, (*HEEDED, *(SAMPLING if is_here else ())), served.name)
+    if chat_request.older is None:  # a completion has no field for thinking
+        limit = chat_request.chat.limit or served.settings.most_tokens
+        efforts.check(chat_request.body, served, limit)
+    thinking = efforts.FIELDS if chat_request.older is None else ()
+    check_known(chat_request.body, (*HEEDED, *thinking, *(SAMPLING if is_here else ())), served.name)
     if chat_request.chat.logprobs and not is_here:
         raise bad(f"{served.name} tells no log-probabilities", "logprobs", "unsupported_value")
     if chat_request.chat.top_logprobs and not chat_request.chat.logprobs:

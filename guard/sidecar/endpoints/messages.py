@@ -17,12 +17,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from guard.kernels.unicode_text import json_text
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote.openai import URL
+from guard.sidecar import efforts
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.message_answers import SIGNATURE, check
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.served_models import Served
+from guard.support.bounds import MOST_COUNT
 
 PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"
@@ -167,13 +169,13 @@ def as_chat(asked: Counted, served: Served) -> dict[str, Any]:
         named = {"name": "answer", "schema": wanted.schema_, "strict": True}
         chat["response_format"] = {"type": "json_schema", "json_schema": named}
     effort = _effort(asked)
-    if is_anthropics:
-        chat |= _own(asked)
-    elif effort:
-        chat["reasoning_effort"] = effort
-    for name, param in (("reasoning_effort", "thinking"), ("top_k", "top_k")):
-        if name in chat and not all(tier.upstream for tier in served.tiers):
-            raise bad(f"{param}: {served.name} can't be asked so; leave it out", param, "unsupported_value")
+    chat |= _own(asked) if is_anthropics else _thinking(asked.thinking, effort, served)
+    for tier in served.tiers:
+        if tier.upstream is None:
+            if "top_k" in chat:
+                raise bad(f"top_k: {served.name} can't be asked so; leave it out", "top_k", "unsupported_value")
+            limit = asked.max_tokens if isinstance(asked, Message) else MOST_COUNT
+            efforts.check(chat, tier, limit, "output_config.effort" if asked.thinking is None else "thinking")
     return chat
 
 
@@ -183,7 +185,8 @@ def count(asked: Counted, served: Served) -> dict[str, Any]:
     counts = getattr(served.model, "count_tokens", None)
     if counts is not None:
         told = tool_calls.instruction(chat) if chat.has_tools else ""
-        return {"input_tokens": counts(tool_calls.worded(chat.chat.messages, told))}
+        messages, thinks = tool_calls.worded(chat.chat.messages, told), efforts.is_asked(chat.body)
+        return {"input_tokens": counts(messages, thinks=thinks)}
     texts = [*_texts(chat.chat.messages), *(json_text(chat.body[name]) for name in ("tools",) if name in chat.body)]
     return {"input_tokens": max(1, sum(map(estimated_tokens, texts))), "is_estimate": True}
 
@@ -245,6 +248,18 @@ def _effort(asked: Counted) -> str | None:
     if thinking.budget_tokens is None:
         raise bad("thinking.budget_tokens: thinking that is enabled needs it", "thinking.budget_tokens")
     return next((effort for most, effort in EFFORTS if thinking.budget_tokens < most), "high")
+
+
+def _thinking(thinking: ThinkingConfig | None, effort: str | None, served: Served) -> dict[str, Any]:
+    """Return a request's thinking as an effort; a budget stays one where all tiers decode here, and can keep to it."""
+    are_here = [tier.upstream is None for tier in served.tiers]
+    if thinking is not None and any(are_here):
+        if thinking.type == "disabled":
+            return {}
+        if thinking.type == "enabled" and all(are_here):
+            return {"thinking": {"type": "enabled", "budget_tokens": thinking.budget_tokens}}
+        effort = effort or "high"  # Anthropic's default
+    return {"reasoning_effort": effort} if effort else {}
 
 
 # -- Messages ----------------------------------------------------------------------------------------------------------

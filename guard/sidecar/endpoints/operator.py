@@ -6,6 +6,7 @@ An operator's key is needed where keys are needed at all: a trace holds what oth
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import math
 import re
@@ -218,14 +219,25 @@ async def playground(
         chat["response_format"] = {"type": "json_object"}
     asked = ChatRequest.of(chat)
     plan = await sidecar.pipeline.plan(context, asked, served)
+    calls: list[Call] = []
+
+    def told(call: Call) -> None:
+        context.take(call)
+        calls.append(call)
+
+    plan = dataclasses.replace(plan, told=told)
     choices = await sidecar.pipeline.choices(asked, plan)
     choice = choices[0]
     found = {
         "value": None if choice.text is None else json.loads(choice.text),
         "text": choice.text,
         "refusal": choice.refusal,
+<<<<<<< HEAD
         "cut_at": list(choice.reply.cut_at),
         "repeated_at": list(choice.reply.repeated_at),
+=======
+        "places": _places(calls[-1]),
+>>>>>>> h/think
         "call": context.call,
         "attempts": context.attempts,
         "repairs": context.repairs,
@@ -237,6 +249,15 @@ async def playground(
     }
     await sidecar.settle(context)
     await answer(send, context, 200, _json(found))
+
+
+def _places(call: Call) -> dict[str, list[tuple[int, int]]]:
+    """Return, by JSON Pointer, where the prompt, a call's one message, states the grounded values of its answer.
+
+    In code points, as everywhere in Guard.
+    """
+    sources = {} if call.answer is None else call.answer.sources
+    return {at: [(place.start, place.end) for place in places] for at, places in sources.items()}
 
 
 async def feedback(

@@ -368,7 +368,7 @@ def response(context: RequestContext, body: Mapping[str, Any], choice: Choice) -
         "input_tokens": prompt,
         "input_tokens_details": {"cached_tokens": 0, **cache_details(context)},
         "output_tokens": given,
-        "output_tokens_details": {"reasoning_tokens": choice.reply.thinking_tokens},
+        "output_tokens_details": {"reasoning_tokens": context.thinking_tokens},
         "total_tokens": prompt + given,
     }
     return {

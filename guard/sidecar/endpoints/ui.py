@@ -24,7 +24,7 @@ FILES = {
         f"/ui/{name}": (name, b"text/javascript; charset=utf-8")
         for name in (
             *("app.js", "calls.js", "charts.js", "economics.js", "elements.js", "feedback.js", "json.js"),
-            *("playground.js", "server.js", "versions.js"),
+            *("places.js", "playground.js", "server.js", "versions.js"),
         )
     },
 }

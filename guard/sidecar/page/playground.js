@@ -2,6 +2,7 @@
 
 import { dollars, el, findings, number, said, seconds, show } from "./elements.js";
 import { faultOf, indented } from "./json.js";
+import { placed } from "./places.js";
 import { Refused, post } from "./server.js";
 
 const EXAMPLE = {
@@ -88,6 +89,7 @@ export class Playground {
       by("prompt").focus();
       return null;
     }
+    this.prompt = prompt;
     if (!this.#schema()) {
       by("schema").focus();
       by("schema").setSelectionRange(this.fault.at, this.fault.at + 1);
@@ -135,8 +137,13 @@ export class Playground {
     const ticking = setInterval(() => (by("answer").querySelector(".elapsed").textContent = elapsed()), 250);
     try {
       const answer = await post("guard/playground", body, this.running.signal);
+<<<<<<< HEAD
       progress(...verdict(answer));
       by("answer").replaceChildren(...answered(answer));
+=======
+      progress(answer.refusal ? "The model refused." : "The answer is valid.", answer.refusal ? "bad" : "good");
+      by("answer").replaceChildren(...answered(answer, this.prompt));
+>>>>>>> h/think
     } catch (error) {
       const isStopped = error.name === "AbortError";
       progress(isStopped ? "Stopped." : "There is no valid answer.", isStopped ? "quiet" : "bad");
@@ -171,6 +178,7 @@ function excerpt({ source, column }) {
   return `${source.slice(from, from + 60).replaceAll("\t", " ")}\n${" ".repeat(column - 1 - from)}^`;
 }
 
+<<<<<<< HEAD
 /** Return what is to be said of an answer, and how it looks. */
 function verdict(answer) {
   if (answer.refusal) return ["The model refused.", "bad"];
@@ -180,6 +188,9 @@ function verdict(answer) {
 
 function answered(answer) {
   const at = (name, places) => (places.length ? [[name, said(places.map((place) => place || "(root)").join(", "))]] : []);
+=======
+function answered(answer, prompt) {
+>>>>>>> h/think
   const facts = [
     ...at("cut at", answer.cut_at),
     ...at("repeats itself at", answer.repeated_at),
@@ -195,6 +206,7 @@ function answered(answer) {
     answer.refusal
       ? said(answer.refusal, "p", { class: "bad" })
       : said(indented(answer.text), "pre", { tabindex: 0, role: "region", "aria-label": "The value" }),
+    ...placed(prompt, answer.places),
     el(
       "dl",
       { class: "pairs" },

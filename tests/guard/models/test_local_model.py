@@ -19,7 +19,7 @@ from guard.decoding.confidence import measured
 from guard.decoding.mask_buffer import MaskBuffer
 from guard.decoding.reasoning import Reasoning
 from guard.errors import BudgetExceeded, Truncated, Unsupported
-from guard.models.base import Reply, Request
+from guard.models.base import Reply, Request, Sampling, Thought
 from guard.models.local.transformers import TransformersModel
 
 PERSON = {
@@ -349,6 +349,41 @@ def test_thinking_leaves_room_for_the_value(model: TransformersModel) -> None:
     assert set(json.loads(reply.text)) == set(PERSON["required"])
     with pytest.raises(Truncated, match=r"a prompt of \d+ tokens, thinking=500 and max_tokens=100 exceed the 512"):
         model.generate(_request(thinking=500))
+
+
+def test_thinking_and_value_share_a_limit_that_is_told() -> None:
+    """What thinking leaves is the value's, down to the shortest."""
+    for output in (60, 61, 100):
+        reply = _reasoner().generate(_request(thinking=50, max_tokens=100, output_tokens=output))
+        assert 0 < reply.thinking_tokens <= 50
+        assert reply.completion_tokens <= output
+        assert set(json.loads(reply.text)) == set(PERSON["required"])
+    fits = {"thinking": 500, "output_tokens": 200}  # in the context, where both limits alone would not
+    assert _reasoner().generate(_request(**fits)).completion_tokens <= 200
+
+
+def test_a_bias_of_the_first_token_is_not_one_of_thinking() -> None:
+    """A call that is wished for, or not, changes the value's first token alone."""
+    model = _reasoner()
+    plain, *others = [
+        model.generate(
+            _request(compiled=None, thinking=30, sampling=Sampling(decision=(7,), decision_bias=bias), max_tokens=9)
+        )
+        for bias in (0.0, 1e4, -1e4)
+    ]
+    assert plain.thinking
+    assert {other.thinking for other in others} == {plain.thinking}
+    assert others[0].tokens[0] != plain.tokens[0]
+
+
+def test_pieces_hold_thoughts_where_they_are_asked_for() -> None:
+    *pieces, reply = _reasoner().stream(_request(thinking=40, thinks_aloud=True))
+    assert isinstance(reply, Reply)
+    kinds = [isinstance(piece, Thought) for piece in pieces]
+    assert kinds == sorted(kinds, reverse=True)
+    assert kinds.count(True) > 1
+    assert "".join(str(piece) for piece in pieces if isinstance(piece, Thought)) == reply.thinking
+    assert "".join(str(piece) for piece in pieces if not isinstance(piece, Thought)) == reply.text
 
 
 def test_pieces_hold_no_thought() -> None:

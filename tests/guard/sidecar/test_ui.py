@@ -338,6 +338,44 @@ def test_the_playground_answers_or_says_what_is_wrong(
     expect(page.locator("#state")).to_have_text("Live")
 
 
+def test_the_playground_marks_in_the_prompt_what_the_answer_is_grounded_in(
+    filled: Sidecar, provider: fake_server.Server, watched: Callable[..., Watched]
+) -> None:
+    page = watched(filled, "playground").page
+    grounded = {"type": "string", "x-guard-from": {"input": "input", "within": "paragraph"}}
+    names = ["first", "whole"]
+    schema = {"type": "object", "properties": dict.fromkeys(names, grounded), "required": names}
+    prompt = "\U0001f600 <b>Ada</b> Lovelace wrote.\n\n" + "More.\n" * 60 + "Signed, Ada"
+    page.get_by_label("Prompt").fill(prompt)
+    page.get_by_label("JSON Schema").fill(json.dumps(schema))
+    page.get_by_label("Model", exact=True).select_option("m")
+    provider.answers = [json.dumps({"first": "Ada", "whole": "Ada</b> Lovelace"})]
+    page.get_by_role("button", name="Ask").click()
+    source, marks = page.get_by_role("region", name="The prompt, marked"), page.locator("#answer mark")
+    expect(marks).to_have_text(["Ada", "</b> Lovelace", "Ada"])
+    assert [mark.get_attribute("title") for mark in marks.all()] == ["/first, /whole", "/whole", "/first"]
+    assert source.text_content() == prompt
+    buttons = page.locator(".places button")
+    expect(buttons).to_have_text(["/first Ada in 2 places", "/whole Ada</b> Lovelace in 1 place"])
+    lit = page.locator("#answer mark.lit")
+    buttons.nth(0).focus()
+    expect(lit).to_have_text(["Ada", "Ada"])
+    assert "underline" in str(lit.first.evaluate("e => getComputedStyle(e).textDecorationLine"))
+    page.keyboard.press("Tab")
+    expect(lit).to_have_text(["Ada", "</b> Lovelace"])
+    source.evaluate("e => { e.scrollTop = e.scrollHeight; }")
+    buttons.nth(0).hover()
+    expect(lit).to_have_text(["Ada", "</b> Lovelace", "Ada"])
+    expect(marks.first).to_be_in_viewport()
+    page.keyboard.press("Tab")
+    expect(source).to_be_focused()
+    provider.answers = [GOOD]
+    page.get_by_label("JSON Schema").fill(json.dumps(SCHEMA))
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("region", name="The value")).to_be_visible()
+    expect(marks).to_have_count(0)
+
+
 @pytest.fixture(scope="module")
 def reader(browser: Browser, running: Sidecar) -> Iterator[Page]:
     """Give a page on which the page's own reading of JSON can be called."""
