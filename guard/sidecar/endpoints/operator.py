@@ -232,12 +232,9 @@ async def playground(
         "value": None if choice.text is None else json.loads(choice.text),
         "text": choice.text,
         "refusal": choice.refusal,
-<<<<<<< HEAD
         "cut_at": list(choice.reply.cut_at),
         "repeated_at": list(choice.reply.repeated_at),
-=======
         "places": _places(calls[-1]),
->>>>>>> h/think
         "call": context.call,
         "attempts": context.attempts,
         "repairs": context.repairs,

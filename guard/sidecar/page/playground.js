@@ -137,13 +137,8 @@ export class Playground {
     const ticking = setInterval(() => (by("answer").querySelector(".elapsed").textContent = elapsed()), 250);
     try {
       const answer = await post("guard/playground", body, this.running.signal);
-<<<<<<< HEAD
       progress(...verdict(answer));
-      by("answer").replaceChildren(...answered(answer));
-=======
-      progress(answer.refusal ? "The model refused." : "The answer is valid.", answer.refusal ? "bad" : "good");
       by("answer").replaceChildren(...answered(answer, this.prompt));
->>>>>>> h/think
     } catch (error) {
       const isStopped = error.name === "AbortError";
       progress(isStopped ? "Stopped." : "There is no valid answer.", isStopped ? "quiet" : "bad");
@@ -178,7 +173,6 @@ function excerpt({ source, column }) {
   return `${source.slice(from, from + 60).replaceAll("\t", " ")}\n${" ".repeat(column - 1 - from)}^`;
 }
 
-<<<<<<< HEAD
 /** Return what is to be said of an answer, and how it looks. */
 function verdict(answer) {
   if (answer.refusal) return ["The model refused.", "bad"];
@@ -186,11 +180,8 @@ function verdict(answer) {
   return isWhole ? ["The answer is valid.", "good"] : ["The answer is valid, but not whole.", "bad"];
 }
 
-function answered(answer) {
-  const at = (name, places) => (places.length ? [[name, said(places.map((place) => place || "(root)").join(", "))]] : []);
-=======
 function answered(answer, prompt) {
->>>>>>> h/think
+  const at = (name, places) => (places.length ? [[name, said(places.map((place) => place || "(root)").join(", "))]] : []);
   const facts = [
     ...at("cut at", answer.cut_at),
     ...at("repeats itself at", answer.repeated_at),

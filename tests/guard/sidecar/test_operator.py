@@ -38,7 +38,6 @@ def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, pr
     assert (none.status, none.json["error"]["param"]) == (400, "max_tokens")
 
 
-<<<<<<< HEAD
 def test_an_answer_that_is_not_whole_is_marked_wherever_it_is_shown(
     sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
@@ -50,7 +49,8 @@ def test_an_answer_that_is_not_whole_is_marked_wherever_it_is_shown(
     assert [(one["cut_at"], one["repeated_at"]) for one in found] == [([], []), ([""], []), ([], [""])]
     listed = sidecar.ask("GET", "/guard/traces?limit=3").json["calls"]
     assert [call["verdict"] for call in listed] == ["valid, not whole", "valid, not whole", "valid"]
-=======
+
+
 def test_a_playground_says_where_the_prompt_states_what_is_grounded(
     sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
@@ -62,7 +62,6 @@ def test_a_playground_says_where_the_prompt_states_what_is_grounded(
     assert sidecar.ask("POST", "/guard/playground", asked).json["places"] == {"/who": [[6, 9], [15, 18]]}
     asked["schema"] = {"type": "object"}
     assert sidecar.ask("POST", "/guard/playground", asked).json["places"] == {}
->>>>>>> h/think
 
 
 def test_a_person_says_of_an_answer_whether_it_is_right(sidecar: Sidecar, provider: fake_server.Server) -> None:
