@@ -4,9 +4,9 @@
 #include "support/allocator.hpp"
 #include "support/base.hpp"
 
+// How many times as long an instrumented build takes, whose seconds count less.
 #ifndef GUARD_SLOWER
-#define GUARD_SLOWER \
-  1  // how many times as long an instrumented build takes: its seconds count less
+#define GUARD_SLOWER 1
 #endif
 
 namespace guard {
