@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from guard.errors import Truncated, Unsupported
+from guard.support import json_pieces
 from guard.support.clipping import clipped
 
 BYTES_A_TOKEN = 4  #: Bytes a token, an estimate where no provider counts, or before a model is asked.
@@ -70,6 +71,11 @@ def check_size(messages: Sequence[Mapping[str, Any]]) -> None:
         raise Truncated(
             f"a text of {size:,} characters is more than any model reads ({MOST_TEXT:,}); shorten the input"
         )
+
+
+def size(messages: Sequence[Mapping[str, Any]], most: int) -> int:
+    """Return about how many characters messages have; above `most` it is a lower bound. O(most)."""
+    return json_pieces.weight(messages, most // json_pieces.PART) * json_pieces.PART
 
 
 def copied(messages: Sequence[Mapping[str, Any]]) -> Messages:

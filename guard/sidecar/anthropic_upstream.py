@@ -43,9 +43,9 @@ class AnthropicUpstream(Upstream):
         super().__init__(name, base_url, api_key, response_bytes, names=(BASE_URL, API_KEY, URL))
         self._most_tokens = most_tokens
         self.url += "/v1"
-        if "Authorization" not in self._headers and self._is_environments and (token := os.environ.get(TOKEN)):
+        if "Authorization" not in self._headers and self.is_environments and (token := os.environ.get(TOKEN)):
             self._headers["Authorization"] = f"Bearer {token}"
-            self._secrets = (*self._secrets, token)
+            self.secrets = (*self.secrets, token)
 
     def speaks(self, path: str) -> bool:
         """Whether it answers at a path of OpenAI's protocol."""
@@ -73,8 +73,8 @@ class AnthropicUpstream(Upstream):
         payload, exchange = await self._payload(body, COUNTED), Exchange(self.name, seconds, retries)
 
         async def once() -> int:
-            async with self._asked("/messages/count_tokens", *payload) as response:
-                said = self._object(await self._whole(response))
+            async with self.asked("/messages/count_tokens", *payload) as response:
+                said = self._object(await self.whole(response))
             if (number := count(said.get("input_tokens"), -1)) < 0:
                 raise ExchangeError(BadReply(f"{self.name} did not answer by the protocol: no input_tokens"))
             return number
@@ -90,8 +90,8 @@ class AnthropicUpstream(Upstream):
     async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return the bytes of an answer and what they say; raises ExchangeError where there is no good one."""
         assert self.speaks(path)
-        async with self._asked("/messages", *await self._payload(body)) as response:
-            data = await self._whole(response)
+        async with self.asked("/messages", *await self._payload(body)) as response:
+            data = await self.whole(response)
         message = self._object(data)
         with self._by_the_protocol():
             said = completion(message, data.decode())
@@ -102,12 +102,12 @@ class AnthropicUpstream(Upstream):
         assert self.speaks(path)
         options = parsed(body).get("stream_options")
         chunks = Chunks(tells_usage=isinstance(options, Mapping) and bool(options.get("include_usage")))
-        async with self._asked("/messages", *await self._payload(body)) as response:
+        async with self.asked("/messages", *await self._payload(body)) as response:
             if response.content_type != "text/event-stream":
                 raise ExchangeError(BadReply(f"{self.name} did not stream: {response.content_type[:60]}"))
             async for event in self._split(response):
                 if event.name == b"error":
-                    raise of_event(event.data, self.name, self._secrets)
+                    raise of_event(event.data, self.name, self.secrets)
                 said = self._object(event.data)
                 with self._by_the_protocol():
                     made = list(chunks.take(said))

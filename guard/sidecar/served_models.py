@@ -18,11 +18,13 @@ from guard import models
 from guard.errors import BadReply, BudgetExceeded, ModelError, TimedOut, Unavailable
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request
+from guard.models.remote.blocking_http import is_proxied
 from guard.models.remote.exchange import Exchange
 from guard.models.remote.openai import OpenAIModel
 from guard.sidecar.circuit_breaker import Breaker
 from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.sidecar.upstream import Upstream
+from guard.sidecar.upstream_client import OWN_LOOP, UpstreamClient
 from guard.turns import models as turn_models
 
 MOST_WAIT = 5.0  #: Longest Retry-After that is waited for, in seconds; beyond it the next tier is asked.
@@ -47,7 +49,9 @@ class Served:
         retries, timeout = settings.transport_retries, settings.first_token_seconds
         if kind == "openai":
             self.upstream = Upstream(settings.model, url, key, response_bytes)
-            self._model = OpenAIModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
+            model = OpenAIModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
+            # The upstream's connections go through no proxy.
+            self._model = model if is_proxied() else model.over(UpstreamClient(self.upstream, timeout), OWN_LOOP)
         else:
             from guard.models.remote.anthropic import AnthropicModel
             from guard.sidecar.anthropic_upstream import AnthropicUpstream

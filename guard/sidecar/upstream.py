@@ -69,8 +69,8 @@ class Upstream:
         where = address(base_url, variable, default)
         self.url = where.url.rstrip("/")
         key = where.key(api_key, key_variable)
-        self._is_environments = where.is_environments
-        self._secrets = (*((key,) if key else ()), *where.secrets)
+        self.is_environments = where.is_environments
+        self.secrets = (*((key,) if key else ()), *where.secrets)
         self._headers = CIMultiDict({"Content-Type": "application/json", "Accept-Encoding": "identity"})
         if authorization := where.authorization or (f"Bearer {key}" if key else ""):
             self._headers["Authorization"] = authorization
@@ -99,8 +99,8 @@ class Upstream:
 
     async def post(self, path: str, body: bytes) -> tuple[bytes, dict[str, Any]]:
         """Return the bytes of an answer, and their JSON. Raises ExchangeError where the request fails."""
-        async with self._asked(path, body) as response:
-            data = await self._whole(response)
+        async with self.asked(path, body) as response:
+            data = await self.whole(response)
         return data, await large.done(len(data), self._object, data)
 
     async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
@@ -108,13 +108,13 @@ class Upstream:
 
         An event that the protocol does not have is a failure, and so is an end without [DONE] or a finish reason.
         """
-        async with self._asked(path, body) as response:
+        async with self.asked(path, body) as response:
             if response.content_type != "text/event-stream":
                 raise ExchangeError(BadReply(f"{self.name} did not stream: {response.content_type[:60]}"))
             end = _StreamEnd()
             async for event in self._split(response):
                 if event.name == b"error":
-                    raise of_event(event.data, self.name, self._secrets)
+                    raise of_event(event.data, self.name, self.secrets)
                 if event.data.strip() == b"[DONE]":
                     if not end.is_begun:
                         raise ExchangeError(
@@ -134,20 +134,24 @@ class Upstream:
             await self._session.close()
 
     @contextlib.asynccontextmanager
-    async def _asked(
-        self, path: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})
+    async def asked(
+        self, path: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({}), silence: float | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a body; yield the answer of status 200, its body unread, and close it at the end.
+
+        `silence` is the longest that the server may send nothing, in seconds; None: no limit. Raises ExchangeError
+        where the request fails, inside of the block too.
+        """
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 request_class=_Request,
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),  # cookies would leak from one client to another
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 auto_decompress=False,
                 skip_auto_headers=("Accept", "User-Agent"),
             )
         try:
-            async with await self._sent(self._session, path, body, headers) as response:
+            async with await self._sent(self._session, path, body, headers, silence) as response:
                 if response.status != 200:
                     await self._refuse(response)
                 yield response
@@ -158,21 +162,26 @@ class Upstream:
         if isinstance(error, aiohttp.ServerTimeoutError):
             return timed_out(self.name, is_counted=not isinstance(error, aiohttp.ConnectionTimeoutError))
         if isinstance(error, aiohttp.ClientConnectorError):
-            return unreachable(self.name, said_by(error.strerror or str(error), self._secrets))
+            return unreachable(self.name, said_by(error.strerror or str(error), self.secrets))
         if isinstance(error, aiohttp.ClientResponseError):  # the error's own words quote the answer byte by byte
             return no_protocol(self.name, "what came is not HTTP")
-        said = said_by(str(error) or type(error).__name__, self._secrets)
+        said = said_by(str(error) or type(error).__name__, self.secrets)
         if isinstance(error, aiohttp.InvalidURL | UnicodeError):
             return no_address(self.name, said)
         return disconnected(self.name, said)
 
     async def _sent(
-        self, session: aiohttp.ClientSession, path: str, body: bytes, headers: Mapping[str, str]
+        self, session: aiohttp.ClientSession, path: str, body: bytes, headers: Mapping[str, str], silence: float | None
     ) -> aiohttp.ClientResponse:
         named = CIMultiDict({**self._headers, **headers}) if headers else self._headers
+        limit = (
+            _LIMIT if silence is None else aiohttp.ClientTimeout(None, sock_connect=CONNECT_SECONDS, sock_read=silence)
+        )
         while True:
             with contextlib.suppress(_Used):  # nothing was sent, and the next try takes another connection
-                return await session.post(self.url + path, data=body, headers=named, allow_redirects=False)
+                return await session.post(
+                    self.url + path, data=body, headers=named, allow_redirects=False, timeout=limit
+                )
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> None:
         raw = await response.content.read(ERROR_BYTES)
@@ -181,9 +190,10 @@ class Upstream:
         except ValueError:
             said = raw.decode(errors="replace")
         headers = {name.lower(): value for name, value in response.headers.items()}
-        raise of_status(response.status, said, headers, self.name, self._secrets)
+        raise of_status(response.status, said, headers, self.name, self.secrets)
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+    async def whole(self, response: aiohttp.ClientResponse) -> bytes:
+        """Return an answer's bytes. Raises ExchangeError where they are too many."""
         parts: list[bytes] = []
         size = 0
         async for part in response.content.iter_any():
@@ -194,7 +204,14 @@ class Upstream:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _split(self, response: aiohttp.ClientResponse) -> AsyncIterator[sse.Event]:
-        reader, size, unbroken = sse.Reader(), 0, 0
+        reader = sse.Reader()
+        async for piece in self.pieces(response):
+            for event in reader.feed(piece):
+                yield event
+
+    async def pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        """Yield a stream's bytes, of which each few let other tasks in. Raises ExchangeError where they are too many."""
+        size = unbroken = 0
         async for part in response.content.iter_any():
             size += len(part)
             if size > self._most:
@@ -205,8 +222,7 @@ class Upstream:
                 if unbroken > EVENT_BYTES:  # to wait for what is there already lets nobody in
                     unbroken = len(piece)
                     await asyncio.sleep(0)
-                for event in reader.feed(piece):
-                    yield event
+                yield piece
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:
@@ -217,11 +233,14 @@ class Upstream:
         if not isinstance(said, dict):
             raise ExchangeError(BadReply(f"{self.name} sent JSON that is no object"), again=True)
         if failure := _failure(said):
-            raise of_stream(failure, self.name, self._secrets)
+            raise of_stream(failure, self.name, self.secrets)
         return said
 
     def _too_long(self) -> ExchangeError:
         return ExchangeError(BadReply(f"{self.name} sent more than {self._most:,} bytes"))
+
+
+_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 
 
 class _Used(Exception):  # noqa: N818 (never leaves this module)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 WINDOW = 65_536  #: Characters of a text that one call writes: some 100 µs.
-SMALL = 2_000  #: Parts that one call writes: some 100 µs. 64 characters of a text count as one part.
-_PART = 64
+SMALL = 2_000  #: Parts that one call writes: some 100 µs.
+PART = 64  #: Characters of a text that count as one part.
 
 _ARRAYS = (list, tuple)  # named, for `list | tuple` is made anew wherever it stands
 PLAIN = json.JSONEncoder(ensure_ascii=False)
@@ -49,7 +49,7 @@ def weight(value: Any, most: int) -> int:
     total, parts = 0, [value]
     for part in parts:  # it grows meanwhile
         if isinstance(part, str):
-            total += len(part) // _PART
+            total += len(part) // PART
         elif isinstance(part, _ARRAYS):
             if len(part) > most:
                 return len(part)

@@ -38,8 +38,10 @@ class ApiClient:
 
 def openai_headers(key: str, is_environments: bool) -> dict[str, str]:
     """Return OpenAI's headers. Account names are sent only where the environment's key may be sent."""
+    return {"Authorization": f"Bearer {key}", **account_headers(is_environments=is_environments)}
+
+
+def account_headers(*, is_environments: bool) -> dict[str, str]:
+    """Return the headers of OpenAI's account names, which only the environment's address gets."""
     names = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"} if is_environments else {}
-    return {
-        "Authorization": f"Bearer {key}",
-        **{header: value for header, variable in names.items() if (value := os.environ.get(variable))},
-    }
+    return {header: value for header, variable in names.items() if (value := os.environ.get(variable))}

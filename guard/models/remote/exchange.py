@@ -22,7 +22,7 @@ import httpx2
 from guard.errors import BudgetExceeded, CallError
 from guard.models.base import Reply, added
 from guard.models.remote.errors import ExchangeError
-from guard.models.remote.runners import LOOP, Runner
+from guard.models.remote.runners import LOOP, Waiter
 from guard.support.frames import let_go
 from guard.support.interrupts import injected
 
@@ -38,7 +38,7 @@ class Exchange:
     """The deadline and the retries of one request, and the use of its failed tries."""
 
     def __init__(
-        self, name: str, seconds: float | None, retries: int, runner: Runner = LOOP, most_wait: float = math.inf
+        self, name: str, seconds: float | None, retries: int, runner: Waiter = LOOP, most_wait: float = math.inf
     ) -> None:
         """Make one. `most_wait` is the longest wait before a retry; without a deadline it is MOST_WAIT."""
         self.name, self.seconds, self.runner = name, seconds, runner

@@ -21,7 +21,7 @@ from guard.models.remote import sse
 from guard.models.remote.address import Address
 from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
 from guard.models.remote.errors import SHOWN, of_event, of_status
-from guard.models.remote.runners import LOOP, THREAD, Runner
+from guard.models.remote.runners import LOOP, THREAD, Runner, Waiter
 from guard.support.interrupts import injected
 from guard.support.strict_json import no_constant, unique_members
 
@@ -40,8 +40,13 @@ HEADERS = {"Accept-Encoding": "identity"}
 class Body:
     """The body of an answer, while it is received."""
 
-    def __init__(self, response: httpx2.Response, name: str, runner: Runner, secrets: tuple[str, ...]) -> None:
+    def __init__(self, response: Any, name: str, runner: Waiter, secrets: tuple[str, ...]) -> None:
         self._response, self._name, self._runner, self._secrets = response, name, runner, secrets
+
+    @classmethod
+    def of(cls, response: Any, name: str, runner: Waiter, secrets: tuple[str, ...]) -> Body:
+        """Return the body of a response; one that a client returns is it itself."""
+        return response if isinstance(response, Body) else cls(response, name, runner, secrets)
 
     @property
     def has_events(self) -> bool:
@@ -75,14 +80,17 @@ class Body:
         async with contextlib.aclosing(self._chunks()) as chunks:
             return decoded(b"".join([chunk async for chunk in chunks]), self._name)
 
-    def _chunks(self) -> AsyncGenerator[bytes, None]:
+    def _check_coding(self) -> None:
         coding = self._response.headers.get("content-encoding", "identity").strip().lower()
         if coding != "identity":  # a few compressed bytes may become very many
             raise BadReply(f"{self._name} packed its answer as {coding[:20]!r}, which it was not asked to")
+
+    def _chunks(self) -> AsyncGenerator[bytes, None]:
+        self._check_coding()
         return bounded(self._runner.chunks(self._response), self._name, self._runner)
 
 
-async def bounded(chunks: AsyncIterable[bytes], name: str, runner: Runner = LOOP) -> AsyncGenerator[bytes, None]:
+async def bounded(chunks: AsyncIterable[bytes], name: str, runner: Waiter = LOOP) -> AsyncGenerator[bytes, None]:
     """Yield a body's bytes. Raises BadReply where they are too many. At the end, the body is closed."""
     size = 0
     pieces = aiter(chunks)
@@ -110,7 +118,7 @@ def check_size(size: int, name: str) -> None:
         raise BadReply(f"{name} sent more than {MOST_BYTES:,} bytes; what answers there is no model")
 
 
-async def _end(chunks: AsyncIterator[bytes], runner: Runner) -> None:
+async def _end(chunks: AsyncIterator[bytes], runner: Waiter) -> None:
     """End a body: read the rest if it comes soon, else break it off.
 
     After a complete read the connection can be reused. An incomplete one is broken off from inside, by a time-out. Some

@@ -7,6 +7,7 @@ parsed strictly and within bounds. Modes and retries are in remote_model.py.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import sys
@@ -25,7 +26,7 @@ from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
 from guard.models.remote.http import Body, http_options, parsed
 from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
-from guard.models.remote.runners import Runner
+from guard.models.remote.runners import Runner, done
 from guard.output import provider_schema
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class OpenAIModel(Remote):
             async with provider_request.opened(
                 client, "/chat/completions", fields, self._sdk and self._sdk.Stream
             ) as response:
-                body = Body(response, name, provider_request.runner, secrets)
+                body = Body.of(response, name, provider_request.runner, secrets)
                 await body.check_status()
                 if is_streaming and body.has_events:
                     is_begun = False
@@ -177,13 +178,19 @@ class OpenAIModel(Remote):
                                 shape(is_begun, name, "it ended its stream before it began an answer")
                                 reading.finish = reading.finish or "stop"
                                 break
-                            said = parsed(event, name)
-                            is_begun = is_begun or bool(said.get("choices"))
-                            for piece in reading.pieces(_read(reading, said, "delta", name, secrets)):
+                            chunk = await done(
+                                provider_request.runner, len(event), functools.partial(parsed, event, name)
+                            )
+                            is_begun = is_begun or bool(chunk.get("choices"))
+                            for piece in reading.pieces(_read(reading, chunk, "delta", name, secrets)):
                                 yield piece
                 else:
-                    whole = parsed(await body.text(), name)
-                    text = _read(reading, whole, "message", name, secrets)
+                    said = await body.text()
+                    text = await done(
+                        provider_request.runner,
+                        len(said),
+                        lambda: _read(reading, parsed(said, name), "message", name, secrets),
+                    )
                     shape(reading.finish is not None, name, "no finish_reason")
                     for piece in reading.pieces(text) if is_streaming else ():
                         yield piece

@@ -36,7 +36,7 @@ from guard.models.remote.blocking_http import is_proxied
 from guard.models.remote.errors import ExchangeError, broken_off
 from guard.models.remote.exchange import Exchange
 from guard.models.remote.http import HEADERS, count
-from guard.models.remote.runners import LOOP, THREAD, Runner, nested
+from guard.models.remote.runners import LARGE, LOOP, THREAD, Runner, Waiter, done, nested
 from guard.models.thinking_tags import Thoughts
 from guard.output import provider_schema
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
@@ -61,7 +61,7 @@ class ProviderRequest:
     mode: str
     sent: provider_schema.Sent | None  # None: no schema, or one in words
     messages: chat_messages.Messages
-    runner: Runner
+    runner: Waiter
     timeout: httpx2.Timeout
     max_tokens: int  # limit of thinking and answer together
     body: Mapping[str, Any]  # parameters beside model and messages
@@ -100,17 +100,17 @@ class Clients:
     """
 
     def __init__(self, make: Callable[[Runner], Any], given: Any) -> None:
-        self._make, self._given = make, given
+        self.make, self._given = make, given
         self._made: dict[tuple[int, Runner, int], Any] = {}
 
-    def of(self, runner: Runner) -> Any:
+    def of(self, runner: Any) -> Any:
         """Return the client for a runner."""
         if self._given is not None:
             return self._given
         key = os.getpid(), runner, nested()
         client = self._made.get(key)
         if client is None:
-            client = self._made[key] = self._make(runner)
+            client = self._made[key] = self.make(runner)
             weakref.finalize(self, _close, client, *key[:2]).atexit = False
         return client
 
@@ -169,6 +169,7 @@ class Remote(ABC):
         self._name, self._mode, self._retries, self._timeout = title, mode, retries, timeout
         self._provider, self._extra = provider, dict(extra)
         self._thinks_aloud = False
+        self._waiter: Waiter | None = None  # None: asked on Guard's event loop
         # A caller's client is asynchronous, and the blocking transport does not support proxies.
         self._blocking = LOOP if client is not None or is_proxied() else THREAD
         self._clients = Clients(make, client)
@@ -201,6 +202,8 @@ class Remote(ABC):
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
+        if self._waiter is not None:
+            return await self._whole(request, self._waiter)
         return await EVENT_LOOP.arun(self._whole(request, LOOP))
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
@@ -209,6 +212,8 @@ class Remote(ABC):
 
     def astream(self, request: Request) -> AsyncIterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
+        if self._waiter is not None:
+            return self._answer(request, self._waiter, is_streaming=True)
         return EVENT_LOOP.aiterate(self._answer(request, LOOP, is_streaming=True))
 
     def with_body(self, extra: Mapping[str, Any], wished: Iterable[str] = ()) -> Self:
@@ -225,6 +230,15 @@ class Remote(ABC):
         """Return the same model, over the same connections, that streams `Thought`s too, as they come."""
         same = copy(self)
         same._thinks_aloud = True
+        return same
+
+    def over(self, client: Any, waiter: Waiter) -> Self:
+        """Return the same model over a client of the caller's own event loop, where alone it is asked.
+
+        `client.post` is what `waiter.opened` understands.
+        """
+        same = copy(self)
+        same._clients, same._waiter = Clients(self._clients.make, client), waiter
         return same
 
     # -- What a provider's module says ---------------------------------------------------------------------------------
@@ -260,7 +274,7 @@ class Remote(ABC):
             url=str(self._client.base_url),
         )
 
-    async def _whole(self, request: Request, runner: Runner) -> Reply:
+    async def _whole(self, request: Request, runner: Waiter) -> Reply:
         async with contextlib.aclosing(self._answer(request, runner, is_streaming=False)) as items:
             async for item in items:
                 if isinstance(item, Reply):
@@ -268,7 +282,7 @@ class Remote(ABC):
         raise AssertionError("an answer ends with a reply")
 
     async def _answer(
-        self, request: Request, runner: Runner, *, is_streaming: bool
+        self, request: Request, runner: Waiter, *, is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
         """Ask, make concessions, and ask again, all within the deadline."""
         exchange = Exchange(self._name, request.seconds, self._retries, runner)
@@ -294,10 +308,12 @@ class Remote(ABC):
         self, request: Request, exchange: Exchange, sent: list[ProviderRequest], is_streaming: bool
     ) -> AsyncGenerator[str | Reply, None]:
         """Ask once. The part that came of a failed answer is kept."""
-        if request.compiled is not None and request.compiled.is_large:
-            provider_request = await exchange.runner.computed(lambda: self._provider_request(request, exchange))
-        else:
-            provider_request = self._provider_request(request, exchange)
+        is_large = request.compiled is not None and request.compiled.is_large
+        provider_request = await done(
+            exchange.runner,
+            LARGE if is_large else chat_messages.size(request.messages, LARGE),
+            lambda: self._provider_request(request, exchange),
+        )
         sent.append(provider_request)
         reading, start = ReplyReader(self, provider_request), time.perf_counter()
         try:
@@ -306,7 +322,7 @@ class Remote(ABC):
                     yield piece
             if reading.finish is None:
                 raise broken_off(self._name)
-            if (piece := reading.end()) and is_streaming:
+            if (piece := await done(exchange.runner, reading.size, reading.end)) and is_streaming:
                 yield piece
         except BaseException as error:
             if not isinstance(error, ExchangeError) or error.is_counted:
@@ -434,6 +450,11 @@ class ReplyReader:
         sent = provider_request.sent
         self._unwrapping = provider_schema.Unwrapping() if sent is not None and sent.is_wrapper else None
         self._is_held = sent is not None and not sent.is_identity and not sent.is_wrapper
+
+    @property
+    def size(self) -> int:
+        """The characters of the answer that are held for the end."""
+        return sum(map(len, self._parts)) if self._is_held else 0
 
     def think(self, piece: str) -> None:
         """Add a piece of thinking."""

@@ -3,7 +3,7 @@
 Requests and answers are handled by coroutines, written once (remote_model.py, http.py), and a runner does their
 waiting. `LOOP` waits with asyncio, on Guard's event loop. `THREAD` blocks: its coroutines are never suspended, so they
 run to their end in the calling thread, without an event loop, in less than half of the time. An interrupt ends them at
-once.
+once. An application that has an event loop and connections of its own, as the sidecar has, needs the waiting only.
 """
 
 from __future__ import annotations
@@ -23,16 +23,11 @@ from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 T = TypeVar("T")
 
 
-class Runner(Protocol):
-    """Runs coroutines for blocking code, and does their waiting."""
+LARGE = 65_536  #: Characters from which work on a text takes milliseconds, and is `computed`.
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end. After an interrupt, it has ended too."""
-        ...
 
-    def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
-        """Iterate over an asynchronous generator. Closing the iterator closes it."""
-        ...
+class Waiter(Protocol):
+    """Does the waiting of coroutines."""
 
     def timeout(self, seconds: float | None) -> contextlib.AbstractAsyncContextManager[Any]:
         """Limit the block to so many seconds; raises TimeoutError after them."""
@@ -53,6 +48,23 @@ class Runner(Protocol):
     async def computed(self, work: Callable[[], T]) -> T:
         """Run long work, and return its result, without holding up other requests."""
         ...
+
+
+class Runner(Waiter, Protocol):
+    """Runs coroutines for blocking code, and does their waiting."""
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end. After an interrupt, it has ended too."""
+        ...
+
+    def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
+        """Iterate over an asynchronous generator. Closing the iterator closes it."""
+        ...
+
+
+async def done(waiter: Waiter, size: int, work: Callable[[], T]) -> T:
+    """Run work on so many characters and return its result: here where they are few, else `computed`."""
+    return work() if size < LARGE else await waiter.computed(work)
 
 
 class _Loop:
