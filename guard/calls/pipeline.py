@@ -640,7 +640,7 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
 
 async def _adrive(steps: Steps, guard: Guard, plan: Plan, partial: Partial) -> AsyncGenerator[Any, None]:
     """Carry out the steps of a call, async; yields partial values if they are wanted, and finally an _End."""
-    is_open = getattr(guard._trace, "is_ready", False)  # then it needs no thread, which takes a tenth of a millisecond
+    is_open = getattr(guard._trace, "is_open", False)  # then it needs no thread, which takes a tenth of a millisecond
     store = guard.store if is_open else await asyncio.to_thread(guard._ready, plan)
     done: Any = None
     error: BaseException | None = None

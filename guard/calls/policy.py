@@ -148,17 +148,22 @@ class Policy:
     @functools.cached_property
     def as_json(self) -> Mapping[str, Any]:
         """The policy as JSON, without unset fields."""
-        whole: dict[str, Any] = _shown(self)
-        return MappingProxyType({k: v for k, v in whole.items() if not isinstance(v, dict) or _is_set(v)})
+        whole = {name: getattr(self, name) for name in _NAMES}
+        for name, names in _PARTS.items():
+            part = whole[name]
+            whole[name] = {inner: getattr(part, inner) for inner in names}
+            if all(value is None for value in whole[name].values()):
+                del whole[name]
+        if whole["on"]:
+            whole["on"] = dict(self.on)
+        else:
+            del whole["on"]
+        return MappingProxyType(whole)
 
 
-def _shown(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {f.name: _shown(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value
-
-
-def _is_set(value: dict[str, Any]) -> bool:
-    return any(part is not None for part in value.values())
+_NAMES = tuple(field.name for field in dataclasses.fields(Policy))
+#: The fields of a policy that have fields of their own, with those.
+_PARTS = {
+    name: tuple(field.name for field in dataclasses.fields(kind))
+    for name, kind in (("budget", Budget), ("tier_budget", Budget), ("confidence", Confidence))
+}

@@ -18,6 +18,7 @@ from typing import Any
 from guard.errors import Violation
 from guard.kernels.json_pointer import pointer
 from guard.output import rust_patterns
+from guard.support import strict_json
 from guard.support.clipping import clipped, cut_short
 from guard.support.interrupts import is_injected
 from guard.support.strict_json import no_constant, unique_members
@@ -135,8 +136,7 @@ class Judge:
 def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
     """Read JSON by RFC 8259, without duplicate keys; return the value, or a finding."""
     try:
-        fraction = _fraction if _MAY_VANISH.search(text) else None
-        value = json.loads(text, object_pairs_hook=unique_members, parse_constant=no_constant, parse_float=fraction)
+        value = _read_vanishing(text) if _MAY_VANISH.search(text) else strict_json.loads(text)
         text.encode()
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -157,6 +157,11 @@ def _fraction(text: str) -> float:
     if number == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
         return math.copysign(5e-324, number)
     return number
+
+
+def _read_vanishing(text: str) -> Any:
+    """Read strict JSON with numbers that may be too small for a float."""
+    return json.loads(text, object_pairs_hook=unique_members, parse_constant=no_constant, parse_float=_fraction)
 
 
 def too_deep(text: str) -> tuple[Violation, ...]:

@@ -103,6 +103,11 @@ class Sent:
     is_wrapper: bool = False  # undo takes the wrapper off, and nothing else: text can be unwrapped as it comes
     dropped: tuple[str, ...] = ()  # "pointer: keyword" of what was left out
 
+    @functools.cached_property
+    def size(self) -> int:
+        """The bytes of its JSON."""
+        return len(json.dumps(self.schema))
+
     def text(self, text: str) -> str:
         """Return a provider's text as the caller's schema has it; what can't be read stays as it is."""
         if self.is_identity:

@@ -95,8 +95,25 @@ def understood(body: dict[str, Any]) -> Understood:
     The returned body has a `response_format` in place of all fields that ask for a JSON Schema or an object. Fields
     that ask for a language are kept, for a model's server that knows them.
     """
-    if body.keys().isdisjoint(_FIELDS):  # as of most bodies
+    constraining = _FIELDS.intersection(body)
+    if not constraining:  # as of most bodies
         return Understood(body, None, "")
+    elsewhere = [] if constraining == _OPENAIS else _elsewhere(body)
+    found = [*_formats(body), *elsewhere]
+    if not found:
+        return Understood(body, None, "")
+    first, *others = found
+    for other in others:
+        if other.meaning != first.meaning:
+            raise bad(f"{other.field} and {first.field} ask for different answers; send one of them", other.field)
+    if first.language is not None:
+        return Understood(body, first.language, first.place)
+    kept = body if constraining == _OPENAIS else _without_schemas(body)
+    return Understood({**kept, "response_format": first.format}, None, first.place)
+
+
+def _elsewhere(body: Mapping[str, Any]) -> list[_Wanted]:
+    """Return the constraints of all fields but `response_format`. Raises ApiError for one that can't be honoured."""
     for field in (*UNREAD, *_NO_FIELD):
         value = _value(body, field)
         if not is_neutral(field, value):
@@ -109,21 +126,18 @@ def understood(body: dict[str, Any]) -> Understood:
                 raise _refused(f"structured_outputs.{key}", "is not known here")
     elif given is not None:
         raise bad("structured_outputs must be an object", "structured_outputs")
-    found = [*_formats(body), *_typed_grammar(body)]
+    found = list(_typed_grammar(body))
     for read, fields in _READERS:
         found += [
             read(field, value)
             for field in fields
             if not is_neutral(field, value := _value(body, field)) and not (field == "grammar" and _is_typed(value))
         ]
-    if not found:
-        return Understood(body, None, "")
-    first, *others = found
-    for other in others:
-        if other.meaning != first.meaning:
-            raise bad(f"{other.field} and {first.field} ask for different answers; send one of them", other.field)
-    if first.language is not None:
-        return Understood(body, first.language, first.place)
+    return found
+
+
+def _without_schemas(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body without the fields that `response_format` stands in for."""
     kept = {field: value for field, value in body.items() if field != "grammar"}
     for field in (*SCHEMAS, *OBJECTS, *ENGINES):
         outer, _, inner = field.partition(".")
@@ -131,7 +145,7 @@ def understood(body: dict[str, Any]) -> Understood:
             kept[outer] = {key: value for key, value in kept[outer].items() if key != inner}
         if not inner or not kept.get(outer):
             kept.pop(outer, None)
-    return Understood({**kept, "response_format": first.format}, None, first.place)
+    return kept
 
 
 def check_known(body: Mapping[str, Any], known: Iterable[str], name: str) -> None:
@@ -299,7 +313,8 @@ _READERS: tuple[tuple[Callable[[str, Any], _Wanted], tuple[str, ...]], ...] = (
 _READ = tuple(field for _, fields in _READERS for field in fields)
 _ALL = (*_READ, *UNREAD, *ENGINES, *_NO_FIELD)
 _OUTER = frozenset(field.partition(".")[0] for field in _ALL if "." in field)
-_FIELDS = frozenset({"response_format", *(field.partition(".")[0] for field in _ALL)})  # of a body's outermost object
+_OPENAIS = frozenset({"response_format"})
+_FIELDS = frozenset({*_OPENAIS, *(field.partition(".")[0] for field in _ALL)})  # of a body's outermost object
 
 
 def _value(body: Mapping[str, Any], field: str) -> Any:

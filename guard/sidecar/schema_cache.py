@@ -46,21 +46,40 @@ class Targets:
         """About how many bytes of memory the cache takes."""
         return sum(size * WEIGHT + target.compiled.nbytes for target, size in self._kept.values())
 
-    async def of(self, schema: Any, name: str, size: int, *, is_checked_only: bool, sender: str = "") -> targets.Target:
+    async def of(
+        self,
+        schema: Any,
+        name: str,
+        size: int,
+        *,
+        is_checked_only: bool,
+        sender: str = "",
+        seconds: float | None = None,
+    ) -> targets.Target:
         """Return the target of a schema in a sender's body of so many bytes. Raises SchemaError where it is refused.
 
         `is_checked_only` says that some tier has no masks, so the schema may have keywords that masks can't enforce.
+        Raises TimeoutError where it is not there within so many seconds.
         """
-        key, size = await large.done(size, _key, schema, name, is_checked_only)
-        if (kept := self._kept.get(key)) is not None:
-            self._kept.move_to_end(key)
-            return kept[0]
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.create_task(self._compiled(key, size, schema, name, is_checked_only, sender))
-            self._flights[key] = flight
-            flight.add_done_callback(_seen)
-        return await asyncio.shield(flight)
+        if size < large.LARGE and (kept := self._known(_key(schema, name, is_checked_only)[0])) is not None:
+            return kept
+        async with asyncio.timeout(seconds):
+            key, size = await large.done(size, _key, schema, name, is_checked_only)
+            if (kept := self._known(key)) is not None:
+                return kept
+            flight = self._flights.get(key)
+            if flight is None:
+                flight = asyncio.create_task(self._compiled(key, size, schema, name, is_checked_only, sender))
+                self._flights[key] = flight
+                flight.add_done_callback(_seen)
+            return await asyncio.shield(flight)
+
+    def _known(self, key: str) -> targets.Target | None:
+        """Return a target that is kept, which is the latest one used then."""
+        if (kept := self._kept.get(key)) is None:
+            return None
+        self._kept.move_to_end(key)
+        return kept[0]
 
     async def _compiled(
         self, key: str, size: int, schema: Any, name: str, is_checked_only: bool, sender: str

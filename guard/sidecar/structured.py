@@ -7,7 +7,6 @@ words, and decode under masks. Every answer is validated here.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import functools
@@ -77,10 +76,14 @@ class Pipeline:
         has_unmasked = not all(tier.is_masked for tier in tiers)
         total = served.settings.total_seconds
         try:
-            async with asyncio.timeout(context.begin(total)):
-                target = await self._targets.of(
-                    schema, name, context.size, is_checked_only=has_unmasked, sender=context.sender
-                )
+            target = await self._targets.of(
+                schema,
+                name,
+                context.size,
+                is_checked_only=has_unmasked,
+                sender=context.sender,
+                seconds=context.begin(total),
+            )
         except TimeoutError:
             raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
         except SchemaError as error:
@@ -237,8 +240,9 @@ def _tier(served: Served, chat_request: ChatRequest, size: int) -> Tier:
     model = served.model
     if isinstance(model, Remote):
         extra = served.upstream.own(chat_request.body) if served.upstream is not None else {}
-        wished = {key for key in (*extra, *_WISHES) if {**chat_request.body, **extra}.get(key) is not None}
-        model = model.with_body(extra, wished).thinking_aloud()
+        given = {**chat_request.body, **extra}
+        wished = {key for key in (*extra, *_WISHES) if given.get(key) is not None}
+        model = model.with_body(extra, wished)
     if served.upstream is None:
         form = turn_models.tool_format(model) if chat_request.has_tools else None
         if form is None:
@@ -252,4 +256,6 @@ def _tier(served: Served, chat_request: ChatRequest, size: int) -> Tier:
 
 
 def _nth(plan: Plan, number: int) -> Plan:
+    if number == 0:
+        return plan
     return dataclasses.replace(plan, policy=dataclasses.replace(plan.policy, seed=plan.policy.seed + number))

@@ -36,6 +36,7 @@ from guard.models.remote.openai import API_KEY, BASE_URL, URL
 from guard.sidecar import large
 
 CONNECT_SECONDS = 10.0  #: Longest wait for a connection.
+LIMITS = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)  #: The time-outs of a request.
 IDLE_SECONDS = 30.0  #: Seconds after which an unused connection is closed.
 #: Fields of a chat that the pipeline decides; all others go to the model's server with every attempt.
 OURS = frozenset(
@@ -135,12 +136,15 @@ class Upstream:
 
     @contextlib.asynccontextmanager
     async def asked(
-        self, path: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({}), silence: float | None = None
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        limits: aiohttp.ClientTimeout = LIMITS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a body; yield the answer of status 200, its body unread, and close it at the end.
 
-        `silence` is the longest that the server may send nothing, in seconds; None: no limit. Raises ExchangeError
-        where the request fails, inside of the block too.
+        Raises ExchangeError where the request fails, inside of the block too.
         """
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -151,7 +155,7 @@ class Upstream:
                 skip_auto_headers=("Accept", "User-Agent"),
             )
         try:
-            async with await self._sent(self._session, path, body, headers, silence) as response:
+            async with await self._sent(self._session, path, body, headers, limits) as response:
                 if response.status != 200:
                     await self._refuse(response)
                 yield response
@@ -171,16 +175,18 @@ class Upstream:
         return disconnected(self.name, said)
 
     async def _sent(
-        self, session: aiohttp.ClientSession, path: str, body: bytes, headers: Mapping[str, str], silence: float | None
+        self,
+        session: aiohttp.ClientSession,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         named = CIMultiDict({**self._headers, **headers}) if headers else self._headers
-        limit = (
-            _LIMIT if silence is None else aiohttp.ClientTimeout(None, sock_connect=CONNECT_SECONDS, sock_read=silence)
-        )
         while True:
             with contextlib.suppress(_Used):  # nothing was sent, and the next try takes another connection
                 return await session.post(
-                    self.url + path, data=body, headers=named, allow_redirects=False, timeout=limit
+                    self.url + path, data=body, headers=named, allow_redirects=False, timeout=limits
                 )
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> None:
@@ -210,7 +216,7 @@ class Upstream:
                 yield event
 
     async def pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-        """Yield a stream's bytes, of which each few let other tasks in. Raises ExchangeError where they are too many."""
+        """Yield a stream's bytes, a few at a time, between which other tasks get a turn. Raises ExchangeError."""
         size = unbroken = 0
         async for part in response.content.iter_any():
             size += len(part)
@@ -238,9 +244,6 @@ class Upstream:
 
     def _too_long(self) -> ExchangeError:
         return ExchangeError(BadReply(f"{self.name} sent more than {self._most:,} bytes"))
-
-
-_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 
 
 class _Used(Exception):  # noqa: N818 (never leaves this module)

@@ -18,8 +18,8 @@ import httpx2
 from guard.models.remote.api_client import account_headers
 from guard.models.remote.http import Body, decoded
 from guard.sidecar import large
-from guard.sidecar.upstream import Upstream
-from guard.support.json_pieces import SMALL, encoded, weight
+from guard.sidecar.upstream import CONNECT_SECONDS, Upstream
+from guard.support.json_pieces import PLAIN, SMALL, encoded, weight
 
 T = TypeVar("T")
 
@@ -30,15 +30,19 @@ class UpstreamClient:
     def __init__(self, upstream: Upstream, silence: float) -> None:
         """Make one. `silence` is the longest that the server may send nothing, in seconds."""
         self.base_url = httpx2.URL(upstream.url)
-        self._upstream, self._silence = upstream, silence
+        self._upstream = upstream
+        connect = min(silence, CONNECT_SECONDS)
+        self._limits = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=silence)
         self._headers = account_headers(is_environments=upstream.is_environments)
 
     @contextlib.asynccontextmanager
     async def post(self, path: str, *, body: Mapping[str, Any], **_: Any) -> AsyncIterator[UpstreamBody]:
         """Send a body; yield the answer's, unread, and close it at the end. Raises ExchangeError."""
-        size = large.LARGE if weight(body, SMALL) > SMALL else 0
-        payload = await large.done(size, encoded, body)
-        async with self._upstream.asked(path, payload, self._headers, self._silence) as response:
+        if weight(body, SMALL) <= SMALL:
+            payload = PLAIN.encode(body).encode(errors="backslashreplace")
+        else:
+            payload = await large.done(large.LARGE, encoded, body)
+        async with self._upstream.asked(path, payload, self._headers, self._limits) as response:
             yield UpstreamBody(self._upstream, response)
 
 

@@ -49,16 +49,18 @@ def weight(value: Any, most: int) -> int:
     total, parts = 0, [value]
     for part in parts:  # it grows meanwhile
         if isinstance(part, str):
+            if len(part) < PART:
+                continue
             total += len(part) // PART
-        elif isinstance(part, _ARRAYS):
-            if len(part) > most:
-                return len(part)
-            parts += part
         elif isinstance(part, dict):
             if len(part) > most:
                 return len(part)
             parts += part
             parts += part.values()
+        elif isinstance(part, _ARRAYS):
+            if len(part) > most:
+                return len(part)
+            parts += part
         if total + len(parts) > most:
             break
     return total + len(parts)

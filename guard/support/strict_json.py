@@ -1,10 +1,11 @@
-"""Hooks of `json.loads` for strict JSON: they refuse duplicate keys, NaN and the infinities.
+"""Strict JSON: `loads`, and the hooks of `json.loads` that refuse duplicate keys, NaN and the infinities.
 
 For schemas, schemas/jsontext.py reports such faults as findings with their place.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, NoReturn
 
 from guard.support.clipping import clipped
@@ -23,3 +24,14 @@ def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def no_constant(name: str) -> NoReturn:
     """Refuse NaN and the infinities, as `parse_constant`."""
     raise ValueError(f"{name} is no number of JSON's")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=no_constant)
+
+
+def loads(text: str) -> Any:
+    """Return a text's JSON value. Raises ValueError, or RecursionError where it is nested too deeply.
+
+    `json.loads` makes a decoder for each text, which takes longer than reading a small one.
+    """
+    return json.loads(text) if text.startswith("\ufeff") else _decoder.decode(text)  # which says what is wrong

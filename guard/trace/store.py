@@ -139,6 +139,11 @@ class TraceStore:
             self._preparing.release()
 
     @property
+    def is_open(self) -> bool:
+        """Whether the tables were made or found once. A file that is gone since is made again when it is written."""
+        return self._ready
+
+    @property
     def is_ready(self) -> bool:
         """Whether the tables were made or found, so that `check_writable` has nothing to do. Does not block."""
         return self._ready and self._database.is_there()
@@ -188,7 +193,7 @@ class TraceStore:
         (number,) = self.write_all([(call, compiled, seconds)])
         if isinstance(number, Exception):
             raise number
-        return dataclasses.replace(call, number=number, _trace=self)
+        return call.recorded(number, self)
 
     def write_all(self, entries: Sequence[Entry]) -> list[int | Exception]:
         """Commit calls together, each on its own terms; return the number of each, or its error.
@@ -248,7 +253,7 @@ class TraceStore:
 
     async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
         """The same as `write`, without holding up the event loop."""
-        return dataclasses.replace(call, number=await self.journal.written(call, compiled, seconds), _trace=self)
+        return call.recorded(await self.journal.written(call, compiled, seconds), self)
 
     @property
     def journal(self) -> Journal:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from guard.calls import rerun
 from guard.errors import GuardError, SchemaError
 from guard.schemas import compile as compiled_of
+from guard.support import strict_json
 from guard.support.secret_patterns import REDACTED
-from guard.support.strict_json import no_constant, unique_members
 from guard.trace.asked_for import target_of
 from guard.trace.feedback import PERSON
 from guard.trace.records import TRAINING, VALID
@@ -72,7 +72,7 @@ def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator
             if not line.strip():
                 continue
             try:
-                row = json.loads(line, object_pairs_hook=unique_members, parse_constant=no_constant)
+                row = strict_json.loads(line)
                 messages = tuple(dict(message) for message in row["messages"])
                 answer = row["answer"]
                 wanted = row.get("schema", schema)

@@ -92,6 +92,8 @@ class Exchange:
 
     def settled(self, reply: Reply) -> Reply:
         """Return the last try's reply, plus the use of earlier tries, which were paid for too."""
+        if not self.lost:
+            return reply
         everything, self.lost = [*self.lost, reply], []
         costs = [one.cost for one in everything]
         return dataclasses.replace(

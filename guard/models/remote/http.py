@@ -22,8 +22,8 @@ from guard.models.remote.address import Address
 from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
 from guard.models.remote.errors import SHOWN, of_event, of_status
 from guard.models.remote.runners import LOOP, THREAD, Runner, Waiter
+from guard.support import strict_json
 from guard.support.interrupts import injected
-from guard.support.strict_json import no_constant, unique_members
 
 T = TypeVar("T")
 
@@ -153,7 +153,7 @@ def parsed(text: str, name: str) -> dict[str, Any]:
     if not text.strip():
         raise BadReply(f"{name} sent an empty body")
     try:
-        value = json.loads(text, object_pairs_hook=unique_members, parse_constant=no_constant)
+        value = strict_json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadReply(f"{name} sent what is not JSON: {str(error)[:SHOWN]}") from None
     if not isinstance(value, dict):

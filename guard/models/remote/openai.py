@@ -113,7 +113,7 @@ class OpenAIModel(Remote):
         """Return a model of a local server of known_servers.py: `at_server("ollama", "qwen3")`."""
         return cls(name, base_url=url_of(server), title=f"{server}:{name}", **more)
 
-    @property
+    @functools.cached_property
     def _is_openai(self) -> bool:
         return str(self._client.base_url.host).endswith("openai.com")
 

@@ -29,7 +29,7 @@ import httpx2
 from guard.errors import BadReply, BudgetExceeded, ModelError
 from guard.models import chat_messages
 from guard.models.base import Reply, Request, Thought
-from guard.models.chat_messages import estimated_tokens
+from guard.models.chat_messages import BYTES_A_TOKEN, estimated_tokens
 from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote import prices
 from guard.models.remote.blocking_http import is_proxied
@@ -89,7 +89,7 @@ class ProviderRequest:
     def prompt_size(self) -> int:
         """Return an estimate of the tokens that are sent."""
         texts = [str(message.get("content", "")) for message in self.messages]
-        return sum(map(estimated_tokens, texts)) + (estimated_tokens(json.dumps(self.sent.schema)) if self.sent else 0)
+        return sum(map(estimated_tokens, texts)) + (_tokens(self.sent) if self.sent else 0)
 
 
 class Clients:
@@ -221,6 +221,8 @@ class Remote(ABC):
 
         `wished` are names of parameters that the caller asked for, Guard's own among them.
         """
+        if not extra and self._wished.issuperset(wished):
+            return self
         same = copy(self)
         same._extra = {**self._extra, **extra}
         same._wished = self._wished | frozenset(extra) | frozenset(wished)
@@ -339,8 +341,7 @@ class Remote(ABC):
                 told = chat_messages.with_format if request.compiled.is_format else chat_messages.with_schema
                 messages = told(messages, request.compiled.contents)
         max_tokens = request.max_tokens + request.thinking
-        schema = estimated_tokens(json.dumps(sent.schema)) if sent else 0
-        prompt = chat_messages.most_tokens(messages) + schema
+        prompt = chat_messages.most_tokens(messages) + (_tokens(sent) if sent else 0)
         if request.total_tokens is not None:
             left = request.total_tokens - sum(lost.prompt_tokens + lost.completion_tokens for lost in exchange.lost)
             if left <= prompt:
@@ -419,6 +420,11 @@ class Remote(ABC):
         if failure.param:
             return re.split(r"[.\[]", failure.param)[0] in self._wished
         return any(_names(failure.words, name) for name in self._wished)
+
+
+def _tokens(sent: provider_schema.Sent) -> int:
+    """Return an estimate of a schema's tokens."""
+    return -(-sent.size // BYTES_A_TOKEN)
 
 
 def _is_json(request: Request) -> bool:
@@ -506,7 +512,8 @@ class ReplyReader:
         thought = "\n".join(part for part in (self.thought, self._thinking.thought) if part)
         finish = "refusal" if self.refusal and self.finish != "filter" else self.finish
         text = self.refusal if finish == "refusal" and not text else text
-        prompt = self.usage.get("prompt", provider_request.prompt_size)
+        if (prompt := self.usage.get("prompt", -1)) < 0:
+            prompt = provider_request.prompt_size
         written = estimated_tokens(text + thought)
         completion = self.usage.get("completion", written)
         is_counted = self.usage.keys() >= {"prompt", "completion"}
