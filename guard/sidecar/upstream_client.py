@@ -7,9 +7,10 @@ for it (guard/sidecar/large.py).
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any, TypeVar
 
 import aiohttp
@@ -35,15 +36,34 @@ class UpstreamClient:
         self._limits = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=silence)
         self._headers = account_headers(is_environments=upstream.is_environments)
 
-    @contextlib.asynccontextmanager
-    async def post(self, path: str, *, body: Mapping[str, Any], **_: Any) -> AsyncIterator[UpstreamBody]:
+    def post(self, path: str, *, body: Mapping[str, Any], **_: Any) -> AbstractAsyncContextManager[UpstreamBody]:
         """Send a body; yield the answer's, unread, and close it at the end. Raises ExchangeError."""
+        return _Post(self._upstream, functools.partial(self._asked, path, body))
+
+    async def _asked(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if weight(body, SMALL) <= SMALL:
             payload = PLAIN.encode(body).encode(errors="backslashreplace")
         else:
             payload = await large.done(large.LARGE, encoded, body)
-        async with self._upstream.asked(path, payload, self._headers, self._limits) as response:
-            yield UpstreamBody(self._upstream, response)
+        return self._upstream.asked(path, payload, self._headers, self._limits)
+
+
+class _Post:
+    """One request of a model's. No generator, as in guard/sidecar/upstream.py."""
+
+    def __init__(
+        self, upstream: Upstream, ask: Callable[[], Awaitable[AbstractAsyncContextManager[aiohttp.ClientResponse]]]
+    ) -> None:
+        self._upstream, self._ask = upstream, ask
+
+    async def __aenter__(self) -> UpstreamBody:
+        self._asked = await self._ask()
+        return UpstreamBody(self._upstream, await self._asked.__aenter__())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._asked.__aexit__(kind, error, trace)
 
 
 class UpstreamBody(Body):

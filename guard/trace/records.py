@@ -147,6 +147,8 @@ class Call:
     def answer(self) -> Attempt | None:
         """The attempt whose text is the value, or the last one where none is; None where no model was asked."""
         last = self.attempts[-1] if self.attempts else None
+        if last is None or not last.reason:
+            return last
         return next((a for a in reversed(self.attempts) if not a.reason), last) if self.outcome == VALID else last
 
     @property

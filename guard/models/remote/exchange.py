@@ -14,7 +14,9 @@ import math
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import TypeVar
 
 import httpx2
@@ -55,16 +57,9 @@ class Exchange:
         left = silence if self.seconds is None else self.seconds - (time.perf_counter() - self.started)
         return httpx2.Timeout(silence, connect=min(silence, 15.0), pool=max(0.0, min(silence, left)))
 
-    @contextlib.asynccontextmanager
-    async def deadline(self) -> AsyncIterator[None]:
+    def deadline(self) -> AbstractAsyncContextManager[None]:
         """Limit everything inside to the deadline."""
-        try:
-            async with self.runner.timeout(self.seconds):
-                yield
-        except TimeoutError as error:
-            if injected(error, self._known) is None:
-                let_go(error)  # its frames know the task, and the task what is raised here
-            raise self._overdue() from None
+        return _Deadline(self)
 
     async def send(self, receive: Callable[[], AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
         """Yield the pieces of a request's answer, with retries where they may help. Raises ExchangeError."""
@@ -107,8 +102,10 @@ class Exchange:
             is_estimate=any(one.is_estimate for one in everything),
         )
 
-    def _overdue(self) -> CallError:
+    def overdue(self, error: TimeoutError) -> CallError:
         """Return the error after the deadline: the failure that a retry waited for, if any, dropped here."""
+        if injected(error, self._known) is None:
+            let_go(error)  # its frames know the task, and the task what is raised for it
         failure, self._failure = self._failure, None
         return failure or BudgetExceeded(
             f"{self.name} gave no whole answer within the {self.seconds:.3g} s that were left; raise the budget of"
@@ -141,3 +138,23 @@ class Exchange:
         if wait is None:
             wait = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(self.retries, 10) + random.uniform(0, JITTER))  # noqa: S311 (no secret)
         return wait if wait < min(left, self._most_wait) else None
+
+
+class _Deadline:
+    """The deadline of an exchange. No generator, which would take longer than what it does."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange, self._limit = exchange, exchange.runner.timeout(exchange.seconds)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            raise self._exchange.overdue(late) from None
+        if isinstance(error, TimeoutError):
+            raise self._exchange.overdue(error) from None

@@ -24,7 +24,7 @@ def test_pieces_are_what_the_encoder_writes_however_small_they_are(encoder, valu
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_pieces, "SMALL", small)
         patch.setattr(json_pieces, "WINDOW", window)
-        patch.setattr(json_pieces, "_PART", 2)
+        patch.setattr(json_pieces, "PART", 2)
         assert "".join(pieces(value, encoder)) == encoder.encode(value)
 
 
