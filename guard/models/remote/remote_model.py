@@ -43,6 +43,7 @@ from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
 
 MODES = ("native", "tool", "prompt")  #: The modes, from the strongest to the weakest.
 CACHED = 256  #: Most refusals that a model remembers.
+UNDONE = 8  #: How many times as long as reading an answer it takes to undo a provider's form of it.
 AGAIN_S = 600.0  #: Seconds for which it remembers them, since servers change.
 #: Words of an error that is about a schema, or about its mode.
 _SCHEMA = re.compile(
@@ -459,8 +460,8 @@ class ReplyReader:
 
     @property
     def size(self) -> int:
-        """The characters of the answer that are held for the end."""
-        return sum(map(len, self._parts)) if self._is_held else 0
+        """How much work the end is, in characters that are only read: what was held takes several times as long."""
+        return sum(map(len, self._parts)) * UNDONE if self._is_held else 0
 
     def think(self, piece: str) -> None:
         """Add a piece of thinking."""

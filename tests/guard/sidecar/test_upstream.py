@@ -12,11 +12,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from guard.errors import CallError
-from guard.models.base import Request
+from guard.errors import CallError, TimedOut
+from guard.models.base import Reply, Request
 from guard.models.remote.errors import ExchangeError
 from guard.models.remote.openai import OpenAIModel
+from guard.sidecar import large
 from guard.sidecar.upstream import Upstream
+from guard.sidecar.upstream_client import OWN_LOOP, UpstreamClient
 from guard.testing import fake_server
 
 REQUEST = Request(({"role": "user", "content": "x"},), None, max_tokens=9)
@@ -68,7 +70,31 @@ def of_upstream(url: str) -> CallError:
     return caught.value.error
 
 
-@pytest.mark.parametrize("ask", [of_model, of_upstream])
+def over(url: str) -> tuple[OpenAIModel, Upstream]:
+    """Return a model over an upstream's connections, as the sidecar asks it."""
+    upstream = Upstream("openai:m", url, "sk-local-0123456789", 10_000_000)
+    model = OpenAIModel("m", base_url=url, api_key="sk-local-0123456789", retries=0, timeout=5)
+    return model.over(UpstreamClient(upstream, 5.0), OWN_LOOP), upstream
+
+
+async def replied(url: str, request: Request = REQUEST) -> Reply:
+    model, upstream = over(url)
+    try:
+        return await model.agenerate(request)
+    finally:
+        await upstream.close()
+
+
+def of_model_over_upstream(url: str) -> CallError:
+    with pytest.raises(CallError) as caught:
+        asyncio.run(replied(url))
+    return caught.value
+
+
+WAYS = [of_model, of_upstream, of_model_over_upstream]
+
+
+@pytest.mark.parametrize("ask", WAYS)
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
@@ -88,11 +114,50 @@ def test_a_failure_has_the_same_words(ask: Callable[[str], CallError], answer: b
     assert "sk-local" not in error.message
 
 
-@pytest.mark.parametrize("ask", [of_model, of_upstream])
+@pytest.mark.parametrize("ask", WAYS)
 def test_nobody_listening_has_the_same_words(ask: Callable[[str], CallError]) -> None:
     error = ask(fake_server.refused_url())
     assert type(error).__name__ == "Unavailable"
     assert error.message.startswith("openai:m can't be reached: ")
+
+
+def whole(text: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    body = json.dumps({"model": "m", "choices": [choice]}).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "is_apart"),
+    [(9, 9, False), (100_000, 9, True), (9, 100_000, True)],
+    ids=["small", "a large request", "a large answer"],
+)
+def test_only_large_work_of_a_model_over_an_upstream_leaves_the_loop(asked: int, answer: int, is_apart: bool) -> None:
+    async def ask(url: str) -> tuple[Reply, int]:
+        before = large.done_so_far()
+        reply = await replied(url, Request(({"role": "user", "content": "x" * asked},), None, max_tokens=9))
+        return reply, large.done_so_far() - before
+
+    with listening(whole("y" * answer)) as url:
+        reply, apart = asyncio.run(ask(url))
+    assert reply.text == "y" * answer
+    assert (apart > 0) == is_apart
+
+
+def test_a_silent_server_is_given_up_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, and says nothing
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+
+        async def ask() -> Reply:
+            upstream = Upstream("openai:m", url, "k", 10_000_000)
+            model = OpenAIModel("m", base_url=url, api_key="k", retries=0)
+            try:
+                return await model.over(UpstreamClient(upstream, 0.05), OWN_LOOP).agenerate(REQUEST)
+            finally:
+                await upstream.close()
+
+        with pytest.raises(TimedOut, match="openai:m did not answer in time"):
+            asyncio.run(ask())
 
 
 def test_a_stream_of_many_small_events_lets_others_in() -> None:
