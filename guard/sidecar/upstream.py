@@ -147,7 +147,7 @@ class Upstream:
 
         Raises ExchangeError where the request fails, inside of the block too.
         """
-        return _Asked(self, functools.partial(self._sent, path, body, headers, limits))
+        return _UpstreamRequest(self, functools.partial(self._sent, path, body, headers, limits))
 
     def failure(self, error: BaseException) -> ExchangeError:
         """Return the ExchangeError that an error of aiohttp's is."""
@@ -238,7 +238,7 @@ class Upstream:
         return ExchangeError(BadReply(f"{self.name} sent more than {self._most:,} bytes"))
 
 
-class _Asked:
+class _UpstreamRequest:
     """One request to an upstream. No generator, which takes some percent of a plain request's time."""
 
     def __init__(self, upstream: Upstream, send: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> None:

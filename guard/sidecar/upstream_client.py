@@ -38,7 +38,7 @@ class UpstreamClient:
 
     def post(self, path: str, *, body: Mapping[str, Any], **_: Any) -> AbstractAsyncContextManager[UpstreamBody]:
         """Send a body; yield the answer's, unread, and close it at the end. Raises ExchangeError."""
-        return _Post(self._upstream, functools.partial(self._asked, path, body))
+        return _ModelRequest(self._upstream, functools.partial(self._asked, path, body))
 
     async def _asked(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if weight(body, SMALL) <= SMALL:
@@ -48,7 +48,7 @@ class UpstreamClient:
         return self._upstream.asked(path, payload, self._headers, self._limits)
 
 
-class _Post:
+class _ModelRequest:
     """One request of a model's. No generator, as in guard/sidecar/upstream.py."""
 
     def __init__(
