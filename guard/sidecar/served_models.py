@@ -49,7 +49,7 @@ class Served:
         retries, timeout = settings.transport_retries, settings.first_token_seconds
         if kind == "openai":
             self.upstream = Upstream(settings.model, url, key, response_bytes)
-            model = OpenAIModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout).thinking_aloud()
+            model = OpenAIModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
             # The upstream's connections go through no proxy.
             self._model = model if is_proxied() else model.over(UpstreamClient(self.upstream, timeout), OWN_LOOP)
         else:
@@ -57,8 +57,7 @@ class Served:
             from guard.sidecar.anthropic_upstream import AnthropicUpstream
 
             self.upstream = AnthropicUpstream(settings.model, url, key, response_bytes, settings.most_tokens)
-            named = AnthropicModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
-            self._model = named.thinking_aloud()
+            self._model = AnthropicModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
 
     @property
     def model(self) -> Model:
