@@ -13,10 +13,13 @@ from contextlib import contextmanager
 import pytest
 
 from guard.errors import CallError, TimedOut
+from guard.models import adapters
 from guard.models.base import Reply, Request
 from guard.models.remote.errors import ExchangeError
 from guard.models.remote.openai import OpenAIModel
 from guard.sidecar import large
+from guard.sidecar.served_models import Served
+from guard.sidecar.settings import ModelSettings
 from guard.sidecar.upstream import Upstream
 from guard.sidecar.upstream_client import OWN_LOOP, UpstreamClient
 from guard.testing import fake_server
@@ -142,6 +145,16 @@ def test_only_large_work_of_a_model_over_an_upstream_leaves_the_loop(asked: int,
         reply, apart = asyncio.run(ask(url))
     assert reply.text == "y" * answer
     assert (apart > 0) == is_apart
+
+
+def test_schema_work_goes_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connections of an upstream go through none."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with listening(whole("y")) as url:
+        monkeypatch.setenv("http_proxy", url.removesuffix("/v1"))
+        served = Served("m", ModelSettings(model="openai:m", base_url="http://provider.invalid/v1"), 10_000_000)
+        assert asyncio.run(adapters.agenerate(served.model, REQUEST)).text == "y"
 
 
 def test_a_silent_server_is_given_up_on() -> None:
