@@ -61,6 +61,8 @@ class Pipeline:
             if tier.upstream is None:
                 chat.check_local(chat_request, tier)
             await chat.check_translated(chat_request.body, tier, context.size)
+        if all(tier.upstream is None for tier in tiers):
+            await large.done(context.size, tool_calls.texts, chat_request.chat.messages)
         if chat_request.chat.logprobs and not first.is_masked:
             raise bad("log-probabilities are not told of answers that have a schema", "logprobs", "unsupported_value")
         more: dict[str, Any] = {}

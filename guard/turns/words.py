@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from guard.errors import Unsupported
 from guard.output import provider_schema
@@ -14,9 +14,14 @@ from guard.output import provider_schema
 class NotTextError(Unsupported):
     """A message holds more than text; `number` is its index."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"message {number} holds more than text, which this model can't read")
-        self.number = number
+    number = 0
+
+    @classmethod
+    def of(cls, number: int) -> Self:
+        """Return the error about a message."""
+        error = cls(f"message {number} holds more than text, which this model can't read")
+        error.number = number
+        return error
 
 
 def instruction(tools: Iterable[tuple[str, str, Any]], *, must_call: bool) -> str:
@@ -63,8 +68,8 @@ def _plain(number: int, message: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(content, list):
         texts = [part.get("text", part.get("refusal")) for part in content]
         if not all(isinstance(text, str) for text in texts):
-            raise NotTextError(number)
-        content = "".join(texts)
+            raise NotTextError.of(number)
+        content = "\n".join(texts)
     content = content or ""
     if calls := message.get("tool_calls"):
         content += f"[{', '.join(map(written, calls))}]"

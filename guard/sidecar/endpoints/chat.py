@@ -96,7 +96,7 @@ class Chat:
             )
         is_remote = served.upstream is not None  # and takes more than text
         request = Request(
-            messages=tuple(chat.messages) if is_remote else tool_calls.worded(chat.messages, ""),
+            messages=tuple(chat.messages) if is_remote else tool_calls.texts(chat.messages),
             compiled=None,
             max_tokens=chat.limit or served.settings.most_tokens,
             temperature=chat.temperature or 0.0,

@@ -185,7 +185,7 @@ def count(asked: Counted, served: Served) -> dict[str, Any]:
     counts = getattr(served.model, "count_tokens", None)
     if counts is not None:
         told = tool_calls.instruction(chat) if chat.has_tools else ""
-        messages, thinks = tool_calls.worded(chat.chat.messages, told), efforts.is_asked(chat.body)
+        messages, thinks = tool_calls.texts(chat.chat.messages, told), efforts.is_asked(chat.body)
         return {"input_tokens": counts(messages, thinks=thinks)}
     texts = [*_texts(chat.chat.messages), *(json_text(chat.body[name]) for name in ("tools",) if name in chat.body)]
     return {"input_tokens": max(1, sum(map(estimated_tokens, texts))), "is_estimate": True}

@@ -100,11 +100,16 @@ def _check_calls(calls: Any, at: str) -> None:
 
 
 def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, Any], ...]:
-    """Return messages for a model that takes text only: roles and texts. Raises ApiError for pictures."""
+    """Return messages for a model that takes text only: roles and texts. Raises NotTextError for pictures."""
+    return words.worded([custom_tools.in_functions(message) for message in messages], told)
+
+
+def texts(messages: Sequence[Mapping[str, Any]], told: str = "") -> tuple[dict[str, Any], ...]:
+    """Return the same of a client's own messages. Raises ApiError for pictures, which names the message."""
     try:
-        return words.worded([custom_tools.in_functions(message) for message in messages], told)
+        return worded(messages, told)
     except words.NotTextError as error:
-        raise bad(error.message, f"messages.{error.number}") from None
+        raise bad(error.message, f"messages.{error.number}", "unsupported_value") from None
 
 
 def value_of(message: Mapping[str, Any], *, has_schema: bool) -> str:

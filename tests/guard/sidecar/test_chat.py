@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sidecars import Reply, Sidecar, model, serving
+from sidecars import Reply, Sidecar, model, serving, serving_here
 
 from guard.sidecar.request_context import RequestContext
 from guard.testing import fake_server
@@ -319,6 +319,22 @@ def test_what_one_model_can_not_do_goes_on_to_the_next_with_the_schema(tmp_path:
             reply = sidecar.chat(tools=[WEATHER], tool_choice="required", stream=stream)
             assert reply.status == 422  # neither of them
             assert (len(small.requests), len(large.requests)) == (4, 3)
+
+
+def test_a_picture_is_400_where_models_run_here_and_goes_on_to_a_provider(tmp_path: Path) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    asked = [{"role": "user", "content": "Hi."}, {"role": "user", "content": [picture]}]
+    with fake_server.Server(GOOD) as seeing:
+        both = f'[serve.models.both]\nmodel = "transformers:{tmp_path / "tiny"}"\nescalate_to = ["large"]\n'
+        with serving_here(tmp_path, model(seeing.url, "large") + both) as sidecar:
+            for fields in ({}, {"response_format": FORMAT}, {"tools": [WEATHER]}, {"regex": "a|b"}):
+                for stream in (False, True):
+                    reply = sidecar.chat(messages=asked, stream=stream, **fields)
+                    assert (reply.status, reply.json["error"]["param"]) == (400, "messages.1"), reply.data
+            assert seeing.requests == []
+            reply = sidecar.chat(model="both", messages=asked, response_format=FORMAT)
+            assert (content(reply), reply.headers["x-guard-tier"]) == (GOOD, "1")
+            assert seeing.requests[0].body["messages"][1]["content"] == [picture]
 
 
 def test_a_schema_that_masks_can_not_enforce_is_checked_where_a_provider_answers(
