@@ -121,8 +121,8 @@ class Relay:
         async with run:
             for tier in run.tiers():
                 if tier.at(endpoint.path) is None:
-                    request = dataclasses.replace(endpoint.request(body, tier, run.left()), told=run.cut.append)
                     with run.attempt():
+                        request = dataclasses.replace(endpoint.request(body, tier, run.left()), told=run.cut.append)
                         run.reply = await Tier(tier).agenerate(request)
                 else:
                     with run.attempt():

@@ -95,8 +95,9 @@ class Chat:
                 f"{served.name} streams one choice, without logprobs; leave {param} out", param, "unsupported_value"
             )
         is_remote = served.upstream is not None  # and takes more than text
+        read = tool_calls.texts if len(served.tiers) == 1 else tool_calls.worded  # a picture goes on to the next tier
         request = Request(
-            messages=tuple(chat.messages) if is_remote else tool_calls.texts(chat.messages),
+            messages=tuple(chat.messages) if is_remote else read(chat.messages),
             compiled=None,
             max_tokens=chat.limit or served.settings.most_tokens,
             temperature=chat.temperature or 0.0,

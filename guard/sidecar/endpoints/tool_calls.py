@@ -99,7 +99,7 @@ def _check_calls(calls: Any, at: str) -> None:
                 raise bad(f"{place} must be text", place)
 
 
-def worded(messages: Sequence[Mapping[str, Any]], told: str) -> tuple[dict[str, Any], ...]:
+def worded(messages: Sequence[Mapping[str, Any]], told: str = "") -> tuple[dict[str, Any], ...]:
     """Return messages for a model that takes text only: roles and texts. Raises NotTextError for pictures."""
     return words.worded([custom_tools.in_functions(message) for message in messages], told)
 

@@ -334,7 +334,9 @@ def test_a_picture_is_400_where_models_run_here_and_goes_on_to_a_provider(tmp_pa
             assert seeing.requests == []
             reply = sidecar.chat(model="both", messages=asked, response_format=FORMAT)
             assert (content(reply), reply.headers["x-guard-tier"]) == (GOOD, "1")
-            assert seeing.requests[0].body["messages"][1]["content"] == [picture]
+            assert content(sidecar.chat(model="both", messages=asked)) == GOOD
+            assert pieces(sidecar.chat(model="both", messages=asked, stream=True)) == GOOD
+            assert all(request.body["messages"][1]["content"] == [picture] for request in seeing.requests)
 
 
 def test_a_schema_that_masks_can_not_enforce_is_checked_where_a_provider_answers(
