@@ -13,7 +13,6 @@ import copy
 import dataclasses
 import functools
 import inspect
-import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -42,8 +41,8 @@ from guard.calls.steps import (
     steps,
 )
 from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
+from guard.calls.wholeness import End, as_it_is, whole
 from guard.decoding.confidence import Confidence
-from guard.decoding.places import listed
 from guard.errors import SchemaError, Unchecked
 from guard.models import adapters, chat_messages, replay_only
 from guard.models.base import Model, Reply
@@ -58,7 +57,6 @@ from guard.turns.turn import ToolChoice, Turn
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-_log = logging.getLogger("guard")
 
 #: A prompt: messages, each with a role and a content, or one text, which becomes a user's message.
 Prompt = str | Sequence[Mapping[str, Any]]
@@ -340,14 +338,14 @@ class Guard:
     def stream_turn(self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]) -> TurnStream:
         """Return an iterator of a turn's events while it is written; the arguments are those of `turn`."""
         plan = self._turn(messages, tools, asked)
-        return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts())))
+        return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts()), as_it_is))
 
     def astream_turn(
         self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]
     ) -> AsyncTurnStream:
         """Do what `stream_turn` does, async."""
         plan = self._turn(messages, tools, asked)
-        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), self, plan, Attempts())))
+        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), self, plan, Attempts()), as_it_is))
 
     def _turn(self, messages: Prompt, tools: Iterable[Any], asked: TurnSettings) -> Plan:
         check_names("turn", asked, tuple(TurnSettings.__annotations__))
@@ -439,9 +437,9 @@ class Guard:
         """Carry out a plan, blocking; the stream yields partial values."""
         return Stream(_drive(steps(plan), self._ready(plan), plan.target.partials))
 
-    def arun_stream(self, plan: Plan) -> AsyncStream[Any]:
-        """Carry out a plan, async; the stream yields partial values."""
-        return AsyncStream(_adrive(steps(plan), self, plan, plan.target.partials))
+    def arun_stream(self, plan: Plan, end: End = whole) -> AsyncStream[Any]:
+        """Carry out a plan, async; the stream yields partial values, and in the end what `end` makes of the value."""
+        return AsyncStream(_adrive(steps(plan), self, plan, plan.target.partials), end)
 
     def _ready(self, plan: Plan) -> traces.TraceStore:
         store = self.store
@@ -487,27 +485,11 @@ _A_MODEL = "the name of a model, or an object with a name and generate(request)"
 Partial = Callable[[], Partials | TextSoFar | Events] | None
 
 
-def marks(call: Call) -> Iterator[str]:
-    """Describe the incomplete parts of a call's value."""
-    record = "" if call.number is None else f" (call {call.number})"
-    if call.cut_at:
-        yield f"max_tokens cut it {listed(call.cut_at)}{record}; raise it for all of it"
-    if call.repeated_at:
-        yield f"it says the same over and over {listed(call.repeated_at)}{record}"
-
-
-def whole(value: T, call: Call) -> T:
-    """Return the value of a call whose record the caller does not take; warn in the log if it is incomplete."""
-    for words in marks(call):
-        _log.warning("%s is not whole: %s", call.target, words)
-    return value
-
-
 class Stream(Generic[T]):
     """Iterates over partial values, then the value. Closing it stops the model; the call is still recorded."""
 
-    def __init__(self, driven: Generator[T, None, tuple[T, Call]]) -> None:
-        self._driven = driven
+    def __init__(self, driven: Generator[T, None, tuple[T, Call]], end: End = whole) -> None:
+        self._driven, self._end = driven, end
         self._is_over = False
         self.call: Call | None = None  #: The record, once the value is there.
 
@@ -521,9 +503,9 @@ class Stream(Generic[T]):
             return next(self._driven)
         except StopIteration as end:
             self._is_over = True
-            value: T
             value, self.call = end.value
-            return value
+            last: T = self._end(value, end.value[1])
+            return last
         except BaseException as raised:
             self._is_over = True
             if inspect.getgeneratorstate(self._driven) == inspect.GEN_SUSPENDED:  # a signal handler's, in between
@@ -545,8 +527,8 @@ class Stream(Generic[T]):
 class AsyncStream(Generic[T]):
     """`Stream` for async code."""
 
-    def __init__(self, driven: AsyncGenerator[Any, None]) -> None:
-        self._driven = driven
+    def __init__(self, driven: AsyncGenerator[Any, None], end: End = whole) -> None:
+        self._driven, self._end = driven, end
         self.call: Call | None = None  #: The record, once the value is there.
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -556,7 +538,7 @@ class AsyncStream(Generic[T]):
         event = await anext(self._driven)
         if isinstance(event, _End):
             self.call = event.call
-            value: T = event.value
+            value: T = self._end(event.value, event.call)
             return value
         partial: T = event
         return partial

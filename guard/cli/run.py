@@ -24,7 +24,8 @@ from guard.batch.inputs import Input, InputError, Inputs
 from guard.batch.map_run import AnyResults, MapOptions, Question, Result
 from guard.batch.outputs import Output, Row
 from guard.calls import prompts
-from guard.calls.pipeline import CallSettings, Guard, marks
+from guard.calls.pipeline import CallSettings, Guard
+from guard.calls.wholeness import marks
 from guard.cli import named
 from guard.cli.console import (
     EXIT_INPUT,

@@ -16,6 +16,7 @@ from typing import Any
 from guard.calls.pipeline import Guard
 from guard.calls.policy import Budget, Policy
 from guard.calls.steps import Plan
+from guard.calls.wholeness import as_it_is
 from guard.decoding.confidence import Confidence
 from guard.errors import BadReply, BudgetExceeded, ContentFiltered, Refused, SchemaError
 from guard.kernels.unicode_text import json_text
@@ -120,7 +121,7 @@ class Pipeline:
         """
         live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=_StreamedSoFar))
         told, calls = "", 0
-        stream = self._guard.arun_stream(live)
+        stream = self._guard.arun_stream(live, as_it_is)
         async with stream:
             async for known in stream:
                 if stream.call is not None:

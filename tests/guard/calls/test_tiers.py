@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -218,10 +220,22 @@ def test_a_cut_answer_goes_up_and_is_returned_where_nobody_above_answers() -> No
 
 
 def test_who_calls_without_a_record_is_told_of_a_cut_answer_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    guard.Guard(Scripted(CLOSED), max_tokens=30).generate(Count, ASK)
-    assert [r.message for r in caplog.records if r.name == "guard"] == [
-        "Count is not whole: max_tokens cut it at /n (call 1); raise it for all of it"
-    ]
+    def asker() -> guard.Guard:
+        return guard.Guard(Scripted(CLOSED), max_tokens=30)
+
+    async def streamed() -> list[Any]:
+        return [part async for part in asker().astream(Count, ASK)]
+
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: asker().generate(Count, ASK),
+        lambda: list(asker().stream(Count, ASK)),
+        lambda: asyncio.run(streamed()),
+    )
+    for number, call in enumerate(calls, 1):
+        caplog.clear()
+        call()
+        told = f"Count is not whole: max_tokens cut it at /n (call {number}); raise it for all of it"
+        assert [r.message for r in caplog.records if r.name == "guard"] == [told]
 
 
 REPEATED = reply('{"s": "' + "and on " * 40 + '"}')
