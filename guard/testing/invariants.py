@@ -464,6 +464,9 @@ def _served(trial: Trial) -> str | None:
     return None
 
 
+_PART = re.compile(r"_details\.")
+
+
 def _ledger(trial: Trial) -> str | None:
     for run in (trial.main, *([trial.again] if trial.again else [])):
         told = [ask.usage for ask in run.asks if ask.usage is not None]
@@ -479,6 +482,8 @@ def _ledger(trial: Trial) -> str | None:
             figures |= summed(ledger)
         for name, figure in figures.items():
             kinds = [sums[kind] for kind in _kinds(name)]
+            if _PART.search(name):  # as OpenAI tells reasoning tokens: some of the sum
+                kinds = [(0, sure + most) for sure, most in kinds]
             if TOKENS.search(name) and run.asks and not any(sure <= figure <= sure + most for sure, most in kinds):
                 parts = " + ".join(str(sum(pair)) for pair in told)
                 return f"{name} is {figure}; the {len(told)} answers took {parts} = {prompt + completion} tokens"
