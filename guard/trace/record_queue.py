@@ -8,6 +8,7 @@ long to serialise, and have a queue of their own, so that no small one waits beh
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ class CommitQueue(Generic[Item]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting: list[_Waiting[Item]] = []
         self._batch: list[_Waiting[Item]] = []  # what is being committed
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._look_at = math.inf  # when the timer looks
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
@@ -113,9 +115,10 @@ class CommitQueue(Generic[Item]):
     def _watch(self, until: float) -> None:
         """Look at the deadlines at a time, by the event loop's clock, which is the monotonic one, or sooner."""
         if self._timer is not None:
-            if self._timer.when() <= until:
+            if self._look_at <= until:
                 return
             self._timer.cancel()
+        self._look_at = until
         self._timer = asyncio.get_running_loop().call_at(until, self._give_up)
 
     def _give_up(self) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+import uvloop
 
 from guard.decoding.confidence import Token
 from guard.models.base import Reply
 from guard.output.repair import repair
 from guard.schemas import compile as compiled_of
 from guard.trace.errors import TraceError
-from guard.trace.record_queue import LARGE, Entry, Journal, weight_of
+from guard.trace.record_queue import LARGE, CommitQueue, Entry, Journal, weight_of
 from guard.trace.records import Attempt, Call
 
 
@@ -103,3 +104,16 @@ def test_who_waits_is_told_what_the_writer_knows_and_not_that_the_same_time_is_o
             await Journal(write).written(SMALL, None, 0.1)
 
     asyncio.run(record())
+
+
+def test_a_deadline_that_is_over_at_once_leaves_the_watch_over_others() -> None:
+    """Under uvloop a timer of this very moment is no timer, and tells no time."""
+
+    async def main() -> list[Any]:
+        queue: CommitQueue[str] = CommitQueue(lambda entries: [name for name, _ in entries], "test", 10)
+        found = [queue.begin("over", -1.0), queue.begin("in time", 30.0)]
+        results = await asyncio.gather(*found, return_exceptions=True)
+        await queue.close()
+        return results
+
+    assert uvloop.run(main())[1] == "in time"
