@@ -11,15 +11,18 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard import models
 from guard.errors import GuardError, ModelError
-from guard.models.base import Model, Reply, Request
+from guard.models.base import Reply, Request
 from guard.settings import Settings
 from guard.trace.store import TraceStore
 from guard.tuning import canary
 from guard.tuning.registry import BASE, Registry, Serving
+
+if TYPE_CHECKING:
+    from guard.models.local.local_model import LocalModel
 
 JUDGED_EVERY = 20  #: Answers of a canary between two judgements.
 BASE_MODEL = "smollm2"  #: The base model of a function whose versions name none.
@@ -41,7 +44,7 @@ class TunedModel:
             raise ModelError(f"no model of {function} was tuned; there are {known}")
         self._lock = threading.RLock()
         self._known: tuple[object, Serving] | None = None
-        self._loaded: dict[int, Model] = {}
+        self._loaded: dict[int, LocalModel] = {}
         self._answers = 0
         self._judging = threading.Lock()
 
@@ -53,7 +56,7 @@ class TunedModel:
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer in pieces with the version that the input goes to."""
-        for piece in self._model(request).stream(request):  # type: ignore[attr-defined] # local models have it
+        for piece in self._model(request).stream(request):
             if isinstance(piece, Reply):
                 self._count(piece)
             yield piece
@@ -61,14 +64,13 @@ class TunedModel:
     @property
     def can_think(self) -> bool:
         """Whether the current version has a place to think in before it answers."""
-        return bool(self._version(self._serving().current).can_think)  # type: ignore[attr-defined] # as above
+        return self._version(self._serving().current).can_think
 
     def count_tokens(self, messages: Any, *, thinks: bool = False) -> int:
         """Return the number of prompt tokens of these messages, where it may think or may not."""
-        count: int = self._version(self._serving().current).count_tokens(messages, thinks=thinks)  # type: ignore[attr-defined] # as above
-        return count
+        return self._version(self._serving().current).count_tokens(messages, thinks=thinks)
 
-    def _model(self, request: Request) -> Model:
+    def _model(self, request: Request) -> LocalModel:
         serving = self._serving()
         number = serving.current
         if serving.canary is not None and canary.is_canarys(self._function, request.messages, serving.canary.share):
@@ -88,7 +90,7 @@ class TunedModel:
             known = self._known = mark, self._registry.serving(self._function)
         return known[1]
 
-    def _version(self, number: int) -> Model:
+    def _version(self, number: int) -> LocalModel:
         with self._lock:
             if number not in self._loaded:
                 wanted = {number, self._serving().current}
@@ -96,7 +98,7 @@ class TunedModel:
                 self._loaded[number] = self._load(number)
             return self._loaded[number]
 
-    def _load(self, number: int) -> Model:
+    def _load(self, number: int) -> LocalModel:
         from guard.models.local.transformers import TransformersModel
 
         name = f"{self.name}@{number}"
