@@ -174,7 +174,7 @@ void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, Me
                sink.affords(after);
       };
       if (bounded && group.chars == kItsOwn)
-        sink.masks.add_lengths(group, is_open, sink.row);
+        sink.is_blank = false, sink.masks.add_lengths(group, is_open, sink.row);
       else if (is_open(std::max(group.chars, 0)))
         sink.add(group.tokens);
     }

@@ -9,6 +9,8 @@
 // isolate's lock must be held. Throws Missing and Limit. Tested against masks made byte by byte in
 // tests/kernels/test_factoring.py.
 #pragma once
+#include <cstring>
+
 #include "automaton/engine.hpp"
 #include "masks/lexeme_masks.hpp"
 #include "masks/token_distance.hpp"
@@ -151,7 +153,12 @@ struct MaskFiller::Sink {
   static constexpr int kMostNested =
       16;  // most lexemes nested in one token; deeper ones are walked byte by byte
 
-  void set(Id token) { row[token >> 5] |= 1u << (token & 31); }
+  bool is_blank = true;  // is the row still empty?
+
+  void set(Id token) {
+    row[token >> 5] |= 1u << (token & 31);
+    is_blank = false;
+  }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
   bool has(Id token) const { return row[token >> 5] >> (token & 31) & 1; }
   bool affords(const Config& after) {
@@ -184,7 +191,14 @@ struct MaskFiller::Sink {
     if (begin == end || !affords(after)) return;
     for (; begin != end; ++begin) set(*begin);
   }
-  void add(const Tokens& tokens) { tokens.add_to(row); }
+  void add(const Tokens& tokens) {
+    // Copying takes a quarter of the time of joining.
+    if (is_blank && tokens.few.empty() && !tokens.bits.empty())
+      std::memcpy(row, tokens.bits.data(), tokens.bits.size() * 4);
+    else
+      tokens.add_to(row);
+    is_blank = is_blank && tokens.few.empty() && tokens.bits.empty();
+  }
 };
 
 }  // namespace guard

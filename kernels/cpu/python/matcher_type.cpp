@@ -188,15 +188,19 @@ void bind_matcher(nb::module_& m) {
       });
   refuse_others(type, "fill_bitmask",
                 "fill_bitmask() takes " GUARD_BITMASK
-                ", row: int = 0, remaining: int | None = None");
+                ", row: int = 0, remaining: int | None = None",
+                {"bitmask", "row", "remaining"});
   refuse_others(type, "fill_bitmask_by_bytes",
-                "fill_bitmask_by_bytes() takes " GUARD_BITMASK ", remaining: int | None = None");
-  refuse_others(type, "accept", "accept() takes one token: int");
-  refuse_others(type, "accept_bytes", "accept_bytes() takes data: bytes");
-  refuse_others(type, "forced_bytes", "forced_bytes() takes without: bytes = b\"\"");
+                "fill_bitmask_by_bytes() takes " GUARD_BITMASK ", remaining: int | None = None",
+                {"bitmask", "remaining", "_3"});
+  refuse_others(type, "accept", "accept() takes one token: int", {"token", "_2", "_3"});
+  refuse_others(type, "accept_bytes", "accept_bytes() takes data: bytes", {"data", "_2", "_3"});
+  refuse_others(type, "forced_bytes", "forced_bytes() takes without: bytes = b\"\"",
+                {"without", "_2", "_3"});
   refuse_others(type, "fill_classes",
-                "fill_classes() takes classes: an array of uint8 in one dimension");
-  refuse_others(type, "rollback", "rollback() takes steps: int = 1");
+                "fill_classes() takes classes: an array of uint8 in one dimension",
+                {"classes", "_2", "_3"});
+  refuse_others(type, "rollback", "rollback() takes steps: int = 1", {"steps", "_2", "_3"});
 
   m.def(
       "fill_bitmasks",

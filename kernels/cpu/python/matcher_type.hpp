@@ -69,7 +69,7 @@ class User {
 
  private:
   static const void* me() {
-    static thread_local char here;
+    static constinit thread_local char here GUARD_TLS = 0;
     return &here;
   }
   std::atomic<const void*> of_ = nullptr;
@@ -138,6 +138,10 @@ struct PyMatcher {
   template <class F, class Ahead>
   auto placed(F f, Ahead ahead, Row row = Row::Awaited) {
     const Use use(*this, row);
+    return in_use(f, ahead);
+  }
+  template <class F, class Ahead>
+  auto in_use(F f, Ahead ahead) {  // the same, within a use
     const auto blaming = [this](Compiled& engine, auto g) {
       try {
         return g();
@@ -185,7 +189,7 @@ struct PyMatcher {
     else if (const MaskRow* known = matcher.known(remaining.value_or(-1)))
       known->write(words);
     else
-      placed([&] { matcher.fill(words, remaining.value_or(-1)); },
+      in_use([&] { matcher.fill(words, remaining.value_or(-1)); },
              [&] { return matcher.look_ahead(); });
     std::memset(words + matcher.vocabulary().words(), 0,
                 (view.words - matcher.vocabulary().words()) * 4);

@@ -2,6 +2,7 @@
 #pragma once
 #include <nanobind/nanobind.h>
 
+#include <array>
 #include <string>
 
 namespace guard {
@@ -17,33 +18,46 @@ inline std::string kind_of(nanobind::handle value) {
   return nanobind::cast<std::string>(nanobind::handle(value.type()).attr("__name__"));
 }
 
-[[noreturn]] inline void refuse(const char* takes, const Otherwise& otherwise,
-                                const nanobind::args& rest, const nanobind::kwargs& named) {
-  std::string given;
-  const auto add = [&](const std::string& one) { given += (given.empty() ? "" : ", ") + one; };
-  if (!otherwise.first.is(nanobind::ellipsis())) add(kind_of(otherwise.first));
-  for (const nanobind::handle value : rest) add(kind_of(value));
-  for (const auto& [name, value] : named)
-    add(nanobind::cast<std::string>(name) + "=" + kind_of(value));
+[[noreturn]] inline void refuse(const char* takes, const std::string& given) {
   throw nanobind::type_error((std::string(takes) + ", not (" + given + ")").c_str());
 }
+inline void add_kind(nanobind::handle value, std::string* given) {
+  if (value.is(nanobind::ellipsis())) return;
+  *given += (given->empty() ? "" : ", ") + kind_of(value);
+}
 
-// Adds the last overload of a method, or of a module's function.
+// Adds the last overload of a method. It takes up to four arguments, of which `names` are the first
+// three. With more, or with *args or **kwargs, nanobind would call each of the method's overloads
+// in a slower way, which costs a tenth of a short call.
 template <typename Of>
-void refuse_others(nanobind::class_<Of>& of, const char* name, const char* takes) {
-  using namespace nanobind::literals;
+void refuse_others(nanobind::class_<Of>& of, const char* name, const char* takes,
+                   std::array<const char*, 3> names) {
+  const auto arg = [](const char* of) {
+    return nanobind::arg(of).none() = nanobind::ellipsis();
+  };
   of.def(
       name,
-      [takes](Of&, const Otherwise& first, const nanobind::args& rest,
-              const nanobind::kwargs& named) { refuse(takes, first, rest, named); },
-      "_"_a.none() = nanobind::ellipsis(), "args"_a, "kwargs"_a);
+      [takes](Of&, const Otherwise& a, const Otherwise& b, const Otherwise& c, const Otherwise& d) {
+        std::string given;
+        for (const Otherwise* one : {&a, &b, &c, &d}) add_kind(one->first, &given);
+        refuse(takes, given);
+      },
+      arg(names[0]), arg(names[1]), arg(names[2]), arg("_4"));
 }
+
+// Adds the last overload of a module's function.
 inline void refuse_others(nanobind::module_& of, const char* name, const char* takes) {
   using namespace nanobind::literals;
   of.def(
       name,
       [takes](const Otherwise& first, const nanobind::args& rest, const nanobind::kwargs& named) {
-        refuse(takes, first, rest, named);
+        std::string given;
+        add_kind(first.first, &given);
+        for (const nanobind::handle value : rest) add_kind(value, &given);
+        for (const auto& [name, value] : named)
+          given += (given.empty() ? "" : ", ") + nanobind::cast<std::string>(name) + "=" +
+                   kind_of(value);
+        refuse(takes, given);
       },
       "_"_a.none() = nanobind::ellipsis(), "args"_a, "kwargs"_a);
 }

@@ -35,6 +35,10 @@ void Flushed::add(std::unique_ptr<Compiled> engine) {
 }
 
 void Flushed::free() {
+  if (engines.empty() && !tables) {
+    all = false;
+    return;
+  }
   Account* const account = Account::current();
   if (account) account->settle();
   engines.clear();
