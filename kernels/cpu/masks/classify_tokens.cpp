@@ -79,7 +79,6 @@ struct LexemeMasks::Draft {
       group.lengths.add(static_cast<std::uint8_t>(std::min(vocabulary.chars(*t), 255)));
     }
   }
-  void forget(Id token) { all.bits[static_cast<std::size_t>(token) / 32] &= ~(1u << (token % 32)); }
 };
 
 LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state,
@@ -259,7 +258,7 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
     }
     if (among)  // read_plain() took them for other characters
       for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
-        if (v_.is_plain(*t)) reading.draft.forget(*t);
+        if (v_.is_plain(*t)) reading.draft.all.remove(*t);
     if (at.first == Texts::kDead) continue;
     ++at.second;
     reading.draft.stay(at, {trie.begin(i), trie.end(i), nullptr}, true);
@@ -398,6 +397,101 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
     path[static_cast<std::size_t>(v_.plain_.depth(i)) - 1] = {state, v_.plain_.depth(i) - 1};
     read(i, v_.plain_.skip(i));
   }
+}
+
+const LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state,
+                                               const std::vector<std::uint8_t>& leaving) {
+  Around& found = remember(arounds_, leaving, [&] {
+    Around made;
+    std::array<bool, 256> leaves{};
+    for (std::uint8_t byte : leaving) leaves[byte] = true;
+    made.all.add({v_.plain_.begin(0), v_.plain_.subtree_end(0), nullptr}, words());
+    made.all.to_bits(words());
+    std::vector<Id> path(static_cast<std::size_t>(v_.other_.longest()) + 1, state);
+    for (std::int32_t i = 1; i < v_.other_.size();) {
+      kernel_clock.tick();
+      const std::size_t depth = static_cast<std::size_t>(v_.other_.depth(i));
+      const std::uint8_t byte = v_.other_.byte(i);
+      const Id next = leaves[byte] ? Texts::kDead : texts.step(path[depth - 1], byte);
+      if (next == Texts::kDead) {
+        i = v_.other_.skip(i);
+        continue;
+      }
+      path[depth] = next;
+      made.all.add({v_.other_.begin(i), v_.other_.end(i), nullptr}, words());
+      if (next != state)
+        made.partial.insert(made.partial.end(), v_.other_.begin(i), v_.other_.end(i));
+      ++i;
+    }
+    const Trie& trie = v_.whole_.trie;
+    for (std::int32_t i = 1; i < trie.size();) {
+      if (!leaves[trie.byte(i)]) {
+        ++i;
+        continue;
+      }
+      kernel_clock.tick();
+      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) made.all.remove(*t);
+      Id before = state;
+      for (char b : std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))])
+                        .substr(0, static_cast<std::size_t>(trie.depth(i)) - 1))
+        before = texts.step(before, static_cast<std::uint8_t>(b));
+      if (before == state) made.others.push_back(i);
+      i = trie.skip(i);
+    }
+    held_ += made.nbytes();
+    return made;
+  });
+  found.used = true;
+  return found;
+}
+
+// For raw text that nearly all characters leave in one state, as free text up to a trigger: only
+// the tokens with other characters are read. Returns false if it is not such a text.
+bool LexemeMasks::read_around(Reading& reading, Id state) {
+  constexpr std::size_t kMost = 8;
+  Texts& texts = reading.texts;
+  const Id around_it = texts.beyond(state);
+  if (around_it <= Texts::kDead || texts.open(around_it) >= 0 ||
+      texts.beyond(around_it) != around_it)
+    return false;
+  std::vector<std::uint8_t> leaving, first;  // characters that leave it, or lead elsewhere at first
+  for (std::uint8_t byte = 0; byte < 0x80 && leaving.size() + first.size() <= kMost; ++byte) {
+    const Id next = texts.step(around_it, byte);
+    if (next != around_it) leaving.push_back(byte);
+    if (texts.step(state, byte) != next) first.push_back(byte);
+  }
+  if (leaving.size() + first.size() > kMost) return false;
+  const Around& around = this->around(texts, around_it, leaving);
+  const Trie& trie = v_.whole_.trie;
+  Tokens all = around.all;
+  std::vector<std::int32_t> apart;  // the nodes of `first`
+  for (std::uint8_t byte : first)
+    if (const std::int32_t i = trie.find(0, {reinterpret_cast<const char*>(&byte), 1}); i >= 0) {
+      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) all.remove(*t);
+      apart.push_back(i);
+    }
+  for (Id t : reading.detailed ? around.partial : std::vector<Id>{}) {
+    if (!all.has(t)) continue;
+    all.remove(t);
+    Key at{around_it, v_.chars(t)};
+    for (char b : v_.tokens_[static_cast<std::size_t>(t)])
+      at.first = texts.step(at.first, static_cast<std::uint8_t>(b));
+    reading.draft.stay(at, {&t, &t + 1, nullptr}, false);
+  }
+  reading.draft.stay_alike(around_it, all, {});
+  for (std::int32_t i : apart) reading.read(trie, i, 0, {state, 0});
+  for (std::int32_t i : around.others) {
+    if (std::any_of(apart.begin(), apart.end(),
+                    [&](std::int32_t a) { return a <= i && i < trie.skip(a); }))
+      continue;
+    const std::string_view before =
+        std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))])
+            .substr(0, static_cast<std::size_t>(trie.depth(i)) - 1);
+    const auto chars =
+        std::count_if(before.begin(), before.end(), [](char b) { return (b & 0xC0) != 0x80; });
+    reading.read(trie, i, trie.depth(i) - 1, {around_it, static_cast<std::int32_t>(chars)});
+  }
+  return true;
 }
 
 // For a finite list of texts: finds tokens by walking the list and the trie together. A state is
@@ -637,8 +731,10 @@ LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffi
   else if (!read_listed(reading, state, among.trie, node) &&
            !read_quoted(reading, state, among.trie, node) &&
            (detailed || !read_relaxed(texts, state, among, node, &draft)))
-    whole ? read_plain(reading, state)
-          : reading.read(among.trie, node, among.trie.depth(node), {state, 0});
+    if (!whole)
+      reading.read(among.trie, node, among.trie.depth(node), {state, 0});
+    else if (!reading.raw || !read_around(reading, state))
+      read_plain(reading, state);
   return keep(slot, std::move(draft));
 }
 

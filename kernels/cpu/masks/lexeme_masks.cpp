@@ -149,6 +149,8 @@ void LexemeMasks::trim() {
   std::erase_if(loops_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, loop] : loops_)
     loop.used = false, held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+  std::erase_if(arounds_, [](const auto& entry) { return !entry.second.used; });
+  for (auto& [_, around] : arounds_) around.used = false, held_ += around.nbytes();
   std::erase_if(splits_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, split] : splits_) split.used = false, held_ += sizeof split;
   held_ += count_suffixes();

@@ -127,6 +127,17 @@ class LexemeMasks {
     bool used = true;
   };
   const Loop& loop(const std::vector<std::uint8_t>& classes);
+  struct Around {             // of a raw text that all but a few ASCII characters lead back to
+    Tokens all;               // the tokens without these characters
+    std::vector<Id> partial;  // of them, those that end inside of a character
+    std::vector<std::int32_t> others;  // nodes of the whole trie at which the others first have one
+    bool used = true;
+    std::size_t nbytes() const {
+      return sizeof *this + all.nbytes() + (partial.size() + others.size()) * sizeof(Id);
+    }
+  };
+  const Around& around(Texts& texts, Id state, const std::vector<std::uint8_t>& parting);
+  bool read_around(Reading& reading, Id state);
   Gap read_gap(const Trie& trie, std::int32_t node) const;
   Split read_split(const Trie& trie, std::int32_t node, bool colon);
   void read_parted(Reading& reading, std::int32_t node, std::pair<Id, std::int32_t> from,
@@ -161,6 +172,8 @@ class LexemeMasks {
   Gaps gaps_;
   std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
   std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
+  std::unordered_map<std::vector<std::uint8_t>, Around, VectorHash>
+      arounds_;  // by these characters
   using Content =
       std::vector<std::uint64_t>;  // tokens, each with the number of its remaining bytes
   std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
