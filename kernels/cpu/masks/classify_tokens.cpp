@@ -125,7 +125,9 @@ struct LexemeMasks::Reading {
 
   // Reads the tokens below a node. Their first `top` bytes lead to the state `there`.
   void read(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
-    path.assign(static_cast<std::size_t>(trie.longest() - top) + 1, there);
+    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1)
+      path.resize(static_cast<std::size_t>(trie.longest()) + 1);
+    path[0] = there;
     for (std::int32_t i = node + (trie.depth(node) == top); i < trie.skip(node);) {
       const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
       const auto [from, chars] = path[depth - 1];
@@ -399,45 +401,35 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
   }
 }
 
-const LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state,
-                                               const std::vector<std::uint8_t>& leaving) {
-  Around& found = remember(arounds_, leaving, [&] {
+// Tokens that begin with a character of `apart` are left out.
+LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state, const std::string& leaving,
+                                         const std::string& apart) {
+  Around& found = remember(arounds_, leaving + '\xFF' + apart, [&] {
     Around made;
-    std::array<bool, 256> leaves{};
-    for (std::uint8_t byte : leaving) leaves[byte] = true;
-    made.all.add({v_.plain_.begin(0), v_.plain_.subtree_end(0), nullptr}, words());
-    made.all.to_bits(words());
-    std::vector<Id> path(static_cast<std::size_t>(v_.other_.longest()) + 1, state);
-    for (std::int32_t i = 1; i < v_.other_.size();) {
+    made.all.bits.assign(words(), 0);
+    std::vector<Spelled> others;
+    const Trie& trie = v_.whole_.trie;
+    std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
+    for (std::int32_t i = 1; i < trie.size();) {
       kernel_clock.tick();
-      const std::size_t depth = static_cast<std::size_t>(v_.other_.depth(i));
-      const std::uint8_t byte = v_.other_.byte(i);
-      const Id next = leaves[byte] ? Texts::kDead : texts.step(path[depth - 1], byte);
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
+      const char byte = static_cast<char>(trie.byte(i));
+      const bool is_apart = depth == 1 && apart.find(byte) != apart.npos,
+                 leaves = path[depth - 1] == state && leaving.find(byte) != leaving.npos;
+      for (std::int32_t j = i; leaves && !is_apart && j < trie.skip(i); ++j)
+        for (const Id* t = trie.begin(j); t != trie.end(j); ++t)
+          others.push_back({v_.end_of(*t, trie.depth(j) - trie.depth(i) + 1), *t});
+      const Id next = leaves || is_apart ? Texts::kDead : texts.step(path[depth - 1], trie.byte(i));
       if (next == Texts::kDead) {
-        i = v_.other_.skip(i);
+        i = trie.skip(i);
         continue;
       }
       path[depth] = next;
-      made.all.add({v_.other_.begin(i), v_.other_.end(i), nullptr}, words());
-      if (next != state)
-        made.partial.insert(made.partial.end(), v_.other_.begin(i), v_.other_.end(i));
+      made.all.add({trie.begin(i), trie.end(i), nullptr}, words());
+      if (next != state) made.partial.insert(made.partial.end(), trie.begin(i), trie.end(i));
       ++i;
     }
-    const Trie& trie = v_.whole_.trie;
-    for (std::int32_t i = 1; i < trie.size();) {
-      if (!leaves[trie.byte(i)]) {
-        ++i;
-        continue;
-      }
-      kernel_clock.tick();
-      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) made.all.remove(*t);
-      Id before = state;
-      for (char b : std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))])
-                        .substr(0, static_cast<std::size_t>(trie.depth(i)) - 1))
-        before = texts.step(before, static_cast<std::uint8_t>(b));
-      if (before == state) made.others.push_back(i);
-      i = trie.skip(i);
-    }
+    made.others = Trie(std::move(others));
     held_ += made.nbytes();
     return made;
   });
@@ -450,46 +442,38 @@ const LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state,
 bool LexemeMasks::read_around(Reading& reading, Id state) {
   constexpr std::size_t kMost = 8;
   Texts& texts = reading.texts;
-  const Id around_it = texts.beyond(state);
-  if (around_it <= Texts::kDead || texts.open(around_it) >= 0 ||
-      texts.beyond(around_it) != around_it)
-    return false;
-  std::vector<std::uint8_t> leaving, first;  // characters that leave it, or lead elsewhere at first
-  for (std::uint8_t byte = 0; byte < 0x80 && leaving.size() + first.size() <= kMost; ++byte) {
-    const Id next = texts.step(around_it, byte);
-    if (next != around_it) leaving.push_back(byte);
-    if (texts.step(state, byte) != next) first.push_back(byte);
+  const Id loop = texts.beyond(state);
+  if (loop <= Texts::kDead || texts.open(loop) >= 0 || texts.beyond(loop) != loop) return false;
+  std::string leaving,
+      apart;  // characters that leave the loop, and those that lead elsewhere first
+  for (std::uint8_t byte = 0; byte < 0x80 && leaving.size() + apart.size() <= kMost; ++byte) {
+    const Id next = texts.step(loop, byte);
+    if (next != loop) leaving += static_cast<char>(byte);
+    if (texts.step(state, byte) != next) apart += static_cast<char>(byte);
   }
-  if (leaving.size() + first.size() > kMost) return false;
-  const Around& around = this->around(texts, around_it, leaving);
-  const Trie& trie = v_.whole_.trie;
-  Tokens all = around.all;
-  std::vector<std::int32_t> apart;  // the nodes of `first`
-  for (std::uint8_t byte : first)
-    if (const std::int32_t i = trie.find(0, {reinterpret_cast<const char*>(&byte), 1}); i >= 0) {
-      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t) all.remove(*t);
-      apart.push_back(i);
+  if (leaving.size() + apart.size() > kMost) return false;
+  Around& around = this->around(texts, loop, leaving, apart);
+  Draft& draft = reading.draft;
+  reading.read(around.others, 0, 0, {loop, 0});
+  for (const char& c : apart)
+    if (const std::int32_t i = v_.whole_.trie.find(0, {&c, 1}); i >= 0)
+      reading.read(v_.whole_.trie, i, 0, {state, 0});
+  if (reading.detailed) {
+    Tokens all = around.all;
+    for (Id t : around.partial) {
+      all.remove(t);
+      Id at = loop;
+      for (char b : v_.raw_bytes(t)) at = texts.step(at, static_cast<std::uint8_t>(b));
+      draft.stay({at, v_.chars(t)}, {&t, &t + 1, nullptr}, false);
     }
-  for (Id t : reading.detailed ? around.partial : std::vector<Id>{}) {
-    if (!all.has(t)) continue;
-    all.remove(t);
-    Key at{around_it, v_.chars(t)};
-    for (char b : v_.tokens_[static_cast<std::size_t>(t)])
-      at.first = texts.step(at.first, static_cast<std::uint8_t>(b));
-    reading.draft.stay(at, {&t, &t + 1, nullptr}, false);
-  }
-  reading.draft.stay_alike(around_it, all, {});
-  for (std::int32_t i : apart) reading.read(trie, i, 0, {state, 0});
-  for (std::int32_t i : around.others) {
-    if (std::any_of(apart.begin(), apart.end(),
-                    [&](std::int32_t a) { return a <= i && i < trie.skip(a); }))
-      continue;
-    const std::string_view before =
-        std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))])
-            .substr(0, static_cast<std::size_t>(trie.depth(i)) - 1);
-    const auto chars =
-        std::count_if(before.begin(), before.end(), [](char b) { return (b & 0xC0) != 0x80; });
-    reading.read(trie, i, trie.depth(i) - 1, {around_it, static_cast<std::int32_t>(chars)});
+    draft.stay_alike(loop, all, {});
+  } else if (around.row && draft.all.bits.empty() && draft.all.few == around.more) {
+    draft.known = around.row;
+  } else {
+    Tokens row = around.all;
+    row.add(draft.all, words());
+    around.more = draft.all.few;
+    draft.known = around.row = std::make_shared<const Tokens>(std::move(row));
   }
   return true;
 }
@@ -726,15 +710,16 @@ LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffi
   const bool any = wide != Texts::kDead && wide != state;
   if (any) draft.known = inside_like(texts, state, wide), draft.rest = -1;
   Reading reading{v_, texts, detailed, draft, texts.is_key(state), texts.is_raw(state), {}};
-  if (any)
+  if (any) {
     reading.read(v_.closing_, 0, 0, {state, 0});
-  else if (!read_listed(reading, state, among.trie, node) &&
-           !read_quoted(reading, state, among.trie, node) &&
-           (detailed || !read_relaxed(texts, state, among, node, &draft)))
+  } else if (!read_listed(reading, state, among.trie, node) &&
+             !read_quoted(reading, state, among.trie, node) &&
+             (detailed || !read_relaxed(texts, state, among, node, &draft))) {
     if (!whole)
       reading.read(among.trie, node, among.trie.depth(node), {state, 0});
     else if (!reading.raw || !read_around(reading, state))
       read_plain(reading, state);
+  }
   return keep(slot, std::move(draft));
 }
 

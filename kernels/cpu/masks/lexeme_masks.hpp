@@ -130,13 +130,16 @@ class LexemeMasks {
   struct Around {             // of a raw text that all but a few ASCII characters lead back to
     Tokens all;               // the tokens without these characters
     std::vector<Id> partial;  // of them, those that end inside of a character
-    std::vector<std::int32_t> others;  // nodes of the whole trie at which the others first have one
+    Trie others;              // the others, from the first such character on
+    std::vector<Id> more;     // of the others, those of the row that was made last, for the texts
+    std::shared_ptr<const Tokens> row;  // with one trigger share it
     bool used = true;
     std::size_t nbytes() const {
-      return sizeof *this + all.nbytes() + (partial.size() + others.size()) * sizeof(Id);
+      return sizeof *this + all.nbytes() * 2 + (partial.size() + more.size()) * sizeof(Id) +
+             others.nbytes();
     }
   };
-  const Around& around(Texts& texts, Id state, const std::vector<std::uint8_t>& parting);
+  Around& around(Texts& texts, Id state, const std::string& leaving, const std::string& apart);
   bool read_around(Reading& reading, Id state);
   Gap read_gap(const Trie& trie, std::int32_t node) const;
   Split read_split(const Trie& trie, std::int32_t node, bool colon);
@@ -172,8 +175,7 @@ class LexemeMasks {
   Gaps gaps_;
   std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
   std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
-  std::unordered_map<std::vector<std::uint8_t>, Around, VectorHash>
-      arounds_;  // by these characters
+  std::unordered_map<std::string, Around> arounds_;  // by these characters
   using Content =
       std::vector<std::uint64_t>;  // tokens, each with the number of its remaining bytes
   std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
