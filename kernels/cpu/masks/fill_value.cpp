@@ -37,11 +37,9 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   std::int64_t enough = 0;
   bool reckons = false;
   const auto fill_within = [&](std::int64_t budget) {
-    // The row is all zeros on entry and on exit, because only the set bits are cleared. If
-    // something throws, the row is lost, and the next call allocates one.
-    std::vector<std::uint32_t> row =
-        std::move(clear_row_);  // a nested call of fill_value() allocates its own
-    row.resize(sink.vocabulary.words());
+    // The row is all zeros when it is taken and when it is given back, because only the set bits
+    // are cleared. If something throws, it is lost.
+    std::vector<std::uint32_t> row = sink.masks.take_clear_row();
     Sink own{sink.masks, sink.vocabulary, row.data(), budget, sink.arena, engine_};
     own.nested = sink.nested;
     go_on(*within, 0, at, own);
@@ -49,13 +47,10 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     reckons = own.reckons;
     sink.reckons = sink.reckons || reckons;
     std::vector<Id> tokens;
-    for (const Id* t = within->trie.begin(0); t != within->trie.subtree_end(0); ++t) {
-      std::uint32_t& word = row[static_cast<std::size_t>(*t >> 5)];
-      if (!(word >> (*t & 31) & 1)) continue;
-      tokens.push_back(*t);
-      word &= ~(1u << (*t & 31));
-    }
-    clear_row_ = std::move(row);
+    for (std::size_t i = 0; i < row.size(); ++i)
+      for (std::uint32_t left = std::exchange(row[i], 0); left; left &= left - 1)
+        tokens.push_back(static_cast<Id>(i * 32) + std::countr_zero(left));
+    sink.masks.give_clear_row(std::move(row));
     return tokens;
   };
   auto known = values_.find(std::span<const Id>(key));

@@ -108,6 +108,14 @@ class LexemeMasks {
   // since the last call.
   void trim();
   MaskRows& rows() { return rows_; }
+  // A row of zeros, in which a part of a mask is made; to be given back as such.
+  std::vector<std::uint32_t> take_clear_row() {
+    if (clear_rows_.empty()) return std::vector<std::uint32_t>(words());
+    std::vector<std::uint32_t> row = std::move(clear_rows_.back());
+    clear_rows_.pop_back();
+    return row;
+  }
+  void give_clear_row(std::vector<std::uint32_t> row) { clear_rows_.push_back(std::move(row)); }
   std::size_t nbytes() const { return held_ + rows_.nbytes(); }
 
  private:
@@ -182,6 +190,7 @@ class LexemeMasks {
   Id made_ = Vocabulary::kOwnSuffixes;  // number of suffixes so far
   std::size_t held_ = 0;                // bytes of all masks and suffixes
   MaskRows rows_;
+  std::vector<std::vector<std::uint32_t>> clear_rows_;  // as many as parts were nested at most
 };
 
 }  // namespace guard

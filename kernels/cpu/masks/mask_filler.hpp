@@ -126,7 +126,6 @@ class MaskFiller {
   Texts& texts_;
   TokenDistances distances_;
   std::vector<Place> places_;
-  std::vector<std::uint32_t> clear_row_;  // an empty row, in which parts of masks are made
   static constexpr std::size_t kMostValues = 500'000;  // bytes
   ListMap<Within> values_;                             // see fill_value
   std::size_t values_held_ = 0;
