@@ -122,6 +122,8 @@ struct LexemeMasks::Reading {
   Draft& draft;
   bool key, raw;
   std::vector<Key> path;
+  Id loop = Texts::kDead;  // a state that keeps to itself below these nodes
+  const std::vector<char>* loops = nullptr;
 
   // Reads the tokens below a node. Their first `top` bytes lead to the state `there`.
   void read(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
@@ -145,6 +147,11 @@ struct LexemeMasks::Reading {
       }
       const bool whole = texts.is_whole(next);
       path[depth] = {next, chars + (detailed && whole)};
+      if (next == loop && (*loops)[static_cast<std::size_t>(i)]) {
+        draft.stay(path[depth], {trie.begin(i), trie.subtree_end(i), nullptr}, whole);
+        i = trie.skip(i);
+        continue;
+      }
       draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, whole);
       if (raw && texts.open(next) >= 0) {
         open(trie, i, path[depth]);
@@ -430,6 +437,15 @@ LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state, const std::stri
       ++i;
     }
     made.others = Trie(std::move(others));
+    made.plain.assign(static_cast<std::size_t>(made.others.size()), 1);
+    std::vector<std::int32_t> above(static_cast<std::size_t>(made.others.longest()) + 1);
+    for (std::int32_t i = 1; i < made.others.size(); ++i) {
+      const std::size_t depth = static_cast<std::size_t>(made.others.depth(i));
+      above[depth] = i;
+      const char byte = static_cast<char>(made.others.byte(i));
+      for (std::size_t d = 0; d < depth && (byte < 0 || leaving.find(byte) != leaving.npos); ++d)
+        made.plain[static_cast<std::size_t>(above[d])] = 0;
+    }
     held_ += made.nbytes();
     return made;
   });
@@ -454,7 +470,9 @@ bool LexemeMasks::read_around(Reading& reading, Id state) {
   if (leaving.size() + apart.size() > kMost) return false;
   Around& around = this->around(texts, loop, leaving, apart);
   Draft& draft = reading.draft;
+  reading.loop = loop, reading.loops = &around.plain;
   reading.read(around.others, 0, 0, {loop, 0});
+  reading.loop = Texts::kDead;
   for (const char& c : apart)
     if (const std::int32_t i = v_.whole_.trie.find(0, {&c, 1}); i >= 0)
       reading.read(v_.whole_.trie, i, 0, {state, 0});

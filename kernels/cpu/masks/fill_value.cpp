@@ -7,6 +7,24 @@
 
 namespace guard {
 
+// Appends all that decides which tokens end within a value of the goal, if it has scalars only:
+// their languages and numbers, and how they are written. All schemas of the isolate share these
+// ids.
+bool MaskFiller::scalar_key(Id goal, std::vector<Id>* key) {
+  if (constraints_.inhabitance.inhabited(goal, Type::Object) ||
+      constraints_.inhabitance.inhabited(goal, Type::Array))
+    return false;
+  key->push_back(static_cast<Id>(options_.whitespace));
+  key->push_back(static_cast<Id>(options_.spelling));
+  key->push_back(options_.longest_run);
+  key->push_back(constraints_.scalars.literals3(goal));
+  for (Id piece : constraints_.scalars.numbers(goal)) key->push_back(piece);
+  for (const StringPiece& piece :
+       constraints_.scalars.string_set(constraints_.scalars.strings(goal)).pieces)
+    for (Id part : {Id{-1}, piece.lang, piece.lo, piece.hi}) key->push_back(part);
+  return true;
+}
+
 // Marks the tokens below the node, from after an object's key or from before its value. The tokens
 // that end within the value are memoised for all members with the same goal. For budgets, the memo
 // keeps a budget that suffices for all of these tokens, with the rest of the text subtracted. For
@@ -69,18 +87,22 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     Within made;
     // First without a budget, since this set contains that of every budget. insert_or_assign()
     // looks the key up again, since the fill may have added entries or cleared the table.
-    std::vector<Id> tokens = fill_within(-1);
-    made.size = tokens.size();
-    made.tokens = Tokens(std::move(tokens), sink.vocabulary.words());
+    std::vector<Id> shared{among.id, node, static_cast<Id>(f.phase), at.gap};
+    const bool is_scalar = scalar_key(alike, &shared);
+    if (is_scalar) made.tokens = sink.masks.scalar(shared);
+    if (!made.tokens) {
+      made.tokens = std::make_shared<const Tokens>(fill_within(-1), sink.vocabulary.words());
+      if (is_scalar) sink.masks.keep_scalar(shared, made.tokens);
+    }
     if (values_held_ > kMostValues) values_.clear(), values_held_ = 0;
-    values_held_ += sizeof made + made.tokens.nbytes() + key.size() * sizeof(Id);
+    values_held_ += sizeof made + made.tokens->nbytes() + key.size() * sizeof(Id);
     known = values_.insert_or_assign({key.begin(), key.end()}, std::move(made)).first;
   }
   // The pointer is valid until the next fill_within(), which may clear values_.
   Within* value = &known->second;
   if (sink.budget < 0 || slack >= value->enough) {
     if (sink.budget >= 0) sink.suffices(value->enough + sink.budget - slack);
-    sink.add(value->tokens);
+    sink.add(*value->tokens);
   } else if (slack < 1) {  // the rest of the text uses up the budget
     sink.suffices(kNoLimit);
   } else if (const auto left = std::find_if(value->scarce.begin(), value->scarce.end(),
@@ -98,7 +120,7 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) {
       value = &found->second;
       value->reckons = value->reckons || reckons;
-      if (tokens.size() == value->size) {
+      if (tokens.size() == value->tokens->size()) {
         value->enough = std::min(slack, enough - (sink.budget - slack));
       } else {
         value->lacking = std::max(value->lacking, slack);

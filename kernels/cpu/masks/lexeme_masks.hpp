@@ -94,6 +94,10 @@ class LexemeMasks {
   // The mask over the tokens below a node, with at most `room` bytes of white space; null: no token
   // begins with any.
   const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
+  // The tokens that end within a scalar value. `key` has all that they depend on, in no schema's
+  // own ids (fill_value.cpp). Null: not known yet.
+  std::shared_ptr<const Tokens> scalar(std::span<const Id> key);
+  void keep_scalar(std::span<const Id> key, std::shared_ptr<const Tokens> tokens);
   // The split of the tokens below a node, read from after a key (`colon`) or from before a value.
   const Split& split(const Suffixes& among, std::int32_t node, bool colon);
   std::int64_t rest(
@@ -139,12 +143,13 @@ class LexemeMasks {
     Tokens all;               // the tokens without these characters
     std::vector<Id> partial;  // of them, those that end inside of a character
     Trie others;              // the others, from the first such character on
+    std::vector<char> plain;  // by node of it, whether only ASCII without these characters follows
     std::vector<Id> more;     // of the others, those of the row that was made last, for the texts
     std::shared_ptr<const Tokens> row;  // with one trigger share it
     bool used = true;
     std::size_t nbytes() const {
       return sizeof *this + all.nbytes() * 2 + (partial.size() + more.size()) * sizeof(Id) +
-             others.nbytes();
+             others.nbytes() + plain.size();
     }
   };
   Around& around(Texts& texts, Id state, const std::string& leaving, const std::string& apart);
@@ -182,6 +187,11 @@ class LexemeMasks {
   Masks texts_, detailed_, numbers_;
   Gaps gaps_;
   std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
+  struct Scalar {
+    std::shared_ptr<const Tokens> tokens;
+    bool used = true;
+  };
+  ListMap<Scalar> scalars_;
   std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
   std::unordered_map<std::string, Around> arounds_;  // by these characters
   using Content =

@@ -41,6 +41,11 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
       for (std::uint32_t left = bits[i]; left; left &= left - 1)
         use(static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left))));
   }
+  std::size_t size() const {
+    std::size_t n = few.size();
+    for (std::uint32_t word : bits) n += static_cast<std::size_t>(std::popcount(word));
+    return n;
+  }
   Id first() const {  // any one of them; requires a non-empty set
     if (!few.empty()) return few[0];
     std::size_t i = 0;
