@@ -45,8 +45,9 @@ bool Engine::counts(const Config& at) {
 
 std::vector<Id> Engine::look_ahead(const Config& at) {
   std::vector<Id> out;
-  if (!at.top || at.finished || at.top->kind == Kind::Root || at.top->kind == Kind::Format)
-    return out;
+  if (!at.top || at.finished) return out;
+  if (format && (at.lex == Lex::Raw || at.top->kind == Kind::Root)) return values_ahead(at);
+  if (at.top->kind == Kind::Root) return out;
   const Frame& f = *at.top;
   Texts& texts = lexicon().texts;
   if (at.lex == Lex::Key) {
@@ -63,6 +64,36 @@ std::vector<Id> Engine::look_ahead(const Config& at) {
     }
   } else if (at.lex == Lex::None && f.due >= 0 && f.phase != Phase::After) {
     levels.add_missing(f.due, &out);
+  }
+  return out;
+}
+
+// Of a format: the value that is due, or those that one of a few arcs leads to.
+std::vector<Id> Engine::values_ahead(const Config& at) {
+  constexpr std::size_t kFewArcs = 2;
+  std::vector<Id> out;
+  if (at.lex != Lex::Raw) {
+    if (at.lex == Lex::None) levels.add_missing(at.top->due, &out);
+    return out;
+  }
+  const auto add = [&](Id exit) {
+    if (const FormatExit& e = format->exit(exit); e.kind == FormatExit::Value)
+      levels.add_missing(levels.due_root(e.what), &out);
+  };
+  Texts& texts = lexicon().texts;
+  const Net& net = texts.net(format->net);
+  const std::vector<Component>& arcs = texts.components(at.state);
+  if (arcs.size() > kFewArcs) return out;
+  for (const Component& c : arcs) {
+    const Id to = net.arcs[static_cast<std::size_t>(c.index)].to;
+    if (to < 0) {
+      add(~to);
+      continue;
+    }
+    for (Id next : net.points[static_cast<std::size_t>(to)])
+      if (const Net::Arc& arc = net.arcs[static_cast<std::size_t>(next)];
+          arc.to < 0 && arc.lang == Langs::kEps)
+        add(~arc.to);
   }
   return out;
 }

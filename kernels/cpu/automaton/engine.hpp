@@ -81,6 +81,7 @@ class Engine {
   static constexpr std::size_t kMostForced = 200'000;  // bytes of all that is kept
   int choices(const Config& at, std::string_view among, std::string_view except, char* byte,
               Config* to, Arena& scratch);
+  std::vector<Id> values_ahead(const Config& at);
   std::unordered_map<std::string, std::string> forced_;  // by state key
   std::size_t forced_nbytes_ = 0;
   static inline std::atomic<std::uint64_t> made = 0;

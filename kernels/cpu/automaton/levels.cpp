@@ -141,13 +141,17 @@ void Levels::add_missing(Id due, std::vector<Id>* out) {
   if (looked_[static_cast<std::size_t>(due)]) return;
   const Due d = dues_[due];
   std::vector<Id> nodes;
-  for (const Alternative& a : levels_[d.level].alternatives) {
-    if (!a.vital) continue;
-    const Id goal =
-        d.kind == Kind::Object
-            ? constraints_.objects.base_of(constraints_.objects[a.shape], info(d.level).cls(d.cls))
-            : constraints_.arrays.base_of(constraints_.arrays[a.shape], 0);
-    for (Id literal : goals_.literals(goal)) nodes.push_back(literal >> 1);
+  if (d.kind == Kind::Root) {
+    nodes.push_back(d.level);
+  } else {
+    for (const Alternative& a : levels_[d.level].alternatives) {
+      if (!a.vital) continue;
+      const Id goal = d.kind == Kind::Object
+                          ? constraints_.objects.base_of(constraints_.objects[a.shape],
+                                                         info(d.level).cls(d.cls))
+                          : constraints_.arrays.base_of(constraints_.arrays[a.shape], 0);
+      for (Id literal : goals_.literals(goal)) nodes.push_back(literal >> 1);
+    }
   }
   Goals::Ahead ahead(nodes);
   if (goals_.lacking(&ahead).empty())

@@ -197,6 +197,9 @@ void Texts::close(State* s) const {
     return std::pair(a.index, a.lang) < std::pair(b.index, b.lang);
   });
   list.erase(std::unique(list.begin(), list.end()), list.end());  // two paths may have met
+  std::erase_if(list, [&](const Component& c) {
+    return c.lang == Langs::kEps && net.arcs[static_cast<std::size_t>(c.index)].to >= 0;
+  });
 }
 
 Id Texts::net_of(Net net) {
@@ -218,6 +221,20 @@ Id Texts::enter(Id net, std::span<const Id> points, Id* spec) {
       s.components.push_back({nets_[net].arcs[static_cast<std::size_t>(arc)].lang, arc});
   close(&s);
   return is_alive(s.components) ? intern(std::move(s)) : kDead;
+}
+
+const Bytes* Texts::few_next(Id state) {
+  constexpr int kFewBytes = 4;
+  const std::optional<Bytes>& found = remember(few_next_, state, [&] {
+    std::optional<Bytes> out(std::in_place);
+    for (int byte = 0, n = 0; byte < 256 && out; ++byte) {
+      if (step(state, static_cast<std::uint8_t>(byte)) == kDead) continue;
+      out->add(static_cast<std::uint8_t>(byte));
+      if (++n > kFewBytes) out.reset();
+    }
+    return out;
+  });
+  return found ? &*found : nullptr;
 }
 
 void Texts::exits(Id state, Labels* exits) const {
@@ -279,19 +296,29 @@ void Texts::keep(Id state, std::uint8_t from, std::uint8_t upto, Id to) {
   std::fill(q.next + from, q.next + upto + 1, to);
 }
 
+const Ranges& Texts::beyond_ascii() {
+  static const Ranges all{{0x80, 0xD7FF}, {0xE000, kMaxChar}};
+  return all;
+}
+
+Id Texts::common(const State& from, const Ranges& chars) {
+  Id out = -1;
+  for (const Range& r : chars)
+    for (std::uint32_t c = r.lo; c <= r.hi;) {
+      Range alike{0, kMaxChar};
+      const Id next = after_char(from, c, &alike);
+      if (out >= 0 && next != out) return kSplit;
+      out = next;
+      c = alike.hi + 1;
+    }
+  return out;
+}
+
 // The state inside a UTF-8 character all of whose possible completions lead to one state (see
 // Pending, kind 5); kDead if they do not.
 Id Texts::any_char(const State& from, Pending pending) {
-  Id next = -1;
-  for (const Range& r : possible(pending, from.spelling))
-    for (std::uint32_t c = r.lo; c <= r.hi;) {
-      Range alike{0, kMaxChar};
-      const Id one = after_char(from, c, &alike);
-      if (one == kDead || (next >= 0 && one != next)) return kDead;
-      next = one;
-      c = alike.hi + 1;
-    }
-  if (next < 0) return kDead;
+  const Id next = common(from, possible(pending, from.spelling));
+  if (next <= kDead) return kDead;
   State to = states_[next];
   const std::uint32_t lead = pending.high == 3 ? 0xE0 | pending.value : 0xF0 | pending.value;
   const bool first = pending.high > 2 && pending.got + 1u == pending.high;
@@ -346,10 +373,11 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       Range alike{0, kMaxChar};
       next = after_char(from, c, &alike);
       const Pending at = states_[state].pending;
+      const bool raw = states_[state].spelling == Spelling::Raw;
       // Whether the byte completes a character that leads to the same state.
       const auto same = [&](std::uint32_t b) {
-        const bool plain = at.kind == 0 && b >= 0x20 && b < 0x80 && b != '"' && b != '\\' &&
-                           b >= alike.lo && b <= alike.hi;
+        const bool plain = at.kind == 0 && b < 0x80 && b >= alike.lo && b <= alike.hi &&
+                           (raw || (b >= 0x20 && b != '"' && b != '\\'));
         const std::uint32_t other = at.value << 6 | (b & 0x3F);
         return plain ||
                (at.kind == 4 && b >= 0x80 && b < 0xC0 && other >= alike.lo && other <= alike.hi);
@@ -371,6 +399,12 @@ Id Texts::fill(Id state, std::uint8_t byte) {
         if (live) to.components.push_back(k);
       }
       if (is_alive(to.components)) next = intern(std::move(to));
+    } else if (from.pending.kind == 0 && common(from, beyond_ascii()) != kSplit) {
+      // All leads of one length lead to one state, but for four whose next byte they restrict.
+      constexpr std::array<std::array<std::uint8_t, 2>, 4> kAlike{
+          {{0xC2, 0xDF}, {0xE1, 0xEC}, {0xEE, 0xEF}, {0xF1, 0xF3}}};
+      for (const auto& [first, last] : kAlike)
+        if (byte >= first && byte <= last) lo = first, hi = last;
     }
   }
   keep(state, lo, hi, next);
@@ -385,14 +419,7 @@ Id Texts::fill_class(Id state, std::uint8_t cls) {
     quick_[static_cast<std::size_t>(state)].by_class = class_tables_.back().data();
     if (table[cls] != -1) return table[cls];
   }
-  Id out = -1;
-  for (const Range& r : classes()[cls])
-    for (std::uint32_t c = r.lo; c <= r.hi && out != kSplit;) {
-      Range alike{0, kMaxChar};
-      const Id next = after_char(State(states_[state]), c, &alike);
-      out = out < 0 || out == next ? next : kSplit;
-      c = alike.hi + 1;
-    }
+  const Id out = common(State(states_[state]), classes()[cls]);
   return quick_[static_cast<std::size_t>(state)].by_class[cls] = out;
 }
 

@@ -10,9 +10,11 @@
 // all methods. States and specs stay valid as long as the Texts.
 #pragma once
 #include <array>
+#include <optional>
 
 #include "lexers/char_classes.hpp"
 #include "lexers/net.hpp"
+#include "support/bytes.hpp"
 
 namespace guard {
 
@@ -115,6 +117,10 @@ class Texts {
   }
   const Net& net(Id id) const { return nets_[id]; }
   bool is_raw(Id state) const { return states_[state].net >= 0; }
+  // The bytes that may come next in raw text; null if they are more than a few.
+  const Bytes* few_next(Id state);
+  // The state to which all characters beyond ASCII lead, or kSplit. Requires is_whole(state).
+  Id beyond(Id state) { return common(states_[state], beyond_ascii()); }
   // The transition by one byte, which must not be the closing quote. kDead if no component has a
   // text that continues so, lengths aside. O(1) after the first use.
   Id step(Id state, std::uint8_t byte) {
@@ -236,8 +242,12 @@ class Texts {
   }
   Id intern(State state);
   State after(const State& from) const;  // a state of the same kind, without components
-  void close(State* state)
-      const;  // for each arc that may end here, adds the arcs of the point that it leads to
+  // For each arc that may end here, adds the arcs of the point that it leads to. An arc that must
+  // end here is then redundant, and removed.
+  void close(State* state) const;
+  // The transition that all of these characters have in common; kSplit if they have several.
+  Id common(const State& from, const Ranges& chars);
+  static const Ranges& beyond_ascii();
   Id any_char(const State& state, Pending pending);
   Id after_char(const State& state, std::uint32_t c,
                 Range* alike = nullptr);  // alike: is narrowed to the characters around c with the
@@ -274,6 +284,7 @@ class Texts {
   std::deque<Table> tables_;
   std::deque<std::array<Id, kClasses>> class_tables_;
   std::unordered_map<Id, std::vector<std::int64_t>> rests_;
+  std::unordered_map<Id, std::optional<Bytes>> few_next_;
 };
 
 template <class F>

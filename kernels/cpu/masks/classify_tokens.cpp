@@ -79,7 +79,6 @@ struct LexemeMasks::Draft {
       group.lengths.add(static_cast<std::uint8_t>(std::min(vocabulary.chars(*t), 255)));
     }
   }
-  void forget(Id token) { all.bits[static_cast<std::size_t>(token) / 32] &= ~(1u << (token % 32)); }
 };
 
 LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state,
@@ -123,10 +122,14 @@ struct LexemeMasks::Reading {
   Draft& draft;
   bool key, raw;
   std::vector<Key> path;
+  Id loop = Texts::kDead;  // a state that keeps to itself below these nodes
+  const std::vector<char>* loops = nullptr;
 
   // Reads the tokens below a node. Their first `top` bytes lead to the state `there`.
   void read(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
-    path.assign(static_cast<std::size_t>(trie.longest() - top) + 1, there);
+    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1)
+      path.resize(static_cast<std::size_t>(trie.longest()) + 1);
+    path[0] = there;
     for (std::int32_t i = node + (trie.depth(node) == top); i < trie.skip(node);) {
       const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
       const auto [from, chars] = path[depth - 1];
@@ -144,6 +147,11 @@ struct LexemeMasks::Reading {
       }
       const bool whole = texts.is_whole(next);
       path[depth] = {next, chars + (detailed && whole)};
+      if (next == loop && (*loops)[static_cast<std::size_t>(i)]) {
+        draft.stay(path[depth], {trie.begin(i), trie.subtree_end(i), nullptr}, whole);
+        i = trie.skip(i);
+        continue;
+      }
       draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, whole);
       if (raw && texts.open(next) >= 0) {
         open(trie, i, path[depth]);
@@ -259,7 +267,7 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
     }
     if (among)  // read_plain() took them for other characters
       for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
-        if (v_.is_plain(*t)) reading.draft.forget(*t);
+        if (v_.is_plain(*t)) reading.draft.all.remove(*t);
     if (at.first == Texts::kDead) continue;
     ++at.second;
     reading.draft.stay(at, {trie.begin(i), trie.end(i), nullptr}, true);
@@ -398,6 +406,94 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
     path[static_cast<std::size_t>(v_.plain_.depth(i)) - 1] = {state, v_.plain_.depth(i) - 1};
     read(i, v_.plain_.skip(i));
   }
+}
+
+// Tokens that begin with a character of `apart` are left out.
+LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state, const std::string& leaving,
+                                         const std::string& apart) {
+  Around& found = remember(arounds_, leaving + '\xFF' + apart, [&] {
+    Around made;
+    made.all.bits.assign(words(), 0);
+    std::vector<Spelled> others;
+    const Trie& trie = v_.whole_.trie;
+    std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
+    for (std::int32_t i = 1; i < trie.size();) {
+      kernel_clock.tick();
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
+      const char byte = static_cast<char>(trie.byte(i));
+      const bool is_apart = depth == 1 && apart.find(byte) != apart.npos,
+                 leaves = path[depth - 1] == state && leaving.find(byte) != leaving.npos;
+      for (std::int32_t j = i; leaves && !is_apart && j < trie.skip(i); ++j)
+        for (const Id* t = trie.begin(j); t != trie.end(j); ++t)
+          others.push_back({v_.end_of(*t, trie.depth(j) - trie.depth(i) + 1), *t});
+      const Id next = leaves || is_apart ? Texts::kDead : texts.step(path[depth - 1], trie.byte(i));
+      if (next == Texts::kDead) {
+        i = trie.skip(i);
+        continue;
+      }
+      path[depth] = next;
+      made.all.add({trie.begin(i), trie.end(i), nullptr}, words());
+      if (next != state) made.partial.insert(made.partial.end(), trie.begin(i), trie.end(i));
+      ++i;
+    }
+    made.others = Trie(std::move(others));
+    made.plain.assign(static_cast<std::size_t>(made.others.size()), 1);
+    std::vector<std::int32_t> above(static_cast<std::size_t>(made.others.longest()) + 1);
+    for (std::int32_t i = 1; i < made.others.size(); ++i) {
+      const std::size_t depth = static_cast<std::size_t>(made.others.depth(i));
+      above[depth] = i;
+      const char byte = static_cast<char>(made.others.byte(i));
+      for (std::size_t d = 0; d < depth && (byte < 0 || leaving.find(byte) != leaving.npos); ++d)
+        made.plain[static_cast<std::size_t>(above[d])] = 0;
+    }
+    held_ += made.nbytes();
+    return made;
+  });
+  found.used = true;
+  return found;
+}
+
+// For raw text that nearly all characters leave in one state, as free text up to a trigger: only
+// the tokens with other characters are read. Returns false if it is not such a text.
+bool LexemeMasks::read_around(Reading& reading, Id state) {
+  constexpr std::size_t kMost = 8;
+  Texts& texts = reading.texts;
+  const Id loop = texts.beyond(state);
+  if (loop <= Texts::kDead || texts.open(loop) >= 0 || texts.beyond(loop) != loop) return false;
+  std::string leaving,
+      apart;  // characters that leave the loop, and those that lead elsewhere first
+  for (std::uint8_t byte = 0; byte < 0x80 && leaving.size() + apart.size() <= kMost; ++byte) {
+    const Id next = texts.step(loop, byte);
+    if (next != loop) leaving += static_cast<char>(byte);
+    if (texts.step(state, byte) != next) apart += static_cast<char>(byte);
+  }
+  if (leaving.size() + apart.size() > kMost) return false;
+  Around& around = this->around(texts, loop, leaving, apart);
+  Draft& draft = reading.draft;
+  reading.loop = loop, reading.loops = &around.plain;
+  reading.read(around.others, 0, 0, {loop, 0});
+  reading.loop = Texts::kDead;
+  for (const char& c : apart)
+    if (const std::int32_t i = v_.whole_.trie.find(0, {&c, 1}); i >= 0)
+      reading.read(v_.whole_.trie, i, 0, {state, 0});
+  if (reading.detailed) {
+    Tokens all = around.all;
+    for (Id t : around.partial) {
+      all.remove(t);
+      Id at = loop;
+      for (char b : v_.raw_bytes(t)) at = texts.step(at, static_cast<std::uint8_t>(b));
+      draft.stay({at, v_.chars(t)}, {&t, &t + 1, nullptr}, false);
+    }
+    draft.stay_alike(loop, all, {});
+  } else if (around.row && draft.all.bits.empty() && draft.all.few == around.more) {
+    draft.known = around.row;
+  } else {
+    Tokens row = around.all;
+    row.add(draft.all, words());
+    around.more = draft.all.few;
+    draft.known = around.row = std::make_shared<const Tokens>(std::move(row));
+  }
+  return true;
 }
 
 // For a finite list of texts: finds tokens by walking the list and the trie together. A state is
@@ -632,13 +728,16 @@ LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffi
   const bool any = wide != Texts::kDead && wide != state;
   if (any) draft.known = inside_like(texts, state, wide), draft.rest = -1;
   Reading reading{v_, texts, detailed, draft, texts.is_key(state), texts.is_raw(state), {}};
-  if (any)
+  if (any) {
     reading.read(v_.closing_, 0, 0, {state, 0});
-  else if (!read_listed(reading, state, among.trie, node) &&
-           !read_quoted(reading, state, among.trie, node) &&
-           (detailed || !read_relaxed(texts, state, among, node, &draft)))
-    whole ? read_plain(reading, state)
-          : reading.read(among.trie, node, among.trie.depth(node), {state, 0});
+  } else if (!read_listed(reading, state, among.trie, node) &&
+             !read_quoted(reading, state, among.trie, node) &&
+             (detailed || !read_relaxed(texts, state, among, node, &draft))) {
+    if (!whole)
+      reading.read(among.trie, node, among.trie.depth(node), {state, 0});
+    else if (!reading.raw || !read_around(reading, state))
+      read_plain(reading, state);
+  }
   return keep(slot, std::move(draft));
 }
 

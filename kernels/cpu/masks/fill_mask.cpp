@@ -81,7 +81,13 @@ void MaskFiller::go_on(const Suffixes& among, std::int32_t node, const Config& f
 void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
   const Trie& trie = among.trie;
   const auto place = [&](std::int32_t at, const Config& c) {
-    return Place{c, Children(trie, at, c.lex == Lex::None ? &bytes_between(*c.top) : nullptr)};
+    const Bytes* among = c.lex == Lex::None                  ? &bytes_between(*c.top)
+                         : c.lex == Lex::Raw && sink.factors ? texts_.few_next(c.state)
+                                                             : nullptr;
+    Bytes begins;
+    if (c.lex == Lex::Raw && among && texts_.open(c.state) >= 0)  // a value may come, too
+      begins = kValue, begins.add(*among), among = &begins;
+    return Place{c, Children(trie, at, among)};
   };
   Path path(&places_);
   path.push_back(place(node, from));
@@ -268,6 +274,7 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
   if (!sink.factors) return false;
   if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
   if (at.lex == Lex::Literal || engine_.is_too_deep(at)) return false;
+  if (at.lex == Lex::Raw && texts_.few_next(at.state)) return false;
   const bool is_alone =
       at.top->kind == Kind::Root &&
       at.top->parent;  // the format's text follows the value, and lexeme masks do not include it

@@ -1,10 +1,29 @@
 // Masks: the tokens from the end of a key to the end of its value. See mask_filler.hpp.
 
 #include <algorithm>
+#include <cstring>
 
 #include "masks/mask_filler.hpp"
 
 namespace guard {
+
+// Appends all that decides which tokens end within a value of the goal, if it has scalars only:
+// their languages and numbers, and how they are written. All schemas of the isolate share these
+// ids.
+bool MaskFiller::scalar_key(Id goal, std::vector<Id>* key) {
+  if (constraints_.inhabitance.inhabited(goal, Type::Object) ||
+      constraints_.inhabitance.inhabited(goal, Type::Array))
+    return false;
+  key->push_back(static_cast<Id>(options_.whitespace));
+  key->push_back(static_cast<Id>(options_.spelling));
+  key->push_back(options_.longest_run);
+  key->push_back(constraints_.scalars.literals3(goal));
+  for (Id piece : constraints_.scalars.numbers(goal)) key->push_back(piece);
+  for (const StringPiece& piece :
+       constraints_.scalars.string_set(constraints_.scalars.strings(goal)).pieces)
+    for (Id part : {Id{-1}, piece.lang, piece.lo, piece.hi}) key->push_back(part);
+  return true;
+}
 
 // Marks the tokens below the node, from after an object's key or from before its value. The tokens
 // that end within the value are memoised for all members with the same goal. For budgets, the memo
@@ -37,11 +56,9 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   std::int64_t enough = 0;
   bool reckons = false;
   const auto fill_within = [&](std::int64_t budget) {
-    // The row is all zeros on entry and on exit, because only the set bits are cleared. If
-    // something throws, the row is lost, and the next call allocates one.
-    std::vector<std::uint32_t> row =
-        std::move(clear_row_);  // a nested call of fill_value() allocates its own
-    row.resize(sink.vocabulary.words());
+    // The row is all zeros when it is taken and when it is given back, because only the set bits
+    // are cleared. If something throws, it is lost.
+    std::vector<std::uint32_t> row = sink.masks.take_clear_row();
     Sink own{sink.masks, sink.vocabulary, row.data(), budget, sink.arena, engine_};
     own.nested = sink.nested;
     go_on(*within, 0, at, own);
@@ -49,13 +66,20 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     reckons = own.reckons;
     sink.reckons = sink.reckons || reckons;
     std::vector<Id> tokens;
-    for (const Id* t = within->trie.begin(0); t != within->trie.subtree_end(0); ++t) {
-      std::uint32_t& word = row[static_cast<std::size_t>(*t >> 5)];
-      if (!(word >> (*t & 31) & 1)) continue;
-      tokens.push_back(*t);
-      word &= ~(1u << (*t & 31));
+    std::array<std::uint64_t, 8> some;  // words of the row, few of which have a bit
+    constexpr std::size_t kSome = sizeof some / 4;
+    for (std::size_t from = 0; from < row.size(); from += kSome) {
+      const std::size_t end = std::min(from + kSome, row.size());
+      if (end == from + kSome) {
+        std::memcpy(some.data(), &row[from], sizeof some);
+        if (!(some[0] | some[1] | some[2] | some[3] | some[4] | some[5] | some[6] | some[7]))
+          continue;
+      }
+      for (std::size_t i = from; i < end; ++i)
+        for (std::uint32_t left = std::exchange(row[i], 0); left; left &= left - 1)
+          tokens.push_back(static_cast<Id>(i * 32) + std::countr_zero(left));
     }
-    clear_row_ = std::move(row);
+    sink.masks.give_clear_row(std::move(row));
     return tokens;
   };
   auto known = values_.find(std::span<const Id>(key));
@@ -63,18 +87,22 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     Within made;
     // First without a budget, since this set contains that of every budget. insert_or_assign()
     // looks the key up again, since the fill may have added entries or cleared the table.
-    std::vector<Id> tokens = fill_within(-1);
-    made.size = tokens.size();
-    made.tokens = Tokens(std::move(tokens), sink.vocabulary.words());
+    std::vector<Id> shared{among.id, node, static_cast<Id>(f.phase), at.gap};
+    const bool is_scalar = scalar_key(alike, &shared);
+    if (is_scalar) made.tokens = sink.masks.scalar(shared);
+    if (!made.tokens) {
+      made.tokens = std::make_shared<const Tokens>(fill_within(-1), sink.vocabulary.words());
+      if (is_scalar) sink.masks.keep_scalar(shared, made.tokens);
+    }
     if (values_held_ > kMostValues) values_.clear(), values_held_ = 0;
-    values_held_ += sizeof made + made.tokens.nbytes() + key.size() * sizeof(Id);
+    values_held_ += sizeof made + made.tokens->nbytes() + key.size() * sizeof(Id);
     known = values_.insert_or_assign({key.begin(), key.end()}, std::move(made)).first;
   }
   // The pointer is valid until the next fill_within(), which may clear values_.
   Within* value = &known->second;
   if (sink.budget < 0 || slack >= value->enough) {
     if (sink.budget >= 0) sink.suffices(value->enough + sink.budget - slack);
-    sink.add(value->tokens);
+    sink.add(*value->tokens);
   } else if (slack < 1) {  // the rest of the text uses up the budget
     sink.suffices(kNoLimit);
   } else if (const auto left = std::find_if(value->scarce.begin(), value->scarce.end(),
@@ -92,7 +120,7 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) {
       value = &found->second;
       value->reckons = value->reckons || reckons;
-      if (tokens.size() == value->size) {
+      if (tokens.size() == value->tokens->size()) {
         value->enough = std::min(slack, enough - (sink.budget - slack));
       } else {
         value->lacking = std::max(value->lacking, slack);

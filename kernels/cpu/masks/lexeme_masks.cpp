@@ -122,6 +122,18 @@ Split LexemeMasks::read_split(const Trie& trie, std::int32_t node, bool colon) {
   return split;
 }
 
+std::shared_ptr<const Tokens> LexemeMasks::scalar(std::span<const Id> key) {
+  const auto found = scalars_.find(key);
+  if (found == scalars_.end()) return nullptr;
+  found->second.used = true;
+  return found->second.tokens;
+}
+
+void LexemeMasks::keep_scalar(std::span<const Id> key, std::shared_ptr<const Tokens> tokens) {
+  held_ += tokens->nbytes() + key.size() * sizeof(Id);
+  scalars_.insert_or_assign({key.begin(), key.end()}, Scalar{std::move(tokens)});
+}
+
 std::size_t Gap::nbytes() const {
   std::size_t n = sizeof *this + tokens.capacity() * sizeof tokens[0];
   for (const auto& [_, mask] : upto) n += mask.all.nbytes();
@@ -149,8 +161,13 @@ void LexemeMasks::trim() {
   std::erase_if(loops_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, loop] : loops_)
     loop.used = false, held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+  std::erase_if(arounds_, [](const auto& entry) { return !entry.second.used; });
+  for (auto& [_, around] : arounds_) around.used = false, held_ += around.nbytes();
   std::erase_if(splits_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, split] : splits_) split.used = false, held_ += sizeof split;
+  std::erase_if(scalars_, [](const auto& entry) { return !entry.second.used; });
+  for (auto& [key, scalar] : scalars_)
+    scalar.used = false, held_ += scalar.tokens->nbytes() + key.size() * sizeof(Id);
   held_ += count_suffixes();
 }
 

@@ -94,6 +94,10 @@ class LexemeMasks {
   // The mask over the tokens below a node, with at most `room` bytes of white space; null: no token
   // begins with any.
   const GapMask* gap(const Suffixes& among, std::int32_t node, std::int32_t room);
+  // The tokens that end within a scalar value. `key` has all that they depend on, in no schema's
+  // own ids (fill_value.cpp). Null: not known yet.
+  std::shared_ptr<const Tokens> scalar(std::span<const Id> key);
+  void keep_scalar(std::span<const Id> key, std::shared_ptr<const Tokens> tokens);
   // The split of the tokens below a node, read from after a key (`colon`) or from before a value.
   const Split& split(const Suffixes& among, std::int32_t node, bool colon);
   std::int64_t rest(
@@ -108,6 +112,14 @@ class LexemeMasks {
   // since the last call.
   void trim();
   MaskRows& rows() { return rows_; }
+  // A row of zeros, in which a part of a mask is made; to be given back as such.
+  std::vector<std::uint32_t> take_clear_row() {
+    if (clear_rows_.empty()) return std::vector<std::uint32_t>(words());
+    std::vector<std::uint32_t> row = std::move(clear_rows_.back());
+    clear_rows_.pop_back();
+    return row;
+  }
+  void give_clear_row(std::vector<std::uint32_t> row) { clear_rows_.push_back(std::move(row)); }
   std::size_t nbytes() const { return held_ + rows_.nbytes(); }
 
  private:
@@ -127,6 +139,21 @@ class LexemeMasks {
     bool used = true;
   };
   const Loop& loop(const std::vector<std::uint8_t>& classes);
+  struct Around {             // of a raw text that all but a few ASCII characters lead back to
+    Tokens all;               // the tokens without these characters
+    std::vector<Id> partial;  // of them, those that end inside of a character
+    Trie others;              // the others, from the first such character on
+    std::vector<char> plain;  // by node of it, whether only ASCII without these characters follows
+    std::vector<Id> more;     // of the others, those of the row that was made last, for the texts
+    std::shared_ptr<const Tokens> row;  // with one trigger share it
+    bool used = true;
+    std::size_t nbytes() const {
+      return sizeof *this + all.nbytes() * 2 + (partial.size() + more.size()) * sizeof(Id) +
+             others.nbytes() + plain.size();
+    }
+  };
+  Around& around(Texts& texts, Id state, const std::string& leaving, const std::string& apart);
+  bool read_around(Reading& reading, Id state);
   Gap read_gap(const Trie& trie, std::int32_t node) const;
   Split read_split(const Trie& trie, std::int32_t node, bool colon);
   void read_parted(Reading& reading, std::int32_t node, std::pair<Id, std::int32_t> from,
@@ -160,13 +187,20 @@ class LexemeMasks {
   Masks texts_, detailed_, numbers_;
   Gaps gaps_;
   std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
+  struct Scalar {
+    std::shared_ptr<const Tokens> tokens;
+    bool used = true;
+  };
+  ListMap<Scalar> scalars_;
   std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
+  std::unordered_map<std::string, Around> arounds_;  // by these characters
   using Content =
       std::vector<std::uint64_t>;  // tokens, each with the number of its remaining bytes
   std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
   Id made_ = Vocabulary::kOwnSuffixes;  // number of suffixes so far
   std::size_t held_ = 0;                // bytes of all masks and suffixes
   MaskRows rows_;
+  std::vector<std::vector<std::uint32_t>> clear_rows_;  // as many as parts were nested at most
 };
 
 }  // namespace guard

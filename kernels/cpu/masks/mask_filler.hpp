@@ -96,8 +96,7 @@ class MaskFiller {
 
   // Values of members (fill_value.cpp).
   struct Within {  // tokens that end within a value
-    Tokens tokens;
-    std::size_t size = 0;
+    std::shared_ptr<const Tokens> tokens;
     std::int64_t enough = kNoLimit,
                  lacking = -1;  // budgets, without the rest of the text, that suffice for all of
                                 // them, and that don't
@@ -106,6 +105,7 @@ class MaskFiller {
     bool reckons = false;                                 // did some distance need a search?
   };
   bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  bool scalar_key(Id goal, std::vector<Id>* key);
 
   // Keys (fill_keys.cpp).
   void fill_key(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
@@ -128,7 +128,6 @@ class MaskFiller {
   Texts& texts_;
   TokenDistances distances_;
   std::vector<Place> places_;
-  std::vector<std::uint32_t> clear_row_;  // an empty row, in which parts of masks are made
   static constexpr std::size_t kMostValues = 500'000;  // bytes
   ListMap<Within> values_;                             // see fill_value
   std::size_t values_held_ = 0;

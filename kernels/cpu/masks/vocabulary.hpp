@@ -25,6 +25,11 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
   void to_bits(std::size_t words);
   void add(const Run& run, std::size_t words);
   void add(const Tokens& other, std::size_t words);
+  // These two require bits.
+  void remove(Id token) { bits[static_cast<std::size_t>(token) / 32] &= ~(1u << (token % 32)); }
+  bool has(Id token) const {
+    return bits[static_cast<std::size_t>(token) / 32] >> (token % 32) & 1;
+  }
   void add_to(std::uint32_t* row) const {
     for (Id t : few) row[t >> 5] |= 1u << (t & 31);
     for (std::size_t i = 0; i < bits.size(); ++i) row[i] |= bits[i];
@@ -35,6 +40,11 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
     for (std::size_t i = 0; i < bits.size(); ++i)
       for (std::uint32_t left = bits[i]; left; left &= left - 1)
         use(static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left))));
+  }
+  std::size_t size() const {
+    std::size_t n = few.size();
+    for (std::uint32_t word : bits) n += static_cast<std::size_t>(std::popcount(word));
+    return n;
   }
   Id first() const {  // any one of them; requires a non-empty set
     if (!few.empty()) return few[0];

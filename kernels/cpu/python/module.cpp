@@ -151,7 +151,9 @@ NB_MODULE(_native, m) {
                    if (engine.format && engine.format->source->is_checked) check_format(engine);
                  },
                  [](Compiled& engine) {
-                   return engine.format || engine.constraints.goals.is_defined(engine.root)
+                   Arena arena;  // of a format: the value with which every turn begins, if one does
+                   if (engine.format) return engine.look_ahead(engine.start(arena));
+                   return engine.constraints.goals.is_defined(engine.root)
                               ? std::vector<Id>()
                               : std::vector<Id>{engine.root};
                  });
