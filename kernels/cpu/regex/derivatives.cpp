@@ -156,6 +156,7 @@ const LangRow& Langs::raw(Id r) {
       out = raw(words(std::move(all)));
       break;
     }
+    case Kind::Grouped: out = grouped_row(node.a, node.b); break;
     case Kind::Behind: out = raw(now(node.a)); break;
     case Kind::Loop: {
       std::vector<Id> ways{round(node, false)};
@@ -261,6 +262,10 @@ bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (nodes_[start].alive) return true;
   if (nodes_[start].live >= 0) return nodes_[start].live;
+  if (is_grouped(start)) {
+    const bool found = live(nodes_[start].a);
+    return nodes_[start].live = found, found;
+  }
   if (Quoting q; quoting(start, &q)) {
     const bool found = to_an_end(q) >= 0;
     return nodes_[start].live = found, found;
@@ -308,6 +313,7 @@ bool Langs::live(Id start) {
 const LangRow& Langs::row(Id r) {
   if (nodes_[r].row) return rows_[static_cast<std::size_t>(nodes_[r].row - 1)];
   const LangRow& from = raw(r);
+  if (is_grouped(r)) return nodes_[r].row = nodes_[r].raw, from;
   const auto stays = [&](std::size_t i) {
     return from.next[i] == kNone || (from.is_writable(i) && live(from.next[i]));
   };
@@ -331,6 +337,7 @@ const LangRow& Langs::row(Id r) {
 // not hold under a complement, so complements are not relaxed.
 Id Langs::relaxed(Id r, std::int32_t* most) {
   const Kind kind = nodes_[r].kind;
+  if (kind == Kind::Grouped) return grouped(relaxed(nodes_[r].a, most), nodes_[r].b);
   if ((kind != Kind::Cat && kind != Kind::Repeat && kind != Kind::Alt && kind != Kind::And) ||
       nodes_[r].loops || nodes_[r].moves || nodes_[r].here)
     return r;

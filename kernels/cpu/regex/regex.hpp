@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -67,6 +68,20 @@ static_assert(Tree::Set == static_cast<int>(Rx::Set) &&
               Tree::Finish == static_cast<int>(Rx::End) &&
               Tree::Punycode == static_cast<int>(Rx::Punycode) &&
               Tree::Text == static_cast<int>(Rx::Text));
+
+// Characters from kFrom on that no set of a tree tells apart (groups.cpp).
+struct Groups {
+  static constexpr std::uint32_t kFrom = 0x80;  // ASCII characters are read as they are
+  std::vector<std::uint32_t> upto;              // piece i ends at upto[i], inclusive
+  std::vector<std::int32_t> group;              // by piece
+  std::vector<std::uint32_t> first;             // by group: its least character; ascending
+  static std::optional<Groups> of(const Tree& tree);  // none: the tree's sets have few ranges
+  std::uint32_t read(std::uint32_t c) const;          // the first character of c's group
+  Ranges read(const Ranges& set) const;
+  Tree read(const Tree& tree) const;
+  bool operator==(const Groups&) const = default;
+  std::size_t hash() const;
+};
 
 // The lengths of a language's texts: the numbers n such that some text has n characters, as a
 // prefix and then a period that repeats for ever.
@@ -189,13 +204,14 @@ class Langs {
     Loop,
     Maybe,
     Coded,
-    Quotes
+    Quotes,
+    Grouped
   };
   struct Node {
     Kind kind = Kind::None;
     Id a = 0, b = 0;  // Cat: two languages; Not, Repeat, Behind, Maybe, Coded: one; Set: ranges;
                       // Words: table, depth; Loop: body, rest;
-                      // Quotes: text, depth
+                      // Quotes: text, depth; Grouped: a language of first characters, groups
     std::int32_t lo = 0, hi = 0;  // Repeat, Loop: times; Words, Quotes: rows of the table
     std::vector<Id> kids;  // Alt, And: sorted; Loop: its body's look-behinds, each where it began
                            // and where it is
@@ -267,6 +283,12 @@ class Langs {
   void drop_covered(std::vector<Id>* kids);
   Id distributed(const std::vector<Id>& kids);
   Id build(const Tree& tree, Id then, const Places& places);
+  Id searched(const Tree& tree);
+  template <class Build>
+  Id by_groups(const Tree& tree, Build build);
+  Id grouped(Id a, Id groups);
+  LangRow grouped_row(Id a, Id groups);
+  bool is_grouped(Id r) const { return nodes_[r].kind == Kind::Grouped; }
   void look_behinds(const Tree& tree, const Places& places, Places* out);
   Id place_of(const Tree& look);
   std::int64_t cheapest(Id r);                                               // of any length
@@ -304,6 +326,7 @@ class Langs {
   Interner<Table> tables_;
   Blocks<LangRow> rows_;
   Interner<Body> bodies_;
+  Interner<Groups> groups_;
   std::int64_t rest_behind(Id r, std::int64_t n);
   bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
   bool meets_on_sight(Id r, std::int64_t lo, std::int64_t hi);
