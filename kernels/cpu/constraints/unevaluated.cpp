@@ -31,7 +31,7 @@ struct Applied {  // an atom that applies in place, when all conditions hold
 
 // Parts that may be evaluated, grouped by the ways in which they may be.
 template <class Part>
-struct SetGroups {
+struct Groups {
   std::vector<std::pair<std::vector<Conditions>, std::vector<Part>>> list;
   // `ways` are the conditions of all that evaluates the part. A part that one of them always
   // evaluates is not added, since it need not meet anything.
@@ -126,7 +126,7 @@ Id Objects::unevaluated_properties(const Atom& atom, Id node, bool sign) {
   const std::vector<KeyClass> classes = key_sets_.partition(std::move(sets));
   for (const KeyClass& cls : classes)
     if (cls.name >= 0) names.push_back(cls.name);
-  SetGroups<Id> groups;
+  Groups<Id> groups;
   for (const KeyClass& cls : classes) {
     std::vector<Conditions> ways;
     const auto add = [&](Id keys) {
@@ -193,7 +193,7 @@ Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
                     " conditional contains"};
   for (const Evaluated& e : evaluated) edges.push_back(e.from), edges.push_back(e.to);
   sort_unique(&edges);
-  SetGroups<std::pair<std::int32_t, std::int32_t>> groups;
+  Groups<std::pair<std::int32_t, std::int32_t>> groups;
   for (std::size_t i = 0; i + 1 < edges.size(); ++i) {
     std::vector<Conditions> ways;
     for (const Evaluated& e : evaluated)

@@ -162,9 +162,9 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
 // behind, the language changes with each of them, and is built over the characters themselves.
 template <class Build>
 Id Langs::by_groups(const Tree& tree, Build build) {
-  std::optional<Groups> found = Groups::of(tree);
+  std::optional<CharGroups> found = CharGroups::of(tree);
   if (!found) return build(tree);
-  const Id groups = groups_.intern(*std::move(found)), over = build(groups_[groups].read(tree));
+  const Id groups = char_groups_.intern(*std::move(found)), over = build(char_groups_[groups].read(tree));
   const Node& n = nodes_[over];
   return n.moves || n.loops || n.here ? build(tree) : grouped(over, groups);
 }

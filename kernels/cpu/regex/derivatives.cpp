@@ -286,24 +286,30 @@ bool Langs::live(Id start) {
                        [this](Id k) { return !nodes_[k].loops && !live(k); });
   };
   const Deeper deeper(&depth_);
+  const auto has_text = [this](Id q) {
+    return nodes_[q].live == 1 || nodes_[q].alive || accepts(q);
+  };
   std::unordered_map<Id, Id> from{{start, -1}};
   std::deque<Id> todo{start};
+  if (accepts(start)) return nodes_[start].live = 1, true;
   while (!todo.empty()) {
     kernel_clock.tick(Op::Pattern);
     const bool broad = from.size() < kBroad;
-    Id q = broad ? todo.front() : todo.back();
+    const Id q = broad ? todo.front() : todo.back();
     broad ? todo.pop_front() : todo.pop_back();
-    if (nodes_[q].live == 1 || nodes_[q].alive || accepts(q)) {
-      for (; q >= 0; q = from[q]) nodes_[q].live = 1;
-      return true;
-    }
     if (hopeless(q)) continue;
     bounded(from.size(), 40, "states of a pattern in one search");
-    const LangRow next = raw(q);
+    const LangRow& next = raw(q);
     for (std::size_t i = 0; i < next.next.size(); ++i) {
-      const Id n = next.next[i];
-      if (n != kNone && next.is_writable(i) && nodes_[n].live != 0 && from.try_emplace(n, q).second)
-        todo.push_back(n);
+      Id n = next.next[i];
+      if (n == kNone || !next.is_writable(i) || nodes_[n].live == 0 ||
+          !from.try_emplace(n, q).second)
+        continue;
+      if (has_text(n)) {
+        for (; n >= 0; n = from[n]) nodes_[n].live = 1;
+        return true;
+      }
+      todo.push_back(n);
     }
   }
   for (const auto& [q, _] : from) nodes_[q].live = 0;
@@ -313,7 +319,6 @@ bool Langs::live(Id start) {
 const LangRow& Langs::row(Id r) {
   if (nodes_[r].row) return rows_[static_cast<std::size_t>(nodes_[r].row - 1)];
   const LangRow& from = raw(r);
-  if (is_grouped(r)) return nodes_[r].row = nodes_[r].raw, from;
   const auto stays = [&](std::size_t i) {
     return from.next[i] == kNone || (from.is_writable(i) && live(from.next[i]));
   };

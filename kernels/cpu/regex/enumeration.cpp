@@ -79,7 +79,7 @@ std::int64_t Langs::near(Id r) {
     std::vector<Id> next;
     for (Id q : now) {
       kernel_clock.tick(Op::Pattern);
-      const LangRow row = raw(q);
+      const LangRow& row = raw(q);
       for (std::size_t i = 0; i < row.next.size(); ++i) {
         const Id to = row.next[i];
         if (to == kNone || !row.is_writable(i) || !seen.insert(to).second) continue;
@@ -591,8 +591,8 @@ std::int64_t Langs::cheapest(Id r) {
       ends.push_back({rest, false, i});
       if (best < 0 || cost + rest < best) best = cost + rest;
     }
-    if (rest != -2) continue;
-    const LangRow& out = row(q);
+    if (rest != -2 || !live(q)) continue;
+    const LangRow& out = raw(q);
     std::uint32_t from = 0;
     for (std::size_t k = 0; k < out.next.size(); from = out.upto[k++] + 1) {
       if (out.next[k] == kNone) continue;

@@ -30,7 +30,7 @@ bool note_sets(const Tree& tree, std::vector<Ranges>* sets) {
 }
 }  // namespace
 
-std::optional<Groups> Groups::of(const Tree& tree) {
+std::optional<CharGroups> CharGroups::of(const Tree& tree) {
   std::vector<Ranges> sets;
   if (!note_sets(tree, &sets) || std::none_of(sets.begin(), sets.end(), [](const Ranges& ranges) {
         return ranges.size() >= kManyRanges;
@@ -47,7 +47,7 @@ std::optional<Groups> Groups::of(const Tree& tree) {
   // JSON text has no surrogates, so they are a group of their own.
   sets.push_back({{kSurrogates, kBehindSurrogates - 1}});
   sets.push_back({{kBehindSurrogates, kMaxChar}});
-  Groups out;
+  CharGroups out;
   for (const Ranges& ranges : sets)
     for (const Range& r : ranges) {
       if (r.lo > kFrom) out.upto.push_back(r.lo - 1);
@@ -89,11 +89,11 @@ std::optional<Groups> Groups::of(const Tree& tree) {
   return out;
 }
 
-std::size_t Groups::hash() const {
+std::size_t CharGroups::hash() const {
   return mix(hash_of(upto), hash_of(group));
 }
 
-std::uint32_t Groups::read(std::uint32_t c) const {
+std::uint32_t CharGroups::read(std::uint32_t c) const {
   if (c < kFrom) return c;
   const auto piece = std::lower_bound(upto.begin(), upto.end(), c) - upto.begin();
   return first[static_cast<std::size_t>(group[static_cast<std::size_t>(piece)])];
@@ -101,7 +101,7 @@ std::uint32_t Groups::read(std::uint32_t c) const {
 
 // The first characters of the groups in the set. Each stands for all characters up to the next one,
 // so that a language over them has no text with a character that is none of them.
-Ranges Groups::read(const Ranges& set) const {
+Ranges CharGroups::read(const Ranges& set) const {
   Ranges out = intersection(set, {{0, kFrom - 1}});
   for (std::size_t g = 0; g < first.size(); ++g)
     if (guard::meets({first[g], first[g]}, set))
@@ -109,7 +109,7 @@ Ranges Groups::read(const Ranges& set) const {
   return normalised(std::move(out));
 }
 
-Tree Groups::read(const Tree& tree) const {
+Tree CharGroups::read(const Tree& tree) const {
   if (tree.kind == Tree::Punycode) return tree;
   Tree out = tree;
   if (tree.kind == Tree::Set) {
@@ -133,10 +133,9 @@ Id Langs::grouped(Id a, Id groups) {
              : make({.kind = Kind::Grouped, .a = a, .b = groups, .kids = {}});
 }
 
-// Every state of the row is live.
 LangRow Langs::grouped_row(Id a, Id of) {
-  const LangRow& own = row(a);
-  const Groups& groups = groups_[of];
+  const LangRow& own = raw(a);
+  const CharGroups& groups = char_groups_[of];
   LangRow out;
   const auto add = [&out](std::uint32_t upto, Id next) {
     if (!out.next.empty() && out.next.back() == next)
@@ -145,8 +144,8 @@ LangRow Langs::grouped_row(Id a, Id of) {
       out.upto.push_back(upto), out.next.push_back(next);
   };
   std::size_t i = 0;
-  for (; own.upto[i] < Groups::kFrom - 1; ++i) add(own.upto[i], grouped(own.next[i], of));
-  add(Groups::kFrom - 1, grouped(own.next[i], of));
+  for (; own.upto[i] < CharGroups::kFrom - 1; ++i) add(own.upto[i], grouped(own.next[i], of));
+  add(CharGroups::kFrom - 1, grouped(own.next[i], of));
   std::vector<Id> next;
   for (const std::uint32_t first : groups.first) {
     while (own.upto[i] < first) ++i;
