@@ -28,6 +28,7 @@ import guard
 from guard.errors import BadReply, BudgetExceeded, CallError, ModelError, TimedOut
 from guard.models.base import Reply, Request
 from guard.models.event_loop import EVENT_LOOP
+from guard.models.remote import blocking_http
 from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.runners import LOOP, THREAD, Runner
@@ -177,6 +178,55 @@ def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_request(what
             assert ask(model, request()).text == TEXT
         assert server.connections == 2
         assert len(server.requests) == 3
+
+
+def test_of_idle_connections_only_the_one_that_is_used_again_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look is a system call, under the lock of the pool."""
+    looked: list[object] = []
+    look = blocking_http._is_readable
+    monkeypatch.setattr(blocking_http, "_is_readable", lambda sock: (looked.append(sock), look(sock))[1])
+    with Server(TEXT, keeps_alive=True) as server:
+        model = OpenAIModel("m", base_url=server.url)
+        everyone = threading.Barrier(8)
+
+        def answer(_: object) -> str:
+            everyone.wait(30)
+            return TEXT
+
+        server.answers = [answer] * 8
+        threads = [threading.Thread(target=model.generate, args=(request(),)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.connections == 8
+        looked.clear()
+        server.answers = [TEXT]
+        assert model.generate(request()).text == TEXT
+        assert (len(looked), server.connections) == (1, 8)
+
+
+def test_the_head_and_the_body_of_a_request_are_sent_together() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stream = blocking_http._Stream(ours)
+        for part in (b"POST / HTTP/1.1\r\n\r\n", b"{}", b""):
+            stream.write(part, 1.0)
+        theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert stream.read(100, 1.0) == b"HTTP/1.1 200 OK\r\n\r\n"
+        assert theirs.recv(100) == b"POST / HTTP/1.1\r\n\r\n{}"
+        stream.write(b"x" * (blocking_http.MOST_HELD + 1), 1.0)  # a large one is not held
+        assert theirs.recv(1, socket.MSG_DONTWAIT) == b"x"
+
+
+def test_an_answer_that_came_before_all_was_sent_is_read() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.sendall(b"HTTP/1.1 413 Too Large\r\n\r\n")
+        theirs.close()
+        stream = blocking_http._Stream(ours)
+        stream.write(b"POST / HTTP/1.1\r\n\r\n", 1.0)
+        assert stream.read(100, 1.0) == b"HTTP/1.1 413 Too Large\r\n\r\n"
 
 
 @any_way
