@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import math
 import selectors
@@ -23,13 +24,15 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import httpcore2
 import httpx2
 
 from guard.models.event_loop import EVENT_LOOP
 from guard.support.frames import let_go
+
+T = TypeVar("T")
 
 #: The deadline of this context, by `time.monotonic`.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
@@ -213,7 +216,11 @@ class _Stream(httpcore2.NetworkStream):
     """A connection. What is written is held until an answer is read, so that a request's head and body go as one."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)  # a socket's own time-outs take twice as many system calls
         self._socket = sock
+        self._has_tls = isinstance(sock, ssl.SSLSocket)
+        self._selector = _Selector()
+        self._selector.register(sock, selectors.EVENT_READ)
         self._held = b""  # what is to be sent
         self._patience: float | None = None  # for that
 
@@ -221,8 +228,10 @@ class _Stream(httpcore2.NetworkStream):
         with contextlib.suppress(httpcore2.WriteError):  # as httpcore2 does: an answer may have come before
             self._send()
         with _failing(httpcore2.ReadTimeout, httpcore2.ReadError):
-            self._socket.settimeout(_left(timeout))
-            return self._socket.recv(max_bytes)
+            left = _left(timeout)
+            if not self._has_tls:  # else it may have been received already
+                self._wait(selectors.EVENT_READ, left)
+            return self._done(functools.partial(self._socket.recv, max_bytes), selectors.EVENT_READ, left)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._held, self._patience = self._held + buffer, timeout
@@ -232,9 +241,33 @@ class _Stream(httpcore2.NetworkStream):
     def _send(self) -> None:
         rest, self._held = memoryview(self._held), b""
         with _failing(httpcore2.WriteTimeout, httpcore2.WriteError):
-            while rest:  # not sendall, whose time-out over TLS holds for each part
-                self._socket.settimeout(_left(self._patience))
-                rest = rest[self._socket.send(rest) :]
+            while rest:
+                send = functools.partial(self._socket.send, rest)
+                rest = rest[self._done(send, selectors.EVENT_WRITE, _left(self._patience)) :]
+
+    def _done(self, act: Callable[[], T], event: int, seconds: float | None) -> T:
+        """Do what may have to wait for the network. Raises TimeoutError after so many seconds."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                return act()
+            except ssl.SSLWantReadError:
+                event = selectors.EVENT_READ
+            except ssl.SSLWantWriteError:
+                event = selectors.EVENT_WRITE
+            except BlockingIOError:
+                pass
+            self._wait(event, None if until is None else until - time.monotonic())
+
+    def _wait(self, event: int, seconds: float | None) -> None:
+        if event != selectors.EVENT_READ:
+            self._selector.modify(self._socket, event)
+        try:
+            if not self._selector.select(seconds):
+                raise TimeoutError("timed out")
+        finally:
+            if event != selectors.EVENT_READ:
+                self._selector.modify(self._socket, selectors.EVENT_READ)
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -254,7 +287,7 @@ class _Stream(httpcore2.NetworkStream):
     def is_readable(self) -> bool:
         """Whether there is anything to read, the end of the stream included."""
         is_pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
-        return is_pending or _is_readable(self._socket)
+        return is_pending or bool(self._selector.select(0))
 
     def get_extra_info(self, info: str) -> Any:
         # "is_readable" is not told: the pool asks it of all idle connections at each request, and holds its lock

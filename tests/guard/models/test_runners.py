@@ -9,14 +9,17 @@ import gzip
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any, Self
 
 import clock
@@ -183,8 +186,9 @@ def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_request(what
 def test_of_idle_connections_only_the_one_that_is_used_again_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look is a system call, under the lock of the pool."""
     looked: list[object] = []
-    look = blocking_http._is_readable
-    monkeypatch.setattr(blocking_http, "_is_readable", lambda sock: (looked.append(sock), look(sock))[1])
+    look: Any = blocking_http._Stream.is_readable.fget  # type: ignore[attr-defined] # a property
+    is_readable = property(lambda stream: (looked.append(stream), look(stream))[1])
+    monkeypatch.setattr(blocking_http._Stream, "is_readable", is_readable)
     with Server(TEXT, keeps_alive=True) as server:
         model = OpenAIModel("m", base_url=server.url)
         everyone = threading.Barrier(8)
@@ -217,6 +221,28 @@ def test_the_head_and_the_body_of_a_request_are_sent_together() -> None:
         assert theirs.recv(100) == b"POST / HTTP/1.1\r\n\r\n{}"
         stream.write(b"x" * (blocking_http.MOST_HELD + 1), 1.0)  # a large one is not held
         assert theirs.recv(1, socket.MSG_DONTWAIT) == b"x"
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+@pytest.mark.parametrize("size", [10, 3_000_000])
+def test_requests_and_answers_of_any_size_pass_over_tls(
+    size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Records of TLS are sent and received in parts; a connection is used again."""
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
+    more = ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*made, *more], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with Server("x" * size, keeps_alive=True) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = server.url.replace("http:", "https:").replace("127.0.0.1", "localhost")
+        model = OpenAIModel("m", base_url=url, retries=0)
+        asked = request(messages=({"role": "user", "content": "y" * size},))
+        assert [whole(model, asked).text for _ in range(2)] == ["x" * size] * 2
+        assert server.connections == 1
+        assert awaited(model, asked).text == "x" * size
 
 
 def test_an_answer_that_came_before_all_was_sent_is_read() -> None:
