@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from guard.errors import SchemaError, Violation
+from guard.errors import Finding, SchemaError, Violation
 from guard.kernels.json_pointer import pointer
 from guard.output.checking import Checker, SchemaChecker, TypeChecker
 from guard.output.judge import MOST_FINDINGS, JudgedSchema
@@ -179,6 +179,9 @@ def _from_schema(given: Any, options: Mapping[str, Any], parts: tuple[str, ...] 
     compiled = schemas.compile(given, **options)
     compiled.check_satisfiable(parts)
     schema = compiled.schema
+    if (far := jsontext.far_number(schema)) is not None:
+        words = "a number that no double holds, so that no answer can be checked by it"
+        raise SchemaError(Finding(far, far.rpartition("/")[2] or None, words, "write it with fewer digits"))
     wants_names = DIALECTS[compiled.draft].boolean_bounds
     limits = compiled.options.limits
     documents = {

@@ -134,6 +134,15 @@ class _AsyncBody(httpx2.AsyncByteStream):
         await self._response.aclose()
 
 
+def _tls() -> ssl.SSLContext:
+    """Return how servers are told by their certificates; ValueError where the trusted ones can't be read."""
+    try:
+        return httpx2.create_ssl_context()
+    except OSError as error:
+        words = f"the certificates to trust can't be read: {error.strerror}; correct SSL_CERT_FILE and SSL_CERT_DIR"
+        raise ValueError(words) from None
+
+
 def _pooled() -> dict[str, Any]:
     return {
         "max_connections": MOST_CONNECTIONS,
@@ -147,7 +156,7 @@ class _Pool(httpcore2.ConnectionPool):
 
     def __init__(self) -> None:
         super().__init__(**_pooled())
-        self._tls = httpx2.create_ssl_context()
+        self._tls = _tls()
 
     def create_connection(self, origin: httpcore2.Origin) -> _Connection:
         return _Connection(origin, self._tls, keepalive_expiry=IDLE_S, network_backend=_Backend())
@@ -166,7 +175,7 @@ class _AsyncPool(httpcore2.AsyncConnectionPool):
 
     def __init__(self) -> None:
         super().__init__(**_pooled())
-        self._tls = httpx2.create_ssl_context()
+        self._tls = _tls()
 
     def create_connection(self, origin: httpcore2.Origin) -> _AsyncConnection:
         return _AsyncConnection(origin, self._tls, keepalive_expiry=IDLE_S, network_backend=_AsyncBackend())

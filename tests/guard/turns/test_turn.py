@@ -141,6 +141,9 @@ def test_an_answer_without_calls_is_of_the_type(tmp_path: Path) -> None:
         ([weather], {"tool_choice": "wether"}, "must be one of"),
         ([], {"tool_choice": "required"}, "needs tools"),
         ([weather], {"max_calls": 0}, "max_calls=0"),
+        ([weather], {"max_calls": "3"}, "max_calls='3' must be a whole number"),
+        ([weather], {"parallel": "no"}, "parallel='no' must be True or False"),
+        ([weather], {"call_bias": "1"}, "call_bias='1' must be a number"),
         ([3], {}, "must be a function, a Pydantic model or JSON"),
         ("weather", {}, "must be a list"),
         ([weather], {"tool_chioce": "auto"}, "tool_choice"),
@@ -180,6 +183,12 @@ def test_a_tool_whose_arguments_nothing_can_meet_is_refused_before_a_model_is_as
 def test_tools_that_can_not_be_called_are_not_looked_into(tmp_path: Path) -> None:
     turn = asked(ScriptedModel('{"content": "No."}'), tmp_path).turn("?", [never], tool_choice="none")
     assert turn.text == "No."
+
+
+@pytest.mark.parametrize("turns", [0, "3", 1.5, None])
+def test_a_wrong_number_of_turns_is_named(turns: Any) -> None:
+    with pytest.raises(ValueError, match=f"max_turns={turns!r} must be"):
+        guard.run_tools("?", [weather], model=ScriptedModel("{}"), max_turns=turns)
 
 
 def test_ids_are_the_same_for_a_conversation_and_others_in_its_next_turn(tmp_path: Path) -> None:
