@@ -16,6 +16,7 @@ from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.unicode_text import is_unicode
 from guard.schemas.documents import Documents
+from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.lowering import Lowering, literals
 from guard.schemas.ops import ARRAY, FALSE, OBJECT, TRUE, Op, Record
 
@@ -94,6 +95,8 @@ def _contradicting(front: Questioned, position: int) -> list[str]:
     if front.documents.dynamic:  # what a schema says depends on the way to it
         return []
     keywords = front.lowering.keywords(position)[:MOST_KEYWORDS]
+    if KEYWORD in keywords:  # which needs the others, to say what of an input is meant
+        keywords = [KEYWORD]
     found = Questions(front).ask([front.without(position, keyword) for keyword in keywords], SECONDS)
     meant = [keyword for keyword, is_empty in zip(keywords, found, strict=True) if is_empty is False]
     return sorted(meant, key=lambda keyword: keyword != "type")

@@ -48,6 +48,7 @@ def asked_for(
     check_kind("parallel", parallel, bool, "True or False")
     most = value.MOST_CALLS if max_calls is None else max_calls
     check("max_calls", most, 1, MOST_COUNT, is_whole=True)
+    check_kind("call_bias", call_bias, int | float, "a number")
     answer = None if response is None else targets.from_any(response, options)
     schema = None if answer is None else answer.schema
     most = most if parallel else min(most, 1)

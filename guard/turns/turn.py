@@ -107,7 +107,7 @@ class Wanted:
             raise ValueError(f"tool_choice={self.choice!r} must be one of {known}")
         if not names and self.choice not in ("none", "auto"):
             raise ValueError(f"tool_choice={self.choice!r} needs tools")
-        if not isinstance(self.call_bias, int | float) or not math.isfinite(self.call_bias):
+        if not math.isfinite(self.call_bias):
             raise ValueError(f"call_bias={self.call_bias!r} must be a number; tool_choice forces or forbids a call")
         if self.most < 1:
             raise ValueError(f"max_calls={self.most!r} must be 1 or more")
