@@ -36,7 +36,12 @@ class ToolCall(BaseModel):
 
 
 def calls(*functions: Callable[..., Any]) -> Any:
-    """Return the type of a call of one of the functions; TypeError where a signature has no JSON Schema."""
+    """Return the type of a call of one of the functions.
+
+    Raises TypeError where a signature has no JSON Schema, SchemaError where nothing can meet it.
+    """
+    from guard.output import target  # imported late: it needs the schema compiler
+
     if not functions:
         raise TypeError("calls() needs at least one function")
     kinds = [_call(function) for function in functions]
@@ -45,6 +50,8 @@ def calls(*functions: Callable[..., Any]) -> Any:
         raise TypeError(f"calls({', '.join(names)}) must name each function once")
     if len(kinds) == 1:
         return kinds[0]
+    for kind in kinds:  # of all together something can be met where one can't
+        target.from_any(kind, {})
     return Annotated[functools.reduce(operator.or_, kinds), Field(discriminator="name")]
 
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, lru_cache
@@ -20,11 +20,11 @@ from guard.kernels import at_fork, json_pointer
 from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import Vocabulary
-from guard.schemas import jsontext, types
+from guard.schemas import contradictions, jsontext, types
 from guard.schemas.common import COMMON
 from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
-from guard.schemas.exploration import MOST_STATES, Exploration, explore, nothing_meets
+from guard.schemas.exploration import MOST_STATES, Exploration, explore
 from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
@@ -82,9 +82,6 @@ class Options:
         if not isinstance(self.limits, Limits):
             raise TypeError(f"limits={self.limits!r} must be guard.Limits")
 
-
-CONTRADICTIONS_S = 0.2  #: For which a schema's contradictions are looked for, once it is known that it has some.
-MOST_CONTRADICTIONS = 5_000  #: Schemas inside of it that are looked into for them.
 
 #: Held while Python's half of any compiled schema is read or grows. A fork waits for it: the child lacks who held it.
 _LOWERING = threading.RLock()
@@ -145,6 +142,25 @@ class FrontEnd:
         with _LOWERING:
             return self.lowering.lower(nodes)
 
+    def without(self, node: int, keyword: str) -> Record:
+        """Return the record that a node would have if its schema lacked a keyword."""
+        with _LOWERING:
+            return self.lowering.lower_without(node, keyword)
+
+    def engine(self, lower: Callable[[list[int]], list[Record]]) -> Engine:
+        """Return an engine that asks for its records so."""
+        options = self.options
+        return Engine(
+            lower,
+            self.fail,
+            self.lowering.root,
+            KEY_ORDERS[options.key_order],
+            WHITESPACE[options.whitespace],
+            SPELLINGS[options.spelling],
+            options.limits.numbers,
+            apart=self.sources is not None,
+        )
+
     def where(self, node: int) -> list[str]:
         """Return the JSON Pointers of what says a node; the root's for one of the engine's own, which nobody wrote."""
         with _LOWERING:
@@ -180,18 +196,8 @@ class Compiled:
     """A compiled schema: makes matchers for any vocabulary, and reports how keywords are enforced. Thread-safe."""
 
     def __init__(self, front: FrontEnd) -> None:
-        options = front.options
         self._front = front
-        self._engine = Engine(
-            front.lower,
-            front.fail,
-            front.lowering.root,
-            KEY_ORDERS[options.key_order],
-            WHITESPACE[options.whitespace],
-            SPELLINGS[options.spelling],
-            options.limits.numbers,
-            apart=front.sources is not None,
-        )
+        self._engine = front.engine(front.lower)
         self._engine.start()  # so that what it meets first is an error of compile()
 
     def __copy__(self) -> Compiled:
@@ -347,8 +353,16 @@ class Compiled:
         options = {name: value for name, value in asdict(self.options).items() if value != defaults[name]}
         return {"schema": self.schema, **options, **({"documents": self.documents} if self.documents else {})}
 
-    def check_satisfiable(self) -> None:
-        """Raise SchemaError where it is known that no value meets the schema; where a limit is met first, it is not."""
+    def check_satisfiable(self, parts: Iterable[str] = ()) -> None:
+        """Raise SchemaError where it is known that no value meets the schema, or one that is a part of it.
+
+        `parts` are the JSON Pointers of those that something must meet. Where a limit is met first, it is not known.
+        """
+        places = self._front.documents.root_home.document.places
+        held = {places[id(self._at(json_pointer.steps(part)))]: part for part in parts}
+        for position, is_empty in contradictions.emptiness(self._engine, held, self.options.limits.seconds).items():
+            if is_empty:
+                raise SchemaError(contradictions.contradiction(self._front, self._empty(), held[position]))
         try:
             if self.matcher(single_bytes()).distance() >= 0:
                 return
@@ -358,11 +372,11 @@ class Compiled:
 
     def contradiction(self) -> Finding:
         """Return what is to be said of a schema that no value meets: where it contradicts itself."""
-        return nothing_meets(self._empty())
+        return contradictions.contradiction(self._front, self._empty())
 
     def unstated(self) -> list[str]:
         """Return the JSON Pointers of values that must be there and that the inputs of the call don't state."""
-        empty = set(self._empty())
+        empty = {place for position in self._empty() for place in self._where(position)}
 
         def is_needed(place: str) -> bool:
             steps = json_pointer.steps(place)
@@ -384,20 +398,21 @@ class Compiled:
         ]
         return [place for place in grounded if place in empty and is_needed(place)]
 
-    def _requires(self, steps: list[str], name: str) -> bool:
+    def _at(self, steps: list[str]) -> Any:
         part: Any = self.contents
         for step in steps:
             part = part[int(step)] if isinstance(part, list) else part[step]
+        return part
+
+    def _requires(self, steps: list[str], name: str) -> bool:
+        part = self._at(steps)
         return not isinstance(part, dict) or name in part.get("required", ())
 
-    def _empty(self) -> list[str]:
-        """Return the JSON Pointers of the schemas inside of it that no value meets."""
-        native = Explorer(self._engine, 0)
-        for position in range(FALSE + 1, min(len(self._front.documents.schemas), MOST_CONTRADICTIONS)):
-            native.add(position)
-        with contextlib.suppress(SchemaError):
-            native.run(CONTRADICTIONS_S)
-        return [place for node in native.empty() for place in self._where(node)]
+    def _empty(self) -> list[int]:
+        """Return the positions of the schemas inside of it that no value meets."""
+        inside = range(FALSE + 1, min(len(self._front.documents.schemas), contradictions.MOST))
+        found = contradictions.emptiness(self._engine, inside, contradictions.SECONDS)
+        return [position for position, is_empty in found.items() if is_empty]
 
     def explore(self, seconds: float = 10.0, report: Callable[[int, int], None] | None = None) -> Exploration:
         """Expand all that decoding may ask for, in at most about `seconds`; `report` is told (done, known)."""
@@ -405,11 +420,17 @@ class Compiled:
         native = Explorer(self._engine, MOST_STATES + size)
         for root in self._front.lowering.roots:
             native.add(root)
-        return explore(native, self._where, size, seconds, report)
+        found = explore(native, self._where, size, seconds * (1 - contradictions.PORTION), report)
+        dead, unasked = contradictions.dead_branches(self._front, seconds * contradictions.PORTION)
+        return found.with_branches([replace(one, pointer=self._told_at(one.pointer)) for one in dead], unasked)
 
     def _where(self, node: int) -> list[str]:
         """Return the JSON Pointers of what says a node."""
-        return self._front.where(node)
+        return [self._told_at(place) for place in self._front.where(node)]
+
+    def _told_at(self, place: str) -> str:
+        """Return the JSON Pointer, into what was given, of a place in the schema as it was compiled."""
+        return place
 
     def warm(self, vocabulary: Vocabulary, *, masks: int = 256, seconds: float = 1.0) -> Future[int]:
         """Make masks that are likely to be asked for, in a background thread; nothing is ever warmed unasked.

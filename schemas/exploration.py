@@ -8,18 +8,17 @@ counts, nesting and which keys were written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from guard.kernels.errors import Finding, SchemaError
+from guard.schemas.contradictions import AMEND, NOTHING
 
 #: Seconds between two reports of progress.
 SLICE_S = 0.1
 #: States of one language that are followed, beside as many as the schema has bytes: a list of words has no more.
 MOST_STATES = 50_000
-#: Places that a contradiction is said to be in.
-MOST_PLACES = 3
 #: Limits that are met before an exploration stops: a schema with more has the same few reasons.
 MOST_LIMITS = 20
 
@@ -37,15 +36,14 @@ class Exploration:
     states: int  # of the languages' automata
     waiting: int  # found and not expanded, or that can go too many ways
     limits: tuple[Finding, ...]  # limits that were met
-    advice: tuple[Finding, ...]  # what no value meets, and what may yet meet a limit
+    advice: tuple[Finding, ...]  # what nothing can meet, and what may yet meet a limit
 
-
-def nothing_meets(places: Iterable[str]) -> Finding:
-    """Return what is to be said of a schema that no value meets, where no value meets what is asked in these places."""
-    deepest = sorted(dict.fromkeys(places), key=lambda place: -place.count("/")) or [""]
-    more = f", nor what is asked at {', '.join(deepest[1:MOST_PLACES])}" if deepest[1:-1] else ""
-    whole = ", and so not the whole" if deepest[0] else ""
-    return Finding(deepest[0], None, f"nothing can meet it{more}{whole}", "correct what contradicts itself")
+    def with_branches(self, dead: Sequence[Finding], unasked: int) -> Exploration:
+        """Return it with what is known of branches: those that nothing can meet, and how many were not looked into."""
+        told = {one.pointer for one in dead}
+        more = [one for one in self.advice if one.pointer not in told]
+        is_complete = self.complete and not unasked
+        return replace(self, advice=(*dead, *more), waiting=self.waiting + unasked, complete=is_complete)
 
 
 def explore(
@@ -69,11 +67,7 @@ def explore(
         f for f in limits if not any(g.message == f.message and g.pointer.startswith(f.pointer + "/") for g in limits)
     ]
     stats = native.stats()
-    advice = [
-        Finding(place, None, "no value meets what is asked here, so that it is never written", "correct it")
-        for node in dict.fromkeys(native.empty())
-        for place in where(node)
-    ]
+    advice = [Finding(place, None, NOTHING, AMEND) for node in dict.fromkeys(native.empty()) for place in where(node)]
     many = f"its texts need more than {MOST_STATES + size:,} automaton states, and a long one may meet limits.states"
     fix = "anchor the pattern, lower its counts, or shorten the text with maxLength"
     advice += [Finding(place, None, many, fix) for node in dict.fromkeys(native.large()) for place in where(node)]

@@ -108,6 +108,20 @@ def _integer(text: str) -> int | Decimal:
     return int(text) if len(text) <= LONGEST_INTEGER else Decimal(text)
 
 
+def far_number(contents: Any) -> str | None:
+    """Return the JSON Pointer of a number that no double holds exactly, or None. O(values)."""
+    left: list[tuple[tuple[object, ...], Any]] = [((), contents)]
+    while left:
+        path, part = left.pop()
+        if isinstance(part, Decimal):
+            return pointer(path)
+        if isinstance(part, dict):
+            left += [((*path, name), inner) for name, inner in part.items()]
+        elif isinstance(part, list):
+            left += [((*path, index), inner) for index, inner in enumerate(part)]
+    return None
+
+
 def too_deep(limits: Limits, where: str) -> SchemaError:
     """Word the refusal of a schema that nests too deep."""
     return limit_error(limits, "depth", where, None, "JSON that nests deeper")

@@ -199,6 +199,12 @@ class Lowering:
             return [self._lower(node) for node in nodes]
         return lowered(self, nodes, self._tables, _KINDS, _FAST, _KNOWN)
 
+    def keywords(self, node: int) -> list[str]:
+        """Return the keywords of a node's schema that say something of a value."""
+        position = self.position_of(node)
+        known = self.documents.homes[position].dialect.keywords
+        return [keyword for keyword in self.documents.schemas[position] if keyword in known and keyword in _HOW]
+
     def lower_without(self, node: int, keyword: str) -> Record:
         """Return the record that a node would have if its schema lacked a keyword."""
         position, _ = self._scoped.get(node, (node, ()))

@@ -97,7 +97,7 @@ def text_of(path: Path) -> str:
 
 def _decoded(data: bytes, name: str) -> str:
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")  # editors on Windows write a mark of the encoding first
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not UTF-8 (byte {error.start}); convert it to UTF-8") from None
 

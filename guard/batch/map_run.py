@@ -14,14 +14,14 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from guard import errors
 from guard.calls import validators
 from guard.calls.pipeline import Guard
-from guard.calls.steps import Plan
+from guard.calls.steps import Plan, Record
 from guard.errors import CallError, GuardError
 from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, check, check_kind
 from guard.trace import TraceError, TraceStore
@@ -138,6 +138,11 @@ class MapRun:
         self._waiting: dict[int, Result[Any]] = {}  # in order: for an earlier one
         self._is_over = False
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it is known what is recorded of the run."""
+        return self._kept is not None
+
     def prepare(self) -> None:
         """Look up what is recorded of the run; blocks."""
         if self._kept is None:
@@ -195,6 +200,24 @@ class MapRun:
             return Result(index, question.input, value, call=call)
         return failed[0]
 
+    def carried_out(self, index: int, question: Question) -> Result[Any] | Unrecorded:
+        """Ask a question, blocking, except for its record."""
+        known = self.known(index, question)
+        if known is not None:
+            return known
+        assert question.plan is not None
+        driven = self._guard.run_to_record(question.plan)
+        return Unrecorded(index, question, driven, next(driven))
+
+    def record(self, calls: Sequence[Unrecorded]) -> list[Result[Any] | BaseException]:
+        """Commit the records of calls together, blocking; return the result of each, or what ends the run."""
+        store, numbers = self._guard.store, list[int | Exception]()
+        try:
+            numbers += store.write_all([(one.record.call, one.record.compiled, one.record.seconds) for one in calls])
+        except Exception as error:
+            numbers += [error] * len(calls)
+        return [one.ended(number, store) for one, number in zip(calls, numbers, strict=True)]
+
     async def aresult(self, index: int, question: Question) -> Result[Any]:
         """Ask a question."""
         known = await asyncio.to_thread(self.known, index, question) if self._kept else self.known(index, question)
@@ -215,6 +238,31 @@ class MapRun:
         if outcome != VALID and (outcome not in _ANSWERED or self.options.retry_failed):
             return None
         return _revived(index, question, plan, self._guard.store, number)
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """A call that was carried out, except for its record."""
+
+    index: int
+    question: Question
+    driven: Generator[Record, Call, tuple[Any, Call]]  # ends the call once it is sent the record
+    record: Record
+
+    def ended(self, number: int | Exception, store: TraceStore) -> Result[Any] | BaseException:
+        """Return the call's result, whose record has this number or could not be written; or what ends the run."""
+        try:
+            with _failing(self.index, self.question) as failed:
+                if isinstance(number, Exception):
+                    self.driven.throw(number)
+                else:
+                    self.driven.send(self.record.call.recorded(number, store))
+            return failed[0]
+        except StopIteration as end:
+            value, call = end.value
+            return Result(self.index, self.question.input, value, call=call)
+        except BaseException as error:
+            return error
 
 
 @contextlib.contextmanager

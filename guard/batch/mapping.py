@@ -2,7 +2,9 @@
 
 An input becomes a `Question`: a plan, or the error that it can't be asked for. The questions are asked by threads
 (`Results`), by tasks of the caller's event loop (`AsyncResults`), or by a Ray cluster (guard/batch/ray_engine.py); each
-comes back as a `Result`, in order or as completed. What a run is, and how it is resumed, is guard/batch/map_run.py's.
+comes back as a `Result`, in order or as completed. Threads don't wait for their records: one more thread commits them,
+all that came while it committed the last ones together, and no result is handed on before its record is committed. What
+a run is, and how it is resumed, is guard/batch/map_run.py's.
 
 At most `concurrency` calls are under way. Inputs are read as they are needed: as many again wait to be asked, and in
 order at most AHEAD results wait for an earlier one.
@@ -17,14 +19,15 @@ import functools
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar
 
-from guard.batch.map_run import AnyResults, MapOptions, MapRun, Question, Result
+from guard.batch.map_run import AnyResults, MapOptions, MapRun, Question, Result, Unrecorded
 from guard.calls.decorator import Decorated
 from guard.calls.pipeline import Guard
 from guard.calls.steps import Plan
 from guard.support.bounds import CONCURRENCY
+from guard.trace.record_queue import MOST
 
 if TYPE_CHECKING:
     from guard.batch.ray_engine import RayEngine
@@ -100,8 +103,9 @@ class Results(AnyResults[R]):
     def __init__(self, guard: Guard, questions: Iterable[Question], options: MapOptions) -> None:
         self._run = MapRun(guard, questions, options)
         self._todo: queue.SimpleQueue[tuple[int, Question] | None] = queue.SimpleQueue()
+        self._unrecorded: queue.SimpleQueue[Unrecorded | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Result[R] | BaseException] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []  # the first records what the others have asked
         self._under_way = 0
         weakref.finalize(self, _abandon, self._todo, self._threads).atexit = False
         _open.add(self)
@@ -152,13 +156,18 @@ class Results(AnyResults[R]):
     def _ask(self, task: tuple[int, Question]) -> None:
         self._todo.put(task)
         self._under_way += 1
-        if len(self._threads) < min(self._under_way, self._run.options.concurrency):
-            # Daemons: a program that is interrupted while it waits for them may go on to its end.
-            work = (self._run.result, self._todo, self._done)  # not self: what is dropped is to be collected
-            thread = threading.Thread(target=_work, args=work, name="guard-map", daemon=True)
-            self._threads.append(thread)
-            _alive.add(thread)
-            thread.start()
+        # Not self is given to the threads: what is dropped is to be collected.
+        if not self._threads:
+            self._begin(_record, self._run.record, self._unrecorded, self._done, self._threads)
+        if len(self._threads) <= min(self._under_way, self._run.options.concurrency):
+            self._begin(_work, self._run.carried_out, self._todo, self._unrecorded, self._done)
+
+    def _begin(self, work: Callable[..., None], *what: Any) -> None:
+        # A daemon: a program that is interrupted while it waits for it may go on to its end.
+        thread = threading.Thread(target=work, args=what, name="guard-map", daemon=True)
+        self._threads.append(thread)
+        _alive.add(thread)
+        thread.start()
 
 
 #: Runs that somebody holds, and threads that are at work. At exit all are ended: a thread that is still in a model's
@@ -177,13 +186,37 @@ def _end_all() -> None:
 
 
 def _work(
-    ask: Callable[[int, Question], Result[Any]], todo: queue.SimpleQueue[Any], done: queue.SimpleQueue[Any]
+    ask: Callable[[int, Question], Result[Any] | Unrecorded],
+    todo: queue.SimpleQueue[Any],
+    unrecorded: queue.SimpleQueue[Any],
+    done: queue.SimpleQueue[Any],
 ) -> None:
     while (task := todo.get()) is not None:
         try:
-            done.put(ask(*task))
+            made = ask(*task)
+            (unrecorded if isinstance(made, Unrecorded) else done).put(made)
         except BaseException as error:
             done.put(error)
+    unrecorded.put(None)
+    _alive.discard(threading.current_thread())
+
+
+def _record(
+    record: Callable[[Sequence[Unrecorded]], list[Result[Any] | BaseException]],
+    unrecorded: queue.SimpleQueue[Unrecorded | None],
+    done: queue.SimpleQueue[Any],
+    threads: Sequence[threading.Thread],
+) -> None:
+    """Record calls as they come, those that came meanwhile together, until all other threads have ended."""
+    ended = 0
+    while not ended or ended < len(threads) - 1:
+        came = [unrecorded.get()]
+        with contextlib.suppress(queue.Empty):
+            while len(came) < MOST:
+                came.append(unrecorded.get_nowait())
+        ended += came.count(None)
+        for result in record([one for one in came if one is not None]):
+            done.put(result)
     _alive.discard(threading.current_thread())
 
 
@@ -192,7 +225,7 @@ def _abandon(todo: queue.SimpleQueue[Any], threads: list[threading.Thread]) -> N
     with contextlib.suppress(queue.Empty):
         while True:
             todo.get_nowait()
-    for _ in threads:
+    for _ in threads[1:]:
         todo.put(None)
 
 
@@ -202,23 +235,27 @@ class AsyncResults(Generic[R]):
     def __init__(self, guard: Guard, questions: Iterable[Question], options: MapOptions) -> None:
         self._run = MapRun(guard, questions, options)
         self._tasks: set[asyncio.Task[Result[R]]] = set()
+        self._ended: asyncio.Queue[asyncio.Task[Result[R]]] = asyncio.Queue()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Result[R]:
         run = self._run
-        await asyncio.to_thread(run.prepare)
+        if not run.is_prepared:
+            await asyncio.to_thread(run.prepare)
         limit = run.options.concurrency
         while not run.ready:
-            while len(self._tasks) < limit and (task := run.next(len(self._tasks))) is not None:
-                self._tasks.add(asyncio.create_task(run.aresult(*task)))
+            while len(self._tasks) < limit and (question := run.next(len(self._tasks))) is not None:
+                task = asyncio.create_task(run.aresult(*question))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended.put_nowait)
             if not self._tasks:
                 raise StopAsyncIteration
-            done, self._tasks = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            task = await self._ended.get()
+            self._tasks.discard(task)
             try:
-                for ended in done:
-                    run.take(ended.result())
+                run.take(task.result())
             except BaseException:
                 await self.aclose()
                 raise

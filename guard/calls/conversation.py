@@ -17,6 +17,7 @@ from guard.calls.policy import Budget
 from guard.calls.steps import Plan
 from guard.errors import BudgetExceeded, CallError
 from guard.models import chat_messages
+from guard.support.bounds import MOST_COUNT, check
 from guard.tools import specs
 from guard.trace.records import Call
 from guard.turns.turn import ToolChoice, Turn, TurnCall
@@ -106,8 +107,7 @@ class ToolLoop:
         on_error: str = "tell",
         function: str = "",
     ) -> None:
-        if max_turns < 1:
-            raise ValueError(f"max_turns={max_turns!r} must be 1 or more")
+        check("max_turns", max_turns, 1, MOST_COUNT, is_whole=True)
         if on_error not in ("tell", "raise"):
             raise ValueError(f"on_error={on_error!r} must be 'tell' or 'raise'")
         self.tools = specs(tools)

@@ -241,9 +241,12 @@ class Guard:
     @property
     def store(self) -> traces.TraceStore:
         """The trace: the one given, or else the one that GUARD_TRACE or the settings name now."""
-        if isinstance(self._trace, traces.TraceStore):
-            return self._trace
-        return traces.TraceStore.at(self._trace or os.environ.get("GUARD_TRACE") or self._default_trace)
+        place = self._place
+        return place if isinstance(place, traces.TraceStore) else traces.TraceStore.at(place)
+
+    @property
+    def _place(self) -> str | os.PathLike[str] | traces.TraceStore:
+        return self._trace or os.environ.get("GUARD_TRACE") or self._default_trace
 
     @overload
     def generate(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
@@ -425,6 +428,10 @@ class Guard:
                 value, call = end.value
                 return value, call
 
+    def run_to_record(self, plan: Plan) -> Generator[Record, Call, tuple[Any, Call]]:
+        """Carry out a plan, blocking, except for its record: yields that, and is sent it once it is committed."""
+        return _drive(steps(plan), self._ready(plan), None, apart=Record)
+
     async def arun(self, plan: Plan) -> tuple[Any, Call]:
         """Carry out a plan, async; returns the value and the record of the call."""
         async with contextlib.aclosing(_adrive(steps(plan), self, plan, None)) as driven:
@@ -560,8 +567,13 @@ class _End:
     call: Call
 
 
-def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generator[Any, None, tuple[Any, Call]]:
-    """Carry out the steps of a call, blocking; yields partial values if they are wanted."""
+def _drive(
+    steps: Steps, store: traces.TraceStore, partial: Partial, apart: type[Step] | tuple[()] = ()
+) -> Generator[Any, Any, tuple[Any, Call]]:
+    """Carry out the steps of a call, blocking; yields partial values if they are wanted, and the steps of kind `apart`.
+
+    Whoever gets such a step carries it out, and sends what came of it.
+    """
     done: Any = None
     error: BaseException | None = None
     try:
@@ -570,7 +582,9 @@ def _drive(steps: Steps, store: traces.TraceStore, partial: Partial) -> Generato
                 while True:  # a loop of its own: handlers strike where one begins again, and must be caught there
                     step = steps.send(done) if error is None else steps.throw(error)
                     error = None
-                    if partial is not None and isinstance(step, Ask):
+                    if isinstance(step, apart):
+                        done = yield step
+                    elif partial is not None and isinstance(step, Ask):
                         done = yield from _pieces(step, partial())
                     else:
                         done = _do(step, store)
@@ -622,8 +636,9 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
 
 async def _adrive(steps: Steps, guard: Guard, plan: Plan, partial: Partial) -> AsyncGenerator[Any, None]:
     """Carry out the steps of a call, async; yields partial values if they are wanted, and finally an _End."""
-    is_open = getattr(guard._trace, "is_open", False)  # then it needs no thread, which takes a tenth of a millisecond
-    store = guard.store if is_open else await asyncio.to_thread(guard._ready, plan)
+    store = traces.TraceStore.opened(guard._place)
+    if store is None:
+        store = await asyncio.to_thread(guard._ready, plan)
     done: Any = None
     error: BaseException | None = None
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard.models import chat_messages
 from guard.output import target as targets
+from guard.support.bounds import MOST_COUNT, check, check_kind
 from guard.turns import asking_again, value
 from guard.turns import models as turn_models
 from guard.turns.turn import ToolChoice, Turn, Wanted, chosen
@@ -44,7 +45,10 @@ def asked_for(
     """Return the constraints of a turn; ValueError and TypeError name a wrong argument."""
     from guard import tools as tool_specs  # imported late: it needs Pydantic
 
+    check_kind("parallel", parallel, bool, "True or False")
     most = value.MOST_CALLS if max_calls is None else max_calls
+    check("max_calls", most, 1, MOST_COUNT, is_whole=True)
+    check_kind("call_bias", call_bias, int | float, "a number")
     answer = None if response is None else targets.from_any(response, options)
     schema = None if answer is None else answer.schema
     most = most if parallel else min(most, 1)

@@ -113,6 +113,8 @@ def pull(name: str, progress: Progress | None = None, *, accept: bool = False) -
     these, can't be fetched, or its licence was not accepted.
     """
     check_kind("name", name, str, "the name of a model, or a path")
+    if not name:
+        raise ModelError("'' names no model; `guard pull` lists those that are known")
     from guard.models.local import embedded, own_weights
 
     source = embedded.SOURCES.get(name)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from guard.errors import SchemaError, Violation
+from guard.errors import Finding, SchemaError, Violation
 from guard.kernels.json_pointer import pointer
 from guard.output.checking import Checker, SchemaChecker, TypeChecker
 from guard.output.judge import MOST_FINDINGS, JudgedSchema
@@ -85,19 +85,20 @@ class Target:
         return text
 
 
-def from_any(wanted: Any, options: Mapping[str, Any], style: Style = "json") -> Target:
+def from_any(wanted: Any, options: Mapping[str, Any], style: Style = "json", parts: tuple[str, ...] = ()) -> Target:
     """Return the target of a type, a JSON Schema (dict, bool, or JSON text) or a format; SchemaError where refused.
 
-    With the style "text", the answer is the text, without quotes, of a type or schema whose values are strings.
+    With the style "text", the answer is the text, without quotes, of a type or schema whose values are strings. `parts`
+    are JSON Pointers into a JSON Schema, to what something must meet beside the whole.
     """
     from guard.schemas.structural import spellings
 
     if spellings.is_format(wanted):
         target = _from_format(wanted, options)
     else:
-        target = _from_schema(wanted, options) if is_schema(wanted) else _of_type(wanted, options)
+        target = _from_schema(wanted, options, parts) if is_schema(wanted) else _of_type(wanted, options)
         target = _bare(target, options) if style == "text" or is_bare(wanted) else target
-    return replace(target, made_of=(wanted, dict(options), style))
+    return replace(target, made_of=(wanted, dict(options), style, parts))
 
 
 def _again(made_of: tuple[Any, ...], refused: SchemaError | None) -> Target:
@@ -170,14 +171,17 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     return Target(name, schema, compiled, TypeChecker(validated), partials, grounding=_grounding(compiled))
 
 
-def _from_schema(given: Any, options: Mapping[str, Any]) -> Target:
+def _from_schema(given: Any, options: Mapping[str, Any], parts: tuple[str, ...] = ()) -> Target:
     from guard import schemas
     from guard.schemas import jsontext, leniency
     from guard.schemas.keywords import DIALECTS
 
     compiled = schemas.compile(given, **options)
-    compiled.check_satisfiable()
+    compiled.check_satisfiable(parts)
     schema = compiled.schema
+    if (far := jsontext.far_number(schema)) is not None:
+        words = "a number that no double holds, so that no answer can be checked by it"
+        raise SchemaError(Finding(far, far.rpartition("/")[2] or None, words, "write it with fewer digits"))
     wants_names = DIALECTS[compiled.draft].boolean_bounds
     limits = compiled.options.limits
     documents = {

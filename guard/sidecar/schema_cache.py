@@ -22,6 +22,7 @@ from guard.schemas.limits import limit_error
 from guard.sidecar import large
 from guard.sidecar.fair_queue import FairQueue
 from guard.support.json_pieces import pieces
+from guard.turns import value
 
 #: Limits of a stranger's schema; the defaults of `guard.compile` are for schemas that a program holds. Parsing a schema
 #: and making its validator hold the GIL for a time that grows with its size.
@@ -53,23 +54,25 @@ class Targets:
         size: int,
         *,
         is_checked_only: bool,
+        is_turn: bool = False,
         sender: str = "",
         seconds: float | None = None,
     ) -> targets.Target:
         """Return the target of a schema in a sender's body of so many bytes. Raises SchemaError where it is refused.
 
         `is_checked_only` says that some tier has no masks, so the schema may have keywords that masks can't enforce.
+        `is_turn` says that it is a turn's (guard/turns/value.py), so that something must meet each of its parts.
         Raises TimeoutError where it is not there within so many seconds.
         """
-        if size < large.LARGE and (kept := self._known(_key(schema, name, is_checked_only)[0])) is not None:
+        if size < large.LARGE and (kept := self._known(_key(schema, name, is_checked_only, is_turn)[0])) is not None:
             return kept
         async with asyncio.timeout(seconds):
-            key, size = await large.done(size, _key, schema, name, is_checked_only)
+            key, size = await large.done(size, _key, schema, name, is_checked_only, is_turn)
             if (kept := self._known(key)) is not None:
                 return kept
             flight = self._flights.get(key)
             if flight is None:
-                flight = asyncio.create_task(self._compiled(key, size, schema, name, is_checked_only, sender))
+                flight = asyncio.create_task(self._compiled(key, size, sender, schema, name, is_checked_only, is_turn))
                 self._flights[key] = flight
                 flight.add_done_callback(_seen)
             return await asyncio.shield(flight)
@@ -81,10 +84,8 @@ class Targets:
         self._kept.move_to_end(key)
         return kept[0]
 
-    async def _compiled(
-        self, key: str, size: int, schema: Any, name: str, is_checked_only: bool, sender: str
-    ) -> targets.Target:
-        work = functools.partial(large.giving_way, compiled, schema, name, is_checked_only)
+    async def _compiled(self, key: str, size: int, sender: str, *what: Any) -> targets.Target:
+        work = functools.partial(large.giving_way, compiled, *what)
         try:
             async with self._queue.turn(sender):
                 made = await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -102,25 +103,25 @@ class Targets:
             nbytes -= size * WEIGHT + target.compiled.nbytes
 
 
-def compiled(schema: Any, name: str, is_checked_only: bool) -> targets.Target:
-    """Compile a client's schema."""
-    options = {"limits": LIMITS}
+def compiled(schema: Any, name: str, is_checked_only: bool, is_turn: bool = False) -> targets.Target:
+    """Compile a client's schema, or that of a turn."""
+    options, parts = {"limits": LIMITS}, (*value.parts(schema),) if is_turn else ()
     try:
-        target = targets.from_any(schema, options)
+        target = targets.from_any(schema, options, parts=parts)
     except SchemaError as error:
         if not is_checked_only or error.limit == "seconds":  # it would take as long again
             raise
-        unmasked = targets.from_any(schema, {**options, "inexact": "residual"})
+        unmasked = targets.from_any(schema, {**options, "inexact": "residual"}, parts=parts)
         target = dataclasses.replace(unmasked, refused=copy.copy(error))  # without the compiler's frames
     # Lazy properties that the event loop reads are computed here.
     _ = target.compiled.hash, target.compiled.is_large
     return dataclasses.replace(target, name=name, made_of=())  # no pickle is made of it
 
 
-def _key(schema: Any, name: str, is_checked_only: bool) -> tuple[str, int]:
+def _key(schema: Any, name: str, is_checked_only: bool, is_turn: bool) -> tuple[str, int]:
     """Return the key of a schema, and the length of its text. Raises SchemaError where that is too long."""
     digest, size = hashlib.sha256(), 0
-    for piece in pieces([name, is_checked_only, schema]):
+    for piece in pieces([name, is_checked_only, is_turn, schema]):
         data = piece.encode(errors="backslashreplace")  # halves of surrogate pairs, as JSON escapes them
         digest.update(data)
         size += len(data)

@@ -8,14 +8,11 @@ its own request.
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from guard.errors import Finding, SchemaError
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import ApiError, bad
-
-_OF_TOOL = re.compile(r"(?:/anyOf/\d+)?(?:/properties/calls)?/items/anyOf/(\d+)/properties/arguments(/.*)?", re.DOTALL)
-_OF_CONTENT = re.compile(r"/anyOf/\d+/properties/content(/.*)?", re.DOTALL)
+from guard.turns import value
 
 
 def refused(error: SchemaError, chat_request: ChatRequest) -> ApiError:
@@ -32,13 +29,14 @@ def _placed(finding: Finding, chat_request: ChatRequest) -> tuple[str, Finding]:
     """Return the field that a finding is about, and the finding with its pointer from there."""
     if not chat_request.has_tools:
         return chat_request.place, finding
-    if within := _OF_TOOL.fullmatch(finding.pointer):
-        name = chat_request.functions[int(within[1])].name
-        tools = chat_request.chat.tools or []
-        number = next(at for at, tool in enumerate(tools) if tool.name == name)
-        if tools[number].custom is not None:  # its schema is ours
-            return f"tools.{number}.custom.format", dataclasses.replace(finding, pointer="")
-        return f"tools.{number}.function.parameters", dataclasses.replace(finding, pointer=within[2] or "")
-    if within := _OF_CONTENT.fullmatch(finding.pointer):
-        return chat_request.place, dataclasses.replace(finding, pointer=within[1] or "")
-    return "tools", finding
+    place = value.place(finding.pointer)
+    if place is None:
+        return "tools", finding
+    if place.tool is None:
+        return chat_request.place, dataclasses.replace(finding, pointer=place.pointer)
+    name = chat_request.functions[place.tool].name
+    tools = chat_request.chat.tools or []
+    number = next(at for at, tool in enumerate(tools) if tool.name == name)
+    if tools[number].custom is not None:  # its schema is ours
+        return f"tools.{number}.custom.format", dataclasses.replace(finding, pointer="")
+    return f"tools.{number}.function.parameters", dataclasses.replace(finding, pointer=place.pointer)

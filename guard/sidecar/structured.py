@@ -24,6 +24,7 @@ from guard.models import adapters, chat_messages
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.remote.remote_model import Remote
 from guard.output.partial import TextSoFar
+from guard.output.target import Target
 from guard.sidecar import efforts, large, schema_errors
 from guard.sidecar.endpoints import chat, custom_tools, tool_calls
 from guard.sidecar.endpoints.chat import Choice
@@ -69,28 +70,18 @@ class Pipeline:
         more: dict[str, Any] = {}
         if chat_request.has_tools:
             has_own = first.upstream is not None or first.has_own_calls
-            name = "calls"
             schema = await large.done(context.size, tool_calls.schema, chat_request, has_own, first.is_masked)
             more["re_ask"] = functools.partial(
                 asking_again.re_ask, names=[function.name for function in chat_request.functions]
             )
         else:
-            schema, name = chat_request.schema, chat_request.name
-        has_unmasked = not all(tier.is_masked for tier in tiers)
+            schema = chat_request.schema
         total = served.settings.total_seconds
-        try:
-            target = await self._targets.of(
-                schema,
-                name,
-                context.size,
-                is_checked_only=has_unmasked,
-                sender=context.sender,
-                seconds=context.begin(total),
-            )
-        except TimeoutError:
-            raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
-        except SchemaError as error:
-            raise schema_errors.refused(error, chat_request) from None
+        has_unmasked = not all(tier.is_masked for tier in tiers)
+        target = await self._target(context, chat_request, schema, total, is_checked_only=has_unmasked)
+        if (everything := chat_request.with_all_tools) is not None:  # later turns may call the others
+            schema = await large.done(context.size, tool_calls.schema, everything, True, False)
+            await self._target(context, everything, schema, total, is_checked_only=True)
         messages = tuple(dict(custom_tools.in_functions(message)) for message in chat_request.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,
@@ -106,6 +97,25 @@ class Pipeline:
             more["sources"] = chat_messages.said_by_user(messages)
         more |= {"told": context.take, "record_for": context.record_for}
         return Plan(target, messages, policy, models, function=context.path, **more)
+
+    async def _target(
+        self, context: RequestContext, chat_request: ChatRequest, schema: Any, total: float, *, is_checked_only: bool
+    ) -> Target:
+        """Return the target of a request's schema, within what is left of so many seconds."""
+        try:
+            return await self._targets.of(
+                schema,
+                "calls" if chat_request.has_tools else chat_request.name,
+                context.size,
+                is_checked_only=is_checked_only,
+                is_turn=chat_request.has_tools,
+                sender=context.sender,
+                seconds=context.begin(total),
+            )
+        except TimeoutError:
+            raise BudgetExceeded(f"the schema was not compiled within {total:g} s") from None
+        except SchemaError as error:
+            raise schema_errors.refused(error, chat_request) from None
 
     async def choices(self, chat_request: ChatRequest, plan: Plan) -> list[Choice]:
         """Return all choices, validated. Raises a GuardError where one fails."""

@@ -19,10 +19,13 @@ class LoadError(ValueError):
 def load(place: str) -> Any:
     """Return the object that `module:name` or `file.py:name` names; the name may be dotted. Raises LoadError."""
     module_name, colon, name = place.rpartition(":")
-    if not colon:
-        names = own_names(load_module(place))
-        such = f"{place}:{names[0]}; it has {_listed(names)}" if names else f"{place}:NAME; but it has none"
-        raise LoadError(f"name a type or a structured function of {place}, as {such}")
+    if colon and not module_name:
+        raise LoadError(f"{place} names no module; write module{place}, or file.py{place}")
+    if not name or not colon:
+        module_name = module_name or name
+        names = own_names(load_module(module_name))
+        such = f"{module_name}:{names[0]}; it has {_listed(names)}" if names else f"{module_name}:NAME; but it has none"
+        raise LoadError(f"name a type or a structured function of {module_name}, as {such}")
     found: Any = load_module(module_name)
     for part in name.split("."):
         if not hasattr(found, part):

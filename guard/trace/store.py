@@ -73,19 +73,22 @@ class TraceStore:
         """
         if not isinstance(place, str | os.PathLike):
             raise TypeError(f"place={place!r} must be a file or a postgresql:// URL")
-        name = os.fspath(place)
-        if "://" not in name:
-            name = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (pathlib takes ten times as long)
-        key = os.getpid(), name
+        key = _key(place)
         store = cls._open.get(key)
         if store is None:
             with cls._opening:
                 store = cls._open.get(key)
                 if store is None:
                     settings = Settings.load()
-                    made = cls(name, Retention(settings.trace_days, settings.trace_calls))
+                    made = cls(key[1], Retention(settings.trace_days, settings.trace_calls))
                     store = cls._open.setdefault(key, made)
         return store
+
+    @classmethod
+    def opened(cls, place: str | os.PathLike[str] | TraceStore) -> TraceStore | None:
+        """Return the store at a place where it is open in this process, else None. Does not block."""
+        store = place if isinstance(place, TraceStore) else cls._open.get(_key(place))
+        return store if store is not None and store.is_open else None
 
     def __init__(self, place: str | os.PathLike[str], retention: Retention = Retention()) -> None:  # noqa: B008 (frozen)
         self._name = os.fspath(place)
@@ -641,6 +644,14 @@ def _conditions(
     if since is not None:
         conditions.append(CALLS.c.started >= since)
     return conditions
+
+
+def _key(place: str | os.PathLike[str]) -> tuple[int, str]:
+    """Return what tells a place apart from others in this process."""
+    name = os.fspath(place)
+    if "://" not in name:
+        name = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (pathlib takes ten times as long)
+    return os.getpid(), name
 
 
 def _close(database: Database, writer: Writer, pid: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from guard.errors import Violation
+from guard.errors import Finding, SchemaError, Violation
 from guard.output import target as targets
 from guard.output.checking import TypeChecker
 from guard.output.partial import TextSoFar
@@ -149,9 +149,12 @@ def target(
     """Return the target that checks a turn, whichever model writes it.
 
     `response` checks and builds an answer without calls. The ids of calls are derived from `messages`, so a repeated
-    conversation has the same ids.
+    conversation has the same ids. SchemaError where arguments of a tool can't be enforced, or nothing can meet them.
     """
-    plain = targets.from_any(wanted.schema, options)
+    plain = _compiled(wanted, options)
+    if 0 < len(wanted.callable) < len(wanted.tools):
+        everything = dataclasses.replace(wanted, choice="auto", allowed=None, response=None)
+        _compiled(everything, {**options, "inexact": "residual"})  # a later turn may call the others
     outline = targets.from_any(wanted.outline, options)
     stem = hashlib.sha256(json.dumps([*messages], sort_keys=True, default=str).encode()).hexdigest()[:12]
 
@@ -160,6 +163,23 @@ def target(
         return (None, found.findings) if found.findings else _built(said, wanted, stem, response)
 
     return dataclasses.replace(plain, name="turn", checker=TypeChecker(checked), partials=TextSoFar)
+
+
+def _compiled(wanted: Wanted, options: Mapping[str, Any]) -> targets.Target:
+    schema = wanted.schema
+    try:
+        return targets.from_any(schema, options, parts=(*value.parts(schema),))
+    except SchemaError as error:
+        raise SchemaError([_placed(one, wanted) for one in error.findings], limit=error.limit) from None
+
+
+def _placed(finding: Finding, wanted: Wanted) -> Finding:
+    """Return a finding about the schema of a turn as one about the tool that it is in."""
+    place = value.place(finding.pointer)
+    if place is None or place.tool is None:
+        return finding
+    message = f"{finding.message}, in the arguments of the tool {wanted.callable[place.tool].name!r}"
+    return dataclasses.replace(finding, pointer=place.pointer, message=message)
 
 
 def _built(

@@ -8,10 +8,23 @@ The value is a list of calls, `[{"name": …, "arguments": {…}}]`; or `{"conte
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 MOST_CALLS = 32  #: Most calls in one turn, unless `max_calls` says otherwise.
+
+_OF_TOOL = re.compile(
+    r"(?:/anyOf/\d+)?(?:/properties/calls)?/items/anyOf/(\d+)(?:/properties/arguments(/.*)?)?", re.DOTALL
+)
+_OF_ANSWER = re.compile(r"/anyOf/\d+(?:/properties/content(/.*)?)?", re.DOTALL)
+
+
+class TurnPlace(NamedTuple):
+    """A place in what a caller wants of a turn."""
+
+    tool: int | None  # the number of the tool; None: the answer without calls
+    pointer: str  # into the schema of its arguments, or of the answer
 
 
 def schema(
@@ -38,6 +51,24 @@ def schema(
     if may_talk and items:
         kinds.append(_object(content={"type": "string"}, calls=calls))
     return {"anyOf": kinds}
+
+
+def parts(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the JSON Pointers into such a schema to what something must meet: a call of each tool, and the answer."""
+    kinds = {f"/anyOf/{n}": kind for n, kind in enumerate(schema["anyOf"])} if "anyOf" in schema else {"": schema}
+    for at, kind in kinds.items():
+        if kind["type"] == "array":
+            yield from (f"{at}/items/anyOf/{number}" for number in range(len(kind["items"]["anyOf"])))
+        elif "calls" not in kind["properties"]:
+            yield at
+
+
+def place(pointer: str) -> TurnPlace | None:
+    """Return what a JSON Pointer into such a schema leads into; None where it is neither a tool nor the answer."""
+    if within := _OF_TOOL.fullmatch(pointer):
+        return TurnPlace(int(within[1]), within[2] or "")
+    within = _OF_ANSWER.fullmatch(pointer)
+    return TurnPlace(None, within[1] or "") if within else None
 
 
 def read(value: Any) -> tuple[Any, list[dict[str, Any]]]:

@@ -106,7 +106,7 @@ class CompiledFormat(Compiled):
         """Return an error in a value's schema with pointers into the structural tag."""
         fix = "put a mark between them that tells where one ends: a text, or a token" if error.limit == "format" else ""
         found = [
-            Finding(self._pointer(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
+            Finding(self._told_at(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
         ]
         return self._as_told(SchemaError(found, limit=error.limit))
 
@@ -115,8 +115,8 @@ class CompiledFormat(Compiled):
         told = [replace(one, pointer=place_of(self._told, one.pointer)) for one in error.findings]
         return SchemaError(told, limit=error.limit)
 
-    def _pointer(self, pointer: str) -> str:
-        head, _, rest = pointer.partition("#")
+    def _told_at(self, place: str) -> str:
+        head, _, rest = place.partition("#")
         for prefix, places in (
             ("guard:value/", self._net.schema_places),
             ("guard:arguments/", self._net.document_places),
@@ -124,7 +124,7 @@ class CompiledFormat(Compiled):
             if head.startswith(prefix):
                 number, _, below = head.removeprefix(prefix).partition("/")
                 return places[int(number)] + (f"/{below}" if below else "") + rest
-        return pointer or "/format"
+        return place or "/format"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the format and the options; unpickling compiles them."""
@@ -223,7 +223,7 @@ class CompiledFormat(Compiled):
     @cached_property
     def report(self) -> list[ReportLine]:
         """What became of each format and of each keyword of the schemas, and what is excluded."""
-        of_values = [replace(line, pointer=self._pointer(line.pointer)) for line in self._front.report()]
+        of_values = [replace(line, pointer=self._told_at(line.pointer)) for line in self._front.report()]
         of_texts = [
             replace(line, pointer=place + line.pointer) for place, front in self._net.fronts for line in front.report()
         ]
@@ -252,15 +252,12 @@ class CompiledFormat(Compiled):
 
     def advice(self) -> list[Finding]:
         """Keywords of the schemas that constrain nothing although they look as if they did."""
-        return [replace(one, pointer=self._pointer(one.pointer)) for one in super().advice()]
+        return [replace(one, pointer=self._told_at(one.pointer)) for one in super().advice()]
 
     def unknown_names(self) -> tuple[list[str], list[str]]:
         """JSON Pointers of unknown keywords and of unknown string formats."""
         keywords, names = super().unknown_names()
-        return [*map(self._pointer, keywords)], [*map(self._pointer, names)]
-
-    def _where(self, node: int) -> list[str]:
-        return [self._pointer(place) for place in super()._where(node)]
+        return [*map(self._told_at, keywords)], [*map(self._told_at, names)]
 
     def contradiction(self) -> Finding:
         """Why no text fits the format; None where one does."""

@@ -51,6 +51,14 @@ def test_what_a_signature_does_not_allow_is_a_finding(text: str, at: str) -> Non
     assert at in {finding.at for finding in caught.value.findings}
 
 
+def test_a_signature_that_nothing_can_meet_is_refused_beside_others() -> None:
+    def never(n: Annotated[int, Field(ge=5, le=3)]) -> int:
+        return n
+
+    with pytest.raises(guard.SchemaError, match="/n: nothing can meet it"):
+        guard.tools.calls(weather, never)
+
+
 def test_the_masks_know_the_signatures() -> None:
     compiled = guard.compile(guard.tools.calls(weather, lamp))
     vocabulary = guard.Vocabulary.from_bytes([bytes([b]) for b in range(256)] + [b"<eos>"], eos=[256])

@@ -64,6 +64,13 @@ class Address:
         return "" if self.login is None else base64.b64encode(":".join(self.login).encode()).decode()
 
 
+def check_key(key: str) -> None:
+    """Raise ValueError for a key that no header can hold."""
+    wrong = next((at for at, one in enumerate(key) if not " " <= one <= "~" or (one == " " and key != key.strip())), -1)
+    if wrong >= 0:
+        raise ValueError(f"character {wrong + 1} of its key is {key[wrong]!a}, which no key has; copy it again")
+
+
 def address(given: str | None, variable: str, default: str) -> Address:
     """Return the given address, else that of an environment variable, else the default."""
     named = os.environ.get(variable) or default

@@ -15,7 +15,7 @@ from typing import Any
 from guard.errors import ModelError, Unsupported
 from guard.models.base import Request
 from guard.models.remote import anthropic_chat
-from guard.models.remote.address import UNUSED_KEY, address
+from guard.models.remote.address import UNUSED_KEY, address, check_key
 from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
 from guard.models.remote.http import HEADERS, Body, count, http_options, parsed
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
@@ -72,6 +72,7 @@ class AnthropicModel(Remote):
         def make(runner: Runner) -> Any:
             sdk, http = _CLIENTS[runner]
             try:
+                check_key(key or "")
                 made = sdk(
                     api_key=key,
                     base_url=None if where.is_default else where.url,

@@ -25,13 +25,24 @@ class ApiClient:
         kind: Any = httpx2.Client if runner is THREAD else httpx2.AsyncClient
         self._http = kind(base_url=url, headers={**_HEADERS, **headers}, **options)
         self.base_url: httpx2.URL = self._http.base_url
+        #: Requests without a body, by path and headers: the HTTP client takes longer to make one than to send it.
+        self._templates: dict[tuple[Any, ...], httpx2.Request] = {}
         #: Closes its connections: a function, or a coroutine function on the event loop.
         self.close: Any = self._http.close if runner is THREAD else self._http.aclose
 
     def post(self, path: str, *, body: Any, options: Mapping[str, Any], **_: Any) -> Any:
         """Send a body. Returns the response, its body unread, or on the event loop an awaitable of it."""
-        request = self._http.build_request(
-            "POST", path, json=body, headers=options["headers"], timeout=options["timeout"]
+        key = path, *options["headers"].items()
+        if (like := self._templates.get(key)) is None:
+            like = self._templates[key] = self._http.build_request("GET", path, headers=options["headers"])
+            like.headers.pop("cookie", None)
+        request = httpx2.Request(
+            "POST",
+            like.url,
+            headers=like.headers,
+            json=body,
+            cookies=self._http.cookies,
+            extensions={"timeout": options["timeout"].as_dict()},
         )
         return self._http.send(request, stream=True)
 

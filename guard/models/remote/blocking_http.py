@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import math
 import selectors
@@ -23,7 +24,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import httpcore2
 import httpx2
@@ -31,11 +32,14 @@ import httpx2
 from guard.models.event_loop import EVENT_LOOP
 from guard.support.frames import let_go
 
+T = TypeVar("T")
+
 #: The deadline of this context, by `time.monotonic`.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
 
 #: The limits of connections in OpenAI's SDK.
 MOST_CONNECTIONS, MOST_IDLE, IDLE_S = 1000, 100, 5.0
+MOST_HELD = 65_536  #: Bytes of a request that are held until all of it is there.
 NEXT_ADDRESS_S = 0.25  #: Seconds until the next address of a name is tried in parallel (RFC 8305).
 
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # one system call, any descriptor
@@ -130,6 +134,15 @@ class _AsyncBody(httpx2.AsyncByteStream):
         await self._response.aclose()
 
 
+def _tls() -> ssl.SSLContext:
+    """Return how servers are told by their certificates; ValueError where the trusted ones can't be read."""
+    try:
+        return httpx2.create_ssl_context()
+    except OSError as error:
+        words = f"the certificates to trust can't be read: {error.strerror}; correct SSL_CERT_FILE and SSL_CERT_DIR"
+        raise ValueError(words) from None
+
+
 def _pooled() -> dict[str, Any]:
     return {
         "max_connections": MOST_CONNECTIONS,
@@ -143,15 +156,18 @@ class _Pool(httpcore2.ConnectionPool):
 
     def __init__(self) -> None:
         super().__init__(**_pooled())
-        self._tls = httpx2.create_ssl_context()
+        self._tls = _tls()
 
     def create_connection(self, origin: httpcore2.Origin) -> _Connection:
         return _Connection(origin, self._tls, keepalive_expiry=IDLE_S, network_backend=_Backend())
 
 
 class _Connection(httpcore2.HTTPConnection):
-    def has_expired(self) -> bool:
-        return super().has_expired() or _has_more(self)
+    def handle_request(self, request: httpcore2.Request) -> httpcore2.Response:
+        if self.is_idle() and _is_spent(self):
+            self.close()
+            raise httpcore2.ConnectionNotAvailable  # the pool takes another one
+        return super().handle_request(request)
 
 
 class _AsyncPool(httpcore2.AsyncConnectionPool):
@@ -159,23 +175,27 @@ class _AsyncPool(httpcore2.AsyncConnectionPool):
 
     def __init__(self) -> None:
         super().__init__(**_pooled())
-        self._tls = httpx2.create_ssl_context()
+        self._tls = _tls()
 
     def create_connection(self, origin: httpcore2.Origin) -> _AsyncConnection:
         return _AsyncConnection(origin, self._tls, keepalive_expiry=IDLE_S, network_backend=_AsyncBackend())
 
 
 class _AsyncConnection(httpcore2.AsyncHTTPConnection):
-    def has_expired(self) -> bool:
-        return super().has_expired() or _has_more(self)
+    async def handle_async_request(self, request: httpcore2.Request) -> httpcore2.Response:
+        if self.is_idle() and _is_spent(self):
+            await self.aclose()
+            raise httpcore2.ConnectionNotAvailable
+        return await super().handle_async_request(request)
 
 
-def _has_more(connection: httpcore2.HTTPConnection | httpcore2.AsyncHTTPConnection) -> bool:
-    """Whether an idle connection has bytes beyond its last answer; True where that can't be known."""
-    if not connection.is_idle():
-        return False
-    state = getattr(getattr(connection, "_connection", None), "_h11_state", None)
-    return state is None or state.trailing_data != (b"", False)
+def _is_spent(connection: httpcore2.HTTPConnection | httpcore2.AsyncHTTPConnection) -> bool:
+    """Whether an idle connection has bytes beyond its last answer, or has ended; True where that can't be known."""
+    inner = getattr(connection, "_connection", None)
+    state, stream = getattr(inner, "_h11_state", None), getattr(inner, "_network_stream", None)
+    if state is None or not isinstance(stream, _Stream | _AsyncStream):
+        return True
+    return state.trailing_data != (b"", False) or stream.is_readable
 
 
 class _Mapped:
@@ -202,22 +222,61 @@ def _left(timeout: float | None = None) -> float | None:
 
 
 class _Stream(httpcore2.NetworkStream):
-    """A connection."""
+    """A connection. What is written is held until an answer is read, so that a request's head and body go as one."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)  # a socket's own time-outs take twice as many system calls
         self._socket = sock
+        self._has_tls = isinstance(sock, ssl.SSLSocket)
+        self._selector = _Selector()
+        self._selector.register(sock, selectors.EVENT_READ)
+        self._held = b""  # what is to be sent
+        self._patience: float | None = None  # for that
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with contextlib.suppress(httpcore2.WriteError):  # as httpcore2 does: an answer may have come before
+            self._send()
         with _failing(httpcore2.ReadTimeout, httpcore2.ReadError):
-            self._socket.settimeout(_left(timeout))
-            return self._socket.recv(max_bytes)
+            left = _left(timeout)
+            if not self._has_tls:  # else it may have been received already
+                self._wait(selectors.EVENT_READ, left)
+            return self._done(functools.partial(self._socket.recv, max_bytes), selectors.EVENT_READ, left)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        rest = memoryview(buffer)
+        self._held, self._patience = self._held + buffer, timeout
+        if len(self._held) > MOST_HELD:
+            self._send()
+
+    def _send(self) -> None:
+        rest, self._held = memoryview(self._held), b""
         with _failing(httpcore2.WriteTimeout, httpcore2.WriteError):
-            while rest:  # not sendall, whose time-out over TLS holds for each part
-                self._socket.settimeout(_left(timeout))
-                rest = rest[self._socket.send(rest) :]
+            while rest:
+                send = functools.partial(self._socket.send, rest)
+                rest = rest[self._done(send, selectors.EVENT_WRITE, _left(self._patience)) :]
+
+    def _done(self, act: Callable[[], T], event: int, seconds: float | None) -> T:
+        """Do what may have to wait for the network. Raises TimeoutError after so many seconds."""
+        until = None if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                return act()
+            except ssl.SSLWantReadError:
+                event = selectors.EVENT_READ
+            except ssl.SSLWantWriteError:
+                event = selectors.EVENT_WRITE
+            except BlockingIOError:
+                pass
+            self._wait(event, None if until is None else until - time.monotonic())
+
+    def _wait(self, event: int, seconds: float | None) -> None:
+        if event != selectors.EVENT_READ:
+            self._selector.modify(self._socket, event)
+        try:
+            if not self._selector.select(seconds):
+                raise TimeoutError("timed out")
+        finally:
+            if event != selectors.EVENT_READ:
+                self._selector.modify(self._socket, selectors.EVENT_READ)
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -233,11 +292,15 @@ class _Stream(httpcore2.NetworkStream):
     def close(self) -> None:
         self._socket.close()
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is anything to read, the end of the stream included."""
+        is_pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        return is_pending or bool(self._selector.select(0))
+
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":  # asked before a connection is used again
-            return (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0) or _is_readable(
-                self._socket
-            )
+        # "is_readable" is not told: the pool asks it of all idle connections at each request, and holds its lock
+        # meanwhile. The one that is used again is looked at then (`_is_spent`).
         return self._socket if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket) else None
 
 
@@ -251,20 +314,32 @@ class _Backend(httpcore2.NetworkBackend):
 
 
 class _AsyncStream(httpcore2.AsyncNetworkStream):
-    """A connection on an event loop."""
+    """The same on an event loop."""
 
     def __init__(self, reader: _BodyReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self._held = b""
+        self._patience: float | None = None
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (httpcore2's)
+        with contextlib.suppress(httpcore2.WriteError):
+            await self._send()
         with _failing(httpcore2.ReadTimeout, httpcore2.ReadError):
             async with asyncio.timeout(timeout):
                 return await self._reader.read(max_bytes)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (the same)
+        self._held, self._patience = self._held + buffer, timeout
+        if len(self._held) > MOST_HELD:
+            await self._send()
+
+    async def _send(self) -> None:
+        held, self._held = self._held, b""
+        if not held:
+            return
         with _failing(httpcore2.WriteTimeout, httpcore2.WriteError):
-            async with asyncio.timeout(timeout):
-                self._writer.write(buffer)
+            async with asyncio.timeout(self._patience):
+                self._writer.write(held)
                 await self._writer.drain()
 
     async def start_tls(
@@ -287,10 +362,13 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
         if (broken := self._reader.exception()) is not None:
             let_go(broken)  # the reader keeps it, and its frames know the reader
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is anything to read, the end of the stream included."""
+        sock = self._writer.get_extra_info("socket")
+        return self._reader.has_more or self._writer.is_closing() or sock.fileno() < 0 or _is_readable(sock)
+
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":
-            sock = self._writer.get_extra_info("socket")
-            return self._reader.has_more or self._writer.is_closing() or sock.fileno() < 0 or _is_readable(sock)
         return self._writer.get_extra_info("ssl_object") if info == "ssl_object" else None
 
 

@@ -20,7 +20,7 @@ import httpx2
 from guard.errors import ModelError
 from guard.models.base import Request
 from guard.models.remote import usage
-from guard.models.remote.address import UNUSED_KEY, address
+from guard.models.remote.address import UNUSED_KEY, address, check_key
 from guard.models.remote.api_client import ApiClient, openai_headers
 from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
 from guard.models.remote.http import Body, http_options, parsed
@@ -86,6 +86,7 @@ class OpenAIModel(Remote):
             if key is None:
                 raise ModelError(f"{title} can't be asked: set OPENAI_API_KEY, or give api_key")
             try:
+                check_key(key)
                 headers = openai_headers(key, where.is_environments)
                 return ApiClient(runner, where.url, headers, http_options(runner, title, where, key))
             except (httpx2.InvalidURL, ValueError) as error:

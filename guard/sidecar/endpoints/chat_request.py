@@ -7,6 +7,7 @@ fields for the same are read by guard/sidecar/constraints.py. Unknown fields go 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from dataclasses import dataclass
@@ -213,6 +214,13 @@ class ChatRequest:
         """The tools that may be called, as functions; ApiError where one is another kind of thing."""
         named = [f for f in self.told if self.choice in ("auto", "required", f.name)]
         return named if self.allowed is None else [f for f in named if f.name in self.allowed]
+
+    @property
+    def with_all_tools(self) -> ChatRequest | None:
+        """The request as if it might call all its tools; None where it may, or may call none."""
+        if not self.has_tools or len(self.functions) == len(self.told):
+            return None
+        return dataclasses.replace(self, choice="auto", allowed=None)
 
     @property
     def schema(self) -> Any:

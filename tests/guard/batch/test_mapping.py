@@ -332,6 +332,35 @@ def test_leaving_an_async_run_waits_for_the_calls_under_way_and_cancelling_cance
     assert TraceStore.at(trace_file).count() == len(model.asked)
 
 
+def test_no_result_is_handed_on_before_its_record_and_the_model_is_asked_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What comes while others are recorded is recorded together."""
+    may_write, sizes = threading.Event(), list[int]()
+    write_all = TraceStore.write_all
+
+    def slow(store: TraceStore, entries: Any) -> Any:
+        assert may_write.wait(30)
+        sizes.append(len(entries))
+        return write_all(store, entries)
+
+    monkeypatch.setattr(TraceStore, "write_all", slow)
+    model = Counting()
+    with guard.map(reader(model), texts(range(40)), concurrency=4) as results:
+        first = threading.Thread(target=lambda: next(results))
+        first.start()
+        until = time.monotonic() + 30
+        while len(model.asked) < 8 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(model.asked) == 8  # twice as many as are asked at once wait, recorded or not
+        assert first.is_alive()
+        may_write.set()
+        first.join(30)
+        assert len(list(results)) == 39
+    assert sum(sizes) == 40
+    assert max(sizes) > 1
+
+
 def test_inputs_are_read_as_they_are_needed() -> None:
     read: list[int] = []
 

@@ -19,6 +19,9 @@ FILES: dict[str, bytes] = {
     "empty.json": b"",
     "deep.json": b"[" * 5000 + b"]" * 5000,
     "list.json": b"[1, 2]",
+    "digits.json": b'{"type": "number", "multipleOf": 0.1000000000000000000001}',
+    "endless.json": b'{"type": "string", "maxLength": 1e400}',
+    "marked.json": b'\xef\xbb\xbf{"type": "string"}',
     "in.txt": b"hello",
     "bytes.txt": b"\xff\xfa\x00\x80",
     "t.csv": b"id,text\n1,hi\n",
@@ -57,6 +60,11 @@ WRONG: list[tuple[str, int, str]] = [
     ("run app.py:X -i in.txt", 2, "app.py:X is 3, and no type"),
     ("run app.py:f -i in.txt", 2, "decorate it with guard.structured"),
     ("run nomodule:T -i in.txt", 2, "no module nomodule"),
+    ("run app.py: -i in.txt", 2, "name a type or a structured function of app.py, as app.py:f"),
+    ("run :T -i in.txt", 2, ":T names no module; write module:T, or file.py:T"),
+    ("run digits.json -i in.txt --model openai:x", 3, "/multipleOf: a number that no double holds"),
+    ("run endless.json -i in.txt --model openai:x", 3, "/maxLength: a number that no double holds"),
+    ("run marked.json -i in.txt --model openai:x", 4, "set OPENAI_API_KEY"),
     ("run syntax.py:f -i in.txt", 2, "syntax.py can't be imported: SyntaxError"),
     ("run raises.py:f -i in.txt", 2, "raises.py can't be imported: RuntimeError: boom"),
     ("run exits.py:f -i in.txt", 2, "it ends the program, with 3"),
@@ -93,6 +101,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("test", 2, "nothing to test"),
     ("test app.py:nope", 2, "app.py has no nope"),
     ("test s.json --cases cases.jsonl", 2, "name a --model"),
+    ("pull ''", 4, "'' names no model"),
     ("pull nonesuch", 4, "unknown model 'nonesuch'; `guard pull` knows"),
     ("pull ./nope.gguf", 4, "no such file: nope.gguf"),
     ("pull gemma-3-270m", 4, "accept them with `guard pull gemma-3-270m --accept-license`"),
@@ -109,6 +118,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("models promote nope@1", 2, "no model of nope was tuned"),
     ("tune s.json --data nope.jsonl", 2, "no such file: nope.jsonl"),
     ("tune s.json --data cases.jsonl", 2, "cases.jsonl, line 1: there is no 'messages'"),
+    ("tune s.json --data list.json", 2, "list.json, line 1: it is no object; a line has messages and answer"),
     ("shadow nope@2", 2, "name the other model with --against"),
     ("keys nope", 2, "No such command 'nope'"),
     ("nope", 2, "No such command 'nope'"),
@@ -145,3 +155,31 @@ def test_wrong_input_ends_in_one_line(
     assert said.err.startswith("guard: ")
     assert said.err.count("\n") == 1
     assert words in said.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("OPENAI_API_KEY", "k\nX-Other: y", "character 2 of its key is '\\n', which no key has; copy it again"),
+        ("OPENAI_API_KEY", "sk-\u00e4", "character 4 of its key is '\\xe4', which no key has; copy it again"),
+        ("OPENAI_API_KEY", "sk-1 ", "character 5 of its key is ' ', which no key has; copy it again"),
+        ("SSL_CERT_FILE", "/nonexistent.pem", "the certificates to trust can't be read: No such file or directory"),
+    ],
+)
+def test_a_wrong_environment_is_told_in_one_line(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv("GUARD_TRACE", str(folder / "calls.db"))
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as ended:
+        app.main(shlex.split(f"{READ} --model openai:x"))
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (4, 1)
+    assert said.startswith("guard: openai:x can't be asked: ")
+    assert words in said

@@ -9,14 +9,17 @@ import gzip
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import warnings
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any, Self
 
 import clock
@@ -28,6 +31,7 @@ import guard
 from guard.errors import BadReply, BudgetExceeded, CallError, ModelError, TimedOut
 from guard.models.base import Reply, Request
 from guard.models.event_loop import EVENT_LOOP
+from guard.models.remote import blocking_http
 from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.runners import LOOP, THREAD, Runner
@@ -177,6 +181,78 @@ def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_request(what
             assert ask(model, request()).text == TEXT
         assert server.connections == 2
         assert len(server.requests) == 3
+
+
+def test_of_idle_connections_only_the_one_that_is_used_again_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look is a system call, under the lock of the pool."""
+    looked: list[object] = []
+    look: Any = blocking_http._Stream.is_readable.fget  # type: ignore[attr-defined] # a property
+    is_readable = property(lambda stream: (looked.append(stream), look(stream))[1])
+    monkeypatch.setattr(blocking_http._Stream, "is_readable", is_readable)
+    with Server(TEXT, keeps_alive=True) as server:
+        model = OpenAIModel("m", base_url=server.url)
+        everyone = threading.Barrier(8)
+
+        def answer(_: object) -> str:
+            everyone.wait(30)
+            return TEXT
+
+        server.answers = [answer] * 8
+        threads = [threading.Thread(target=model.generate, args=(request(),)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.connections == 8
+        looked.clear()
+        server.answers = [TEXT]
+        assert model.generate(request()).text == TEXT
+        assert (len(looked), server.connections) == (1, 8)
+
+
+def test_the_head_and_the_body_of_a_request_are_sent_together() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stream = blocking_http._Stream(ours)
+        for part in (b"POST / HTTP/1.1\r\n\r\n", b"{}", b""):
+            stream.write(part, 1.0)
+        theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert stream.read(100, 1.0) == b"HTTP/1.1 200 OK\r\n\r\n"
+        assert theirs.recv(100) == b"POST / HTTP/1.1\r\n\r\n{}"
+        stream.write(b"x" * (blocking_http.MOST_HELD + 1), 1.0)  # a large one is not held
+        assert theirs.recv(1, socket.MSG_DONTWAIT) == b"x"
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+@pytest.mark.parametrize("size", [10, 3_000_000])
+def test_requests_and_answers_of_any_size_pass_over_tls(
+    size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Records of TLS are sent and received in parts; a connection is used again."""
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
+    more = ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*made, *more], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with Server("x" * size, keeps_alive=True) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = server.url.replace("http:", "https:").replace("127.0.0.1", "localhost")
+        model = OpenAIModel("m", base_url=url, retries=0)
+        asked = request(messages=({"role": "user", "content": "y" * size},))
+        assert [whole(model, asked).text for _ in range(2)] == ["x" * size] * 2
+        assert server.connections == 1
+        assert awaited(model, asked).text == "x" * size
+
+
+def test_an_answer_that_came_before_all_was_sent_is_read() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.sendall(b"HTTP/1.1 413 Too Large\r\n\r\n")
+        theirs.close()
+        stream = blocking_http._Stream(ours)
+        stream.write(b"POST / HTTP/1.1\r\n\r\n", 1.0)
+        assert stream.read(100, 1.0) == b"HTTP/1.1 413 Too Large\r\n\r\n"
 
 
 @any_way

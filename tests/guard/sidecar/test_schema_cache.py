@@ -25,10 +25,10 @@ class _Compiler:
         self._real = schema_cache.compiled
         monkeypatch.setattr(schema_cache, "compiled", self)
 
-    def __call__(self, schema: Any, name: str, is_checked_only: bool) -> Any:
+    def __call__(self, schema: Any, name: str, *how: bool) -> Any:
         self.begun.append(name)
         assert self.go.wait(30)
-        return self._real(schema, name, is_checked_only)
+        return self._real(schema, name, *how)
 
 
 def test_whoever_asks_for_a_content_at_once_waits_for_one_compile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,12 @@ import asyncio
 import datetime
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import guard
 from guard.models.scripted import ScriptedModel
@@ -141,6 +141,9 @@ def test_an_answer_without_calls_is_of_the_type(tmp_path: Path) -> None:
         ([weather], {"tool_choice": "wether"}, "must be one of"),
         ([], {"tool_choice": "required"}, "needs tools"),
         ([weather], {"max_calls": 0}, "max_calls=0"),
+        ([weather], {"max_calls": "3"}, "max_calls='3' must be a whole number"),
+        ([weather], {"parallel": "no"}, "parallel='no' must be True or False"),
+        ([weather], {"call_bias": "1"}, "call_bias='1' must be a number"),
         ([3], {}, "must be a function, a Pydantic model or JSON"),
         ("weather", {}, "must be a list"),
         ([weather], {"tool_chioce": "auto"}, "tool_choice"),
@@ -150,6 +153,42 @@ def test_an_answer_without_calls_is_of_the_type(tmp_path: Path) -> None:
 def test_wrong_tools_are_named(tmp_path: Path, tools: Any, settings: dict[str, Any], words: str) -> None:
     with pytest.raises((ValueError, TypeError), match=words):
         asked(ScriptedModel("{}"), tmp_path).turn("?", tools, **settings)
+
+
+def never(n: Annotated[int, Field(ge=5, le=3)]) -> int:
+    """Return it."""
+    return n
+
+
+@pytest.mark.parametrize("tools", [[never], [weather, never], [never, weather]], ids=len)
+@pytest.mark.parametrize("choice", ["auto", "required", "weather", "never"])
+def test_a_tool_whose_arguments_nothing_can_meet_is_refused_before_a_model_is_asked(
+    tmp_path: Path, tools: list[Any], choice: str
+) -> None:
+    if choice == "weather" and weather not in tools:
+        pytest.skip("there is no such tool")
+    model = ScriptedModel("{}")
+    words = (
+        "/properties/n: nothing can meet it, in the arguments of the tool 'never'; "
+        "correct what contradicts itself: type, maximum, minimum"
+    )
+    with pytest.raises(guard.SchemaError) as raised:
+        asked(model, tmp_path).turn("?", tools, tool_choice=choice)
+    assert (str(raised.value), raised.value.keyword) == (words, "minimum")
+    with pytest.raises(guard.SchemaError, match="the tool 'never'"):
+        guard.run_tools("?", tools, tool_choice=choice, model=model, trace=tmp_path / "trace.db")
+    assert not model.requests
+
+
+def test_tools_that_can_not_be_called_are_not_looked_into(tmp_path: Path) -> None:
+    turn = asked(ScriptedModel('{"content": "No."}'), tmp_path).turn("?", [never], tool_choice="none")
+    assert turn.text == "No."
+
+
+@pytest.mark.parametrize("turns", [0, "3", 1.5, None])
+def test_a_wrong_number_of_turns_is_named(turns: Any) -> None:
+    with pytest.raises(ValueError, match=f"max_turns={turns!r} must be"):
+        guard.run_tools("?", [weather], model=ScriptedModel("{}"), max_turns=turns)
 
 
 def test_ids_are_the_same_for_a_conversation_and_others_in_its_next_turn(tmp_path: Path) -> None:
