@@ -68,15 +68,14 @@ def _first(values: list[Any]) -> Any:
 
 
 def questions(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, list[Any]]]]:
-    """Yield rows with one right call, its function, and the accepted values of its arguments."""
+    """Yield rows with each function that they call once, and the accepted values of its arguments."""
     for row in bfcl.rows(path):
-        answer = row["answer"]
-        if not answer or len(answer) != 1:
-            continue
-        ((name, accepted),) = answer[0].items()
-        function = next((f for f in row["function"] if f["name"] == name), None)
-        if function is not None:
-            yield row, function, accepted
+        calls = [called for answer in row["answer"] or () for called in answer.items()]
+        times = Counter(name for name, _ in calls)
+        for name, accepted in calls:
+            function = next((f for f in row["function"] if f["name"] == name), None)
+            if function is not None and times[name] == 1:
+                yield row, function, accepted
 
 
 def held_out(rows: list[Any], categories: list[str], count: int) -> tuple[dict[str, list[Any]], set[str]]:
