@@ -28,8 +28,8 @@ from typing import Any
 
 import guard
 from benchmarks import bfcl
+from guard.decoding.answer_figures import WHOLE, figures
 from guard.decoding.calibration import Calibration, Known, threshold
-from guard.decoding.evidence import WHOLE, figures
 from guard.models.chat_messages import asked
 from guard.tuning.examples import Pair
 from guard.tuning.job import tune

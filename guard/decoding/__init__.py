@@ -7,7 +7,7 @@ logits_processor.py  the masks as a processor of transformers; torch_loop.py: a 
 reasoning.py         a part of free thinking before the value
 whole_values.py      values that an input states, scored as a whole; alternative.py: what else one could have been
 confidence.py        how sure a model was
-evidence.py          what speaks for an answer; prompt_values.py: what its prompt states
+answer_figures.py    what speaks for an answer; prompt_values.py: what its prompt states
 calibration.py       what that is worth in right answers; logistic.py: the weights of its figures
 places.py            where an answer was cut; repetition.py: whether it repeats itself
 """

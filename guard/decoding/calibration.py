@@ -1,6 +1,6 @@
 """Calibrated confidence: what the figures of a model's answers are worth, as shares of right answers on one type.
 
-Logistic regression joins an answer's figures (evidence.py), or those of one of its fields, to one number, its
+Logistic regression joins an answer's figures (answer_figures.py), or those of one of its fields, to one number, its
 *confidence*. Isotonic regression on answers known to be right or wrong (pooling adjacent violators) turns confidence
 into a probability that never falls as confidence rises. The *precision* at a confidence is the share
 of right answers that is expected among all answers at least as sure: that is what `guard.Confidence(precision=0.95)`
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guard.decoding.answer_figures import WHOLE, figures
 from guard.decoding.confidence import Sureness, Token
-from guard.decoding.evidence import WHOLE, figures
 from guard.decoding.logistic import Weights, fitted
 
 if TYPE_CHECKING:

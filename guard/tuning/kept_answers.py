@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard.decoding.evidence import Evidence
+from guard.decoding.answer_figures import AnswerFigures
 from guard.support import private_files
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Answered:
     value: Any  # None: no valid answer
     is_right: bool
     seconds: float
-    figures: Mapping[str, Evidence] = field(default_factory=dict)  # of it and its fields, by JSON Pointer
+    figures: Mapping[str, AnswerFigures] = field(default_factory=dict)  # of it and its fields, by JSON Pointer
 
 
 class KeptAnswers:

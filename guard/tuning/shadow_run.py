@@ -23,8 +23,8 @@ from typing import Any
 
 from guard import models
 from guard.decoding import calibration
+from guard.decoding.answer_figures import WHOLE, AnswerFigures, figures
 from guard.decoding.calibration import Calibration, Judged, Known
-from guard.decoding.evidence import WHOLE, Evidence, figures
 from guard.errors import GuardError
 from guard.kernels import json_pointer
 from guard.models.base import Model, Request
@@ -176,7 +176,7 @@ def _answers(
 def _answered(model: Model, pair: Pair) -> Answered:
     began = time.perf_counter()
     value: Any = None
-    found: Mapping[str, Evidence] = {}
+    found: Mapping[str, AnswerFigures] = {}
     with contextlib.suppress(GuardError, ValueError):
         reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
         prompt = asked(pair.messages, model.name)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard.decoding import evidence
+from guard.decoding import answer_figures
+from guard.decoding.answer_figures import WHOLE
 from guard.decoding.calibration import (
     FILE,
     LEAST,
@@ -25,7 +26,6 @@ from guard.decoding.calibration import (
     threshold,
 )
 from guard.decoding.confidence import Confidence, Sureness, Token, measured, shortfall
-from guard.decoding.evidence import WHOLE
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
 
@@ -134,7 +134,7 @@ def test_a_calibration_beside_the_weights_decides_what_is_served_alone(tmp_path:
     request = Request(({"role": "user", "content": "Read."},), compiled, max_tokens=60)
     bare = model.generate(request)
     assert bare.sureness is None
-    own = evidence.figures(bare.text, bare.tokens, "Read.", SCHEMA)
+    own = answer_figures.figures(bare.text, bare.tokens, "Read.", SCHEMA)
     assert set(own) == {"", "/kind", "/n"}
 
     def calibrate(share: float, schema: str = compiled.hash) -> None:

@@ -29,7 +29,7 @@ MOST_WORK = 100_000_000  #: Most characters of prompt times values that are comp
 _LEXEME = re.compile(r'"(?:[^"\\]|\\.)*+"|\}', re.DOTALL)
 
 
-class Evidence(NamedTuple):
+class AnswerFigures(NamedTuple):
     """The figures of an answer, or of one of its fields; the higher, the worse."""
 
     said: float  # how unlikely is what it says
@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
     missed: float  # members that it leaves out although the prompt states something for them, as a logarithm
 
 
-def figures(text: str, tokens: Sequence[Token], prompt: str, schema: Any) -> dict[str, Evidence]:
+def figures(text: str, tokens: Sequence[Token], prompt: str, schema: Any) -> dict[str, AnswerFigures]:
     """Return the figures of a JSON answer and of each of its top-level fields, by JSON Pointer.
 
     Empty where nothing is known: no token was chosen, it is no JSON, or there is too much to compare.
@@ -54,12 +54,12 @@ def figures(text: str, tokens: Sequence[Token], prompt: str, schema: Any) -> dic
     closing = {bisect.bisect_right(starts, match.start()) - 1 for match in _LEXEME.finditer(text) if match[0] == "}"}
     values = PromptValues(prompt)
 
-    def of(part: Any, about: Any, first: int, end: int) -> Evidence:
+    def of(part: Any, about: Any, first: int, end: int) -> AnswerFigures:
         chosen = [number for number in range(first, end) if not tokens[number].forced]
         ended = sum(tokens[number].logprob for number in chosen if number in closing)
         said = sum(tokens[number].logprob for number in chosen if number not in closing)
         unstated, missed = values.unstated(part), values.missed(part, about, schema)
-        return Evidence(_root(said), _root(ended), math.log1p(unstated), math.log1p(missed))
+        return AnswerFigures(_root(said), _root(ended), math.log1p(unstated), math.log1p(missed))
 
     found = {WHOLE: of(value, schema, 0, len(tokens))}
     about = list(applying([schema], schema))

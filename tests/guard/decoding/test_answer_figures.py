@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.decoding import evidence
+from guard.decoding import answer_figures
+from guard.decoding.answer_figures import figures
 from guard.decoding.confidence import Token
-from guard.decoding.evidence import figures
 
 PROMPT = "Rent  a Flat in\nNew York for 1,200 dollars, 2.5 rooms, from 7 May."
 
@@ -21,14 +21,14 @@ members = st.dictionaries(st.text(max_size=5), st.recursive(st.none() | st.text(
 @given(value=members, indent=st.sampled_from([None, 1]))
 def test_members_stand_where_they_are_said_to(value: dict[str, object], indent: int | None) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=False)
-    found = evidence.members(text)
+    found = answer_figures.members(text)
     assert list(found) == list(value)
     assert [json.loads(text[begin:end]) for begin, end in found.values()] == list(value.values())
 
 
 @pytest.mark.parametrize("text", ["[1]", "", "{", '{"a"', '{"a": 1', '{"a" 1}', "1"])
 def test_a_text_that_is_no_object_has_no_members(text: str) -> None:
-    assert evidence.members(text) in ({}, {"a": (6, 7)})
+    assert answer_figures.members(text) in ({}, {"a": (6, 7)})
 
 
 def test_a_field_has_the_figures_of_its_own_choices_and_values() -> None:
