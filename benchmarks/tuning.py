@@ -5,7 +5,9 @@ hashes are held out, with whatever asks about them; a model is trained on the ot
 `transformers:FOLDER` loads. Then the held-out questions are answered under masks, once each, by the base and by the
 tuned model: right by the leaderboard's rules.
 
---minutes are of one processor, loading and cutting included; what is measured before and after is beside it.
+--minutes are of one processor, loading and cutting included; what is measured before and after is beside it. Other
+questions about the held-out functions only calibrate: each half of the functions says which answers of the other half
+are sure enough to be served alone.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ from guard.tuning.training import Recipe, TrainingReport
 
 PRECISION = 0.8  #: Of answers served alone; the threshold is another set's.
 SHARE = 0.8  #: Of --minutes that training may take; loading and saving have the rest.
+DEEP = 15.0  #: --minutes from which on all layers are trained: there is time for it.
+ALL = 1_000  #: More layers than a model has.
+EPOCHS = 5.0  #: At most.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +211,8 @@ def main() -> int:
     given = [row for part in held.values() for row in part]
     usable = list(pairs(training, names, given, dropped))
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
-    recipe = Recipe(**{"epochs": 4.0, **options, "seconds": SHARE * args.minutes * 60 - time.process_time()})
+    usual = {"epochs": EPOCHS, "layers": ALL if args.minutes >= DEEP else Recipe.layers}
+    recipe = Recipe(**{**usual, **options, "seconds": SHARE * args.minutes * 60 - time.process_time()})
 
     def told(report: TrainingReport) -> None:
         if report.step % 10 == 0 or report.validation:

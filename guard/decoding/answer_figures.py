@@ -20,12 +20,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from guard.decoding.confidence import Token
-from guard.decoding.prompt_values import PromptValues, leaves
+from guard.decoding.prompt_values import PromptValues
 from guard.kernels.json_pointer import pointer
 from guard.support.subschemas import applying
 
 WHOLE = ""  #: The JSON Pointer of the whole value.
-MOST_WORK = 100_000_000  #: Most characters of prompt times values that are compared: about 0.1 s.
 _LEXEME = re.compile(r'"(?:[^"\\]|\\.)*+"|\}', re.DOTALL)
 
 
@@ -47,7 +46,7 @@ def figures(text: str, tokens: Sequence[Token], prompt: str, schema: Any) -> dic
         value = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    if all(token.forced for token in tokens) or sum(1 for _ in leaves(value)) * len(prompt) > MOST_WORK:
+    if all(token.forced for token in tokens):
         return {}
     lead = max(0, "".join([token.text for token in tokens]).find(text))  # some tokenizers begin with a space
     starts = list(itertools.accumulate((len(token.text) for token in tokens), initial=-lead))
@@ -67,7 +66,7 @@ def figures(text: str, tokens: Sequence[Token], prompt: str, schema: Any) -> dic
         first = max(0, bisect.bisect_right(starts, begin) - 1)
         parts = [one["properties"][name] for one in about if name in one.get("properties", {})]
         found[pointer((name,))] = of(value[name], {"allOf": parts}, first, bisect.bisect_left(starts, end))
-    return found
+    return {} if values.is_exhausted else found
 
 
 def _root(logprob: float) -> float:

@@ -17,11 +17,12 @@ from guard.support.subschemas import applying
 
 DEPTH = 3  #: Objects left out whose own members are looked at, one inside the other.
 MOST_MEMBERS = 1_000  #: Most members left out that are looked at.
+MOST_WORK = 100_000_000  #: Most characters of the prompt that texts are looked for in, counted each time: about 0.1 s.
 _NUMBERS = frozenset({"number", "integer"})
 
 
 class PromptValues:
-    """The texts and numbers of one prompt. Building it takes O(characters)."""
+    """The texts and numbers of one prompt. Building it takes O(characters). Belongs to one thread."""
 
     def __init__(self, prompt: str) -> None:
         self._text = compared(prompt).casefold()
@@ -30,6 +31,12 @@ class PromptValues:
             for place in places:
                 self._numbers.setdefault(place, set()).add(value)
         self._values = set().union(*self._numbers.values())
+        self._work = 0
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether there was too much to look for: then what it said does not count."""
+        return self._work > MOST_WORK
 
     def unstated(self, value: Any) -> int:
         """Return the characters of a value's texts and numbers that the prompt does not state."""
@@ -51,13 +58,19 @@ class PromptValues:
 
     def _has(self, leaf: str | float) -> bool:
         if isinstance(leaf, str):
-            return compared(leaf).casefold() in self._text
+            return self._finds(compared(leaf).casefold())
         return Decimal(str(leaf)) in self._values
 
     def _names(self, text: str) -> bool:
         """Whether a text stands in the prompt as words of their own."""
         wanted = compared(text).casefold()
-        return wanted != "" and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", self._text) is not None
+        if not wanted or not self._finds(wanted):
+            return False
+        return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", self._text) is not None
+
+    def _finds(self, text: str) -> bool:
+        self._work += len(self._text)
+        return not self.is_exhausted and text in self._text
 
     def _unused(self, value: Any) -> int:
         """Return how many numbers of the prompt a value does not have, in its texts neither."""
