@@ -5,7 +5,9 @@ hashes are held out, with whatever asks about them; a model is trained on the ot
 `transformers:FOLDER` loads. Then the held-out questions are answered under masks, once each, by the base and by the
 tuned model: right by the leaderboard's rules.
 
---minutes are of one processor, loading and cutting included; what is measured before and after is beside it.
+--minutes are of one processor, loading and cutting included; what is measured before and after is beside it. Other
+questions about the held-out functions only calibrate: each half of the functions says which answers of the other half
+are sure enough to be served alone.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import math
 import multiprocessing
 import re
 import resource
@@ -29,13 +30,27 @@ from typing import Any
 
 import guard
 from benchmarks import bfcl
-from guard.decoding.calibration import WHOLE, Judged, confidences, threshold
+from guard.decoding.answer_figures import WHOLE, figures
+from guard.decoding.calibration import Calibration, Known, threshold
+from guard.models.chat_messages import asked
 from guard.tuning.examples import Pair
 from guard.tuning.job import tune
 from guard.tuning.training import Recipe, TrainingReport
 
 PRECISION = 0.8  #: Of answers served alone; the threshold is another set's.
 SHARE = 0.8  #: Of --minutes that training may take; loading and saving have the rest.
+DEEP = 15.0  #: --minutes from which on all layers are trained: there is time for it.
+ALL = 1_000  #: More layers than a model has.
+EPOCHS = 5.0  #: At most.
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A model's answer to a question."""
+
+    function: str
+    is_right: bool
+    known: Known | None  # what speaks for it; None where there is no answer
 
 
 def messages(row: dict[str, Any], function: dict[str, Any]) -> tuple[dict[str, str], ...]:
@@ -68,15 +83,14 @@ def _first(values: list[Any]) -> Any:
 
 
 def questions(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, list[Any]]]]:
-    """Yield rows with one right call, its function, and the accepted values of its arguments."""
+    """Yield rows with each function that they call once, and the accepted values of its arguments."""
     for row in bfcl.rows(path):
-        answer = row["answer"]
-        if not answer or len(answer) != 1:
-            continue
-        ((name, accepted),) = answer[0].items()
-        function = next((f for f in row["function"] if f["name"] == name), None)
-        if function is not None:
-            yield row, function, accepted
+        calls = [called for answer in row["answer"] or () for called in answer.items()]
+        times = Counter(name for name, _ in calls)
+        for name, accepted in calls:
+            function = next((f for f in row["function"] if f["name"] == name), None)
+            if function is not None and times[name] == 1:
+                yield row, function, accepted
 
 
 def held_out(rows: list[Any], categories: list[str], count: int) -> tuple[dict[str, list[Any]], set[str]]:
@@ -94,6 +108,11 @@ def held_out(rows: list[Any], categories: list[str], count: int) -> tuple[dict[s
             names.add(name)
         found[category] = chosen[:count]
     return found, names
+
+
+def others_of(rows: list[Any], names: set[str], held: list[Any]) -> list[Any]:
+    """Return the other questions about held-out functions: neither trained on nor measured."""
+    return [row for row in rows if _last(row[1]["name"]) in names and row not in held]
 
 
 def _last(name: str) -> str:
@@ -126,33 +145,45 @@ def pairs(rows: list[Any], names: set[str], held: list[Any], dropped: Counter[st
         yield Pair(messages(row, function), compiled, json.dumps(answer, ensure_ascii=False), row["id"], by="person")
 
 
-def measured(model: str, rows: list[Any]) -> list[Judged]:
-    """Answer questions under masks, once each; returns which are right, with how sure the model was."""
+def measured(model: str, rows: list[Any]) -> list[Answer]:
+    """Answer questions under masks, once each; returns which are right, with what speaks for them."""
 
-    def one(asked: Any) -> Judged:
-        row, function, accepted = asked
+    def one(given: Any) -> Answer:
+        row, function, accepted = given
+        told, schema = messages(row, function), bfcl.schema(function["parameters"])
         try:
-            value, call = asker.traced(bfcl.schema(function["parameters"]), messages=messages(row, function))
+            value, call = asker.traced(schema, messages=told)
         except guard.GuardError:
-            return Judged(-math.inf, False)
-        sure = confidences(call.text, call.attempts[-1].reply.tokens if call.attempts[-1].reply else ())
-        return Judged(sure.get(WHOLE, 0.0), bfcl.fits(value, accepted))
+            return Answer(_last(function["name"]), False, None)
+        reply = call.attempts[-1].reply
+        found = figures(call.text, reply.tokens if reply else (), asked(told, model), schema)
+        is_right = bfcl.fits(value, accepted)
+        return Answer(_last(function["name"]), is_right, Known(found[WHOLE], is_right) if found else None)
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(4) as pool:
         asker = guard.Guard(model=model, retries=0, max_tokens=160, trace=Path(folder) / "trace.db")
         return list(pool.map(one, rows))
 
 
-def _alone(first: list[Judged], second: list[Judged]) -> str:
-    """Say what is served at a precision, each set of questions by a threshold of the other's."""
-    sides = [(first, second), (second, first)]
+def _alone(answers: list[Answer], others: list[Answer]) -> str:
+    """Say what is served at a precision: each half of the functions by the calibration that the other half gives.
+
+    `others` are answers that only calibrate, to more questions about the same functions.
+    """
     kept = []
-    for chosen_on, rest in sides:
-        least = threshold(chosen_on, PRECISION)
-        kept += [] if least is None else [one.is_right for one in rest if one.confidence >= least]
-    whole = len(first) + len(second)
+    for half in (0, 1):
+        known = [one.known for one in (*answers, *others) if _half(one.function) != half and one.known]
+        made = Calibration.made((), {WHOLE: known})
+        least = threshold(made.precision, PRECISION)
+        for one in answers:
+            if least is not None and one.known and _half(one.function) == half:
+                kept += [one.is_right] if made.confidence(one.known.figures) >= least else []
     right = f", {sum(kept) / len(kept):.1%} of them right" if kept else ""
-    return f"{len(kept) / whole:.1%} served alone where {PRECISION:.0%} are to be right{right}"
+    return f"{len(kept) / len(answers):.1%} served alone where {PRECISION:.0%} are to be right{right}"
+
+
+def _half(function: str) -> int:
+    return hashlib.sha256(function.encode()).digest()[-1] % 2
 
 
 def main() -> int:
@@ -180,7 +211,8 @@ def main() -> int:
     given = [row for part in held.values() for row in part]
     usable = list(pairs(training, names, given, dropped))
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
-    recipe = Recipe(**{"epochs": 4.0, **options, "seconds": SHARE * args.minutes * 60 - time.process_time()})
+    usual = {"epochs": EPOCHS, "layers": ALL if args.minutes >= DEEP else Recipe.layers}
+    recipe = Recipe(**{**usual, **options, "seconds": SHARE * args.minutes * 60 - time.process_time()})
 
     def told(report: TrainingReport) -> None:
         if report.step % 10 == 0 or report.validation:
@@ -203,10 +235,11 @@ def main() -> int:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
         for name in ([] if args.no_base else [args.model]) + [f"transformers:{args.out}"]:
             found = [apart.submit(measured, name, part).result() for part in held.values() if part]
-            shares = [bfcl.share([judged.is_right for judged in part]) for part in found]
+            shares = [bfcl.share([one.is_right for one in part]) for part in found]
             print(f"| {name} | {' | '.join(shares)} |", flush=True)
-            if len(found) == 2:
-                alone.append(f"{name}: {_alone(*found)}")
+            if found:
+                others = apart.submit(measured, name, others_of(rows, names, given)).result()
+                alone.append(f"{name}: {_alone([one for part in found for one in part], others)}")
     print("\n".join(("", *alone)))
     return 0
 

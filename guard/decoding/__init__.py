@@ -6,6 +6,8 @@ mask_buffer.py       masks as rows of bits; forced_tokens.py: texts with no choi
 logits_processor.py  the masks as a processor of transformers; torch_loop.py: a loop of our own
 reasoning.py         a part of free thinking before the value
 whole_values.py      values that an input states, scored as a whole; alternative.py: what else one could have been
-confidence.py        how sure a model was; calibration.py: what that is worth in right answers
+confidence.py        how sure a model was
+answer_figures.py    what speaks for an answer; prompt_values.py: what its prompt states
+calibration.py       what that is worth in right answers; logistic.py: the weights of its figures
 places.py            where an answer was cut; repetition.py: whether it repeats itself
 """

@@ -1,10 +1,10 @@
-"""Calibrated confidence: what a model's log-probabilities are worth, as shares of right answers on one type.
+"""Calibrated confidence: what the figures of a model's answers are worth, as shares of right answers on one type.
 
-Confidence is the log-probability of an answer among all that the masks allow, or of one of its fields: the sum over
-their choices. A mean tells right answers from wrong ones less well, since it hides one poor choice among many plain
-ones. Isotonic regression on answers known to be right or wrong (pooling adjacent violators) turns confidence into a
-probability that never falls as confidence rises. The *precision* at a confidence is the share of right answers that is
-expected among all answers at least as sure: that is what `guard.Confidence(precision=0.95)` asks for.
+Logistic regression joins an answer's figures (answer_figures.py), or those of one of its fields, to one number, its
+*confidence*. Isotonic regression on answers known to be right or wrong (pooling adjacent violators) turns confidence
+into a probability that never falls as confidence rises. The *precision* at a confidence is the share
+of right answers that is expected among all answers at least as sure: that is what `guard.Confidence(precision=0.95)`
+asks for.
 
 A calibration holds for the schemas on whose answers it was made, and lies beside the weights, in `calibration.json`.
 `guard shadow` writes it.
@@ -18,22 +18,33 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from guard.decoding.answer_figures import WHOLE, figures
 from guard.decoding.confidence import Sureness, Token
-from guard.kernels.json_pointer import pointer
+from guard.decoding.logistic import Weights, fitted
+
+if TYPE_CHECKING:
+    from guard.schemas.compiled import Compiled
 
 FILE = "calibration.json"  #: In a model's folder.
-VERSION = 2  #: Of the file; another one's is not read.
+VERSION = 3  #: Of the file; another one's is not read.
 LEAST = 10  #: Fewest answers above a threshold for its precision to mean anything.
-WHOLE = ""  #: The JSON Pointer of the whole value.
+
+
+@dataclass(frozen=True)
+class Known:
+    """An answer's figures, and whether it was right; or a field's."""
+
+    figures: Sequence[float]
+    is_right: bool
 
 
 @dataclass(frozen=True)
 class Judged:
     """An answer's confidence, and whether it was right; or a field's."""
 
-    confidence: float  # log-probability, at most 0
+    confidence: float  # log-odds of being right
     is_right: bool
 
 
@@ -91,63 +102,22 @@ def precisions(judged: Sequence[Judged]) -> StepFunction | None:
     return StepFunction.of(sorted(found.items()))
 
 
-def threshold(judged: Sequence[Judged], precision: float) -> float | None:
-    """Return the lowest confidence whose precision is at least `precision`; None where there is none."""
-    found = precisions(judged)
-    if found is None:
-        return None
-    return next((at for at, value in found.as_json() if value >= precision), None)
+def threshold(scale: StepFunction | None, precision: float) -> float | None:
+    """Return the lowest confidence whose precision by a scale is at least `precision`; None where there is none."""
+    steps = [] if scale is None else scale.as_json()
+    return next((at for at, value in steps if value >= precision), None)
 
 
-def confidences(text: str, tokens: Sequence[Token]) -> dict[str, float]:
-    """Return the confidence of an answer and of each of its top-level fields, by JSON Pointer.
+@dataclass(frozen=True)
+class Scale:
+    """From figures to confidence, and from confidence to the probability of being right."""
 
-    A field without a choice has the confidence 0: there was nothing to get wrong. Empty where nothing is known.
-    """
-    if all(token.forced for token in tokens):
-        return {}
-    lead = max(0, "".join([token.text for token in tokens]).find(text))  # some tokenizers begin with a space
-    starts = list(itertools.accumulate((len(token.text) for token in tokens), initial=-lead))
-    found = {WHOLE: _logprob(tokens)}
-    for at, (begin, end) in spans(text).items():
-        first = max(0, bisect.bisect_right(starts, begin) - 1)
-        found[at] = _logprob(tokens[first : bisect.bisect_left(starts, end)])
-    return found
+    weights: Weights
+    steps: StepFunction
 
-
-def _logprob(tokens: Iterable[Token]) -> float:
-    return min(0.0, sum(token.logprob for token in tokens if not token.forced))
-
-
-def spans(text: str) -> dict[str, tuple[int, int]]:
-    """Return where the members of a JSON object stand in its text, by JSON Pointer; nothing of another text. O(n)."""
-    found: dict[str, tuple[int, int]] = {}
-    decoder = json.JSONDecoder()
-    try:
-        at = _past(text, 0, "{")
-        while text[at] == '"':
-            name, at = decoder.raw_decode(text, at)
-            begin = _past(text, _past(text, at, ""), ":")
-            _, end = decoder.raw_decode(text, begin)
-            found[pointer((name,))] = begin, end
-            at = _past(text, end, "")
-            if text[at] != ",":
-                break
-            at = _past(text, at, ",")
-    except (ValueError, IndexError, RecursionError):
-        return {}
-    return found
-
-
-def _past(text: str, at: int, mark: str) -> int:
-    """Return the place past white space, a mark and white space; ValueError where the mark is not there."""
-    while text[at] in " \t\r\n":
-        at += 1
-    if not mark:
-        return at
-    if text[at] != mark:
-        raise ValueError(mark)
-    return _past(text, at + 1, "")
+    def probability(self, found: Sequence[float]) -> float:
+        """Return the probability that what has these figures is right."""
+        return self.steps.at(self.weights.of(found))
 
 
 @dataclass(frozen=True)
@@ -156,24 +126,33 @@ class Calibration:
 
     schemas: frozenset[str]  # hashes
     answers: int  # it was made on
-    precision: StepFunction | None  # None: too few answers for any
-    probabilities: Mapping[str, StepFunction]  # by JSON Pointer
+    precision: StepFunction | None  # by confidence in the whole answer; None: too few answers for any
+    scales: Mapping[str, Scale]  # by JSON Pointer
 
     @classmethod
-    def made(cls, schemas: Iterable[str], judged: Mapping[str, Sequence[Judged]]) -> Calibration:
-        """Return the calibration by judged answers and fields, by JSON Pointer; whole answers are under ""."""
-        whole = judged.get(WHOLE, ())
-        scales = {at: calibrated(found) for at, found in judged.items() if found}
-        return cls(frozenset(schemas), len(whole), precisions(whole), scales)
+    def made(cls, schemas: Iterable[str], known: Mapping[str, Sequence[Known]]) -> Calibration:
+        """Return the calibration by known answers and fields, by JSON Pointer; whole answers are under ""."""
+        scales: dict[str, Scale] = {}
+        precision = None
+        for at, found in known.items():
+            weights = fitted([one.figures for one in found], [one.is_right for one in found])
+            judged = [Judged(weights.of(one.figures), one.is_right) for one in found]
+            scales[at] = Scale(weights, calibrated(judged))
+            if at == WHOLE:
+                precision = precisions(judged)
+        return cls(frozenset(schemas), len(known.get(WHOLE, ())), precision, scales)
 
-    def sureness(self, schema: str, text: str, tokens: Sequence[Token]) -> Sureness | None:
+    def confidence(self, found: Sequence[float]) -> float:
+        """Return the confidence in a whole answer. Needs a calibration made on some."""
+        return self.scales[WHOLE].weights.of(found)
+
+    def sureness(self, compiled: Compiled, text: str, tokens: Sequence[Token], prompt: str) -> Sureness | None:
         """Return what it says of an answer; None where it was not made for the schema, or nothing is known."""
-        found = confidences(text, tokens) if schema in self.schemas else {}
-        if not found:
+        if compiled.hash not in self.schemas or not (found := figures(text, tokens, prompt, compiled.schema)):
             return None
-        precision = 0.0 if self.precision is None else self.precision.at(found[WHOLE], below=0.0)
-        scales = self.probabilities
-        return Sureness(precision, {at: scales[at].at(sure) for at, sure in found.items() if at in scales})
+        precision = 0.0 if self.precision is None else self.precision.at(self.confidence(found[WHOLE]), below=0.0)
+        scales = self.scales
+        return Sureness(precision, {at: scales[at].probability(each) for at, each in found.items() if at in scales})
 
     def as_json(self) -> dict[str, Any]:
         """Return it as the file has it."""
@@ -182,7 +161,10 @@ class Calibration:
             "schemas": sorted(self.schemas),
             "answers": self.answers,
             "precision": None if self.precision is None else self.precision.as_json(),
-            "probabilities": {at: scale.as_json() for at, scale in self.probabilities.items()},
+            "scales": {
+                at: {"bias": scale.weights.bias, "weights": list(scale.weights.each), "steps": scale.steps.as_json()}
+                for at, scale in self.scales.items()
+            },
         }
 
     @classmethod
@@ -191,7 +173,10 @@ class Calibration:
         if not isinstance(kept, dict) or kept.get("version") != VERSION:
             raise ValueError(f"this {FILE} is not of version {VERSION}")
         precision = kept["precision"]
-        scales = {at: StepFunction.of(pairs) for at, pairs in kept["probabilities"].items()}
+        scales = {
+            at: Scale(Weights(scale["bias"], tuple(scale["weights"])), StepFunction.of(scale["steps"]))
+            for at, scale in kept["scales"].items()
+        }
         return cls(
             frozenset(kept["schemas"]),
             kept["answers"],

@@ -146,6 +146,11 @@ def as_texts(messages: Sequence[Mapping[str, Any]], model: str) -> list[Mapping[
     ]
 
 
+def asked(messages: Sequence[Mapping[str, Any]], model: str) -> str:
+    """Return all that a model was told, as one text: without its own earlier answers."""
+    return "\n".join(str(one.get("content") or "") for one in as_texts(messages, model) if one["role"] != "assistant")
+
+
 def _text(content: Any, number: int, model: str) -> str:
     if not isinstance(content, Sequence) or isinstance(content, bytes):
         raise Unsupported(f"messages[{number}].content={clipped(content)} must be a text or a list of parts")

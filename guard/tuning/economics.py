@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from guard.decoding.calibration import Calibration, Judged
+from guard.decoding.calibration import Calibration, Judged, threshold
 from guard.trace.records import VALID
 from guard.trace.stats import Line, is_small
 
@@ -29,7 +29,7 @@ WANTED = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  #: Precisions that are asked for
 class ServedAlone:
     """What the small model serves alone at a threshold."""
 
-    threshold: float  # as in guard.Confidence(logprob=…)
+    threshold: float  # of confidence, as the calibration has it
     share: float  # of the questions
     precision: float  # share of right answers among these
     wanted: float | None = None  # the precision that the threshold was chosen for
@@ -55,9 +55,8 @@ def halves(keys: Sequence[str]) -> tuple[list[int], list[int]]:
 
 def kept(calibration: Calibration, judged: Sequence[Judged]) -> Iterator[ServedAlone]:
     """Yield what is served for each precision in WANTED, where any is; on other answers than it was calibrated on."""
-    steps = [] if calibration.precision is None else calibration.precision.as_json()
     for wanted in WANTED:
-        least = next((at for at, value in steps if value >= wanted), None)
+        least = threshold(calibration.precision, wanted)
         if least is not None:
             found = served(judged, least)
             yield ServedAlone(found.threshold, found.share, found.precision, wanted)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guard.errors import GuardError
+from guard.support.subschemas import applying
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,7 +148,7 @@ def _ordered(value: Any, schemas: tuple[Any, ...], root: Any, depth: int) -> Any
     """Return a value with the keys of its objects in the order in which the schemas declare them."""
     if depth == 0:
         return value
-    about = list(_about(schemas, root))
+    about = list(applying(schemas, root))
     if isinstance(value, list):
         inner = tuple(schema["items"] for schema in about if "items" in schema)
         firsts = [schema.get("prefixItems", ()) for schema in about]
@@ -164,27 +165,3 @@ def _ordered(value: Any, schemas: tuple[Any, ...], root: Any, depth: int) -> Any
             ranks.setdefault(key, len(ranks))
     keys = sorted(value, key=lambda key: ranks.get(key, len(ranks)))
     return {key: _ordered(value[key], tuple(p[key] for p in declared if key in p), root, depth - 1) for key in keys}
-
-
-def _about(schemas: tuple[Any, ...], root: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the schemas that apply to the same value: these, and those that they reference or combine."""
-    waiting, seen = list(schemas), set()
-    while waiting:
-        schema = waiting.pop(0)
-        if not isinstance(schema, dict) or id(schema) in seen:
-            continue
-        seen.add(id(schema))
-        yield schema
-        if str(schema.get("$ref", "")).startswith("#"):
-            waiting.append(_at(root, schema["$ref"][1:]))
-        for word in ("allOf", "anyOf", "oneOf"):
-            waiting += schema.get(word, ())
-        waiting += [schema[word] for word in ("then", "else") if word in schema]
-
-
-def _at(root: Any, pointer: str) -> Any:
-    found = root
-    for part in filter(None, pointer.split("/")):
-        key = part.replace("~1", "/").replace("~0", "~")
-        found = found.get(key) if isinstance(found, dict) else None
-    return found

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard.decoding.calibration import WHOLE
+from guard.decoding.answer_figures import AnswerFigures
 from guard.support import private_files
 
 if TYPE_CHECKING:
@@ -30,12 +30,7 @@ class Answered:
     value: Any  # None: no valid answer
     is_right: bool
     seconds: float
-    confidences: Mapping[str, float] = field(default_factory=dict)  # of it and its fields, by JSON Pointer
-
-    @property
-    def confidence(self) -> float | None:
-        """The whole answer's confidence; None where it is not known."""
-        return self.confidences.get(WHOLE)
+    figures: Mapping[str, AnswerFigures] = field(default_factory=dict)  # of it and its fields, by JSON Pointer
 
 
 class KeptAnswers:

@@ -23,10 +23,12 @@ from typing import Any
 
 from guard import models
 from guard.decoding import calibration
-from guard.decoding.calibration import WHOLE, Calibration, Judged
+from guard.decoding.answer_figures import WHOLE, AnswerFigures, figures
+from guard.decoding.calibration import Calibration, Judged, Known
 from guard.errors import GuardError
 from guard.kernels import json_pointer
 from guard.models.base import Model, Request
+from guard.models.chat_messages import asked
 from guard.support.json_equality import are_equal
 from guard.tuning import economics, economics_page
 from guard.tuning.examples import Pair, cut
@@ -174,24 +176,25 @@ def _answers(
 def _answered(model: Model, pair: Pair) -> Answered:
     began = time.perf_counter()
     value: Any = None
-    sure: Mapping[str, float] = {}
+    found: Mapping[str, AnswerFigures] = {}
     with contextlib.suppress(GuardError, ValueError):
         reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
-        value, sure = json.loads(reply.text), calibration.confidences(reply.text, reply.tokens)
+        prompt = asked(pair.messages, model.name)
+        value, found = json.loads(reply.text), figures(reply.text, reply.tokens, prompt, pair.compiled.schema)
     is_right = value is not None and are_equal(value, json.loads(pair.answer))
-    return Answered(value, is_right, time.perf_counter() - began, sure)
+    return Answered(value, is_right, time.perf_counter() - began, found)
 
 
 def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float) -> dict[str, Any] | None:
     """Return what the model may serve alone: calibrated on one half, and its result on the other."""
-    known = [number for number, one in enumerate(answered) if one.confidence is not None]
-    if not known:
+    told = [number for number, one in enumerate(answered) if one.figures]
+    first, other = economics.halves([pairs[number].input_hash for number in told])
+    if not first:
         return None
-    first, other = economics.halves([pairs[number].input_hash for number in known])
-    chosen_on, rest = _judged(pairs, answered, (known[at] for at in first)), [known[at] for at in other]
-    made = Calibration.made({pair.compiled.hash for pair in pairs}, chosen_on)
-    judged = [Judged(answered[number].confidences[WHOLE], answered[number].is_right) for number in rest]
-    threshold = calibration.threshold(chosen_on.get(WHOLE, ()), precision)
+    made = Calibration.made({pair.compiled.hash for pair in pairs}, _known(pairs, answered, (told[at] for at in first)))
+    rest = [answered[told[at]] for at in other]
+    judged = [Judged(made.confidence(one.figures[WHOLE]), one.is_right) for one in rest]
+    threshold = calibration.threshold(made.precision, precision)
     return {
         "wanted": precision,
         "threshold": threshold,
@@ -204,14 +207,14 @@ def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float
     }
 
 
-def _judged(pairs: Sequence[Pair], answered: Sequence[Answered], numbers: Iterable[int]) -> dict[str, list[Judged]]:
-    """Return the confidences of answers and of their fields with whether they were right, by JSON Pointer."""
-    found: dict[str, list[Judged]] = {}
+def _known(pairs: Sequence[Pair], answered: Sequence[Answered], numbers: Iterable[int]) -> dict[str, list[Known]]:
+    """Return the figures of answers and of their fields with whether they were right, by JSON Pointer."""
+    found: dict[str, list[Known]] = {}
     for number in numbers:
         one, right = answered[number], json.loads(pairs[number].answer)
-        for at, confidence in one.confidences.items():
+        for at, each in one.figures.items():
             is_right = one.is_right if at == WHOLE else _is_field_right(one.value, right, at)
-            found.setdefault(at, []).append(Judged(confidence, is_right))
+            found.setdefault(at, []).append(Known(tuple(each), is_right))
     return found
 
 

@@ -16,7 +16,7 @@ from guard.decoding.reasoning import Reasoning
 from guard.errors import BudgetExceeded, Truncated, Unsupported
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request, Thought
-from guard.models.chat_messages import as_texts
+from guard.models.chat_messages import as_texts, asked
 from guard.schemas.compiled import warmed
 
 #: Functions for a chat template, in OpenAI's form.
@@ -146,7 +146,9 @@ class LocalModel(ABC):
         """Return the reply of a completion after so many prompt tokens."""
         text, tokens, compiled = completion.answer, tuple(completion.details), request.compiled
         scale = self.calibration if compiled is not None and finish == "stop" else None
-        sure = None if scale is None or compiled is None else scale.sureness(compiled.hash, text, tokens)
+        sure = None
+        if scale is not None and compiled is not None:
+            sure = scale.sureness(compiled, text, tokens, asked(request.messages, self._name))
         return Reply(
             text=text,
             finish=finish,

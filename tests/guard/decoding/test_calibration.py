@@ -12,8 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
-from guard.decoding import calibration
-from guard.decoding.calibration import FILE, LEAST, Calibration, Calibrations, Judged, calibrated, precisions, threshold
+from guard.decoding import answer_figures
+from guard.decoding.answer_figures import WHOLE
+from guard.decoding.calibration import (
+    FILE,
+    LEAST,
+    Calibration,
+    Calibrations,
+    Judged,
+    Known,
+    calibrated,
+    precisions,
+    threshold,
+)
 from guard.decoding.confidence import Confidence, Sureness, Token, measured, shortfall
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
@@ -50,14 +61,15 @@ def test_probabilities_are_those_of_the_world() -> None:
 
 
 def test_no_threshold_is_found_where_nothing_is_right() -> None:
-    assert threshold([Judged(-0.1, False)] * 50, 0.5) is None
-    assert threshold([Judged(-0.1, True)] * 5, 0.5) is None
-    assert threshold([], 0.5) is None
+    assert threshold(precisions([Judged(-0.1, False)] * 50), 0.5) is None
+    assert threshold(precisions([Judged(-0.1, True)] * 5), 0.5) is None
+    assert threshold(precisions([]), 0.5) is None
 
 
 @given(judged=JUDGED, wanted=st.floats(0.05, 1))
 def test_what_is_taken_by_precision_is_what_the_threshold_takes(judged: list[Judged], wanted: float) -> None:
-    scale, least = precisions(judged), threshold(judged, wanted)
+    scale = precisions(judged)
+    least = threshold(scale, wanted)
     if scale is None:
         assert len(judged) < LEAST
         assert least is None
@@ -75,36 +87,23 @@ def test_precision_is_kept_on_other_answers() -> None:
     assert sum(taken) / len(taken) == pytest.approx(0.8, abs=0.03)
 
 
-members = st.dictionaries(st.text(max_size=5), st.recursive(st.none() | st.text(max_size=5) | st.integers(), st.lists))
+def figures(chance: random.Random) -> tuple[tuple[float, ...], bool]:
+    """Draw an answer's figures, one of them without a meaning, and whether it is right."""
+    sure, stated, noise = chance.expovariate(1.0), chance.random() < 0.5, chance.random()
+    odds = 2.0 - 1.5 * sure + 1.5 * stated
+    return (sure, float(stated), noise), chance.random() < 1 / (1 + 2.718281828**-odds)
 
 
-@given(value=members, indent=st.sampled_from([None, 1]))
-def test_members_stand_where_their_spans_say(value: dict[str, object], indent: int | None) -> None:
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
-    found = calibration.spans(text)
-    names = [at[1:].replace("~1", "/").replace("~0", "~") for at in found]
-    assert names == list(value)
-    assert [json.loads(text[begin:end]) for begin, end in found.values()] == list(value.values())
-
-
-@pytest.mark.parametrize("text", ["[1]", "", "{", '{"a"', '{"a": 1', '{"a" 1}', "1"])
-def test_a_text_that_is_no_object_has_no_members(text: str) -> None:
-    assert calibration.spans(text) in ({}, {"/a": (6, 7)})
-
-
-def test_a_fields_confidence_is_that_of_its_own_choices() -> None:
-    spelled = [
-        ('{"a": ', 0.0, True),
-        ("1", -1.0, False),
-        ('2, "b": ', -0.5, False),
-        ("true", -0.25, False),
-        ("}", 0.0, True),
-    ]
-    tokens = [Token(text, logprob, 0.0, None, is_forced) for text, logprob, is_forced in spelled]
-    found = calibration.confidences('{"a": 12, "b": true}', tokens)
-    assert found == {"": -1.75, "/a": -1.5, "/b": -0.25}
-    forced = [Token(text, 0.0, 0.0, None, True) for text, *_ in spelled]
-    assert calibration.confidences('{"a": 12, "b": true}', forced) == {}
+def test_precision_is_kept_by_confidences_of_several_figures() -> None:
+    chance, kept = random.Random(3), list[bool]()
+    for _ in range(5):
+        made = Calibration.made([], {WHOLE: [Known(*figures(chance)) for _ in range(2_000)]})
+        least = threshold(made.precision, 0.8)
+        if least is not None:
+            others = [Known(*figures(chance)) for _ in range(1_000)]
+            kept += [one.is_right for one in others if made.confidence(one.figures) >= least]
+    assert len(kept) > 0.3 * 5 * 1_000
+    assert sum(kept) / len(kept) == pytest.approx(0.8, abs=0.03)
 
 
 def test_an_answer_below_the_precision_or_without_a_calibration_falls_short() -> None:
@@ -135,13 +134,13 @@ def test_a_calibration_beside_the_weights_decides_what_is_served_alone(tmp_path:
     request = Request(({"role": "user", "content": "Read."},), compiled, max_tokens=60)
     bare = model.generate(request)
     assert bare.sureness is None
-    own = calibration.confidences(bare.text, bare.tokens)
+    own = answer_figures.figures(bare.text, bare.tokens, "Read.", SCHEMA)
     assert set(own) == {"", "/kind", "/n"}
 
     def calibrate(share: float, schema: str = compiled.hash) -> None:
         right = [number < share * 20 for number in range(20)]
-        judged = {at: [Judged(sure, is_right) for is_right in right] for at, sure in own.items()}
-        kept = Calibration.made([schema], judged)
+        known = {at: [Known(found, is_right) for is_right in right] for at, found in own.items()}
+        kept = Calibration.made([schema], known)
         assert Calibration.of(json.loads(json.dumps(kept.as_json()))) == kept
         (tmp_path / "new").write_text(json.dumps(kept.as_json()))
         (tmp_path / "new").replace(tmp_path / "model" / FILE)
@@ -182,16 +181,16 @@ def test_a_recorded_answer_is_as_sure_when_it_is_replayed(tmp_path: Path, trace_
     asker = guard.Guard(model=model, mode="record", retries=0, max_tokens=60)
     _, first = asker.traced(SCHEMA, messages="Read.")
     assert first.probabilities == {}
-    judged = {"": [Judged(-99.0, True)] * 10}
+    known = {WHOLE: [Known((0.0,) * 4, True)] * 10}
     compiled = guard.compile(SCHEMA)
-    (folder / FILE).write_text(json.dumps(Calibration.made([compiled.hash], judged).as_json()))
+    (folder / FILE).write_text(json.dumps(Calibration.made([compiled.hash], known).as_json()))
     _, second = asker.traced(SCHEMA, messages="Read again.")
     assert second.probabilities == {"": 1.0}
     _, third = asker.using(mode="replay").traced(SCHEMA, messages="Read again.")
     assert third.probabilities == {"": 1.0}
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 99}', '{"version": 1}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 99}', '{"version": 2}'])
 def test_a_file_of_another_version_is_no_calibration(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     assert Calibrations(tmp_path).now() is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.decoding.calibration import Judged, threshold
+from guard.decoding.calibration import Judged, precisions, threshold
 from guard.tuning.economics import curve, halves, served
 
 JUDGED = st.lists(st.builds(Judged, st.floats(-5, 0), st.booleans()), min_size=1, max_size=60)
@@ -23,7 +23,7 @@ def drawn(seed: int, count: int = 2_000) -> list[Judged]:
 
 @pytest.mark.parametrize("precision", [0.8, 0.9])
 def test_a_threshold_keeps_its_precision_on_other_questions(precision: float) -> None:
-    least = threshold(drawn(1), precision)
+    least = threshold(precisions(drawn(1)), precision)
     assert least is not None
     found = served(drawn(2), least)
     assert found.precision == pytest.approx(precision, abs=0.03)

@@ -1,0 +1,57 @@
+"""Logistic regression: weights at the optimum, those of the world where there are many answers, and finite ones."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guard.decoding.logistic import PRIOR, Weights, fitted
+
+ROWS = st.lists(st.tuples(st.tuples(st.floats(-9, 9), st.floats(0, 1e6)), st.booleans()), min_size=1, max_size=40)
+
+
+def loss(weights: Weights, figures: list[tuple[float, ...]], right: list[bool]) -> float:
+    """The judge: negative log-likelihood, and the prior over weights of standardized figures."""
+    count = len(figures)
+    total = 0.0
+    for row, is_right in zip(figures, right, strict=True):
+        odds = weights.bias + sum(w * x for w, x in zip(weights.each, row, strict=True))
+        total += max(0.0, odds) + math.log1p(math.exp(-abs(odds))) - (odds if is_right else 0.0)
+    centre = weights.bias
+    for weight, column in zip(weights.each, zip(*figures, strict=True), strict=True):
+        mean = sum(column) / count
+        deviation = math.sqrt(sum((x - mean) ** 2 for x in column) / count)
+        total += PRIOR / 2 * (weight * deviation) ** 2
+        centre += weight * mean
+    return total + PRIOR / 2 * centre**2
+
+
+@given(rows=ROWS, step=st.tuples(*[st.floats(-0.1, 0.1)] * 3))
+def test_no_weights_near_them_are_likelier(rows: list[tuple[tuple[float, ...], bool]], step: tuple[float, ...]) -> None:
+    figures, right = [row for row, _ in rows], [is_right for _, is_right in rows]
+    found = fitted(figures, right)
+    scale = [max(1e-3, max(abs(row[at]) for row in figures)) for at in range(2)]
+    other = Weights(
+        found.bias + step[0], tuple(w + s / each for w, s, each in zip(found.each, step[1:], scale, strict=True))
+    )
+    assert loss(found, figures, right) <= loss(other, figures, right) + 1e-9
+
+
+def test_weights_are_those_of_the_world() -> None:
+    chance = random.Random(1)
+    figures = [(chance.gauss(1, 2), chance.gauss(0, 1), chance.gauss(5, 1)) for _ in range(20_000)]
+    right = [chance.random() < 1 / (1 + math.exp(-(0.5 - a + 2 * b))) for a, b, _ in figures]
+    found = fitted(figures, right)
+    assert found.each == pytest.approx((-1, 2, 0), abs=0.1)
+    assert found.bias == pytest.approx(0.5, abs=0.3)
+
+
+@pytest.mark.parametrize("right", [[True] * 5, [False] * 5, [True, False, True, False, True]])
+def test_figures_that_never_change_weigh_nothing(right: list[bool]) -> None:
+    found = fitted([(3.0, 0.0)] * 5, right)
+    assert found.each == (0.0, 0.0)
+    assert (found.bias > 0) == (sum(right) > 2)
