@@ -319,6 +319,21 @@ def lowered(
     and schemas, `lowering._entry` is asked. Linear in the keywords of the nodes and of the schemas right below them.
     """
 
+def scanned(
+    schemas: list[Any],
+    homes: list[Any],
+    trail: list[tuple[int, tuple[str | int, ...]]],
+    most: int,
+    plain: frozenset[str],
+    look: Callable[[int, str, Any], None],
+) -> None:
+    """Give all that the schemas from position 2 on hold a position, as scan.look does, until there is no other.
+
+    `schemas`, `homes` and `trail` are those of Documents, and grow; there may be `most` positions. `look` is asked
+    about keywords that are not `plain`, or whose value is not what most schemas have there. Linear in the
+    schemas; other threads run meanwhile.
+    """
+
 @final
 class Sampler:
     """Valid values of an engine's schema, read off sequences of choices. Any number of threads may use it, in turn."""

@@ -109,7 +109,7 @@ class FrontEnd:
         self.documents = Documents(given, documents, dialect, options.limits)
         for uri in roots:
             self.documents.read(uri)
-        self.scan: Scan = scan(self.documents, assert_formats=options.formats)
+        self.scan: Scan = scan(self.documents)
         if self.scan.troubles and options.inexact == "refuse":
             raise SchemaError(self.scan.findings(self.documents))
         self.sources: Sources | None = None

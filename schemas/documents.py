@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote, urldefrag, urljoin
 
 from guard.kernels import json_pointer
@@ -73,8 +73,7 @@ class Resource:
     dynamic: dict[str, tuple[Any, tuple[Step, ...]]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ReferenceTarget:
+class ReferenceTarget(NamedTuple):
     """Where a reference leads: a position, or the one that a dynamic anchor has in the scope."""
 
     position: int
@@ -205,7 +204,7 @@ class Documents:
         known = self._pointers.get((id(resource), fragment))
         if known is not None:
             return known
-        written, fragment = fragment, unquote(fragment)
+        written, fragment = fragment, unquote(fragment) if "%" in fragment else fragment
         document = resource.document
         if not fragment:
             return ReferenceTarget(self.place(resource, resource.contents, -1, resource.path))

@@ -175,6 +175,8 @@ _KEYWORDS: dict[str, tuple[Holds, str]] = {
     KEYWORD: (Holds.SOURCE, _CORE),  # of every draft, though of none
 }
 
+#: What hangs on the keywords beside it.
+UNEVALUATED = frozenset({"unevaluatedProperties", "unevaluatedItems"})
 #: What says something about a schema and nothing about a value; $defs apply only where they are referred to.
 SILENT = frozenset({Holds.NOTE, Holds.CONTENT, Holds.IDENTITY, Holds.DEFS})
 #: What a keyword has that holds schemas by name.

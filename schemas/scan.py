@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from guard.kernels import json_pointer
+from guard.kernels._native import scanned
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, regex, string_formats
 from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
 from guard.schemas.grounding.keyword import KEYWORD, rule_of
 from guard.schemas.grounding.notations import marks
-from guard.schemas.keywords import IN_PLACE, NOT_SUPPORTED_YET, SILENT, SUPPORTED, Holds
+from guard.schemas.keywords import IN_PLACE, NOT_SUPPORTED_YET, SILENT, SUPPORTED, UNEVALUATED, Holds
 from guard.schemas.limits import limit_error
 from guard.schemas.numbers import TooManyDigitsError, decimal
 from guard.schemas.ops import FALSE
@@ -73,56 +75,54 @@ _CHILD, _LIST, _MAP, _DEFS, _EITHER, _DEPENDENCIES = 2, 3, 4, 5, 6, 7
 _REFERENCE, _PATTERNS = 8, 12
 
 
-def scan(documents: Documents, *, assert_formats: bool) -> Scan:
+#: Of which nothing is asked but that what they hold has a place.
+_PLAIN = SUPPORTED - UNEVALUATED
+
+
+def scan(documents: Documents) -> Scan:
     """Visit every schema that a root can reach."""
     out = Scan([], False)
-    schemas, homes, place = documents.schemas, documents.homes, documents.place
-    supported, troubles = SUPPORTED, out.troubles
-    at = 2  # positions are given in the order of discovery, so that the list of schemas is the queue
-    while at < len(schemas):
-        schema, home, position = schemas[at], homes[at], at
-        at += 1
-        table = home.dialect.looked_into
-        if home.dialect.ref_alone and "$ref" in schema:
-            documents.resolve(position, "$ref", schema["$ref"])
-            continue
-        for keyword, value in schema.items():
-            holds = table.get(keyword)
-            if holds is None:
-                continue
-            if holds in (_MAP, _PATTERNS):
-                for name, child in value.items():
-                    if type(child) is not bool:
-                        place(home, child, position, (keyword, name))
-                if holds == _PATTERNS:
-                    _patterns(out, documents, position, keyword, value)
-            elif holds == _CHILD or (holds == _EITHER and type(value) is not list):
-                if type(value) is not bool:
-                    place(home, value, position, (keyword,))
-            elif holds in (_LIST, _EITHER):
-                for index, child in enumerate(value):
-                    if type(child) is not bool:
-                        place(home, child, position, (keyword, index))
-            elif holds == _REFERENCE:
-                target = documents.resolve(position, keyword, value)
-                if target.anchor is not None:
-                    _every_holder(documents, target)
-            elif holds in _LOOK:
-                _LOOK[holds](out, documents, position, keyword, value, assert_formats)
-            elif holds == _DEPENDENCIES:
-                for name, child in value.items():
-                    if type(child) is dict:
-                        place(home, child, position, (keyword, name))
-            if keyword not in supported and holds != _DEFS:
-                if not _says_nothing(schema, keyword, value):
-                    troubles.append(Trouble(position, keyword, f"{keyword} {NOT_SUPPORTED_YET}", _RESIDUAL_FIX))
-            elif keyword in _UNEVALUATED and value is not True:
-                out.unevaluated = True
+    places = documents.schemas, documents.homes, documents.trail
+    scanned(*places, documents.limits.nodes, _PLAIN, partial(look, out, documents))
     if documents.targets:
         check_loops(documents)
     if out.grounded:
         _check_grounded(documents)
     return out
+
+
+def look(out: Scan, documents: Documents, position: int, keyword: str, value: Any) -> None:
+    """Look into one keyword: place the schemas that it holds, resolve its reference, judge what it says."""
+    schema, home = documents.schemas[position], documents.homes[position]
+    holds, place = home.dialect.looked_into[keyword], documents.place
+    if holds in (_MAP, _PATTERNS):
+        for name, child in value.items():
+            if type(child) is not bool:
+                place(home, child, position, (keyword, name))
+        if holds == _PATTERNS:
+            _patterns(out, documents, position, keyword, value)
+    elif holds == _CHILD or (holds == _EITHER and type(value) is not list):
+        if type(value) is not bool:
+            place(home, value, position, (keyword,))
+    elif holds in (_LIST, _EITHER):
+        for index, child in enumerate(value):
+            if type(child) is not bool:
+                place(home, child, position, (keyword, index))
+    elif holds == _REFERENCE:
+        target = documents.resolve(position, keyword, value)
+        if target.anchor is not None:
+            _every_holder(documents, target)
+    elif holds in _LOOK:
+        _LOOK[holds](out, documents, position, keyword, value)
+    elif holds == _DEPENDENCIES:
+        for name, child in value.items():
+            if type(child) is dict:
+                place(home, child, position, (keyword, name))
+    if keyword not in SUPPORTED and holds != _DEFS:
+        if not _says_nothing(schema, keyword, value):
+            out.troubles.append(Trouble(position, keyword, f"{keyword} {NOT_SUPPORTED_YET}", _RESIDUAL_FIX))
+    elif keyword in UNEVALUATED and value is not True:
+        out.unevaluated = True
 
 
 #: Keywords that apply to the same value, or lead to what does: a loop among them never ends.
@@ -183,7 +183,6 @@ def _endless(documents: Documents, at: tuple[int, str]) -> SchemaError:
     return SchemaError(Finding(where, at[1], message, "leave it out: it asks for nothing new"))
 
 
-_UNEVALUATED = frozenset({"unevaluatedProperties", "unevaluatedItems"})
 _COUNTS = frozenset({"minItems", "minLength", "minProperties"})
 #: Keywords that constrain nothing unless another one stands beside them.
 HAS_NO_SENSE_ALONE = {"then": "if", "else": "if", "minContains": "contains", "maxContains": "contains"}
@@ -219,7 +218,7 @@ def _every_holder(documents: Documents, target: ReferenceTarget) -> None:
 # ---- single keywords ----
 
 
-def _number(_out: Scan, documents: Documents, position: int, keyword: str, value: Any, _: bool) -> None:
+def _number(_out: Scan, documents: Documents, position: int, keyword: str, value: Any) -> None:
     kind = type(value)
     if kind is int and -(10**15) < value < 10**15:
         return
@@ -232,7 +231,7 @@ def _number(_out: Scan, documents: Documents, position: int, keyword: str, value
         raise SchemaError(Finding(f"{documents.pointer(position)}/{keyword}", keyword, str(error))) from error
 
 
-def _values(out: Scan, documents: Documents, position: int, keyword: str, value: Any, flag: bool) -> None:
+def _values(out: Scan, documents: Documents, position: int, keyword: str, value: Any) -> None:
     todo = [value]
     while todo:
         item = todo.pop()
@@ -242,10 +241,10 @@ def _values(out: Scan, documents: Documents, position: int, keyword: str, value:
         elif kind is dict:
             todo += [x for x in item.values() if type(x) is not str]
         elif kind is int or kind is float or kind is Decimal:
-            _number(out, documents, position, keyword, item, flag)
+            _number(out, documents, position, keyword, item)
 
 
-def _pattern(out: Scan, documents: Documents, position: int, keyword: str, value: Any, _: bool) -> None:
+def _pattern(out: Scan, documents: Documents, position: int, keyword: str, value: Any) -> None:
     where = (keyword,) if keyword == "pattern" else (keyword, value)
     found = read(documents, position, where, value)
     if found.back_reference is not None:
@@ -256,7 +255,7 @@ def _pattern(out: Scan, documents: Documents, position: int, keyword: str, value
 
 def _patterns(out: Scan, documents: Documents, position: int, keyword: str, value: dict[str, Any]) -> None:
     for source in value:
-        _pattern(out, documents, position, keyword, source, False)
+        _pattern(out, documents, position, keyword, source)
 
 
 def read(documents: Documents, position: int, path: tuple[Step, ...], source: str) -> regex.Regex:
@@ -270,7 +269,7 @@ def read(documents: Documents, position: int, path: tuple[Step, ...], source: st
         raise SchemaError(Finding(where, str(path[0]), message, "mend the pattern"), limit=limit) from error
 
 
-def _source(out: Scan, documents: Documents, position: int, keyword: str, _value: Any, _: bool) -> None:
+def _source(out: Scan, documents: Documents, position: int, keyword: str, _value: Any) -> None:
     out.grounded = True
     try:
         rule = rule_of(documents.schemas[position])

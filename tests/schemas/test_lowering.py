@@ -130,6 +130,7 @@ def unchecked(schema: dict[str, Any], supported: frozenset[str] = EVERY, **optio
     """A front end that takes these keywords for supported, and lets loops of references through."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "SUPPORTED", supported)
+        patch.setattr(scan, "_PLAIN", supported - keywords.UNEVALUATED)
         patch.setattr(scan, "check_loops", lambda _: None)
         return FrontEnd(schema, Options(**options), {})
 

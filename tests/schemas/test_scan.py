@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from random import Random
 from typing import Any
 
 import pytest
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import keywords, scan
@@ -47,6 +51,7 @@ def test_formats_off_makes_every_format_an_annotation() -> None:
     assert report({"format": "date"}, formats=False) == [("/format", "annotation", "formats=False")]
 
 
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 BACK = {"pattern": r"(a)\1"}
 REFUSED = 'the back-reference at character 3 of "(a)\\\\1" is beyond any regular language'
 
@@ -87,6 +92,7 @@ def test_a_keyword_that_is_not_supported_is_refused_by_name(monkeypatch: pytest.
     missing = {"uniqueItems", "if", "minProperties", "unevaluatedItems", "unevaluatedProperties"}
     for module in (keywords, scan):
         monkeypatch.setattr(module, "SUPPORTED", keywords.SUPPORTED - missing)
+    monkeypatch.setattr(scan, "_PLAIN", keywords.SUPPORTED - missing)
     looked_into = type(keywords.DEFAULT_DIALECT).looked_into.func(keywords.DEFAULT_DIALECT)  # anew
     monkeypatch.setitem(vars(keywords.DEFAULT_DIALECT), "looked_into", looked_into)
     with pytest.raises(SchemaError, match=r"^/uniqueItems: uniqueItems is not supported yet; leave it out, or compile"):
@@ -96,6 +102,51 @@ def test_a_keyword_that_is_not_supported_is_refused_by_name(monkeypatch: pytest.
     for harmless in ({"unevaluatedItems": True}, {"unevaluatedProperties": {}}):
         front = FrontEnd(harmless, Options(), {})
         assert front.lower([front.lowering.root]) == [[]]
+
+
+def scanned(schema: Any, draft: str | None) -> tuple[Any, ...]:
+    """All that a scan leaves behind, or the error that it ends in."""
+    try:
+        front = FrontEnd(schema, Options(draft=draft, inexact="residual"), {})
+    except SchemaError as error:
+        return (str(error),)
+    documents = front.documents
+    homes = [home.uri for home in documents.homes]
+    return documents.schemas, homes, documents.trail, documents.targets, documents.dynamic, front.scan
+
+
+@given(seed=st.integers(0, 2**32), draft=st.sampled_from([None, *keywords.DIALECTS]))
+def test_the_fast_scan_leaves_behind_what_python_does(seed: int, draft: str | None) -> None:
+    """Where nothing is plain to it, Python looks at every keyword."""
+    schema = strategies.case(Random(seed)).schema
+    fast = scanned(schema, draft)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "_PLAIN", frozenset())
+        assert scanned(schema, draft) == fast
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$id": "https://a.b/c", "properties": {"a": {"$id": "d", "items": {"$ref": "#"}}}, "$dynamicRef": "#x"},
+        {"$dynamicAnchor": "x", "anyOf": [{"items": {"$dynamicRef": "#x"}}, {"$anchor": "y", "not": {"type": "null"}}]},
+        {"enum": [[1e300, "a"], {"b": [10**20]}, 10**15, 0.1], "const": 10**15 - 1, "minimum": 10**15, "maximum": 0.5},
+        {"unevaluatedItems": {"type": "null"}, "pattern": "^a", "patternProperties": {"(b)": {"type": "null"}}},
+        {"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/definitions/a", "definitions": {"a": BACK}},
+        {"items": [{"type": "null"}, True], "dependencies": {"a": ["b"], "c": {"type": "null"}}, "$schema": DRAFT_7},
+        {
+            "properties": {name: {"type": "null"} for name in "abc"},
+            "additionalProperties": {},
+            "prefixItems": [{}, False],
+        },
+    ],
+)
+def test_the_fast_scan_leaves_the_rare_to_python(schema: Any) -> None:
+    """Resources, anchors, long numbers, patterns, lists of names."""
+    fast = scanned(schema, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "_PLAIN", frozenset())
+        assert scanned(schema, None) == fast
 
 
 def test_what_nothing_refers_to_is_not_judged() -> None:

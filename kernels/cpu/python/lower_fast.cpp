@@ -44,14 +44,10 @@ nb::object made(PyObject* fresh) {
   return nb::steal(fresh);
 }
 nb::object number(long n) { return made(PyLong_FromLong(n)); }
+nb::object attribute(PyObject* of, PyObject* name) { return made(PyObject_GetAttr(of, name)); }
 PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
   PyObject* value = PyDict_GetItemWithError(dict, key);
   if (!value && PyErr_Occurred()) raise();
-  return value;
-}
-PyObject* set_default(PyObject* dict, PyObject* key, PyObject* value) {  // borrowed
-  if (PyObject* there = found(dict, key)) return there;
-  if (PyDict_SetItem(dict, key, value)) raise();
   return value;
 }
 void append(const nb::list& list, nb::handle item) {
@@ -77,7 +73,16 @@ bool are_writable(PyObject* list) {
   }
   return true;
 }
+constexpr Py_ssize_t kFew = 8;  // texts that are compared one by one
+bool are_distinct(PyObject* list) {
+  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i)
+    for (Py_ssize_t j = 0; j < i; ++j)
+      if (PyUnicode_Compare(PyList_GetItem(list, i), PyList_GetItem(list, j)) == 0) return false;
+  return true;
+}
+// A list of texts, each once, in order: the list itself where none stands twice.
 nb::object each_once(PyObject* list) {
+  if (PyList_Size(list) <= kFew && are_distinct(list)) return nb::borrow(list);
   const nb::object seen = made(PyDict_New());
   for (Py_ssize_t i = 0; i < PyList_Size(list); ++i)
     if (PyDict_SetItem(seen.ptr(), PyList_GetItem(list, i), Py_None)) raise();
@@ -93,7 +98,8 @@ long count_of(PyObject* value) {
   return overflow || n < 0 || n >= guard::kInf ? -1 : static_cast<long>(n);
 }
 
-// The keywords that are looked up by name, as Python strings. They are never released.
+// The keywords and attributes that are looked up by name, as Python strings. They are never
+// released.
 struct Words {
   struct Range {
     PyObject *least, *most;
@@ -106,6 +112,13 @@ struct Words {
   PyObject* patterns = PyUnicode_InternFromString("patternProperties");
   PyObject* properties = PyUnicode_InternFromString("properties");
   PyObject* required = PyUnicode_InternFromString("required");
+  PyObject* dialect = PyUnicode_InternFromString("dialect");
+  PyObject* document = PyUnicode_InternFromString("document");
+  PyObject* places = PyUnicode_InternFromString("places");
+  PyObject* keywords = PyUnicode_InternFromString("keywords");
+  PyObject* ref_alone = PyUnicode_InternFromString("ref_alone");
+  PyObject* boolean_bounds = PyUnicode_InternFromString("boolean_bounds");
+  PyObject* integer = PyUnicode_InternFromString("integer");
   Range length{PyUnicode_InternFromString("minLength"), PyUnicode_InternFromString("maxLength"),
                Op::Length, types::kString};
   Range count{PyUnicode_InternFromString("minItems"), PyUnicode_InternFromString("maxItems"),
@@ -175,13 +188,13 @@ class Nodes {
   // same resource as the previous one.
   void enter(PyObject* home) {
     if (home == home_) return;
-    const nb::handle h(home);
-    dialect_ = h.attr("dialect");
-    places_ = h.attr("document").attr("places");
-    keywords_ = dialect_.attr("keywords");
-    ref_alone_ = nb::cast<bool>(dialect_.attr("ref_alone"));
-    boolean_bounds_ = nb::cast<bool>(dialect_.attr("boolean_bounds"));
-    integer_ = nb::cast<long>(dialect_.attr("integer"));
+    const Words& w = words();
+    dialect_ = attribute(home, w.dialect);
+    places_ = attribute(attribute(home, w.document).ptr(), w.places);
+    keywords_ = attribute(dialect_.ptr(), w.keywords);
+    ref_alone_ = attribute(dialect_.ptr(), w.ref_alone).is(Py_True);
+    boolean_bounds_ = attribute(dialect_.ptr(), w.boolean_bounds).is(Py_True);
+    integer_ = PyLong_AsLong(attribute(dialect_.ptr(), w.integer).ptr());
     home_ = home;
   }
 
@@ -321,22 +334,28 @@ class Nodes {
     PyObject* place = found(places_.ptr(), made(PyLong_FromVoidPtr(schema)).ptr());
     if (!place) throw nb::value_error("a schema has no place");
     const nb::object position = nb::borrow(place);
-    const nb::list said;
-    const Kind kind = kind_of(schema, said);
+    std::size_t says = 0;
+    const Kind kind = kind_of(schema, &says);
     if (kind == kHolds) return position;
-    if (kind == kPoints) return target(position, PyList_Size(said.ptr()) == 1);
-    const nb::object key = made(PyList_AsTuple(said.ptr()));
-    if (PyObject_Hash(key.ptr()) == -1) {
+    if (kind == kPoints) return target(position, says == 0);
+    const nb::object key = said(schema, says);
+    PyObject* known = PyDict_GetItemWithError(tables_.twins.ptr(), key.ptr());
+    if (!known && PyErr_Occurred()) {
       if (!PyErr_ExceptionMatches(PyExc_TypeError)) raise();
       PyErr_Clear();  // a value is unhashable, such as a list of types
       return position;
     }
-    PyObject* twin = set_default(tables_.twins.ptr(), key.ptr(), place);
-    const nb::object first = nb::borrow(twin);
-    if (first.equal(position)) {
-      if (PyDict_SetItem(tables_.plain.ptr(), place, key.ptr())) raise();
-    } else {
-      PyObject* others = set_default(tables_.alike.ptr(), twin, made(PyDict_New()).ptr());
+    if (!known) {
+      if (PyDict_SetItem(tables_.twins.ptr(), key.ptr(), place) ||
+          PyDict_SetItem(tables_.plain.ptr(), place, key.ptr()))
+        raise();
+      return position;
+    }
+    const nb::object first = nb::borrow(known);
+    if (!first.equal(position)) {
+      PyObject* others = found(tables_.alike.ptr(), known);
+      const nb::object fresh = others ? nb::object() : made(PyDict_New());
+      if (!others && PyDict_SetItem(tables_.alike.ptr(), known, others = fresh.ptr())) raise();
       if (PyDict_SetItem(others, place, Py_None)) raise();
     }
     return first;
@@ -354,23 +373,40 @@ class Nodes {
   }
 
   // Classifies a schema: a plain scalar, a reference, or one with subschemas or with keywords that
-  // are looked up elsewhere. Appends the dialect, and a scalar's keywords and values, to `said`.
-  Kind kind_of(PyObject* schema, const nb::list& said) const {
-    append(said, dialect_);
+  // are looked up elsewhere. Counts a scalar's keywords.
+  Kind kind_of(PyObject* schema, std::size_t* says) const {
     Kind out = kScalar;
     Py_ssize_t at = 0;
-    PyObject *keyword = nullptr, *value = nullptr;
-    while (PyDict_Next(schema, &at, &keyword, &value)) {
+    PyObject* keyword = nullptr;
+    while (PyDict_Next(schema, &at, &keyword, nullptr)) {
       PyObject* kind = found(tables_.kinds.ptr(), keyword);
       const long what = kind ? PyLong_AsLong(kind) : 0;
       if (what == kScalar)
-        append(said, keyword), append(said, reinterpret_cast<PyObject*>(Py_TYPE(value))),
-            append(said, value);
+        ++*says;
       else if (what == kPoints)
         out = kPoints;
       else if (what == kHolds ||
                (PyUnicode_GetLength(keyword) > 0 && PyUnicode_ReadChar(keyword, 0) == '$'))
         return kHolds;
+    }
+    return out;
+  }
+
+  // What a plain scalar says: the dialect, then each of its keywords with the value and its type.
+  nb::object said(PyObject* schema, std::size_t says) const {
+    const nb::object out = made(PyTuple_New(static_cast<Py_ssize_t>(1 + 3 * says)));
+    Py_ssize_t at = 0, put = 0;
+    const auto add_next = [&](PyObject* word) {
+      PyTuple_SetItem(out.ptr(), put++, Py_NewRef(word));
+    };
+    add_next(dialect_.ptr());
+    PyObject *keyword = nullptr, *value = nullptr;
+    while (PyDict_Next(schema, &at, &keyword, &value)) {
+      PyObject* kind = found(tables_.kinds.ptr(), keyword);
+      if (!kind || PyLong_AsLong(kind) != kScalar) continue;
+      add_next(keyword);
+      add_next(reinterpret_cast<PyObject*>(Py_TYPE(value)));
+      add_next(value);
     }
     return out;
   }

@@ -20,6 +20,7 @@
 #include "python/matcher_type.hpp"
 #include "python/read_records.hpp"
 #include "python/refusal.hpp"
+#include "python/scan_fast.hpp"
 #include "python/validate_fast.hpp"
 #include "python/vocabulary_type.hpp"
 #include "python/word_bounds.hpp"
@@ -57,6 +58,7 @@ NB_MODULE(_native, m) {
   bind_copy(m);
   bind_lower(m);
   bind_plain(m);
+  bind_scan(m);
   bind_vocabulary(m);
   bind_word_bounds(m);
   bind_matcher(m);
