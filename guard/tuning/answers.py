@@ -74,12 +74,12 @@ def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator
             try:
                 row = strict_json.loads(line)
                 if not isinstance(row, dict):
-                    raise ValueError("it is no object")
+                    raise GuardError(f"{path}, line {number} is no object; a line has messages and answer")
                 messages = tuple(dict(message) for message in row["messages"])
                 answer = row["answer"]
                 wanted = row.get("schema", schema)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                words = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+                words = f"there is no {error}" if isinstance(error, KeyError) else f"{type(error).__name__} {error}"
                 raise GuardError(f"{path}, line {number}: {words}; a line has messages and answer") from None
             if wanted is None or not messages:
                 raise GuardError(f"{path}, line {number} has no schema, or no messages; give SCHEMA, or add them")

@@ -118,7 +118,7 @@ WRONG: list[tuple[str, int, str]] = [
     ("models promote nope@1", 2, "no model of nope was tuned"),
     ("tune s.json --data nope.jsonl", 2, "no such file: nope.jsonl"),
     ("tune s.json --data cases.jsonl", 2, "cases.jsonl, line 1: there is no 'messages'"),
-    ("tune s.json --data list.json", 2, "list.json, line 1: it is no object; a line has messages and answer"),
+    ("tune s.json --data list.json", 2, "list.json, line 1 is no object; a line has messages and answer"),
     ("shadow nope@2", 2, "name the other model with --against"),
     ("keys nope", 2, "No such command 'nope'"),
     ("nope", 2, "No such command 'nope'"),
