@@ -2,9 +2,8 @@
 
 Logistic regression joins an answer's figures (answer_figures.py), or those of one of its fields, to one number, its
 *confidence*. Isotonic regression on answers known to be right or wrong (pooling adjacent violators) turns confidence
-into a probability that never falls as confidence rises. The *precision* at a confidence is the share
-of right answers that is expected among all answers at least as sure: that is what `guard.Confidence(precision=0.95)`
-asks for.
+into a probability that never falls as confidence rises. The *precision* at a confidence is the share of right answers
+that is expected among all answers at least as sure: that is what `guard.Confidence(precision=0.95)` asks for.
 
 A calibration holds for the schemas on whose answers it was made, and lies beside the weights, in `calibration.json`.
 `guard shadow` writes it.
