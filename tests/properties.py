@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from random import Random
 from typing import Any
@@ -325,7 +325,7 @@ REGEX_TEXTS = tuple(
 )
 
 
-def check_regex(pattern: str, r: Random, prefixes: int = 6) -> Counter[str]:
+def check_regex(pattern: str, r: Random, prefixes: int = 6, texts: Sequence[str] = REGEX_TEXTS) -> Counter[str]:
     """Compare a pattern with Python's `re`, and complete random prefixes of strings under it.
 
     Where Python refuses a pattern (a look-behind of more than one width), the records' judge alone says what is right.
@@ -333,17 +333,17 @@ def check_regex(pattern: str, r: Random, prefixes: int = 6) -> Counter[str]:
     finds = _finder(pattern)
     case = Case({"type": "string", "pattern": pattern}, {"whitespace": "compact"}, r.randrange(2**32))
     matcher = case.matcher(byte_vocabulary())
-    for text in REGEX_TEXTS:
+    for text in texts:
         matcher.reset()
         accepted = matcher.accept_bytes(f'"{text}"'.encode()) and matcher.can_stop()
         assert accepted == finds(text), f"{pattern!r} on {text!r}: {accepted}"
-    count: Counter[str] = Counter(patterns=1, verdicts=len(REGEX_TEXTS))
+    count: Counter[str] = Counter(patterns=1, verdicts=len(texts))
     matcher.reset()
     if matcher.distance() < 0:
         return count
     for _ in range(prefixes):
         matcher.reset()
-        text = f'"{r.choice(REGEX_TEXTS)}'[: r.randint(0, 5)].encode()
+        text = f'"{r.choice(texts)}'[: r.randint(0, 5)].encode()
         if text and not matcher.accept_bytes(text):
             continue
         text += completion(matcher, r, case)

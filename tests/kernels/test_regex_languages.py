@@ -11,11 +11,13 @@ from random import Random
 
 import clock
 import pytest
+import records
 from hypothesis import given, settings
 from properties import allowed, check_regex, regex
 from strategies import RANDOMS, byte_vocabulary
 
 import guard
+from guard.schemas import regex as ecma
 
 PATTERNS = [
     *(
@@ -73,6 +75,35 @@ def test_patterns_mean_what_they_mean_in_python(pattern: str) -> None:
 def test_random_patterns_mean_what_they_mean_in_python(r: Random) -> None:
     """Groups, classes, quantifiers, anchors, word boundaries and looks to both sides, anywhere; none is refused."""
     check_regex(regex(r), Random(r.randrange(2**32)))
+
+
+#: Sets of dozens of ranges: every second letter, and all but every third.
+SETS = (
+    "[" + "".join(map(chr, range(0x100, 0x180, 2))) + "]",
+    "[^" + "".join(map(chr, range(0x100, 0x180, 3))) + "]",
+    r"\p{Lu}",
+)
+#: Every text of up to three characters, which such sets tell apart or don't.
+SET_TEXTS = tuple(
+    "".join(text) for size in range(4) for text in itertools.product("aé\u0100\u0101\u0102\ue000\U0001f600", repeat=size)
+)
+
+
+@settings(max_examples=100)
+@given(RANDOMS)
+def test_patterns_with_sets_of_many_ranges_mean_what_they_mean_to_the_judge(r: Random) -> None:
+    """Read by groups of characters that no set tells apart; completed to texts that they find, and denied by `not`."""
+    pattern = regex(r).replace("(?i:", "(?:")
+    pattern = "".join(r.choice(SETS) if letter in "é" else letter for letter in pattern)
+    if not any(one in pattern for one in SETS):
+        pattern = r.choice(SETS) + r.choice(["", "*", "?"]) + pattern
+    check_regex(pattern, Random(r.randrange(2**32)), texts=SET_TEXTS)
+    tree = ecma.parse(pattern).tree
+    denied = guard.compile({"type": "string", "not": {"pattern": pattern}}, whitespace="compact").matcher(byte_vocabulary())
+    for text in SET_TEXTS:
+        denied.reset()
+        accepted = denied.accept_bytes(f'"{text}"'.encode()) and denied.can_stop()
+        assert accepted != records.searches(tree, text), (pattern, text)
 
 
 LENGTHS = [

@@ -34,6 +34,19 @@ Range hex_range(std::uint32_t value, int got) {
   return {value << shift, ((value + 1) << shift) - 1};
 }
 
+// Calls use(state, characters) for each transition by some of `chars`, until it returns true.
+// Returns whether it did.
+template <class F>
+bool any_by(const LangRow& row, const Ranges& chars, F use) {
+  if (chars.empty()) return false;
+  std::uint32_t lo = chars.front().lo;
+  for (std::size_t i = row.piece(lo); lo <= chars.back().hi; lo = row.upto[i++] + 1)
+    if (const Range by{lo, row.upto[i]};
+        row.next[i] != Langs::kNone && meets(by, chars) && use(row.next[i], by))
+      return true;
+  return false;
+}
+
 const Ranges kLongEscapes{
     {0, 7}, {11, 11}, {14, 31}};  // in canonical spelling: control characters without a letter
 }  // namespace
@@ -251,13 +264,13 @@ Id Texts::start(const std::vector<Labelled>& components, Spelling spelling, Id* 
 Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
   State to = after(from);
   for (const Component& k : from.components) {
-    const LangRow& row = langs_.row(k.lang);
+    const LangRow& row = langs_.raw(k.lang);
     const std::size_t piece = row.piece(c);
     const Id next = row.next[piece];
     if (alike)
       *alike = {piece > 0 ? std::max(alike->lo, row.upto[piece - 1] + 1) : alike->lo,
                 std::min(alike->hi, row.upto[piece])};
-    if (next != Langs::kNone) to.components.push_back({next, k.index});
+    if (langs_.live(next)) to.components.push_back({next, k.index});
   }
   if (to.net >= 0) close(&to);
   return is_alive(to.components) ? intern(std::move(to)) : kDead;
@@ -334,8 +347,8 @@ Id Texts::fill(Id state, std::uint8_t byte) {
   Id next = kDead;
   std::uint8_t lo = byte, hi = byte;
   const auto is_ascii = [this](const Component& k) {
-    const LangRow& row = langs_.row(k.lang);
-    return row.next.back() == Langs::kNone && row.upto.size() > 1 &&
+    const LangRow& row = langs_.raw(k.lang);
+    return !langs_.live(row.next.back()) && row.upto.size() > 1 &&
            row.upto[row.upto.size() - 2] < 0x80;
   };
   if (byte >= 0x80 && from.pending.kind == 0 &&
@@ -363,12 +376,8 @@ Id Texts::fill(Id state, std::uint8_t byte) {
       to.pending = pending;
       const Ranges& chars = possible(pending, from.spelling);
       for (const Component& k : from.components) {
-        const LangRow& row = langs_.row(k.lang);
-        std::uint32_t least = 0;
-        bool live = false;
-        for (std::size_t i = 0; i < row.next.size() && !live; least = row.upto[i++] + 1)
-          live = row.next[i] != Langs::kNone && meets({least, row.upto[i]}, chars);
-        if (live) to.components.push_back(k);
+        if (any_by(langs_.raw(k.lang), chars, [this](Id q, Range) { return langs_.live(q); }))
+          to.components.push_back(k);
       }
       if (is_alive(to.components)) next = intern(std::move(to));
     }
@@ -403,7 +412,7 @@ std::array<Id, kClasses> Texts::fill_ascii(Id state) {
   out.fill(-1);
   const State from = states_[state];
   std::vector<const LangRow*> rows;
-  for (const Component& k : from.components) rows.push_back(&langs_.row(k.lang));
+  for (const Component& k : from.components) rows.push_back(&langs_.raw(k.lang));
   std::vector<std::pair<std::vector<Id>, Id>> known;
   std::vector<Id> next(rows.size());
   for (std::uint8_t cls = 0; cls < kClasses; ++cls) {
@@ -468,12 +477,10 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
         return true;
       continue;
     }
-    const LangRow row = langs_.row(c.lang);
-    std::uint32_t from = 0;
-    for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
-      if (row.next[i] != Langs::kNone && meets({from, row.upto[i]}, chars) &&
-          langs_.meets(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1))
-        return true;
+    if (any_by(langs_.raw(c.lang), chars, [&](Id q, Range) {
+          return langs_.meets(q, lo - 1, hi == kInf ? kInf : hi - 1);
+        }))
+      return true;
   }
   return false;
 }
@@ -495,18 +502,15 @@ std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::i
     return bytes < 0 ? -1 : bytes + s.pending.got;
   }
   const Ranges& chars = possible(s.pending, s.spelling);
-  const LangRow row = langs_.row(lang);
   std::int64_t least = -1;
-  std::uint32_t from = 0;
-  for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1) {
-    if (row.next[i] == Langs::kNone) continue;
-    const Ranges reachable = intersection({{from, row.upto[i]}}, chars);
-    if (reachable.empty()) continue;
-    std::int64_t bytes = langs_.cheapest(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1);
-    if (bytes < 0) continue;
-    bytes += rest_of_char(s.pending, reachable, s.spelling);
-    if (least < 0 || bytes < least) least = bytes;
-  }
+  any_by(langs_.raw(lang), chars, [&](Id q, Range by) {
+    const std::int64_t bytes = langs_.cheapest(q, lo - 1, hi == kInf ? kInf : hi - 1);
+    if (bytes < 0) return false;
+    const std::int64_t all =
+        bytes + rest_of_char(s.pending, intersection({by}, chars), s.spelling);
+    if (least < 0 || all < least) least = all;
+    return false;
+  });
   return least;
 }
 
@@ -611,11 +615,10 @@ std::int64_t Texts::near(Id state) {
       least(langs_.near(c.lang));
       continue;
     }
-    const LangRow row = langs_.row(c.lang);
-    std::uint32_t from = 0;
-    for (std::size_t i = 0; i < row.next.size(); from = row.upto[i++] + 1)
-      if (row.next[i] != Langs::kNone && meets({from, row.upto[i]}, chars))
-        least(langs_.near(row.next[i]));
+    any_by(langs_.raw(c.lang), chars, [&](Id q, Range) {
+      if (langs_.live(q)) least(langs_.near(q));
+      return false;
+    });
   }
   return out < 0 ? -1 : out + (s.pending.kind != 0);
 }

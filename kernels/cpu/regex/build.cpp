@@ -158,9 +158,24 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
   return kNone;
 }
 
+// Builds over the groups of a tree's characters, if it has any. Where characters are looked at from
+// behind, the language changes with each of them, and is built over the characters themselves.
+template <class Build>
+Id Langs::by_groups(const Tree& tree, Build build) {
+  std::optional<CharGroups> found = CharGroups::of(tree);
+  if (!found) return build(tree);
+  const Id groups = char_groups_.intern(*std::move(found)), over = build(char_groups_[groups].read(tree));
+  const Node& n = nodes_[over];
+  return n.moves || n.loops || n.here ? build(tree) : grouped(over, groups);
+}
+
+Id Langs::search(const Tree& tree) {
+  return by_groups(tree, [this](const Tree& t) { return searched(t); });
+}
+
 // A search may begin anywhere, so a positive look-behind at its start matches the same texts as its
 // content.
-Id Langs::search(const Tree& tree) {
+Id Langs::searched(const Tree& tree) {
   if (const Tree* first = tree.kind == Tree::Cat && !tree.kids.empty() ? &tree.kids[0] : &tree;
       first->kind == Tree::Look && !first->ahead && !first->negative) {
     Tree whole = first->kids[0];
@@ -169,7 +184,7 @@ Id Langs::search(const Tree& tree) {
       kids.insert(kids.end(), tree.kids.begin() + 1, tree.kids.end());
       whole = cat_of(std::move(kids));
     }
-    return search(whole);
+    return searched(whole);
   }
   const Id here = build(tree, kAll, {});
   if (here == kNone || moved(here).next != std::vector<Id>{kNone}) return cat(kAll, here);
@@ -178,7 +193,8 @@ Id Langs::search(const Tree& tree) {
 
 // A plain text becomes a set of one word, whose states are made on demand.
 Id Langs::whole(const Tree& tree) {
-  if (tree.kind != Tree::Text) return build(tree, kEps, {});
+  if (tree.kind != Tree::Text)
+    return by_groups(tree, [this](const Tree& t) { return build(t, kEps, {}); });
   std::u32string word;
   for (const Range& c : tree.ranges) {
     if (!guard::meets(c, writable_chars())) return kNone;

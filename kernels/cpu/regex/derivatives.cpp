@@ -156,6 +156,7 @@ const LangRow& Langs::raw(Id r) {
       out = raw(words(std::move(all)));
       break;
     }
+    case Kind::Grouped: out = grouped_row(node.a, node.b); break;
     case Kind::Behind: out = raw(now(node.a)); break;
     case Kind::Loop: {
       std::vector<Id> ways{round(node, false)};
@@ -261,6 +262,10 @@ bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (nodes_[start].alive) return true;
   if (nodes_[start].live >= 0) return nodes_[start].live;
+  if (is_grouped(start)) {
+    const bool found = live(nodes_[start].a);
+    return nodes_[start].live = found, found;
+  }
   if (Quoting q; quoting(start, &q)) {
     const bool found = to_an_end(q) >= 0;
     return nodes_[start].live = found, found;
@@ -281,24 +286,30 @@ bool Langs::live(Id start) {
                        [this](Id k) { return !nodes_[k].loops && !live(k); });
   };
   const Deeper deeper(&depth_);
+  const auto has_text = [this](Id q) {
+    return nodes_[q].live == 1 || nodes_[q].alive || accepts(q);
+  };
   std::unordered_map<Id, Id> from{{start, -1}};
   std::deque<Id> todo{start};
+  if (accepts(start)) return nodes_[start].live = 1, true;
   while (!todo.empty()) {
     kernel_clock.tick(Op::Pattern);
     const bool broad = from.size() < kBroad;
-    Id q = broad ? todo.front() : todo.back();
+    const Id q = broad ? todo.front() : todo.back();
     broad ? todo.pop_front() : todo.pop_back();
-    if (nodes_[q].live == 1 || nodes_[q].alive || accepts(q)) {
-      for (; q >= 0; q = from[q]) nodes_[q].live = 1;
-      return true;
-    }
     if (hopeless(q)) continue;
     bounded(from.size(), 40, "states of a pattern in one search");
-    const LangRow next = raw(q);
+    const LangRow& next = raw(q);
     for (std::size_t i = 0; i < next.next.size(); ++i) {
-      const Id n = next.next[i];
-      if (n != kNone && next.is_writable(i) && nodes_[n].live != 0 && from.try_emplace(n, q).second)
-        todo.push_back(n);
+      Id n = next.next[i];
+      if (n == kNone || !next.is_writable(i) || nodes_[n].live == 0 ||
+          !from.try_emplace(n, q).second)
+        continue;
+      if (has_text(n)) {
+        for (; n >= 0; n = from[n]) nodes_[n].live = 1;
+        return true;
+      }
+      todo.push_back(n);
     }
   }
   for (const auto& [q, _] : from) nodes_[q].live = 0;
@@ -331,6 +342,7 @@ const LangRow& Langs::row(Id r) {
 // not hold under a complement, so complements are not relaxed.
 Id Langs::relaxed(Id r, std::int32_t* most) {
   const Kind kind = nodes_[r].kind;
+  if (kind == Kind::Grouped) return grouped(relaxed(nodes_[r].a, most), nodes_[r].b);
   if ((kind != Kind::Cat && kind != Kind::Repeat && kind != Kind::Alt && kind != Kind::And) ||
       nodes_[r].loops || nodes_[r].moves || nodes_[r].here)
     return r;

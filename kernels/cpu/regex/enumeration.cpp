@@ -70,6 +70,7 @@ std::int64_t Langs::near(Id r) {
   if (accepts(r)) return 0;
   if (nodes_[r].least >= 0) return nodes_[r].least;
   if (nodes_[r].near != -2) return nodes_[r].near;
+  if (is_grouped(r)) return near(nodes_[r].a);
   if (Quoting q; quoting(r, &q)) return nodes_[r].near = to_an_end(q);
   std::int64_t best = -1;
   std::unordered_set<Id> seen{r};
@@ -78,7 +79,7 @@ std::int64_t Langs::near(Id r) {
     std::vector<Id> next;
     for (Id q : now) {
       kernel_clock.tick(Op::Pattern);
-      const LangRow row = raw(q);
+      const LangRow& row = raw(q);
       for (std::size_t i = 0; i < row.next.size(); ++i) {
         const Id to = row.next[i];
         if (to == kNone || !row.is_writable(i) || !seen.insert(to).second) continue;
@@ -96,6 +97,7 @@ std::int64_t Langs::near(Id r) {
 
 std::int64_t Langs::shortest(Id r) {
   if (nodes_[r].least >= 0) return nodes_[r].least;
+  if (is_grouped(r)) return shortest(nodes_[r].a);
   if (!live(r)) return -1;
   const auto found = shortest_.find(r);
   if (found != shortest_.end()) return found->second;
@@ -233,6 +235,7 @@ bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
 
 bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (r == kAll) return std::max<std::int64_t>(lo, 0) <= hi;
+  if (is_grouped(r)) return meets(nodes_[r].a, lo, hi);
   if (const auto known = a_length_.find(r);
       known != a_length_.end() && known->second >= lo && known->second <= hi)
     return true;
@@ -259,6 +262,10 @@ Id Langs::goes_on(Id r) {
   const Node& n = nodes_[r];
   if (r == kAll || (n.kind == Kind::Not && is_words(n.a))) return kAll;
   if (is_wide(r)) return r;
+  if (n.kind == Kind::Grouped) {
+    const Id groups = n.b;
+    return grouped(goes_on(n.a), groups);
+  }
   if (n.kind == Kind::Cat) return live(r) ? goes_on(n.a) : kNone;
   Id out = kNone;
   if (n.kind == Kind::Alt)
@@ -281,6 +288,7 @@ bool Langs::is_wide(Id r) const {
 std::int64_t Langs::enough(Id r) const {
   const Node& n = nodes_[r];
   if (r == kAll) return 0;
+  if (n.kind == Kind::Grouped) return enough(n.a);
   if (n.kind == Kind::Cat) {
     const std::int64_t first = enough(n.a), rest = some_text(n.b);
     return first < 0 || rest < 0 ? -1 : first + rest;
@@ -290,6 +298,7 @@ std::int64_t Langs::enough(Id r) const {
 
 std::int64_t Langs::some_text(Id r) const {
   const Node& n = nodes_[r];
+  if (n.kind == Kind::Grouped) return some_text(n.a);
   return n.bytes >= 0 || n.kind != Kind::Alt
              ? n.bytes
              : least_of(n.kids, [this](Id k) { return some_text(k); });
@@ -297,6 +306,7 @@ std::int64_t Langs::some_text(Id r) const {
 
 bool Langs::is_endless(Id r) {
   if (r == kAll) return true;
+  if (is_grouped(r)) return is_endless(nodes_[r].a);
   if (Quoting q; is_words(r) || quoting(r, &q)) return false;
   const auto found = endless_.find(r);
   if (found != endless_.end()) return found->second;
@@ -482,6 +492,7 @@ std::int64_t Langs::cheapest(Id r, std::int64_t lo, std::int64_t hi) {
   lo = std::max<std::int64_t>(lo, 0);
   if (hi < lo) return -1;
   if (r == kAll) return lo;
+  if (is_grouped(r)) return cheapest(nodes_[r].a, lo, hi);
   if (lo == 0 && hi >= kInf) return cheapest(r);
   if (is_words(r)) return cheapest_word(r, lo, hi);
   if (Quoting q; quoting(r, &q)) return cheapest_quoted(q, lo, hi);
@@ -580,8 +591,8 @@ std::int64_t Langs::cheapest(Id r) {
       ends.push_back({rest, false, i});
       if (best < 0 || cost + rest < best) best = cost + rest;
     }
-    if (rest != -2) continue;
-    const LangRow& out = row(q);
+    if (rest != -2 || !live(q)) continue;
+    const LangRow& out = raw(q);
     std::uint32_t from = 0;
     for (std::size_t k = 0; k < out.next.size(); from = out.upto[k++] + 1) {
       if (out.next[k] == kNone) continue;

@@ -141,6 +141,10 @@ Id Langs::make(Node n) {
       n.moves = !n.kids.empty() || b.moves, n.here = b.here, n.loops = true, n.unsure = b.unsure;
       break;
     case Kind::Coded: n.alive = a.alive; break;
+    case Kind::Grouped:  // a group's first character is its cheapest
+      n.nullable = a.nullable, n.possible = a.possible, n.unsure = a.unsure, n.alive = a.alive;
+      n.least = a.least, n.bytes = a.bytes, n.floor = a.floor;
+      break;
     case Kind::Maybe:
       n.possible = a.possible, n.moves = a.moves, n.loops = a.loops, n.unsure = true;
       break;

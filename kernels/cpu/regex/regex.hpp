@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -67,6 +68,20 @@ static_assert(Tree::Set == static_cast<int>(Rx::Set) &&
               Tree::Finish == static_cast<int>(Rx::End) &&
               Tree::Punycode == static_cast<int>(Rx::Punycode) &&
               Tree::Text == static_cast<int>(Rx::Text));
+
+// Characters from kFrom on that no set of a tree tells apart (char_groups.cpp).
+struct CharGroups {
+  static constexpr std::uint32_t kFrom = 0x80;  // ASCII characters are read as they are
+  std::vector<std::uint32_t> upto;              // piece i ends at upto[i], inclusive
+  std::vector<std::int32_t> group;              // by piece
+  std::vector<std::uint32_t> first;             // by group: its least character; ascending
+  static std::optional<CharGroups> of(const Tree& tree);  // none: the tree's sets have few ranges
+  std::uint32_t read(std::uint32_t c) const;          // the first character of c's group
+  Ranges read(const Ranges& set) const;
+  Tree read(const Tree& tree) const;
+  bool operator==(const CharGroups&) const = default;
+  std::size_t hash() const;
+};
 
 // The lengths of a language's texts: the numbers n such that some text has n characters, as a
 // prefix and then a period that repeats for ever.
@@ -142,7 +157,8 @@ class Langs {
   std::int32_t to_an_end(const Quoting& q);
   bool may_end(const Quoting& q) const;  // may a quotation end here?
   bool live(Id r);                       // does it contain a text?
-  const LangRow& row(Id r);              // the derivatives; dead states are replaced by kNone
+  const LangRow& raw(Id r);              // the derivatives, dead states among them
+  const LangRow& row(Id r);              // the same with kNone for dead states: asks for each
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // is there a text of lo to hi characters?
   Id goes_on(Id r);  // a language, of nearly all texts, whose every text is a prefix of one in r,
                      // as a leading `.*` proves; kNone: none is known
@@ -189,13 +205,14 @@ class Langs {
     Loop,
     Maybe,
     Coded,
-    Quotes
+    Quotes,
+    Grouped
   };
   struct Node {
     Kind kind = Kind::None;
     Id a = 0, b = 0;  // Cat: two languages; Not, Repeat, Behind, Maybe, Coded: one; Set: ranges;
                       // Words: table, depth; Loop: body, rest;
-                      // Quotes: text, depth
+                      // Quotes: text, depth; Grouped: a language of first characters, groups
     std::int32_t lo = 0, hi = 0;  // Repeat, Loop: times; Words, Quotes: rows of the table
     std::vector<Id> kids;  // Alt, And: sorted; Loop: its body's look-behinds, each where it began
                            // and where it is
@@ -267,13 +284,18 @@ class Langs {
   void drop_covered(std::vector<Id>* kids);
   Id distributed(const std::vector<Id>& kids);
   Id build(const Tree& tree, Id then, const Places& places);
+  Id searched(const Tree& tree);
+  template <class Build>
+  Id by_groups(const Tree& tree, Build build);
+  Id grouped(Id a, Id groups);
+  LangRow grouped_row(Id a, Id groups);
+  bool is_grouped(Id r) const { return nodes_[r].kind == Kind::Grouped; }
   void look_behinds(const Tree& tree, const Places& places, Places* out);
   Id place_of(const Tree& look);
   std::int64_t cheapest(Id r);                                               // of any length
   std::int64_t cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const;  // of Words
   std::int64_t cheapest_long(Id r, std::int64_t lo, std::int64_t hi);
   bool reckon(Costs* costs);  // computes the costs for one more character
-  const LangRow& raw(Id r);
   const LangRow& moved(Id r);  // the same expression, one character later
   template <class F>
   LangRow combine(const std::vector<const LangRow*>& rows, F join);
@@ -304,6 +326,7 @@ class Langs {
   Interner<Table> tables_;
   Blocks<LangRow> rows_;
   Interner<Body> bodies_;
+  Interner<CharGroups> char_groups_;
   std::int64_t rest_behind(Id r, std::int64_t n);
   bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
   bool meets_on_sight(Id r, std::int64_t lo, std::int64_t hi);

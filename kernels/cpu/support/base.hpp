@@ -233,8 +233,9 @@ template <class T>
 class Interner {
  public:
   Id intern(T value) {
-    if (const Id known = sealed_.empty() ? -1 : in(sealed_, value.hash(), value); known >= 0)
-      return known;
+    const bool few = sealed_.empty() && table_.empty();
+    std::size_t h = few ? 0 : value.hash();
+    if (const Id known = sealed_.empty() ? -1 : in(sealed_, h, value); known >= 0) return known;
     if (table_.empty()) {
       if (const Id known = among_few(value); known >= 0) return known;
       if (items_.size() - before_ < kFew) {
@@ -242,9 +243,10 @@ class Interner {
         return static_cast<Id>(items_.size() - 1);
       }
       table_ = table_of_few();
+      if (few) h = value.hash();
     }
     if (table_.size() <= (items_.size() - before_) * 2) table_ = grown(table_, table_.size() * 2);
-    const std::size_t h = value.hash(), at = slot_of(table_, h, value);
+    const std::size_t at = slot_of(table_, h, value);
     if (table_[at].id < 0) {
       items_.push_back(std::move(value));
       table_[at] = {h, static_cast<Id>(items_.size() - 1)};
