@@ -577,6 +577,7 @@ std::int64_t Langs::cheapest(Id r) {
   open.push({nodes_[r].floor, 0, 0});
   std::int64_t best = -1;
   std::vector<Mark> ends;
+  std::vector<std::pair<Id, std::int64_t>> steps;  // from one state, each with its least bytes
   while (!open.empty()) {
     kernel_clock.tick(Op::Pattern);
     const auto [whole, behind, i] = open.top();
@@ -594,18 +595,28 @@ std::int64_t Langs::cheapest(Id r) {
     if (rest != -2 || !live(q)) continue;
     const LangRow& out = raw(q);
     std::uint32_t from = 0;
+    steps.clear();
     for (std::size_t k = 0; k < out.next.size(); from = out.upto[k++] + 1) {
-      if (out.next[k] == kNone) continue;
-      const std::int64_t step = spelled_bytes(from, out.upto[k]);
+      const std::int64_t step = out.next[k] == kNone ? -1 : spelled_bytes(from, out.upto[k]);
       if (step < 0) continue;
-      const auto [to, fresh] = at.try_emplace(out.next[k], states.size());
-      if (fresh) states.push_back({out.next[k], std::numeric_limits<std::int64_t>::max()});
+      const auto same = std::find_if(steps.begin(), steps.end(),
+                                     [&](const auto& s) { return s.first == out.next[k]; });
+      if (same == steps.end())
+        steps.push_back({out.next[k], step});
+      else
+        same->second = std::min(same->second, step);
+    }
+    for (const auto& [lang, step] : steps) {
+      const auto [to, fresh] = at.try_emplace(lang, states.size());
+      if (fresh) states.push_back({lang, std::numeric_limits<std::int64_t>::max()});
       bounded(states.size(), 40, "states of a pattern on the way to its cheapest text");
       State& next = states[to->second];
       next.before.push_back({i, step});
       if (cost + step >= next.cost) continue;
       next.cost = cost + step, next.done = false;
-      open.push({next.cost + nodes_[next.lang].floor, -next.cost, to->second});
+      if (const std::int64_t end = known(lang); end >= 0 && (best < 0 || next.cost + end < best))
+        best = next.cost + end;
+      open.push({next.cost + nodes_[lang].floor, -next.cost, to->second});
     }
   }
   if (best < 0) return cheapest_[r] = -1;

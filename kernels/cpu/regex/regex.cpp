@@ -147,6 +147,7 @@ Id Langs::make(Node n) {
       break;
     case Kind::Maybe:
       n.possible = a.possible, n.moves = a.moves, n.loops = a.loops, n.unsure = true;
+      n.floor = kInf - 1;  // none of its texts is certain
       break;
   }
   return nodes_.intern(std::move(n));
