@@ -84,6 +84,25 @@ TEST_CASE_FIXTURE(Languages, "the cheapest text is counted as JSON spells it") {
   CHECK(langs.cheapest(letters('a', 'z'), 2, 5) == -1);
 }
 
+TEST_CASE_FIXTURE(Languages, "characters that no set of a tree tells apart lead to one state") {
+  constexpr std::int64_t kLetters = 40;
+  Tree even = set(0, 0);
+  even.ranges.clear();
+  for (char32_t c = 0x100; c < 0x100 + 2 * kLetters; c += 2) even.ranges.push_back({c, c});
+  const Id two = langs.whole(of(Tree::Cat, {even, even}));
+  CHECK(langs.contains(two, U"\u0100\u014E"));
+  CHECK_FALSE(langs.contains(two, U"\u0100\u0101"));
+  CHECK_FALSE(langs.contains(two, U"\u0100\u0150"));
+  CHECK(langs.row(two).at(0x100) == langs.row(two).at(0x14E));
+  CHECK(langs.count(two, 10'000) == kLetters * kLetters);
+  CHECK(langs.cheapest(two, 0, kInf) == 4);
+  const Id others = langs.both({langs.whole(of(Tree::Not, {even})), langs.of_length(1, 1)});
+  CHECK(langs.contains(others, U"\u0101"));
+  CHECK_FALSE(langs.contains(others, U"\u0102"));
+  CHECK(langs.live(langs.both({others, letters(0xE000, 0xE000)})));
+  CHECK_FALSE(langs.live(langs.both({others, letters(0x102, 0x102)})));
+}
+
 TEST_CASE_FIXTURE(Languages, "words come the cheapest first") {
   Words words(langs);
   const Id r = langs.words({U"bb", U"a", U"\n\n"});

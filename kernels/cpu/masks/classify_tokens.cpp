@@ -241,21 +241,24 @@ struct LexemeMasks::Reading {
 // With `among`, reads only those whose last byte is in it.
 void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
   const Trie& trie = v_.whole_.trie;
+  char32_t head = 0;  // of the character before: all but its last six bits
+  Id behind = Texts::kDead;  // the state after these
   for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)];
        k < v_.spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
     const std::int32_t i = v_.spelled_[static_cast<std::size_t>(k)];
-    const std::uint8_t last = trie.byte(i);
-    if (among && !among->has(last)) continue;
+    const char32_t last = v_.spelled_last_[static_cast<std::size_t>(k)];
+    if (among && !among->has(static_cast<std::uint8_t>(last))) continue;
     Key at = before;
     if (last < 0x80) {
-      at.first = reading.texts.step(at.first, last);
+      at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(last));
     } else {
-      std::string_view text = std::string_view(v_.tokens_[static_cast<std::size_t>(*trie.begin(i))])
-                                  .substr(0, static_cast<std::size_t>(trie.depth(i)));
-      std::size_t from = text.size() - 1;
-      while ((static_cast<std::uint8_t>(text[from]) & 0xC0) == 0x80) --from;
-      for (; from < text.size() && at.first != Texts::kDead; ++from)
-        at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(text[from]));
+      if (last >> 6 != head) {
+        head = last >> 6, behind = before.first;
+        const std::string bytes = encode_utf8(std::u32string_view(&last, 1));
+        for (const char byte : std::string_view(bytes).substr(0, bytes.size() - 1))
+          behind = reading.texts.step(behind, static_cast<std::uint8_t>(byte));
+      }
+      at.first = reading.texts.step(behind, static_cast<std::uint8_t>(0x80 | (last & 0x3F)));
     }
     if (among)  // read_plain() took them for other characters
       for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)

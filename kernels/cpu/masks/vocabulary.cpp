@@ -137,8 +137,11 @@ void Vocabulary::match_plain() {
   // each node costs one step from its parent.
   const Trie& trie = whole_.trie;
   std::vector<Place> path(static_cast<std::size_t>(trie.longest()) + 1, Place{0, 0, 0});
-  std::vector<std::pair<std::int32_t, std::int32_t>>
-      found;  // nodes of plain_, and of the whole trie
+  struct Found {
+    std::int32_t node, i;  // of plain_, and of the whole trie
+    char32_t last;
+  };
+  std::vector<Found> found;
   for (std::int32_t i = 1; i < trie.size();) {
     const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
     Place place = path[depth - 1];
@@ -153,7 +156,7 @@ void Vocabulary::match_plain() {
     if (fits && !place.left) {
       const char cls = static_cast<char>(class_of(place.lead));
       place.node = plain_.find(place.node, {&cls, 1});
-      if (place.node >= 0) found.push_back({place.node, i});
+      if (place.node >= 0) found.push_back({place.node, i, place.lead});
     }
     // Neither this node nor any node below it spells plain characters.
     if (!fits || place.node < 0) {
@@ -166,13 +169,15 @@ void Vocabulary::match_plain() {
   // A counting sort by node of plain_. Afterwards the nodes of the whole trie that spell node n are
   // in spelled_[spelled_first_[n], spelled_first_[n + 1]).
   spelled_first_.assign(static_cast<std::size_t>(plain_.size()) + 1, 0);
-  for (const auto& [node, _] : found) ++spelled_first_[static_cast<std::size_t>(node) + 1];
+  for (const auto& [node, i, last] : found) ++spelled_first_[static_cast<std::size_t>(node) + 1];
   for (std::size_t i = 1; i < spelled_first_.size(); ++i)
     spelled_first_[i] += spelled_first_[i - 1];
-  spelled_.resize(found.size());
+  spelled_.resize(found.size()), spelled_last_.resize(found.size());
   std::vector<std::int32_t> at(spelled_first_.begin(), spelled_first_.end() - 1);
-  for (const auto& [node, i] : found)
-    spelled_[static_cast<std::size_t>(at[static_cast<std::size_t>(node)]++)] = i;
+  for (const auto& [node, i, last] : found) {
+    const auto k = static_cast<std::size_t>(at[static_cast<std::size_t>(node)]++);
+    spelled_[k] = i, spelled_last_[k] = last;
+  }
 }
 
 bool Vocabulary::is_end(Id token) const {
@@ -246,7 +251,7 @@ std::size_t Vocabulary::nbytes() const {
   std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() +
                   holding_quotes_.trie.nbytes() + usable_.size() + is_plain_.size() +
                   many_.size() * words() * 4 +
-                  (many_at_.size() + spelled_first_.size() + spelled_.size()) * 4 +
+                  (many_at_.size() + spelled_first_.size() + 2 * spelled_.size()) * 4 +
                   chars_.size() * 2 + short_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
   return n + quoted_.trie.nbytes();

@@ -215,6 +215,28 @@ const LangRow& Langs::raw(Id r) {
   return rows_.back();
 }
 
+Id Langs::after(Id r, std::uint32_t c) {
+  const Node& node = nodes_[r];
+  if (node.raw || node.moves) return raw(r).at(c);
+  const Deeper deeper(&depth_);
+  switch (node.kind) {
+    case Kind::Cat: {
+      if (nodes_[node.a].nullable) return raw(r).at(c);  // one of a long chain, perhaps
+      return each_then(after(node.a, c), node.b);
+    }
+    case Kind::Alt:
+    case Kind::And: {
+      std::vector<Id> kids;
+      for (Id k : node.kids) kids.push_back(after(k, c));
+      return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+    }
+    case Kind::Not: return no(after(node.a, c));
+    case Kind::Maybe: return maybe(after(node.a, c));
+    case Kind::Grouped: return grouped(after(node.a, char_groups_[node.b].read(c)), node.b);
+    default: return raw(r).at(c);
+  }
+}
+
 bool Langs::contains(Id r, std::u32string_view text) {
   // Follows the expression's Boolean structure, so that a test for a set of words makes no states.
   const Node& node = nodes_[r];
@@ -289,9 +311,16 @@ bool Langs::live(Id start) {
   const auto has_text = [this](Id q) {
     return nodes_[q].live == 1 || nodes_[q].alive || accepts(q);
   };
+  if (accepts(start)) return nodes_[start].live = 1, true;
+  // One character is tried without the row, which takes all of them.
+  for (std::size_t i = 0; i < likely_.size() && !nodes_[start].raw; ++i)
+    if (has_text(after(start, likely_[i]))) {
+      std::rotate(likely_.begin(), likely_.begin() + static_cast<std::ptrdiff_t>(i),
+                  likely_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+      return nodes_[start].live = 1, true;
+    }
   std::unordered_map<Id, Id> from{{start, -1}};
   std::deque<Id> todo{start};
-  if (accepts(start)) return nodes_[start].live = 1, true;
   while (!todo.empty()) {
     kernel_clock.tick(Op::Pattern);
     const bool broad = from.size() < kBroad;
@@ -306,6 +335,10 @@ bool Langs::live(Id start) {
           !from.try_emplace(n, q).second)
         continue;
       if (has_text(n)) {
+        const std::uint32_t by = next.upto[i];
+        if (guard::meets({by, by}, writable_chars()) &&
+            std::find(likely_.begin(), likely_.end(), by) == likely_.end())
+          likely_.back() = by;
         for (; n >= 0; n = from[n]) nodes_[n].live = 1;
         return true;
       }

@@ -289,6 +289,7 @@ class Langs {
   Id by_groups(const Tree& tree, Build build);
   Id grouped(Id a, Id groups);
   LangRow grouped_row(Id a, Id groups);
+  Id after(Id r, std::uint32_t c);  // raw(r).at(c), by the parts if there is no row yet
   bool is_grouped(Id r) const { return nodes_[r].kind == Kind::Grouped; }
   void look_behinds(const Tree& tree, const Places& places, Places* out);
   Id place_of(const Tree& look);
@@ -341,6 +342,8 @@ class Langs {
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<Id, std::int64_t> cheapest_;
   std::unordered_map<Id, Costs> costs_;
+  // Characters by which searches found a text lately; the next ones try them first.
+  std::array<std::uint32_t, 4> likely_{'a', '0', ')', '.'};
   int depth_ = 0;
 };
 
