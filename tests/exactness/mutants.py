@@ -270,8 +270,8 @@ MUTANTS = (
     Mutant(
         "lexers/json_string.cpp",
         "a character that has begun does not count towards maxLength",
-        "langs_.meets(row.next[i], lo - 1, hi == kInf ? kInf : hi - 1))",
-        "langs_.meets(row.next[i], lo - 1, hi))",
+        "langs_.meets(q, lo - 1, hi == kInf ? kInf : hi - 1)",
+        "langs_.meets(q, lo - 1, hi)",
     ),
     Mutant(
         "lexers/json_string.cpp",

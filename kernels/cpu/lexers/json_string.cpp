@@ -477,9 +477,8 @@ bool Texts::is_live(Id state, Id spec, std::int64_t read) {
         return true;
       continue;
     }
-    if (any_by(langs_.raw(c.lang), chars, [&](Id q, Range) {
-          return langs_.meets(q, lo - 1, hi == kInf ? kInf : hi - 1);
-        }))
+    if (any_by(langs_.raw(c.lang), chars,
+               [&](Id q, Range) { return langs_.meets(q, lo - 1, hi == kInf ? kInf : hi - 1); }))
       return true;
   }
   return false;
@@ -506,8 +505,7 @@ std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::i
   any_by(langs_.raw(lang), chars, [&](Id q, Range by) {
     const std::int64_t bytes = langs_.cheapest(q, lo - 1, hi == kInf ? kInf : hi - 1);
     if (bytes < 0) return false;
-    const std::int64_t all =
-        bytes + rest_of_char(s.pending, intersection({by}, chars), s.spelling);
+    const std::int64_t all = bytes + rest_of_char(s.pending, intersection({by}, chars), s.spelling);
     if (least < 0 || all < least) least = all;
     return false;
   });

@@ -241,7 +241,7 @@ struct LexemeMasks::Reading {
 // With `among`, reads only those whose last byte is in it.
 void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
   const Trie& trie = v_.whole_.trie;
-  char32_t head = 0;  // of the character before: all but its last six bits
+  char32_t head = 0;         // of the character before: all but its last six bits
   Id behind = Texts::kDead;  // the state after these
   for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)];
        k < v_.spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {

@@ -164,7 +164,8 @@ template <class Build>
 Id Langs::by_groups(const Tree& tree, Build build) {
   std::optional<CharGroups> found = CharGroups::of(tree);
   if (!found) return build(tree);
-  const Id groups = char_groups_.intern(*std::move(found)), over = build(char_groups_[groups].read(tree));
+  const Id groups = char_groups_.intern(*std::move(found)),
+           over = build(char_groups_[groups].read(tree));
   const Node& n = nodes_[over];
   return n.moves || n.loops || n.here ? build(tree) : grouped(over, groups);
 }

@@ -1,7 +1,7 @@
-// Langs: characters that a tree never tells apart. A tree with `\\p{L}`, or of a format of IDNA, has
-// sets of hundreds of ranges, but only some dozens of groups of characters. So its language is built
-// over the first characters of the groups, which keeps rows short. A Grouped language reads each
-// character as the first of its group. See regex.hpp.
+// Langs: characters that a tree never tells apart. A tree with `\\p{L}`, or of a format of IDNA,
+// has sets of hundreds of ranges, but only some dozens of groups of characters. So its language is
+// built over the first characters of the groups, which keeps rows short. A Grouped language reads
+// each character as the first of its group. See regex.hpp.
 #include <algorithm>
 #include <numeric>
 
@@ -89,9 +89,7 @@ std::optional<CharGroups> CharGroups::of(const Tree& tree) {
   return out;
 }
 
-std::size_t CharGroups::hash() const {
-  return mix(hash_of(upto), hash_of(group));
-}
+std::size_t CharGroups::hash() const { return mix(hash_of(upto), hash_of(group)); }
 
 std::uint32_t CharGroups::read(std::uint32_t c) const {
   if (c < kFrom) return c;

@@ -577,7 +577,6 @@ std::int64_t Langs::cheapest(Id r) {
   open.push({nodes_[r].floor, 0, 0});
   std::int64_t best = -1;
   std::vector<Mark> ends;
-  std::vector<std::pair<Id, std::int64_t>> steps;  // from one state, each with its least bytes
   while (!open.empty()) {
     kernel_clock.tick(Op::Pattern);
     const auto [whole, behind, i] = open.top();
@@ -595,18 +594,10 @@ std::int64_t Langs::cheapest(Id r) {
     if (rest != -2 || !live(q)) continue;
     const LangRow& out = raw(q);
     std::uint32_t from = 0;
-    steps.clear();
     for (std::size_t k = 0; k < out.next.size(); from = out.upto[k++] + 1) {
-      const std::int64_t step = out.next[k] == kNone ? -1 : spelled_bytes(from, out.upto[k]);
+      const Id lang = out.next[k];
+      const std::int64_t step = lang == kNone ? -1 : spelled_bytes(from, out.upto[k]);
       if (step < 0) continue;
-      const auto same = std::find_if(steps.begin(), steps.end(),
-                                     [&](const auto& s) { return s.first == out.next[k]; });
-      if (same == steps.end())
-        steps.push_back({out.next[k], step});
-      else
-        same->second = std::min(same->second, step);
-    }
-    for (const auto& [lang, step] : steps) {
       const auto [to, fresh] = at.try_emplace(lang, states.size());
       if (fresh) states.push_back({lang, std::numeric_limits<std::int64_t>::max()});
       bounded(states.size(), 40, "states of a pattern on the way to its cheapest text");

@@ -76,7 +76,7 @@ struct CharGroups {
   std::vector<std::int32_t> group;              // by piece
   std::vector<std::uint32_t> first;             // by group: its least character; ascending
   static std::optional<CharGroups> of(const Tree& tree);  // none: the tree's sets have few ranges
-  std::uint32_t read(std::uint32_t c) const;          // the first character of c's group
+  std::uint32_t read(std::uint32_t c) const;              // the first character of c's group
   Ranges read(const Ranges& set) const;
   Tree read(const Tree& tree) const;
   bool operator==(const CharGroups&) const = default;
@@ -296,7 +296,7 @@ class Langs {
   std::int64_t cheapest(Id r);                                               // of any length
   std::int64_t cheapest_word(Id r, std::int64_t lo, std::int64_t hi) const;  // of Words
   std::int64_t cheapest_long(Id r, std::int64_t lo, std::int64_t hi);
-  bool reckon(Costs* costs);  // computes the costs for one more character
+  bool reckon(Costs* costs);   // computes the costs for one more character
   const LangRow& moved(Id r);  // the same expression, one character later
   template <class F>
   LangRow combine(const std::vector<const LangRow*>& rows, F join);
