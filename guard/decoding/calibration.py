@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard.decoding.answer_figures import WHOLE, figures
 from guard.decoding.confidence import Sureness, Token
-from guard.decoding.logistic import Weights, fitted
+from guard.decoding.logistic import Weights, cross_fitted, fitted
 
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
@@ -134,9 +134,9 @@ class Calibration:
         scales: dict[str, Scale] = {}
         precision = None
         for at, found in known.items():
-            weights = fitted([one.figures for one in found], [one.is_right for one in found])
-            judged = [Judged(weights.of(one.figures), one.is_right) for one in found]
-            scales[at] = Scale(weights, calibrated(judged))
+            given, right = [one.figures for one in found], [one.is_right for one in found]
+            judged = [Judged(confidence, yes) for confidence, yes in zip(cross_fitted(given, right), right, strict=True)]
+            scales[at] = Scale(fitted(given, right), calibrated(judged))
             if at == WHOLE:
                 precision = precisions(judged)
         return cls(frozenset(schemas), len(known.get(WHOLE, ())), precision, scales)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard.decoding.logistic import PRIOR, Weights, fitted
+from guard.decoding.logistic import FOLDS, PRIOR, Weights, cross_fitted, fitted
 
 ROWS = st.lists(st.tuples(st.tuples(st.floats(-9, 9), st.floats(0, 1e6)), st.booleans()), min_size=1, max_size=40)
 
@@ -55,3 +55,31 @@ def test_figures_that_never_change_weigh_nothing(right: list[bool]) -> None:
     found = fitted([(3.0, 0.0)] * 5, right)
     assert found.each == (0.0, 0.0)
     assert (found.bias > 0) == (sum(right) > 2)
+
+
+@given(rows=ROWS)
+def test_each_is_judged_by_weights_of_others(rows: list[tuple[tuple[float, ...], bool]]) -> None:
+    """Whether it was right itself changes nothing for it."""
+    figures, right = [row for row, _ in rows], [is_right for _, is_right in rows]
+    found = cross_fitted(figures, right)
+    assert len(found) == len(rows)
+    if len(rows) > 1:
+        assert cross_fitted(figures, [not right[0], *right[1:]])[0] == found[0]
+        others = [at for at in range(len(rows)) if at % min(FOLDS, len(rows))]
+        weights = fitted([figures[at] for at in others], [right[at] for at in others])
+        assert found[0] == weights.of(figures[0])
+
+
+def test_a_threshold_keeps_its_promise_on_noise() -> None:
+    """Of figures that tell nothing, fitted weights would find what tells their own answers apart."""
+    chance, flattered, honest = random.Random(2), 0.0, 0.0
+    for _ in range(40):
+        figures = [tuple(chance.gauss(0, 1) for _ in range(4)) for _ in range(40)]
+        right = [chance.random() < 0.5 for _ in figures]
+        weights = fitted(figures, right)
+        top = sorted(range(40), key=lambda at: -weights.of(figures[at]))[:10]
+        flattered += sum(right[at] for at in top) / 400
+        apart = cross_fitted(figures, right)
+        honest += sum(right[at] for at in sorted(range(40), key=lambda at: -apart[at])[:10]) / 400
+    assert flattered > 0.6
+    assert abs(honest - 0.5) < 0.06
