@@ -82,4 +82,4 @@ def test_a_threshold_keeps_its_promise_on_noise() -> None:
         apart = cross_fitted(figures, right)
         honest += sum(right[at] for at in sorted(range(40), key=lambda at: -apart[at])[:10]) / 400
     assert flattered > 0.6
-    assert abs(honest - 0.5) < 0.06
+    assert honest < 0.52
