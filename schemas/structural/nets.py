@@ -559,7 +559,7 @@ class Builder:
         arcs = self._free(to, avoid, excludes)
         for trigger in dict.fromkeys(triggers):
             inside = self._point(behind(trigger, after))
-            arcs.append(self._until(trigger, inside, (*avoid, *to.ends), excludes, None))
+            arcs.append(self._until(trigger, inside, avoid, excludes, None))
         self.net.exclusive |= dict.fromkeys(arcs, again)
         self.net.points[again] = arcs
         return [self._empty(again)], after

@@ -362,7 +362,7 @@ MUTANTS = (
     Mutant(
         "masks/classify_tokens.cpp",
         "characters of a class that lead elsewhere are taken for the others",
-        "if (v_.is_plain(*t)) reading.draft.forget(*t);",
+        "if (v_.is_plain(*t)) reading.draft.all.remove(*t);",
         "",
     ),
     Mutant(

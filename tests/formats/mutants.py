@@ -61,8 +61,8 @@ MUTANTS = (
     Mutant(
         NETS,
         "a trigger may come behind a tag's end",
-        "self._until(trigger, inside, (*avoid, *to.ends), excludes, None)",
-        "self._until(trigger, inside, avoid, excludes, None)",
+        "content = self._content(form, inner, inner.ends)",
+        "content = self._content(form, inner, ())",
     ),
     Mutant(
         NETS,

@@ -195,6 +195,22 @@ def test_no_budget_cuts_a_call(choice: str, qwen: guard.Vocabulary) -> None:
     check_budgets(choice, qwen, 7)
 
 
+@pytest.mark.parametrize("remaining", [None, 60])
+def test_text_with_a_begun_trigger_has_the_masks_by_bytes(qwen: guard.Vocabulary, remaining: int | None) -> None:
+    """Nearly all characters lead back to free text; the first ones of triggers, and those that go on, are apart."""
+    compiled = guard.compile(
+        formats.triggered_tags(["<tool_call>", "ask"], [*TAGS, formats.tag("ask(", formats.json({}), ")")])
+    )
+    matcher = compiled.matcher(qwen)
+    for byte in "a é<\u2028<tool_ca as\n<a<tool_call>".encode():
+        row, slow = allocate_bitmask(1, qwen.size), allocate_bitmask(1, qwen.size)
+        matcher.fill_bitmask(row, remaining=remaining)
+        matcher.fill_bitmask_by_bytes(slow, remaining=remaining)
+        assert (row == slow).all()
+        assert row.any()
+        assert matcher.accept_bytes(bytes([byte]))
+
+
 def check_budgets(choice: str, qwen: guard.Vocabulary, stride: int) -> int:
     """Write turns within budgets, behind the least ones each so many tokens; returns how many were written."""
     compiled, r, count = guard.compile(TURNS[choice]), Random(5), 0

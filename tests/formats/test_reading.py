@@ -210,3 +210,13 @@ def test_a_number_is_followed_by_no_number() -> None:
         guard.compile(formats.sequence(number, number))
     assert accepts(guard.compile(formats.sequence(number, words)), "12true")
     assert accepts(guard.compile(formats.sequence(number, formats.const(" "), number)), "12 3")
+
+
+def test_no_trigger_comes_behind_the_end_of_the_tag_around_it() -> None:
+    """The first end ends the tag, also in text that a trigger follows."""
+    tags = formats.triggered_tags(["<t>"], [formats.tag("<t>", formats.const("x"), "</t>")])
+    compiled = guard.compile(formats.tag("<a>", tags, "</a>"))
+    assert [part.text for part in compiled.read("<a>y<t>x</t>z</a>")][-1] == "z</a>"
+    for wrong in ("<a>y</a><t>x</t></a>", "<a></a><t>x</t></a>"):
+        with pytest.raises(ValueError, match="format"):
+            compiled.read(wrong)

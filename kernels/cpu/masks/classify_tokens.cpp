@@ -81,14 +81,6 @@ struct LexemeMasks::Draft {
   }
 };
 
-LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state,
-                                     std::int32_t node) {
-  if (&among != &v_.whole_ || node != 0 || masks == &detailed_)
-    return masks->others[{among.id, state, node}];
-  while (masks->whole.size() <= static_cast<std::size_t>(state)) masks->whole.push_back(nullptr);
-  return masks->whole[static_cast<std::size_t>(state)];
-}
-
 LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
   auto made = std::make_unique<LexemeMask>();
   for (Inside& group : draft.inside)
@@ -303,33 +295,6 @@ Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
 }
 }  // namespace
 
-const LexemeMasks::Loop& LexemeMasks::loop(const std::vector<std::uint8_t>& classes) {
-  Loop& found = remember(loops_, classes, [&] {
-    Loop loop;
-    std::array<bool, kClasses> inside{};
-    for (std::uint8_t cls : classes) inside[cls] = true;
-    for (std::int32_t i = 1; i < v_.plain_.size();) {
-      const std::uint8_t cls = v_.plain_.byte(i);
-      if (!inside[cls]) {
-        loop.leaving.push_back({cls, i});
-        i = v_.plain_.skip(i);
-        continue;
-      }
-      if (v_.plain_.begin(i) != v_.plain_.end(i)) {
-        loop.tokens.add(v_.run_of(i), words());
-        loop.lengths.add(static_cast<std::uint8_t>(std::min(v_.plain_.depth(i), 255)));
-      }
-      ++i;
-    }
-    std::stable_sort(loop.leaving.begin(), loop.leaving.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-    held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
-    return loop;
-  });
-  found.used = true;
-  return found;
-}
-
 // Reads all tokens of the vocabulary. Plain tokens are read one class at a time while all
 // characters of the class lead to one state. If only a few lead elsewhere, all tokens are first
 // treated like the majority, and the exceptions are then read by bytes. Tokens of classes that lead
@@ -409,51 +374,6 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
     path[static_cast<std::size_t>(v_.plain_.depth(i)) - 1] = {state, v_.plain_.depth(i) - 1};
     read(i, v_.plain_.skip(i));
   }
-}
-
-// Tokens that begin with a character of `apart` are left out.
-LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state, const std::string& leaving,
-                                         const std::string& apart) {
-  Around& found = remember(arounds_, leaving + '\xFF' + apart, [&] {
-    Around made;
-    made.all.bits.assign(words(), 0);
-    std::vector<Spelled> others;
-    const Trie& trie = v_.whole_.trie;
-    std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
-    for (std::int32_t i = 1; i < trie.size();) {
-      kernel_clock.tick();
-      const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
-      const char byte = static_cast<char>(trie.byte(i));
-      const bool is_apart = depth == 1 && apart.find(byte) != apart.npos,
-                 leaves = path[depth - 1] == state && leaving.find(byte) != leaving.npos;
-      for (std::int32_t j = i; leaves && !is_apart && j < trie.skip(i); ++j)
-        for (const Id* t = trie.begin(j); t != trie.end(j); ++t)
-          others.push_back({v_.end_of(*t, trie.depth(j) - trie.depth(i) + 1), *t});
-      const Id next = leaves || is_apart ? Texts::kDead : texts.step(path[depth - 1], trie.byte(i));
-      if (next == Texts::kDead) {
-        i = trie.skip(i);
-        continue;
-      }
-      path[depth] = next;
-      made.all.add({trie.begin(i), trie.end(i), nullptr}, words());
-      if (next != state) made.partial.insert(made.partial.end(), trie.begin(i), trie.end(i));
-      ++i;
-    }
-    made.others = Trie(std::move(others));
-    made.plain.assign(static_cast<std::size_t>(made.others.size()), 1);
-    std::vector<std::int32_t> above(static_cast<std::size_t>(made.others.longest()) + 1);
-    for (std::int32_t i = 1; i < made.others.size(); ++i) {
-      const std::size_t depth = static_cast<std::size_t>(made.others.depth(i));
-      above[depth] = i;
-      const char byte = static_cast<char>(made.others.byte(i));
-      for (std::size_t d = 0; d < depth && (byte < 0 || leaving.find(byte) != leaving.npos); ++d)
-        made.plain[static_cast<std::size_t>(above[d])] = 0;
-    }
-    held_ += made.nbytes();
-    return made;
-  });
-  found.used = true;
-  return found;
 }
 
 // For raw text that nearly all characters leave in one state, as free text up to a trigger: only

@@ -12,6 +12,14 @@ LexemeMasks::LexemeMasks(std::shared_ptr<const Vocabulary> vocabulary, std::size
       part_(part),
       rows_(vocabulary->words(), vocabulary->most_rows / part) {}
 
+LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state,
+                                     std::int32_t node) {
+  if (&among != &v_.whole_ || node != 0 || masks == &detailed_)
+    return masks->others[{among.id, state, node}];
+  while (masks->whole.size() <= static_cast<std::size_t>(state)) masks->whole.push_back(nullptr);
+  return masks->whole[static_cast<std::size_t>(state)];
+}
+
 std::shared_ptr<const Suffixes> LexemeMasks::suffixes(std::vector<Spelled> list) {
   // Keyed by content: the tokens, and the number of remaining bytes of each. For one vocabulary
   // this determines the bytes, so a trie is built only if there is no equal one. The table holds
@@ -132,6 +140,78 @@ std::shared_ptr<const Tokens> LexemeMasks::scalar(std::span<const Id> key) {
 void LexemeMasks::keep_scalar(std::span<const Id> key, std::shared_ptr<const Tokens> tokens) {
   held_ += tokens->nbytes() + key.size() * sizeof(Id);
   scalars_.insert_or_assign({key.begin(), key.end()}, Scalar{std::move(tokens)});
+}
+
+const LexemeMasks::Loop& LexemeMasks::loop(const std::vector<std::uint8_t>& classes) {
+  Loop& found = remember(loops_, classes, [&] {
+    Loop loop;
+    std::array<bool, kClasses> inside{};
+    for (std::uint8_t cls : classes) inside[cls] = true;
+    for (std::int32_t i = 1; i < v_.plain_.size();) {
+      const std::uint8_t cls = v_.plain_.byte(i);
+      if (!inside[cls]) {
+        loop.leaving.push_back({cls, i});
+        i = v_.plain_.skip(i);
+        continue;
+      }
+      if (v_.plain_.begin(i) != v_.plain_.end(i)) {
+        loop.tokens.add(v_.run_of(i), words());
+        loop.lengths.add(static_cast<std::uint8_t>(std::min(v_.plain_.depth(i), 255)));
+      }
+      ++i;
+    }
+    std::stable_sort(loop.leaving.begin(), loop.leaving.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+    return loop;
+  });
+  found.used = true;
+  return found;
+}
+
+// Tokens that begin with a character of `apart` are left out.
+LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state, const std::string& leaving,
+                                         const std::string& apart) {
+  Around& found = remember(arounds_, leaving + '\xFF' + apart, [&] {
+    Around made;
+    made.all.bits.assign(words(), 0);
+    std::vector<Spelled> others;
+    const Trie& trie = v_.whole_.trie;
+    std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
+    for (std::int32_t i = 1; i < trie.size();) {
+      kernel_clock.tick();
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
+      const char byte = static_cast<char>(trie.byte(i));
+      const bool is_apart = depth == 1 && apart.find(byte) != apart.npos,
+                 leaves = path[depth - 1] == state && leaving.find(byte) != leaving.npos;
+      for (std::int32_t j = i; leaves && !is_apart && j < trie.skip(i); ++j)
+        for (const Id* t = trie.begin(j); t != trie.end(j); ++t)
+          others.push_back({v_.end_of(*t, trie.depth(j) - trie.depth(i) + 1), *t});
+      const Id next = leaves || is_apart ? Texts::kDead : texts.step(path[depth - 1], trie.byte(i));
+      if (next == Texts::kDead) {
+        i = trie.skip(i);
+        continue;
+      }
+      path[depth] = next;
+      made.all.add({trie.begin(i), trie.end(i), nullptr}, words());
+      if (next != state) made.partial.insert(made.partial.end(), trie.begin(i), trie.end(i));
+      ++i;
+    }
+    made.others = Trie(std::move(others));
+    made.plain.assign(static_cast<std::size_t>(made.others.size()), 1);
+    std::vector<std::int32_t> above(static_cast<std::size_t>(made.others.longest()) + 1);
+    for (std::int32_t i = 1; i < made.others.size(); ++i) {
+      const std::size_t depth = static_cast<std::size_t>(made.others.depth(i));
+      above[depth] = i;
+      const char byte = static_cast<char>(made.others.byte(i));
+      for (std::size_t d = 0; d < depth && (byte < 0 || leaving.find(byte) != leaving.npos); ++d)
+        made.plain[static_cast<std::size_t>(above[d])] = 0;
+    }
+    held_ += made.nbytes();
+    return made;
+  });
+  found.used = true;
+  return found;
 }
 
 std::size_t Gap::nbytes() const {
