@@ -135,7 +135,9 @@ class Calibration:
         precision = None
         for at, found in known.items():
             given, right = [one.figures for one in found], [one.is_right for one in found]
-            judged = [Judged(confidence, yes) for confidence, yes in zip(cross_fitted(given, right), right, strict=True)]
+            judged = [
+                Judged(confidence, yes) for confidence, yes in zip(cross_fitted(given, right), right, strict=True)
+            ]
             scales[at] = Scale(fitted(given, right), calibrated(judged))
             if at == WHOLE:
                 precision = precisions(judged)

@@ -170,7 +170,8 @@ void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, Me
                  : sink.masks.by_state(
                        mask)) {  // without bounds the number of characters does not matter
       if (at.lex == Lex::Key && sink.counts(at)) {  // a completion spells the whole key
-        if (affords_like(at, group.tokens.first(), sink)) sink.add(group.tokens);
+        const Id any = group.tokens.first();
+        if (any >= 0 && affords_like(at, any, sink)) sink.add(group.tokens);
         continue;
       }
       after.state = group.state;

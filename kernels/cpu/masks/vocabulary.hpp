@@ -46,11 +46,11 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
     for (std::uint32_t word : bits) n += static_cast<std::size_t>(std::popcount(word));
     return n;
   }
-  Id first() const {  // any one of them; requires a non-empty set
+  Id first() const {  // any one of them; -1: the set is empty
     if (!few.empty()) return few[0];
-    std::size_t i = 0;
-    while (!bits[i]) ++i;
-    return static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(bits[i])));
+    for (std::size_t i = 0; i < bits.size(); ++i)
+      if (bits[i]) return static_cast<Id>(i * 32) + std::countr_zero(bits[i]);
+    return -1;
   }
   std::size_t nbytes() const { return sizeof *this + few.capacity() * 4 + bits.size() * 4; }
 };

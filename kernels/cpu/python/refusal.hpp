@@ -32,9 +32,7 @@ inline void add_kind(nanobind::handle value, std::string* given) {
 template <typename Of>
 void refuse_others(nanobind::class_<Of>& of, const char* name, const char* takes,
                    std::array<const char*, 3> names) {
-  const auto arg = [](const char* of) {
-    return nanobind::arg(of).none() = nanobind::ellipsis();
-  };
+  const auto arg = [](const char* of) { return nanobind::arg(of).none() = nanobind::ellipsis(); };
   of.def(
       name,
       [takes](Of&, const Otherwise& a, const Otherwise& b, const Otherwise& c, const Otherwise& d) {
