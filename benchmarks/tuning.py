@@ -39,9 +39,9 @@ from guard.tuning.training import Recipe, TrainingReport
 
 PRECISION = 0.8  #: Of answers served alone; the threshold is another set's.
 SHARE = 0.8  #: Of --minutes that training may take; loading and saving have the rest.
-DEEP = 15.0  #: --minutes from which on all layers are trained: there is time for it.
+#: --minutes from which on there is time to train all layers, and on questions with several calls.
+DEEP = 15.0
 ALL = 1_000  #: More layers than a model has.
-EPOCHS = 5.0  #: At most.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,11 +207,16 @@ def main() -> int:
     held, names = held_out(rows, categories, args.held_out)
     wanted = set(args.train.split(",")) if args.train else {row["category"] for row, _, _ in rows}
     dropped: Counter[str] = Counter()
-    training = [row for row in rows if row[0]["category"] in wanted]
+    is_deep = args.minutes >= DEEP
+    training = [
+        (row, *of_it)
+        for row, *of_it in rows
+        if row["category"] in wanted and (is_deep or sum(map(len, row["answer"])) == 1)
+    ]
     given = [row for part in held.values() for row in part]
     usable = list(pairs(training, names, given, dropped))
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
-    usual = {"epochs": EPOCHS, "layers": ALL if args.minutes >= DEEP else Recipe.layers}
+    usual = {"epochs": 5.0, "layers": ALL} if is_deep else {"epochs": 4.0}  # at most
     recipe = Recipe(**{**usual, **options, "seconds": SHARE * args.minutes * 60 - time.process_time()})
 
     def told(report: TrainingReport) -> None:
