@@ -186,7 +186,7 @@ def test_what_is_left_over_on_a_connection_is_no_answer_to_the_next_request(what
 def test_of_idle_connections_only_the_one_that_is_used_again_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each look is a system call, under the lock of the pool."""
     looked: list[object] = []
-    look: Any = blocking_http._Stream.is_readable.fget  # type: ignore[attr-defined] # a property
+    look = vars(blocking_http._Stream)["is_readable"].fget
     is_readable = property(lambda stream: (looked.append(stream), look(stream))[1])
     monkeypatch.setattr(blocking_http._Stream, "is_readable", is_readable)
     with Server(TEXT, keeps_alive=True) as server:
