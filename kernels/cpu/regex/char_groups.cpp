@@ -135,22 +135,16 @@ LangRow Langs::grouped_row(Id a, Id of) {
   const LangRow& own = raw(a);
   const CharGroups& groups = char_groups_[of];
   LangRow out;
-  const auto add = [&out](std::uint32_t upto, Id next) {
-    if (!out.next.empty() && out.next.back() == next)
-      out.upto.back() = upto;
-    else
-      out.upto.push_back(upto), out.next.push_back(next);
-  };
   std::size_t i = 0;
-  for (; own.upto[i] < CharGroups::kFrom - 1; ++i) add(own.upto[i], grouped(own.next[i], of));
-  add(CharGroups::kFrom - 1, grouped(own.next[i], of));
+  for (; own.upto[i] < CharGroups::kFrom - 1; ++i) out.add(own.upto[i], grouped(own.next[i], of));
+  out.add(CharGroups::kFrom - 1, grouped(own.next[i], of));
   std::vector<Id> next;
   for (const std::uint32_t first : groups.first) {
     while (own.upto[i] < first) ++i;
     next.push_back(grouped(own.next[i], of));
   }
   for (std::size_t k = 0; k < groups.upto.size(); ++k)
-    add(groups.upto[k], next[static_cast<std::size_t>(groups.group[k])]);
+    out.add(groups.upto[k], next[static_cast<std::size_t>(groups.group[k])]);
   return out;
 }
 

@@ -43,10 +43,7 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
     std::uint32_t upto = kMaxChar;
     for (std::size_t i = 0; i < rows.size(); ++i) upto = std::min(upto, rows[i]->upto[at[i]]);
     const Id next = joined();
-    if (!out.next.empty() && out.next.back() == next)
-      out.upto.back() = upto;
-    else
-      out.upto.push_back(upto), out.next.push_back(next);
+    out.add(upto, next);
     if (upto == kMaxChar) return out;
     for (std::size_t i = 0; i < rows.size(); ++i)
       if (rows[i]->upto[at[i]] == upto) ++at[i], go(i);
@@ -105,24 +102,18 @@ const LangRow& Langs::raw(Id r) {
   const Deeper deeper(&depth_);
   const Node node = nodes_[r];
   LangRow out;
-  const auto add = [&out](std::uint32_t upto, Id next) {
-    if (!out.next.empty() && out.next.back() == next)
-      out.upto.back() = upto;
-    else
-      out.upto.push_back(upto), out.next.push_back(next);
-  };
   switch (node.kind) {
     case Kind::None:
     case Kind::Eps:
-    case Kind::Here: add(kMaxChar, kNone); break;
+    case Kind::Here: out.add(kMaxChar, kNone); break;
     case Kind::Set: {
       const Ranges ranges = sets_[node.a].ranges;
       for (const Range& range : ranges) {
         if (range.lo > 0 && (out.upto.empty() || out.upto.back() < range.lo - 1))
-          add(range.lo - 1, kNone);
-        add(range.hi, kEps);
+          out.add(range.lo - 1, kNone);
+        out.add(range.hi, kEps);
       }
-      if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
+      if (out.upto.empty() || out.upto.back() < kMaxChar) out.add(kMaxChar, kNone);
       break;
     }
     case Kind::Cat:
@@ -177,15 +168,15 @@ const LangRow& Langs::raw(Id r) {
       Quoting q;
       quoting(r, &q);
       split(q, [&](char32_t c, std::int32_t lo, std::int32_t hi) {
-        if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) add(c - 1, kNone);
-        add(c, make({.kind = Kind::Quotes,
-                     .a = node.a,
-                     .b = node.b + 1,
-                     .lo = lo,
-                     .hi = hi,
-                     .kids = {}}));
+        if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) out.add(c - 1, kNone);
+        out.add(c, make({.kind = Kind::Quotes,
+                         .a = node.a,
+                         .b = node.b + 1,
+                         .lo = lo,
+                         .hi = hi,
+                         .kids = {}}));
       });
-      if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
+      if (out.upto.empty() || out.upto.back() < kMaxChar) out.add(kMaxChar, kNone);
       break;
     }
     case Kind::Words: {
@@ -197,16 +188,16 @@ const LangRow& Langs::raw(Id r) {
         std::int32_t end = i + 1;
         while (end < node.hi && tables_[node.a].words[static_cast<std::size_t>(end)][depth] == c)
           ++end;
-        if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) add(c - 1, kNone);
-        add(c, make({.kind = Kind::Words,
-                     .a = node.a,
-                     .b = node.b + 1,
-                     .lo = i,
-                     .hi = end,
-                     .kids = {}}));
+        if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) out.add(c - 1, kNone);
+        out.add(c, make({.kind = Kind::Words,
+                         .a = node.a,
+                         .b = node.b + 1,
+                         .lo = i,
+                         .hi = end,
+                         .kids = {}}));
         i = end;
       }
-      if (out.upto.empty() || out.upto.back() < kMaxChar) add(kMaxChar, kNone);
+      if (out.upto.empty() || out.upto.back() < kMaxChar) out.add(kMaxChar, kNone);
       break;
     }
   }
@@ -361,10 +352,7 @@ const LangRow& Langs::row(Id r) {
   LangRow out;
   for (std::size_t i = 0; i < from.next.size(); ++i) {
     const Id next = i < alive || (i > alive && stays(i)) ? from.next[i] : kNone;
-    if (!out.next.empty() && out.next.back() == next)
-      out.upto.back() = from.upto[i];
-    else
-      out.upto.push_back(from.upto[i]), out.next.push_back(next);
+    out.add(from.upto[i], next);
   }
   rows_.push_back(std::move(out));
   nodes_[r].row = static_cast<std::int32_t>(rows_.size());

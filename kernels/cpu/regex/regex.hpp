@@ -109,6 +109,13 @@ struct Costs {
 struct LangRow {
   std::vector<std::uint32_t> upto;  // piece i ends at upto[i], inclusive; the last is kMaxChar
   std::vector<Id> next;
+  // Adds the next piece, up to this character, or extends the last one if it leads there, too.
+  void add(std::uint32_t to, Id state) {
+    if (!next.empty() && next.back() == state)
+      upto.back() = to;
+    else
+      upto.push_back(to), next.push_back(state);
+  }
   std::size_t piece(std::uint32_t c) const;
   Id at(std::uint32_t c) const { return next[piece(c)]; }
   bool is_writable(std::size_t piece) const;  // whether the piece has more than surrogates, which
