@@ -3,7 +3,6 @@
 
 #include "lexers/json_number.hpp"
 #include "lexers/outline.hpp"
-#include "masks/vocabulary.hpp"
 
 using namespace guard;
 
@@ -117,13 +116,4 @@ TEST_CASE("the outline of a text is told from its bytes") {
   CHECK(reach(": [1", true, &deepest) == Reach::Within);
   CHECK(deepest == 1);
   CHECK(reach("}", false, &deepest) == Reach::Never);
-}
-
-TEST_CASE("an empty set of tokens has no first one, whether it is a list or bits") {
-  guard::Tokens tokens;
-  CHECK(tokens.first() == -1);
-  tokens.to_bits(3);
-  CHECK(tokens.first() == -1);
-  tokens.bits[2] = 1u << 5;
-  CHECK(tokens.first() == 69);
 }

@@ -166,19 +166,24 @@ struct Frame {
 
 enum class Lex : std::uint8_t { None, Text, Key, Number, Literal, Raw };
 
-struct Config {
+// The declared names and the written keys that begin with the bytes of a key so far: ranges of the
+// frame's sorted lists, and the number of bytes.
+struct KeyRanges {
+  std::int32_t lo = 0, hi = 0, depth = 0;  // names
+  std::int32_t xlo = 0, xhi = 0;           // extras
+  bool operator==(const KeyRanges&) const = default;
+};
+
+struct Config : KeyRanges {    // the ranges are of a Key
   const Frame* top = nullptr;  // null: the schema has no instance
   Lex lex = Lex::None;
   bool finished = false;  // an end-of-sequence token came
   std::int32_t gap = 0;   // white space so far, as whitespace.hpp counts it
   Id state = 0,
      spec = 0;  // Text, Key, Raw: of Texts; Number: of Numbers; Literal: 0 null, 1 true, 2 false
-  std::int32_t chars = 0;  // characters read; Literal: bytes read
-  Id labels = -1;          // Literal: the surviving labels
-  Id decoder = 0;          // Key: the state of a free text, which tracks partial characters
-  std::int32_t lo = 0, hi = 0, depth = 0, xlo = 0,
-               xhi =
-                   0;  // Key: the ranges of names and of extras with this beginning, and its bytes
+  std::int32_t chars = 0;         // characters read; Literal: bytes read
+  Id labels = -1;                 // Literal: the surviving labels
+  Id decoder = 0;                 // Key: the state of a free text, which tracks partial characters
   const KeyText* key = nullptr;   // also of a Number, where literals are tracked
   const KeyText* text = nullptr;  // the text since the outermost frame that records
   bool operator==(const Config&) const =

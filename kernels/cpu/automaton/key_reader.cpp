@@ -59,8 +59,7 @@ Config KeyReader::begin(const Frame& f) {
   return out;
 }
 
-bool KeyReader::narrow(Config* c, std::uint8_t byte) {
-  const Frame& f = *c->top;
+bool KeyReader::narrow(const Frame& f, KeyRanges* c, std::uint8_t byte) {
   if (c->lo < c->hi)
     narrow_range(&c->lo, &c->hi, c->depth, byte,
                  [&](std::int32_t i) { return f.names->texts[static_cast<std::size_t>(i)]; });
@@ -148,7 +147,7 @@ bool KeyReader::step(const Config& from, std::uint8_t byte, Config* to, Arena& a
   // `*to` may be incomplete if the step fails; the caller then discards it.
   *to = from;
   const auto spell = [&](std::uint8_t b) {
-    const bool left = narrow(to, b);
+    const bool left = narrow(*to->top, to, b);
     // The text is kept only while the key may be undeclared; names are known by their index.
     if (to->state != Texts::kDead) to->key = arena.make(KeyText{to->key, b});
     return left || to->state != Texts::kDead;

@@ -18,9 +18,8 @@ class KeyReader {
   Config begin(const Frame& f);            // after the opening quote
   // The transition by one byte; false: no allowed key continues with it.
   bool step(const Config& from, std::uint8_t byte, Config* to, Arena& arena);
-  static bool narrow(
-      Config* c,
-      std::uint8_t byte);  // narrows the ranges by one byte of UTF-8; are names or extras left?
+  // Narrows the ranges of a frame by one byte of UTF-8; are names or extras left?
+  static bool narrow(const Frame& f, KeyRanges* c, std::uint8_t byte);
   bool is_among(const Config& c) const;  // can a name or an extra still be spelled?
 
  private:

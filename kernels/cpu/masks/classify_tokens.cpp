@@ -30,12 +30,12 @@ struct LexemeMasks::Draft {
   std::size_t slot = 0;
   std::vector<Inside> inside;
   std::vector<Id> ends;
-  std::array<Id, 64>
-      ended{};  // of `ends`, the last ones by their low bits: thousands of tokens end in few states
+  std::array<Id, 64> ended{};  // of `ends`, the last ones by their low bits, as most are repeated
   std::map<Key, std::vector<Spelled>> exits;
   std::vector<Exit> left;  // exits that are already grouped
   std::int64_t rest = -2;  // see LexemeMask
   std::vector<Spelled> odd, escaped, listed;
+  std::shared_ptr<const Suffixes> known_odd;  // if `odd` is empty
 
   void end(Id state) {
     Id& last = ended[static_cast<std::size_t>(state) % ended.size()];
@@ -91,7 +91,7 @@ LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
   draft.ends.erase(std::unique(draft.ends.begin(), draft.ends.end()), draft.ends.end());
   made->ends.assign(draft.ends.begin(), draft.ends.end());
   made->rest = draft.rest;
-  made->odd = std::move(draft.odd);
+  made->odd = draft.odd.empty() ? draft.known_odd : suffixes(std::move(draft.odd));
   made->escaped = std::move(draft.escaped);
   made->listed = std::move(draft.listed);
   std::sort(draft.inside.begin(), draft.inside.end(), [](const Inside& a, const Inside& b) {
@@ -589,7 +589,7 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
   draft->known = mask.all;
   draft->rest = whole ? mask.rest : -1;
   for (const Exit& exit : mask.exits) draft->left.push_back(exit);
-  draft->odd = mask.odd, draft->escaped = mask.escaped, draft->listed = mask.listed;
+  draft->known_odd = mask.odd, draft->escaped = mask.escaped, draft->listed = mask.listed;
   if (!whole) return true;
   std::vector<Id> out;
   const auto check = [&](Id t) {

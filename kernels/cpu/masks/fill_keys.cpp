@@ -36,7 +36,7 @@ bool may_end_escaped(const Trie& trie, std::int32_t escape, const Bytes& bytes) 
 }  // namespace
 
 // The bytes that may come next in a declared name or a written key.
-Bytes MaskFiller::bytes_among(const Config& c) {
+Bytes MaskFiller::bytes_among(const Frame& f, const KeyRanges& c) {
   Bytes out;
   const auto add = [&](std::int32_t lo, std::int32_t hi, const auto& text_at) {
     while (lo < hi) {
@@ -61,9 +61,9 @@ Bytes MaskFiller::bytes_among(const Config& c) {
     }
   };
   add(c.lo, c.hi, [&](std::int32_t i) {
-    return std::string_view(c.top->names->texts[static_cast<std::size_t>(i)]);
+    return std::string_view(f.names->texts[static_cast<std::size_t>(i)]);
   });
-  add(c.xlo, c.xhi, [&](std::int32_t i) { return c.top->extras->texts[i]; });
+  add(c.xlo, c.xhi, [&](std::int32_t i) { return f.extras->texts[i]; });
   return out;
 }
 
@@ -126,106 +126,93 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
   const Frame& f = *from.top;
   const ObjectInfo& info = levels_.info(f.level);
   const bool scarce = means != Means::Ample, closed = scarce || from.state == Texts::kDead;
-  struct Names {
-    std::int32_t node, lo, hi, xlo, xhi, depth;  // as in Config
-    std::int64_t spelled;                        // bytes of the text so far, as spelled
+  struct Position : KeyRanges {
+    std::int32_t node = 0;
+    std::int64_t spelled = 0;  // bytes of the text so far, as spelled
   };
-  const auto least =
-      [&](const Config& at,
-          std::int64_t spelled) {  // bytes to the end from there. Requires are_even()
-        std::int64_t out = kNoLimit;
-        for (std::int32_t name = at.lo; name < at.hi; ++name) {
-          const std::int64_t behind =
-              engine_.viability.may_come(f, name)
-                  ? engine_.distances.behind_key(f, info.class_of[static_cast<std::size_t>(name)],
-                                                 name)
-                  : -1;
-          if (behind >= 0)
-            out = std::min(out,
-                           info.key_bytes[static_cast<std::size_t>(name)] - 1 - spelled + behind);
-        }
-        return out;
-      };
-  const auto affords = [&](const Config& at, std::int64_t spelled) {
-    const std::int64_t bytes = least(at, spelled);
+  const auto least = [&](const Position& at) {  // bytes to the end from there. Requires are_even()
+    std::int64_t out = kNoLimit;
+    for (std::int32_t name = at.lo; name < at.hi; ++name) {
+      const std::int64_t behind =
+          engine_.viability.may_come(f, name)
+              ? engine_.distances.behind_key(f, info.class_of[static_cast<std::size_t>(name)], name)
+              : -1;
+      if (behind >= 0)
+        out =
+            std::min(out, info.key_bytes[static_cast<std::size_t>(name)] - 1 - at.spelled + behind);
+    }
+    return out;
+  };
+  const auto affords = [&](const Position& at) {
+    const std::int64_t bytes = least(at);
     const bool yes = bytes < sink.budget;
     sink.suffices(yes ? 1 + bytes : kNoLimit);
     return yes;
   };
-  // The loop reuses `at` and `next`; positions to return to are kept in `path`.
-  Config at = from, next;                  // in `at`, only the ranges and the depth are updated
-  const auto reached = [&](Config* now) {  // computes the full configuration of `at`
-    const std::string_view text =
-        at.lo < at.hi ? std::string_view(f.names->texts[static_cast<std::size_t>(at.lo)])
-                      : f.extras->texts[at.xlo];
-    *now = from;
+  const auto name_at = [&](std::int32_t name) -> std::string_view {
+    return f.names->texts[static_cast<std::size_t>(name)];
+  };
+  const auto length = [](std::string_view text) { return static_cast<std::int32_t>(text.size()); };
+  // Steps by the bytes between `from` and there, and by one more.
+  const auto step_from = [&](const Position& at, std::uint8_t byte, Config* after) {
+    const std::string_view text = at.lo < at.hi ? name_at(at.lo) : f.extras->texts[at.xlo];
+    Config now = from;
     for (char b : text.substr(static_cast<std::size_t>(from.depth),
                               static_cast<std::size_t>(at.depth - from.depth))) {
-      if (!engine_.step(*now, static_cast<std::uint8_t>(b), &next, sink.arena)) return false;
-      *now = next;
+      if (!engine_.step(now, static_cast<std::uint8_t>(b), after, sink.arena)) return false;
+      now = *after;
     }
-    return true;
+    return engine_.step(now, byte, after, sink.arena);
   };
-  const std::int64_t spelled =
-      scarce && at.lo < at.hi
-          ? spelled_bytes(f.names->texts[static_cast<std::size_t>(at.lo)].substr(
-                0, static_cast<std::size_t>(at.depth)))
-          : 0;
-  Few<Names, 16> path{{node, at.lo, at.hi, at.xlo, at.xhi, at.depth, spelled}};
+  Position first{static_cast<const KeyRanges&>(from), node};
+  if (scarce && first.lo < first.hi)
+    first.spelled =
+        spelled_bytes(name_at(first.lo).substr(0, static_cast<std::size_t>(first.depth)));
+  Few<Position, 16> path{first};
   while (!path.empty()) {
-    const Names place = path[path.size() - 1];
-    const std::int32_t here = place.node;
+    const Position at = path[path.size() - 1];
     path.truncate(path.size() - 1);
-    at.lo = place.lo, at.hi = place.hi, at.xlo = place.xlo, at.xhi = place.xhi,
-    at.depth = place.depth;
-    const bool named =
-        at.lo < at.hi && static_cast<std::int32_t>(
-                             f.names->texts[static_cast<std::size_t>(at.lo)].size()) == at.depth;
-    const bool extra =
-        at.xlo < at.xhi && static_cast<std::int32_t>(f.extras->texts[at.xlo].size()) == at.depth;
-    Config before, after;
-    if (const std::int32_t quote = named || extra ? trie.find(here, "\"") : -1; quote >= 0) {
+    const bool named = at.lo < at.hi && length(name_at(at.lo)) == at.depth;
+    const bool extra = at.xlo < at.xhi && length(f.extras->texts[at.xlo]) == at.depth;
+    if (const std::int32_t quote = named || extra ? trie.find(at.node, "\"") : -1; quote >= 0) {
       // The class's mask took this text for a key of the class. It is a name or an already written
       // key, so everything after its quote is decided anew.
       for (const Id* t = trie.begin(quote); t != trie.subtree_end(quote); ++t) sink.clear(*t);
-      if (named && engine_.viability.may_come(f, at.lo) && reached(&before) &&
-          engine_.step(before, '"', &after, sink.arena)) {
+      if (Config after;
+          named && engine_.viability.may_come(f, at.lo) && step_from(at, '"', &after)) {
         sink.add(trie.begin(quote), trie.end(quote), after);
         below(among, quote, after, sink);
       }
     }
-    Bytes bytes = bytes_among(at);
-    std::int32_t escape = trie.find(here, "\\");
+    Bytes bytes = bytes_among(f, at);
+    std::int32_t escape = trie.find(at.node, "\\");
     // An escape costs bytes. If the budget has no room for them, the subtree of the backslash is
     // skipped.
-    if (escape >= 0 && scarce &&
-        !may_pay(trie, escape, bytes, least(at, place.spelled), sink.budget))
+    if (escape >= 0 && scarce && !may_pay(trie, escape, bytes, least(at), sink.budget))
       sink.suffices(kNoLimit), escape = -1;
     if (escape >= 0 && (closed || may_end_escaped(trie, escape, escapes_of(bytes))))
-      if (reached(&before) && engine_.step(before, '\\', &after, sink.arena)) {
+      if (Config after; step_from(at, '\\', &after)) {
         sink.add(trie.begin(escape), trie.end(escape), after);
         overlay_all(among, escape, after, sink);
       }
     bytes.remove('"');
     bytes.remove('\\');
-    for (std::uint8_t control = 0; control < 0x20; ++control)
-      bytes.remove(control);  // JSON spells them as escapes only
-    Children children(trie, here, &bytes);
+    bytes.remove_controls();  // JSON spells them as escapes only
+    Children children(trie, at.node, &bytes);
     for (std::int32_t child = children.next(); child >= 0; child = children.next()) {
-      next = at;
-      if (!engine_.keys.narrow(&next, trie.byte(child))) continue;
+      Position next = at;
+      next.node = child;
+      ++next.spelled;
+      if (!engine_.keys.narrow(f, &next, trie.byte(child))) continue;
       if (closed) {
         std::int32_t name = next.lo;
         while (name < next.hi && !engine_.viability.may_come(f, name)) ++name;
         // No writable name and no class has this beginning, so the mask has no bit there to clear.
         if (name == next.hi && from.state == Texts::kDead) continue;
-        if (name < next.hi && trie.begin(child) != trie.end(child) &&
-            (!scarce || affords(next, place.spelled + 1)))
+        if (name < next.hi && trie.begin(child) != trie.end(child) && (!scarce || affords(next)))
           for (const Id* t = trie.begin(child); t != trie.end(child); ++t) sink.set(*t);
       }
-      if (trie.skip(child) > child + 1)
-        path.push_back(
-            {child, next.lo, next.hi, next.xlo, next.xhi, next.depth, place.spelled + 1});
+      if (trie.skip(child) > child + 1) path.push_back(next);
     }
   }
 }
@@ -239,7 +226,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
                          bool begins) {  // does it begin an escape?
     // Inside of an escape any byte may come; the names are narrowed at its last byte.
     if (texts_.in_escape(c.decoder) && !begins) return Place{c, Children(trie, at, nullptr)};
-    Bytes bytes = bytes_among(c);
+    Bytes bytes = bytes_among(f, c);
     if (begins) {
       bytes = escapes_of(bytes);
     } else {
@@ -427,8 +414,14 @@ void MaskFiller::fill_key(const Suffixes& among, std::int32_t node, const Config
       exit_key(among, node, free, *mask, sink);
   }
   if (at.lo < at.hi || at.xlo < at.xhi) overlay(among, node, at, means, sink);
-  if (mask)
-    for (const Spelled& t : mask->odd) add_alone(at, t, sink);
+  if (mask && mask->odd) {
+    const Trie& trie = mask->odd->trie;
+    for (const Id* t = trie.begin(0); t != trie.subtree_end(0); ++t) sink.clear(*t);
+    // They are so few that no lexeme masks are made for them.
+    const int nested = std::exchange(sink.nested, Sink::kMostNested);
+    walk(*mask->odd, 0, at, sink);
+    sink.nested = nested;
+  }
 }
 
 }  // namespace guard

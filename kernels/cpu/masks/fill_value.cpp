@@ -1,7 +1,6 @@
 // Masks: the tokens from the end of a key to the end of its value. See mask_filler.hpp.
 
 #include <algorithm>
-#include <cstring>
 
 #include "masks/mask_filler.hpp"
 
@@ -65,20 +64,7 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
     if (budget >= 0) sink.suffices(enough = own.enough);
     reckons = own.reckons;
     sink.reckons = sink.reckons || reckons;
-    std::vector<Id> tokens;
-    std::array<std::uint64_t, 8> some;  // words of the row, few of which have a bit
-    constexpr std::size_t kSome = sizeof some / 4;
-    for (std::size_t from = 0; from < row.size(); from += kSome) {
-      const std::size_t end = std::min(from + kSome, row.size());
-      if (end == from + kSome) {
-        std::memcpy(some.data(), &row[from], sizeof some);
-        if (!(some[0] | some[1] | some[2] | some[3] | some[4] | some[5] | some[6] | some[7]))
-          continue;
-      }
-      for (std::size_t i = from; i < end; ++i)
-        for (std::uint32_t left = std::exchange(row[i], 0); left; left &= left - 1)
-          tokens.push_back(static_cast<Id>(i * 32) + std::countr_zero(left));
-    }
+    std::vector<Id> tokens = take_tokens(row);
     sink.masks.give_clear_row(std::move(row));
     return tokens;
   };

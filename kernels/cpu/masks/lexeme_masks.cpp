@@ -345,8 +345,8 @@ const std::vector<Inside>& LexemeMasks::by_state(LexemeMask& mask) {
 }
 
 std::size_t LexemeMask::nbytes() const {
-  std::size_t n = sizeof *this + all->nbytes() +
-                  (odd.capacity() + escaped.capacity() + listed.capacity()) * sizeof odd[0];
+  std::size_t n =
+      sizeof *this + all->nbytes() + (escaped.capacity() + listed.capacity()) * sizeof(Spelled);
   for (const auto& [_, tokens] : upto) n += tokens.nbytes();
   for (const auto* groups : {&inside, &by_state})
     for (const Inside& g : *groups) n += sizeof g + g.tokens.nbytes();

@@ -42,8 +42,8 @@ struct LexemeMask {
   std::int64_t rest =
       -2;  // of a text: characters that suffice from each of those; -1: unknown, -2: not computed
   // For keys only: tokens that leave the key and contain a whole further string beyond its value,
-  // which are tried one by one;
-  std::vector<Spelled> odd;
+  // which are read byte by byte from the key on; null: none
+  std::shared_ptr<const Suffixes> odd;
   std::vector<Spelled> escaped,
       listed;  // those with an escape first, and those with a comma after the key
   std::deque<std::pair<std::int32_t, Tokens>>

@@ -109,7 +109,7 @@ class MaskFiller {
 
   // Keys (fill_keys.cpp).
   void fill_key(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
-  static Bytes bytes_among(const Config& at);
+  static Bytes bytes_among(const Frame& f, const KeyRanges& at);
   void overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means,
                Sink& sink);
   bool are_even(const Config& at);

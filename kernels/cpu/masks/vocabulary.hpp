@@ -54,6 +54,9 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
   }
   std::size_t nbytes() const { return sizeof *this + few.capacity() * 4 + bits.size() * 4; }
 };
+// Lists the tokens of a row of bits, and clears them. In no order. O(words + tokens).
+std::vector<Id> take_tokens(std::span<std::uint32_t> row);
+
 struct Suffixes {  // tokens by their remaining bytes after some point
   Id id;           // never used again
   Trie trie;

@@ -19,6 +19,7 @@ class Bytes {
     for (std::size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
   }
   void remove(std::uint8_t byte) { words_[byte >> 6] &= ~(1ull << (byte & 63)); }
+  void remove_controls() { words_[0] &= ~0xffffffffull; }  // those below a space
   bool has(std::uint8_t byte) const { return words_[byte >> 6] >> (byte & 63) & 1; }
   int next(int from) const {  // the least member of at least `from`; 256: there is none
     for (; from < 256; from = (from | 63) + 1)
