@@ -147,7 +147,7 @@ class Texts {
     return quick_[static_cast<std::size_t>(state)].kind == 0;
   }  // whether the state is between characters
   // partial_utf8: how many bytes of an incomplete UTF-8 character were read; 0 elsewhere.
-  // in_escape: whether the state is inside an escape.
+  // in_escape: whether the state is inside an escape. begins_escape: right after its backslash.
   std::int32_t partial_utf8(Id state) const {
     return quick_[static_cast<std::size_t>(state)].partial;
   }
@@ -155,6 +155,7 @@ class Texts {
     const Quick& q = quick_[static_cast<std::size_t>(state)];
     return q.kind != 0 && q.kind < 4;
   }
+  bool begins_escape(Id state) const { return quick_[static_cast<std::size_t>(state)].kind == 1; }
   // Whether every component accepts every further text, lengths aside.
   bool is_free(Id state) const { return quick_[static_cast<std::size_t>(state)].free; }
   bool has_all(Id state) const;  // whether every text can be continued to an end, lengths aside
@@ -275,6 +276,7 @@ class Texts {
     Id open = -1;
     bool alone = false;
   };
+  Bytes begins_of(Id state);
   void keep(Id state, std::uint8_t from, std::uint8_t upto, Id to);
   Interner<State> states_;
   Blocks<Quick> quick_;

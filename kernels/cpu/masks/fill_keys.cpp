@@ -222,9 +222,9 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
                              Sink& sink) {
   const Trie& trie = among.trie;
   const Frame& f = *from.top;
-  const auto place = [&](std::int32_t at, const Config& c,
-                         bool begins) {  // does it begin an escape?
-    // Inside of an escape any byte may come; the names are narrowed at its last byte.
+  const auto place = [&](std::int32_t at, const Config& c) {
+    // Further inside of an escape any byte may come; the names are narrowed at its last byte.
+    const bool begins = texts_.begins_escape(c.decoder);
     if (texts_.in_escape(c.decoder) && !begins) return Place{c, Children(trie, at, nullptr)};
     Bytes bytes = bytes_among(f, c);
     if (begins) {
@@ -239,7 +239,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
     for (const Id* t = trie.begin(at); t != trie.subtree_end(at); ++t) sink.clear(*t);
   };
   Path path(&places_);
-  path.push_back(place(node, from, false));
+  path.push_back(place(node, from));
   while (!path.empty()) {
     const std::int32_t i = path.back().children.next();
     if (i < 0) {
@@ -274,7 +274,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
         affords ? sink.set(*t) : sink.clear(*t);
     }
     if (engine_.keys.is_among(after))
-      path.push_back(place(i, after, byte == '\\' && !texts_.in_escape(c.decoder)));
+      path.push_back(place(i, after));
   }
 }
 

@@ -10,14 +10,21 @@ void MaskRow::assign(const std::uint32_t* row, std::size_t words) {
   // Keeps a list of ids while clearing a row and setting these bits is less work than copying it.
   const std::size_t most = std::min(words / 16, few.size());
   std::size_t count = 0;
-  for (std::size_t i = 0; i < words; ++i)
-    for (std::uint32_t left = row[i]; left; left &= left - 1) {
-      if (count == most) {
-        bits_.assign(row, row + words);
-        return;
+  constexpr std::size_t kBlock = 16;  // words that are looked at together, since most are empty
+  for (std::size_t from = 0; from < words; from += kBlock) {
+    const std::size_t end = std::min(from + kBlock, words);
+    std::uint32_t any = 0;
+    for (std::size_t i = from; i < end; ++i) any |= row[i];
+    if (!any) continue;
+    for (std::size_t i = from; i < end; ++i)
+      for (std::uint32_t left = row[i]; left; left &= left - 1) {
+        if (count == most) {
+          bits_.assign(row, row + words);
+          return;
+        }
+        few[count++] = static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left)));
       }
-      few[count++] = static_cast<Id>(i * 32 + static_cast<std::size_t>(std::countr_zero(left)));
-    }
+  }
   few_.assign(few.begin(), few.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
