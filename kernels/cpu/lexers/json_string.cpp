@@ -248,7 +248,7 @@ Bytes Texts::begins_of(Id state) {
     const LangRow& row = langs_.raw(k.lang);
     for (std::size_t i = 0; i < row.next.size(); ++i) {
       const std::uint32_t lo = i == 0 ? 0 : row.upto[i - 1] + 1;
-      if (!langs_.live(row.next[i])) continue;
+      if (!langs_.live(row.next[i]) || !row.is_writable(i)) continue;
       if (lo < 0x80) add(lo, std::min<std::uint32_t>(row.upto[i], 0x7F));
       if (row.upto[i] >= 0x80) add(0x80, 255);
     }
