@@ -104,8 +104,10 @@ class Killed:
         time.sleep(0.2)  # what was committed is to be seen, and what was under way to have been asked
         self.found.kills += 1
         with self._lock:
-            asked = Counter(self.found.asked)
+            asked, now = Counter(self.found.asked), time.time()
         for call in self._store.each():
+            if call.started + call.seconds > now:  # it ended after the questions were counted
+                continue
             number = int(re.findall(r"Document number (\d+)\.", str(call.attempts[0].messages))[0])
             self._known.setdefault(number, asked[number])
 

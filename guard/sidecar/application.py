@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 
 from guard.models.base import Thought
 from guard.models.remote import prices
-from guard.sidecar import bodies, cors, keys, large, memory, metrics, params
+from guard.sidecar import bodies, cors, keys, large, metrics, params
 from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
@@ -44,6 +44,7 @@ from guard.sidecar.response_state import Turns
 from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
+from guard.support import memory
 from guard.support.json_pieces import encoded
 from guard.trace import TraceError, TraceStore
 from guard.trace.record_queue import MOST, CommitQueue

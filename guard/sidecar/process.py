@@ -33,10 +33,11 @@ import uvicorn
 from guard import kernels, models
 from guard.errors import GuardError, ModelError, SettingError
 from guard.settings import Settings
-from guard.sidecar import key_requirement, memory
+from guard.sidecar import key_requirement
 from guard.sidecar import settings as settings_module
 from guard.sidecar.keys import Keyring
 from guard.sidecar.settings import ServeSettings
+from guard.support import memory
 from guard.support.plain_text import plain, plain_line
 from guard.trace import TraceStore
 from guard.trace.retention import Retention

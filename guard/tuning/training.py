@@ -28,6 +28,7 @@ import torch
 from torch.nn import functional
 
 from guard.errors import GuardError
+from guard.support import memory
 from guard.tuning.examples import Example
 from guard.tuning.lora import Adapter
 from guard.tuning.scoring import IMPOSSIBLE, allowed, behind, head, padded, passes, score, tokens_at
@@ -38,6 +39,7 @@ LOWEST = 0.02  #: The final learning rate, as a share of the highest.
 JITTER = 20.0  #: About how many tokens the lengths of examples in a batch may differ.
 CHECKPOINT_S = 30.0  #: Seconds between two checkpoints.
 CLIP = 1.0  #: The largest norm of a gradient.
+TRIM_AT = 0.8  #: Share of the allowed memory from which on free memory goes back to the system.
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ class Trainer:
                 break
             self.losses.append(self._train(batch, _rate(progress)))
             self.step += 1
+            if memory.resident() > TRIM_AT * self._recipe.gigabytes * 1e9:
+                memory.give_back()
             self.seconds = self._clock() - began
             progress = self._progress()
             left = self.seconds * (1 / progress - 1) if progress else math.inf
@@ -261,17 +265,18 @@ def _order(sizes: Sequence[int], batch: int, seed: str) -> list[list[int]]:
 def _room(model: Any, layers: int, gigabytes: float) -> tuple[int, int]:
     """Return the most tokens of one pass and of all cached states, so that the process stays within its memory.
 
-    Memory in use already (weights, libraries) is subtracted; a fifth of the rest is for cached states.
+    Memory in use already (weights, libraries) is subtracted; a fifth of the rest is for cached states, which are none
+    where all layers are trained.
     """
     config = model.config.get_text_config()
-    there = _resident() or sum(p.numel() * p.element_size() for p in model.parameters())
+    there = memory.resident() or sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad) * 16
     free = gigabytes * 1e9 - there - trained
     width = torch.finfo(model.dtype).bits // 8
     inner = getattr(config, "intermediate_size", 4 * config.hidden_size)
     # Bytes per token of a pass: what backward needs of each layer, and masked logits for every fourth token.
     each = layers * (20 * config.hidden_size + 6 * inner) * width + config.vocab_size * 14 // 4
-    kept = int(0.2 * free / (config.hidden_size * width))
+    kept = 0 if layers >= config.num_hidden_layers else int(0.2 * free / (config.hidden_size * width))
     tokens = int(0.4 * free / each)  # the rest is for allocators, merging and saving
     if tokens < 64:
         raise GuardError(
@@ -279,12 +284,3 @@ def _room(model: Any, layers: int, gigabytes: float) -> tuple[int, int]:
             " libraries; give more, or train fewer --layers"
         )
     return tokens, kept
-
-
-def _resident() -> int:
-    """Return the resident memory of the process in bytes; 0 where the system does not tell."""
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    except OSError:
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

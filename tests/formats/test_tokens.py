@@ -202,6 +202,15 @@ def test_masks_are_those_of_derivatives(form):
                 waiting.append((rest, (*path, token)))
 
 
+@pytest.mark.parametrize(("left", "may_begin"), [(2, False), (3, False), (4, True), (None, True)])
+def test_a_token_that_is_named_where_any_may_come_needs_what_follows_its_name(left, may_begin):
+    named = formats.sequence(formats.token("<A>"), formats.token("<B>"), formats.token("<A>"))
+    matcher = guard.compile(formats.union(formats.any_tokens(max_tokens=1), named)).matcher(VOCABULARY)
+    assert allowed(matcher, left) == {0, 1, 2, 3, 5, 6, END} | ({4} if may_begin else set())
+    matcher.accept(4)
+    assert allowed(matcher) == {5}
+
+
 def test_thinking_is_cut_and_the_answer_is_not():
     thinking = formats.tag(
         formats.token("<A>"), formats.any_tokens(exclude=["<A>"], max_tokens=3), formats.token("<B>")

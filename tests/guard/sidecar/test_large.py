@@ -68,7 +68,7 @@ def test_large_work_is_done_where_priorities_are_forbidden(monkeypatch: pytest.M
 
 FRAGMENTS = """
 from pathlib import Path
-from guard.sidecar import memory
+from guard.support import memory
 
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -8,4 +8,4 @@ import pytest
 @pytest.fixture(autouse=True)
 def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the process hold half a gigabyte, as a fresh one with torch does."""
-    monkeypatch.setattr("guard.tuning.training._resident", lambda: 500_000_000)
+    monkeypatch.setattr("guard.tuning.training.memory.resident", lambda: 500_000_000)

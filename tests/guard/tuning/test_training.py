@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from transformers import AutoModelForCausalLM
 
 import guard
 from guard.errors import GuardError
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
-from guard.tuning import job
+from guard.tuning import job, training
 from guard.tuning.examples import Pair
 from guard.tuning.training import Recipe, TrainingReport
 
@@ -207,3 +208,21 @@ def test_too_few_examples_are_an_error_that_says_what_became_of_them(base: Path,
 def test_memory_that_holds_nothing_is_an_error(base: Path, tmp_path: Path) -> None:
     with pytest.raises(GuardError, match="leaves no room"):
         tuned(base, tmp_path / "out", Recipe(steps=1, gigabytes=0.01))
+
+
+@pytest.mark.parametrize(("gigabytes", "times"), [(3.0, 0), (0.62, 4)])
+def test_near_its_bound_a_run_gives_free_memory_back(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gigabytes: float, times: int
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("guard.tuning.training.memory.give_back", lambda: given.append(1))
+    tuned(base, tmp_path / "out", Recipe(steps=4, batch=4, layers=1, rank=4, gigabytes=gigabytes))
+    assert len(given) == times
+
+
+def test_where_all_layers_are_trained_nothing_below_them_is_kept(base: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(base)
+    count = model.config.num_hidden_layers
+    assert count > 1
+    assert training._room(model, count, 3.0)[1] == 0
+    assert training._room(model, count - 1, 3.0)[1] > 0

@@ -1,15 +1,27 @@
-"""Free memory goes back to the system: that of large bodies and schemas, from all threads.
+"""Memory of the process: what is resident, and free memory that goes back to the system, from all threads.
 
 By default glibc makes up to eight arenas a core, raises its thresholds after large blocks, and returns only the free
-end of an arena. Under `make attack` that was twice the memory. With another C library nothing is done.
+end of an arena. Under `make attack` that was twice the memory, in training a gigabyte more after a thousand steps. With
+another C library nothing is given back.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  #: Constants of glibc's malloc.h.
+
+
+def resident() -> int:
+    """Return the resident memory of the process in bytes; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def hold_little() -> None:
