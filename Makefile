@@ -166,8 +166,8 @@ clean:  ## Remove what the targets made, .venv too.
 
 # The kernel tests against a kernel built with ASan and UBSan. The instrumented build lives in an environment of its own,
 # which sees the packages of .venv as plain paths: .venv's own editable install is not active in it. Forks amid threads
-# are left out: the sanitizer's own allocator may stay locked in the child, which then waits forever; and one test that
-# takes an hour here, of masks of which others take smaller ones.
+# are left out: the sanitizer's own allocator may stay locked in the child, which then waits forever; and two tests that
+# take an hour here, of masks of which others take smaller ones, and of two hundred random number schemas.
 SANITIZED := build/sanitize
 sanitize: build  ## Run the kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 	test -x $(SANITIZED)/venv/bin/python || $(BIN)/python -m venv --without-pip $(SANITIZED)/venv
@@ -177,7 +177,7 @@ sanitize: build  ## Run the kernel tests under AddressSanitizer and UndefinedBeh
 	  -C build-dir=$(SANITIZED)/cmake -C cmake.define.GUARD_SANITIZE=ON -e .
 	ulimit -s 65536; LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 GUARD_KERNEL_SLOWER=12 \
-	  $(SANITIZED)/venv/bin/python -m pytest tests/kernels -k "not child_of_a_fork and not of_a_real_vocabulary" $(PYTEST_FLAGS)
+	  $(SANITIZED)/venv/bin/python -m pytest tests/kernels -k "not child_of_a_fork and not of_a_real_vocabulary and not for_every_spelling" $(PYTEST_FLAGS)
 
 # The engine and its judge under libFuzzer, ASan and UBSan, with a compiler of their own.
 $(FUZZ_KERNEL): $(NATIVE) $(wildcard fuzz/kernel/*.cpp fuzz/kernel/*.hpp) | $(STAMPS)/tools
