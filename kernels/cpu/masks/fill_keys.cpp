@@ -273,8 +273,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
         affords ? sink.set(*t) : sink.clear(*t);
     }
-    if (engine_.keys.is_among(after))
-      path.push_back(place(i, after));
+    if (engine_.keys.is_among(after)) path.push_back(place(i, after));
   }
 }
 
