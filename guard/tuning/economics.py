@@ -35,10 +35,10 @@ class ServedAlone:
     wanted: float | None = None  # the precision that the threshold was chosen for
 
 
-def served(judged: Sequence[Judged], threshold: float) -> ServedAlone:
-    """Return what the small model serves alone at a threshold."""
+def served(judged: Sequence[Judged], threshold: float, wanted: float | None = None) -> ServedAlone:
+    """Return what the small model serves alone at a threshold, which was chosen for the precision `wanted`."""
     kept = [one.is_right for one in judged if one.confidence >= threshold]
-    return ServedAlone(threshold, len(kept) / max(1, len(judged)), sum(kept) / len(kept) if kept else 0.0)
+    return ServedAlone(threshold, len(kept) / max(1, len(judged)), sum(kept) / len(kept) if kept else 0.0, wanted)
 
 
 def curve(judged: Sequence[Judged]) -> list[ServedAlone]:
@@ -58,8 +58,7 @@ def kept(calibration: Calibration, judged: Sequence[Judged]) -> Iterator[ServedA
     for wanted in WANTED:
         least = threshold(calibration.precision, wanted)
         if least is not None:
-            found = served(judged, least)
-            yield ServedAlone(found.threshold, found.share, found.precision, wanted)
+            yield served(judged, least, wanted)
 
 
 def by_first_model(store: TraceStore, function: str, since: float | None = None) -> list[Line]:

@@ -200,7 +200,7 @@ def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float
         "threshold": threshold,
         "chosen_on": len(first),
         "looked_at": len(other),
-        **({} if threshold is None else asdict(economics.served(judged, threshold))),
+        **({} if threshold is None else asdict(economics.served(judged, threshold, precision))),
         "curve": [[round(one.share, 4), round(one.precision, 4)] for one in economics.curve(judged)],
         "kept": [asdict(one) for one in economics.kept(made, judged)],
         "calibration": made.as_json(),

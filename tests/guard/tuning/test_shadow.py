@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 import guard
 from guard.cli.app import app
 from guard.cli.console import Problem
+from guard.decoding.answer_figures import AnswerFigures
 from guard.errors import GuardError
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
 from guard.tuning import shadow_run as shadow
 from guard.tuning.examples import Pair, cut
-from guard.tuning.kept_answers import KeptAnswers
+from guard.tuning.kept_answers import Answered, KeptAnswers
 from guard.tuning.scoring import score
 
 SCHEMA = {
@@ -154,3 +155,16 @@ def test_the_command_line_tells_which_is_better(models: tuple[str, str], tmp_pat
     args[1] = new
     found = json.loads(CliRunner().invoke(app, [*args, "--quick", "--json"]).output)
     assert set(found["foreseen"]) == {"old", "new"}
+
+
+@pytest.mark.parametrize(("right", "words"), [(True, "with a precision of 90% wanted"), (False, "no threshold keeps")])
+def test_the_page_says_what_the_model_would_serve_alone(right: bool, words: str) -> None:
+    asked = pairs(80)
+    value = json.loads(asked[0].answer)
+    figures = {"": AnswerFigures(0.1, 0.1, 0.0, 0.0)}
+    answered = [Answered(value, right, 0.1, figures) for _ in asked]
+    alone = shadow._alone(asked, answered, 0.9)
+    assert alone is not None
+    assert alone["wanted"] == 0.9
+    told = shadow._alone_shown({"new": "b", "old": "a", "alone": alone})
+    assert words in told
