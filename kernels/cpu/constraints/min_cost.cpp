@@ -1,3 +1,4 @@
+#include <optional>
 #include <queue>
 #include <tuple>
 
@@ -215,23 +216,46 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
   struct Member {
     std::size_t cls;
     Id goal;
+    std::int64_t cost;  // of the value
   };
   std::vector<Member> members;
   std::vector<Rule> todo;
+  std::vector<std::optional<Id>> bases(all.size());
+  const auto base_of = [&](std::size_t i) {
+    if (!bases[i]) bases[i] = objects_.base_of(s, all[i]);
+    return *bases[i];
+  };
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].own < 0) continue;
     const auto due = std::lower_bound(s.some.begin(), s.some.end(), Rule{all[i].own, -1});
     if (due == s.some.end() || due->keys != all[i].own || keys.seen(all[i].name)) continue;
     if (!keys.open(all[i].name)) return -1;
-    members.push_back({i, objects_.base_of(s, all[i])});
+    const std::int64_t cost = of(base_of(i));
+    if (cost < 0) return -1;
+    members.push_back({i, base_of(i), cost});
   }
   for (const Rule& r : s.some)
     if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
-  const auto usable = [&](std::size_t i) {
-    return all[i].name < 0 ||
-           (!keys.seen(all[i].name) && keys.open(all[i].name) &&
-            std::none_of(
-                members.begin(), members.end(), [i](const Member& m) { return m.cls == i; }));
+  const auto open = [&](std::size_t i) {
+    return all[i].name < 0 || (!keys.seen(all[i].name) && keys.open(all[i].name));
+  };
+  const auto taken = [&](std::size_t i) {
+    return all[i].name >= 0 &&
+           std::any_of(members.begin(), members.end(), [i](const Member& m) { return m.cls == i; });
+  };
+  // The members that may be added for a rule. They do not depend on the others, so they are made
+  // once: the search asks for them again under each choice for the rules before.
+  std::vector<std::optional<std::vector<Member>>> additions(todo.size());
+  const auto additions_for = [&](std::size_t which) -> const std::vector<Member>& {
+    if (additions[which]) return *additions[which];
+    std::vector<Member> found;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (!all[i].in(todo[which].keys) || !open(i)) continue;
+      const Id g = goals_.conj(base_of(i), todo[which].goal);
+      if (const std::int64_t cost = g == kFalse ? -1 : of(g); cost >= 0)
+        found.push_back({i, g, cost});
+    }
+    return additions[which].emplace(std::move(found));
   };
   const auto total =
       // bytes of these members, and of the cheapest ones that fill up to the minimum
@@ -266,24 +290,26 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
       return true;
     };
     for (const Member& m : members)
-      if (!add(m.cls, of(m.goal))) return -1;
+      if (!add(m.cls, m.cost)) return -1;
     while (count < s.lo) {
       std::int64_t best = -1;
       std::size_t which = 0;
       for (std::size_t i = 0; i < all.size(); ++i) {
-        if (!usable(i) || (all[i].name >= 0 && next[i])) continue;
-        const std::int64_t value = of(objects_.base_of(s, all[i])), name = value < 0 ? -1 : key(i);
+        if (!open(i) || taken(i) || (all[i].name >= 0 && next[i])) continue;
+        const std::int64_t value = of(base_of(i)), name = value < 0 ? -1 : key(i);
         if (name >= 0 && (best < 0 || name + value < best)) best = name + value, which = i;
       }
-      if (best < 0 || !add(which, of(objects_.base_of(s, all[which])))) return -1;
+      if (best < 0 || !add(which, of(base_of(which)))) return -1;
     }
     if (count > s.hi) return -1;
     const std::int64_t written = count - keys.count;
     return bytes + (written - (keys.count == 0 && written > 0 ? 1 : 0)) * (1 + gap_) + 1;
   };
   std::int64_t best = -1;
-  const std::function<void(std::size_t)> assign = [&](std::size_t next) {
-    if (best >= 0 && choices > kMaxChoices) return;
+  // `least`: bytes of the values so far, which no further choice makes fewer.
+  const std::function<void(std::size_t, std::int64_t)> assign = [&](std::size_t next,
+                                                                    std::int64_t least) {
+    if (best >= 0 && (choices > kMaxChoices || least >= best)) return;
     if (next == todo.size()) {
       ++choices;
       best = cheaper(best, total());
@@ -292,21 +318,25 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
     const Rule& r = todo[next];
     for (std::size_t j = 0; j < members.size(); ++j) {
       if (!all[members[j].cls].in(r.keys)) continue;
-      const Id before = members[j].goal;
-      members[j].goal = goals_.conj(before, r.goal);
-      if (members[j].goal != kFalse && of(members[j].goal) >= 0) assign(next + 1);
-      members[j].goal = before;
+      const Member before = members[j];
+      const Id goal = goals_.conj(before.goal, r.goal);
+      const std::int64_t cost = goal == kFalse ? -1 : of(goal);
+      if (cost < 0) continue;
+      members[j] = {before.cls, goal, cost};
+      assign(next + 1, least - before.cost + cost);
+      members[j] = before;
     }
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      if (!all[i].in(r.keys) || !usable(i)) continue;
-      const Id g = goals_.conj(objects_.base_of(s, all[i]), r.goal);
-      if (g == kFalse || of(g) < 0) continue;
-      members.push_back({i, g});
-      assign(next + 1);
+    for (const Member& added : additions_for(next)) {
+      if (taken(added.cls)) continue;
+      tick();
+      members.push_back(added);
+      assign(next + 1, least + added.cost);
       members.pop_back();
     }
   };
-  assign(0);
+  std::int64_t least = 0;
+  for (const Member& m : members) least += m.cost;
+  assign(0, least);
   return best;
 }
 
