@@ -248,7 +248,7 @@ void Tokens::add(const Tokens& other, std::size_t words) {
 }
 
 // Has few branches that depend on the bits: these are scattered, so branches are mispredicted,
-// which took three quarters of the time. A list is compacted by writing each element and moving on
+// which took most of the time. A list is compacted by writing each element and moving on
 // only past those that stay.
 std::vector<Id> take_tokens(std::span<std::uint32_t> row) {
   constexpr std::size_t kBlock = 16, kChunk = 256 * kBlock;  // words; a block is one cache line

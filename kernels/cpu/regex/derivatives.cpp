@@ -102,18 +102,22 @@ const LangRow& Langs::raw(Id r) {
   const Deeper deeper(&depth_);
   const Node node = nodes_[r];
   LangRow out;
+  // Adds the piece of these characters. Those between it and the last piece lead nowhere.
+  const auto add = [&out](std::uint32_t lo, std::uint32_t hi, Id next) {
+    if (lo > 0 && (out.upto.empty() || out.upto.back() < lo - 1)) out.add(lo - 1, kNone);
+    out.add(hi, next);
+  };
+  const auto end = [&out] {
+    if (out.upto.empty() || out.upto.back() < kMaxChar) out.add(kMaxChar, kNone);
+  };
   switch (node.kind) {
     case Kind::None:
     case Kind::Eps:
-    case Kind::Here: out.add(kMaxChar, kNone); break;
+    case Kind::Here: end(); break;
     case Kind::Set: {
       const Ranges ranges = sets_[node.a].ranges;
-      for (const Range& range : ranges) {
-        if (range.lo > 0 && (out.upto.empty() || out.upto.back() < range.lo - 1))
-          out.add(range.lo - 1, kNone);
-        out.add(range.hi, kEps);
-      }
-      if (out.upto.empty() || out.upto.back() < kMaxChar) out.add(kMaxChar, kNone);
+      for (const Range& range : ranges) add(range.lo, range.hi, kEps);
+      end();
       break;
     }
     case Kind::Cat:
@@ -168,15 +172,15 @@ const LangRow& Langs::raw(Id r) {
       Quoting q;
       quoting(r, &q);
       split(q, [&](char32_t c, std::int32_t lo, std::int32_t hi) {
-        if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) out.add(c - 1, kNone);
-        out.add(c, make({.kind = Kind::Quotes,
-                         .a = node.a,
-                         .b = node.b + 1,
-                         .lo = lo,
-                         .hi = hi,
-                         .kids = {}}));
+        add(c, c,
+            make({.kind = Kind::Quotes,
+                  .a = node.a,
+                  .b = node.b + 1,
+                  .lo = lo,
+                  .hi = hi,
+                  .kids = {}}));
       });
-      if (out.upto.empty() || out.upto.back() < kMaxChar) out.add(kMaxChar, kNone);
+      end();
       break;
     }
     case Kind::Words: {
@@ -185,19 +189,19 @@ const LangRow& Langs::raw(Id r) {
       if (tables_[node.a].words[static_cast<std::size_t>(i)].size() == depth) ++i;
       while (i < node.hi) {
         const char32_t c = tables_[node.a].words[static_cast<std::size_t>(i)][depth];
-        std::int32_t end = i + 1;
-        while (end < node.hi && tables_[node.a].words[static_cast<std::size_t>(end)][depth] == c)
-          ++end;
-        if (c > 0 && (out.upto.empty() || out.upto.back() < c - 1)) out.add(c - 1, kNone);
-        out.add(c, make({.kind = Kind::Words,
-                         .a = node.a,
-                         .b = node.b + 1,
-                         .lo = i,
-                         .hi = end,
-                         .kids = {}}));
-        i = end;
+        std::int32_t next = i + 1;
+        while (next < node.hi && tables_[node.a].words[static_cast<std::size_t>(next)][depth] == c)
+          ++next;
+        add(c, c,
+            make({.kind = Kind::Words,
+                  .a = node.a,
+                  .b = node.b + 1,
+                  .lo = i,
+                  .hi = next,
+                  .kids = {}}));
+        i = next;
       }
-      if (out.upto.empty() || out.upto.back() < kMaxChar) out.add(kMaxChar, kNone);
+      end();
       break;
     }
   }
