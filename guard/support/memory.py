@@ -1,8 +1,8 @@
 """Memory of the process: what is resident, and free memory that goes back to the system, from all threads.
 
-By default glibc makes up to eight arenas a core, raises its thresholds after large blocks, and returns only the free
-end of an arena. Under `make attack` that was twice the memory, in training 0.8 GB more after fifty steps. With another C
-library nothing is given back.
+By default glibc makes up to eight arenas a core, raises its thresholds after large blocks, and returns only the
+free end of an arena. Under `make attack` that was twice the memory, in training 0.8 GB more after fifty steps. With
+another C library nothing is given back.
 """
 
 from __future__ import annotations
