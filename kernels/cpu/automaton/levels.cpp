@@ -182,10 +182,9 @@ const Parts& Levels::parts(Id due, Type type) {
     Part part;
     part.vital = a.vital;
     if (d.kind == Kind::Object) {
-      const KeyClass& cls = info(d.level).cls(d.cls);
-      part.base =
-          a.vital ? constraints_.objects.base_of(constraints_.objects[a.shape], cls) : kTrue;
-      part.open = constraints_.partial.open_member(a.shape, cls, a.vital);
+      part.base = a.vital ? constraints_.objects.base_of(constraints_.objects[a.shape],
+                                                         info(d.level).cls(d.cls))
+                          : kTrue;
     } else {
       part.base = a.vital ? constraints_.unique.item_goal(a.shape) : kTrue;
       const Row& row = constraints_.arrays[a.shape];
@@ -197,15 +196,22 @@ const Parts& Levels::parts(Id due, Type type) {
                                            std::bit_ceil(goals_.values_in(row.unique).size() + 1)))
           part.base = bare, part.barred = row.unique;
       }
-      part.open = constraints_.partial.open_item(a.shape, a.vital);
     }
     goals_.need({part.base});
     if (!constraints_.inhabitance.inhabited(part.base, type)) part.base = kFalse;
-    part.open = constraints_.partial.settled(part.open, type);
-    if (constraints_.partial.is_never(part.open)) part.base = kFalse;
-    if (part.base != kFalse)
-      for (Id l : constraints_.partial.undecided(part.open)) track(l);
-    if (part.base != kFalse && a.vital && level.records) {
+    if (part.base != kFalse) {
+      part.open = d.kind == Kind::Object
+                      ? constraints_.partial.open_member(a.shape, info(d.level).cls(d.cls), a.vital)
+                      : constraints_.partial.open_item(a.shape, a.vital);
+      part.open = constraints_.partial.settled(part.open, type);
+      if (constraints_.partial.is_never(part.open)) part.base = kFalse;
+    }
+    if (part.base == kFalse) {
+      out.list.push_back({.base = kFalse, .vital = a.vital});
+      continue;
+    }
+    for (Id l : constraints_.partial.undecided(part.open)) track(l);
+    if (a.vital && level.records) {
       const Id base = goals_.conj(part.base, goals_.of_type(type));
       part.decides = constraints_.costs.may_get_dearer(a.shape);
       std::vector<Id> singles = constraints_.costs.reserved(a.shape, d.cls);
@@ -238,6 +244,12 @@ const Parts& Levels::parts(Id due, Type type) {
   if (out.tracked.size() > options_.limits.alternatives)
     throw Limit{"alternatives", -1, "a value decides between too many alternatives"};
   return parts_.put(slot, std::move(out));
+}
+
+bool Levels::excludes(Id due, Type type) {
+  if (dues_[due].kind != Kind::Object) return false;
+  const Id goal = value_goal(due);
+  return goal >= 0 && goals_.excludes(goal, bits_of(type));
 }
 
 Id Levels::value_goal(Id due) {

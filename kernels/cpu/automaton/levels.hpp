@@ -67,8 +67,8 @@ struct Due {
                static_cast<std::size_t>(cls));
   }
 };
-struct Part {  // one alternative's part in the value that is being written
-  Id base = kFalse, open = -1;
+struct Part {                   // one alternative's part in the value that is being written
+  Id base = kFalse, open = -1;  // no value of the type: kFalse, and `open` is not set
   bool vital = true;
   Id barred = kFalse;  // values that the base does not exclude, because the item is compared while
                        // it is being written
@@ -120,6 +120,8 @@ class Levels {
   // Appends the undefined nodes that a mask before the due value needs, as far as known; none: all
   // are defined.
   void add_missing(Id due, std::vector<Id>* nodes);
+  // Whether the due value's own `type` tells that it can't be of this type. False: look further.
+  bool excludes(Id due, Type type);
   // The goal of a member's value, if nothing else of the object affects the value; else -1.
   Id value_goal(Id due);
 

@@ -160,16 +160,18 @@ bool Stepper::begin_value(const Config& from, std::uint8_t byte, Config* to, Are
   if (f.cache().never >> static_cast<int>(type) & 1) return false;
   Scalar& scalar = f.cache().scalars[static_cast<std::size_t>(type)];
   if (scalar.state >= 0) return begin_scalar(scalar);
+  const auto never = [&] {
+    f.cache().never |= static_cast<std::uint8_t>(1 << static_cast<int>(type));
+    return false;
+  };
+  if (levels_.excludes(f.due, type)) return never();
   const Id vital = viability_.vital(f, type);
   const std::vector<Id>& goals = viability_.list(vital);
   Cases cases;
   for (std::size_t i = 0; i < goals.size(); ++i)
     if (goals[i] != kFalse) cases.push_back({static_cast<Id>(i), goals[i]});
   const std::size_t alive = cases.size();
-  if (alive == 0) {
-    f.cache().never |= static_cast<std::uint8_t>(1 << static_cast<int>(type));
-    return false;
-  }
+  if (alive == 0) return never();
   const Parts& parts = levels_.parts(f.due, type);
   for (std::size_t i = 0; i < parts.tracked.size(); ++i)
     cases.push_back({static_cast<Id>(goals.size() + i), goals_.goal({parts.tracked[i]})});

@@ -23,7 +23,7 @@ bool Inhabitance::is_tentative() const { return in_round_ || values_.leans(); }
 
 bool Inhabitance::inhabited(Id g, Type type) {
   if (g == kTrue) return true;
-  if (g == kFalse) return false;
+  if (g == kFalse || goals_.excludes(g, bits_of(type))) return false;
   switch (type) {
     case Type::Null: return scalars_.literals3(g) & 1;
     case Type::Boolean: return scalars_.literals3(g) & 6;
@@ -48,7 +48,7 @@ bool Inhabitance::inhabited_on_sight(Id g) const {
   if (literals.size() != 1 || literals[0] & 1 || !goals_.is_defined(literals[0] >> 1)) return false;
   std::int32_t left = types::kNull | types::kBoolean | types::kNumber | types::kString |
                       types::kArray | types::kObject;
-  std::int32_t numbers = types::kNumber | types::kInteger | types::kIntegerText;
+  constexpr std::int32_t numbers = bits_of(Type::Number);
   constexpr std::int32_t kShort =
       16;  // digits before the point of a bound: one more can always be written out
   int bounds = 0;

@@ -10,6 +10,11 @@ namespace guard {
 
 enum class Type : std::uint8_t { Null, Boolean, Number, String, Array, Object };
 constexpr int kTypes = 6;
+// The bits of Op::Type that allow values of this type.
+constexpr std::int32_t bits_of(Type type) {
+  return type == Type::Number ? types::kNumber | types::kInteger | types::kIntegerText
+                              : 1 << static_cast<int>(type);
+}
 
 constexpr Id kOwnNodes =
     1 << 28;  // nodes from this one on are the engine's own: constants and disjunctions of goals

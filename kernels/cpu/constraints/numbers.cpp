@@ -50,8 +50,7 @@ bool Scalars::is_points(Id set) {
 
 bool Scalars::reads_alike(Id g, Id literal) {
   const std::vector<Id>* values = goals_.listed(literal & ~1);
-  if (!values || goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
-    return false;
+  if (!values || goals_.excludes(g, bits_of(Type::Number))) return false;
   // Called for its effect: it stores the set in goal_numbers_.
   numbers(g);
   if (!is_points(goal_numbers_[g])) return false;
@@ -186,8 +185,7 @@ struct Scalars::NumberAlgebra {
 };
 
 const std::vector<Id>& Scalars::numbers(Id g) {
-  if (goals_.excludes(g, types::kNumber | types::kInteger | types::kIntegerText))
-    return number_sets_[kNoNumbers].ids;
+  if (goals_.excludes(g, bits_of(Type::Number))) return number_sets_[kNoNumbers].ids;
   const auto found = goal_numbers_.find(g);
   if (found != goal_numbers_.end()) return number_sets_[found->second].ids;
   const NumberAlgebra algebra{this};

@@ -187,7 +187,7 @@ std::int64_t Sampler::variety(Id lang) {
 std::int64_t Sampler::variety_behind(const Frame& f, Type type, Id value) {
   std::int64_t n = 0;
   for (const Part& part : engine_.levels.parts(f.due, type).list) {
-    if (!part.vital || n >= kMany) continue;
+    if (!part.vital || part.base == kFalse || n >= kMany) continue;
     const Id shape = constraints_.partial.residual(part.open, value);
     auto at = shape_varieties_.find(shape);
     if (at == shape_varieties_.end())
