@@ -38,7 +38,7 @@ from guard.tuning.job import tune
 from guard.tuning.training import Recipe, TrainingReport
 
 PRECISION = 0.8  #: Of answers served alone; the threshold is another set's.
-SHARE = 0.8  #: Of --minutes that training may take; loading and saving have the rest.
+APART_S = 120.0  #: Of --minutes, seconds for loading, cutting and saving; training has the rest.
 #: --minutes from which on there is time to train all layers, and on questions with several calls.
 DEEP = 15.0
 ALL = 1_000  #: More layers than a model has.
@@ -216,8 +216,9 @@ def main() -> int:
     given = [row for part in held.values() for row in part]
     usable = list(pairs(training, names, given, dropped))
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
-    usual = {"epochs": 5.0, "layers": ALL} if is_deep else {"epochs": 4.0}  # at most
-    recipe = Recipe(**{**usual, **options, "seconds": SHARE * args.minutes * 60 - time.process_time()})
+    usual = {"epochs": 6.0, "layers": ALL, "batch": 4} if is_deep else {"epochs": 4.0}  # epochs: at most
+    seconds = max(args.minutes * 60 - APART_S, args.minutes * 30) - time.process_time()
+    recipe = Recipe(**{**usual, **options, "seconds": seconds})
 
     def told(report: TrainingReport) -> None:
         if report.step % 10 == 0 or report.validation:

@@ -138,7 +138,7 @@ def _call(function: Callable[..., Any]) -> type[ToolCall]:
 
 
 def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
-    if not inspect.isroutine(function):
+    if not inspect.isroutine(function) or not hasattr(function, "__name__"):  # from 3.14 on a partial is a routine
         raise TypeError(f"the tool {clipped(function)} must be a function, a Pydantic model or JSON")
     hints = typing.get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}

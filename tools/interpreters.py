@@ -1,4 +1,7 @@
-"""Which Pythons this machine has: one of each version that Guard supports, with headers to build against."""
+"""Which Pythons this machine has: one of each version that Guard supports, with headers to build against.
+
+A version that ends in t has no GIL.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t")
 _SUITABLE = """
 import pathlib, sys, sysconfig, venv, ensurepip
 has_headers = pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()
-has_gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
-print(f"{sys.version_info[0]}.{sys.version_info[1]}" if has_headers and has_gil else "")
+without = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+print(f"{sys.version_info[0]}.{sys.version_info[1]}{without}" if has_headers else "")
 """
 
 
@@ -31,8 +34,8 @@ def found() -> dict[str, str]:
 def _candidates(version: str) -> list[str]:
     name = f"python{version}"
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    pyenv = sorted(map(str, root.glob(f"versions/{version}.*/bin/{name}")), reverse=True)
-    here = [sys.executable] if sys.version_info[:2] == tuple(map(int, version.split("."))) else []
+    pyenv = sorted(map(str, root.glob(f"versions/{version.rstrip('t')}.*/bin/{name}")), reverse=True)
+    here = [sys.executable] if "{}.{}".format(*sys.version_info) == version.rstrip("t") else []
     on_path = [path] if (path := shutil.which(name)) else []
     return [*here, *on_path, *pyenv, *_of_uv(version)]
 

@@ -2,7 +2,8 @@
 
     python tools/pythons.py [--all] [--only 3.12 ...] [-- PYTEST_ARGUMENT ...]
 
-Without --all it is a part of a few minutes that wants no torch: tests that do are skipped.
+Without --all it is a part of a few minutes that wants no torch: tests that do are skipped. On a Python without a GIL,
+packages that have no wheels for it are left out, with the tests that want them.
 """
 
 from __future__ import annotations
@@ -49,13 +50,25 @@ def passes(version: str, python: str, asked: argparse.Namespace) -> bool:
     if not environment.exists():
         _run([python, "-m", "venv", str(environment)])
     _run([own, "-m", "pip", "install", "-q", *_of_extra("build")])
-    _run([own, "-m", "pip", "install", "-q", "--no-build-isolation", "-e", f"{ROOT}[{extras}]"])
+    if version.endswith("t"):
+        _run([own, "-m", "pip", "install", "-q", "--no-build-isolation", "-e", str(ROOT)])
+        for requirement in (each for extra in extras.split(",") for each in _of_extra(extra)):
+            if not _has_wheel(own, requirement):
+                print(f"no wheel: {requirement}", flush=True)
+    else:
+        _run([own, "-m", "pip", "install", "-q", "--no-build-isolation", "-e", f"{ROOT}[{extras}]"])
     part = () if asked.all else FAST
     without = {} if asked.all else {"TESTS_WITHOUT": "torch"}
     done = subprocess.run(
         [own, "-m", "pytest", "-q", *(asked.pytest or part)], cwd=ROOT, env={**os.environ, **without}, check=False
     )
     return done.returncode == 0
+
+
+def _has_wheel(python: str, requirement: str) -> bool:
+    """Install a requirement if that needs no compiler; says whether it did."""
+    command = [python, "-m", "pip", "install", "-q", "--only-binary", ":all:", requirement]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _of_extra(name: str) -> list[str]:

@@ -3,8 +3,8 @@
     python tools/wheels.py [--only 3.11 ...]
 
 The source distribution is made first and the wheels from it: one for 3.11, one over the stable ABI for all later
-versions. On Linux auditwheel repairs them, so that they run wherever the C library is no older than this machine's.
-What comes out lies in dist/.
+versions with a GIL, and one for each without. On Linux auditwheel repairs them, so that they run wherever the C
+library is no older than this machine's. What comes out lies in dist/.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from interpreters import found
 
 ROOT = Path(__file__).parent.parent
 DIST, BUILT, MAKERS = ROOT / "dist", ROOT / "build" / "wheels", ROOT / "build" / "makers"
-FIRST_STABLE = "3.12"
+FIRST = "3.11"  #: The one with a GIL that has a wheel of its own.
 #: Of the kernel's tests those that want nothing but pytest and Hypothesis, and read no data.
 TESTS = ("test_regressions.py", "test_nesting.py", "test_batches.py")
 
@@ -39,7 +39,7 @@ def main() -> None:
     source = source_distribution()
     stable: Path | None = None
     for version, python in pythons.items():
-        is_stable = tuple(map(int, version.split("."))) >= tuple(map(int, FIRST_STABLE.split(".")))
+        is_stable = not version.endswith("t") and version != FIRST
         if is_stable and stable is not None:
             wheel = stable
         else:

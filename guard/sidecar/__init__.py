@@ -3,6 +3,7 @@
 settings.py           guard.toml's table [serve], checked with line and key
 process.py            the process: sockets, signals, draining, reloading, worker processes
 http_limits.py        HTTP as uvicorn reads it, with limits on connections, heads and slow senders
+asgi.py               the application under another server of ASGI; ray_serve.py: as replicas of Ray Serve
 application.py        the stack of middleware, in order, and the routes; service.py: what its parts know of it
 middleware.py         who may come in; cors.py: from which web pages
 keys.py               API keys; rate_limits.py: their rates and budgets; key_requirement.py: whether keys are needed

@@ -384,6 +384,11 @@ def _store(common: Settings) -> TraceStore:
     )
 
 
+def open_store(start: Start) -> TraceStore:
+    """Open the trace that the settings name."""
+    return _store(start.settings()[1])
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

@@ -35,7 +35,7 @@ from guard.tuning.lora import Adapter
 from guard.tuning.registry import CARD
 from guard.tuning.training import Recipe, Trainer, TrainingReport, Validation
 
-HELD_OUT = 0.1  #: Share of questions held out for validation.
+HELD_OUT = 0.1  #: Most of the questions that are held out for validation, as a share.
 LEAST = 8  #: Fewest examples to train on.
 VALIDATED = 60  #: Most held-out examples that are validated.
 
@@ -97,7 +97,8 @@ def tune(
         raise GuardError(f"{out} is there already; name a new folder")
     dropped = Counter() if dropped is None else dropped
     base = load(model)
-    train, held = split(deduplicated(pairs, dropped), HELD_OUT)
+    asked = deduplicated(pairs, dropped)
+    train, held = split(asked, min(HELD_OUT, VALIDATED / max(1, len(asked))))
     examples = list(cut(base, train, dropped))
     validation = list(cut(base, held[:VALIDATED], dropped))
     if len(examples) < LEAST:

@@ -42,11 +42,12 @@ from guard.testing import FlakyModel, serving
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "history")]
-#: What is in the blocks of a page that other tests run: those below, tests/guard/batch/test_ray.py's, and
-#: tests/clients/test_agents.py's, which run in environments of their own.
+#: What is in the blocks of a page that other tests run: those below, tests/guard/batch/test_ray.py's,
+#: tests/guard/sidecar/test_ray_serve.py's, and tests/clients/test_agents.py's, in environments of their own.
 APART = {
     DOCS / "testing.md": "def test_",
     DOCS / "batches.md": "guard.integrations.ray",
+    DOCS / "deploying.md": "guard.sidecar.ray_serve",
     **dict.fromkeys((DOCS / "agents").glob("*.md"), "127.0.0.1:8080"),
 }
 #: Pages that are read from top to bottom and show nothing to be run.

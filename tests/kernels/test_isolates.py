@@ -328,3 +328,43 @@ threads = [threading.Thread(target=work, args=(first,)) for first in range(2)]
 assert [found[number] for number in range(40)] == before
 assert memory()["isolates"] == 0 and memory()["shared"] > alone
 """)
+
+
+def test_a_thread_that_finds_tables_locked_again_and_again_has_its_own_and_the_same_masks() -> None:
+    """One schema in several isolates; see `Isolates::home`. On one core none may meet another."""
+    run("""
+import random
+compiled = guard.compile(SIMPLE)
+expected = masks(compiled.matcher(vocabulary), budget=True)
+several = guard.compile({"type": "string", "pattern": "^[ab]*a[ab]{14}$"})
+before, is_over, made = compiled.nbytes, threading.Event(), []
+
+def fill():  # without the GIL, a turn for each row: nearly every one is of a state that is new
+    rows = allocate_bitmask(64, vocabulary.size)
+    while not is_over.is_set():
+        matchers = [several.matcher(vocabulary) for _ in range(64)]
+        assert all([matcher.accept_bytes(b'"') for matcher in matchers])
+        for _ in range(30):
+            guard.kernels.fill_bitmasks(matchers, rows)
+            assert all([matcher.accept_bytes(random.choice((b"a", b"b"))) for matcher in matchers])
+
+def meet():
+    until = time.monotonic() + 60
+    while time.monotonic() < until and compiled.nbytes < 1.5 * before:
+        made.append(compiled.matcher(vocabulary))
+        assert masks(made[-1], budget=True) == expected
+        made[-1].rollback(len(TEXT))
+        del made[:-8]
+        time.sleep(0.0001)  # a thread that fills takes the GIL
+
+threads = [threading.Thread(target=fill, daemon=True) for _ in range(2)]
+[thread.start() for thread in threads]
+meet()
+is_over.set()
+[thread.join() for thread in threads]
+assert len(os.sched_getaffinity(0)) == 1 or compiled.nbytes >= 1.5 * before, (before, compiled.nbytes)
+for matcher in made:  # some of each isolate
+    assert masks(matcher.copy(), budget=True) == expected
+    flushed()
+    assert masks(matcher, budget=True) == expected
+""")

@@ -6,6 +6,7 @@
 #pragma once
 #include <nanobind/nanobind.h>
 
+#include <algorithm>
 #include <mutex>
 #include <optional>
 
@@ -47,23 +48,36 @@ struct Front : std::enable_shared_from_this<Front> {
         format(std::move(around)),
         lower(std::move(lowering)),
         fail(std::move(failing)),
-        place_(
-            place_in(apart ? Isolates::instance().make() : Isolates::instance().common(), false)) {}
+        places_{
+            place_in(apart ? Isolates::instance().make() : Isolates::instance().common(), false)} {}
+  // A place for this thread: where the schema was compiled, unless the thread has a home elsewhere.
   std::shared_ptr<Place> place() {
+    const std::shared_ptr<Isolate> home = Isolates::instance().home();
     const std::lock_guard lock(lock_);
-    return place_;
+    if (!home || !places_.front()->isolate->common) return places_.front();
+    for (const std::shared_ptr<Place>& known : places_)
+      if (known->isolate == home) return known;
+    return places_.emplace_back(place_in(home, false));
   }
   void leave(const Place* old) {  // moves to an isolate of its own
-    auto made = place_in(Isolates::instance().make(), false);
+    std::vector<std::shared_ptr<Place>> places{place_in(Isolates::instance().make(), false)};
     const std::lock_guard lock(lock_);
-    if (place_.get() != old) return;
-    place_->is_current = false;
-    place_ = std::move(made);
+    if (std::none_of(places_.begin(), places_.end(), [&](const auto& p) { return p.get() == old; }))
+      return;
+    for (const std::shared_ptr<Place>& left : places_) left->is_current = false;
+    places_.swap(places);
+  }
+  std::size_t nbytes() {
+    const std::lock_guard lock(lock_);
+    std::size_t sum = 0;
+    for (const std::shared_ptr<Place>& place : places_) sum += place->nbytes;
+    return sum;
   }
 
  private:
   std::mutex lock_;
-  std::shared_ptr<Place> place_;
+  std::vector<std::shared_ptr<Place>> places_;  // one of its own, or one in each common isolate
+                                                // where threads use it; that where it began first
 };
 
 // The handle by which matchers and other users find an engine.

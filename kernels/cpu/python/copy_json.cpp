@@ -28,7 +28,8 @@ class Copier {
   }
 
   // A new reference, or null where the value is not plain or is beyond a limit. No Python code runs
-  // in here: every type is exact.
+  // in here: every type is exact. A container is copied as a whole before it is read, since without
+  // a GIL another thread may change the caller's meanwhile.
   PyObject* copy(PyObject* value, std::int64_t level) {
     if (PyDict_CheckExact(value)) return container(level) ? dict(value, level) : nullptr;
     if (PyList_CheckExact(value)) return container(level) ? list(value, level) : nullptr;
@@ -104,7 +105,7 @@ class Copier {
     PyObject* out = PyDict_Copy(value);
     Py_ssize_t at = 0;
     PyObject *key = nullptr, *item = nullptr;
-    write('{', static_cast<std::uint64_t>(PyDict_Size(value)));
+    if (out) write('{', static_cast<std::uint64_t>(PyDict_Size(out)));
     while (out && PyDict_Next(out, &at, &key, &item)) {
       if (!PyUnicode_CheckExact(key) || !text(key)) return drop(out);
       note(key, item, level);
@@ -123,11 +124,11 @@ class Copier {
   }
 
   PyObject* list(PyObject* value, std::int64_t level) {
-    const Py_ssize_t size = PyList_Size(value);
-    PyObject* out = PyList_New(size);
+    PyObject* out = PyList_GetSlice(value, 0, PY_SSIZE_T_MAX);
+    const Py_ssize_t size = out ? PyList_Size(out) : 0;
     write('[', static_cast<std::uint64_t>(size));
-    for (Py_ssize_t i = 0; out && i < size; ++i) {
-      PyObject* inner = copy(PyList_GetItem(value, i), level + 1);
+    for (Py_ssize_t i = 0; i < size; ++i) {
+      PyObject* inner = copy(PyList_GetItem(out, i), level + 1);
       if (!inner) return drop(out);
       PyList_SetItem(out, i, inner);
     }

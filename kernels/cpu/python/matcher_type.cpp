@@ -228,13 +228,14 @@ void bind_matcher(nb::module_& m) {
           return remaining ? (*remaining)[i] : std::nullopt;
         };
         for (std::size_t i = 0; i < matchers.size(); ++i) row_of(i);  // checks that each row exists
+        std::deque<PyMatcher::Use> uses;
+        for (PyMatcher* matcher : matchers) uses.emplace_back(*matcher, PyMatcher::Row::Left);
         const bool is_in_time =
             within || std::any_of(matchers.begin(), matchers.end(), [](const PyMatcher* m) {
               return m->pending && m->pending->is_asked();
             });
-        std::deque<PyMatcher::Use> uses;
-        for (PyMatcher* matcher : matchers)
-          uses.emplace_back(*matcher, is_in_time ? PyMatcher::Row::Left : PyMatcher::Row::Awaited);
+        if (!is_in_time)
+          for (PyMatcher::Use& use : uses) use.settle(PyMatcher::Row::Awaited);
         const auto end = [&](std::size_t i) {
           const std::size_t used = matchers[i]->matcher.vocabulary().words();
           std::memset(row_of(i) + used, 0, (view.words - used) * 4);
@@ -260,8 +261,19 @@ void bind_matcher(nb::module_& m) {
         bool are_known = true;
         for (std::size_t i = 0; i < matchers.size(); ++i)
           are_known &= (known[i] = matchers[i]->matcher.known(left_of(i).value_or(-1))) != nullptr;
-        // Copying a few rows takes less time than reacquiring the GIL from another thread.
+        // Finding and copying rows that other matchers have made takes less time than reacquiring
+        // the GIL from another thread.
         const std::size_t nbytes = matchers.size() * view.words * 4;
+        for (std::size_t i = 0; !are_known && matchers.size() > 1 && nbytes <= kShortCopy; ++i) {
+          Matcher& matcher = matchers[i]->matcher;
+          if (!known[i])
+            matchers[i]->in_batch(false, [&] {
+              if (matcher.look_ahead().empty()) known[i] = matcher.find(left_of(i).value_or(-1));
+              return true;
+            });
+          if (!known[i]) break;
+          are_known = i + 1 == matchers.size();
+        }
         if (are_known && nbytes <= kShortCopy) {
           for (std::size_t i = 0; i < matchers.size(); ++i) write(known[i], i);
           return nb::none();
@@ -274,7 +286,7 @@ void bind_matcher(nb::module_& m) {
           for (std::size_t i = 0; i < matchers.size(); ++i) {
             Matcher& matcher = matchers[i]->matcher;
             if (known[i]) continue;
-            const bool made = matchers[i]->in_batch([&] {
+            const bool made = matchers[i]->in_batch(true, [&] {
               if (!matcher.look_ahead().empty()) return false;
               const std::int64_t budget = left_of(i).value_or(-1);
               if (matchers.size() == 1)

@@ -108,17 +108,20 @@ struct PyMatcher {
    public:
     explicit Use(PyMatcher& matcher, Row row = Row::Awaited)
         : matcher_(matcher), first_(matcher.user.enter()) {
-      if (!matcher.pending || row == Row::Left) return;
       try {
-        if (matcher.pending->is_lost()) User::refuse();
-        if (row == Row::Awaited)
-          matcher.pending->settle();
-        else
-          matcher.pending->give_up();
+        settle(row);
       } catch (...) {
         if (first_) matcher_.user.leave();
         throw;
       }
+    }
+    void settle(Row row) {
+      if (!matcher_.pending || row == Row::Left) return;
+      if (matcher_.pending->is_lost()) User::refuse();
+      if (row == Row::Awaited)
+        matcher_.pending->settle();
+      else
+        matcher_.pending->give_up();
     }
     ~Use() {
       if (first_) matcher_.user.leave();
@@ -194,15 +197,19 @@ struct PyMatcher {
     std::memset(words + matcher.vocabulary().words(), 0,
                 (view.words - matcher.vocabulary().words()) * 4);
   }
-  // A turn of a batch, without the GIL. False: it must be repeated alone, with the GIL.
+  // A turn of a batch. False: it must be repeated alone, with the GIL. A turn that `waits` for the
+  // lock must not have the GIL; any other is short, or must not have it either.
   template <class F>
-  bool in_batch(F f) {
+  bool in_batch(bool waits, F f) {
     {
       Place& place = seat.place();
       Isolate& isolate = *place.isolate;
       Account account(isolate);
       std::unique_lock lock = isolate.soon();
-      if (!lock.owns_lock()) lock = isolate.wait();
+      if (!lock.owns_lock()) {
+        if (!waits) return false;
+        lock = isolate.wait();
+      }
       Turn turn(place, std::move(lock), account, nullptr, seat.front->options.limits, nullptr,
                 nullptr);
       try {

@@ -168,8 +168,7 @@ NB_MODULE(_native, m) {
             return out;
           },
           "arcs"_a, "exits"_a)
-      .def_prop_ro("nbytes",
-                   [](const std::shared_ptr<Front>& f) { return f->place()->nbytes.load(); })
+      .def_prop_ro("nbytes", [](const std::shared_ptr<Front>& f) { return f->nbytes(); })
       .def("stats", [](const std::shared_ptr<Front>& f) {
         std::array<std::size_t, 4> counts{};
         Seat seat(f);
@@ -202,28 +201,31 @@ NB_MODULE(_native, m) {
             if (node < 0 || node >= kOwnNodes) throw nb::value_error("a node must be an index");
             Call(self.seat).run([&](Compiled&) { self.explorer->add(node); });
           },
-          "node"_a)
+          nb::lock_self(), "node"_a)
       .def(
           "run",
           [](PyExplorer& self, double seconds) {
             const auto until = Clock::after(std::clamp(seconds, 0.0, 1e6));
             return Call(self.seat).run([&](Compiled&) { return self.explorer->run(until); });
           },
-          "seconds"_a)
-      .def("stats",
-           [](const PyExplorer& self) {
-             const Explorer& e = *self.explorer;
-             nb::dict out;
-             out["goals"] = e.expanded(0);
-             out["objects"] = e.expanded(1);
-             out["arrays"] = e.expanded(2);
-             out["languages"] = e.expanded(3);
-             out["states"] = e.states();
-             out["waiting"] = e.waiting();
-             return out;
-           })
-      .def("large", [](const PyExplorer& self) { return self.explorer->large(); })
-      .def("empty", [](const PyExplorer& self) { return self.explorer->empty(); });
+          nb::lock_self(), "seconds"_a)
+      .def(
+          "stats",
+          [](const PyExplorer& self) {
+            const Explorer& e = *self.explorer;
+            nb::dict out;
+            out["goals"] = e.expanded(0);
+            out["objects"] = e.expanded(1);
+            out["arrays"] = e.expanded(2);
+            out["languages"] = e.expanded(3);
+            out["states"] = e.states();
+            out["waiting"] = e.waiting();
+            return out;
+          },
+          nb::lock_self())
+      .def(
+          "large", [](const PyExplorer& self) { return self.explorer->large(); }, nb::lock_self())
+      .def("empty", [](const PyExplorer& self) { return self.explorer->empty(); }, nb::lock_self());
 
   nb::class_<PySampler>(m, "Sampler")
       .def(
@@ -246,5 +248,5 @@ NB_MODULE(_native, m) {
             if (!any) return nb::none();
             return nb::make_tuple(nb::bytes(text.data(), text.size()), used);
           },
-          "choices"_a);
+          nb::lock_self(), "choices"_a);
 }

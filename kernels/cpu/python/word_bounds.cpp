@@ -45,7 +45,7 @@ class Classes {
 };
 
 nb::tuple word_bounds(const nb::str& text, nb::handle classify) {
-  static Classes classes;
+  static thread_local Classes classes;
   const Py_ssize_t size = PyUnicode_GetLength(text.ptr());
   const std::unique_ptr<Py_UCS4, decltype(&PyMem_Free)> copy(PyUnicode_AsUCS4Copy(text.ptr()),
                                                              PyMem_Free);

@@ -94,17 +94,41 @@ Isolates::Isolates() {
   }
 }
 
+namespace {
+struct Home {  // of a thread
+  std::size_t at = 0;
+  bool has_moved = false;
+  int contended = 0;  // times that it found a common isolate locked since then
+  std::chrono::steady_clock::time_point since{};
+};
+constinit thread_local Home here GUARD_TLS;
+constexpr int kContended = 64;  // times within kWindow after which a thread moves
+constexpr std::chrono::milliseconds kWindow{1000};
+}  // namespace
+
 std::shared_ptr<Isolate> Isolates::common() const {
-  static constinit thread_local std::size_t mine GUARD_TLS = 0;
   const std::size_t n = commons_.size();
   for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t at = (mine + i) % n;
+    const std::size_t at = (here.at + i) % n;
     if (const std::unique_lock lock(commons_[at]->lock, std::try_to_lock); lock.owns_lock()) {
-      mine = at;
+      here.at = at;
       break;
     }
   }
-  return commons_[mine];
+  return commons_[here.at];
+}
+
+std::shared_ptr<Isolate> Isolates::home() const {
+  return here.has_moved ? commons_[here.at] : nullptr;
+}
+
+void Isolates::note_contention() const {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - here.since > kWindow) here.contended = 0, here.since = now;
+  if (++here.contended < kContended || commons_.size() == 1) return;
+  here.at = (here.at + 1) % commons_.size();
+  here.has_moved = true;
+  here.contended = 0;
 }
 
 std::shared_ptr<Isolate> Isolates::make() {
@@ -205,6 +229,7 @@ std::unique_lock<std::mutex> Isolate::soon() {
   constexpr int kSpins = 400;
   for (int i = 0; i < kSpins; ++i) {
     if (std::unique_lock held(lock, std::try_to_lock); held.owns_lock()) return held;
+    if (i == 0 && common) Isolates::instance().note_contention();
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #endif

@@ -5,7 +5,9 @@
 // computed again. Nearly all schemas share the tables of a common isolate. There are as many common
 // ones as cores, up to four. A thread compiles into the one of its last schema, or into another one
 // if that is locked, so threads with different schemas separate, and a lone thread always finds the
-// same tables. A schema whose call takes long while others wait for the lock, or takes much memory,
+// same tables. A thread that finds its isolate locked again and again moves to another common one,
+// and has matchers of all schemas there: each schema has an engine in every isolate where it is
+// used. A schema whose call takes long while others wait for the lock, or takes much memory,
 // moves to its own isolate (Elsewhere). From then on it delays no one, and its tables are freed
 // with it.
 //
@@ -93,6 +95,10 @@ class Isolates {
   // A common isolate for a schema that this thread compiles: that of its last schema, unless
   // another thread has locked it.
   std::shared_ptr<Isolate> common() const;
+  // The common isolate to which this thread moved, because the one that it used was locked so often
+  // when it came. Null for nearly all threads: they use a schema where it was compiled.
+  std::shared_ptr<Isolate> home() const;
+  void note_contention() const;  // of this thread, at a common isolate's lock
   // The one that a single-threaded program uses; tables that are warmed before any schema are
   // there.
   std::shared_ptr<Isolate> first() const { return commons_.front(); }
