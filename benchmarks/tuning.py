@@ -216,7 +216,7 @@ def main() -> int:
     given = [row for part in held.values() for row in part]
     usable = list(pairs(training, names, given, dropped))
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
-    usual = {"epochs": 6.0, "layers": ALL, "batch": 4} if is_deep else {"epochs": 4.0}  # epochs: at most
+    usual = {"epochs": 3.0, "layers": ALL, "batch": 4} if is_deep else {"epochs": 4.0}  # epochs: at most
     seconds = max(args.minutes * 60 - APART_S, args.minutes * 30) - time.process_time()
     recipe = Recipe(**{**usual, **options, "seconds": seconds})
 
