@@ -7,15 +7,11 @@ other server's affair. All else is as there: keys are needed, since the address 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from guard import kernels
 from guard.sidecar import process
 from guard.sidecar.application import Sidecar
-from guard.sidecar.key_requirement import Door
-from guard.support import memory
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound to it: it says from where clients come
 
@@ -40,7 +36,8 @@ class Application:
     async def _live(self, receive: Any, send: Any) -> None:
         await receive()
         try:
-            sidecar = await self._begun()
+            await asyncio.to_thread(process.check, self._start)
+            sidecar = process.begun(*self._start.settings())
             life = sidecar.life()
             await life.__aenter__()
         except Exception as error:
@@ -52,13 +49,3 @@ class Application:
         sidecar.is_draining = True
         await life.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
-
-    async def _begun(self) -> Sidecar:
-        memory.hold_little()
-        kernels.limit_memory(process.ENGINE_BYTES)
-        serve = await asyncio.to_thread(process.check, self._start)
-        decoding = sum(model.slots for model in serve.models.values() if not model.is_remote)
-        threads = ThreadPoolExecutor(process.OTHER_THREADS + decoding, thread_name_prefix="guard")
-        asyncio.get_running_loop().set_default_executor(threads)
-        store = process.open_store(self._start)
-        return Sidecar(serve, store, Door(store, serve.needs_key, is_beyond_loopback=True, seen=None))

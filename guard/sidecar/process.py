@@ -26,7 +26,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -41,6 +41,9 @@ from guard.support import memory
 from guard.support.plain_text import plain, plain_line
 from guard.trace import TraceStore
 from guard.trace.retention import Retention
+
+if TYPE_CHECKING:
+    from guard.sidecar.application import Sidecar
 
 BACKLOG = 4096  #: Connections that wait to be accepted.
 OTHER_THREADS = 32  #: Threads for the trace and for compiling schemas, beside one for each request that decodes here.
@@ -188,24 +191,14 @@ def _changes(before: ServeSettings, after: ServeSettings) -> str:
 def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = None) -> int:
     """Serve in this process. A worker is given the shared number that tells all workers that keys are needed."""
     is_alone = seen is None
-    from concurrent.futures import ThreadPoolExecutor
-
-    from guard.sidecar.application import Sidecar
     from guard.sidecar.http_limits import Wire
 
     _logging()
-    memory.hold_little()
-    kernels.limit_memory(ENGINE_BYTES)
     serve, common = start.settings()
     failure: list[BaseException] = []
 
     async def main() -> None:
-        decoding = sum(model.slots for model in serve.models.values() if not model.is_remote)
-        threads = ThreadPoolExecutor(OTHER_THREADS + decoding, thread_name_prefix="guard")
-        asyncio.get_running_loop().set_default_executor(threads)
-        store = _store(common)
-        shut = key_requirement.Door(store, serve.needs_key, is_beyond_loopback=not is_loopback(serve.host), seen=seen)
-        sidecar = Sidecar(serve, store, shut)
+        sidecar = begun(serve, common, seen)
         config = uvicorn.Config(
             _failing(sidecar, failure),
             http=functools.partial(Wire, serve),  # type: ignore[arg-type]  # called like the class that it stands for
@@ -227,8 +220,6 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
         if announced is not None:
             announced.cancel()
 
-    # Other threads compile and check strangers' input. The loop waits this long for the GIL, several times a request.
-    sys.setswitchinterval(SWITCH_S)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         with contextlib.suppress(SystemExit), runner:
@@ -238,6 +229,27 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
     if failure:
         raise failure[0]
     return 0
+
+
+def begun(serve: ServeSettings, common: Settings, seen: Any = None) -> Sidecar:
+    """Make what the requests of this process share, in its event loop, and set the process up for them.
+
+    `seen`: see `key_requirement.Door`.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from guard.sidecar.application import Sidecar
+
+    memory.hold_little()
+    kernels.limit_memory(ENGINE_BYTES)
+    # Other threads compile and check strangers' input. The loop waits this long for the GIL, several times a request.
+    sys.setswitchinterval(SWITCH_S)
+    decoding = sum(model.slots for model in serve.models.values() if not model.is_remote)
+    threads = ThreadPoolExecutor(OTHER_THREADS + decoding, thread_name_prefix="guard")
+    asyncio.get_running_loop().set_default_executor(threads)
+    store = _store(common)
+    door = key_requirement.Door(store, serve.needs_key, is_beyond_loopback=not is_loopback(serve.host), seen=seen)
+    return Sidecar(serve, store, door)
 
 
 def _failing(sidecar: Any, failure: list[BaseException]) -> Any:
@@ -382,11 +394,6 @@ def _store(common: Settings) -> TraceStore:
         os.path.abspath(common.trace_path()) if "://" not in common.trace_path() else common.trace_path(),  # noqa: PTH100 (without resolving links)
         Retention(common.trace_days, common.trace_calls),
     )
-
-
-def open_store(start: Start) -> TraceStore:
-    """Open the trace that the settings name."""
-    return _store(start.settings()[1])
 
 
 def _listen(host: str, port: int) -> socket.socket:

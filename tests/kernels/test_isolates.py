@@ -368,3 +368,30 @@ for matcher in made:  # some of each isolate
     flushed()
     assert masks(matcher, budget=True) == expected
 """)
+
+
+def test_a_batch_that_reads_long_texts_again_gives_the_gil_back() -> None:
+    """Rows that others know are looked for with the GIL; what a matcher must read again first is not."""
+    out = run("""
+text = b'"' + b"ab" * 4_000_000
+matchers = [guard.compile({"type": "string"}).matcher(vocabulary) for _ in range(2)]
+assert all([matcher.accept_bytes(text) for matcher in matchers])
+rows, beats, is_over = allocate_bitmask(2, vocabulary.size), [time.perf_counter()], threading.Event()
+
+def beat():
+    while not is_over.is_set():
+        time.sleep(0.001)
+        beats.append(time.perf_counter())
+
+thread = threading.Thread(target=beat)
+thread.start()
+flushed()
+begun = time.perf_counter()
+guard.kernels.fill_bitmasks(matchers, rows)
+took = time.perf_counter() - begun
+is_over.set()
+thread.join()
+print(took, max(np.diff([at for at in beats if at >= begun])))
+""")
+    took, longest = map(float, out.split())
+    assert longest < took / 4, (took, longest)

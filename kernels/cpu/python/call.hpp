@@ -53,11 +53,14 @@ struct Front : std::enable_shared_from_this<Front> {
   // A place for this thread: where the schema was compiled, unless the thread has a home elsewhere.
   std::shared_ptr<Place> place() {
     const std::shared_ptr<Isolate> home = Isolates::instance().home();
-    const std::lock_guard lock(lock_);
-    if (!home || !places_.front()->isolate->common) return places_.front();
-    for (const std::shared_ptr<Place>& known : places_)
-      if (known->isolate == home) return known;
-    return places_.emplace_back(place_in(home, false));
+    if (std::shared_ptr<Place> known = known_at(home)) return known;
+    const std::shared_ptr<Place> made =
+        place_in(home, false);  // without the lock: a fork may come amid it
+    {
+      const std::lock_guard lock(lock_);
+      if (places_.front()->isolate->common) places_.push_back(made);
+    }
+    return known_at(home);
   }
   void leave(const Place* old) {  // moves to an isolate of its own
     std::vector<std::shared_ptr<Place>> places{place_in(Isolates::instance().make(), false)};
@@ -75,6 +78,15 @@ struct Front : std::enable_shared_from_this<Front> {
   }
 
  private:
+  // Null: there is none yet in the thread's home.
+  std::shared_ptr<Place> known_at(const std::shared_ptr<Isolate>& home) {
+    const std::lock_guard lock(lock_);
+    if (!home || !places_.front()->isolate->common) return places_.front();
+    for (const std::shared_ptr<Place>& known : places_)
+      if (known->isolate == home) return known;
+    return nullptr;
+  }
+
   std::mutex lock_;
   std::vector<std::shared_ptr<Place>> places_;  // one of its own, or one in each common isolate
                                                 // where threads use it; that where it began first

@@ -267,7 +267,7 @@ void bind_matcher(nb::module_& m) {
         for (std::size_t i = 0; !are_known && matchers.size() > 1 && nbytes <= kShortCopy; ++i) {
           Matcher& matcher = matchers[i]->matcher;
           if (!known[i])
-            matchers[i]->in_batch(false, [&] {
+            matchers[i]->in_batch(true, [&] {
               if (matcher.look_ahead().empty()) known[i] = matcher.find(left_of(i).value_or(-1));
               return true;
             });
@@ -286,7 +286,7 @@ void bind_matcher(nb::module_& m) {
           for (std::size_t i = 0; i < matchers.size(); ++i) {
             Matcher& matcher = matchers[i]->matcher;
             if (known[i]) continue;
-            const bool made = matchers[i]->in_batch(true, [&] {
+            const bool made = matchers[i]->in_batch(false, [&] {
               if (!matcher.look_ahead().empty()) return false;
               const std::int64_t budget = left_of(i).value_or(-1);
               if (matchers.size() == 1)

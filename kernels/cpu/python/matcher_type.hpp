@@ -197,23 +197,26 @@ struct PyMatcher {
     std::memset(words + matcher.vocabulary().words(), 0,
                 (view.words - matcher.vocabulary().words()) * 4);
   }
-  // A turn of a batch. False: it must be repeated alone, with the GIL. A turn that `waits` for the
-  // lock must not have the GIL; any other is short, or must not have it either.
+  // A turn of a batch. False: it must be repeated alone, with the GIL. With the GIL it neither
+  // waits for the lock nor reads the text again, and gives the GIL away once it takes long.
   template <class F>
-  bool in_batch(bool waits, F f) {
+  bool in_batch(bool has_gil, F f) {
     {
+      Gil gil;
       Place& place = seat.place();
       Isolate& isolate = *place.isolate;
       Account account(isolate);
       std::unique_lock lock = isolate.soon();
       if (!lock.owns_lock()) {
-        if (!waits) return false;
+        if (has_gil) return false;
         lock = isolate.wait();
       }
-      Turn turn(place, std::move(lock), account, nullptr, seat.front->options.limits, nullptr,
-                nullptr);
+      Turn turn(place, std::move(lock), account, nullptr, seat.front->options.limits,
+                has_gil ? Gil::give : nullptr, &gil);
       try {
-        matcher.enter(turn.engine(seat.front->options, seat.front->root, seat.front->format));
+        Compiled& engine = turn.engine(seat.front->options, seat.front->root, seat.front->format);
+        if (has_gil && !matcher.enters_at_once(engine)) return false;
+        matcher.enter(engine);
         return f();
       } catch (const Missing&) {
         return false;
