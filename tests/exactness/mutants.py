@@ -325,15 +325,15 @@ MUTANTS = (
     ),
     Mutant(
         "masks/fill_value.cpp",
-        "what a budget leaves of a value is told for the next larger one as well",
-        "return s.first == slack; });",
-        "return s.first == slack || s.first + 1 == slack; });",
+        "what suffices for a value suffices for the rest of the text as well",
+        "left >= known->second.enough) {",
+        "sink.budget >= known->second.enough) {",
     ),
     Mutant(
         "masks/fill_keys.cpp",
-        "keys that can't be afforded hide a name that is no longer writable",
-        "if (name == next.hi && from.state == Texts::kDead) continue;",
-        "if (name == next.hi) continue;",
+        "the beginning of a name that is no longer writable stays allowed",
+        "        if (name == next.hi) continue;\n",
+        "",
     ),
     Mutant(
         "masks/mask_filler.hpp",

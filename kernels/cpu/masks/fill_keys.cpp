@@ -68,86 +68,28 @@ Bytes MaskFiller::bytes_among(const Frame& f, const KeyRanges& c) {
 }
 
 // Corrects the mask of a class of keys where declared names and written keys continue the text.
-void MaskFiller::overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means,
+void MaskFiller::overlay(const Suffixes& among, std::int32_t node, const Config& from, bool ample,
                          Sink& sink) {
-  const bool closed = from.state == Texts::kDead,
-             known = closed || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded);
-  const bool reckoned =
-      means == Means::Ample ? known : (closed || means == Means::None) && are_even(from);
-  // Inside of an escape, where items are compared, or where tokens are counted, each token is tried
-  // instead.
-  if (reckoned && !sink.counts(from) && texts_.is_whole(from.decoder) && !from.top->records)
-    overlay_known(among, node, from, means, sink);
+  const bool known =
+      from.state == Texts::kDead || (texts_.has_all(from.state) && !texts_.spec(from.spec).bounded);
+  // Inside of an escape, where items are compared, or where the budget does not suffice for all,
+  // each token is tried instead.
+  if (ample && known && texts_.is_whole(from.decoder) && !from.top->records)
+    overlay_known(among, node, from, sink);
   else
     overlay_all(among, node, from, sink);
 }
 
-// Is the distance after each name that may still come known without a search?
-bool MaskFiller::are_even(const Config& at) {
-  const Frame& f = *at.top;
-  if (!engine_.distances.is_even(f)) return false;
-  const std::vector<std::int32_t>& classes = levels_.info(f.level).class_of;
-  for (std::int32_t name = at.lo; name < at.hi; ++name)
-    if (engine_.viability.may_come(f, name) &&
-        engine_.distances.behind_key(f, classes[static_cast<std::size_t>(name)], name) == -2)
-      return false;
-  return true;
-}
-
-namespace {
-// An unnecessary escape costs additional bytes. Can a token below the backslash still spell one of
-// these characters within the budget, or close the key? `least` is the number of bytes that suffice
-// without an escape. Also true where an escape may be necessary, or where `least` is below the
-// budget.
-bool may_pay(const Trie& trie, std::int32_t escape, const Bytes& bytes, std::int64_t least,
-             std::int64_t budget) {
-  const bool ascii = bytes.next(0x80) == 256,
-             plain = bytes.next(0) >= 0x20 && !bytes.has('"') && !bytes.has('\\');
-  if (!plain || least < budget) return true;
-  const std::int32_t top = trie.depth(escape) - 1;
-  for (const char byte : {'u', '/'}) {
-    const std::int32_t child = byte == 'u' || bytes.has('/') ? trie.find(escape, {&byte, 1}) : -1;
-    const std::int64_t added = byte == '/' ? 1 : ascii ? 5 : 3;
-    for (std::int32_t i = child; child >= 0 && i < trie.skip(child); ++i)
-      if (trie.byte(i) == '"' ||
-          (least != kNoLimit && least + added - (trie.depth(i) - top) < budget))
-        return true;
-  }
-  return false;
-}
-}  // namespace
-
 // If any key may come, a token that begins a name may as well begin another key, so only the ends
-// of names and of written keys need correction. If only names may come, or if the budget suffices
-// for names only, the tokens that begin a writable name are set as well.
+// of names and of written keys need correction. If only names may come, the tokens that begin a
+// writable name are set as well. The budget suffices for each of these tokens.
 void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const Config& from,
-                               Means means, Sink& sink) {
+                               Sink& sink) {
   const Trie& trie = among.trie;
   const Frame& f = *from.top;
-  const ObjectInfo& info = levels_.info(f.level);
-  const bool scarce = means != Means::Ample, closed = scarce || from.state == Texts::kDead;
+  const bool closed = from.state == Texts::kDead;
   struct Position : KeyRanges {
     std::int32_t node = 0;
-    std::int64_t spelled = 0;  // bytes of the text so far, as spelled
-  };
-  const auto least = [&](const Position& at) {  // bytes to the end from there. Requires are_even()
-    std::int64_t out = kNoLimit;
-    for (std::int32_t name = at.lo; name < at.hi; ++name) {
-      const std::int64_t behind =
-          engine_.viability.may_come(f, name)
-              ? engine_.distances.behind_key(f, info.class_of[static_cast<std::size_t>(name)], name)
-              : -1;
-      if (behind >= 0)
-        out =
-            std::min(out, info.key_bytes[static_cast<std::size_t>(name)] - 1 - at.spelled + behind);
-    }
-    return out;
-  };
-  const auto affords = [&](const Position& at) {
-    const std::int64_t bytes = least(at);
-    const bool yes = bytes < sink.budget;
-    sink.suffices(yes ? 1 + bytes : kNoLimit);
-    return yes;
   };
   const auto name_at = [&](std::int32_t name) -> std::string_view {
     return f.names->texts[static_cast<std::size_t>(name)];
@@ -164,11 +106,7 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
     }
     return engine_.step(now, byte, after, sink.arena);
   };
-  Position first{static_cast<const KeyRanges&>(from), node};
-  if (scarce && first.lo < first.hi)
-    first.spelled =
-        spelled_bytes(name_at(first.lo).substr(0, static_cast<std::size_t>(first.depth)));
-  Few<Position, 16> path{first};
+  Few<Position, 16> path{{static_cast<const KeyRanges&>(from), node}};
   while (!path.empty()) {
     const Position at = path[path.size() - 1];
     path.truncate(path.size() - 1);
@@ -185,11 +123,7 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
       }
     }
     Bytes bytes = bytes_among(f, at);
-    std::int32_t escape = trie.find(at.node, "\\");
-    // An escape costs bytes. If the budget has no room for them, the subtree of the backslash is
-    // skipped.
-    if (escape >= 0 && scarce && !may_pay(trie, escape, bytes, least(at), sink.budget))
-      sink.suffices(kNoLimit), escape = -1;
+    const std::int32_t escape = trie.find(at.node, "\\");
     if (escape >= 0 && (closed || may_end_escaped(trie, escape, escapes_of(bytes))))
       if (Config after; step_from(at, '\\', &after)) {
         sink.add(trie.begin(escape), trie.end(escape), after);
@@ -202,15 +136,13 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
     for (std::int32_t child = children.next(); child >= 0; child = children.next()) {
       Position next = at;
       next.node = child;
-      ++next.spelled;
       if (!engine_.keys.narrow(f, &next, trie.byte(child))) continue;
       if (closed) {
         std::int32_t name = next.lo;
         while (name < next.hi && !engine_.viability.may_come(f, name)) ++name;
         // No writable name and no class has this beginning, so the mask has no bit there to clear.
-        if (name == next.hi && from.state == Texts::kDead) continue;
-        if (name < next.hi && trie.begin(child) != trie.end(child) && (!scarce || affords(next)))
-          for (const Id* t = trie.begin(child); t != trie.end(child); ++t) sink.set(*t);
+        if (name == next.hi) continue;
+        for (const Id* t = trie.begin(child); t != trie.end(child); ++t) sink.set(*t);
       }
       if (trie.skip(child) > child + 1) path.push_back(next);
     }
@@ -240,7 +172,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
   };
   Path path(&places_);
   path.push_back(place(node, from));
-  while (!path.empty()) {
+  while (!path.empty() && !sink.is_lost()) {
     const std::int32_t i = path.back().children.next();
     if (i < 0) {
       path.pop_back();
@@ -277,33 +209,32 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
   }
 }
 
-// Does the budget suffice after every token that stays inside of an undeclared key, or after none?
-// Decided without a search; Scarce where it is unknown. In an object without dependencies between
-// members, an optional member adds exactly its own bytes to the members that must still come.
-MaskFiller::Means MaskFiller::key_means(const Config& at, Sink& sink) {
+// Does the budget suffice after every token that stays inside of an undeclared key? Decided without
+// a search; false where it is unknown. In an object without dependencies between members, an
+// optional member adds exactly its own bytes to the members that must still come.
+bool MaskFiller::affords_keys(const Config& at, Sink& sink) {
   const Frame& f = *at.top;
   const ObjectInfo& info = levels_.info(f.level);
-  // There is no budget.
-  if (sink.budget < 0) return Means::Ample;
-  if (sink.counts(at) || !info.bare || f.records || f.barred) return Means::Scarce;
+  if (sink.budget < 0) return true;
+  if (sink.counts(at) || !info.bare || f.records || f.barred) return false;
   // The lower bound for any key: its first token, a quote, the colon, a value of one byte, and the
   // members that must come anyway.
   const std::int64_t gap = options_.gap(), all = engine_.distances.least_rest(f), token = 1,
                      quote = 1, colon = 1 + gap, comma = 1 + gap;
   if (all < 0 || token + quote + colon + 1 + all > sink.budget) {
     sink.suffices(kNoLimit);
-    return Means::None;
+    return false;
   }
   const bool closed = at.state == Texts::kDead;
-  if (!(closed || texts_.has_all(at.state)) || !info.plain) return Means::Scarce;
+  if (!(closed || texts_.has_all(at.state)) || !info.plain) return false;
   // An upper bound for any key. If the budget covers it, keys need not be distinguished.
   const std::int64_t worst =
       closed ? engine_.distances.most_named(f.level) : engine_.distances.most_other(f.level);
-  if (worst < 0) return Means::Scarce;
+  if (worst < 0) return false;
   const std::int64_t bytes = token + Texts::kOneChar + quote + colon + worst + comma + all;
-  if (bytes > sink.budget) return Means::Scarce;
+  if (bytes > sink.budget) return false;
   sink.suffices(bytes);
-  return Means::Ample;
+  return true;
 }
 
 // Among tokens that leave a key: the configuration after the first key that is not a declared name.
@@ -344,6 +275,7 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
     // the sink's arena and live until the end of the fill.
     std::unordered_map<Id, Config> behind;
     for (const Exit& exit : mask.exits) {
+      if (sink.is_lost()) return;
       Labels labels;
       texts_.accepted(exit.state, at.spec, at.chars + exit.chars, &labels);
       if (labels.empty() || labels[0] == kEveryClass) continue;
@@ -395,24 +327,24 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
 
 void MaskFiller::fill_key(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   LexemeMask* mask = nullptr;
-  const Means means = key_means(at, sink);
+  const bool ample = affords_keys(at, sink);
+  if (sink.is_lost()) return;
   if (at.state != Texts::kDead) {
     // The mask of the class is computed first, as if there were no names; overlay() then corrects
     // what names and written keys change. Each part sets bits only for tokens that the other part
     // does not cover, or that it decides anew.
     Config free = at;  // as if no name were declared or written
     free.lo = free.hi = free.xlo = free.xhi = 0;
-    if (means == Means::Scarce)
-      add_inside(free, sink.masks.text(texts_, at.state, true, among, node), false, means, sink);
-    mask = &sink.masks.text(texts_, at.state,
-                            texts_.spec(at.spec).bounded && means == Means::Scarce, among, node);
-    if (means != Means::Scarce) add_inside(free, *mask, false, means, sink);
+    if (!ample)
+      add_inside(free, sink.masks.text(texts_, at.state, true, among, node), false, ample, sink);
+    mask = &sink.masks.text(texts_, at.state, texts_.spec(at.spec).bounded && !ample, among, node);
+    if (ample) add_inside(free, *mask, false, ample, sink);
     if (sink.budget < 0)
       add_exits(free, *mask, sink);
     else
       exit_key(among, node, free, *mask, sink);
   }
-  if (at.lo < at.hi || at.xlo < at.xhi) overlay(among, node, at, means, sink);
+  if (at.lo < at.hi || at.xlo < at.xhi) overlay(among, node, at, ample, sink);
   if (mask && mask->odd) {
     const Trie& trie = mask->odd->trie;
     for (const Id* t = trie.begin(0); t != trie.subtree_end(0); ++t) sink.clear(*t);

@@ -70,6 +70,7 @@ void MaskFiller::check_end(const Config& at, const Vocabulary& vocabulary, std::
 
 // Marks the tokens below the node that may follow the configuration.
 void MaskFiller::below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
+  if (sink.is_lost()) return;
   if (!fill_value(among, node, from, sink)) go_on(among, node, from, sink);
 }
 
@@ -91,7 +92,7 @@ void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& fr
   };
   Path path(&places_);
   path.push_back(place(node, from));
-  while (!path.empty()) {
+  while (!path.empty() && !sink.is_lost()) {
     const std::int32_t child = path.back().children.next();
     if (child < 0) {
       path.pop_back();
@@ -148,15 +149,13 @@ bool MaskFiller::is_near(const Config& at, LexemeMasks& masks) {
   return rest < 0 || room < longest + rest;
 }
 
-// Marks the tokens that stay inside of the lexeme.
-void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means,
+// Marks the tokens that stay inside of the lexeme. `ample`: the budget suffices after each of them.
+void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, bool ample,
                             Sink& sink) {
   const bool text = at.lex != Lex::Number;
-  if (means == Means::None) return;
-  if (!bounded && means == Means::Ample) {
+  if (!bounded && ample) {
     sink.add(*mask.all);
-  } else if (means == Means::Ample && texts_.is_free(at.state) &&
-             texts_.components(at.state).size() == 1) {
+  } else if (ample && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
     const Bound& b =
         texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
     if (b.hi == kInf || b.hi - at.chars >= sink.vocabulary.whole().trie.longest())
@@ -300,20 +299,20 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
 
 void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const bool bounded = is_near(at, sink.masks);
-  const Means means = affords_any(among, node, at, bounded, sink) ? Means::Ample : Means::Scarce;
-  if (means != Means::Ample || bounded)
-    add_inside(at, sink.masks.text(texts_, at.state, true, among, node), bounded, means, sink);
+  const bool ample = affords_any(among, node, at, bounded, sink);
+  if (!ample || bounded)
+    add_inside(at, sink.masks.text(texts_, at.state, true, among, node), bounded, ample, sink);
   LexemeMask& mask = sink.masks.text(texts_, at.state, bounded, among, node);
-  if (means == Means::Ample && !bounded) add_inside(at, mask, false, means, sink);
+  if (ample && !bounded) add_inside(at, mask, false, ample, sink);
   at.top->kind == Kind::Root&& at.top->parent ? walk(sink.vocabulary.holding_quotes(), 0, at, sink)
                                               : add_exits(at, mask, sink);
 }
 
 // Fills for the text around values: the tokens that stay in it, and those in which a value begins.
 void MaskFiller::fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
-  const Means means = sink.budget < 0 ? Means::Ample : Means::Scarce;
-  LexemeMask& mask = sink.masks.text(texts_, at.state, means != Means::Ample, among, node);
-  add_inside(at, mask, false, means, sink);
+  const bool ample = sink.budget < 0;
+  LexemeMask& mask = sink.masks.text(texts_, at.state, !ample, among, node);
+  add_inside(at, mask, false, ample, sink);
   for (const Exit& exit : mask.exits) {
     Config before = at;
     before.state = exit.state;
@@ -326,7 +325,7 @@ void MaskFiller::fill_raw(const Suffixes& among, std::int32_t node, const Config
 void MaskFiller::fill_number(const Suffixes& among, std::int32_t node, const Config& at,
                              Sink& sink) {
   LexemeMask& mask = sink.masks.number(engine_.lexicon().numbers, at.state);
-  add_inside(at, mask, false, sink.budget < 0 ? Means::Ample : Means::Scarce, sink);
+  add_inside(at, mask, false, sink.budget < 0, sink);
   add_exits(at, mask, sink);
   Config after;
   if (engine_.stepper.end_number(at, &after, sink.arena)) below(among, node, after, sink);

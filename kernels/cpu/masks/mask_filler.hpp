@@ -70,12 +70,6 @@ class MaskFiller {
     std::vector<Place>* places_;
     std::size_t base_;
   };
-  enum class Means : std::uint8_t {
-    Ample,
-    Scarce,
-    None
-  };  // whether the budget suffices inside of a lexeme after all tokens, some, or none
-
   // Each of these marks the tokens below a node of `among` that may follow the configuration.
   void below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void go_on(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
@@ -89,7 +83,7 @@ class MaskFiller {
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
   bool affords_like(const Config& at, Id token, Sink& sink);
   bool is_near(const Config& at, LexemeMasks& masks);
-  void add_inside(const Config& at, LexemeMask& mask, bool bounded, Means means, Sink& sink);
+  void add_inside(const Config& at, LexemeMask& mask, bool bounded, bool ample, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
   bool affords_any(const Suffixes& among, std::int32_t node, const Config& at, bool bounded,
                    Sink& sink);
@@ -98,11 +92,8 @@ class MaskFiller {
   struct Within {  // tokens that end within a value
     std::shared_ptr<const Tokens> tokens;
     std::int64_t enough = kNoLimit,
-                 lacking = -1;  // budgets, without the rest of the text, that suffice for all of
-                                // them, and that don't
-    static constexpr std::size_t kScarce = 16;
-    std::vector<std::pair<std::int64_t, Tokens>> scarce;  // the tokens that such a budget allows
-    bool reckons = false;                                 // did some distance need a search?
+                 lacking = 0;  // budgets, without the rest of the text, that suffice for all of
+                               // them, and that don't
   };
   bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   bool scalar_key(Id goal, std::vector<Id>* key);
@@ -110,16 +101,14 @@ class MaskFiller {
   // Keys (fill_keys.cpp).
   void fill_key(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   static Bytes bytes_among(const Frame& f, const KeyRanges& at);
-  void overlay(const Suffixes& among, std::int32_t node, const Config& from, Means means,
+  void overlay(const Suffixes& among, std::int32_t node, const Config& from, bool ample,
                Sink& sink);
-  bool are_even(const Config& at);
-  void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Means means,
-                     Sink& sink);
+  void overlay_known(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask,
                 Sink& sink);
   bool leave_key(const Config& at, const Suffixes& rest, Config* after, Sink& sink);
-  Means key_means(const Config& at, Sink& sink);
+  bool affords_keys(const Config& at, Sink& sink);
 
   Engine& engine_;
   const Options& options_;
@@ -186,6 +175,9 @@ struct MaskFiller::Sink {
   }
   bool counts(const Config& at) { return tokens && tokens->counts(at); }
   void suffices(std::int64_t bytes) { enough = std::max(enough, bytes); }
+  // Is the row of no use, because the budget does not suffice for each token by its bytes? Then
+  // tokens must be counted, and the rest need not be marked.
+  bool is_lost() const { return enough == kNoLimit && !tokens && budget > 0; }
   void add(const Id* begin, const Id* end, const Config& after) {
     if (begin == end || !affords(after)) return;
     for (; begin != end; ++begin) set(*begin);

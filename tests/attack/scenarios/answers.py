@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import sqlite3
 import struct
@@ -19,6 +20,9 @@ from attack.run import settings, upstream
 from attack.scenarios.setting import CONTROL, Faults, guard, scenario, serving
 
 from guard.testing import fake_server
+
+# Another's answer: its text, or its number, which no hexadecimal id and no time holds like this.
+OTHER = re.compile(rf"{re.escape(POISON)}|(?<![\w.])666(?![\w.])")
 
 
 @scenario("answers: a second one that comes while the connection waits reaches nobody")
@@ -44,7 +48,8 @@ def _late(folder: Path) -> list[str]:
                         reply = http.client.HTTPResponse(connection)
                         reply.begin()
                         data = reply.read().decode()
-                    faults.check(POISON not in data and "666" not in data, f"{way}, {play}: it holds another's answer")
+                    found = OTHER.search(data)
+                    faults.check(not found, f"{way}, {play}: it holds another's answer: {data[:500]!r}")
                     faults.check(reply.status == 200 or number, f"{way}, {play}: answered {reply.status}")
                     time.sleep(0.1)
     return sorted(set(faults))
