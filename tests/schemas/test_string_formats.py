@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import runpy
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
 import jsonschema_rs
 import pytest
 import records
 
-from guard.schemas import string_formats
+from guard.schemas import charsets, idna, idna_sets, string_formats
 from guard.schemas.ops import Rx, Tree
 
 #: Texts of each format; the slow matcher takes about 2 ms for one.
@@ -169,3 +173,17 @@ def test_the_punycode_of_a_short_label_fits_its_63_octets(last: int, characters:
             longest = max(longest, before, after)
             label = other if after >= before else label
     assert 40 < longest <= 59
+
+
+def test_the_characters_of_labels_are_those_that_unicode_derives() -> None:
+    tool = Path(__file__).parents[2] / "tools" / "idna_sets.py"
+    checked = subprocess.run([sys.executable, tool, "--check"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_newer_unicode_takes_no_character_from_labels() -> None:
+    tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "idna_sets.py"))
+    derived = {name: ranges for name, (_, ranges) in tool["sets"]().items()}
+    for name in ("PLAIN", "FREE"):
+        kept = idna.ranges(getattr(idna_sets, name))
+        assert charsets.union([*kept, *derived[name]]) == derived[name], name
