@@ -11,12 +11,12 @@ denied. Such are most `xn--` labels since draft 7, whose Punycode would have to 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from guard.schemas import idna, regex
+from guard.schemas import charsets, idna, regex
 from guard.schemas.ops import Rx, Tree
 
 
@@ -242,27 +242,48 @@ _POINTER = "(?:/(?:[^~/]|~[01])*)*"
 _GROUPS = 3
 
 
-def _in_order(most: int) -> str:
-    """Return the quantifiers `{n,m}` with n at most m, of up to so many digits, in few alternatives."""
-    ways = []
-    for digits in range(1, most + 1):
-        ways.append(f"\\{{[0-9]{{1,{digits - 1}}},[1-9][0-9]{{{digits - 1}}}\\}}" if digits > 1 else "\\{0,0\\}")
-        for at in range(digits):  # the first `at` digits agree, and the next is less
-            for heads in itertools.product("0123456789", repeat=at):
-                head, rest = "".join(heads), digits - at - 1
-                if not head.startswith("0"):
-                    ways += [
-                        f"\\{{{head}{low}[0-9]{{{rest}}},{head}[{low + 1}-9][0-9]{{{rest}}}\\}}" for low in range(9)
-                    ]
-    ways += [f"\\{{{n},{n}\\}}" for n in range(100)]
-    return "|".join(ways)
+def _many(tree: Tree, least: int = 0, most: int = -1) -> Tree:
+    return (int(Rx.REPEAT), tree, least, most)
 
 
-def _ranges() -> str:
-    """Return the ranges of a class whose ends are plain ASCII, in order."""
-    plain = [chr(code) for code in range(33, 127) if chr(code) not in "\\]-^["]
-    escaped = {char: f"\\{char}" if not char.isalnum() and char in "$\\.*+?(){}|/" else char for char in plain}
-    return "|".join(f"{escaped[low]}-[{''.join(escaped[c] for c in plain[at:])}]" for at, low in enumerate(plain))
+_SET = int(Rx.SET)
+
+
+def _chars(low: str, high: str = "") -> Tree:
+    return (_SET, ((ord(low), ord(high or low)),))
+
+
+def _those(codes: Iterable[int]) -> Tree:
+    return (_SET, charsets.union((code, code) for code in codes))
+
+
+def _in_order() -> Tree:
+    """Return the quantifiers `{n,m}` with n at most m, of up to two digits, in few alternatives.
+
+    Of two digits each: n has fewer tens, or as many tens and not more ones.
+    """
+    digit, comma = _chars("0", "9"), _chars(",")
+    ways = [_cat(_chars(n), comma, _chars(n, "9")) for n in string.digits]
+    ways.append(_cat(digit, comma, _chars("1", "9"), digit))
+    ways += [_cat(_chars(n), digit, comma, _chars(chr(ord(n) + 1), "9"), digit) for n in string.digits[:-1]]
+    tens = _any(*(_cat(_chars(n), digit, comma, _chars(n), digit) for n in string.digits[1:]))
+    ones = _any(*(_cat(digit, _chars(n), comma, digit, _chars(n, "9")) for n in string.digits))
+    return _cat(_chars("{"), _any(*ways, _all(tens, ones)), _chars("}"))
+
+
+def _ranges() -> Tree:
+    """Return the ranges of a class whose ends are plain ASCII, in order.
+
+    By the digits of their codes, as quantifiers are ordered: there are 90 ends, and few alternatives.
+    """
+    codes, width, hyphen = [code for code in range(33, 127) if chr(code) not in "\\]-^["], 10, _chars("-")
+    tens, ones = sorted({code // width for code in codes}), range(width)
+    by_tens = {n: _those(code for code in codes if code // width == n) for n in tens}
+    by_ones = {n: _those(code for code in codes if code % width == n) for n in ones}
+    fewer = [_cat(by_tens[n], hyphen, _those(code for code in codes if code // width > n)) for n in tens[:-1]]
+    as_many = _any(*(_cat(by_tens[n], hyphen, by_tens[n]) for n in tens))
+    not_more = _any(*(_cat(by_ones[n], hyphen, _those(code for code in codes if code % width >= n)) for n in ones))
+    return _any(*fewer, _all(as_many, not_more))
 
 
 def _regex() -> Tree:
@@ -273,16 +294,16 @@ def _regex() -> Tree:
     """
     code = "x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|u\\{0*(?:10|[0-9A-Fa-f])?[0-9A-Fa-f]{1,4}\\}"
     category = "L[ulmto]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfosn]?"
-    escape = f"\\\\(?:[dDwWsSfnrtv0^$\\\\.*+?()\\[\\]{{}}|/]|c[A-Za-z]|[pP]\\{{(?:{category})\\}}|{code})"
-    quantifier = f"(?:[*+?]|\\{{[0-9]+,?\\}}|{_in_order(2)})\\??"
-    members = f"(?:{_ranges()}|[^\\\\\\[\\]\\-^]|{escape}|\\\\[\\-b])"
-    atom = f"(?:[^^$\\\\.*+?()\\[\\]{{}}|]|\\.|{escape}|\\[\\^?{members}*\\])"
-    term, repeated = _read(f"{atom}(?:{quantifier})?|[|^$]|\\\\[bB]"), _read(f"(?:{quantifier})?")
-    body = (int(Rx.REPEAT), term, 0, -1)
+    escape = _read(f"\\\\(?:[dDwWsSfnrtv0^$\\\\.*+?()\\[\\]{{}}|/]|c[A-Za-z]|[pP]\\{{(?:{category})\\}}|{code})")
+    repeated = _many(_cat(_any(_read("[*+?]|\\{[0-9]+,?\\}"), _in_order()), _many(_chars("?"), 0, 1)), 0, 1)
+    members = _any(_ranges(), _read("[^\\\\\\[\\]\\-^]|\\\\[\\-b]"), escape)
+    atom = _any(_read("[^^$\\\\.*+?()\\[\\]{}|]|\\."), escape, _cat(_read("\\[\\^?"), _many(members), _chars("]")))
+    term = _any(_cat(atom, repeated), _read("[|^$]|\\\\[bB]"))
+    body = _many(term)
     for _ in range(_GROUPS):
         capturing = _read("\\((?:\\?:|\\?<[A-Za-z_$][A-Za-z0-9_$]*>)?")
         looking = _cat(_read("\\(\\?<?[=!]"), body, _read("\\)"))
-        body = (int(Rx.REPEAT), _any(term, _cat(capturing, body, _read("\\)"), repeated), looking), 0, -1)
+        body = _many(_any(term, _cat(capturing, body, _read("\\)"), repeated), looking))
     plain = "(?:[^(\\\\]|\\\\(?:[^0]|0(?![0-9]))|\\((?!\\?<[^=!]))*"
     return _any(_all(body, _read(f"{plain}(?:\\(\\?<[^=!]{plain})?")), (int(Rx.MAYBE), _read("(?:[^*+?){}\\]][^]*)?")))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import random
 import runpy
 import subprocess
@@ -13,6 +15,7 @@ import jsonschema_rs
 import pytest
 import records
 
+import guard
 from guard.schemas import charsets, idna, idna_sets, string_formats
 from guard.schemas.ops import Rx, Tree
 
@@ -187,3 +190,19 @@ def test_newer_unicode_takes_no_character_from_labels() -> None:
     for name in ("PLAIN", "FREE"):
         kept = idna.ranges(getattr(idna_sets, name))
         assert charsets.union([*kept, *derived[name]]) == derived[name], name
+
+
+def test_quantifiers_and_ranges_of_regexes_are_in_order() -> None:
+    """All `{n,m}` of two digits, and all ranges of printable ASCII: what is written is what is in order."""
+    compiled = guard.compile({"format": "regex", "type": "string"}, spelling="any")
+    vocabulary = guard.Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
+
+    def is_taken(text: str) -> bool:
+        matcher = compiled.matcher(vocabulary)
+        return matcher.accept_bytes(json.dumps(text).encode()) and matcher.can_stop()
+
+    for n, m in itertools.product(range(100), repeat=2):
+        assert is_taken(f"a{{{n},{m}}}") == (n <= m), (n, m)
+    plain = [chr(code) for code in range(33, 127) if chr(code) not in "\\]-^["]
+    for low, high in itertools.product(plain, repeat=2):
+        assert is_taken(f"[{low}-{high}]") == (low <= high), (low, high)
