@@ -1,4 +1,4 @@
-"""Does loss under the masks pay? `python -m benchmarks.losses --data FILE --steps 40 --seeds 3`.
+"""Does loss under the masks pay? `python -m benchmarks.losses --data FILE --steps 80 --seeds 3`.
 
 The same questions of BFCL are trained with the loss on every token of the answer and with that on the choices of the
 masks, by several seeds. Held-out functions are scored by one forward pass an answer: the share of answers that greedy
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=bfcl.QUESTIONS)
     parser.add_argument("--category", default="simple_python,live_simple", help="scored; separated by commas")
     parser.add_argument("--examples", type=int, default=240, help="trained on")
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out", type=int, default=60, help="questions of each category")
     parser.add_argument("--model", default="smollm2")
@@ -39,11 +39,12 @@ def main() -> int:
     given = [row for part in held.values() for row in part]
     usable = list(tuning.pairs(rows, names, given, Counter()))
     random.Random(0).shuffle(usable)
-    asked = list(tuning.pairs(given, set(), [], Counter()))
+    about = [*given, *tuning.others_of(rows, names, given)]  # whatever asks about held-out functions
+    asked = list(tuning.pairs(about, set(), [], Counter()))
     base = load(args.model)
     train, scored = list(cut(base, usable[: args.examples], Counter())), list(cut(base, asked, Counter()))
     print(f"{len(train)} examples, {args.steps} steps of 8; scored on {len(scored)} held-out answers", flush=True)
-    gains = []
+    gains, nats = [], []
     for seed in range(args.seeds):
         found: dict[str, Validation] = {}
         for loss in ("all", "masked"):
@@ -62,9 +63,12 @@ def main() -> int:
                 found[loss] = trainer.validate(scored)
             print(f"seed {seed}, {loss}: {found[loss]} ({time.process_time() - began:.0f} s)", flush=True)
         gains.append(found["masked"].paths_right - found["all"].paths_right)
-    spread = statistics.stdev(gains) if len(gains) > 1 else 0.0
-    print(f"gain of masked over all: {', '.join(f'{g:+.1%}' for g in gains)}; mean {statistics.mean(gains):+.1%}"
-          f" (standard deviation {spread:.1%})")  # fmt: skip
+        nats.append(found["all"].nll - found["masked"].nll)
+    for what, all_of, form in (("answers", gains, "+.1%"), ("nats a choice saved", nats, "+.3f")):
+        spread = statistics.stdev(all_of) if len(all_of) > 1 else 0.0
+        each = ", ".join(format(gain, form) for gain in all_of)
+        print(f"gain of masked over all, {what}: {each}; mean {statistics.mean(all_of):{form}}"
+              f" (standard deviation {format(spread, form[1:])})")  # fmt: skip
     return 0
 
 

@@ -243,11 +243,11 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
   const Trie& trie = v_.whole_.trie;
   char32_t head = 0;         // of the character before: all but its last six bits
   Id behind = Texts::kDead;  // the state after these
-  for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)];
-       k < v_.spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
-    const std::int32_t i = v_.spelled_[static_cast<std::size_t>(k)];
-    const char32_t last = v_.spelled_last_[static_cast<std::size_t>(k)];
-    if (among && !among->has(static_cast<std::uint8_t>(last))) continue;
+  const auto begin = v_.spelled_last_.begin() + v_.spelled_first_[static_cast<std::size_t>(node)],
+             end = v_.spelled_last_.begin() + v_.spelled_first_[static_cast<std::size_t>(node) + 1];
+  // Reads the tokens of one last character, which all lead to one state.
+  const auto read = [&](auto from, auto upto) {
+    const char32_t last = *from;
     Key at = before;
     if (last < 0x80) {
       at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(last));
@@ -260,14 +260,26 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
       }
       at.first = reading.texts.step(behind, static_cast<std::uint8_t>(0x80 | (last & 0x3F)));
     }
-    if (among)  // read_plain() took them for other characters
-      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
-        if (v_.is_plain(*t)) reading.draft.all.remove(*t);
-    if (at.first == Texts::kDead) continue;
     ++at.second;
-    reading.draft.stay(at, {trie.begin(i), trie.end(i), nullptr}, true);
-    if (reading.raw && reading.texts.open(at.first) >= 0) reading.open_plain(trie, i, at);
-    if (!reading.raw || reading.texts.commit(at.first) < 0) reading.read_plain(trie, i, at);
+    for (; from != upto; ++from) {
+      const std::int32_t i = v_.spelled_[static_cast<std::size_t>(from - v_.spelled_last_.begin())];
+      if (among)  // read_plain() took them for other characters
+        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
+          if (v_.is_plain(*t)) reading.draft.all.remove(*t);
+      if (at.first == Texts::kDead) continue;
+      reading.draft.stay(at, {trie.begin(i), trie.end(i), nullptr}, true);
+      if (reading.raw && reading.texts.open(at.first) >= 0) reading.open_plain(trie, i, at);
+      if (!reading.raw || reading.texts.commit(at.first) < 0) reading.read_plain(trie, i, at);
+    }
+  };
+  for (int byte = among ? among->next(0) : 256; byte < 256; byte = among->next(byte + 1))
+    if (const auto [from, upto] = std::equal_range(begin, end, static_cast<char32_t>(byte));
+        from != upto)
+      read(from, upto);
+  for (auto from = begin; !among && from != end;) {
+    const auto upto = std::find_if(from, end, [last = *from](char32_t c) { return c != last; });
+    read(from, upto);
+    from = upto;
   }
 }
 
@@ -275,7 +287,7 @@ namespace {
 // For a class whose characters lead to different states: the state to which most of them lead.
 // `others` receives the exceptions. kDead if there are more than kFew of them.
 Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
-  constexpr std::int32_t kFew = 4;
+  constexpr std::int32_t kFew = 2;
   const auto [first, last] = cls == 'a'   ? std::pair('a', 'z')
                              : cls == 'A' ? std::pair('A', 'Z')
                                           : std::pair('0', '9');

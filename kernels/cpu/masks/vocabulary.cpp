@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <numeric>
 
 #include "lexers/outline.hpp"
 
@@ -166,8 +167,18 @@ void Vocabulary::match_plain() {
     path[depth] = place;
     ++i;
   }
+  // A radix sort by the last character, which has up to 21 bits.
+  for (const int shift : {0, 11}) {
+    std::vector<std::size_t> to(1 << 11);
+    const auto digit = [shift](const Found& f) { return f.last >> shift & 0x7FF; };
+    for (const Found& f : found) ++to[digit(f)];
+    std::exclusive_scan(to.begin(), to.end(), to.begin(), std::size_t{0});
+    std::vector<Found> sorted(found.size());
+    for (const Found& f : found) sorted[to[digit(f)]++] = f;
+    found = std::move(sorted);
+  }
   // A counting sort by node of plain_. Afterwards the nodes of the whole trie that spell node n are
-  // in spelled_[spelled_first_[n], spelled_first_[n + 1]).
+  // in spelled_[spelled_first_[n], spelled_first_[n + 1]), ordered by the last character.
   spelled_first_.assign(static_cast<std::size_t>(plain_.size()) + 1, 0);
   for (const auto& [node, i, last] : found) ++spelled_first_[static_cast<std::size_t>(node) + 1];
   for (std::size_t i = 1; i < spelled_first_.size(); ++i)

@@ -133,7 +133,8 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
       short_;             // by i, the bits of the tokens of at most i characters
   std::vector<Id> long_;  // tokens of more than kShort characters
   std::vector<std::int32_t> spelled_first_,
-      spelled_;  // by node of plain_, the nodes of the whole trie with these classes
+      spelled_;  // by node of plain_, the nodes of the whole trie with these classes, ordered by
+                 // the last character
   std::vector<char32_t> spelled_last_;  // the last character of each
   static constexpr std::ptrdiff_t kMany = 500;
   std::vector<std::int32_t> many_at_;  // by node of plain_: the index of the bits of its tokens, if
