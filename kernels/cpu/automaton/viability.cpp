@@ -274,6 +274,11 @@ bool Viability::may_have_more(const Frame& f) {
   const Level level = levels_[f.level];
   bool ok = false;
   if (level.records) {
+    for (const Alternative& a : level.alternatives)
+      if (a.vital && constraints_.unique.has_room(a.shape, f.count)) {
+        f.cache().more = true;
+        return true;
+      }
     // With compared items, the values told to the level decide. So the item's goals are computed
     // for a frame in which the item has begun. It is allocated in the arena, because its cache is.
     Frame next = f.next(*f.arena);

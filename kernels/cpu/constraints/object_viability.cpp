@@ -38,6 +38,8 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
     ok = false;
   } else if (const Id easy = easiest(s, keys); easy != kNever && plan(easy, keys)) {
     ok = true;
+  } else if (is_stuck(s, keys)) {
+    ok = false;
   } else if (const Id tagged = with_tags(id); tagged != id) {
     ok = viable(tagged, keys);
   } else {  // choose a disjunct of the smallest clause; first success ends it
@@ -97,6 +99,18 @@ bool ObjectViability::is_closed(const Shape& s, const Keys& keys) const {
            const KeySet& k = key_sets_[r.keys];
            return k.kind == KeySet::One && !keys.seen(k.id) && !keys.open(k.id);
          });
+}
+
+// Whether the shape requires a name for which no value is left, whatever its clauses say. Otherwise
+// a search through them would find that out once for each of their combinations.
+bool ObjectViability::is_stuck(const Shape& s, const Keys& keys) {
+  std::vector<Id> wanted;
+  for (const Rule& r : s.some)
+    if (const KeySet& k = key_sets_[r.keys]; k.kind == KeySet::One && !keys.seen(k.id))
+      wanted.push_back(objects_.goal_at(k.id, s, nullptr));
+  goals_.need(wanted);
+  return std::any_of(wanted.begin(), wanted.end(),
+                     [this](Id goal) { return !inhabitance_.inhabited(goal); });
 }
 
 // Whether the disjunct requires a name for which, on sight, no value is left.

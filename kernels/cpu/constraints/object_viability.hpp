@@ -23,6 +23,7 @@ class ObjectViability {
 
  private:
   bool is_closed(const Shape& shape, const Keys& keys) const;
+  bool is_stuck(const Shape& shape, const Keys& keys);
   bool contradicts(const Shape& s, const Shape& disjunct);
   Id with_tags(Id shape);
   bool plan(Id shape, const Keys& keys);

@@ -1,3 +1,5 @@
+#include <bit>
+
 #include "constraints/algebra.hpp"
 #include "constraints/constraints.hpp"
 
@@ -195,6 +197,22 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
                            found->twin = goal;
                          return true;
                        });
+}
+
+bool UniqueItems::has_room(Id id, std::int32_t at) {
+  const Row& row = arrays_[id];
+  const bool steady = row.some.empty() && row.counts.empty() && row.clauses.empty() &&
+                      row.repeat < 0 &&
+                      std::all_of(
+                          row.rules.begin(), row.rules.end(),
+                          [](const Span& s) { return s.from == 0 && s.to == kInf; });
+  if (!steady || row.unique < 0 || at >= row.hi) return false;
+  const Id base = arrays_.base_of(row, 0);
+  goals_.need({base});
+  const std::size_t taken = goals_.values_in(row.unique).size(),
+                    owed = static_cast<std::size_t>(std::max(row.lo - at, 1));
+  // Rounded up, so that few numbers are asked for.
+  return values_.has_values(base, std::bit_ceil(taken + owed));
 }
 
 Id UniqueItems::viable_after(Id row, std::int32_t at, Id base) {

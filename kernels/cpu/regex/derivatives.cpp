@@ -2,13 +2,15 @@
 #include "regex/regex.hpp"
 
 #include <algorithm>
+#include <queue>
+#include <tuple>
 #include <unordered_set>
 
 namespace guard {
 
 namespace {
 constexpr std::size_t kBroad =
-    500;  // states that are visited breadth first; patterns that people write need fewer
+    32;  // states that are visited breadth first; patterns that people write need fewer
 }  // namespace
 
 template <class F>
@@ -273,8 +275,38 @@ bool Langs::contains(Id r, std::u32string_view text) {
   return accepts(r);
 }
 
-// Breadth first up to kBroad states, since most languages have short texts; then depth first, since
-// a long text has many prefixes.
+// How promising a state is, lower values more: the bytes of the parts that a conjunction has yet to
+// write, each as if it were written on its own. First those of parts that are not whole yet, as if
+// nothing of them were written, but of the longest part, which often is a number of characters that
+// every text has; then what is left of them.
+std::pair<std::int64_t, std::int64_t> Langs::left_to_write(Id r) const {
+  const Node& n = nodes_[r];
+  const auto farthest = [this](Id part) {
+    const Node& p = nodes_[part];
+    std::int64_t out = p.floor;
+    if (p.kind == Kind::Alt)
+      for (const Id way : p.kids) out = std::max(out, nodes_[way].floor);
+    return out;
+  };
+  std::pair<std::int64_t, std::int64_t> out{0, 0};
+  if (n.kind == Kind::And) {
+    std::int64_t most = 0;
+    for (const Id part : n.kids) {
+      const std::int64_t all = farthest(part);
+      out.first += all, out.second += nodes_[part].floor, most = std::max(most, all);
+    }
+    out.first -= most;
+  } else if (n.kind == Kind::Alt) {
+    out = left_to_write(n.kids[0]);
+    for (const Id way : n.kids) out = std::min(out, left_to_write(way));
+  } else {
+    out = {farthest(r), n.floor};
+  }
+  return out;
+}
+
+// Breadth first up to kBroad states, since most languages have short texts; then the best first
+// (Pearl 1984), since a long text has many prefixes, most of which lead nowhere.
 bool Langs::live(Id start) {
   if (start == kNone) return false;
   if (nodes_[start].alive) return true;
@@ -316,11 +348,17 @@ bool Langs::live(Id start) {
     }
   std::unordered_map<Id, Id> from{{start, -1}};
   std::deque<Id> todo{start};
-  while (!todo.empty()) {
+  // Of states that are alike, the last one found is the first.
+  using Ranked = std::tuple<std::pair<std::int64_t, std::int64_t>, std::int64_t, Id>;
+  std::priority_queue<Ranked, std::vector<Ranked>, std::greater<>> best;
+  std::int64_t rank = 0;
+  while (!todo.empty() || !best.empty()) {
     kernel_clock.tick(Op::Pattern);
-    const bool broad = from.size() < kBroad;
-    const Id q = broad ? todo.front() : todo.back();
-    broad ? todo.pop_front() : todo.pop_back();
+    if (from.size() >= kBroad)
+      for (; !todo.empty(); todo.pop_front())
+        best.push({left_to_write(todo.front()), --rank, todo.front()});
+    const Id q = todo.empty() ? std::get<2>(best.top()) : todo.front();
+    todo.empty() ? best.pop() : todo.pop_front();
     if (hopeless(q)) continue;
     bounded(from.size(), 40, "states of a pattern in one search");
     const LangRow& next = raw(q);
@@ -334,7 +372,15 @@ bool Langs::live(Id start) {
         if (guard::meets({by, by}, writable_chars()) &&
             std::find(likely_.begin(), likely_.end(), by) == likely_.end())
           likely_.back() = by;
-        for (; n >= 0; n = from[n]) nodes_[n].live = 1;
+        const auto known = a_length_.find(n);
+        std::int64_t length = accepts(n)                 ? 0
+                              : nodes_[n].least >= 0     ? nodes_[n].least
+                              : known != a_length_.end() ? known->second
+                                                         : -1;
+        for (; n >= 0; n = from[n]) {
+          nodes_[n].live = 1;
+          if (length >= 0) a_length_.try_emplace(n, length++);
+        }
         return true;
       }
       todo.push_back(n);

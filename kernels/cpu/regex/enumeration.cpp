@@ -206,11 +206,14 @@ signed char Langs::search_length(Id r, std::int64_t lo, std::int64_t hi, bool pl
   }
   return -1;
 }
-// Tries the text that always takes the first transition, and the one that always takes the last.
-// One of them suffices for most languages, for example for dates, which have thousands of states.
+// Tries the text that live() finds, the one that always takes the first transition, and the one
+// that always takes the last. One of them suffices for most languages, for example for dates, which
+// have thousands of states.
 bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
   constexpr std::int64_t kMostSteps = 64;
-  if (lo > kMostSteps || !live(r)) return false;
+  if (!live(r)) return false;
+  if (knows_length(r, lo, hi)) return true;  // live() may have found a text
+  if (lo > kMostSteps) return false;
   for (const bool last : {false, true}) {
     std::vector<Id> path{r};
     while (static_cast<std::int64_t>(path.size()) - 1 <= std::min(hi, kMostSteps)) {
@@ -236,9 +239,7 @@ bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
 bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (r == kAll) return std::max<std::int64_t>(lo, 0) <= hi;
   if (is_grouped(r)) return meets(nodes_[r].a, lo, hi);
-  if (const auto known = a_length_.find(r);
-      known != a_length_.end() && known->second >= lo && known->second <= hi)
-    return true;
+  if (knows_length(r, lo, hi)) return true;
   if (Quoting q; quoting(r, &q)) {
     bool found = false;
     each_quoted(q, [&](std::int32_t place, std::int32_t end) {

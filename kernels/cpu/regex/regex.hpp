@@ -296,6 +296,7 @@ class Langs {
   Id by_groups(const Tree& tree, Build build);
   Id grouped(Id a, Id groups);
   LangRow grouped_row(Id a, Id groups);
+  std::pair<std::int64_t, std::int64_t> left_to_write(Id r) const;
   Id after(Id r, std::uint32_t c);  // raw(r).at(c), by the parts if there is no row yet
   bool is_grouped(Id r) const { return nodes_[r].kind == Kind::Grouped; }
   void look_behinds(const Tree& tree, const Places& places, Places* out);
@@ -337,6 +338,10 @@ class Langs {
   Interner<CharGroups> char_groups_;
   std::int64_t rest_behind(Id r, std::int64_t n);
   bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
+  bool knows_length(Id r, std::int64_t lo, std::int64_t hi) const {
+    const auto known = a_length_.find(r);
+    return known != a_length_.end() && known->second >= lo && known->second <= hi;
+  }
   bool meets_on_sight(Id r, std::int64_t lo, std::int64_t hi);
   // Is there a text of lo to hi characters, or with `plain` one of lo characters of one byte each?
   // -1: unknown.
