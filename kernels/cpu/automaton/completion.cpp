@@ -96,7 +96,9 @@ Id Completions::find(const Config& at) {
       chain.begun.pop_back();
     }
   }
-  links_.reserve(links_.size() + chain.links.size());
+  // By doubling: room for just these links would move all of them at each call.
+  if (const std::size_t all = links_.size() + chain.links.size(); all > links_.capacity())
+    links_.reserve(std::max(all, 2 * links_.capacity()));
   for (auto made = chain.links.rbegin(); made != chain.links.rend(); ++made) {
     made->link.next = known;
     known = static_cast<Id>(links_.size());

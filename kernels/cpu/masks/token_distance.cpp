@@ -30,7 +30,6 @@ std::int64_t TokenDistances::operator()(const Config& at, const Vocabulary& voca
   if (at.finished) return 0;
   const Id link = completions_.find(at);
   std::vector<std::int64_t>& counts = counts_[vocabulary.id()];
-  counts.reserve(completions_.size());
   while (counts.size() < completions_.size())  // the links after a link were made before it
     counts.push_back(behind(static_cast<Id>(counts.size()), counts, vocabulary, symbols));
   return counts[static_cast<std::size_t>(link)];
