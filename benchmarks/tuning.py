@@ -7,7 +7,7 @@ tuned model: right by the leaderboard's rules.
 
 --minutes are of one processor, loading and cutting included; what is measured before and after is beside it. Other
 questions about the held-out functions only calibrate: each half of the functions says which answers of the other half
-are sure enough to be served alone.
+are sure enough to be served alone, in the mean of many divisions into halves.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
+import random
 import re
 import resource
 import sys
@@ -38,6 +39,7 @@ from guard.tuning.job import tune
 from guard.tuning.training import Recipe, TrainingReport
 
 PRECISION = 0.8  #: Of answers served alone; the threshold is another set's.
+DIVISIONS = 100  #: Of the held-out functions into two halves.
 APART_S = 120.0  #: Of --minutes, seconds for loading, cutting and saving; training has the rest.
 #: --minutes from which on there is time to train all layers, and on questions with several calls.
 DEEP = 15.0
@@ -168,22 +170,27 @@ def measured(model: str, rows: list[Any]) -> list[Answer]:
 def _alone(answers: list[Answer], others: list[Answer]) -> str:
     """Say what is served at a precision: each half of the functions by the calibration that the other half gives.
 
-    `others` are answers that only calibrate, to more questions about the same functions.
+    The mean of DIVISIONS into halves: a single one is a matter of luck. `others` are answers that only calibrate, to
+    more questions about the same functions.
     """
-    kept = []
-    for half in (0, 1):
-        known = [one.known for one in (*answers, *others) if _half(one.function) != half and one.known]
-        made = Calibration.made((), {WHOLE: known})
-        least = threshold(made.precision, PRECISION)
-        for one in answers:
-            if least is not None and one.known and _half(one.function) == half:
-                kept += [one.is_right] if made.confidence(one.known.figures) >= least else []
-    right = f", {sum(kept) / len(kept):.1%} of them right" if kept else ""
-    return f"{len(kept) / len(answers):.1%} served alone where {PRECISION:.0%} are to be right{right}"
-
-
-def _half(function: str) -> int:
-    return hashlib.sha256(function.encode()).digest()[-1] % 2
+    functions, draw = sorted({one.function for one in (*answers, *others)}), random.Random(0)
+    asked, right = 0, []
+    for _ in range(DIVISIONS):
+        draw.shuffle(functions)
+        first = set(functions[: len(functions) // 2])
+        for half in (True, False):
+            known = [one.known for one in (*answers, *others) if (one.function in first) != half and one.known]
+            made = Calibration.made((), {WHOLE: known})
+            least = threshold(made.precision, PRECISION)
+            judged = [one for one in answers if (one.function in first) == half]
+            asked += len(judged)
+            right += [
+                one.is_right
+                for one in judged
+                if one.known and least is not None and made.confidence(one.known.figures) >= least
+            ]
+    found = f", {sum(right) / len(right):.1%} of them right" if right else ""
+    return f"{len(right) / asked:.1%} served alone where {PRECISION:.0%} are to be right{found} (mean of {DIVISIONS})"
 
 
 def main() -> int:
