@@ -62,6 +62,8 @@ std::int64_t capped(std::int64_t n) { return std::min<std::int64_t>(n, kInf - 1)
 // Computes the derived fields. The caller sets `nullable` and `possible` of a Behind and a Loop.
 Id Langs::make(Node n) {
   kernel_clock.tick(Op::Pattern);
+  // Most are known, and what is derived from their parts need not be derived again.
+  if (const Id known = nodes_.find(n); known >= 0) return known;
   const Node &a = nodes_.size() ? nodes_[n.a] : n, &b = nodes_.size() ? nodes_[n.b] : n;
   switch (n.kind) {
     case Kind::None: break;
