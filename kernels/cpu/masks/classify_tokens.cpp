@@ -245,9 +245,14 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
   Id behind = Texts::kDead;  // the state after these
   const auto begin = v_.spelled_last_.begin() + v_.spelled_first_[static_cast<std::size_t>(node)],
              end = v_.spelled_last_.begin() + v_.spelled_first_[static_cast<std::size_t>(node) + 1];
-  // Reads the tokens of one last character, which all lead to one state.
-  const auto read = [&](auto from, auto upto) {
+  for (auto from = begin; from != end;) {  // the tokens of one last character lead to one state
     const char32_t last = *from;
+    const auto upto = among ? std::upper_bound(from, end, last)  // most are left out
+                            : std::find_if(from, end, [last](char32_t c) { return c != last; });
+    if (among && !among->has(static_cast<std::uint8_t>(last))) {
+      from = upto;
+      continue;
+    }
     Key at = before;
     if (last < 0x80) {
       at.first = reading.texts.step(at.first, static_cast<std::uint8_t>(last));
@@ -271,15 +276,6 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
       if (reading.raw && reading.texts.open(at.first) >= 0) reading.open_plain(trie, i, at);
       if (!reading.raw || reading.texts.commit(at.first) < 0) reading.read_plain(trie, i, at);
     }
-  };
-  for (int byte = among ? among->next(0) : 256; byte < 256; byte = among->next(byte + 1))
-    if (const auto [from, upto] = std::equal_range(begin, end, static_cast<char32_t>(byte));
-        from != upto)
-      read(from, upto);
-  for (auto from = begin; !among && from != end;) {
-    const auto upto = std::find_if(from, end, [last = *from](char32_t c) { return c != last; });
-    read(from, upto);
-    from = upto;
   }
 }
 
@@ -623,30 +619,6 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
   for (Id t : out) all.bits[static_cast<std::size_t>(t) / 32] &= ~(1u << (t % 32));
   draft->known = std::make_shared<Tokens>(std::move(all));
   return true;
-}
-
-// The tokens inside of a text whose mask includes that of `other`: starts from the latter and tries
-// the remaining tokens that any string allows.
-std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, Id other) {
-  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, v_.whole_, 0).all,
-                                      known = text(texts, other, false, v_.whole_, 0).all;
-  if (known == any) return known;
-  std::vector<std::uint32_t> row(words());
-  known->add_to(row.data());
-  bool same = true;
-  any->each([&](Id token) {
-    kernel_clock.tick();
-    std::uint32_t& word = row[static_cast<std::size_t>(token >> 5)];
-    if (word >> (token & 31) & 1) return;
-    Id at = state;
-    for (char b : v_.tokens_[static_cast<std::size_t>(token)])
-      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return;
-    word |= 1u << (token & 31), same = false;
-  });
-  if (same) return known;
-  Tokens out;
-  out.bits = std::move(row);
-  return std::make_shared<Tokens>(std::move(out));
 }
 
 LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffixes& among,

@@ -353,4 +353,28 @@ std::size_t LexemeMask::nbytes() const {
   return n + exits.capacity() * sizeof exits[0] + ends.capacity() * sizeof ends[0];
 }
 
+// The tokens inside of a text whose mask includes that of `other`: starts from the latter and tries
+// the remaining tokens that any string allows.
+std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, Id other) {
+  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, v_.whole_, 0).all,
+                                      known = text(texts, other, false, v_.whole_, 0).all;
+  if (known == any) return known;
+  std::vector<std::uint32_t> row(words());
+  known->add_to(row.data());
+  bool same = true;
+  any->each([&](Id token) {
+    kernel_clock.tick();
+    std::uint32_t& word = row[static_cast<std::size_t>(token >> 5)];
+    if (word >> (token & 31) & 1) return;
+    Id at = state;
+    for (char b : v_.tokens_[static_cast<std::size_t>(token)])
+      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return;
+    word |= 1u << (token & 31), same = false;
+  });
+  if (same) return known;
+  Tokens out;
+  out.bits = std::move(row);
+  return std::make_shared<Tokens>(std::move(out));
+}
+
 }  // namespace guard
