@@ -25,7 +25,7 @@ class KeyOrder {
   Goals& goals_;
   Interner<IdSet> orders_;  // lists of nodes, in the order written
   std::unordered_map<Id, std::vector<Id>> in_place_, names_;
-  PairMap<Id> members_, items_;
+  PairMemo<Id> members_, items_;
 };
 
 }  // namespace guard

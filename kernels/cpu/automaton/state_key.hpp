@@ -36,7 +36,7 @@ class StateKeys {
   KeyOrder& orders_;
   Levels& levels_;
   const Options& options_;
-  PairMap<std::int32_t> last_counts_;  // by level and order
+  PairMemo<std::int32_t> last_counts_;  // by level and order
 };
 
 }  // namespace guard

@@ -23,7 +23,7 @@ struct Busy {
   Busy(Map* memo, Id key) : memo_(memo), key_(key) {
     if (memo->contains(key))
       throw Limit{"cycle", key >> 1, "a $ref leads back to itself without consuming input"};
-    memo->emplace(key, kBusy);
+    memo->try_emplace(key, kBusy);
   }
   ~Busy() {
     if (!done_) memo_->erase(key_);

@@ -83,7 +83,7 @@ class Arrays {
   int& depth_;
   Interner<Row> rows_;
   Memo<Id> array_memo_, goal_array_;  // by literal, by goal
-  PairMap<bool> row_viable_;
+  PairMemo<bool> row_viable_;
 };
 
 }  // namespace guard

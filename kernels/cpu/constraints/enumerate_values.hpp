@@ -58,11 +58,11 @@ class Values {
     std::size_t asked = 0;  // the list may be incomplete beyond this number of values
     int level = 0;          // depth of this listing while it is unfinished, else 0
   };
-  Memo<Listed> listed_;
+  StableMemo<Listed> listed_;
   int listing_ = 0,
       leans_ =
           kInf;  // nested unfinished listings, and the outermost one whose values so far were used
-  PairMap<std::int64_t> bytes_among_;
+  PairMemo<std::int64_t> bytes_among_;
 };
 
 }  // namespace guard

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "constraints/lexicon.hpp"
+#include "support/flat_map.hpp"
 
 namespace guard {
 
@@ -19,7 +20,7 @@ constexpr Id kTrue = 0, kFalse = 1;  // goals
 constexpr Id kNever = 0, kAny = 1;   // shapes of objects and of arrays
 constexpr Id kInternal = kOwnNodes;
 template <class T>
-using Memo = std::unordered_map<Id, T>;
+using StableMemo = std::unordered_map<Id, T>;  // unlike Memo, whose references end at an insertion
 
 enum class Told : std::uint8_t { No, Yes, Open };  // answers without a search; Open: unknown
 
@@ -117,7 +118,7 @@ class Goals {
   Interner<Internal> internals_;
   Interner<IdSet> goals_;
   Memo<Id> negated_;
-  PairMap<Id> conj_;
+  PairMemo<Id> conj_;
 };
 
 }  // namespace guard

@@ -48,7 +48,8 @@ class Inhabitance {
   const Limits& limits_;
   int& depth_;
   // Keys: a goal (times 8), or a goal for arrays or objects alone (and the type + 1).
-  Memo<char> sure_, round_;
+  Memo<char> sure_;
+  StableMemo<char> round_;
   std::unordered_set<Id> round_shapes_;
   std::unordered_set<std::pair<Id, Id>, PairHash> round_rows_;
   bool found_ = false, in_round_ = false;

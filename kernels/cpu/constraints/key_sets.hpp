@@ -75,7 +75,7 @@ class KeySets {
   Lexicon& lexicon_;
   Interner<KeySet> key_sets_;
   Interner<IdSet> class_ids_, wide_;  // wide_: lists of key sets
-  PairMap<bool> holds_;
+  PairMemo<bool> holds_;
 };
 
 }  // namespace guard

@@ -55,7 +55,8 @@ class MinCosts {
   const Limits& limits_;
   int& depth_;
   // The keys are those of Inhabitance.
-  Memo<std::int64_t> cost_, cost_round_, name_bytes_;
+  Memo<std::int64_t> cost_, name_bytes_;
+  StableMemo<std::int64_t> cost_round_;
   AnswerMemo found_;
   bool in_cost_ = false, cheaper_ = false, cost_leans_ = false;
 };

@@ -114,13 +114,13 @@ class Objects {
   Memo<Id> tidied_;
   ListMap<std::vector<KeyClass>> classes_;
   Memo<char> plain_, counts_;
-  Memo<std::vector<Id>> must_;
+  StableMemo<std::vector<Id>> must_;
   struct ByName {                                   // of a wide clause
     std::unordered_map<Id, std::vector<Id>> named;  // by name, the disjuncts that mention it
     std::vector<Id> open;  // disjuncts that don't exclude all other names, or the first of these
     std::size_t size = 0;  // the number of such disjuncts
   };
-  Memo<std::vector<ByName>> by_name_;
+  StableMemo<std::vector<ByName>> by_name_;
 };
 
 // The existential of a required name; null: it is not required.

@@ -77,8 +77,8 @@ class PartialValues {
   int& depth_;
   Interner<Open> opens_;
   std::unordered_map<std::vector<Id>, Id, VectorHash> decided_;
-  PairMap<Id> folded_, open_members_, open_items_;
-  Memo<std::vector<Id>> undecided_;
+  PairMemo<Id> folded_, open_members_, open_items_;
+  StableMemo<std::vector<Id>> undecided_;
 };
 
 }  // namespace guard
