@@ -325,9 +325,9 @@ MUTANTS = (
     ),
     Mutant(
         "masks/fill_value.cpp",
-        "what suffices for a value suffices for the rest of the text as well",
+        "any budget suffices for all tokens inside of a value",
         "left >= known->second.enough) {",
-        "sink.budget >= known->second.enough) {",
+        "left >= 1) {",
     ),
     Mutant(
         "masks/fill_keys.cpp",

@@ -16,8 +16,8 @@
 
 namespace guard {
 
-struct IdHash {
-  std::size_t operator()(Id id) const { return mix(7, static_cast<std::size_t>(id)); }
+struct IdHash {  // ids are counted, so they lie apart
+  std::size_t operator()(Id id) const { return static_cast<std::size_t>(id); }
 };
 
 template <class Key, class Value, class Hash>
@@ -74,7 +74,7 @@ class FlatMap {
     return at;
   }
   void grow() {
-    constexpr std::size_t kLeast = 16;
+    constexpr std::size_t kLeast = 8;
     Slots larger(slots_.empty() ? kLeast : 2 * slots_.size());
     for (const Slot& slot : slots_)
       if (slot.used) larger[place_of(larger, slot.first)] = slot;
