@@ -406,6 +406,8 @@ class Walk:
                     raise WrongError(f"{self.case}: a dead end after {self.text()!r}: distance() is {left}")
                 if 1 + left <= remaining:
                     within.append(token)
+        if self.r.random() < 0.5:  # what the engine keeps of an ample budget must not decide for a scarce one
+            self.mask(distance + 1000)
         mask = self.mask(remaining)
         if mask != within:
             raise WrongError(
