@@ -324,12 +324,6 @@ MUTANTS = (
         "levels_.value_goal(f.due) < -1)",
     ),
     Mutant(
-        "masks/fill_value.cpp",
-        "any budget suffices for all tokens inside of a value",
-        "left >= known->second.enough) {",
-        "left >= 1) {",
-    ),
-    Mutant(
         "masks/fill_keys.cpp",
         "the beginning of a name that is no longer writable stays allowed",
         "        if (name == next.hi) continue;\n",
