@@ -183,6 +183,26 @@ def test_long_names_have_masks_under_a_budget(name: str) -> None:
             assert both(matcher, tokens, matcher.distance() + more).size
 
 
+def test_what_is_kept_of_an_ample_budget_does_not_decide_for_a_scarce_one() -> None:
+    """Members' values, under budgets from ample ones down to those that no longer suffice."""
+    words = [b"ab", b"abcdef", b'":"abc', b": [[", b":[[1", b'"abc', b"1234", b":123", b'"a"', b'"}']
+    tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), *words, b""], eos=[256 + len(words)])
+    lists = {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "integer"}, "c": lists},
+        "required": ["a", "b", "c"],
+        "additionalProperties": False,
+    }
+    compiled = guard.compile(schema, key_order="any", whitespace="any", spelling="any")
+    for text in (b'{"a"', b'{"a":"","b":1,"c":', b'{"b":1,"c":[],"a":', b'{"c":[],"a":"","b"'):
+        matcher = compiled.matcher(tokens)
+        assert matcher.accept_bytes(text)
+        least = matcher.distance()
+        for remaining in (500, 60, *range(least + 12, least - 2, -1)):
+            both(matcher, tokens, remaining)
+
+
 def test_a_quote_behind_a_backslash_ends_no_item() -> None:
     """Where items are compared, a token that begins with a quote ends the item's text, or its escape."""
     tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b'"a"', b'",', b'"]', b""], eos=[259])

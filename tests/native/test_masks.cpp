@@ -32,3 +32,16 @@ TEST_CASE("an empty set of tokens has no first one, whether it is a list or bits
   tokens.bits[2] = 1u << 5;
   CHECK(tokens.first() == 69);
 }
+
+TEST_CASE("a vocabulary knows whether each byte of UTF-8 has a token of its own") {
+  const auto spells = [](int without) {
+    std::vector<std::string> tokens{"ab", ""};
+    for (int byte = 0; byte < 256; ++byte)
+      if (byte != without) tokens.emplace_back(1, static_cast<char>(byte));
+    return guard::Vocabulary(std::move(tokens), {1}, {}).spells_bytes();
+  };
+  CHECK(spells(-1));
+  CHECK(spells(0xC0));  // no text holds it
+  CHECK(!spells('a'));
+  CHECK(!spells(0xF4));
+}

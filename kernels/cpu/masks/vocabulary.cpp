@@ -94,12 +94,6 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
         s.bytes.find('\\') != s.bytes.npos)
       closing.push_back(s);
   }
-  for (unsigned byte = 0; byte <= 0xF4; ++byte) {
-    const char one = static_cast<char>(byte);
-    const std::int32_t node = whole_.trie.find(0, {&one, 1});
-    const bool is_token = node >= 0 && whole_.trie.begin(node) != whole_.trie.end(node);
-    spells_bytes_ = spells_bytes_ && (is_token || byte == 0xC0 || byte == 0xC1);
-  }
   closing_ = Trie(std::move(closing));
   holding_quotes_ = {2, Trie(std::move(holding))};
   for (Spelled& s : ended) s.bytes.remove_prefix(1);
@@ -114,6 +108,12 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
         bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
     }
   whole_ = {0, Trie(std::move(spelled))};
+  for (unsigned byte = 0; byte <= 0xF4; ++byte) {
+    const char one = static_cast<char>(byte);
+    const std::int32_t node = whole_.trie.find(0, {&one, 1});
+    const bool is_token = node >= 0 && whole_.trie.begin(node) != whole_.trie.end(node);
+    spells_bytes_ = spells_bytes_ && (is_token || byte == 0xC0 || byte == 0xC1);
+  }
   match_plain();
   short_.assign(kShort + 1, std::vector<std::uint32_t>(words()));
   for (std::size_t t = 0; t < tokens_.size(); ++t) {
