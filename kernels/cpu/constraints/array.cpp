@@ -262,18 +262,14 @@ bool Arrays::done(Id id, std::int32_t at) const {
 bool Arrays::is_plain(Id id) const {
   const Row& row = rows_[id];
   return row.some.empty() && row.counts.empty() && row.clauses.empty() && row.unique < 0 &&
-         row.repeat < 0 &&
-         std::all_of(
-             row.rules.begin(), row.rules.end(),
-             [](const Span& s) { return s.from == 0 && s.to == kInf; });
+         row.repeat < 0 && std::ranges::all_of(row.rules, &Span::is_everywhere);
 }
 
 // The existential conditions of a row whose positions are all alike, as counts; nothing for any
 // other row.
 std::optional<std::vector<Counted>> Arrays::steady_counts(const Row& row) {
-  const auto everywhere = [](const Span& s) { return s.from == 0 && s.to == kInf; };
-  const bool steady = std::all_of(row.rules.begin(), row.rules.end(), everywhere) &&
-                      std::all_of(row.some.begin(), row.some.end(), everywhere);
+  const bool steady = std::ranges::all_of(row.rules, &Span::is_everywhere) &&
+                      std::ranges::all_of(row.some, &Span::is_everywhere);
   if (!steady || !row.clauses.empty() || row.unique >= 0 || row.repeat >= 0) return std::nullopt;
   std::vector<Counted> out = row.counts;
   for (const Span& s : row.some) out.push_back({s.goal, 1, kInf});

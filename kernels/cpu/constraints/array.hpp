@@ -20,6 +20,7 @@ class UniqueItems;
 struct Span {  // positions [from, to)
   std::int32_t from, to;
   Id goal;
+  bool is_everywhere() const { return from == 0 && to == kInf; }
   auto operator<=>(const Span&) const = default;
 };
 struct Counted {  // the number of items that meet the goal is in [lo, hi]

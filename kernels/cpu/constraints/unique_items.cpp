@@ -202,10 +202,7 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
 bool UniqueItems::has_room(Id id, std::int32_t at) {
   const Row& row = arrays_[id];
   const bool steady = row.some.empty() && row.counts.empty() && row.clauses.empty() &&
-                      row.repeat < 0 &&
-                      std::all_of(
-                          row.rules.begin(), row.rules.end(),
-                          [](const Span& s) { return s.from == 0 && s.to == kInf; });
+                      row.repeat < 0 && std::ranges::all_of(row.rules, &Span::is_everywhere);
   if (!steady || row.unique < 0 || at >= row.hi) return false;
   const Id base = arrays_.base_of(row, 0);
   goals_.need({base});
