@@ -21,7 +21,9 @@ constexpr std::array<std::uint8_t, 256> kOrder = [] {
 
 struct Completions::Draft {  // the new links of a chain, in order
   struct New {
-    std::string key;  // "": the link is not looked up by key
+    std::string key;  // "": it is `quick`
+    CompletionKey quick;
+    bool is_kept = true;  // is it looked up by its key?
     Link link;
   };
   std::vector<New> links;
@@ -39,23 +41,32 @@ struct Completions::Draft {  // the new links of a chain, in order
   }
 };
 
-Id Completions::find(const Config& at) {
+Id Completions::look_up(const Config& at) {
+  key_.clear();
+  if (keys_.find(at, &quick_)) {
+    const auto* found = by_quick_.find(quick_);
+    return found ? found->second : -1;
+  }
+  keys_.add(at, &key_);
+  const auto found = by_key_.find(key_);
+  return found == by_key_.end() ? -1 : found->second;
+}
+
+// Makes the links up to one that is known. `now` was looked up just before. `left`: its distance;
+// -1: not known, since around values quotes and control characters count as in JSON.
+Id Completions::extend(Config now, std::int64_t left) {
   Draft chain;
   Arena arena;  // the frames live only during this call; a mask in progress must not find them
   const FrameMaker::Sharing sharing(engine_.frames, nullptr);
-  Config now = at, next;
+  Config next;
   Id known = -1;
-  std::int64_t left =
-      -1;  // not known; around values quotes and control characters count as in JSON
-  for (std::string key;;) {
+  for (bool looked_up = true;; looked_up = false) {
     kernel_clock.tick();
-    loosen(&now, &left);
-    key.clear();
-    engine_.state_keys.add(now, engine_.number, &key, true);
-    if (const auto found = by_key_.find(key); found != by_key_.end()) {
-      known = found->second;
-      break;
+    if (!looked_up) {
+      loosen(&now, &left);
+      if (known = look_up(now); known >= 0) break;
     }
+    Draft::New made{key_, quick_, true, {}};
     if (left < 0 && now.top && !now.finished) left = engine_.distance(now);
     const bool spells = left > 0 && left <= kLongest && now.lex == Lex::None && now.gap == 0;
     if (const std::int32_t name = spells ? due_name(now) : -1; name >= 0 && counts(now)) {
@@ -70,18 +81,20 @@ Id Completions::find(const Config& at) {
           else
             break;
         if (goes) {
-          for (char byte : text->second)
-            chain.links.push_back({std::exchange(key, {}),
-                                   {Link::Byte, static_cast<std::uint8_t>(byte), -1, left--}});
+          for (char byte : text->second) {
+            made.link = {Link::Byte, static_cast<std::uint8_t>(byte), -1, left--};
+            chain.links.push_back(std::exchange(made, {}));
+            made.is_kept = false;
+          }
           now = behind;
           continue;
         }
       }
       chain.begun.push_back({member, f.depth, chain.links.size()});
     }
-    Link link = further(now, left, &next, arena);
-    link.bytes = left;
-    chain.links.push_back({key, link});
+    const Link link = made.link = further(now, left, &next, arena);
+    made.link.bytes = left;
+    chain.links.push_back(std::move(made));
     if (link.kind != Link::Byte && link.kind != Link::Symbol) break;
     now = next;
     left = link.kind == Link::Byte && now.lex != Lex::Raw && left > 1 ? left - 1 : -1;
@@ -103,7 +116,10 @@ Id Completions::find(const Config& at) {
     made->link.next = known;
     known = static_cast<Id>(links_.size());
     held_ += sizeof(Link);
-    if (!made->key.empty()) {
+    if (made->is_kept && made->key.empty()) {
+      held_ += 4 * sizeof made->quick;  // half of the slots are empty
+      by_quick_.try_emplace(made->quick, known);
+    } else if (made->is_kept) {
       held_ += made->key.size() + 8 * sizeof(void*);
       by_key_.emplace(std::move(made->key), known);
     }
@@ -191,9 +207,11 @@ bool Completions::counts(const Config& at) {
 }
 
 bool Completions::trim() {
-  if (held_ <= kMost) return false;
+  if (nbytes() <= kMost) return false;
   links_.clear();
+  keys_.forget();
   by_key_.clear();
+  by_quick_ = {};
   members_.clear();
   held_ = 0;
   return true;

@@ -367,7 +367,7 @@ struct Distances::KeyEnds {
         out = bytes + rest;
       return;
     }
-    const bool asked = name >= 0 && info.is_asked[static_cast<std::size_t>(name)];
+    const bool asked = name >= 0 && info.is_asked(name);
     const std::int64_t rest = bare && !asked ? all + 2 + gap
                               : name >= 0    ? all - separator - whole_key
                                              : 0;
@@ -542,7 +542,7 @@ std::int64_t Distances::behind_key(const Frame& f, std::int32_t cls, std::int32_
   const std::int64_t value = value_bytes(f.level, cls);
   if (name < 0 && viability_.is_noted()) new_key(f, cls);
   if (value < 0) return value;
-  if (name >= 0 && info.is_asked[static_cast<std::size_t>(name)])
+  if (name >= 0 && info.is_asked(name))
     return all - info.key_bytes[static_cast<std::size_t>(name)] - (f.count > 0 ? comma : 0);
   const bool pushes =
       f.count == 0 &&

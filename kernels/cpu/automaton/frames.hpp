@@ -148,6 +148,7 @@ struct Frame {
     const Decided* decided = nullptr;
     KnownDistance distance;
     std::int64_t rest = -2;              // see Distances::least_rest
+    std::int64_t stack = -1;             // see CompletionKeys; -1: not known
     KnownDistance* after_key = nullptr;  // by name, then by class: bytes after its key
   };
   mutable Cache* cache_ = nullptr;

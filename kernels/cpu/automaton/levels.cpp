@@ -99,7 +99,10 @@ const ObjectInfo& Levels::info(Id id) {
       if (out.class_of[i] < 0 &&
           constraints_.lexicon.in_lang(out.cls(c).lang, names_[level.table].names[i]))
         out.class_of[i] = c;
-  out.is_asked.assign(names.texts.size(), 0);
+  out.asked_bits.assign(words_for(names.texts.size()), 0);
+  const auto ask = [&out](std::int32_t name) {
+    out.asked_bits[static_cast<std::size_t>(name) >> 6] |= std::uint64_t{1} << (name & 63);
+  };
   std::vector<Id> todo = shapes;
   std::unordered_set<Id> known(todo.begin(), todo.end());
   while (!todo.empty()) {
@@ -109,7 +112,7 @@ const ObjectInfo& Levels::info(Id id) {
     for (const Rule& r : s.some) {
       const KeySet& k = constraints_.key_sets[r.keys];
       const auto at = k.kind == KeySet::One ? names.at.find(k.id) : names.at.end();
-      if (at != names.at.end()) out.is_asked[static_cast<std::size_t>(at->second)] = 1;
+      if (at != names.at.end()) ask(at->second);
       out.bare = out.bare && at != names.at.end();
     }
     for (const Clause& c : s.clauses)
@@ -117,7 +120,8 @@ const ObjectInfo& Levels::info(Id id) {
         if (known.insert(d).second) todo.push_back(d);
   }
   for (std::size_t i = 0; i < names.texts.size(); ++i) {
-    if (out.is_asked[i]) out.asked.push_back(static_cast<std::int32_t>(i));
+    if (const auto name = static_cast<std::int32_t>(i); out.is_asked(name))
+      out.asked.push_back(name);
     out.key_bytes.push_back(2 + spelled_bytes(names.texts[i]));
   }
   std::vector<Id> wanted;

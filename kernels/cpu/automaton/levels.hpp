@@ -46,12 +46,13 @@ struct ObjectInfo {
   const std::vector<KeyClass>* classes = nullptr;
   std::vector<std::int32_t> class_of;  // by name of the table; -1: no class
   std::vector<std::int32_t> text_classes;
-  std::vector<char> is_asked;           // by name of the table: is it required in some alternative?
-  std::vector<std::int32_t> asked;      // those names
-  std::vector<std::int64_t> key_bytes;  // by name of the table, quotes included
-  bool plain = true;                    // whether there is one alternative, which no key changes
-  bool bare = true;                     // whether no count and no unnamed existential is required
+  std::vector<std::uint64_t> asked_bits;  // one bit for each name: do some alternatives require it?
+  std::vector<std::int32_t> asked;        // those names
+  std::vector<std::int64_t> key_bytes;    // by name of the table, quotes included
+  bool plain = true;                      // whether there is one alternative, which no key changes
+  bool bare = true;                       // whether no count and no unnamed existential is required
   const KeyClass& cls(std::int32_t c) const { return (*classes)[static_cast<std::size_t>(c)]; }
+  bool is_asked(std::int32_t name) const { return bit(asked_bits.data(), name); }
 };
 // Is it an object whose members are independent of each other, in number and in content?
 inline bool is_even(const ObjectInfo& info, const Frame& f) {

@@ -57,13 +57,17 @@ std::int32_t StateKeys::last_count(const Frame& f) {
   return last_counts_[{f.level, f.order}] = out;
 }
 
-void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out, bool completes) {
+// The characters of a text or key that were read, as far as they matter.
+std::int32_t StateKeys::chars_of(const Config& at) const {
+  const Spec& spec = constraints_.lexicon.texts.spec(at.spec);
+  if (!spec.bounded || at.state == Texts::kDead) return 0;
+  std::int32_t most = 0;
+  for (const Bound& b : spec.bounds) most = std::max(most, b.hi == kInf ? b.lo : kInf);
+  return std::min(at.chars, most);
+}
+
+void StateKeys::add_lexeme(const Config& at, std::string* out) {
   Writer w(out);
-  if (at.finished) out->push_back('.');
-  if (!at.top || at.finished) return;
-  w.number(static_cast<std::int64_t>(engine));       // ids are valid for this engine only
-  const bool compares = at.top->records || at.text;  // then the text affects the continuations
-  w.number(static_cast<int>(at.lex) | compares << 3);
   switch (at.lex) {
     case Lex::None: w.number(at.gap); break;
     case Lex::Literal:
@@ -77,48 +81,62 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out, bo
       w.text(at.key);
       break;
     case Lex::Text:
-    case Lex::Key: {
-      const Spec& spec = constraints_.lexicon.texts.spec(at.spec);
-      std::int32_t chars = 0;
-      if (spec.bounded && at.state != Texts::kDead) {
-        std::int32_t most = 0;
-        for (const Bound& b : spec.bounds) most = std::max(most, b.hi == kInf ? b.lo : kInf);
-        chars = std::min(at.chars, most);
-      }
-      for (Id id : {at.state, at.spec, chars}) w.number(id);
+    case Lex::Key:
+      for (Id id : {at.state, at.spec, chars_of(at)}) w.number(id);
       if (at.lex == Lex::Text) break;
       for (Id id : {at.decoder, at.lo, at.hi, at.depth, at.xlo, at.xhi}) w.number(id);
       if (at.state != Texts::kDead) w.text(at.key);
       break;
-    }
   }
+}
+
+void StateKeys::add_frame(const Frame& f, bool is_top, bool completes, std::string* out) {
+  Writer w(out);
+  w.number(static_cast<int>(f.kind) | static_cast<int>(f.phase) << 2 | f.records << 5 |
+           f.waits << 6 | (f.barred != nullptr) << 7);
+  if (f.barred) {
+    w.number(f.barred->size);
+    for (std::int32_t i = 0; i < f.barred->size; ++i) w.number(f.barred->values[i]);
+  }
+  for (Id id : {f.level, f.order, f.due}) w.number(id);
+  if (f.kind == Kind::Array)
+    w.number(f.records || f.barred ? f.count : std::min(f.count, last_count(f)));
+  if (f.kind != Kind::Object) return;
+  // The count follows from the keys.
+  w.number(options_.schema_order ? f.rank : -1);
+  const ObjectInfo& info = levels_.info(f.level);
+  const bool even = completes && is_even(info, f);
+  const bool few = even && !(is_top && f.phase == Phase::Key);
+  const bool keyed = (is_top || f.barred) && (f.phase == Phase::Colon || f.phase == Phase::Value);
+  w.number(!keyed                  ? -1  // otherwise the last key determines the due value
+           : !even                 ? f.key
+           : options_.schema_order ? orders_.of_member(f.order, f.key)
+                                   : -1);
+  const auto written = [&](std::size_t i) {
+    return static_cast<std::int64_t>(few ? f.seen[i] & info.asked_bits[i] : f.seen[i]);
+  };
+  std::size_t words = f.seen ? info.asked_bits.size() : 0;
+  while (words > 0 && written(words - 1) == 0) --words;
+  w.number(static_cast<std::int64_t>(words));
+  for (std::size_t i = 0; i < words; ++i) w.number(written(i));
+  const std::int32_t extras = f.extras && !few ? f.extras->size : 0;
+  w.number(extras);
+  for (std::int32_t i = 0; i < extras; ++i) w.text(f.extras->texts[i]);
+}
+
+void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
+  if (at.finished) out->push_back('.');
+  if (!at.top || at.finished) return;
+  Writer w(out);
+  w.number(static_cast<std::int64_t>(engine));       // ids are valid for this engine only
+  const bool compares = at.top->records || at.text;  // then the text affects the continuations
+  w.number(static_cast<int>(at.lex) | compares << 3);
+  add_lexeme(at, out);
   if (compares) w.text(at.text);
   for (const Frame* f = at.top; f; f = f->parent) {
-    w.number(static_cast<int>(f->kind) | static_cast<int>(f->phase) << 2 | f->records << 5 |
-             f->waits << 6 | (f->barred != nullptr) << 7);
     if (compares)
       for (const KeyText* mark : {f->mark, f->begun}) w.number(Writer::length(mark));
-    if (f->barred) {
-      w.number(f->barred->size);
-      for (std::int32_t i = 0; i < f->barred->size; ++i) w.number(f->barred->values[i]);
-    }
-    for (Id id : {f->level, f->order, f->due}) w.number(id);
-    if (f->kind == Kind::Array) {
-      w.number(f->records || f->barred ? f->count : std::min(f->count, last_count(*f)));
-    } else if (f->kind == Kind::Object) {  // the count follows from the keys
-      w.number(options_.schema_order ? f->rank : -1);
-      const bool named =
-          f->phase == Phase::Colon || f->phase == Phase::Value;  // the last key determines the due
-                                                                 // value
-      w.number(named && (f == at.top || f->barred) ? f->key : -1);
-      w.number(f->seen ? 1 : 0);
-      for (std::size_t i = 0; f->seen && i < (f->names->texts.size() + 63) / 64; ++i)
-        w.number(static_cast<std::int64_t>(f->seen[i]));
-      const bool lacks = !f->extras || (completes && f->phase != Phase::Key &&
-                                        is_even(levels_.info(f->level), *f));
-      w.number(lacks ? 0 : f->extras->size);
-      for (std::int32_t i = 0; !lacks && i < f->extras->size; ++i) w.text(f->extras->texts[i]);
-    }
+    add_frame(*f, f == at.top, false, out);
   }
 }
 

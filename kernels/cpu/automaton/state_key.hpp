@@ -22,12 +22,19 @@ class StateKeys {
         levels_(levels),
         options_(options) {}
   // Appends the key: "" where there is no instance, "." once finished. `engine` is the engine's
-  // unique number. `completes`: equal keys need only mean equal completions. Completions add no
-  // undeclared keys unless required, so the undeclared keys written are left out.
-  void add(const Config& at, std::uint64_t engine, std::string* out, bool completes = false);
+  // unique number.
+  void add(const Config& at, std::uint64_t engine, std::string* out);
   // A number for the lexeme; configurations with the same one have the same classes of tokens. -1:
   // there is no lexeme.
   std::int64_t lexeme(const Config& at) const;
+
+  // Parts of a key: of the lexeme; its characters so far, as far as they matter, of a text or key;
+  // and of one frame. `completes`: equal parts need only mean equal completions. In an object with
+  // independent members, these depend on the required names that were written, and, before its next
+  // key, on the other keys.
+  void add_lexeme(const Config& at, std::string* out);
+  std::int32_t chars_of(const Config& at) const;
+  void add_frame(const Frame& f, bool is_top, bool completes, std::string* out);
 
  private:
   std::int32_t last_count(const Frame& f);

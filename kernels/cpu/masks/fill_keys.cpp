@@ -154,10 +154,10 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
                              Sink& sink) {
   const Trie& trie = among.trie;
   const Frame& f = *from.top;
-  const auto place = [&](std::int32_t at, const Config& c) {
+  const auto place = [&](std::int32_t at, const Config& c, Id link = -1) {
     // Further inside of an escape any byte may come; the names are narrowed at its last byte.
     const bool begins = texts_.begins_escape(c.decoder);
-    if (texts_.in_escape(c.decoder) && !begins) return Place{c, Children(trie, at, nullptr)};
+    if (texts_.in_escape(c.decoder) && !begins) return Place{c, Children(trie, at, nullptr), link};
     Bytes bytes = bytes_among(f, c);
     if (begins) {
       bytes = escapes_of(bytes);
@@ -165,7 +165,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
       bytes.add('"');
       bytes.add('\\');
     }
-    return Place{c, Children(trie, at, &bytes)};
+    return Place{c, Children(trie, at, &bytes), link};
   };
   const auto clear = [&](std::int32_t at) {
     for (const Id* t = trie.begin(at); t != trie.subtree_end(at); ++t) sink.clear(*t);
@@ -182,6 +182,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
     const Config& c = path.back().config;
     const std::uint8_t byte = trie.byte(i);
     Config after;
+    Id link = next_link(path.back(), byte, sink);
     if (byte == '"' && texts_.is_whole(c.decoder)) {
       const bool named =
           c.lo < c.hi && static_cast<std::int32_t>(
@@ -191,7 +192,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
       if (!named && !extra) continue;
       clear(i);
       if (engine_.step(c, byte, &after, sink.arena)) {
-        sink.add(trie.begin(i), trie.end(i), after);
+        sink.add(trie.begin(i), trie.end(i), after, &link);
         below(among, i, after, sink);
       }
       continue;
@@ -201,11 +202,11 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
       continue;
     }
     if (trie.begin(i) != trie.end(i)) {  // the class alone may decide differently for these tokens
-      const bool affords = sink.affords(after);
+      const bool affords = sink.affords(after, &link);
       for (const Id* t = trie.begin(i); t != trie.end(i); ++t)
         affords ? sink.set(*t) : sink.clear(*t);
     }
-    if (engine_.keys.is_among(after)) path.push_back(place(i, after));
+    if (engine_.keys.is_among(after)) path.push_back(place(i, after, link));
   }
 }
 
@@ -216,13 +217,13 @@ bool MaskFiller::affords_keys(const Config& at, Sink& sink) {
   const Frame& f = *at.top;
   const ObjectInfo& info = levels_.info(f.level);
   if (sink.budget < 0) return true;
-  if (sink.counts(at) || !info.bare || f.records || f.barred) return false;
+  if (sink.needs_tokens(at) || !info.bare || f.records || f.barred) return false;
   // The lower bound for any key: its first token, a quote, the colon, a value of one byte, and the
   // members that must come anyway.
   const std::int64_t gap = options_.gap(), all = engine_.distances.least_rest(f), token = 1,
                      quote = 1, colon = 1 + gap, comma = 1 + gap;
   if (all < 0 || token + quote + colon + 1 + all > sink.budget) {
-    sink.suffices(kNoLimit);
+    if (!sink.counts(at)) sink.suffices(kNoLimit);
     return false;
   }
   const bool closed = at.state == Texts::kDead;
@@ -239,10 +240,11 @@ bool MaskFiller::affords_keys(const Config& at, Sink& sink) {
 
 // Among tokens that leave a key: the configuration after the first key that is not a declared name.
 // False if every token spells a name.
-bool MaskFiller::leave_key(const Config& at, const Suffixes& rest, Config* after, Sink& sink) {
+bool MaskFiller::leave_key(const Suffixes& among, std::int32_t node, const Config& at,
+                           const Suffixes& rest, Config* after, Sink& sink) {
   for (const Id* t = rest.trie.begin(0); t != rest.trie.subtree_end(0); ++t) {
     Config now = at;
-    for (char b : sink.vocabulary.bytes(*t)) {
+    for (char b : rest_of(among, node, *t, sink.vocabulary)) {
       if (now.lex != Lex::Key) break;
       if (!engine_.step(now, static_cast<std::uint8_t>(b), after, sink.arena)) break;
       now = *after;
@@ -282,7 +284,7 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
       const auto [after, fresh] = behind.try_emplace(labels[0]);
       if (fresh && options_.schema_order &&
           sink.counts(at)) {  // the keys of a completion are ordered by this key
-        if (!leave_key(at, *exit.rest, &after->second, sink)) {
+        if (!leave_key(among, node, at, *exit.rest, &after->second, sink)) {
           behind.erase(labels[0]);
           continue;  // every token spells a name, which overlay() handles
         }
@@ -336,9 +338,10 @@ void MaskFiller::fill_key(const Suffixes& among, std::int32_t node, const Config
     Config free = at;  // as if no name were declared or written
     free.lo = free.hi = free.xlo = free.xhi = 0;
     if (!ample)
-      add_inside(free, sink.masks.text(texts_, at.state, true, among, node), false, ample, sink);
+      add_inside(among, node, free, sink.masks.text(texts_, at.state, true, among, node), false,
+                 ample, sink);
     mask = &sink.masks.text(texts_, at.state, texts_.spec(at.spec).bounded && !ample, among, node);
-    if (ample) add_inside(free, *mask, false, ample, sink);
+    if (ample) add_inside(among, node, free, *mask, false, ample, sink);
     if (sink.budget < 0)
       add_exits(free, *mask, sink);
     else

@@ -81,14 +81,14 @@ void MaskFiller::go_on(const Suffixes& among, std::int32_t node, const Config& f
 // The same, byte by byte until the next lexeme begins.
 void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
   const Trie& trie = among.trie;
-  const auto place = [&](std::int32_t at, const Config& c) {
+  const auto place = [&](std::int32_t at, const Config& c, Id link = -1) {
     const Bytes* among = c.lex == Lex::None                  ? &bytes_between(*c.top)
                          : c.lex == Lex::Raw && sink.factors ? texts_.few_next(c.state)
                                                              : nullptr;
     Bytes begins;
     if (c.lex == Lex::Raw && among && texts_.open(c.state) >= 0)  // a value may come, too
       begins = kValue, begins.add(*among), among = &begins;
-    return Place{c, Children(trie, at, among)};
+    return Place{c, Children(trie, at, among), link};
   };
   Path path(&places_);
   path.push_back(place(node, from));
@@ -101,10 +101,11 @@ void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& fr
     kernel_clock.tick();
     Config next;
     if (!engine_.step(path.back().config, trie.byte(child), &next, sink.arena)) continue;
-    sink.add(trie.begin(child), trie.end(child), next);
+    Id link = next_link(path.back(), trie.byte(child), sink);
+    sink.add(trie.begin(child), trie.end(child), next, &link);
     if (trie.skip(child) > child + 1 &&
         (trie.skip(child) - child < kFewNodes || !fill_lexeme(among, child, next, sink)))
-      path.push_back(place(child, next));
+      path.push_back(place(child, next, link));
   }
 }
 
@@ -119,10 +120,27 @@ void MaskFiller::add_alone(const Config& at, const Spelled& token, Sink& sink) {
   sink.affords(now) ? sink.set(token.token) : sink.clear(token.token);
 }
 
-// Does the budget suffice after this token?
-bool MaskFiller::affords_like(const Config& at, Id token, Sink& sink) {
+// The link after one more byte, where it is known without a search.
+Id MaskFiller::next_link(const Place& from, std::uint8_t byte, const Sink& sink) {
+  return from.link < 0 ? -1 : sink.tokens->next(from.link, byte);
+}
+
+// The bytes of a token below the node, from there.
+std::string_view MaskFiller::rest_of(const Suffixes& among, std::int32_t node, Id token,
+                                     const Vocabulary& vocabulary) {
+  std::string_view rest = vocabulary.bytes(token);
+  const auto is_there = [&](std::int32_t at) {
+    return at >= 0 &&
+           std::find(among.trie.begin(at), among.trie.end(at), token) != among.trie.end(at);
+  };
+  while (!rest.empty() && !is_there(among.trie.find(node, rest))) rest.remove_prefix(1);
+  return rest;
+}
+
+// Does the budget suffice after a token of these bytes?
+bool MaskFiller::affords_like(const Config& at, std::string_view bytes, Sink& sink) {
   Config now = at, next;
-  for (char b : sink.vocabulary.bytes(token)) {
+  for (char b : bytes) {
     if (!engine_.step(now, static_cast<std::uint8_t>(b), &next, sink.arena)) return false;
     now = next;
   }
@@ -150,8 +168,8 @@ bool MaskFiller::is_near(const Config& at, LexemeMasks& masks) {
 }
 
 // Marks the tokens that stay inside of the lexeme. `ample`: the budget suffices after each of them.
-void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, bool ample,
-                            Sink& sink) {
+void MaskFiller::add_inside(const Suffixes& among, std::int32_t node, const Config& at,
+                            LexemeMask& mask, bool bounded, bool ample, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   if (!bounded && ample) {
     sink.add(*mask.all);
@@ -170,7 +188,8 @@ void MaskFiller::add_inside(const Config& at, LexemeMask& mask, bool bounded, bo
                        mask)) {  // without bounds the number of characters does not matter
       if (at.lex == Lex::Key && sink.counts(at)) {  // a completion spells the whole key
         const Id any = group.tokens.first();
-        if (any >= 0 && affords_like(at, any, sink)) sink.add(group.tokens);
+        if (any >= 0 && affords_like(at, rest_of(among, node, any, sink.vocabulary), sink))
+          sink.add(group.tokens);
         continue;
       }
       after.state = group.state;
@@ -222,7 +241,7 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
 bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Config& at,
                              bool bounded, Sink& sink) {
   if (sink.budget < 0) return true;
-  if (sink.counts(at)) return false;
+  if (sink.needs_tokens(at)) return false;
   constexpr std::int64_t token = 1, quote = 1, kDearest = 6;  // bytes of a character: \u0001
   const auto suffices = [&](std::int64_t rest, std::int64_t tail) {
     if (rest < 0 || token + rest + quote + tail > sink.budget) return false;
@@ -279,7 +298,6 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
       at.top->kind == Kind::Root &&
       at.top->parent;  // the format's text follows the value, and lexeme masks do not include it
   if (is_alone && (inner || at.lex != Lex::Text)) return false;
-  if (inner && at.lex == Lex::Key && sink.counts(at)) return false;  // see add_inside
   if (inner && (sink.nested == Sink::kMostNested || at.lex == Lex::Number || at.top->records))
     return false;
   if (at.lex == Lex::Number && sink.budget >= 0 && at.key)
@@ -301,9 +319,10 @@ void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Confi
   const bool bounded = is_near(at, sink.masks);
   const bool ample = affords_any(among, node, at, bounded, sink);
   if (!ample || bounded)
-    add_inside(at, sink.masks.text(texts_, at.state, true, among, node), bounded, ample, sink);
+    add_inside(among, node, at, sink.masks.text(texts_, at.state, true, among, node), bounded,
+               ample, sink);
   LexemeMask& mask = sink.masks.text(texts_, at.state, bounded, among, node);
-  if (ample && !bounded) add_inside(at, mask, false, ample, sink);
+  if (ample && !bounded) add_inside(among, node, at, mask, false, ample, sink);
   at.top->kind == Kind::Root&& at.top->parent ? walk(sink.vocabulary.holding_quotes(), 0, at, sink)
                                               : add_exits(at, mask, sink);
 }
@@ -312,7 +331,7 @@ void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Confi
 void MaskFiller::fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   const bool ample = sink.budget < 0;
   LexemeMask& mask = sink.masks.text(texts_, at.state, !ample, among, node);
-  add_inside(at, mask, false, ample, sink);
+  add_inside(among, node, at, mask, false, ample, sink);
   for (const Exit& exit : mask.exits) {
     Config before = at;
     before.state = exit.state;
@@ -325,7 +344,7 @@ void MaskFiller::fill_raw(const Suffixes& among, std::int32_t node, const Config
 void MaskFiller::fill_number(const Suffixes& among, std::int32_t node, const Config& at,
                              Sink& sink) {
   LexemeMask& mask = sink.masks.number(engine_.lexicon().numbers, at.state);
-  add_inside(at, mask, false, sink.budget < 0, sink);
+  add_inside(among, node, at, mask, false, sink.budget < 0, sink);
   add_exits(at, mask, sink);
   Config after;
   if (engine_.stepper.end_number(at, &after, sink.arena)) below(among, node, after, sink);

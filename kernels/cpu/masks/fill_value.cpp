@@ -26,12 +26,12 @@ bool MaskFiller::scalar_key(Id goal, std::vector<Id>* key) {
 
 // Marks the tokens below the node, from after an object's key or from before its value. The tokens
 // that end within the value are memoised for all members with the same goal. For budgets, the memo
-// keeps a budget that suffices for all of these tokens, and one that does not, with the rest of the
-// text subtracted. False: the case does not apply, and nothing was marked.
+// keeps one in bytes that suffices for all of these tokens, and one that does not, with the rest of
+// the text subtracted. False: the case does not apply, and nothing was marked.
 bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Config& at,
                             Sink& sink) {
   const Frame& f = *at.top;
-  if (!sink.factors || sink.tokens || at.lex != Lex::None || f.kind != Kind::Object ||
+  if (!sink.factors || sink.needs_tokens(at) || at.lex != Lex::None || f.kind != Kind::Object ||
       (f.phase != Phase::Colon && f.phase != Phase::Value))
     return false;
   // Compared values depend on the text written before, so members can't share a memo.
@@ -74,6 +74,8 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   if (sink.budget < 0 || left >= known->second.enough) {
     if (sink.budget >= 0) sink.suffices(known->second.enough + tail);
     sink.add(*known->second.tokens);
+  } else if (sink.tokens) {
+    go_on(*within, 0, at, sink);
   } else if (left <= known->second.lacking) {
     sink.suffices(kNoLimit);
   } else {

@@ -53,6 +53,7 @@ class MaskFiller {
   struct Place {
     Config config;
     Children children;
+    Id link = -1;  // of its completion, where tokens are counted; -1: not known
   };
   class Path {
    public:
@@ -81,9 +82,13 @@ class MaskFiller {
   void fill_raw(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void fill_number(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   void add_alone(const Config& at, const Spelled& token, Sink& sink);
-  bool affords_like(const Config& at, Id token, Sink& sink);
+  bool affords_like(const Config& at, std::string_view bytes, Sink& sink);
+  static std::string_view rest_of(const Suffixes& among, std::int32_t node, Id token,
+                                  const Vocabulary& vocabulary);
+  static Id next_link(const Place& from, std::uint8_t byte, const Sink& sink);
   bool is_near(const Config& at, LexemeMasks& masks);
-  void add_inside(const Config& at, LexemeMask& mask, bool bounded, bool ample, Sink& sink);
+  void add_inside(const Suffixes& among, std::int32_t node, const Config& at, LexemeMask& mask,
+                  bool bounded, bool ample, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
   bool affords_any(const Suffixes& among, std::int32_t node, const Config& at, bool bounded,
                    Sink& sink);
@@ -107,7 +112,8 @@ class MaskFiller {
   void overlay_all(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink);
   void exit_key(const Suffixes& among, std::int32_t node, const Config& at, const LexemeMask& mask,
                 Sink& sink);
-  bool leave_key(const Config& at, const Suffixes& rest, Config* after, Sink& sink);
+  bool leave_key(const Suffixes& among, std::int32_t node, const Config& at, const Suffixes& rest,
+                 Config* after, Sink& sink);
   bool affords_keys(const Config& at, Sink& sink);
 
   Engine& engine_;
@@ -149,21 +155,10 @@ struct MaskFiller::Sink {
   }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
   bool has(Id token) const { return row[token >> 5] >> (token & 31) & 1; }
-  bool affords(const Config& after) {
+  // `link`: of its completion, -1: not known; it is kept there where it is found.
+  bool affords(const Config& after, Id* link = nullptr) {
     if (budget < 0) return true;
-    if (counts(after)) {
-      reckons = true;
-      if (vocabulary.spells_bytes())
-        if (const Distances::Sight sight = engine.distances.on_sight(after);
-            sight.bytes >= 0 && 1 + sight.bytes <= budget) {
-          suffices(1 + sight.bytes);
-          return true;
-        }
-      const std::int64_t left = (*tokens)(after, vocabulary, symbols);
-      const bool yes = left >= 0 && 1 + left <= budget;
-      suffices(yes ? 1 + left : kNoLimit);
-      return yes;
-    }
+    if (counts(after)) return affords_tokens(after, link);
     Distances::Sight sight = engine.distances.on_sight(after);
     if (sight.bytes < 0 || (!sight.is_exact && 1 + sight.bytes > budget)) {
       reckons = true;
@@ -173,13 +168,33 @@ struct MaskFiller::Sink {
     suffices(yes ? 1 + sight.bytes : kNoLimit);
     return yes;
   }
+  // Tokens are counted in objects with independent members only, so which keys were written before
+  // does not matter, and nothing is reckoned.
+  bool affords_tokens(const Config& after, Id* link) {
+    if (after.finished) return suffices(1), true;
+    Id at = link && *link >= 0 ? *link : tokens->known(after);
+    if (at < 0 && vocabulary.spells_bytes())
+      if (const Distances::Sight sight = engine.distances.on_sight(after);
+          sight.bytes >= 0 && 1 + sight.bytes <= budget) {
+        suffices(1 + sight.bytes);
+        return true;
+      }
+    if (at < 0) at = tokens->link(after);
+    if (link) *link = at;
+    const std::int64_t left = tokens->of(at, vocabulary, symbols);
+    const bool yes = left >= 0 && 1 + left <= budget;
+    suffices(yes ? 1 + left : kNoLimit);
+    return yes;
+  }
   bool counts(const Config& at) { return tokens && tokens->counts(at); }
+  // Can no bound in bytes be used there?
+  bool needs_tokens(const Config& at) { return counts(at) && !vocabulary.spells_bytes(); }
   void suffices(std::int64_t bytes) { enough = std::max(enough, bytes); }
   // Is the row of no use, because the budget does not suffice for each token by its bytes? Then
   // tokens must be counted, and the rest need not be marked.
   bool is_lost() const { return enough == kNoLimit && !tokens && budget > 0; }
-  void add(const Id* begin, const Id* end, const Config& after) {
-    if (begin == end || !affords(after)) return;
+  void add(const Id* begin, const Id* end, const Config& after, Id* link = nullptr) {
+    if (begin == end || !affords(after, link)) return;
     for (; begin != end; ++begin) set(*begin);
   }
   void add(const Tokens& tokens) {

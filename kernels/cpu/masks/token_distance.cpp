@@ -25,10 +25,7 @@ Symbols::Symbols(std::vector<std::vector<Id>> by_symbol, const std::vector<Id>& 
         if (is_token(t)) of[t].push_back(static_cast<Id>(s));
 }
 
-std::int64_t TokenDistances::operator()(const Config& at, const Vocabulary& vocabulary,
-                                        const Symbols* symbols) {
-  if (at.finished) return 0;
-  const Id link = completions_.find(at);
+std::int64_t TokenDistances::of(Id link, const Vocabulary& vocabulary, const Symbols* symbols) {
   std::vector<std::int64_t>& counts = counts_[vocabulary.id()];
   while (counts.size() < completions_.size())  // the links after a link were made before it
     counts.push_back(behind(static_cast<Id>(counts.size()), counts, vocabulary, symbols));

@@ -35,7 +35,19 @@ class TokenDistances {
   }  // whether D counts tokens there, rather than bytes
   // D of a configuration; 0: it is finished; -1: there is no completion. `symbols` are the named
   // tokens (null: there are none); they must be the same in all calls with this vocabulary.
-  std::int64_t operator()(const Config& at, const Vocabulary& vocabulary, const Symbols* symbols);
+  std::int64_t operator()(const Config& at, const Vocabulary& vocabulary, const Symbols* symbols) {
+    return at.finished ? 0 : of(link(at), vocabulary, symbols);
+  }
+  // The same by the link of a configuration that is not finished. known(): -1 unless it was made
+  // before. Links are valid until trim().
+  Id link(const Config& at) { return completions_.find(at); }
+  Id known(const Config& at) { return completions_.known(at); }
+  std::int64_t of(Id link, const Vocabulary& vocabulary, const Symbols* symbols);
+  // The link after the byte, if the completion goes on with it, without a search; -1: unknown.
+  Id next(Id link, std::uint8_t byte) const {
+    const Completions::Link& from = completions_[link];
+    return from.kind == Completions::Link::Byte && from.byte == byte ? from.next : -1;
+  }
   void trim();  // between calls
   std::size_t nbytes() const;
 

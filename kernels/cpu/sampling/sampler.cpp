@@ -423,7 +423,7 @@ bool Sampler::member(const Plan& plan, std::size_t members, bool* stopped) {
   std::int32_t chosen = -1;
   for (const std::int32_t i : ranked) {
     const std::int32_t rank = names.ranks[static_cast<std::size_t>(i)];
-    const bool is_asked = info.is_asked[static_cast<std::size_t>(i)];
+    const bool is_asked = info.is_asked(i);
     const bool is_before = !is_asked && skip > 0;
     skip -= is_before;
     if ((rank != kInf && rank <= f.rank) || (f.seen && (f.seen[i >> 6] >> (i & 63) & 1))) continue;
@@ -515,10 +515,7 @@ bool Sampler::object() {
   const std::uint8_t choice = next();
   const ObjectInfo& info = engine_.levels.info(now_.top->level);
   Plan plan;
-  plan.optional = info.plain
-                      ? info.is_asked.size() - static_cast<std::size_t>(std::count(
-                                                   info.is_asked.begin(), info.is_asked.end(), 1))
-                      : info.is_asked.size();
+  plan.optional = info.plain ? info.class_of.size() - info.asked.size() : info.class_of.size();
   plan.few = plan.optional <= kFew;
   const bool is_alone = plan.optional == 1;  // without it, perhaps nothing varies
   plan.all = deep_ ? plan.few && plan.optional > 0 : choice >= kAll;
