@@ -371,6 +371,18 @@ MUTANTS = (
         "    case ':':\n    case ' ':",
         "    case ' ':",
     ),
+    Mutant(
+        "automaton/state_key.cpp",
+        "a completion forgets which required names were written",
+        "static_cast<std::int64_t>(few ? f.seen[i] & info.asked_bits[i] : f.seen[i]);",
+        "static_cast<std::int64_t>(few ? 0 : f.seen[i]);",
+    ),
+    Mutant(
+        "masks/token_distance.hpp",
+        "a completion is followed along bytes that are not its own",
+        "from.kind == Completions::Link::Byte && from.byte == byte ? from.next : -1",
+        "from.kind == Completions::Link::Byte ? from.next : -1",
+    ),
 )
 
 

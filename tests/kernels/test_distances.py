@@ -78,6 +78,32 @@ def test_distance_is_one_more_than_the_least_behind_a_byte(schema: Any, options:
         assert matcher.accept(r.choice([min(going, key=after.__getitem__), r.choice(going)]))
 
 
+@given(
+    st.permutations(["a", "ab", "abc", "b", "ba"]),
+    st.lists(st.sampled_from(["a", "ab", "b"]), unique=True),
+    st.booleans(),
+)
+def test_what_is_known_of_a_key_does_not_hold_once_it_is_written(
+    order: list[str], required: list[str], is_open: bool
+) -> None:
+    """All places of an object share completions; a name that was written is none of an unfinished key's any more."""
+    values = {name: {"type": "integer"} for name in order}
+    schema = {"type": "object", "properties": values, "required": required, "additionalProperties": is_open}
+    words = byte_vocabulary()
+    matcher = guard.compile(schema, key_order="any", whitespace="compact").matcher(words)
+    for keys in (order, order[1:], order[::-1]):
+        matcher.reset()
+        for byte in json.dumps(dict.fromkeys(keys, 1), separators=(",", ":")).encode():
+            after = []
+            for token in allowed(matcher, words).tolist():
+                assert matcher.accept(token)
+                after.append(matcher.distance())
+                matcher.rollback()
+            assert matcher.distance() == 1 + min(after)
+            if not matcher.accept_bytes(bytes([byte])):
+                break  # a required name is missing at the end
+
+
 #: Of these, what is left does hang on what was written.
 COUNTED = st.builds(lambda schema, least: {**schema, "minProperties": least}, objects(), st.integers(1, 3))
 
