@@ -314,8 +314,8 @@ MUTANTS = (
     Mutant(
         "masks/mask_filler.hpp",
         "a budget is one token short",
-        "const bool yes = sight.bytes >= 0 && 1 + sight.bytes <= budget;",
-        "const bool yes = sight.bytes >= 0 && 1 + sight.bytes < budget;",
+        "const bool yes = left >= 0 && 1 + left <= budget;",
+        "const bool yes = left >= 0 && 1 + left < budget;",
     ),
     Mutant(
         "automaton/distance.cpp",
@@ -332,7 +332,7 @@ MUTANTS = (
     Mutant(
         "masks/mask_filler.hpp",
         "a row is held for every budget, were it ruled out by one",
-        "suffices(yes ? 1 + sight.bytes : kNoLimit);",
+        "suffices(yes ? 1 + left : kNoLimit);",
         "suffices(1);",
     ),
     Mutant(

@@ -172,7 +172,7 @@ void MaskFiller::overlay_all(const Suffixes& among, std::int32_t node, const Con
   };
   Path path(&places_);
   path.push_back(place(node, from));
-  while (!path.empty() && !sink.is_lost()) {
+  while (!path.empty()) {
     const std::int32_t i = path.back().children.next();
     if (i < 0) {
       path.pop_back();
@@ -277,7 +277,6 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
     // the sink's arena and live until the end of the fill.
     std::unordered_map<Id, Config> behind;
     for (const Exit& exit : mask.exits) {
-      if (sink.is_lost()) return;
       Labels labels;
       texts_.accepted(exit.state, at.spec, at.chars + exit.chars, &labels);
       if (labels.empty() || labels[0] == kEveryClass) continue;
@@ -330,7 +329,6 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
 void MaskFiller::fill_key(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
   LexemeMask* mask = nullptr;
   const bool ample = affords_keys(at, sink);
-  if (sink.is_lost()) return;
   if (at.state != Texts::kDead) {
     // The mask of the class is computed first, as if there were no names; overlay() then corrects
     // what names and written keys change. Each part sets bits only for tokens that the other part

@@ -40,20 +40,14 @@ std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64
   scratch.begin(from.top);
   const Config at = budget < 0 || from.finished ? from : engine_.stepper.told(from, scratch.arena);
   const FrameMaker::Sharing sharing(engine_.frames, &scratch);
-  const auto mark = [&](TokenDistances* tokens) {
-    std::memset(row, 0, vocabulary.words() * 4);
-    Sink sink{masks, vocabulary, row, budget, scratch.arena, engine_, factors, tokens, symbols};
-    if (at.top && !at.finished) below(vocabulary.whole(), 0, at, sink);
-    if ((at.finished || budget != 0) && engine_.can_stop(at))
-      for (Id t : vocabulary.ends()) sink.set(t);
-    return sink.enough;
-  };
-  // If the budget suffices with one token for each byte, tokens need not be counted.
-  const bool bytes = budget <= 0 || vocabulary.spells_bytes();
-  const std::int64_t enough = bytes ? mark(nullptr) : kNoLimit;
-  if (budget <= 0) return kNoLimit;  // a budget of 0 does not even allow the end-of-sequence token
-  if (enough != kNoLimit) return enough;
-  return mark(&distances_);
+  std::memset(row, 0, vocabulary.words() * 4);
+  TokenDistances* tokens = budget > 0 ? &distances_ : nullptr;
+  Sink sink{masks, vocabulary, row, budget, scratch.arena, engine_, factors, tokens, symbols};
+  if (at.top && !at.finished) below(vocabulary.whole(), 0, at, sink);
+  if ((at.finished || budget != 0) && engine_.can_stop(at))
+    for (Id t : vocabulary.ends()) sink.set(t);
+  // A budget of 0 does not even allow the end-of-sequence token.
+  return budget > 0 ? sink.enough : kNoLimit;
 }
 
 void MaskFiller::check_end(const Config& at, const Vocabulary& vocabulary, std::int64_t budget,
@@ -70,7 +64,6 @@ void MaskFiller::check_end(const Config& at, const Vocabulary& vocabulary, std::
 
 // Marks the tokens below the node that may follow the configuration.
 void MaskFiller::below(const Suffixes& among, std::int32_t node, const Config& from, Sink& sink) {
-  if (sink.is_lost()) return;
   if (!fill_value(among, node, from, sink)) go_on(among, node, from, sink);
 }
 
@@ -92,7 +85,7 @@ void MaskFiller::walk(const Suffixes& among, std::int32_t node, const Config& fr
   };
   Path path(&places_);
   path.push_back(place(node, from));
-  while (!path.empty() && !sink.is_lost()) {
+  while (!path.empty()) {
     const std::int32_t child = path.back().children.next();
     if (child < 0) {
       path.pop_back();

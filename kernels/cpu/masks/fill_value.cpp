@@ -25,9 +25,9 @@ bool MaskFiller::scalar_key(Id goal, std::vector<Id>* key) {
 }
 
 // Marks the tokens below the node, from after an object's key or from before its value. The tokens
-// that end within the value are memoised for all members with the same goal. For budgets, the memo
-// keeps one in bytes that suffices for all of these tokens, and one that does not, with the rest of
-// the text subtracted. False: the case does not apply, and nothing was marked.
+// that end within the value are memoised for all members with the same goal. The memo also keeps a
+// budget in bytes, without the rest of the text, that suffices for all of them. False: the case
+// does not apply, and nothing was marked.
 bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Config& at,
                             Sink& sink) {
   const Frame& f = *at.top;
@@ -74,23 +74,18 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   if (sink.budget < 0 || left >= known->second.enough) {
     if (sink.budget >= 0) sink.suffices(known->second.enough + tail);
     sink.add(*known->second.tokens);
-  } else if (sink.tokens) {
-    go_on(*within, 0, at, sink);
-  } else if (left <= known->second.lacking) {
-    sink.suffices(kNoLimit);
   } else {
-    const std::int64_t before = std::exchange(sink.enough, 1);
+    const std::int64_t enough = std::exchange(sink.enough, 1);
+    const bool counted = std::exchange(sink.counted, false);
     go_on(*within, 0, at, sink);
     // Looked up again, because the fill may have cleared the table.
-    if (const auto found = values_.find(std::span<const Id>(key)); found != values_.end()) {
-      if (sink.is_lost())
-        found->second.lacking = left;
-      else
-        found->second.enough = std::min(left, sink.enough - tail);
-    }
-    sink.suffices(before);
+    if (const auto found = values_.find(std::span<const Id>(key));
+        found != values_.end() && !sink.counted && sink.enough != kNoLimit)
+      found->second.enough = std::min(left, sink.enough - tail);
+    sink.suffices(enough);
+    sink.counted = sink.counted || counted;
   }
-  if (beyond->trie.size() > 1 && !sink.is_lost()) go_on(*beyond, 0, at, sink);
+  if (beyond->trie.size() > 1) go_on(*beyond, 0, at, sink);
   return true;
 }
 

@@ -96,9 +96,7 @@ class MaskFiller {
   // Values of members (fill_value.cpp).
   struct Within {  // tokens that end within a value
     std::shared_ptr<const Tokens> tokens;
-    std::int64_t enough = kNoLimit,
-                 lacking = 0;  // budgets, without the rest of the text, that suffice for all of
-                               // them, and that don't
+    std::int64_t enough = kNoLimit;  // bytes, without the rest of the text, that suffice for all
   };
   bool fill_value(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
   bool scalar_key(Id goal, std::vector<Id>* key);
@@ -137,13 +135,13 @@ struct MaskFiller::Sink {
   Arena& arena;
   Engine& engine;
   bool factors = true;               // false: each token is read byte by byte
-  TokenDistances* tokens = nullptr;  // counts the budget's tokens; null: each byte counts as a
-                                     // token, which always suffices
+  TokenDistances* tokens = nullptr;  // counts the budget's tokens; null: there is no budget
   const Symbols* symbols = nullptr;
   int nested = 0;  // the present depth of lexemes in what follows other lexemes
   std::int64_t enough =
       1;  // a budget that suffices for all tokens; kNoLimit: this one does not suffice
   bool reckons = false;  // did some distance need a search?
+  bool counted = false;  // did some distance need tokens?
   static constexpr int kMostNested =
       16;  // most lexemes nested in one token; deeper ones are walked byte by byte
 
@@ -155,33 +153,35 @@ struct MaskFiller::Sink {
   }
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
   bool has(Id token) const { return row[token >> 5] >> (token & 31) & 1; }
-  // `link`: of its completion, -1: not known; it is kept there where it is found.
+  // Bytes first, which are often known on sight, and tokens only where the bytes don't fit. `link`:
+  // of its completion, -1: not known; it is kept there where it is found.
   bool affords(const Config& after, Id* link = nullptr) {
     if (budget < 0) return true;
-    if (counts(after)) return affords_tokens(after, link);
-    Distances::Sight sight = engine.distances.on_sight(after);
-    if (sight.bytes < 0 || (!sight.is_exact && 1 + sight.bytes > budget)) {
-      reckons = true;
-      sight.bytes = engine.distance(after, budget - 1);
-    }
-    const bool yes = sight.bytes >= 0 && 1 + sight.bytes <= budget;
-    suffices(yes ? 1 + sight.bytes : kNoLimit);
-    return yes;
-  }
-  // Tokens are counted in objects with independent members only, so which keys were written before
-  // does not matter, and nothing is reckoned.
-  bool affords_tokens(const Config& after, Id* link) {
-    if (after.finished) return suffices(1), true;
-    Id at = link && *link >= 0 ? *link : tokens->known(after);
-    if (at < 0 && vocabulary.spells_bytes())
-      if (const Distances::Sight sight = engine.distances.on_sight(after);
-          sight.bytes >= 0 && 1 + sight.bytes <= budget) {
-        suffices(1 + sight.bytes);
-        return true;
+    const bool is_linked = link && *link >= 0;
+    Distances::Sight sight;
+    if (!is_linked && !needs_tokens(after)) {
+      sight = engine.distances.on_sight(after);
+      if (sight.bytes < 0) {
+        reckons = true;
+        sight = {engine.distance(after, budget - 1), true};
       }
-    if (at < 0) at = tokens->link(after);
+      if (sight.bytes >= 0 && 1 + sight.bytes <= budget) return is_enough(sight.bytes);
+    }
+    if (is_linked || counts(after)) return is_enough(count(after, link));
+    if (sight.bytes >= 0 && sight.is_exact) return is_enough(sight.bytes);
+    reckons = true;
+    return is_enough(engine.distance(after, budget - 1));
+  }
+  // Tokens are counted in objects with independent members only, so nothing is reckoned there:
+  // which keys were written before does not matter.
+  std::int64_t count(const Config& after, Id* link) {
+    counted = true;
+    if (after.finished) return 0;
+    const Id at = link && *link >= 0 ? *link : tokens->link(after);
     if (link) *link = at;
-    const std::int64_t left = tokens->of(at, vocabulary, symbols);
+    return tokens->of(at, vocabulary, symbols);
+  }
+  bool is_enough(std::int64_t left) {
     const bool yes = left >= 0 && 1 + left <= budget;
     suffices(yes ? 1 + left : kNoLimit);
     return yes;
@@ -190,9 +190,6 @@ struct MaskFiller::Sink {
   // Can no bound in bytes be used there?
   bool needs_tokens(const Config& at) { return counts(at) && !vocabulary.spells_bytes(); }
   void suffices(std::int64_t bytes) { enough = std::max(enough, bytes); }
-  // Is the row of no use, because the budget does not suffice for each token by its bytes? Then
-  // tokens must be counted, and the rest need not be marked.
-  bool is_lost() const { return enough == kNoLimit && !tokens && budget > 0; }
   void add(const Id* begin, const Id* end, const Config& after, Id* link = nullptr) {
     if (begin == end || !affords(after, link)) return;
     for (; begin != end; ++begin) set(*begin);
