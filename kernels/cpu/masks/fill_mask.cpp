@@ -181,7 +181,9 @@ void MaskFiller::add_inside(const Suffixes& among, std::int32_t node, const Conf
                        mask)) {  // without bounds the number of characters does not matter
       if (at.lex == Lex::Key && sink.counts(at)) {  // a completion spells the whole key
         const Id any = group.tokens.first();
-        if (any >= 0 && affords_like(at, rest_of(among, node, any, sink.vocabulary), sink))
+        after.state = group.state;
+        if (sink.affords_bytes(after) ||
+            (any >= 0 && affords_like(at, rest_of(among, node, any, sink.vocabulary), sink)))
           sink.add(group.tokens);
         continue;
       }

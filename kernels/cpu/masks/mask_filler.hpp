@@ -140,8 +140,9 @@ struct MaskFiller::Sink {
   int nested = 0;  // the present depth of lexemes in what follows other lexemes
   std::int64_t enough =
       1;  // a budget that suffices for all tokens; kNoLimit: this one does not suffice
-  bool reckons = false;  // did some distance need a search?
-  bool counted = false;  // did some distance need tokens?
+  bool reckons = false;    // did some distance need a search?
+  bool counted = false;    // did some distance need tokens?
+  bool is_scarce = false;  // the same, in any part of the mask: tokens are then looked at first
   static constexpr int kMostNested =
       16;  // most lexemes nested in one token; deeper ones are walked byte by byte
 
@@ -154,10 +155,15 @@ struct MaskFiller::Sink {
   void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
   bool has(Id token) const { return row[token >> 5] >> (token & 31) & 1; }
   // Bytes first, which are often known on sight, and tokens only where the bytes don't fit. `link`:
-  // of its completion, -1: not known; it is kept there where it is found.
+  // of its completion, -1: not known; it is kept there where it is found. Tokens are counted in
+  // objects with independent members only, so nothing is reckoned there: which keys were written
+  // before does not matter.
   bool affords(const Config& after, Id* link = nullptr) {
     if (budget < 0) return true;
-    const bool is_linked = link && *link >= 0;
+    if (after.finished) return is_enough(0);
+    Id at = link ? *link : -1;
+    if (at < 0 && is_scarce && counts(after)) at = tokens->known(after);
+    const bool is_linked = at >= 0;
     Distances::Sight sight;
     if (!is_linked && !needs_tokens(after)) {
       sight = engine.distances.on_sight(after);
@@ -167,19 +173,20 @@ struct MaskFiller::Sink {
       }
       if (sight.bytes >= 0 && 1 + sight.bytes <= budget) return is_enough(sight.bytes);
     }
-    if (is_linked || counts(after)) return is_enough(count(after, link));
+    if (is_linked || counts(after)) {
+      is_scarce = counted = true;
+      if (at < 0) at = tokens->link(after);
+      if (link) *link = at;
+      return is_enough(tokens->of(at, vocabulary, symbols));
+    }
     if (sight.bytes >= 0 && sight.is_exact) return is_enough(sight.bytes);
     reckons = true;
     return is_enough(engine.distance(after, budget - 1));
   }
-  // Tokens are counted in objects with independent members only, so nothing is reckoned there:
-  // which keys were written before does not matter.
-  std::int64_t count(const Config& after, Id* link) {
-    counted = true;
-    if (after.finished) return 0;
-    const Id at = link && *link >= 0 ? *link : tokens->link(after);
-    if (link) *link = at;
-    return tokens->of(at, vocabulary, symbols);
+  // Is that known on sight?
+  bool affords_bytes(const Config& after) {
+    const std::int64_t bytes = needs_tokens(after) ? -1 : engine.distances.on_sight(after).bytes;
+    return bytes >= 0 && 1 + bytes <= budget && is_enough(bytes);
   }
   bool is_enough(std::int64_t left) {
     const bool yes = left >= 0 && 1 + left <= budget;
@@ -188,7 +195,7 @@ struct MaskFiller::Sink {
   }
   bool counts(const Config& at) { return tokens && tokens->counts(at); }
   // Can no bound in bytes be used there?
-  bool needs_tokens(const Config& at) { return counts(at) && !vocabulary.spells_bytes(); }
+  bool needs_tokens(const Config& at) { return !vocabulary.spells_bytes() && counts(at); }
   void suffices(std::int64_t bytes) { enough = std::max(enough, bytes); }
   void add(const Id* begin, const Id* end, const Config& after, Id* link = nullptr) {
     if (begin == end || !affords(after, link)) return;
