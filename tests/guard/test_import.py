@@ -49,10 +49,17 @@ def test_what_needs_no_local_model_loads_neither_torch_nor_transformers() -> Non
     assert _run(program) == "[]\n"
 
 
-@pytest.mark.parametrize(("touched", "seconds"), [("guard", 0.150), ("guard.structured", 0.250)])
-def test_import_guard_takes_less_than_150_ms_and_a_structured_function_250(touched: str, seconds: float) -> None:
-    program = f"import time; t = time.process_time(); import guard; {touched}; print(time.process_time() - t)"
-    assert min(float(_run(program)) for _ in range(5)) < seconds
+@pytest.mark.parametrize(("touched", "share"), [("guard", 0.2), ("guard.structured", 0.6)])
+def test_import_guard_takes_a_fifth_of_the_time_of_openais_sdk_and_a_structured_function_less(
+    touched: str, share: float
+) -> None:
+    def seconds(program: str) -> float:
+        return min(
+            float(_run(f"import time; t = time.process_time(); {program}; print(time.process_time() - t)"))
+            for _ in range(5)
+        )
+
+    assert seconds(f"import guard; {touched}") < share * seconds("import openai")
 
 
 def test_every_public_name_is_there_and_listed() -> None:
