@@ -314,8 +314,8 @@ MUTANTS = (
     Mutant(
         "masks/mask_filler.hpp",
         "a budget is one token short",
-        "const bool yes = left >= 0 && 1 + left <= budget;",
-        "const bool yes = left >= 0 && 1 + left < budget;",
+        "return left >= 0 && 1 + left <= budget;",
+        "return left >= 0 && 1 + left < budget;",
     ),
     Mutant(
         "automaton/distance.cpp",

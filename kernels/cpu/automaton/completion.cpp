@@ -41,13 +41,14 @@ struct Completions::Draft {  // the new links of a chain, in order
   }
 };
 
-Id Completions::look_up(const Config& at) {
+Id Completions::look_up(Config* at, std::int64_t* left) {
+  loosen(at, left);
   key_.clear();
-  if (keys_.find(at, &quick_)) {
+  if (keys_.find(*at, &quick_)) {
     const auto* found = by_quick_.find(quick_);
     return found ? found->second : -1;
   }
-  keys_.add(at, &key_);
+  keys_.add(*at, &key_);
   const auto found = by_key_.find(key_);
   return found == by_key_.end() ? -1 : found->second;
 }
@@ -62,10 +63,7 @@ Id Completions::extend(Config now, std::int64_t left) {
   Id known = -1;
   for (bool looked_up = true;; looked_up = false) {
     kernel_clock.tick();
-    if (!looked_up) {
-      loosen(&now, &left);
-      if (known = look_up(now); known >= 0) break;
-    }
+    if (!looked_up && (known = look_up(&now, &left)) >= 0) break;
     Draft::New made{key_, quick_, true, {}};
     if (left < 0 && now.top && !now.finished) left = engine_.distance(now);
     const bool spells = left > 0 && left <= kLongest && now.lex == Lex::None && now.gap == 0;

@@ -32,16 +32,14 @@ class Completions {
   Id find(const Config& at) {
     Config from = at;
     std::int64_t left = -1;
-    loosen(&from, &left);
-    const Id known = look_up(from);
+    const Id known = look_up(&from, &left);
     return known >= 0 ? known : extend(from, left);
   }
   // The same, if it was made before; -1 otherwise. O(1).
   Id known(const Config& at) {
     Config from = at;
     std::int64_t left = -1;
-    loosen(&from, &left);
-    return look_up(from);
+    return look_up(&from, &left);
   }
   const Link& operator[](Id link) const { return links_[static_cast<std::size_t>(link)]; }
   std::size_t size() const { return links_.size(); }
@@ -52,7 +50,8 @@ class Completions {
 
  private:
   struct Draft;
-  Id look_up(const Config& at);  // leaves the key in key_ and quick_; -1: there is no such link
+  Id look_up(Config* at, std::int64_t* left);  // loosens it, and leaves its key in key_ and quick_;
+                                               // -1: there is no such link
   Id extend(Config now, std::int64_t left);
   void loosen(Config* at, std::int64_t* left);
   Link further(const Config& at, std::int64_t left, Config* next, Arena& arena);

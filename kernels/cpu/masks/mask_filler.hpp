@@ -163,33 +163,28 @@ struct MaskFiller::Sink {
     if (after.finished) return is_enough(0);
     Id at = link ? *link : -1;
     if (at < 0 && is_scarce && counts(after)) at = tokens->known(after);
-    const bool is_linked = at >= 0;
-    Distances::Sight sight;
-    if (!is_linked && !needs_tokens(after)) {
-      sight = engine.distances.on_sight(after);
-      if (sight.bytes < 0) {
-        reckons = true;
-        sight = {engine.distance(after, budget - 1), true};
-      }
-      if (sight.bytes >= 0 && 1 + sight.bytes <= budget) return is_enough(sight.bytes);
+    if (at < 0 && !needs_tokens(after)) {
+      const auto [sight, is_exact] = engine.distances.on_sight(after);
+      if (fits(sight)) return is_enough(sight);
+      const bool in_bytes = !counts(after);
+      const bool is_open = sight < 0 || (in_bytes && !is_exact);
+      reckons = reckons || is_open;
+      const std::int64_t bytes = is_open ? engine.distance(after, budget - 1) : sight;
+      if (in_bytes || fits(bytes)) return is_enough(bytes);
     }
-    if (is_linked || counts(after)) {
-      is_scarce = counted = true;
-      if (at < 0) at = tokens->link(after);
-      if (link) *link = at;
-      return is_enough(tokens->of(at, vocabulary, symbols));
-    }
-    if (sight.bytes >= 0 && sight.is_exact) return is_enough(sight.bytes);
-    reckons = true;
-    return is_enough(engine.distance(after, budget - 1));
+    is_scarce = counted = true;
+    if (at < 0) at = tokens->link(after);
+    if (link) *link = at;
+    return is_enough(tokens->of(at, vocabulary, symbols));
   }
   // Is that known on sight?
   bool affords_bytes(const Config& after) {
     const std::int64_t bytes = needs_tokens(after) ? -1 : engine.distances.on_sight(after).bytes;
-    return bytes >= 0 && 1 + bytes <= budget && is_enough(bytes);
+    return fits(bytes) && is_enough(bytes);
   }
+  bool fits(std::int64_t left) const { return left >= 0 && 1 + left <= budget; }
   bool is_enough(std::int64_t left) {
-    const bool yes = left >= 0 && 1 + left <= budget;
+    const bool yes = fits(left);
     suffices(yes ? 1 + left : kNoLimit);
     return yes;
   }
