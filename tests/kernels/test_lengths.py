@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny import vocabulary
 
@@ -53,3 +53,35 @@ def test_a_hostname_may_be_asked_to_be_long(least: int) -> None:
     assert not matcher.accept_bytes(b'"')
     assert matcher.accept_bytes(text[-1].encode() + b'"')
     assert matcher.can_stop()
+
+
+WORDS = st.lists(st.text("abcd", min_size=2, max_size=4), min_size=4, max_size=8, unique=True)
+
+
+@given(WORDS, st.integers(0, 2))
+@example(["".join(pair) for pair in itertools.product("abc", repeat=2)][:8], 0)
+def test_words_that_must_all_occur_fit_into_as_many_characters_as_a_shortest_common_superstring_has(
+    words: list[str], more: int
+) -> None:
+    """A search that looks at the words and at the length apart must say the same as one over both."""
+    need = superstring(words)
+    parts = [{"pattern": word} for word in words]
+    for room in (need - 1, need + more):
+        assert instance({"type": "string", "allOf": [*parts, {"pattern": f"^.{{{room}}}$"}]}) is (room >= need)
+
+
+def superstring(words: list[str]) -> int:
+    """Return the characters of a shortest text that holds all words: over sets of words, by the last one."""
+    words = [word for word in words if not any(word != other and word in other for other in words)]
+    best = {(1 << i, i): len(word) for i, word in enumerate(words)}
+    for taken in range(1, 1 << len(words)):
+        for last, into in itertools.permutations(range(len(words)), 2):
+            if (taken, last) in best and not taken >> into & 1:
+                overlap = max(
+                    k
+                    for k in range(min(len(words[last]), len(words[into])) + 1)
+                    if words[last].endswith(words[into][:k])
+                )
+                key, size = (taken | 1 << into, into), best[taken, last] + len(words[into]) - overlap
+                best[key] = min(best.get(key, size), size)
+    return min(size for (taken, _), size in best.items() if taken == (1 << len(words)) - 1)

@@ -573,9 +573,9 @@ bool LexemeMasks::read_quoted(Reading& reading, Id state, const Trie& trie, std:
 std::int64_t LexemeMasks::rest(Texts& texts, LexemeMask& mask) {
   if (mask.rest != -2) return mask.rest;
   std::int64_t all = 0;
-  for (Id end : mask.ends) {
-    const std::int64_t rest = texts.near(end);
-    all = all < 0 || rest < 0 ? -1 : std::max(all, rest);
+  for (std::size_t i = 0; i < mask.ends.size() && all >= 0; ++i) {
+    const std::int64_t rest = texts.near(mask.ends[i]);
+    all = rest < 0 ? -1 : std::max(all, rest);
   }
   return mask.rest = all;
 }
@@ -606,8 +606,9 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
     for (char b : v_.tokens_[static_cast<std::size_t>(t)])
       if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead)
         return out.push_back(t);
+    if (draft->rest < 0) return;
     const std::int64_t rest = texts.near(at);
-    draft->rest = draft->rest < 0 || rest < 0 ? -1 : std::max(draft->rest, rest);
+    draft->rest = rest < 0 ? -1 : std::max(draft->rest, rest);
   };
   const Tokens& inside = *mask.all;
   for (Id t : inside.few) kernel_clock.tick(), check(t);

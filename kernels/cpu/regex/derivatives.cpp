@@ -11,6 +11,7 @@ namespace guard {
 namespace {
 constexpr std::size_t kBroad =
     32;  // states that are visited breadth first; patterns that people write need fewer
+constexpr std::size_t kLong = 48;  // states of a search from which on it may be a long one
 }  // namespace
 
 template <class F>
@@ -352,6 +353,7 @@ bool Langs::live(Id start) {
   using Ranked = std::tuple<std::pair<std::int64_t, std::int64_t>, std::int64_t, Id>;
   std::priority_queue<Ranked, std::vector<Ranked>, std::greater<>> best;
   std::int64_t rank = 0;
+  bool tried_apart = false;
   while (!todo.empty() || !best.empty()) {
     kernel_clock.tick(Op::Pattern);
     if (from.size() >= kBroad)
@@ -361,6 +363,11 @@ bool Langs::live(Id start) {
     todo.empty() ? best.pop() : todo.pop_front();
     if (hopeless(q)) continue;
     bounded(from.size(), 40, "states of a pattern in one search");
+    if (from.size() >= kLong && !std::exchange(tried_apart, true))
+      if (const signed char found = live_apart(start); found >= 0) {
+        if (found) return nodes_[start].live = 1, true;
+        break;
+      }
     const LangRow& next = raw(q);
     for (std::size_t i = 0; i < next.next.size(); ++i) {
       Id n = next.next[i];

@@ -66,7 +66,7 @@ std::int64_t Langs::rest_behind(Id r, std::int64_t n) {
 }
 
 std::int64_t Langs::near(Id r) {
-  constexpr std::size_t kFew = 256;
+  constexpr std::size_t kFew = 256, kMany = 4 * kFew;  // before a round, and amid one
   if (accepts(r)) return 0;
   if (nodes_[r].least >= 0) return nodes_[r].least;
   if (nodes_[r].near != -2) return nodes_[r].near;
@@ -79,6 +79,7 @@ std::int64_t Langs::near(Id r) {
     std::vector<Id> next;
     for (Id q : now) {
       kernel_clock.tick(Op::Pattern);
+      if (seen.size() >= kMany) return nodes_[r].near = -1;
       const LangRow& row = raw(q);
       for (std::size_t i = 0; i < row.next.size(); ++i) {
         const Id to = row.next[i];
@@ -226,11 +227,13 @@ bool Langs::meets_on_sight(Id r, std::int64_t lo, std::int64_t hi) {
         }
         return true;
       }
-      const std::vector<Id>& next = row(path.back()).next;
-      const auto leads = [](Id to) { return to != kNone; };
-      const auto first = std::find_if(next.begin(), next.end(), leads);
-      if (first == next.end()) break;
-      path.push_back(last ? *std::find_if(next.rbegin(), next.rend(), leads) : *first);
+      const LangRow& out = raw(path.back());
+      Id to = kNone;  // the first or last state that is live; the others need not be known
+      for (std::size_t n = out.next.size(), i = 0; i < n && to == kNone; ++i)
+        if (const std::size_t at = last ? n - 1 - i : i; out.is_writable(at) && live(out.next[at]))
+          to = out.next[at];
+      if (to == kNone) break;
+      path.push_back(to);
     }
   }
   return false;

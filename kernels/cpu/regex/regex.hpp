@@ -297,6 +297,10 @@ class Langs {
   Id grouped(Id a, Id groups);
   LangRow grouped_row(Id a, Id groups);
   std::pair<std::int64_t, std::int64_t> left_to_write(Id r) const;
+  std::int64_t longest(Id r);  // an upper bound of any text's characters, by the parts
+  bool learn_least(Id r);      // fills least_from_ for r and all that it leads to; false: too many
+  signed char live_apart(Id r);     // live() of a conjunction with parts of bounded length, as a
+                                    // search of few states tells; -1: unknown
   Id after(Id r, std::uint32_t c);  // raw(r).at(c), by the parts if there is no row yet
   bool is_grouped(Id r) const { return nodes_[r].kind == Kind::Grouped; }
   void look_behinds(const Tree& tree, const Places& places, Places* out);
@@ -351,6 +355,9 @@ class Langs {
       plain_;  // (language, characters): some text of so many, each of one byte
   std::unordered_map<Id, Lengths> lengths_;
   std::unordered_map<Id, std::int64_t> shortest_;
+  std::unordered_map<Id, std::int64_t> longest_;
+  // Characters of a shortest text, of each state and all that it leads to; kInf: there is none.
+  std::unordered_map<Id, std::int64_t> least_from_;
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<Id, std::int64_t> cheapest_;
   std::unordered_map<Id, Costs> costs_;

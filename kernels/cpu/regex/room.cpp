@@ -1,0 +1,135 @@
+// Langs: conjunctions whose parts have no room beside each other. See regex.hpp.
+#include "regex/regex.hpp"
+
+#include <algorithm>
+#include <queue>
+#include <tuple>
+#include <unordered_set>
+
+namespace guard {
+
+namespace {
+constexpr std::size_t kMost = 2048;  // states of a half, and pairs of states that are visited
+}  // namespace
+
+std::int64_t Langs::longest(Id r) {
+  return remember(longest_, r, [&] {
+    const Deeper deeper(&depth_);
+    kernel_clock.tick(Op::Pattern);
+    const Node node = nodes_[r];
+    std::int64_t out = kInf;
+    switch (node.kind) {
+      case Kind::None:
+      case Kind::Eps: out = 0; break;
+      case Kind::Set: out = 1; break;
+      case Kind::Cat: {  // an iteration, to avoid recursion over a long chain
+        Id tail = r;
+        for (out = 0; nodes_[tail].kind == Kind::Cat && out < kInf; tail = nodes_[tail].b)
+          out += longest(nodes_[tail].a);
+        if (out < kInf) out += longest(tail);
+        break;
+      }
+      case Kind::Repeat:
+        if (node.hi != kInf) out = longest(node.a) * node.hi;
+        break;
+      case Kind::Alt:
+        out = 0;
+        for (const Id k : node.kids) out = std::max(out, longest(k));
+        break;
+      case Kind::And:
+        for (const Id k : node.kids) out = std::min(out, longest(k));
+        break;
+      case Kind::Words:
+        out = 0;
+        each_word(r, [&](std::u32string_view word) {
+          out = std::max(out, static_cast<std::int64_t>(word.size()));
+        });
+        break;
+      default: break;
+    }
+    return std::min<std::int64_t>(out, kInf);
+  });
+}
+
+// Breadth first from r, then breadth first back from the states that accept.
+bool Langs::learn_least(Id r) {
+  if (least_from_.contains(r)) return true;
+  std::vector<Id> states{r};
+  std::unordered_map<Id, std::vector<Id>> before{{r, {}}};  // by state: those that lead to it
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    kernel_clock.tick(Op::Pattern);
+    const Id q = states[i];
+    if (nodes_[q].unsure || states.size() > kMost) return false;
+    const LangRow& row = raw(q);
+    for (std::size_t piece = 0; piece < row.next.size(); ++piece) {
+      if (row.next[piece] == kNone || !row.is_writable(piece)) continue;
+      const auto [at, is_new] = before.try_emplace(row.next[piece]);
+      at->second.push_back(q);
+      if (is_new) states.push_back(row.next[piece]);
+    }
+  }
+  std::unordered_map<Id, std::int64_t> found;
+  std::vector<Id> now;
+  for (const Id q : states)
+    if (accepts(q)) found[q] = 0, now.push_back(q);
+  for (std::int64_t n = 1; !now.empty(); ++n) {
+    std::vector<Id> next;
+    for (const Id q : now)
+      for (const Id p : before[q])
+        if (found.try_emplace(p, n).second) next.push_back(p);
+    now = std::move(next);
+  }
+  for (const Id q : states) found.try_emplace(q, kInf);
+  least_from_.reserve(least_from_.size() + found.size());  // all or none, also without memory
+  least_from_.merge(found);
+  return true;
+}
+
+// Best first over triples: the bounded parts, and two halves of the others. For all states of
+// either half the shortest texts are known (a pattern database: Culberson, Schaeffer 1998), and a
+// triple is left alone where a half needs more characters than the bounded parts have room for. A
+// search of the conjunctions themselves would meet each state of the halves once for each length.
+signed char Langs::live_apart(Id r) {
+  if (nodes_[r].kind != Kind::And || nodes_[r].unsure) return -1;
+  std::vector<Id> bounded, first;
+  for (const Id k : std::vector<Id>(nodes_[r].kids))
+    (longest(k) == kInf ? first : bounded).push_back(k);
+  if (bounded.empty() || first.size() < 2) return -1;
+  const auto half = first.begin() + static_cast<std::ptrdiff_t>(first.size() / 2);
+  std::vector<Id> second(half, first.end());
+  first.erase(half, first.end());
+  using Triple = std::array<Id, 3>;
+  const Triple start{both(std::move(bounded)), both(std::move(first)), both(std::move(second))};
+  if (!learn_least(start[1]) || !learn_least(start[2])) return -1;
+  std::unordered_set<std::vector<Id>, VectorHash> seen;
+  // What the halves need, of equal ones the last found; characters read.
+  using Ranked = std::tuple<std::int64_t, std::int64_t, std::int64_t, Triple>;
+  std::priority_queue<Ranked, std::vector<Ranked>, std::greater<>> todo;
+  const auto add = [&](std::int64_t chars, const Triple& to) {
+    if (to[0] == kNone || to[1] == kNone || to[2] == kNone) return;
+    const std::int64_t a = least_from_.at(to[1]), b = least_from_.at(to[2]);
+    if (std::max(a, b) <= longest(to[0]) && seen.emplace(to.begin(), to.end()).second)
+      todo.push({a + b, -static_cast<std::int64_t>(seen.size()), chars, to});
+  };
+  for (add(0, start); !todo.empty();) {
+    kernel_clock.tick(Op::Pattern);
+    const auto [needs, rank, chars, q] = todo.top();
+    todo.pop();
+    if (accepts(q[0]) && accepts(q[1]) && accepts(q[2])) return a_length_.try_emplace(r, chars), 1;
+    if (seen.size() > kMost) return -1;
+    const std::array<const LangRow*, 3> rows{&raw(q[0]), &raw(q[1]), &raw(q[2])};
+    std::array<std::size_t, 3> at{};
+    for (std::uint32_t from = 0; from <= kMaxChar;) {
+      std::uint32_t upto = kMaxChar;
+      Triple to;
+      for (std::size_t i = 0; i < 3; ++i)
+        upto = std::min(upto, rows[i]->upto[at[i]]), to[i] = rows[i]->next[at[i]];
+      if (from < 0xD800 || upto > 0xDFFF) add(chars + 1, to);  // surrogates can't be written
+      for (std::size_t i = 0; i < 3; ++i) at[i] += rows[i]->upto[at[i]] == upto;
+      from = upto + 1;
+    }
+  }
+  return 0;
+}
+
+}  // namespace guard
