@@ -136,8 +136,8 @@ _HOMES = {
     "guard.decoding.logits_processor": ("LogitsProcessor",),
     "guard.trace.records": ("Attempt", "Call"),
     "guard.turns.turn": ("Turn", "TurnCall"),
-    "guard.kernels.vocabulary": ("Vocabulary",),
-    "guard.schemas": ("Compiled", "Limits", "Quoted", "Stated", "compile"),
+    # Whoever makes a vocabulary compiles next: a server that forks its workers then has the front end once for all.
+    "guard.schemas": ("Compiled", "Limits", "Quoted", "Stated", "Vocabulary", "compile"),
     "guard.trace.errors": ("TraceError",),
 }
 #: Reached as attributes without an import.

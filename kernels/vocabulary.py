@@ -23,7 +23,7 @@ from __future__ import annotations
 import copyreg
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ BYTE_PIECES = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(256)}  #: Sent
 UNASSIGNED = (0xF1, 0xF2)
 #: Every byte that JSON text may need: printable ASCII and UTF-8; control characters can all be escaped or left out.
 JSON_BYTES = bytes([*range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF5)])
+
+#: Called with each vocabulary of a tokenizer, once it is made. The front end, where it is loaded, warms it here: then
+#: processes that are forked later share that, and no first call waits for it.
+ON_MADE: list[Callable[[Vocabulary], object]] = []
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")  # a model's name on a hub, as opposed to a path
 
@@ -148,6 +152,8 @@ class Vocabulary:
         self.is_cold = self._is_expanded = True
         self.warm((_anything(*how), [_SAMPLE]) for how in whole)
         self.is_cold = True
+        for call in ON_MADE:
+            call(self)
 
     @property
     def size(self) -> int:

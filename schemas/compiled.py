@@ -13,13 +13,13 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels import at_fork, json_pointer
 from guard.kernels._native import Engine, Explorer
 from guard.kernels.errors import Finding, SchemaError
-from guard.kernels.vocabulary import Vocabulary
+from guard.kernels.vocabulary import ON_MADE, Vocabulary
 from guard.schemas import contradictions, jsontext, types
 from guard.schemas.common import COMMON
 from guard.schemas.costs import Costs
@@ -211,7 +211,7 @@ class Compiled:
     def matcher(self, vocabulary: Vocabulary) -> Matcher:
         """Return a matcher at the start of a value. It belongs to one thread.
 
-        The first one over a tokenizer's vocabulary warms it (`warmed`). Raises TypeError where `vocabulary` is none.
+        Raises TypeError where `vocabulary` is none.
         """
         try:
             if vocabulary.is_cold:
@@ -464,7 +464,9 @@ def warmed(vocabulary: Vocabulary) -> Vocabulary:
     return vocabulary
 
 
-@cache
+ON_MADE.append(warmed)
+
+
 def _common() -> list[tuple[Engine, list[bytes]]]:
     """Return what a vocabulary is warmed with: engines, each with texts."""
     ways = (Options(), Options("any", "any", "any"))

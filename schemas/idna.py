@@ -45,15 +45,15 @@ def _set(ranges: Iterable[tuple[int, int]]) -> Tree:
 
 
 def _cat(*trees: Tree) -> Tree:
-    return (int(Rx.CAT), list(trees))
+    return (int(Rx.CAT), trees)
 
 
 def _any(*trees: Tree) -> Tree:
-    return (int(Rx.ALT), list(trees))
+    return (int(Rx.ALT), trees)
 
 
 def _all(*trees: Tree) -> Tree:
-    return (int(Rx.AND), list(trees))
+    return (int(Rx.AND), trees)
 
 
 def _many(tree: Tree, least: int = 0, most: int = -1) -> Tree:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 Entry: TypeAlias = tuple[Any, ...]
 #: A node's meaning: the conjunction of its entries.
 Record: TypeAlias = list[Entry]
-#: A regex syntax tree: an `Rx`, then its operands.
+#: A regex syntax tree: an `Rx`, then its operands. All are tuples, which the garbage collector soon leaves alone.
 Tree: TypeAlias = tuple[Any, ...]
 
 #: The node of `true` and `{}`, and the node of `false`, in every compiled schema.

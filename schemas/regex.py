@@ -32,7 +32,7 @@ MAX_NESTING = 200
 _SET, _CAT, _ALT, _REPEAT, _LOOK = int(Rx.SET), int(Rx.CAT), int(Rx.ALT), int(Rx.REPEAT), int(Rx.LOOK)
 _START: Tree = (int(Rx.START),)
 _END: Tree = (int(Rx.END),)
-EMPTY: Tree = (_CAT, [])
+EMPTY: Tree = (_CAT, ())
 
 _CLASS_ESCAPES: dict[str, Ranges] = {
     "d": charsets.DIGITS,
@@ -140,11 +140,11 @@ class _Group:
     def close(self) -> Tree:
         """Return the group's tree."""
         last = _cat(self.terms)
-        return last if not self.alternatives else (_ALT, [*self.alternatives, last])
+        return last if not self.alternatives else (_ALT, (*self.alternatives, last))
 
 
 def _cat(terms: list[Tree]) -> Tree:
-    return terms[0] if len(terms) == 1 else (_CAT, terms)
+    return terms[0] if len(terms) == 1 else (_CAT, tuple(terms))
 
 
 class _Parser:
@@ -229,14 +229,14 @@ class _Parser:
 
     def _anchor(self, char: str) -> Tree:
         edge = _START if char == "^" else _END
-        return (_ALT, [edge, (_LOOK, char == "$", False, (_SET, charsets.LINE_ENDS))]) if "m" in self.flags else edge
+        return (_ALT, (edge, (_LOOK, char == "$", False, (_SET, charsets.LINE_ENDS)))) if "m" in self.flags else edge
 
     def _word_boundary(self, char: str) -> Tree:
         word = charsets.folded(charsets.WORD) if "i" in self.flags and self.unicode else charsets.WORD
         behind, ahead = ([(_LOOK, side, sign, (_SET, word)) for sign in (False, True)] for side in (False, True))
         if char == "b":
             ahead.reverse()
-        return (_ALT, [(_CAT, list(pair)) for pair in zip(behind, ahead, strict=True)])
+        return (_ALT, tuple((_CAT, pair) for pair in zip(behind, ahead, strict=True)))
 
     def _class_escape(self, char: str) -> Ranges:
         """Return the set of an escape such as `\\w`, whose letter is given. What is no word folds to none either."""
@@ -542,4 +542,4 @@ def _literal(char: str) -> Tree:
 
 def literal(text: str) -> Tree:
     """Return the tree of one text."""
-    return _cat(list(map(_literal, text)))
+    return _cat([_literal(char) for char in text])

@@ -52,15 +52,15 @@ def agreed(name: str, draft: str) -> Tree:
 
 
 def _all(*trees: Tree) -> Tree:
-    return (int(Rx.AND), list(trees))
+    return (int(Rx.AND), trees)
 
 
 def _cat(*trees: Tree) -> Tree:
-    return (int(Rx.CAT), list(trees))
+    return (int(Rx.CAT), trees)
 
 
 def _any(*trees: Tree) -> Tree:
-    return (int(Rx.ALT), list(trees))
+    return (int(Rx.ALT), trees)
 
 
 @cache

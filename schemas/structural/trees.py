@@ -12,7 +12,7 @@ _LOOK, _START, _END = int(Rx.LOOK), int(Rx.START), int(Rx.END)
 MOST_PATTERN = 50_000  #: Characters of a pattern that `spelled` returns.
 MOST_SPELLED = 20 * MOST_PATTERN  #: Characters of all parts on the way to it.
 
-EMPTY: Tree = (_CAT, [])  #: The empty text.
+EMPTY: Tree = (_CAT, ())  #: The empty text.
 CHAR: Tree = (_SET, ((0, 0xD7FF), (0xE000, 0x10FFFF)))  #: Any one character.
 ANY: Tree = (_REPEAT, CHAR, 0, -1)  #: All texts.
 
@@ -71,17 +71,17 @@ def literal(text: str) -> Tree:
 
 def cat(*parts: Tree) -> Tree:
     """Return the concatenation of languages."""
-    return (_CAT, list(parts))
+    return (_CAT, parts)
 
 
 def either(parts: Sequence[Tree]) -> Tree:
     """Return the union of languages."""
-    return parts[0] if len(parts) == 1 else (_ALT, list(parts))
+    return parts[0] if len(parts) == 1 else (_ALT, tuple(parts))
 
 
 def both(*parts: Tree) -> Tree:
     """Return the intersection of languages."""
-    return (_AND, list(parts))
+    return (_AND, parts)
 
 
 def no(part: Tree) -> Tree:
