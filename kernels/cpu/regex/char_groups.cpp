@@ -134,14 +134,21 @@ Id Langs::grouped(Id a, Id groups) {
 LangRow Langs::grouped_row(Id a, Id of) {
   const LangRow& own = raw(a);
   const CharGroups& groups = char_groups_[of];
+  std::vector<std::pair<Id, Id>> known;  // a row leads to few states
+  const auto grouped_at = [&](std::size_t piece) {
+    const Id to = own.next[piece];
+    for (const auto& [state, made] : known)
+      if (state == to) return made;
+    return known.emplace_back(to, grouped(to, of)).second;
+  };
   LangRow out;
   std::size_t i = 0;
-  for (; own.upto[i] < CharGroups::kFrom - 1; ++i) out.add(own.upto[i], grouped(own.next[i], of));
-  out.add(CharGroups::kFrom - 1, grouped(own.next[i], of));
+  for (; own.upto[i] < CharGroups::kFrom - 1; ++i) out.add(own.upto[i], grouped_at(i));
+  out.add(CharGroups::kFrom - 1, grouped_at(i));
   std::vector<Id> next;
   for (const std::uint32_t first : groups.first) {
     while (own.upto[i] < first) ++i;
-    next.push_back(grouped(own.next[i], of));
+    next.push_back(grouped_at(i));
   }
   for (std::size_t k = 0; k < groups.upto.size(); ++k)
     out.add(groups.upto[k], next[static_cast<std::size_t>(groups.group[k])]);
