@@ -456,7 +456,10 @@ def test_what_strangers_wrote_is_text(
     expect(page.locator(".failure").first).to_contain_text(HOSTILE)
     expect(page.locator("#models")).to_contain_text(HOSTILE)
     expect(page.locator("#legend")).to_contain_text(HOSTILE)
-    page.get_by_role("slider", name="Latency").press("End")
+    slider = page.get_by_role("slider", name="Latency")
+    slider.press("End")
+    if HOSTILE not in page.locator(".read").nth(4).inner_text():
+        slider.press("ArrowLeft")  # a minute has begun since
     expect(page.locator(".read").nth(4)).to_contain_text(HOSTILE)
     page.goto(f"{ui(filled)}#calls")
     expect(page.locator("#list")).to_contain_text(HOSTILE)
