@@ -3,13 +3,12 @@
 
 #include <algorithm>
 #include <queue>
-#include <tuple>
 #include <unordered_set>
 
 namespace guard {
 
 namespace {
-constexpr std::size_t kMost = 2048;  // states of a half, and pairs of states that are visited
+constexpr std::size_t kMost = 2048;  // states of a half, and triples that are visited
 }  // namespace
 
 std::int64_t Langs::longest(Id r) {
@@ -101,21 +100,37 @@ signed char Langs::live_apart(Id r) {
   using Triple = std::array<Id, 3>;
   const Triple start{both(std::move(bounded)), both(std::move(first)), both(std::move(second))};
   if (!learn_least(start[1]) || !learn_least(start[2])) return -1;
+  struct Place {
+    Triple at;
+    std::size_t before;  // the place that leads here, by this character
+    std::uint32_t by;
+  };
+  std::vector<Place> places;
   std::unordered_set<std::vector<Id>, VectorHash> seen;
-  // What the halves need, of equal ones the last found; characters read.
-  using Ranked = std::tuple<std::int64_t, std::int64_t, std::int64_t, Triple>;
-  std::priority_queue<Ranked, std::vector<Ranked>, std::greater<>> todo;
-  const auto add = [&](std::int64_t chars, const Triple& to) {
+  std::priority_queue<std::pair<std::int64_t, std::size_t>> best;  // of equal ones, the last found
+  const auto add = [&](const Triple& to, std::size_t before, std::uint32_t by) {
     if (to[0] == kNone || to[1] == kNone || to[2] == kNone) return;
     const std::int64_t a = least_from_.at(to[1]), b = least_from_.at(to[2]);
-    if (std::max(a, b) <= longest(to[0]) && seen.emplace(to.begin(), to.end()).second)
-      todo.push({a + b, -static_cast<std::int64_t>(seen.size()), chars, to});
+    if (std::max(a, b) > longest(to[0]) || !seen.emplace(to.begin(), to.end()).second) return;
+    best.push({-(a + b), places.size()});
+    places.push_back({to, before, by});
   };
-  for (add(0, start); !todo.empty();) {
+  for (add(start, 0, 0); !best.empty();) {
     kernel_clock.tick(Op::Pattern);
-    const auto [needs, rank, chars, q] = todo.top();
-    todo.pop();
-    if (accepts(q[0]) && accepts(q[1]) && accepts(q[2])) return a_length_.try_emplace(r, chars), 1;
+    const std::size_t here = best.top().second;
+    const Triple q = places[here].at;
+    best.pop();
+    if (accepts(q[0]) && accepts(q[1]) && accepts(q[2])) {
+      std::vector<std::uint32_t> text;
+      for (std::size_t i = here; i > 0; i = places[i].before) text.push_back(places[i].by);
+      Id state = r;
+      for (; !text.empty(); text.pop_back()) {  // every state along the text is live, too
+        nodes_[state].live = 1;
+        a_length_.try_emplace(state, static_cast<std::int64_t>(text.size()));
+        state = raw(state).at(text.back());
+      }
+      return 1;
+    }
     if (seen.size() > kMost) return -1;
     const std::array<const LangRow*, 3> rows{&raw(q[0]), &raw(q[1]), &raw(q[2])};
     std::array<std::size_t, 3> at{};
@@ -124,7 +139,7 @@ signed char Langs::live_apart(Id r) {
       Triple to;
       for (std::size_t i = 0; i < 3; ++i)
         upto = std::min(upto, rows[i]->upto[at[i]]), to[i] = rows[i]->next[at[i]];
-      if (from < 0xD800 || upto > 0xDFFF) add(chars + 1, to);  // surrogates can't be written
+      if (from < 0xD800 || upto > 0xDFFF) add(to, here, upto);  // surrogates can't be written
       for (std::size_t i = 0; i < 3; ++i) at[i] += rows[i]->upto[at[i]] == upto;
       from = upto + 1;
     }
