@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+import pydantic_core
+
 from guard.sidecar.request_context import RequestContext
 from guard.support import private_files
 
@@ -63,7 +65,7 @@ class AccessLog:
             line["prompt"] = context.prompt
         if not self._lines:
             asyncio.get_running_loop().call_later(DELAY, self.flush)
-        self._lines.append(json.dumps(line, ensure_ascii=True))
+        self._lines.append(_written(line))
 
     def flush(self) -> None:
         """Write the lines that wait."""
@@ -75,3 +77,11 @@ class AccessLog:
             self._file.flush()
         except OSError as error:  # a full disk; requests are answered all the same, where they can be recorded
             _log.error("the access log can't be written: %s", error.strerror)
+
+
+def _written(line: dict[str, Any]) -> str:
+    """Return a line as JSON of printable ASCII: by pydantic-core, which is faster, but takes no halves of surrogates."""
+    try:
+        return pydantic_core.to_json(line, ensure_ascii=True).decode().replace("\x7f", "\\u007f")
+    except pydantic_core.PydanticSerializationError:
+        return json.dumps(line, ensure_ascii=True)

@@ -344,7 +344,9 @@ class _PassthroughRun:
         is_estimate = not used.keys() >= {"prompt", "completion"}
         if "prompt" not in used:
             used["prompt"] = sum(estimated_tokens(str(m.get("content", ""))) for m in self.endpoint.messages(self.body))
-        asked, given = used["prompt"], used.get("completion", estimated_tokens(text))
+        if "completion" not in used:
+            used["completion"] = estimated_tokens(text)
+        asked, given = used["prompt"], used["completion"]
         url = tier.upstream.url if tier.upstream else None
         return Reply(
             text=text,

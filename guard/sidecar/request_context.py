@@ -132,6 +132,9 @@ class RequestContext:
     @property
     def model_seconds(self) -> float:
         """Seconds in which at least one model was at work. Overlapping waits of parallel choices count once."""
+        if len(self.models_at_work) == 1:  # as mostly, and asked several times a request
+            start, end = self.models_at_work[0]
+            return max(0.0, end - start)
         total, until = 0.0, -math.inf
         for start, end in sorted(self.models_at_work):
             total += max(0.0, end - max(start, until))
