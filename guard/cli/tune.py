@@ -69,6 +69,10 @@ def tune(
         int | None,
         typer.Option(min=1, help="Exactly so many instead; on one thread the same seed gives the same weights."),
     ] = None,
+    branches: Annotated[
+        int,
+        bounded(1, 100, "Times that the second half is trained, each in another order; the mean is kept."),
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of the order of examples, and of what is trained.")] = 0,
     memory: Annotated[float, bounded(0.1, 10_000, "Gigabytes that the process takes at most, about.")] = 3.0,
     out: Annotated[
@@ -98,7 +102,13 @@ def tune(
 
     try:
         recipe = Recipe(
-            loss=loss, layers=layers, seed=seed, steps=steps, gigabytes=memory, seconds=None if steps else 60 * minutes
+            loss=loss,
+            layers=layers,
+            branches=branches,
+            seed=seed,
+            steps=steps,
+            gigabytes=memory,
+            seconds=None if steps else 60 * minutes,
         )
     except ValueError as error:
         raise Problem(spoken(error)) from None

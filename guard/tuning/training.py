@@ -3,6 +3,10 @@
 Loss is taken where the masks leave a choice, over the allowed tokens (`masked`) or over all tokens (`chosen`), or at
 every token of the answer (`all`). Decoding never asks the model for forced tokens, so learning them is wasted.
 
+With several branches the second half of the run is trained several times from the same state, each time in another
+order, and the mean of their weights is kept, which is wrong less often than each of them (model soups, Wortsman et al.
+2022; a common trunk costs less than whole runs).
+
 With `steps` a run depends only on its data, recipe and seed: on one thread two runs are equal bit for bit, even where
 one of them was killed and resumed. With `seconds` the learning rate falls with the time used.
 """
@@ -10,6 +14,7 @@ one of them was killed and resumed. With `seconds` the learning rate falls with 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -31,6 +36,7 @@ from guard.errors import GuardError
 from guard.support import memory
 from guard.tuning.examples import Example
 from guard.tuning.lora import Adapter
+from guard.tuning.plan import Plan, Position
 from guard.tuning.scoring import IMPOSSIBLE, allowed, behind, head, padded, passes, score, tokens_at
 
 LOSSES = ("masked", "chosen", "all")
@@ -51,16 +57,17 @@ class Recipe:
     rank: int = 16
     rate: float = 1e-3
     batch: int = 8  # examples per step
-    epochs: float = 3.0  # at most
+    epochs: float = 3.0  # at most, from the first step to the last of a branch
+    branches: int = 1  # times that the second half is trained
     seed: int = 0
-    steps: int | None = None  # exact number; None: as many as epochs and seconds allow
+    steps: int | None = None  # exact number, of all branches; None: as many as epochs and seconds allow
     seconds: float | None = None
     gigabytes: float = 3.0  # about the most memory that the process takes
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss={self.loss!r} must be one of {', '.join(LOSSES)}")
-        for name in ("layers", "rank", "batch"):
+        for name in ("layers", "rank", "batch", "branches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
 
@@ -111,11 +118,23 @@ class Trainer:
         self._optimizer = torch.optim.AdamW(adapter.parameters, lr=recipe.rate, weight_decay=0.0, betas=(0.9, 0.99))
         self._states: dict[int, torch.Tensor] = {}
         self._pass_tokens, self._kept_tokens = _room(adapter.model, adapter.layers, recipe.gigabytes)
-        self.step = 0
-        self.seconds = 0.0
+        self._plan = _plan(len(examples), recipe)
+        self._at = Position()
+        self._trunk: dict[str, Any] | None = None  # weights, optimizer and steps with which each branch begins
+        self._sums: list[torch.Tensor] = []  # of the weights of finished branches
         self.losses: list[float] = []
         if checkpoint is not None:
             self._resume(checkpoint)
+
+    @property
+    def step(self) -> int:
+        """The number of finished steps."""
+        return self._at.step
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that they took, those before a kill included."""
+        return self._at.seconds
 
     @functools.cached_property
     def digest(self) -> str:
@@ -128,37 +147,64 @@ class Trainer:
 
     def run(self, told: Callable[[TrainingReport], None] = lambda _: None) -> None:
         """Train to the end. Where it is interrupted, it writes a checkpoint and stops."""
-        began = self._clock() - self.seconds
+        at, plan = self._at, self._plan
+        began = self._clock() - at.seconds
         saved = self._clock()
-        for batch in self._batches():
-            self.seconds = self._clock() - began
-            progress = self._progress()
-            if progress >= 1:
-                break
-            self.losses.append(self._train(batch, _rate(progress)))
-            self.step += 1
-            if memory.resident() > TRIM_AT * self._recipe.gigabytes * 1e9:
-                memory.give_back()
-            self.seconds = self._clock() - began
-            progress = self._progress()
-            left = self.seconds * (1 / progress - 1) if progress else math.inf
-            told(TrainingReport(self.step, progress, float(np.mean(self.losses[-10:])), self.seconds, left))
-            if self._checkpoint is not None and self._clock() - saved >= CHECKPOINT_S:
-                self.save()
-                saved = self._clock()
+        while at.part < len(plan.parts):
+            for batch in self._batches():
+                at.seconds = self._clock() - began
+                if plan.share(at) >= 1:
+                    break
+                self.losses.append(self._train(batch, _rate(plan.place(at))))
+                at.step += 1
+                if memory.resident() > TRIM_AT * self._recipe.gigabytes * 1e9:
+                    memory.give_back()
+                at.seconds = self._clock() - began
+                progress = plan.progress(at)
+                left = at.seconds * (1 / progress - 1) if progress else math.inf
+                told(TrainingReport(at.step, progress, float(np.mean(self.losses[-10:])), at.seconds, left))
+                if self._checkpoint is not None and self._clock() - saved >= CHECKPOINT_S:
+                    self.save()
+                    saved = self._clock()
+            self._end_part()
         if self._checkpoint is not None:
             self.save()
+
+    def _end_part(self) -> None:
+        """Begin the next part; after the last branch, put the mean of all of them into the adapter."""
+        at, branches = self._at, len(self._plan.parts) - 1
+        if branches:
+            if at.part == 0:
+                self._trunk = {"step": at.step, **copy.deepcopy(self._state())}
+            else:
+                now = [parameter.detach().clone() for parameter in self._adapter.parameters]
+                self._sums = [one + other for one, other in zip(self._sums, now, strict=True)] if self._sums else now
+        at.part, at.first, at.began = at.part + 1, at.step, at.seconds
+        if branches and at.part > branches:
+            self._load([total / branches for total in self._sums])
+        elif self._sums and self._trunk:
+            self._load(self._trunk["parameters"])
+            self._optimizer.load_state_dict(copy.deepcopy(self._trunk["optimizer"]))
+
+    def _state(self) -> dict[str, Any]:
+        parameters = [parameter.detach() for parameter in self._adapter.parameters]
+        return {"parameters": parameters, "optimizer": self._optimizer.state_dict()}
+
+    def _load(self, parameters: Sequence[torch.Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, given in zip(self._adapter.parameters, parameters, strict=True):
+                parameter.copy_(given)
 
     def save(self) -> None:
         """Replace the checkpoint atomically."""
         assert self._checkpoint is not None
         state = {
             "digest": self.digest,
-            "step": self.step,
-            "seconds": self.seconds,
+            "at": dataclasses.asdict(self._at),
             "losses": self.losses,
-            "parameters": [parameter.detach() for parameter in self._adapter.parameters],
-            "optimizer": self._optimizer.state_dict(),
+            "trunk": self._trunk,
+            "sums": self._sums,
+            **self._state(),
         }
         beside = self._checkpoint.with_suffix(".new")
         with beside.open("wb") as file:
@@ -172,10 +218,9 @@ class Trainer:
             state = torch.load(checkpoint, weights_only=True)
             if state["digest"] != self.digest:
                 return
-            self.step, self.seconds, self.losses = state["step"], state["seconds"], state["losses"]
-            with torch.no_grad():
-                for parameter, saved in zip(self._adapter.parameters, state["parameters"], strict=True):
-                    parameter.copy_(saved)
+            self._at, self.losses = Position(**state["at"]), state["losses"]
+            self._trunk, self._sums = state["trunk"], state["sums"]
+            self._load(state["parameters"])
             self._optimizer.load_state_dict(state["optimizer"])
 
     def validate(self, examples: Sequence[Example]) -> Validation:
@@ -189,22 +234,14 @@ class Trainer:
             sum(one.is_written for one in scores) / max(1, len(scores)),
         )
 
-    def _progress(self) -> float:
-        """The finished share of the run, 0 to 1; with `steps` the time does not count."""
-        recipe = self._recipe
-        if recipe.steps is not None:
-            return self.step / max(1, recipe.steps)
-        most = math.ceil(recipe.epochs * math.ceil(len(self._examples) / recipe.batch))
-        timed = self.seconds / recipe.seconds if recipe.seconds else 0.0
-        return max(self.step / max(1, most), timed)
-
     def _batches(self) -> Iterator[list[Example]]:
-        """Yield batches without end from the next step on; each epoch has its own order."""
-        per = math.ceil(len(self._examples) / self._recipe.batch)
+        """Yield batches without end from the next step on; each epoch has its own order, and so has each branch."""
+        at, per = self._at, _batches_an_epoch(len(self._examples), self._recipe)
+        seed = self._recipe.seed + self._plan.parts[at.part].branch
         while True:
-            epoch = self.step // per
-            order = _order([e.size for e in self._examples], self._recipe.batch, f"{self._recipe.seed}/{epoch}")
-            for numbers in order[self.step % per :]:
+            done = at.step - at.first + (self._trunk["step"] if self._trunk else 0)
+            order = _order([e.size for e in self._examples], self._recipe.batch, f"{seed}/{done // per}")
+            for numbers in order[done % per :]:
                 yield [self._examples[number] for number in numbers]
 
     def _train(self, batch: list[Example], rate: float) -> float:
@@ -247,10 +284,22 @@ class Trainer:
         return self._adapter.upper(ids, states)
 
 
-def _rate(progress: float) -> float:
+def _batches_an_epoch(examples: int, recipe: Recipe) -> int:
+    return math.ceil(examples / recipe.batch)
+
+
+def _plan(examples: int, recipe: Recipe) -> Plan:
+    """Return the plan of a run; with `steps` the time does not count."""
+    if recipe.steps is not None:
+        return Plan(recipe.steps, recipe.branches, None)
+    once = math.ceil(recipe.epochs * _batches_an_epoch(examples, recipe))
+    return Plan(max(1, math.ceil(once * (recipe.branches + 1) / 2)), recipe.branches, recipe.seconds)
+
+
+def _rate(place: float) -> float:
     """Return the learning rate as a share of the highest: a linear rise, then a cosine decay."""
-    rising = min(1.0, (progress + 1e-3) / WARM_UP)
-    return rising * max(LOWEST, 0.5 * (1 + math.cos(math.pi * progress)))
+    rising = min(1.0, (place + 1e-3) / WARM_UP)
+    return rising * max(LOWEST, 0.5 * (1 + math.cos(math.pi * place)))
 
 
 def _order(sizes: Sequence[int], batch: int, seed: str) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -29,6 +30,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 RECIPE = Recipe(steps=12, batch=4, layers=1, rank=4, rate=2e-2)
+BRANCHED = dataclasses.replace(RECIPE, branches=2)
 
 
 def pairs(count: int = 60) -> list[Pair]:
@@ -85,33 +87,70 @@ def test_what_was_trained_loads_as_a_model_and_foresees_more(base: Path, tmp_pat
     assert not (tmp_path / "out.partial").exists()
 
 
-@pytest.mark.parametrize("loss", ["masked", "chosen", "all"])
-def test_two_runs_are_equal_to_the_bit(base: Path, tmp_path: Path, loss: str) -> None:
-    recipe = Recipe(steps=6, batch=4, layers=1, rank=4, loss=loss)
+@pytest.mark.parametrize(("loss", "branches"), [("masked", 1), ("chosen", 1), ("all", 1), ("masked", 2)])
+def test_two_runs_are_equal_to_the_bit(base: Path, tmp_path: Path, loss: str, branches: int) -> None:
+    recipe = Recipe(steps=6, batch=4, layers=1, rank=4, loss=loss, branches=branches)
     tuned(base, tmp_path / "a", recipe)
     tuned(base, tmp_path / "b", recipe)
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert weights(tmp_path / "a") != weights(base)
 
 
+@pytest.mark.parametrize(("recipe", "last"), [(RECIPE, 5), *((BRANCHED, last) for last in (4, 5, 8, 11))])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe, last: int
 ) -> None:
     monkeypatch.setattr("guard.tuning.training.CHECKPOINT_S", 0.0)
-    tuned(base, tmp_path / "whole")
+    tuned(base, tmp_path / "whole", recipe)
     steps: list[int] = []
 
     def told(report: TrainingReport) -> None:
         steps.append(report.step)
-        if report.step == 5 and len(steps) == 5:
+        if report.step == last and len(steps) == last:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tuned(base, tmp_path / "stopped", told=told)
+        tuned(base, tmp_path / "stopped", recipe, told=told)
     assert not (tmp_path / "stopped").exists()
-    tuned(base, tmp_path / "stopped", told=told)
-    assert steps[5] == 5  # the checkpoint is of the step before
+    tuned(base, tmp_path / "stopped", recipe, told=told)
+    assert steps[last] == last  # the checkpoint is of the step before
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+
+
+def test_branches_begin_where_the_trunk_ends_and_their_mean_is_kept(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[list[torch.Tensor]] = []
+
+    class Watched(training.Trainer):
+        def _end_part(self) -> None:
+            ends.append([one.detach().clone() for one in self._adapter.parameters])
+            super()._end_part()
+            ends.append([one.detach().clone() for one in self._adapter.parameters])
+
+        def validate(self, examples: Any) -> Any:
+            ends.append([one.detach().clone() for one in self._adapter.parameters])
+            return super().validate(examples)
+
+    monkeypatch.setattr(job, "Trainer", Watched)
+    tuned(base, tmp_path / "whole", dataclasses.replace(RECIPE, steps=8))
+    _, alone, _, after = ends
+    assert equal(alone, after)
+    ends.clear()
+    tuned(base, tmp_path / "branched", dataclasses.replace(RECIPE, steps=16, branches=3))
+    _, trunk, first, one, second, two, third, three, mean, after = ends
+    assert equal(trunk, first)
+    assert equal(trunk, second)
+    assert equal(trunk, third)
+    assert equal(one, alone)  # what a run without branches trains
+    assert not equal(one, two)
+    assert not equal(two, three)
+    assert equal(mean, after)
+    assert all(torch.allclose(m, (a + b + c) / 3) for a, b, c, m in zip(one, two, three, mean, strict=True))
+
+
+def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(some, others, strict=True))
 
 
 def test_a_run_by_time_goes_on_where_it_was_stopped(
