@@ -69,6 +69,8 @@ class Distances {
   std::int64_t raw_distance(const Config& at);
   std::int64_t behind_arc(Id arc);
   struct KeyEnds;
+  Id left_of(const Frame& f, const Target& target, std::optional<Id> beside = {});
+  bool exceeds_with(const Frame& f, std::int32_t name, std::int64_t most);
   std::int64_t least_members(const Frame& f);
   std::int64_t member_cost(Id level, std::int32_t cls);  // of the shortest value for a key of the
                                                          // class, in a level of one alternative

@@ -105,8 +105,10 @@ inline bool is_enough(std::int64_t bytes, std::int64_t limit) {
 }
 struct KnownDistance {
   std::int64_t exact = -2, some = -2;  // -2: unknown
+  std::int64_t least = -2;             // a lower bound, where it exceeds some limit
   std::int64_t within(std::int64_t limit) const {
-    return exact != -2 ? exact : is_enough(some, limit) ? some : -2;
+    if (exact != -2) return exact;
+    return is_enough(some, limit) ? some : least > limit ? least : -2;
   }
   void keep(std::int64_t bytes, std::int64_t limit) {
     (is_enough(bytes, limit) ? some : exact) = bytes;

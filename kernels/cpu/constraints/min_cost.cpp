@@ -67,7 +67,8 @@ std::int64_t MinCosts::of(Id g) { return g == kFalse ? -1 : g == kTrue ? 1 : lea
 std::int64_t MinCosts::try_cost(Id key) {
   const Recursion deeper(&depth_, limits_.depth);
   const std::int64_t before = cost_round_.try_emplace(key, -1).first->second;
-  const bool outer_leans = std::exchange(cost_leans_, false);
+  const bool outer_leans = std::exchange(cost_leans_, false),
+             outer_least = std::exchange(are_least_, true);
   std::int64_t best = before;
   const Id g = key / 8;
   try {
@@ -89,18 +90,27 @@ std::int64_t MinCosts::try_cost(Id key) {
   }
   if (!cost_leans_) {  // it depends on nothing that may still get cheaper
     cost_round_.erase(key);
-    cost_[key] = best;
+    keep(key, best);
   } else if (best != before) {
     cheaper_ = true;
     cost_round_[key] = best;
   }
   cost_leans_ = cost_leans_ || outer_leans;
+  are_least_ = are_least_ && outer_least;
   return best;
+}
+
+void MinCosts::keep(Id key, std::int64_t bytes) {
+  cost_[key] = bytes;
+  if (!are_least_) above_least_.insert(key);
 }
 
 std::int64_t MinCosts::least_cost(Id key) {
   const auto sure = cost_.find(key);
-  if (sure != cost_.end()) return sure->second;
+  if (sure != cost_.end()) {
+    if (!above_least_.empty() && above_least_.contains(key)) are_least_ = false;
+    return sure->second;
+  }
   if (in_cost_) {
     const auto now = cost_round_.find(key);
     if (now == cost_round_.end()) return try_cost(key);
@@ -120,7 +130,7 @@ std::int64_t MinCosts::least_cost(Id key) {
     known.clear();
     for (const auto& [k, _] : cost_round_) known.push_back(k);
   } while (cheaper_);
-  for (const auto& [k, c] : cost_round_) cost_[k] = c;
+  for (const auto& [k, c] : cost_round_) keep(k, c);
   return cost_[key];
 }
 
@@ -133,11 +143,23 @@ std::int64_t MinCosts::of_object(Id id, const Keys& keys) {
       [this] { return !inhabitance_.is_tentative() && !in_cost_; });
 }
 
+bool MinCosts::exceeds(Id shape, const Keys& keys, std::int64_t most) {
+  if (shape == kNever) return true;
+  struct Reset {
+    bool* are_least;
+    bool outer = std::exchange(*are_least, true);
+    ~Reset() { *are_least = *are_least && outer; }
+  } reset{&are_least_};
+  const std::int64_t bytes = objects_[shape].clauses.empty() ? cost_members(shape, keys, most)
+                                                             : cost_choices(shape, keys, most);
+  return are_least_ && (bytes < 0 || bytes > most);
+}
+
 // The cheapest way through the clauses, by best-first search (Hart, Nilsson, Raphael 1968). Of
 // nodes with equal bounds, the one with the fewest clauses left comes first. Clauses only add
 // conditions, so the cost of the shape without its remaining clauses is a lower bound. Different
 // orders of choices lead to the same shape, which is added once.
-std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
+std::int64_t MinCosts::cost_choices(Id id, const Keys& keys, std::int64_t most) try {
   struct Node {
     std::int64_t bound;
     std::size_t clauses, age;
@@ -148,7 +170,7 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
   };
   std::priority_queue<Node> open;
   std::unordered_set<Id> known;
-  std::int64_t best = -1;
+  std::int64_t best = most < 0 ? -1 : most + 1;
   // A lower bound on the bytes of members that a disjunct requires and `s` does not. Only valid
   // where these members can't meet any other condition of `s`.
   const auto named = [this](const Rule& r) { return key_sets_[r.keys].kind == KeySet::One; };
@@ -167,7 +189,7 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
     const Shape& s = objects_[at];
     Shape bare = s;
     bare.clauses.clear();
-    std::int64_t bound = cost_members(objects_.intern(std::move(bare)), keys), more = 0;
+    std::int64_t bound = cost_members(objects_.intern(std::move(bare)), keys, most), more = 0;
     if (bound < 0 || (best >= 0 && bound >= best)) return;
     if (s.lo == 0 && std::all_of(s.some.begin(), s.some.end(), named))
       for (const Clause& c : s.clauses) {
@@ -180,13 +202,18 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
     if (best < 0 || bound < best) open.push({bound, s.clauses.size(), known.size(), at});
   };
   if (const Id easy = members_.easiest(objects_[id], keys); easy != kNever)
-    best = cost_members(easy, keys);  // mostly nothing is cheaper
+    best = cheaper(best, cost_members(easy, keys, most));  // mostly nothing is cheaper
+  if (most >= 0 && best <= most) return best;
   add(id);
   for (int left = kMaxChoices; !open.empty(); --left) {
     tick();
     const Node node = open.top();
     open.pop();
-    if (best >= 0 && (node.bound >= best || left <= 0)) return best;
+    if (best >= 0 && node.bound >= best) return best;
+    if (best >= 0 && left <= 0) {
+      are_least_ = false;
+      return best;
+    }
     if (const Id known_better = objects_.tidy(node.shape);
         known_better != node.shape) {  // only for nodes that are expanded: it is expensive
       add(known_better);
@@ -208,7 +235,7 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys) try {
 }
 
 // The cost under a shape without clauses.
-std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
+std::int64_t MinCosts::cost_members(Id id, const Keys& keys, std::int64_t most) {
   if (id == kNever) return -1;
   const Shape s = objects_[id];
   int choices = 0;
@@ -305,11 +332,19 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
     const std::int64_t written = count - keys.count;
     return bytes + (written - (keys.count == 0 && written > 0 ? 1 : 0)) * (1 + gap_) + 1;
   };
-  std::int64_t best = -1;
-  // `least`: bytes of the values so far, which no further choice makes fewer.
+  std::int64_t best = most < 0 ? -1 : most + 1;
+  // At least the bytes of a member beside its value, and of the comma that every further one has.
+  const auto around = [&](std::size_t i) {
+    return (all[i].name < 0 ? 2 : key_bytes(all[i].name)) + 2 * (1 + gap_);
+  };
+  // `least`: at least the bytes of the members so far, which no further choice makes fewer.
   const std::function<void(std::size_t, std::int64_t)> assign = [&](std::size_t next,
                                                                     std::int64_t least) {
-    if (best >= 0 && (choices > kMaxChoices || least >= best)) return;
+    if (best >= 0 && least >= best) return;
+    if (best >= 0 && choices > kMaxChoices) {
+      are_least_ = false;
+      return;
+    }
     if (next == todo.size()) {
       ++choices;
       best = cheaper(best, total());
@@ -330,12 +365,12 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys) {
       if (taken(added.cls)) continue;
       tick();
       members.push_back(added);
-      assign(next + 1, least + added.cost);
+      assign(next + 1, least + added.cost + around(added.cls));
       members.pop_back();
     }
   };
-  std::int64_t least = 0;
-  for (const Member& m : members) least += m.cost;
+  std::int64_t least = 1 - (keys.count == 0 ? 1 + gap_ : 0);  // the brace, and no first comma
+  for (const Member& m : members) least += m.cost + around(m.cls);
   assign(0, least);
   return best;
 }
@@ -455,7 +490,9 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     return false;
   };
   const auto charged = [&](Id goal) {
-    return row.unique < 0 ? of(goal) : values_.bytes_among(goal, among);
+    if (row.unique < 0) return of(goal);
+    are_least_ = false;
+    return values_.bytes_among(goal, among);
   };
   if (fills) {
     if (row.unique >= 0 && !unique_.plan_row(id, at, plan.picks, among, nullptr)) return -1;
@@ -521,6 +558,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     }
     best = cheaper(best, plus_cost(plus_cost(w.item, comma(at)), rest));
   }
+  if (is_cut) are_least_ = false;
   if (best < 0 && is_cut)  // a way that was cut off may have a cost
     throw Limit{"alternatives", -1, "an item decides in too many ways what the next ones take"};
   return best;
