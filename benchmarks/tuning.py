@@ -223,7 +223,8 @@ def main() -> int:
     given = [row for part in held.values() for row in part]
     usable = list(pairs(training, names, given, dropped))
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
-    usual = {"epochs": 3.0, "layers": ALL, "batch": 4} if is_deep else {"epochs": 4.0}  # epochs: at most
+    # Epochs and branches are the most that there is time for.
+    usual = {"epochs": 3.0, "layers": ALL, "batch": 4, "branches": 3} if is_deep else {"epochs": 4.0}
     seconds = max(args.minutes * 60 - APART_S, args.minutes * 30) - time.process_time()
     recipe = Recipe(**{**usual, **options, "seconds": seconds})
 

@@ -2,7 +2,10 @@
 
 A run is one part, or, with several *branches*, a trunk and that many second halves, which all begin where the trunk
 ended. A place on the way from the first step to the last of one branch is a number from 0 to 1; the learning rate
-depends on it. Parts end after their steps, or when their share of the time is used.
+depends on it.
+
+Where time counts, the trunk and the first branch may use all of it. Another branch is begun only where the time that is
+left suffices for as long as the branch before took, and given up where it does not suffice after all.
 """
 
 from __future__ import annotations
@@ -19,6 +22,11 @@ class Part:
     branch: int  # counted from 0; the trunk is of the first
     steps: int  # at most
 
+    @property
+    def length(self) -> float:
+        """Its share of the way."""
+        return self.end - self.begin
+
 
 @dataclass
 class Position:
@@ -29,6 +37,11 @@ class Position:
     seconds: float = 0.0
     first: int = 0
     began: float = 0.0
+    took: float = 0.0  # seconds of the part before
+
+    def go_on(self) -> None:
+        """Go to the next part."""
+        self.part, self.first, self.took, self.began = self.part + 1, self.step, self.seconds - self.began, self.seconds
 
 
 class Plan:
@@ -46,28 +59,34 @@ class Plan:
             planned = until
         self._seconds = seconds
 
+    def may_begin(self, at: Position) -> bool:
+        """Answer whether there is a part to begin, and time for it."""
+        if at.part == len(self.parts):
+            return False
+        return not self.parts[at.part].branch or self._seconds is None or at.seconds + at.took <= self._seconds
+
+    def is_late(self, at: Position) -> bool:
+        """Answer whether a further branch has used up the time."""
+        return self._seconds is not None and self.parts[at.part].branch > 0 and at.seconds > self._seconds
+
     def share(self, at: Position) -> float:
         """Return the finished share of a part, from 0 on; it has ended at 1."""
         part = self.parts[at.part]
         share = (at.step - at.first) / part.steps if part.steps else 1.0
-        if self._seconds is None:
+        if self._seconds is None or part.branch:
             return share
-        left = sum(map(_length, self.parts[at.part :]))
-        seconds = (self._seconds - at.began) * _length(part) / left
+        seconds = (self._seconds - at.began) * part.length / (1 - part.begin)
         return max(share, (at.seconds - at.began) / seconds if seconds > 0 else 1.0)
 
     def place(self, at: Position) -> float:
         """Return the place on the way, from 0 to 1."""
         part = self.parts[at.part]
-        return part.begin + min(1.0, self.share(at)) * _length(part)
+        return part.begin + min(1.0, self.share(at)) * part.length
 
     def progress(self, at: Position) -> float:
-        """Return the finished share of the whole run, 0 to 1."""
-        if at.part == len(self.parts):
-            return 1.0
-        done = sum(map(_length, self.parts[: at.part])) + min(1.0, self.share(at)) * _length(self.parts[at.part])
-        return done / sum(map(_length, self.parts))
-
-
-def _length(part: Part) -> float:
-    return part.end - part.begin
+        """Return the finished share of the whole run, 0 to 1, as if there were time for all branches."""
+        done = sum(part.length for part in self.parts[: at.part])
+        if at.part < len(self.parts):
+            done += min(1.0, self.share(at)) * self.parts[at.part].length
+        used = min(1.0, at.seconds / self._seconds) if self._seconds else 0.0
+        return max(used, done / sum(part.length for part in self.parts))

@@ -4,8 +4,8 @@ Loss is taken where the masks leave a choice, over the allowed tokens (`masked`)
 every token of the answer (`all`). Decoding never asks the model for forced tokens, so learning them is wasted.
 
 With several branches the second half of the run is trained several times from the same state, each time in another
-order, and the mean of their weights is kept, which is wrong less often than each of them (model soups, Wortsman et al.
-2022; a common trunk costs less than whole runs).
+order, and the mean of their weights is kept (model soups, Wortsman et al. 2022; a common trunk costs less than whole
+runs). With `seconds` a further branch is trained only where there is time for it.
 
 With `steps` a run depends only on its data, recipe and seed: on one thread two runs are equal bit for bit, even where
 one of them was killed and resumed. With `seconds` the learning rate falls with the time used.
@@ -58,7 +58,7 @@ class Recipe:
     rate: float = 1e-3
     batch: int = 8  # examples per step
     epochs: float = 3.0  # at most, from the first step to the last of a branch
-    branches: int = 1  # times that the second half is trained
+    branches: int = 1  # times that the second half is trained; with `seconds` at most
     seed: int = 0
     steps: int | None = None  # exact number, of all branches; None: as many as epochs and seconds allow
     seconds: float | None = None
@@ -121,7 +121,7 @@ class Trainer:
         self._plan = _plan(len(examples), recipe)
         self._at = Position()
         self._trunk: dict[str, Any] | None = None  # weights, optimizer and steps with which each branch begins
-        self._sums: list[torch.Tensor] = []  # of the weights of finished branches
+        self._ends: list[list[torch.Tensor]] = []  # the weights of finished branches
         self.losses: list[float] = []
         if checkpoint is not None:
             self._resume(checkpoint)
@@ -150,10 +150,10 @@ class Trainer:
         at, plan = self._at, self._plan
         began = self._clock() - at.seconds
         saved = self._clock()
-        while at.part < len(plan.parts):
+        while plan.may_begin(at):
             for batch in self._batches():
                 at.seconds = self._clock() - began
-                if plan.share(at) >= 1:
+                if plan.share(at) >= 1 or plan.is_late(at):
                     break
                 self.losses.append(self._train(batch, _rate(plan.place(at))))
                 at.step += 1
@@ -167,24 +167,23 @@ class Trainer:
                     self.save()
                     saved = self._clock()
             self._end_part()
+        if self._ends:
+            self._load([torch.stack(ends).mean(0) for ends in zip(*self._ends, strict=True)])
         if self._checkpoint is not None:
             self.save()
 
     def _end_part(self) -> None:
-        """Begin the next part; after the last branch, put the mean of all of them into the adapter."""
-        at, branches = self._at, len(self._plan.parts) - 1
-        if branches:
-            if at.part == 0:
+        """Keep what a part has trained, and go to where the next one begins."""
+        at = self._at
+        if len(self._plan.parts) > 1:
+            if self._trunk is None:
                 self._trunk = {"step": at.step, **copy.deepcopy(self._state())}
             else:
-                now = [parameter.detach().clone() for parameter in self._adapter.parameters]
-                self._sums = [one + other for one, other in zip(self._sums, now, strict=True)] if self._sums else now
-        at.part, at.first, at.began = at.part + 1, at.step, at.seconds
-        if branches and at.part > branches:
-            self._load([total / branches for total in self._sums])
-        elif self._sums and self._trunk:
-            self._load(self._trunk["parameters"])
-            self._optimizer.load_state_dict(copy.deepcopy(self._trunk["optimizer"]))
+                if self._plan.share(at) >= 1:  # else there was no time to end it
+                    self._ends.append([parameter.detach().clone() for parameter in self._adapter.parameters])
+                self._load(self._trunk["parameters"])
+                self._optimizer.load_state_dict(copy.deepcopy(self._trunk["optimizer"]))
+        at.go_on()
 
     def _state(self) -> dict[str, Any]:
         parameters = [parameter.detach() for parameter in self._adapter.parameters]
@@ -203,7 +202,7 @@ class Trainer:
             "at": dataclasses.asdict(self._at),
             "losses": self.losses,
             "trunk": self._trunk,
-            "sums": self._sums,
+            "ends": self._ends,
             **self._state(),
         }
         beside = self._checkpoint.with_suffix(".new")
@@ -219,7 +218,7 @@ class Trainer:
             if state["digest"] != self.digest:
                 return
             self._at, self.losses = Position(**state["at"]), state["losses"]
-            self._trunk, self._sums = state["trunk"], state["sums"]
+            self._trunk, self._ends = state["trunk"], state["ends"]
             self._load(state["parameters"])
             self._optimizer.load_state_dict(state["optimizer"])
 
@@ -289,7 +288,7 @@ def _batches_an_epoch(examples: int, recipe: Recipe) -> int:
 
 
 def _plan(examples: int, recipe: Recipe) -> Plan:
-    """Return the plan of a run; with `steps` the time does not count."""
+    """Return the plan of a run. With `steps` the time does not count."""
     if recipe.steps is not None:
         return Plan(recipe.steps, recipe.branches, None)
     once = math.ceil(recipe.epochs * _batches_an_epoch(examples, recipe))

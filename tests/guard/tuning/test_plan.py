@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +14,12 @@ from guard.tuning.plan import Plan, Position
 def walked(plan: Plan, seconds_a_step: float) -> list[tuple[int, float, float]]:
     """Return part, place and progress of each step of a run whose steps take so long."""
     at, seen = Position(), []
-    while at.part < len(plan.parts):
-        while plan.share(at) < 1:
+    while plan.may_begin(at):
+        while plan.share(at) < 1 and not plan.is_late(at):
             seen.append((at.part, plan.place(at), plan.progress(at)))
             at.step += 1
             at.seconds += seconds_a_step
-        at.part, at.first, at.began = at.part + 1, at.step, at.seconds
-    assert plan.progress(at) == 1
+        at.go_on()
     return seen
 
 
@@ -41,14 +42,38 @@ def test_without_branches_a_place_is_the_share_of_the_steps(steps: int) -> None:
 
 
 @given(st.integers(1, 5), st.floats(0.01, 3.0), st.integers(1, 300))
-def test_time_is_divided_among_the_parts(branches: int, seconds_a_step: float, steps: int) -> None:
+def test_the_first_branch_may_use_all_the_time_and_further_ones_what_is_left(
+    branches: int, seconds_a_step: float, steps: int
+) -> None:
     seconds = 100.0
     seen = walked(Plan(steps, branches, seconds), seconds_a_step)
-    assert len(seen) <= steps
-    assert len(seen) * seconds_a_step <= seconds + (branches + 1) * seconds_a_step
-    if steps * seconds_a_step >= 2 * seconds + 10 and branches > 1:
-        counts = [sum(part == number for part, *_ in seen) for number in range(branches + 1)]
-        assert max(counts) - min(counts) <= 2
+    counts = Counter(part for part, *_ in seen)
+    assert len(seen) * seconds_a_step <= seconds + 2 * seconds_a_step
+    assert [progress for *_, progress in seen] == sorted(progress for *_, progress in seen)
+    parts = Plan(steps, branches, None).parts
+    first = sum(part.steps for part in parts[:2])
+    if first * seconds_a_step <= seconds:  # there is time for all of its steps
+        assert counts[0] + counts[1] == first
+    else:
+        assert set(counts) <= {0, 1}
+        assert (counts[0] + counts[1]) * seconds_a_step >= seconds - seconds_a_step
+    for number in range(2, len(parts)):
+        began = sum(counts[n] for n in range(number)) * seconds_a_step
+        took = counts[number - 1] * seconds_a_step
+        if counts[number]:
+            assert began + took <= seconds + 1e-6
+            assert counts[number] == parts[number].steps or began + counts[number] * seconds_a_step > seconds - 1e-6
+        elif parts[number].steps and counts[number - 1] == parts[number - 1].steps:
+            assert began + took > seconds - 1e-6
+
+
+def test_a_branch_for_which_time_does_not_suffice_after_all_is_given_up() -> None:
+    plan, at = Plan(30, 2, 100.0), Position(part=2, step=20, seconds=60.0, first=20, began=60.0, took=30.0)
+    assert plan.may_begin(at)
+    at.step, at.seconds = 25, 101.0
+    assert plan.is_late(at)
+    assert plan.share(at) == 0.5
+    assert not plan.may_begin(Position(part=2, step=20, seconds=60.0, first=20, began=60.0, took=41.0))
 
 
 def test_three_epochs_with_two_branches_are_a_trunk_and_two_halves() -> None:
@@ -60,5 +85,5 @@ def test_three_epochs_with_two_branches_are_a_trunk_and_two_halves() -> None:
     ]
 
 
-def test_time_that_is_used_up_ends_each_part_at_once() -> None:
+def test_time_that_is_used_up_ends_a_run_after_a_step() -> None:
     assert walked(Plan(100, 3, 1e-9), 1.0) == [(0, pytest.approx(0.0), pytest.approx(0.0))]

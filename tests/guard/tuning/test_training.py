@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import math
 import subprocess
 import sys
 import time
@@ -138,15 +140,24 @@ def test_branches_begin_where_the_trunk_ends_and_their_mean_is_kept(
     assert equal(alone, after)
     ends.clear()
     tuned(base, tmp_path / "branched", dataclasses.replace(RECIPE, steps=16, branches=3))
-    _, trunk, first, one, second, two, third, three, mean, after = ends
+    _, trunk, first, one, second, two, third, three, _, mean = ends
     assert equal(trunk, first)
     assert equal(trunk, second)
     assert equal(trunk, third)
     assert equal(one, alone)  # what a run without branches trains
     assert not equal(one, two)
     assert not equal(two, three)
-    assert equal(mean, after)
     assert all(torch.allclose(m, (a + b + c) / 3) for a, b, c, m in zip(one, two, three, mean, strict=True))
+
+
+def test_branches_for_which_there_is_no_time_are_not_begun(base: Path, tmp_path: Path) -> None:
+    ticks = itertools.count()
+    recipe = Recipe(batch=4, layers=1, rank=4, epochs=1.0, branches=3, seconds=60.0)
+    found = tuned(base, tmp_path / "short", recipe, clock=lambda: float(next(ticks)))
+    whole = tuned(base, tmp_path / "long", dataclasses.replace(recipe, seconds=600.0), clock=lambda: float(next(ticks)))
+    once = math.ceil(whole.card["examples"] / 4)
+    assert whole.card["steps"] == 2 * once
+    assert found.card["steps"] in range(once, 2 * once)
 
 
 def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
