@@ -145,7 +145,7 @@ def test_the_command_line_tunes_on_the_trace_and_the_result_is_in_the_registry(
     (tmp_path / "kinds.json").write_text(json.dumps(SCHEMA))
     run = CliRunner()
     command = ["tune", str(tmp_path / "kinds.json"), "--model", f"transformers:{tmp_path / 'base'}"]
-    command += ["--steps", "3", "--layers", "1"]
+    command += ["--steps", "3", "--layers", "1", "--branches", "2"]
     refused = run.invoke(app, command)
     assert isinstance(refused.exception, Problem)
     assert "0 examples are too few, 8 are needed" in str(refused.exception)
@@ -156,6 +156,7 @@ def test_the_command_line_tunes_on_the_trace_and_the_result_is_in_the_registry(
     card = json.loads(done.stdout)
     assert card["folder"] == str(tmp_path / "models" / "kinds" / "1")
     assert card["steps"] == 3
+    assert card["recipe"]["branches"] == 2
     assert 8 <= card["examples"] <= 28
     assert run.invoke(app, command).stdout == f"transformers:{tmp_path / 'models' / 'kinds' / '2'}\n"
     wrong = run.invoke(app, [*command, "--loss", "none"])
