@@ -156,6 +156,46 @@ def test_a_token_that_crosses_items_is_judged_by_the_values_that_it_writes() -> 
         assert reader.accept_bytes(end) is valid
 
 
+ENDS = ["", ",", ", ", ",\n", "]", "]]", ',"', ',"a', ":", ",,", "x"]
+ITEMS: list[dict[str, Any]] = [
+    {"type": "string"},
+    {"type": "string", "pattern": "^(x|[ab]{1,3})$"},
+    {"type": "string", "maxLength": 2},
+    {"type": "string", "enum": ["a", "ab", "b", "ba", "abb", "\u00e9"]},
+    {"type": ["string", "integer"], "pattern": "^[ab]{0,2}$"},
+    {"anyOf": [{"const": "a"}, {"type": "string", "minLength": 2}]},
+]
+
+
+@pytest.mark.parametrize("item", ITEMS)
+@pytest.mark.parametrize(
+    "more", [{}, {"maxItems": 3}, {"minItems": 3}, {"minItems": 2, "maxItems": 4}, {"contains": {"const": "ab"}}]
+)
+@pytest.mark.parametrize("within", [False, True])
+def test_a_token_that_ends_an_item_is_allowed_where_its_bytes_are(item: Any, more: Any, within: bool) -> None:
+    """Of many tokens that end an item and go on alike, masks ask one; each is what its bytes say."""
+    texts = ["", "a", "b", "ab", "ba", "bb", "abb", "x", "\u00e9", "\\u0061", "\\", "aa"]
+    tokens = [text + '"' + end for text in texts for end in ENDS]
+    words = sorted({bytes([byte]) for byte in range(256)} | {token.encode() for token in tokens})
+    vocabulary = guard.Vocabulary.from_bytes([*words, b""], eos=[len(words)])
+    schema = {"type": "array", "uniqueItems": True, "items": item, **more}
+    if within:
+        schema = {"type": "array", "uniqueItems": True, "items": schema}
+    compiled = guard.compile(schema, whitespace="any", spelling="any")
+    walks = Random(json.dumps([item, more, within]))
+    likely = {number for number, word in enumerate(words) if len(word) > 1 or word in b'[",ab'}
+    for _ in range(6):
+        at = compiled.matcher(vocabulary)
+        for _ in range(20):
+            mask = set(allowed(at, vocabulary).tolist())
+            for number, word in enumerate(words):
+                assert (number in mask) == at.copy().accept_bytes(word), word
+            ways = sorted(mask & likely)
+            if not ways:
+                break
+            assert at.accept(walks.choice(ways))
+
+
 @pytest.mark.parametrize("kind", ["string", "integer"])
 def test_long_arrays(kind: str) -> None:
     """Five hundred items that differ, then a repeat of one of them."""

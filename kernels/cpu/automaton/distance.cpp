@@ -328,8 +328,8 @@ std::int64_t Distances::after_key(const Frame& f, std::int32_t cls, std::int32_t
   // The value may decide in hundreds of ways what else must come. Mostly one search for an object
   // with such a member tells that none of them is short enough.
   if (limit != kNoLimit && name >= 0 && !is_even(f)) {
-    const std::int64_t key = levels_.info(f.level).key_bytes[static_cast<std::size_t>(name)] +
-                             (f.count > 0 ? colon : 0);
+    const std::int64_t key =
+        levels_.info(f.level).key_bytes[static_cast<std::size_t>(name)] + (f.count > 0 ? colon : 0);
     if (exceeds_with(f, name, limit + key)) return slot.least = limit + 1;
   }
   const std::int64_t bytes = sum(value_distance(due, without(limit, colon)), colon);

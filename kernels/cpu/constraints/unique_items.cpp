@@ -199,7 +199,7 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
                        });
 }
 
-bool UniqueItems::has_room(Id id, std::int32_t at) {
+bool UniqueItems::has_room(Id id, std::int32_t at, std::size_t spare) {
   const Row& row = arrays_[id];
   const bool steady = row.some.empty() && row.counts.empty() && row.clauses.empty() &&
                       row.repeat < 0 && std::ranges::all_of(row.rules, &Span::is_everywhere);
@@ -209,7 +209,7 @@ bool UniqueItems::has_room(Id id, std::int32_t at) {
   const std::size_t taken = goals_.values_in(row.unique).size(),
                     owed = static_cast<std::size_t>(std::max(row.lo - at, 1));
   // Rounded up, so that few numbers are asked for.
-  return values_.has_values(base, std::bit_ceil(taken + owed));
+  return values_.has_values(base, std::bit_ceil(taken + owed + spare));
 }
 
 Id UniqueItems::viable_after(Id row, std::int32_t at, Id base) {

@@ -201,8 +201,17 @@ void MaskFiller::add_inside(const Suffixes& among, std::int32_t node, const Conf
   }
 }
 
+// The bytes up to and with the quote that ends a string; 0 where that is not certain, or where the
+// token begins another item, which must differ from this one.
+std::size_t MaskFiller::end_of_item(std::string_view token) {
+  const std::size_t end = token.find_first_of("\"\\");
+  if (end == std::string_view::npos || token[end] == '\\') return 0;
+  const std::size_t next = token.find_first_not_of(", \t\n\r", end + 1);
+  return next == std::string_view::npos || token[next] == ']' ? end + 1 : 0;
+}
+
 // Marks the tokens that leave the lexeme. If the frame records values, the text itself matters, not
-// only the state.
+// only the state; but after items that none of the written ones equals, often only what follows.
 void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   const auto leave = [&](Id state, std::int32_t chars, const Suffixes& rest) {
@@ -217,15 +226,30 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
     below(rest, 0, after, sink);
   };
   const bool ends = text && texts_.may_end(at.state);  // false if a quote would belong to an escape
+  const bool alike =
+      at.top->records && ends && sink.budget < 0 && engine_.stepper.are_new_alike(*at.top);
   for (const Exit& exit : mask.exits) {
     if (!at.top->records) {
       leave(exit.state, exit.chars, *exit.rest);
       continue;
     }
     const Trie& rest = exit.rest->trie;
-    for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t)
-      if (const std::string_view bytes = sink.vocabulary.bytes(*t); !ends || bytes[0] != '"')
-        add_alone(at, {bytes, *t}, sink);
+    std::vector<std::pair<std::string_view, bool>> known;  // what follows a new item: may it?
+    for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t) {
+      const std::string_view bytes = sink.vocabulary.bytes(*t);
+      if (ends && bytes[0] == '"') continue;
+      const std::size_t end = alike ? end_of_item(bytes) : 0;
+      const auto like = std::find_if(known.begin(), known.end(), [&](const auto& k) {
+        return end > 0 && k.first == bytes.substr(end);
+      });
+      const bool is_new = end > 0 && engine_.stepper.is_new(at, bytes.substr(0, end));
+      if (is_new && like != known.end()) {
+        like->second ? sink.set(*t) : sink.clear(*t);
+        continue;
+      }
+      add_alone(at, {bytes, *t}, sink);
+      if (is_new) known.emplace_back(bytes.substr(end), sink.has(*t));
+    }
   }
   if (at.top->records && ends) leave(at.state, 0, sink.vocabulary.quoted());
 }
