@@ -156,7 +156,7 @@ def test_a_token_that_crosses_items_is_judged_by_the_values_that_it_writes() -> 
         assert reader.accept_bytes(end) is valid
 
 
-ENDS = ["", ",", ", ", ",\n", "]", "]]", ',"', ',"a', ":", ",,", "x"]
+ENDS = ["", ",", ", ", ",\n", "]", "]]", ',"', ',"a', ',"x', ":", ",,", "x"]
 ITEMS: list[dict[str, Any]] = [
     {"type": "string"},
     {"type": "string", "pattern": "^(x|[ab]{1,3})$"},
@@ -167,14 +167,23 @@ ITEMS: list[dict[str, Any]] = [
 ]
 
 
+MORE: list[dict[str, Any]] = [
+    {},
+    {"maxItems": 3},
+    {"minItems": 3},
+    {"minItems": 2, "maxItems": 4},
+    {"contains": {"const": "ab"}},
+    {"prefixItems": [{"enum": ["a", "b", "ab", "bb"]}, {"enum": ["a", "bb"]}], "items": {"const": "a"}},
+]
+
+
 @pytest.mark.parametrize("item", ITEMS)
-@pytest.mark.parametrize(
-    "more", [{}, {"maxItems": 3}, {"minItems": 3}, {"minItems": 2, "maxItems": 4}, {"contains": {"const": "ab"}}]
-)
+@pytest.mark.parametrize("more", MORE)
 @pytest.mark.parametrize("within", [False, True])
 def test_a_token_that_ends_an_item_is_allowed_where_its_bytes_are(item: Any, more: Any, within: bool) -> None:
     """Of many tokens that end an item and go on alike, masks ask one; each is what its bytes say."""
-    texts = ["", "a", "b", "ab", "ba", "bb", "abb", "x", "\u00e9", "\\u0061", "\\", "aa"]
+    texts = ["", *map("".join, itertools.chain(*(itertools.product("ab", repeat=n) for n in (1, 2, 3))))]
+    texts += ["x", "\u00e9", "\\u0061", "\\", "c", "cc", "ac", "bc"]
     tokens = [text + '"' + end for text in texts for end in ENDS]
     words = sorted({bytes([byte]) for byte in range(256)} | {token.encode() for token in tokens})
     vocabulary = guard.Vocabulary.from_bytes([*words, b""], eos=[len(words)])

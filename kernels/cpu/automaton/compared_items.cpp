@@ -4,8 +4,9 @@
 
 namespace guard {
 
-Id ComparedItems::value_of(const KeyText* text, const KeyText* mark, std::string_view rest) {
-  std::string bytes(rest.rbegin(), rest.rend());
+Id ComparedItems::value_of(const KeyText* text, const KeyText* mark, int last) {
+  std::string bytes;
+  if (last >= 0) bytes.push_back(static_cast<char>(last));
   for (; text != mark; text = text->before) bytes.push_back(static_cast<char>(text->byte));
   // The list starts at the text's last byte, so the byte before the value comes last.
   bytes.pop_back();  // the bracket or comma

@@ -23,8 +23,8 @@ class ComparedItems {
   // Keeps only the values that agree with the member or item just written, and adds them to the
   // level of `next` where they can't wait.
   void narrow(const Frame& f, Id value, Frame* next, Arena& arena);
-  // The value of the item after the mark. `rest`: bytes of its end that the text lacks.
-  Id value_of(const KeyText* text, const KeyText* mark, std::string_view rest);
+  // The value of the item after the mark. `last` is its last byte if the text lacks it, else -1.
+  Id value_of(const KeyText* text, const KeyText* mark, int last);
 
  private:
   Id with_barred(const Frame& f, Id level, const Barred& barred);

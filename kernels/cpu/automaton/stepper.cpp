@@ -340,9 +340,7 @@ bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const
   const bool compared = f.kind == Kind::Array && levels_[f.level].records;
   *to = Config{};
   to->text = text;
-  const char byte = static_cast<char>(last);
-  const std::string_view rest(&byte, last >= 0 ? 1 : 0);  // what the text lacks
-  const Id value = compared || f.barred ? compared_.value_of(text, f.mark, rest) : -1;
+  const Id value = compared || f.barred ? compared_.value_of(text, f.mark, last) : -1;
   to->top = after_value(f, type, labels, compared ? value : -1, arena);
   if (f.barred) {
     Frame next = *to->top;
@@ -352,18 +350,11 @@ bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const
   return true;
 }
 
-bool Stepper::are_new_alike(const Frame& f) {
+bool Stepper::are_items_alike(const Frame& f) {
   const Level& level = levels_[f.level];
   return f.kind == Kind::Array && level.records && !f.barred && !f.parent->records &&
          level.alternatives.size() == 1 &&
          constraints_.unique.has_room(level.alternatives[0].shape, f.count, 1);
-}
-
-bool Stepper::is_new(const Config& at, std::string_view rest) {
-  const Row& row = constraints_.arrays[levels_[at.top->level].alternatives[0].shape];
-  const std::vector<Id>& written = goals_.values_in(row.unique);
-  return !std::binary_search(written.begin(), written.end(),
-                             compared_.value_of(at.text, at.top->mark, rest));
 }
 
 // The next level depends only on the due, the type, the labels and the compared value, and is

@@ -39,12 +39,9 @@ class Stepper {
   // The same configuration with all compared values told (see ComparedItems); top is null: there is
   // none.
   Config told(const Config& at, Arena& arena);
-  // In an array whose items are compared: does each string that ends here with one label, and
-  // equals none of the items before, leave the same? Between items, that is: the beginning of the
-  // next one may tell it from others.
-  bool are_new_alike(const Frame& f);
-  // Is a string of such an array, of which these bytes are left, none of the items before?
-  bool is_new(const Config& at, std::string_view rest);
+  // In an array whose items are compared: does each string that ends with the same labels leave the
+  // same? Between items, that is: the beginning of the next one may tell it from others.
+  bool are_items_alike(const Frame& f);
   // While it lives, each change between text and values is appended to `events`, with its offset.
   class Telling {
    public:

@@ -211,7 +211,7 @@ std::size_t MaskFiller::end_of_item(std::string_view token) {
 }
 
 // Marks the tokens that leave the lexeme. If the frame records values, the text itself matters, not
-// only the state; but after items that none of the written ones equals, often only what follows.
+// only the state; but where items abound, all that end in one state leave the same.
 void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   const auto leave = [&](Id state, std::int32_t chars, const Suffixes& rest) {
@@ -227,14 +227,14 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
   };
   const bool ends = text && texts_.may_end(at.state);  // false if a quote would belong to an escape
   const bool alike =
-      at.top->records && ends && sink.budget < 0 && engine_.stepper.are_new_alike(*at.top);
+      at.top->records && ends && sink.budget < 0 && engine_.stepper.are_items_alike(*at.top);
   for (const Exit& exit : mask.exits) {
     if (!at.top->records) {
       leave(exit.state, exit.chars, *exit.rest);
       continue;
     }
     const Trie& rest = exit.rest->trie;
-    std::vector<std::pair<std::string_view, bool>> known;  // what follows a new item: may it?
+    std::vector<std::pair<std::string_view, bool>> known;  // what follows an item: may it?
     for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t) {
       const std::string_view bytes = sink.vocabulary.bytes(*t);
       if (ends && bytes[0] == '"') continue;
@@ -242,13 +242,12 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
       const auto like = std::find_if(known.begin(), known.end(), [&](const auto& k) {
         return end > 0 && k.first == bytes.substr(end);
       });
-      const bool is_new = end > 0 && engine_.stepper.is_new(at, bytes.substr(0, end));
-      if (is_new && like != known.end()) {
+      if (like != known.end()) {
         like->second ? sink.set(*t) : sink.clear(*t);
         continue;
       }
       add_alone(at, {bytes, *t}, sink);
-      if (is_new) known.emplace_back(bytes.substr(end), sink.has(*t));
+      if (end > 0) known.emplace_back(bytes.substr(end), sink.has(*t));
     }
   }
   if (at.top->records && ends) leave(at.state, 0, sink.vocabulary.quoted());
