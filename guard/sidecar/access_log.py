@@ -80,7 +80,7 @@ class AccessLog:
 
 
 def _written(line: dict[str, Any]) -> str:
-    """Return a line as JSON of printable ASCII: by pydantic-core, which is faster, but takes no halves of surrogates."""
+    """Return a line as JSON of printable ASCII. pydantic-core is faster, but takes no halves of surrogates."""
     try:
         return pydantic_core.to_json(line, ensure_ascii=True).decode().replace("\x7f", "\\u007f")
     except pydantic_core.PydanticSerializationError:

@@ -46,24 +46,29 @@ def encoded(value: Any) -> bytes:
 
 def weight(value: Any, most: int) -> int:
     """Return how many parts a value has, 64 characters being one. A result above `most` is a lower bound. O(most)."""
-    total, parts = 0, [value]
-    for part in parts:  # it grows meanwhile
+    total, waiting = 1, [value]
+    while waiting:
+        part = waiting.pop()
         if isinstance(part, str):
-            if len(part) < PART:
-                continue
             total += len(part) // PART
-        elif isinstance(part, dict):
-            if len(part) > most:
-                return len(part)
-            parts += part
-            parts += part.values()
+            continue
+        if isinstance(part, dict):
+            total += 2 * len(part)
+            inner: list[Any] = [*part, *part.values()]
         elif isinstance(part, _ARRAYS):
-            if len(part) > most:
-                return len(part)
-            parts += part
-        if total + len(parts) > most:
+            total += len(part)
+            inner = part
+        else:
+            continue
+        if total > most:
             break
-    return total + len(parts)
+        for item in inner:
+            if isinstance(item, str):
+                if len(item) >= PART:
+                    total += len(item) // PART
+            elif item is not None:
+                waiting.append(item)
+    return total
 
 
 def _items(value: Any, encoder: json.JSONEncoder) -> Iterator[str]:

@@ -8,6 +8,7 @@ compressed by zlib.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import zlib
@@ -21,10 +22,11 @@ from guard.models.base import Reply
 from guard.output.repair import Edit
 from guard.schemas.grounding.sources import Place
 from guard.support.json_pieces import COMPACT, SMALL, WINDOW, pieces, weight
-from guard.support.secret_patterns import REDACTED
+from guard.support.secret_patterns import REDACTED, redacted
 from guard.trace.records import Attempt, Call, Shown
 from guard.trace.redaction import Redaction
 
+SHORT = 100  #: Most characters of a text whose column is remembered.
 LARGE = 262_144  #: Characters of a text from which it is compressed in SQLite.
 _ARRAYS = (list, tuple)
 _ESCAPE = "\x1a"  # SUBSTITUTE, used for its purpose
@@ -276,8 +278,17 @@ def _alternatives_of(text: str | None) -> dict[str, tuple[Alternative, ...]]:
 
 
 def _texts(redaction: Redaction) -> Any:
-    redact = redaction.text
-    return lambda text: storable(redact(text)) if text else ""
+    """Return what redacts a text and makes it storable. Short ones are remembered: most come again and again."""
+    if redaction.hooks:  # which may answer otherwise each time
+        redact = redaction.text
+        return lambda text: storable(redact(text)) if text else ""
+    secrets = redaction.secrets
+    return lambda text: (_column if len(text) <= SHORT else _column.__wrapped__)(text, secrets) if text else ""
+
+
+@functools.lru_cache(4_096)
+def _column(text: str, secrets: tuple[str, ...]) -> str:
+    return storable(redacted(text, secrets))
 
 
 def _finding(finding: Violation, redaction: Redaction, secret: bool) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 import json
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard.support import json_pieces
-from guard.support.json_pieces import COMPACT, PLAIN, SMALL, WINDOW, encoded, pieces
+from guard.support.json_pieces import COMPACT, PART, PLAIN, SMALL, WINDOW, encoded, pieces, weight
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
@@ -54,3 +55,23 @@ def test_no_piece_of_a_large_value_is_large(value, encoder):
 def test_halves_of_surrogate_pairs_are_escaped_as_json_has_them():
     assert encoded({"a": ["\ud800", "é😀"]}) == '{"a": ["\\ud800", "é😀"]}'.encode()
     assert json.loads(encoded("\udc00" * 3)) == "\udc00" * 3
+
+
+def weighed(value: Any) -> int:
+    """Count the parts of a value one by one."""
+    own = 1 + (len(value) // PART if isinstance(value, str) else 0)
+    if isinstance(value, dict):
+        return own + sum(weighed(key) + weighed(item) for key, item in value.items())
+    return own + sum(map(weighed, value)) if isinstance(value, list) else own
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("long" * 50),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3) | st.just("k" * 70), inner),
+    ),
+    st.integers(0, 40),
+)
+def test_a_weight_is_the_number_of_parts_or_above_the_most(value: Any, most: int) -> None:
+    found = weight(value, most)
+    assert found == weighed(value) if weighed(value) <= most else most < found <= weighed(value)
