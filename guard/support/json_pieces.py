@@ -8,7 +8,7 @@ together are exactly what the encoder would have written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 WINDOW = 65_536  #: Characters of a text that one call writes: some 100 µs.
@@ -54,7 +54,7 @@ def weight(value: Any, most: int) -> int:
             continue
         if isinstance(part, dict):
             total += 2 * len(part)
-            inner: list[Any] = [*part, *part.values()]
+            inner: Iterable[Any] = [*part, *part.values()]
         elif isinstance(part, _ARRAYS):
             total += len(part)
             inner = part
