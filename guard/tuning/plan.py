@@ -44,7 +44,7 @@ class Position:
         self.part, self.first, self.took, self.began = self.part + 1, self.step, self.seconds - self.began, self.seconds
 
 
-class Plan:
+class TrainingPlan:
     """The parts of a run of so many steps at most, all branches counted, and of so many seconds, if they count."""
 
     def __init__(self, steps: int, branches: int, seconds: float | None) -> None:

@@ -36,7 +36,7 @@ from guard.errors import GuardError
 from guard.support import memory
 from guard.tuning.examples import Example
 from guard.tuning.lora import Adapter
-from guard.tuning.plan import Plan, Position
+from guard.tuning.plan import Position, TrainingPlan
 from guard.tuning.scoring import IMPOSSIBLE, allowed, behind, head, padded, passes, score, tokens_at
 
 LOSSES = ("masked", "chosen", "all")
@@ -287,12 +287,12 @@ def _batches_an_epoch(examples: int, recipe: Recipe) -> int:
     return math.ceil(examples / recipe.batch)
 
 
-def _plan(examples: int, recipe: Recipe) -> Plan:
+def _plan(examples: int, recipe: Recipe) -> TrainingPlan:
     """Return the plan of a run. With `steps` the time does not count."""
     if recipe.steps is not None:
-        return Plan(recipe.steps, recipe.branches, None)
+        return TrainingPlan(recipe.steps, recipe.branches, None)
     once = math.ceil(recipe.epochs * _batches_an_epoch(examples, recipe))
-    return Plan(max(1, math.ceil(once * (recipe.branches + 1) / 2)), recipe.branches, recipe.seconds)
+    return TrainingPlan(max(1, math.ceil(once * (recipe.branches + 1) / 2)), recipe.branches, recipe.seconds)
 
 
 def _rate(place: float) -> float:
