@@ -121,7 +121,8 @@ class Trainer:
         self._plan = _plan(len(examples), recipe)
         self._at = Position()
         self._trunk: dict[str, Any] | None = None  # weights, optimizer and steps with which each branch begins
-        self._ends: list[list[torch.Tensor]] = []  # the weights of finished branches
+        self._branches = 0  # finished ones
+        self._sums: list[torch.Tensor] = []  # of their weights
         self.losses: list[float] = []
         if checkpoint is not None:
             self._resume(checkpoint)
@@ -167,8 +168,8 @@ class Trainer:
                     self.save()
                     saved = self._clock()
             self._end_part()
-        if self._ends:
-            self._load([torch.stack(ends).mean(0) for ends in zip(*self._ends, strict=True)])
+        if self._branches:
+            self._load([total / self._branches for total in self._sums])
         if self._checkpoint is not None:
             self.save()
 
@@ -180,7 +181,9 @@ class Trainer:
                 self._trunk = {"step": at.step, **copy.deepcopy(self._state())}
             else:
                 if self._plan.share(at) >= 1:  # else there was no time to end it
-                    self._ends.append([parameter.detach().clone() for parameter in self._adapter.parameters])
+                    now = [parameter.detach().clone() for parameter in self._adapter.parameters]
+                    self._sums = [a + b for a, b in zip(self._sums, now, strict=True)] if self._sums else now
+                    self._branches += 1
                 self._load(self._trunk["parameters"])
                 self._optimizer.load_state_dict(copy.deepcopy(self._trunk["optimizer"]))
         at.go_on()
@@ -202,7 +205,8 @@ class Trainer:
             "at": dataclasses.asdict(self._at),
             "losses": self.losses,
             "trunk": self._trunk,
-            "ends": self._ends,
+            "branches": self._branches,
+            "sums": self._sums,
             **self._state(),
         }
         beside = self._checkpoint.with_suffix(".new")
@@ -218,7 +222,7 @@ class Trainer:
             if state["digest"] != self.digest:
                 return
             self._at, self.losses = Position(**state["at"]), state["losses"]
-            self._trunk, self._ends = state["trunk"], state["ends"]
+            self._trunk, self._branches, self._sums = state["trunk"], state["branches"], state["sums"]
             self._load(state["parameters"])
             self._optimizer.load_state_dict(state["optimizer"])
 

@@ -15,18 +15,19 @@ def told(usage: Any) -> dict[str, int]:
         return found
     _take(found, "prompt", usage, "prompt_tokens", "input_tokens")
     _take(found, "completion", usage, "completion_tokens", "output_tokens")
-    for name in ("completion_tokens_details", "output_tokens_details"):
-        if (details := usage.get(name)) is not None:
-            if isinstance(details, Mapping):
-                _take(found, "thinking", details, "reasoning_tokens")
-            break
-    for name in ("prompt_tokens_details", "input_tokens_details"):
-        if (details := usage.get(name)) is not None:
-            if isinstance(details, Mapping):
-                _take(found, "cached", details, "cached_tokens")
-                _take(found, "cache_creation", details, "cache_creation_tokens")
-            break
+    of_prompt = _group(usage, "prompt_tokens_details", "input_tokens_details")
+    _take(found, "thinking", _group(usage, "completion_tokens_details", "output_tokens_details"), "reasoning_tokens")
+    _take(found, "cached", of_prompt, "cached_tokens")
+    _take(found, "cache_creation", of_prompt, "cache_creation_tokens")
     return found
+
+
+def _group(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """Return the group by the first of these names that has a value; an empty one where that is none."""
+    for name in names:
+        if (group := usage.get(name)) is not None:
+            return group if isinstance(group, Mapping) else {}
+    return {}
 
 
 def _take(found: dict[str, int], figure: str, group: Mapping[str, Any], *names: str) -> None:

@@ -101,8 +101,8 @@ std::int64_t MinCosts::try_cost(Id key) {
 }
 
 void MinCosts::keep(Id key, std::int64_t bytes) {
+  if (!are_least_) above_least_.insert(key);  // first: an entry of cost_ is whole, whatever throws
   cost_[key] = bytes;
-  if (!are_least_) above_least_.insert(key);
 }
 
 std::int64_t MinCosts::least_cost(Id key) {
@@ -425,6 +425,7 @@ std::optional<std::int64_t> MinCosts::cost_counts(const Row& row, std::int32_t a
       total += c.lo;
     }
     if (total <= kMaxChoices || total > room) return std::nullopt;
+    are_least_ = false;  // one item may count for several
     for (const Counted& c : *counts) add(c.lo, of(goals_.conj(base, c.goal)));
     add(due - items, of(base));
   }
@@ -541,6 +542,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
       },
       row.unique >= 0);
   if (row.repeat >= 0 && !plan.paired) {  // a value that a later item will equal
+    are_least_ = false;                   // of many values one is tried
     const Id goal = goals_.conj(base, partial_.vital(open, base, [&](Id after) {
       return unique_.viable_after(after, at + 1, base);
     }));

@@ -234,20 +234,18 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
       continue;
     }
     const Trie& rest = exit.rest->trie;
-    std::vector<std::pair<std::string_view, bool>> known;  // what follows an item: may it?
+    std::unordered_map<std::string_view, bool> known;  // what follows an item: may it?
     for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t) {
       const std::string_view bytes = sink.vocabulary.bytes(*t);
       if (ends && bytes[0] == '"') continue;
       const std::size_t end = alike ? end_of_item(bytes) : 0;
-      const auto like = std::find_if(known.begin(), known.end(), [&](const auto& k) {
-        return end > 0 && k.first == bytes.substr(end);
-      });
+      const auto like = end > 0 ? known.find(bytes.substr(end)) : known.end();
       if (like != known.end()) {
         like->second ? sink.set(*t) : sink.clear(*t);
         continue;
       }
       add_alone(at, {bytes, *t}, sink);
-      if (end > 0) known.emplace_back(bytes.substr(end), sink.has(*t));
+      if (end > 0) known[bytes.substr(end)] = sink.has(*t);
     }
   }
   if (at.top->records && ends) leave(at.state, 0, sink.vocabulary.quoted());
