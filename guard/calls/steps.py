@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 MOST_TEXT = 10_000_000  #: Longest answer, in characters.
 SHOWN_TEXT = 10_000  #: Characters recorded of a longer answer.
-RECORDING_S = 0.5  #: Time for recording even where the budget of seconds is spent.
+RECORDING_S = 1.0  #: Time for recording even where the budget of seconds is spent.
 
 
 @dataclass(frozen=True)

@@ -218,9 +218,8 @@ class TraceStore:
             def work(to: Transaction, at: int = at, insert: Callable[[Transaction], int] = insert) -> None:
                 found[at] = insert(to)
 
-            works.append((at, work, seconds))
-        spent = time.monotonic() - began
-        for at, failed in self._committed(entries, works, spent).items():
+            works.append((at, work, began + seconds))
+        for at, failed in self._committed(entries, works).items():
             found[at] = self._written_error(failed, entries[at][2])
         if any(isinstance(number, int) and number and number % EVERY == 0 for number in found):
             with contextlib.suppress(Late, *self._database.errors):  # the calls are recorded; another one's turn comes
@@ -228,30 +227,34 @@ class TraceStore:
         return found
 
     def _committed(
-        self, entries: Sequence[Entry], works: Sequence[tuple[int, Callable[[Transaction], None], float]], spent: float
+        self, entries: Sequence[Entry], works: Sequence[tuple[int, Callable[[Transaction], None], float]]
     ) -> dict[int, Exception]:
         """Commit pieces of work, and return the errors of those that failed, by the entry's place.
 
-        A month that has no partition gets one first, and again where another process drops it meanwhile.
+        A piece comes with its entry's place and the time, by the monotonic clock, until which it may wait. A month
+        that has no partition gets one first, and again as often as another process drops it meanwhile.
         """
         failed: dict[int, Exception] = {}
-        for is_last in (False, True):
+        while works:
+            now = time.monotonic()
             times = [entries[at][0].started for at, _, _ in works]
             try:
                 if not self._upkeep.has_partitions(times):
-                    self._upkeep.make_partitions(times, max(seconds for _, _, seconds in works))
-            except Late as error:
-                return {at: error for at, _, _ in works}
-            except self._database.errors as error:
-                return {at: error for at, _, _ in works}
-            errors = self._writer.commit_all([(work, seconds - spent) for _, work, seconds in works]) if works else []
+                    self._upkeep.make_partitions(times, max(0.0, max(until for _, _, until in works) - now))
+            except (Late, *self._database.errors) as error:
+                return failed | {at: error for at, _, _ in works}
+            errors = self._writer.commit_all([(work, until - now) for _, work, until in works])
             failed.update({at: error for (at, _, _), error in zip(works, errors, strict=True) if error is not None})
-            works = [work for work in works if work[0] in failed and is_without_partition(failed[work[0]])]
-            if is_last or not works:
-                break
-            self._upkeep.forget()
-            for at, _, _ in works:
-                failed.pop(at)
+            now = time.monotonic()
+            works = [
+                (at, work, until)
+                for at, work, until in works
+                if at in failed and is_without_partition(failed[at]) and until > now
+            ]
+            if works:
+                self._upkeep.forget()
+                for at, _, _ in works:
+                    failed.pop(at)
         return failed
 
     async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:

@@ -31,11 +31,11 @@ TEXT = b'{"name": "some text", "tags": ["a", "bc", "a"]}'
 WITHIN = 0.03  #: Seconds; a hostile row takes many times as long.
 
 
-def hostile(n: int = 5000, limits: guard.Limits | None = None) -> Any:
+def hostile(n: int = 20_000) -> Any:
     """A matcher whose next mask takes long: thousands of objects that only numbers tell apart."""
+    limits = guard.Limits(alternatives=10_000_000, seconds=60)
     schema = {"enum": [{"a": i, "b": i * 7919 % 104729, "salt": time.perf_counter_ns()} for i in range(n)]}
-    compiled = guard.compile(schema, limits=limits) if limits else guard.compile(schema)
-    matcher = compiled.matcher(byte_vocabulary())
+    matcher = guard.compile(schema, limits=limits).matcher(byte_vocabulary())
     assert matcher.accept_bytes(b'{"a": ')
     return matcher
 
@@ -110,7 +110,7 @@ def test_plain_rows_are_filled_beside_hostile_ones_which_come_later() -> None:
 
 
 def test_a_row_goes_on_while_nobody_asks_for_it() -> None:
-    matcher, bitmask = hostile(3000), allocate_bitmask(1, 257)
+    matcher, bitmask = hostile(12_000), allocate_bitmask(1, 257)
     assert fill_bitmasks([matcher], bitmask, within=0) == [True]
     assert not matcher.is_finished()  # answers at once
     time.sleep(0.2)
@@ -120,7 +120,7 @@ def test_a_row_goes_on_while_nobody_asks_for_it() -> None:
 
 @pytest.mark.parametrize("move", ["accept", "accept_bytes", "rollback", "reset", "gone"])
 def test_who_moves_a_matcher_gives_its_pending_row_up(move: str) -> None:
-    matcher, bitmask = hostile(8000), allocate_bitmask(1, 257)
+    matcher, bitmask = hostile(), allocate_bitmask(1, 257)
     assert fill_bitmasks([matcher], bitmask, within=WITHIN) == [True]
     start = time.perf_counter()
     if move == "accept":
@@ -141,7 +141,7 @@ def test_who_moves_a_matcher_gives_its_pending_row_up(move: str) -> None:
 def test_what_is_asked_of_a_matcher_waits_for_its_row() -> None:
     """A plain fill, and one of a batch without a time, take the row that was begun."""
     for ask in (lambda m: alone(m), lambda m: batch(m), lambda m: alone(m.copy())):
-        matcher, bitmask = hostile(3000), allocate_bitmask(1, 257)
+        matcher, bitmask = hostile(12_000), allocate_bitmask(1, 257)
         assert fill_bitmasks([matcher], bitmask, within=0) == [True]
         row = ask(matcher)
         assert fill_bitmasks([matcher], bitmask, within=10) == [False]
@@ -178,7 +178,10 @@ def test_a_matcher_may_stand_in_a_batch_twice() -> None:
 
 def test_a_limit_is_raised_by_the_call_that_finds_it() -> None:
     """The other rows are filled; who asks again has it tried again."""
-    matchers = [guard.compile(PLAIN).matcher(byte_vocabulary()), hostile(5000, guard.Limits(seconds=0.3))]
+    thrice = {"type": "string", "maxLength": 60, "allOf": [{"pattern": f"{c}.*{c}.*{c}"} for c in "abcdefghijklmnop"]}
+    compiled = guard.compile(thrice, limits=guard.Limits(seconds=0.3, states=10_000_000))
+    matchers = [guard.compile(PLAIN).matcher(byte_vocabulary()), compiled.matcher(byte_vocabulary())]
+    assert matchers[1].accept_bytes(b'"')
     bitmask = allocate_bitmask(2, 257)
     for _ in range(2):
         bitmask[...] = 0
@@ -210,7 +213,7 @@ def test_threads_fill_batches_of_their_own_within_a_time() -> None:
             r, bitmask = Random(seed), allocate_bitmask(4, 257)
             matchers = [plain.matcher(byte_vocabulary()) for _ in range(3)]
             for step, byte in enumerate(TEXT):
-                batch = [*matchers, hostile(1000)] if r.random() < 0.1 else matchers
+                batch = [*matchers, hostile(4000)] if r.random() < 0.1 else matchers
                 pending = fill_bitmasks(batch, bitmask, within=r.choice([0, 0.001, 0.01]))
                 for n, matcher in enumerate(matchers):
                     if pending[n]:
@@ -229,7 +232,7 @@ def test_threads_fill_batches_of_their_own_within_a_time() -> None:
 
 
 def test_a_child_of_a_fork_has_its_own_rows_and_refuses_those_that_were_half_way() -> None:
-    running, plain = hostile(8000), guard.compile(PLAIN).matcher(byte_vocabulary())
+    running, plain = hostile(), guard.compile(PLAIN).matcher(byte_vocabulary())
     bitmask = allocate_bitmask(2, 257)
     assert fill_bitmasks([running, plain], bitmask, within=WITHIN)[0]
     with warnings.catch_warnings():

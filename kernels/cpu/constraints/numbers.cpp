@@ -1,7 +1,5 @@
 // Scalars: the sets of numbers. See scalars.hpp.
 #include <algorithm>
-#include <array>
-#include <iterator>
 
 #include "constraints/algebra.hpp"
 #include "constraints/constraints.hpp"
@@ -39,13 +37,12 @@ bool Scalars::is_point(Id id) const {
          p.not_values.empty() && !p.written;
 }
 
-bool Scalars::is_points(Id set) {
-  if (const auto found = points_.find(set); found != points_.end()) return found->second;
-  const std::vector<Id>& pieces = number_sets_[set].ids;
-  const bool all =
-      std::all_of(pieces.begin(), pieces.end(), [this](Id id) { return is_point(id); });
-  points_[set] = all;
-  return all;
+const std::vector<Id>& Scalars::wide_pieces(Id set) {
+  if (const auto found = wide_.find(set); found != wide_.end()) return found->second;
+  std::vector<Id> wide;
+  for (Id id : number_sets_[set].ids)
+    if (!is_point(id)) wide.push_back(id);
+  return wide_.emplace(set, std::move(wide)).first->second;
 }
 
 bool Scalars::reads_alike(Id g, Id literal) {
@@ -53,7 +50,7 @@ bool Scalars::reads_alike(Id g, Id literal) {
   if (!values || goals_.excludes(g, bits_of(Type::Number))) return false;
   // Called for its effect: it stores the set in goal_numbers_.
   numbers(g);
-  if (!is_points(goal_numbers_[g])) return false;
+  if (!wide_pieces(goal_numbers_[g]).empty()) return false;
   const auto is_whole = [this](Id v) {
     return lexicon_.values[v].kind != Value::Number || lexicon_.values[v].number.exp >= 0;
   };
@@ -76,47 +73,43 @@ bool Scalars::is_within(const Decimal& v, const Piece& wide) {
                              [](const Decimal& m, const Decimal& n) { return compare(m, n) < 0; });
 }
 
-// Points are compared by their ids: of thousands, only those that are in both sets are visited.
+// Points are compared by their ids: those of the smaller set are looked up in the larger one, so
+// that of thousands only those that are in both are visited.
 Id Scalars::numbers_and(Id a, Id b) {
   if (a == b) return a;
-  const auto parted = [this](Id set) {
-    std::vector<Id> ids = number_sets_[set].ids;
-    const auto wide =
-        std::partition(ids.begin(), ids.end(), [this](Id id) { return is_point(id); });
-    std::array<std::vector<Id>, 2> out{std::vector<Id>(ids.begin(), wide),
-                                       std::vector<Id>(wide, ids.end())};
-    std::sort(out[0].begin(), out[0].end());
-    return out;
-  };
-  const auto x = parted(a), y = parted(b);
-  if (x[0].size() * y[1].size() + x[1].size() * (y[0].size() + y[1].size()) >
-      limits_.alternatives * 10)
+  if (number_sets_[a].ids.size() > number_sets_[b].ids.size()) std::swap(a, b);
+  const std::vector<Id>&few = number_sets_[a].ids, &many = number_sets_[b].ids;
+  const std::vector<Id>&few_wide = wide_pieces(a), &many_wide = wide_pieces(b);
+  const std::size_t points = few.size() - few_wide.size();
+  if (points * many_wide.size() + few_wide.size() * many.size() > limits_.alternatives * 10)
     throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
   std::vector<Id> out;
-  std::set_intersection(x[0].begin(), x[0].end(), y[0].begin(), y[0].end(),
-                        std::back_inserter(out));
+  for (Id point : few)
+    if (std::binary_search(many.begin(), many.end(), point) && is_point(point))
+      out.push_back(point);
   Piece p;
   const auto merge = [&](Id i, Id j) {
     tick();
     if (Numbers::merge(lexicon_.numbers.piece(i), lexicon_.numbers.piece(j), &p))
       out.push_back(lexicon_.numbers.piece(p));
   };
-  const auto add_within = [&](const std::vector<Id>& points, Id wide) {
+  const auto add_within = [&](const std::vector<Id>& pieces, Id wide) {
     const Piece& piece = lexicon_.numbers.piece(wide);
     const bool is_plain = piece.multiples.empty() && piece.not_multiples.empty() && !piece.written;
-    for (Id point : points) {
+    for (Id id : pieces) {
+      if (!is_point(id)) continue;
       if (!is_plain) {
-        merge(point, wide);
+        merge(id, wide);
         continue;
       }
       tick();
-      if (is_within(lexicon_.numbers.piece(point).lo, piece)) out.push_back(point);
+      if (is_within(lexicon_.numbers.piece(id).lo, piece)) out.push_back(id);
     }
   };
-  for (Id wide : y[1]) add_within(x[0], wide);
-  for (Id wide : x[1]) {
-    add_within(y[0], wide);
-    for (Id other : y[1]) merge(wide, other);
+  for (Id wide : many_wide) add_within(few, wide);
+  for (Id wide : few_wide) {
+    add_within(many, wide);
+    for (Id other : many_wide) merge(wide, other);
   }
   return number_set(std::move(out));
 }

@@ -49,7 +49,7 @@ class Scalars {
   Id number_set(std::vector<Id> pieces);
   bool is_point(Id piece)
       const;  // whether it is one value without other conditions, so that equal ones are one piece
-  bool is_points(Id number_set);
+  const std::vector<Id>& wide_pieces(Id number_set);  // those that are not points
   static bool is_within(const Decimal& value, const Piece& wide);
 
   Goals& goals_;
@@ -60,7 +60,7 @@ class Scalars {
   Interner<IdSet> number_sets_;
   Memo<Id> literals_memo_, strings_memo_, numbers_memo_;              // by literal
   Memo<Id> goal_literals_, goal_strings_, goal_numbers_, keys_lang_;  // by goal
-  Memo<char> points_;
+  StableMemo<std::vector<Id>> wide_;                                  // see wide_pieces
 };
 
 }  // namespace guard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from sample_calls import CALL
 from tiered import calls
 
 import guard
-from guard.trace import TraceStore, partitions, record_table, stats
+from guard.trace import TraceError, TraceStore, partitions, record_table, stats
 from guard.trace.partitions import DAY, FIRST, LAST, partition_for
 from guard.trace.records import Call, Item
 from guard.trace.retention import Retention
@@ -203,6 +204,33 @@ def test_a_reader_holds_up_nobody_who_makes_a_month_and_its_months_records_go_on
     assert store.prune(Retention(days=1)) == 0
     assert "2025_03" not in _months(store)
     store.close()
+
+
+def test_a_month_that_others_drop_again_and_again_is_made_as_often(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = TraceStore(server), TraceStore(server)
+    store.check_writable()
+    make, made = store._upkeep.make_partitions, 0
+
+    def make_and_lose(times: Sequence[float], seconds: float) -> None:
+        nonlocal made
+        make(times, seconds)
+        made += 1
+        if made < 5:
+            other.prune(Retention(days=1))
+            assert "2025_03" not in _months(other)
+
+    monkeypatch.setattr(store._upkeep, "make_partitions", make_and_lose)
+    assert store.write(_at(LONG_AGO)).number is not None
+    assert made == 5
+    made = -1000  # never comes to an end: refused when the time is over
+    other.prune(Retention(days=1))
+    with pytest.raises(TraceError, match="no partition|not written within"):
+        store.write(_at(LONG_AGO), seconds=0.5)
+    assert made > -1000
+    for one in (store, other):
+        one.close()
 
 
 def test_writers_and_pruners_of_months_at_once_leave_the_totals_exact(server: str) -> None:
