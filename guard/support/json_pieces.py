@@ -44,6 +44,33 @@ def encoded(value: Any) -> bytes:
     return b"".join([piece.encode(errors="backslashreplace") for piece in pieces(value)])
 
 
+def is_small(value: Any, most: int = SMALL) -> bool:
+    """Whether a value is of the types that JSON has, with texts as keys, and weighs at most so much. O(most)."""
+    total, waiting = 1, [value]
+    while waiting:
+        part = waiting.pop()
+        kind = type(part)
+        if kind is str:
+            total += len(part) // PART
+        elif kind is dict or kind is list or kind is tuple:
+            total += len(part) if kind is not dict else 2 * len(part)
+            if total > most:
+                return False
+            if kind is dict:
+                for key in part:
+                    if type(key) is not str:
+                        return False
+                    total += len(key) // PART
+                waiting += part.values()
+            else:
+                waiting += part
+        elif part is not None and kind is not int and kind is not float and kind is not bool:
+            return False
+        if total > most:
+            return False
+    return True
+
+
 def weight(value: Any, most: int) -> int:
     """Return how many parts a value has, 64 characters being one. A result above `most` is a lower bound. O(most)."""
     total, waiting = 1, [value]

@@ -3,7 +3,7 @@
 records.py        what a call was, as values
 sql_tables.py     what a record is in SQL, and how a trace that an older Guard wrote becomes today's
 redaction.py      what is cut out of every text before it is written
-row_codec.py      records as rows, and back
+row_codec.py      records as rows, and back; insertion.py: the rows of many records in a few statements
 databases.py      SQLite and PostgreSQL: how each is opened; waits.py: how long it is waited for
 group_commit.py   many callers, one transaction, each with a deadline; record_queue.py: the same for an event loop
 totals.py         running totals, kept in the transaction of each record; day_totals.py: the same by the day

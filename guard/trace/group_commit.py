@@ -38,7 +38,11 @@ Work = Callable[[Any], object]
 
 
 class Late(Exception):  # noqa: N818 (a time-out of one's own, not of the database's)
-    """A job's deadline passed before it was committed."""
+    """A job's deadline passed before it was committed. `is_open`: nobody knows whether it will be."""
+
+    def __init__(self, words: str, *, is_open: bool = False) -> None:
+        super().__init__(words)
+        self.is_open = is_open
 
 
 class _WriteJob:
@@ -153,8 +157,11 @@ class Writer:
             now = time.monotonic()
             late = [job for job in jobs if not job.done and job.until + MOMENT_S * job.is_taken <= now]
             for job in late:
-                job.error = Late("it may be written or not: the database did not answer in time" if job.is_taken else
-                                 "another holds it")  # fmt: skip
+                job.error = (
+                    Late("it may be written or not: the database did not answer in time", is_open=True)
+                    if job.is_taken
+                    else Late("another holds it")
+                )
         self._finish(late)
 
     def _take(self) -> list[_WriteJob]:

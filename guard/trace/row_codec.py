@@ -13,6 +13,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from guard.decoding.alternative import Alternative
@@ -21,12 +22,12 @@ from guard.errors import Violation
 from guard.models.base import Reply
 from guard.output.repair import Edit
 from guard.schemas.grounding.sources import Place
-from guard.support.json_pieces import COMPACT, SMALL, WINDOW, pieces, weight
-from guard.support.secret_patterns import REDACTED, redacted
+from guard.support.json_pieces import COMPACT, SMALL, WINDOW, is_small, pieces, weight
+from guard.support.secret_patterns import REDACTED, may_hold_secret, redacted
 from guard.trace.records import Attempt, Call, Shown
 from guard.trace.redaction import Redaction
 
-SHORT = 100  #: Most characters of a text whose column is remembered.
+SHORT = 100  #: Most characters of a text that is remembered.
 LARGE = 262_144  #: Characters of a text from which it is compressed in SQLite.
 _ARRAYS = (list, tuple)
 _ESCAPE = "\x1a"  # SUBSTITUTE, used for its purpose
@@ -75,27 +76,37 @@ def _is_storable(text: str) -> bool:
 
 def call_row(call: Call, redaction: Redaction) -> dict[str, Any]:
     """Return the row of a call without its number, which the database assigns; `large` is for totals."""
-    text = _texts(redaction)
+    function, target, schema_hash, template, model, outcome, error, large = _columns(
+        redaction,
+        call.function,
+        call.target,
+        call.schema_hash,
+        call.template,
+        call.model,
+        call.outcome,
+        call.error,
+        last_tier(call.options),
+    )
     return {
         "started": call.started,
         "seconds": call.seconds,
-        "function": text(call.function),
-        "target": text(call.target),
-        "schema_hash": text(call.schema_hash),
-        "template": text(call.template),
-        "model": text(call.model),
-        "options": _json(redaction.value(call.options)),
-        "outcome": text(call.outcome),
-        "error": text(call.error),
+        "function": function,
+        "target": target,
+        "schema_hash": schema_hash,
+        "template": template,
+        "model": model,
+        "options": _redacted_json(call.options, redaction),
+        "outcome": outcome,
+        "error": error,
         "record_for": call.record_for,
-        "large": text(last_tier(call.options)),
+        "large": large,
     }
 
 
 def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     """Return the row of an attempt, without the call's number."""
-    text = _texts(redaction)
     reply = attempt.reply
+    error, model, reason = _columns(redaction, attempt.error, attempt.model, attempt.reason)
     written = None if reply is None else redaction.text(reply.text)
     # Parts of a text with a secret may hold parts of the secret, which no pattern finds.
     repaired = None if attempt.repaired is None else redaction.text(attempt.repaired)
@@ -104,14 +115,14 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
         secret = secret or written != reply.text or _spells_secret(reply.tokens, redaction)
     row = {
         "number": attempt.number,
-        "messages": _json(redaction.value(attempt.messages)),
+        "messages": _redacted_json(attempt.messages, redaction),
         "findings": _json([_finding(finding, redaction, secret) for finding in attempt.findings])
         if attempt.findings
         else "[]",
-        "error": text(attempt.error),
+        "error": error,
         "tier": attempt.tier,
-        "model": text(attempt.model),
-        "reason": text(attempt.reason),
+        "model": model,
+        "reason": reason,
         "repairs": _json([_edit(edit, redaction, secret) for edit in attempt.repairs]) if attempt.repairs else None,
         "repaired": None if repaired is None else storable(repaired),
         "started": attempt.started,
@@ -121,26 +132,25 @@ def attempt_row(attempt: Attempt, redaction: Redaction) -> dict[str, Any]:
     if reply is None or written is None:
         return row | _NO_REPLY
     row["text"] = storable(written)
-    row["finish"] = text(reply.finish)
-    row["served"] = text(reply.model)
+    row["finish"], row["served"], row["thinking"], row["mode"] = _columns(
+        redaction, reply.finish, reply.model, reply.thinking, reply.mode
+    )
     row["prompt_tokens"] = reply.prompt_tokens
     row["completion_tokens"] = reply.completion_tokens
     row["forced_tokens"] = reply.forced_tokens
     row["seconds"] = reply.seconds
     row["mask_seconds"] = reply.mask_seconds
     row["thinking_tokens"] = reply.thinking_tokens
-    row["thinking"] = text(reply.thinking)
     row["tokens"] = _tokens(reply.tokens, secret) if reply.tokens else None
     row["retries"] = reply.retries
-    row["mode"] = text(reply.mode)
     row["cost"] = reply.cost
     row["is_estimate"] = int(reply.is_estimate)
     row["is_kept"] = int(reply.is_kept)
-    row["cut_at"] = _json(redaction.value(reply.cut_at)) if reply.cut_at else None
+    row["cut_at"] = _redacted_json(reply.cut_at, redaction) if reply.cut_at else None
     row["room"] = reply.room
     row["decision"] = reply.decision
-    row["repeated_at"] = _json(redaction.value(reply.repeated_at)) if reply.repeated_at else None
-    row["sureness"] = None if reply.sureness is None else _json(redaction.value(dataclasses.asdict(reply.sureness)))
+    row["repeated_at"] = _redacted_json(reply.repeated_at, redaction) if reply.repeated_at else None
+    row["sureness"] = None if reply.sureness is None else _redacted_json(dataclasses.asdict(reply.sureness), redaction)
     return row
 
 
@@ -241,7 +251,7 @@ def attempt_of(row: Any) -> Attempt:
 def body_text(body: Mapping[str, Any], redaction: Redaction) -> str | None:
     """Return the text of a recorded reply, or None where redaction changes it: it would replay differently."""
     text = _json(body)
-    return text if _json(redaction.value(body)) == text else None
+    return text if _redacted_json(body, redaction) == text else None
 
 
 def loaded(text: str | bytes) -> Any:
@@ -253,6 +263,27 @@ def _json(value: Any) -> str:
     if weight(value, SMALL) <= SMALL:
         return storable(COMPACT.encode(value))  # as most are, in one call
     return "".join(map(storable, pieces(value, COMPACT)))
+
+
+def _redacted_json(value: Any, redaction: Redaction) -> str:
+    """Return the JSON of a value with every text inside redacted: `_json(redaction.value(value))`.
+
+    Mostly there is nothing to cut out, which the JSON tells at once: what JSON escapes is in no secret here, nor in the
+    signs of one, so each stands in the JSON as it stands in the value.
+    """
+    if type(value) is MappingProxyType:
+        value = dict(value)
+    if not redaction.hooks and is_small(value) and _are_plain(redaction.secrets):
+        text = COMPACT.encode(value)
+        if not may_hold_secret(text, redaction.secrets):
+            return storable(text)
+    return _json(redaction.value(value))
+
+
+@functools.lru_cache(8)
+def _are_plain(secrets: tuple[str, ...]) -> bool:
+    """Whether JSON writes each of some texts as it is."""
+    return all(COMPACT.encode(secret)[1:-1] == secret for secret in secrets)
 
 
 def _sources(attempt: Attempt, redaction: Redaction) -> str | None:
@@ -277,18 +308,16 @@ def _alternatives_of(text: str | None) -> dict[str, tuple[Alternative, ...]]:
     return {at: tuple(Alternative(*one) for one in found) for at, found in kept.items()}
 
 
-def _texts(redaction: Redaction) -> Any:
-    """Return what redacts a text and makes it storable. Short ones are remembered: most come again and again."""
-    if redaction.hooks:  # which may answer otherwise each time
-        redact = redaction.text
-        return lambda text: storable(redact(text)) if text else ""
-    secrets = redaction.secrets
-    return lambda text: (_column if len(text) <= SHORT else _column.__wrapped__)(text, secrets) if text else ""
+def _columns(redaction: Redaction, *texts: str) -> tuple[str, ...]:
+    """Return texts, redacted and storable. Short ones are remembered together: most come again and again."""
+    if redaction.hooks or max(map(len, texts)) > SHORT:  # a hook may answer otherwise each time
+        return tuple([storable(redaction.text(text)) if text else "" for text in texts])
+    return _short_columns(redaction.secrets, texts)
 
 
 @functools.lru_cache(4_096)
-def _column(text: str, secrets: tuple[str, ...]) -> str:
-    return storable(redacted(text, secrets))
+def _short_columns(secrets: tuple[str, ...], texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple([storable(redacted(text, secrets)) for text in texts])
 
 
 def _finding(finding: Violation, redaction: Redaction, secret: bool) -> dict[str, Any]:

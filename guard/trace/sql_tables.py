@@ -13,6 +13,7 @@ A migration is literal SQL, never generated from the tables below: those change,
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from guard.trace import partitions
 from guard.trace.databases import FUNCTION
 
 VERSION = 11  #: The version of the tables below.
+MOST_ROWS = 64  #: Most rows that one statement inserts; a power of two.
 
 #: Integers of 64 bits. So are those of SQLite's INTEGER, the only type that it auto-increments.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -323,8 +325,9 @@ _ON_POSTGRESQL: dict[int, Sequence[str]] = {
 #: The version from which PostgreSQL's tables are partitioned.
 DIVIDED = 11
 #: An SQLite trigger that refuses the records of a Guard older than version 11, which would sum up too little. Only
-#: connections of later ones have the function (databases.py).
-REFUSING = f"CREATE TRIGGER newer BEFORE INSERT ON calls BEGIN SELECT {FUNCTION}(); END"
+#: connections of later ones have the function (databases.py). It is looked up, but never called: a call of Python waits
+#: for the GIL, up to 5 ms a record beside a busy thread.
+REFUSING = f"CREATE TRIGGER newer BEFORE INSERT ON calls BEGIN SELECT {FUNCTION}() WHERE 0; END"
 
 
 def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None]) -> int:
@@ -340,7 +343,7 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
     version = version_of(connection)
     if version is None:
         TABLES.create_all(connection)
-        connection.exec_driver_sql(REFUSING) if is_sqlite else partitions.divide(connection)
+        _refuse_older(connection) if is_sqlite else partitions.divide(connection)
         connection.execute(SCHEMA.insert().values(version=VERSION))
         return VERSION
     is_counted = version >= 5
@@ -350,12 +353,24 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
         for statement in (*_MIGRATIONS[version], *(() if is_sqlite else _ON_POSTGRESQL.get(version, ()))):
             connection.exec_driver_sql(statement)
         version += 1
-        if version == DIVIDED:
-            connection.exec_driver_sql(REFUSING) if is_sqlite else partitions.divide(connection)
+        if version == DIVIDED and not is_sqlite:
+            partitions.divide(connection)
         connection.execute(SCHEMA.update().values(version=version))
+    if is_sqlite and version == VERSION:
+        _refuse_older(connection)
     if not is_counted:
         upgrade(connection)
     return version
+
+
+def _refuse_older(connection: sa.Connection) -> None:
+    """Make the trigger, in place of an earlier form of it."""
+    made = connection.exec_driver_sql(
+        "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = 'newer'"
+    ).scalar()
+    if made != REFUSING:
+        connection.exec_driver_sql("DROP TRIGGER IF EXISTS newer")
+        connection.exec_driver_sql(REFUSING)
 
 
 def version_of(connection: sa.Connection) -> int | None:
@@ -365,26 +380,37 @@ def version_of(connection: sa.Connection) -> int | None:
     return connection.scalar(sa.select(SCHEMA.c.version))
 
 
-def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[..., None]:
-    """Return a function that inserts rows over a cursor: dictionaries of all columns but an auto-incremented one.
+def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[[Any, Sequence[Mapping[str, Any]]], None]:
+    """Return a function that inserts rows over a cursor: dictionaries of all columns. Others in them are left out.
 
     The SQL is rendered once: SQLAlchemy would look it up again for every row. Parameters are positional, since drivers
-    look up names again too.
+    look up names again too. Rows go in by powers of two, so that the statements are few and stay prepared.
     """
-    names = [c.name for c in table.columns if c is not CALLS.c.id]
-    marks = ["?" if is_sqlite else "%s"] * len(names)
+    names = [c.name for c in table.columns]
+    if not is_sqlite and table is ATTEMPTS:
+        names.append("began")
     values = operator.itemgetter(*names)
-    columns = names
-    if not is_sqlite and table is CALLS:  # by name: a number is not given to a Guard that is older than partitions
-        columns, marks = ["id", *names], ["nextval('calls_id_seq')", *marks]
-    elif not is_sqlite and table is ATTEMPTS:
-        columns, marks, values = [*names, "began"], [*marks, "%s"], operator.itemgetter(*names, "began")
-    sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(marks)}) {tail}"  # noqa: S608 (our own names)
+    head = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "  # noqa: S608 (our own names)
+    marks = f"({', '.join(['?' if is_sqlite else '%s'] * len(names))})"
+    statements = [f"{head}{', '.join([marks] * 2**power)} {tail}" for power in range(MOST_ROWS.bit_length())]
 
-    def insert(cursor: Any, *rows: Mapping[str, Any]) -> None:
-        if len(rows) == 1:
-            cursor.execute(sql, values(rows[0]))
-        elif rows:
-            cursor.executemany(sql, [values(row) for row in rows])
+    def insert(cursor: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        begin = 0
+        while begin < len(rows):
+            power = min(MOST_ROWS, len(rows) - begin).bit_length() - 1
+            end = begin + 2**power
+            cursor.execute(statements[power], tuple(itertools.chain.from_iterable(map(values, rows[begin:end]))))
+            begin = end
 
     return insert
+
+
+def next_numbers(cursor: Any, count: int, *, is_sqlite: bool) -> Sequence[int]:
+    """Return numbers for the next calls, in the transaction that inserts them. None was ever given out before."""
+    if is_sqlite:
+        cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = 'calls'")
+        found = cursor.fetchone()
+        last = found[0] if found else 0
+        return range(last + 1, last + 1 + count)
+    cursor.execute("SELECT nextval('calls_id_seq') FROM generate_series(1, %s)", (count,))
+    return [number for (number,) in cursor.fetchall()]

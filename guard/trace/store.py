@@ -36,10 +36,11 @@ from guard.trace.databases import Database, is_busy
 from guard.trace.errors import TraceError
 from guard.trace.feedback import PERSON, Feedback, Ratings
 from guard.trace.group_commit import Late, Writer
+from guard.trace.insertion import Insertion, RecordRows
 from guard.trace.record_queue import Entry, Journal
 from guard.trace.records import VALID, Attempt, Call
 from guard.trace.redaction import Redaction
-from guard.trace.retention import EVERY, MOST, Retention
+from guard.trace.retention import EVERY, Retention
 from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, FEEDBACK, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
 from guard.trace.transaction import Transaction
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
     from guard.schemas import Compiled
 
 PAGE = 200  #: Calls that `each` holds in memory at a time.
-KEPT_SCHEMAS = 256  #: Schemas whose text a store caches, to serialise it once.
-KEPT_CHARACTERS = 16_000_000  #: Most characters of these texts together.
 
 
 class TraceStore:
@@ -99,23 +98,18 @@ class TraceStore:
         self._engine = self._database.engine
         is_sqlite = self._database.is_sqlite
         self._mark = self._database.mark
-        self._insert_call = sql_tables.insertion(CALLS, is_sqlite, "" if is_sqlite else "RETURNING id")
-        self._insert_attempts = sql_tables.insertion(ATTEMPTS, is_sqlite)
-        self._insert_schema = sql_tables.insertion(SCHEMAS, is_sqlite, "ON CONFLICT (hash) DO NOTHING")
+        self._insertion = Insertion(self._database)
+        self._failures: tuple[type[Exception], ...] = (Late, *self._database.errors)
         self._insert_reply = sql_tables.insertion(
             REPLIES,
             is_sqlite,
             "ON CONFLICT (key) DO UPDATE SET started = excluded.started, body = excluded.body",
-        )
-        self._insert_item = sql_tables.insertion(
-            ITEMS, is_sqlite, "ON CONFLICT (run, key) DO UPDATE SET call = excluded.call"
         )
         opened = functools.partial(Transaction, is_sqlite=is_sqlite)
         self._writer = Writer(
             self._engine, self._database.begin, opened=opened, is_busy=is_busy, patience=self._database.patience
         )
         self._journals: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Journal] = weakref.WeakKeyDictionary()
-        self._schemas: dict[tuple[str, Redaction], str] = {}
         self._ready = False
         self._upkeep = Upkeep(self._database, self._writer)
         self._preparing = threading.Lock()
@@ -207,54 +201,52 @@ class TraceStore:
         self.check_writable(max(seconds for _, _, seconds in entries))
         redaction = Redaction.current()
         found: list[int | Exception] = [0] * len(entries)
-        works = []
-        for at, (call, compiled, seconds) in enumerate(entries):
+        records = []
+        for place, (call, compiled, seconds) in enumerate(entries):
             try:
-                insert = self._insertion(call, compiled, redaction)
+                records.append(self._insertion.rows(call, compiled, redaction, place, began + seconds))
             except Exception as error:  # of a hook, or of a value: fails this call alone
-                found[at] = error
-                continue
-
-            def work(to: Transaction, at: int = at, insert: Callable[[Transaction], int] = insert) -> None:
-                found[at] = insert(to)
-
-            works.append((at, work, began + seconds))
-        for at, failed in self._committed(entries, works).items():
-            found[at] = self._written_error(failed, entries[at][2])
+                found[place] = error
+        failed = self._committed(records)
+        for record in records:
+            found[record.place] = record.number
+        for place, failure in failed.items():
+            found[place] = self._written_error(failure, entries[place][2])
         if any(isinstance(number, int) and number and number % EVERY == 0 for number in found):
-            with contextlib.suppress(Late, *self._database.errors):  # the calls are recorded; another one's turn comes
+            with contextlib.suppress(*self._failures):  # the calls are recorded; another one's turn comes
                 self._upkeep.keep_up(self.retention)
         return found
 
-    def _committed(
-        self, entries: Sequence[Entry], works: Sequence[tuple[int, Callable[[Transaction], None], float]]
-    ) -> dict[int, Exception]:
-        """Commit pieces of work, and return the errors of those that failed, by the entry's place.
+    def _committed(self, records: list[RecordRows]) -> dict[int, Exception]:
+        """Commit records, and return the errors of those that failed, by the record's place.
 
-        A piece comes with its entry's place and the time, by the monotonic clock, until which it may wait. A month
-        that has no partition gets one first, and again as often as another process drops it meanwhile.
+        All are tried together first; where that fails, each is tried alone, so that none fails another. A month that
+        has no partition gets one first, and again as often as another process drops it meanwhile.
         """
         failed: dict[int, Exception] = {}
-        while works:
+        groups = [records] if records else []
+        while groups:
             now = time.monotonic()
-            times = [entries[at][0].started for at, _, _ in works]
+            times = [record.call["started"] for group in groups for record in group]
             try:
                 if not self._upkeep.has_partitions(times):
-                    self._upkeep.make_partitions(times, max(0.0, max(until for _, _, until in works) - now))
-            except (Late, *self._database.errors) as error:
-                return failed | {at: error for at, _, _ in works}
-            errors = self._writer.commit_all([(work, until - now) for _, work, until in works])
-            failed.update({at: error for (at, _, _), error in zip(works, errors, strict=True) if error is not None})
-            now = time.monotonic()
-            works = [
-                (at, work, until)
-                for at, work, until in works
-                if at in failed and is_without_partition(failed[at]) and until > now
-            ]
-            if works:
-                self._upkeep.forget()
-                for at, _, _ in works:
-                    failed.pop(at)
+                    last = max(record.until for group in groups for record in group)
+                    self._upkeep.make_partitions(times, max(0.0, last - now))
+            except self._failures as failure:
+                return failed | {record.place: failure for group in groups for record in group}
+            jobs = [_InsertJob(self._insertion, group, self.retention) for group in groups]
+            errors = self._writer.commit_all([(job, job.until - now) for job in jobs])
+            groups = []
+            for job, error in zip(jobs, errors, strict=True):
+                if error is None:
+                    continue
+                if job.is_unwritten(error) and is_without_partition(error) and job.until > time.monotonic():
+                    self._upkeep.forget()
+                    groups.append(job.records)
+                elif job.is_unwritten(error) and len(job.records) > 1:
+                    groups += [[record] for record in job.records]
+                else:
+                    failed.update({record.place: error for record in job.records})
         return failed
 
     async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
@@ -277,7 +269,7 @@ class TraceStore:
         if text is None:
             return False
         row = {"key": row_codec.storable(key), "started": time.time(), "body": text}
-        self._commit(lambda to: self._insert_reply(to.cursor, row), seconds)
+        self._commit(lambda to: self._insert_reply(to.cursor, [row]), seconds)
         return True
 
     def recorded(self, key: str) -> dict[str, Any] | None:
@@ -501,40 +493,6 @@ class TraceStore:
         """Close all connections. The next use opens others."""
         _close(self._database, self._writer, self._pid)
 
-    def _insertion(self, call: Call, compiled: Compiled | None, redaction: Redaction) -> Callable[[Transaction], int]:
-        """Return a function that inserts a call in a transaction and returns its number. It may run more than once."""
-        try:
-            row = row_codec.call_row(call, redaction)
-            attempts = [row_codec.attempt_row(attempt, redaction) for attempt in call.attempts]
-        except RecursionError:
-            raise TraceError("a message is nested too deeply to be recorded; nothing was written") from None
-        item = None
-        if call.item is not None and row_codec.is_whole(call, attempts):
-            item = {"run": row_codec.storable(call.item.run), "key": call.item.key}
-        if self.path is not None:
-            attempts = list(map(row_codec.packed, attempts))
-        text = None if compiled is None else self._schema(compiled, redaction)
-        schema = None if text is None else {"hash": row["schema_hash"], "text": text}
-
-        def insert(to: Transaction) -> int:
-            cursor = to.cursor
-            self._insert_call(cursor, row)
-            number: int = cursor.lastrowid if self.path is not None else cursor.fetchone()[0]
-            for attempt in attempts:
-                attempt["call"], attempt["began"] = number, row["started"]
-            self._insert_attempts(cursor, *attempts)
-            if schema is not None:
-                self._insert_schema(cursor, schema)
-            if item is not None:
-                self._insert_item(cursor, {**item, "call": number})
-            to.totals.add(number, row, attempts)
-            if number % EVERY == 0 and self.retention.asks:
-                doomed = self.retention.doomed(cursor, self._mark, to.totals.calls)
-                doomed.delete(cursor, to.totals, MOST, is_sqlite=self.path is not None)
-            return number
-
-        return insert
-
     def _commit(self, work: Callable[[Transaction], object], seconds: float) -> None:
         (error,) = self._writer.commit_all([(work, seconds)])
         if error is not None:
@@ -552,21 +510,6 @@ class TraceStore:
 
     def _late(self, error: Late, seconds: float) -> TraceError:
         return TraceError(f"the trace {self.place} was not written within {seconds:.3g} s: {error}")
-
-    def _schema(self, compiled: Compiled, redaction: Redaction) -> str | None:
-        """Return the JSON text of a schema, or None where it is nested too deeply for this thread's stack."""
-        key = compiled.hash, redaction
-        text = self._schemas.get(key)
-        if text is None:
-            try:
-                text = row_codec.storable(json.dumps(redaction.value(compiled.arguments()), ensure_ascii=False))
-            except RecursionError:
-                return None
-            held = sum(map(len, list(self._schemas.values())))
-            if len(self._schemas) >= KEPT_SCHEMAS or held + len(text) > KEPT_CHARACTERS:
-                self._schemas.clear()
-            self._schemas[key] = text
-        return text
 
     def _select(self, conditions: list[sa.ColumnElement[bool]], order: Sequence[Any], limit: int) -> list[Call]:
         query = sa.select(CALLS).where(*conditions).order_by(*order).limit(limit)
@@ -615,6 +558,26 @@ class TraceStore:
     def _error(self, what: str, error: Exception) -> TraceError:
         cause = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
         return TraceError(f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE")
+
+
+class _InsertJob:
+    """Inserts records together, and knows whether an error left them unwritten for sure."""
+
+    def __init__(self, insertion: Insertion, records: list[RecordRows], retention: Retention) -> None:
+        self.records, self.until = records, min(record.until for record in records)
+        self._insertion, self._retention = insertion, retention
+        self._raised: Exception | None = None
+
+    def __call__(self, to: Transaction) -> None:
+        try:
+            self._insertion.insert(to, self.records, self._retention)
+        except Exception as error:
+            self._raised = error
+            raise
+
+    def is_unwritten(self, error: Exception) -> bool:
+        """Whether it is certain that nothing was written: the work itself failed, or never began."""
+        return error is self._raised or (isinstance(error, Late) and not error.is_open)
 
 
 def _opened(name: str, retention: Retention) -> TraceStore:

@@ -1,5 +1,7 @@
+import enum
 import json
 import string
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard.support import json_pieces
-from guard.support.json_pieces import COMPACT, PART, PLAIN, SMALL, WINDOW, encoded, pieces, weight
+from guard.support.json_pieces import COMPACT, PART, PLAIN, SMALL, WINDOW, encoded, is_small, pieces, weight
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
@@ -15,6 +17,12 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=60,
 )
+
+
+class Kind(enum.IntEnum):
+    ONE = 1
+
+
 ENCODERS = pytest.mark.parametrize("encoder", [PLAIN, COMPACT, json.JSONEncoder()])
 
 
@@ -65,13 +73,36 @@ def weighed(value: Any) -> int:
     return own + sum(map(weighed, value)) if isinstance(value, list) else own
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("long" * 50),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3) | st.just("k" * 70), inner),
-    ),
-    st.integers(0, 40),
+WEIGHED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("long" * 50),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3) | st.just("k" * 70), inner),
 )
+
+
+@given(WEIGHED, st.integers(0, 40))
 def test_a_weight_is_the_number_of_parts_or_above_the_most(value: Any, most: int) -> None:
     found = weight(value, most)
     assert found == weighed(value) if weighed(value) <= most else most < found <= weighed(value)
+
+
+@given(WEIGHED, st.integers(0, 40))
+def test_a_small_value_weighs_at_most_so_much(value: Any, most: int) -> None:
+    assert is_small(value, most) == (weighed(value) <= most)
+
+
+@pytest.mark.parametrize("part", [b"", {1: 2}, {None: 1}, {True: 1}, range(3), Kind.ONE, {"a": [(Kind.ONE,)]}])
+def test_what_json_does_not_have_is_not_small(part: Any) -> None:
+    assert not is_small(part, 100)
+    assert not is_small([{"a": part}], 100)
+
+
+def test_what_is_not_small_is_left_at_once() -> None:
+    tracemalloc.start()
+    try:
+        for value in ([0] * 5_000_000, {"a": ["x" * 64] * 5_000_000}, {"a": [[""] * 5_000_000]}):
+            tracemalloc.reset_peak()
+            held, _ = tracemalloc.get_traced_memory()
+            assert not is_small(value)
+            assert tracemalloc.get_traced_memory()[1] - held < 10_000
+    finally:
+        tracemalloc.stop()

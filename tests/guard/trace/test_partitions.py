@@ -226,7 +226,7 @@ def test_a_month_that_others_drop_again_and_again_is_made_as_often(
     assert made == 5
     made = -1000  # never comes to an end: refused when the time is over
     other.prune(Retention(days=1))
-    with pytest.raises(TraceError, match="no partition|not written within"):
+    with pytest.raises(TraceError, match=r"no partition|not written within"):
         store.write(_at(LONG_AGO), seconds=0.5)
     assert made > -1000
     for one in (store, other):
@@ -253,7 +253,8 @@ def test_writers_and_pruners_of_months_at_once_leave_the_totals_exact(server: st
 
 def test_every_thousandth_call_drops_a_month_and_makes_the_next(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guard.trace.store.EVERY", 3)
-    monkeypatch.setattr("guard.trace.store.MOST", 1)
+    monkeypatch.setattr("guard.trace.insertion.EVERY", 3)
+    monkeypatch.setattr("guard.trace.insertion.MOST", 1)
     store = TraceStore(server, Retention(days=1))
     for started in (LONG_AGO, LONG_AGO, time.time()):
         store.write(_at(started))

@@ -63,8 +63,9 @@ def test_old_calls_go_where_days_are_set_with_the_schemas_and_replies_that_nothi
 
 
 def test_a_backlog_goes_in_portions_and_prune_takes_them_all(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guard.trace.store.MOST", 3)
+    monkeypatch.setattr("guard.trace.insertion.MOST", 3)
     monkeypatch.setattr("guard.trace.store.EVERY", 10)
+    monkeypatch.setattr("guard.trace.insertion.EVERY", 10)
     store = TraceStore(place)
     for _ in range(9):
         store.write(CALL)

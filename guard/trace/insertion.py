@@ -1,0 +1,114 @@
+"""Insertion of records: rows are made outside the transaction, and those of many records go in together.
+
+A statement lets go of the GIL while the database works, and beside a busy thread each one waits until it has it again.
+So the calls of a transaction take one statement and their attempts another, however many they are; on a server that is
+a round trip each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guard.trace import row_codec, sql_tables
+from guard.trace.databases import Database
+from guard.trace.errors import TraceError
+from guard.trace.records import Call
+from guard.trace.redaction import Redaction
+from guard.trace.retention import EVERY, MOST, Retention
+from guard.trace.sql_tables import ATTEMPTS, CALLS, ITEMS, SCHEMAS
+from guard.trace.transaction import Transaction
+
+if TYPE_CHECKING:
+    from guard.schemas import Compiled
+
+KEPT_SCHEMAS = 256  #: Schemas whose text is cached, to serialise it once.
+KEPT_CHARACTERS = 16_000_000  #: Most characters of these texts together.
+
+
+@dataclass(slots=True)
+class RecordRows:
+    """The rows of a record. Its number is known once they are inserted."""
+
+    place: int  # among the records that are written with it
+    until: float  # by the monotonic clock: how long it may wait
+    call: dict[str, Any]
+    attempts: list[dict[str, Any]]
+    schema: dict[str, Any] | None
+    item: dict[str, Any] | None
+    number: int = 0
+
+
+class Insertion:
+    """Makes the rows of records for one database, and inserts them."""
+
+    def __init__(self, database: Database) -> None:
+        self._is_sqlite, self._mark = database.is_sqlite, database.mark
+        self._insert_calls = sql_tables.insertion(CALLS, self._is_sqlite)
+        self._insert_attempts = sql_tables.insertion(ATTEMPTS, self._is_sqlite)
+        self._insert_schemas = sql_tables.insertion(SCHEMAS, self._is_sqlite, "ON CONFLICT (hash) DO NOTHING")
+        self._insert_items = sql_tables.insertion(
+            ITEMS, self._is_sqlite, "ON CONFLICT (run, key) DO UPDATE SET call = excluded.call"
+        )
+        self._schemas: dict[tuple[str, Redaction], str] = {}
+
+    def rows(
+        self, call: Call, compiled: Compiled | None, redaction: Redaction, place: int = 0, until: float = 0.0
+    ) -> RecordRows:
+        """Return the rows of a record. Raises TraceError where a message is nested too deeply."""
+        try:
+            row = row_codec.call_row(call, redaction)
+            attempts = [row_codec.attempt_row(attempt, redaction) for attempt in call.attempts]
+        except RecursionError:
+            raise TraceError("a message is nested too deeply to be recorded; nothing was written") from None
+        item = None
+        if call.item is not None and row_codec.is_whole(call, attempts):
+            item = {"run": row_codec.storable(call.item.run), "key": call.item.key}
+        if self._is_sqlite:
+            attempts = list(map(row_codec.packed, attempts))
+        text = None if compiled is None else self._schema(compiled, redaction)
+        schema = None if text is None else {"hash": row["schema_hash"], "text": text}
+        return RecordRows(place, until, row, attempts, schema, item)
+
+    def insert(self, to: Transaction, records: Sequence[RecordRows], retention: Retention) -> None:
+        """Insert the rows of records, which so get their numbers. May run more than once."""
+        cursor = to.cursor
+        numbers = sql_tables.next_numbers(cursor, len(records), is_sqlite=self._is_sqlite)
+        attempts: list[dict[str, Any]] = []
+        schemas: dict[str, dict[str, Any]] = {}
+        items: dict[tuple[str, str], dict[str, Any]] = {}
+        for number, record in zip(numbers, records, strict=True):
+            record.number = record.call["id"] = number
+            for attempt in record.attempts:
+                attempt["call"], attempt["began"] = number, record.call["started"]
+                attempts.append(attempt)
+            if record.schema is not None:
+                schemas[record.schema["hash"]] = record.schema
+            if record.item is not None:
+                items[record.item["run"], record.item["key"]] = {**record.item, "call": number}
+        self._insert_calls(cursor, [record.call for record in records])
+        self._insert_attempts(cursor, attempts)
+        self._insert_schemas(cursor, [*schemas.values()])
+        self._insert_items(cursor, [*items.values()])
+        for record in records:
+            to.totals.add(record.number, record.call, record.attempts)
+        if retention.asks and any(number % EVERY == 0 for number in numbers):
+            doomed = retention.doomed(cursor, self._mark, to.totals.calls)
+            doomed.delete(cursor, to.totals, MOST, is_sqlite=self._is_sqlite)
+
+    def _schema(self, compiled: Compiled, redaction: Redaction) -> str | None:
+        """Return the JSON text of a schema, or None where it is nested too deeply for this thread's stack."""
+        key = compiled.hash, redaction
+        text = self._schemas.get(key)
+        if text is None:
+            try:
+                text = row_codec.storable(json.dumps(redaction.value(compiled.arguments()), ensure_ascii=False))
+            except RecursionError:
+                return None
+            held = sum(map(len, list(self._schemas.values())))
+            if len(self._schemas) >= KEPT_SCHEMAS or held + len(text) > KEPT_CHARACTERS:
+                self._schemas.clear()
+            self._schemas[key] = text
+        return text
