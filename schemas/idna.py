@@ -118,15 +118,16 @@ _GREEK, _HEBREW = "[\u03ac-\u03ce]", "[\u05d0-\u05ea]"
 _ARABIC = "[\u0620-\u063f\u0641-\u064a]"
 _ARABIC_AND_MORE = f"[{_ARABIC[1:-1]}\u066e\u066f\u0671-\u0674\u0679-\u06d3\u06d5\u06ee\u06ef\u06fa-\u06ff]"
 _KANA, _CONSONANT = "[\u3041-\u3096\u30a1-\u30fa]", "[\u0915-\u0939]"
-#: The labels whose Punycode is written out, of two or three characters mostly.
+#: The labels whose Punycode is written out, of one or two characters mostly, ten thousand in all: they are listed where
+#: a name begins with `xn`, which takes some milliseconds once in a process.
 _SHORT_FREE = (
-    f"{_GREEK}{{1,3}}|{_GREEK}?{_KERAIA}{_GREEK}|{_KANA}{{1,2}}|{_KANA}?{_KATAKANA_DOT}{_KANA}|{_KANA}{_KATAKANA_DOT}"
-    f"|{_KATAKANA_DOT}[\u4e00-\u9fff]|l(?:{_MIDDLE_DOT}l){{1,3}}|{_CONSONANT}\u094d[\u200c\u200d]{_CONSONANT}"
+    f"{_GREEK}{{1,2}}|{_GREEK}?{_KERAIA}{_GREEK}|{_KANA}|{_KATAKANA_DOT}{_KANA}|{_KANA}{_KATAKANA_DOT}"
+    f"|{_KATAKANA_DOT}[\u4e00-\u4e3f]|l(?:{_MIDDLE_DOT}l){{1,3}}|{_CONSONANT}\u094d[\u200c\u200d]{_CONSONANT}"
     f"|[{_PERSIAN_DIGITS}][0-9]"
 )
 _SHORT_LEFTWARD = (
-    f"{_HEBREW}{{1,3}}|{_HEBREW}{_GERESH}{_HEBREW}?|{_ARABIC}{{1,3}}|{_ARABIC}[{_ARABIC_DIGITS}]{_ARABIC}"
-    f"|{_ARABIC_AND_MORE}{{1,2}}"
+    f"{_HEBREW}{{1,2}}|{_HEBREW}{_GERESH}{_HEBREW}?|{_ARABIC}{{1,2}}|{_ARABIC_AND_MORE}|[\u06fa-\u06ff]{{2}}"
+    f"|[\u0627\u0628][{_ARABIC_DIGITS}][\u0627\u0628]"
 )
 
 
