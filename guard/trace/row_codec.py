@@ -309,15 +309,17 @@ def _alternatives_of(text: str | None) -> dict[str, tuple[Alternative, ...]]:
 
 
 def _columns(redaction: Redaction, *texts: str) -> tuple[str, ...]:
-    """Return texts, redacted and storable. Short ones are remembered together: most come again and again."""
-    if redaction.hooks or max(map(len, texts)) > SHORT:  # a hook may answer otherwise each time
+    """Return texts, redacted and storable; "" for what is none. Short ones are remembered, for most come again."""
+    if (
+        redaction.hooks or max([len(text) for text in texts if text], default=0) > SHORT
+    ):  # a hook may answer otherwise each time
         return tuple([storable(redaction.text(text)) if text else "" for text in texts])
     return _short_columns(redaction.secrets, texts)
 
 
 @functools.lru_cache(4_096)
 def _short_columns(secrets: tuple[str, ...], texts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple([storable(redacted(text, secrets)) for text in texts])
+    return tuple([storable(redacted(text, secrets)) if text else "" for text in texts])
 
 
 def _finding(finding: Violation, redaction: Redaction, secret: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -109,6 +110,18 @@ def test_a_record_that_cannot_be_written_fails_alone_among_many(place: str) -> N
     assert [isinstance(number, int) for number in found] == [True, False, True, False, True]
     assert [call.function for call in store.each()] == ["f0", "f1", "f2"]
     check(store)
+    store.close()
+
+
+@pytest.mark.parametrize("long", ["", "x" * 101])
+def test_what_a_model_leaves_out_is_an_empty_text(long: str, trace_file: Path) -> None:
+    store = TraceStore(trace_file)
+    silent: Any = dataclasses.replace(CALL.attempts[0].reply, finish=None, thinking=None, model=long)
+    call = store.write(dataclasses.replace(CALL, attempts=(dataclasses.replace(CALL.attempts[0], reply=silent),)))
+    assert call.number is not None
+    (kept,) = store.each()
+    assert (kept.attempts[0].reply.finish, kept.attempts[0].reply.thinking) == ("", "")
+    assert kept.attempts[0].reply.model == long
     store.close()
 
 

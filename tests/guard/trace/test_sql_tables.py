@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import re
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -188,3 +191,29 @@ def test_a_trace_of_a_newer_version_is_refused_by_name(place: str) -> None:
         TraceStore(place).latest()
     with pytest.raises(TraceError, match="GUARD_TRACE"):
         TraceStore(place).write(CALL)
+
+
+def test_what_refuses_an_older_guard_runs_no_python_and_replaces_an_earlier_form(trace_file: Path) -> None:
+    """A function of Python's waits for the GIL, in each insert; beside a busy thread that is milliseconds."""
+    store = TraceStore(trace_file)
+    store.write(CALL)
+    store.close()
+    called: list[int] = []
+    earlier = f"CREATE TRIGGER newer BEFORE INSERT ON calls BEGIN SELECT {sql_tables.FUNCTION}(); END"
+    copy = "INSERT INTO calls SELECT id + {}, {} FROM calls WHERE id = 1"
+    columns = ", ".join(f'"{column.name}"' for column in sql_tables.CALLS.columns if column.name != "id")
+    with contextlib.closing(sqlite3.connect(trace_file, isolation_level=None)) as connection:
+        connection.create_function(sql_tables.FUNCTION, 0, lambda: called.append(1))
+        connection.execute(copy.format(10, columns))
+        assert called == []
+        connection.execute("DROP TRIGGER newer")
+        connection.execute(earlier)
+        connection.execute(copy.format(20, columns))
+        assert called == [1]
+    again = TraceStore(trace_file)
+    assert again.write(CALL).number == 22
+    again.close()
+    with contextlib.closing(sqlite3.connect(trace_file)) as connection:
+        assert connection.execute("SELECT sql FROM sqlite_master WHERE name = 'newer'").fetchall() == [
+            (sql_tables.REFUSING,)
+        ]
