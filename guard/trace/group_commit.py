@@ -8,7 +8,8 @@ join them.
 
 Every job has a deadline, by the monotonic clock. Until the database is free and a transaction has begun, a job can be
 taken back: at its deadline its caller does so, and the job is not committed. A job in a transaction is waited for a
-moment longer; after that nobody knows whether it will be committed, and the error says so. The method is group commit
+moment longer, and where others depend on it, until a moment after the last of their deadlines; after that nobody knows
+whether it will be committed, and the error says so. The method is group commit
 as in DeWitt et al., "Implementation techniques for main memory database systems" (1984).
 """
 
@@ -46,12 +47,17 @@ class Late(Exception):  # noqa: N818 (a time-out of one's own, not of the databa
 
 
 class _WriteJob:
-    __slots__ = ("done", "error", "is_taken", "until", "work")
+    __slots__ = ("done", "error", "is_taken", "last", "until", "work")
 
-    def __init__(self, work: Work, until: float) -> None:
-        self.work, self.until = work, until
+    def __init__(self, work: Work, until: float, last: float) -> None:
+        self.work, self.until, self.last = work, until, last
         self.done = self.is_taken = False
         self.error: Exception | None = None
+
+    @property
+    def ends(self) -> float:
+        """When its caller gives it up, by the monotonic clock."""
+        return self.last + MOMENT_S if self.is_taken else self.until
 
 
 class Writer:
@@ -86,14 +92,18 @@ class Writer:
 
         Raises Late where it takes longer than so many seconds; the words say whether it is not committed, or unknown.
         """
-        (error,) = self.commit_all([(work, seconds)])
+        (error,) = self.commit_all([(work, seconds, seconds)])
         if error is not None:
             raise error
 
-    def commit_all(self, works: Sequence[tuple[Work, float]]) -> list[Exception | None]:
-        """Commit several pieces of work together; return the error of each, or None where it is committed."""
+    def commit_all(self, works: Sequence[tuple[Work, float, float]]) -> list[Exception | None]:
+        """Commit several pieces of work together; return the error of each, or None where it is committed.
+
+        With each come the seconds for which it may wait for its turn, and those after which it is given up once it is
+        at work, which may be more.
+        """
         now = time.monotonic()
-        jobs = [_WriteJob(work, now + seconds) for work, seconds in works]
+        jobs = [_WriteJob(work, now + seconds, now + most) for work, seconds, most in works]
         aside(functools.partial(self._commit_all, jobs))
         return [job.error for job in jobs]
 
@@ -148,14 +158,13 @@ class Writer:
 
     def _time_of(self, jobs: list[_WriteJob]) -> float:
         """Return how long to wait for the lock, in seconds."""
-        ends = min(job.until + MOMENT_S if job.is_taken else job.until for job in jobs)
-        return _timeout(ends - time.monotonic())
+        return _timeout(min(job.ends for job in jobs) - time.monotonic())
 
     def _take_back(self, jobs: list[_WriteJob]) -> None:
         """Take back those of a caller's jobs whose deadline has passed."""
         with self._taking:
             now = time.monotonic()
-            late = [job for job in jobs if not job.done and job.until + MOMENT_S * job.is_taken <= now]
+            late = [job for job in jobs if not job.done and job.ends <= now]
             for job in late:
                 job.error = (
                     Late("it may be written or not: the database did not answer in time", is_open=True)

@@ -1,8 +1,8 @@
 """Insertion of records: rows are made outside the transaction, and those of many records go in together.
 
-A statement lets go of the GIL while the database works, and beside a busy thread each one waits until it has it again.
-So the calls of a transaction take one statement and their attempts another, however many they are; on a server that is
-a round trip each.
+A statement lets go of the GIL while the database works, and beside a busy thread each one waits until it has it again;
+on a server each is a round trip. So the calls of records that are written together take a few statements, and their
+attempts a few more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEPT_CHARACTERS = 16_000_000  #: Most characters of these texts together.
 
 @dataclass(slots=True)
 class RecordRows:
-    """The rows of a record. Its number is known once they are inserted."""
+    """The rows of a record. Its number holds once they are committed."""
 
     place: int  # among the records that are written with it
     until: float  # by the monotonic clock: how long it may wait
@@ -90,8 +90,9 @@ class Insertion:
                 items[record.item["run"], record.item["key"]] = {**record.item, "call": number}
         self._insert_calls(cursor, [record.call for record in records])
         self._insert_attempts(cursor, attempts)
-        self._insert_schemas(cursor, [*schemas.values()])
-        self._insert_items(cursor, [*items.values()])
+        # In one order, so that two processes don't wait for each other's rows.
+        self._insert_schemas(cursor, [schemas[key] for key in sorted(schemas)])
+        self._insert_items(cursor, [items[key] for key in sorted(items)])
         for record in records:
             to.totals.add(record.number, record.call, record.attempts)
         if retention.asks and any(number % EVERY == 0 for number in numbers):

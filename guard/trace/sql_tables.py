@@ -24,7 +24,8 @@ from guard.trace import partitions
 from guard.trace.databases import FUNCTION
 
 VERSION = 11  #: The version of the tables below.
-MOST_ROWS = 64  #: Most rows that one statement inserts; a power of two.
+MOST_ROWS = 64  #: Most rows that one statement inserts.
+MOST_MARKS = 999  #: Most parameters that one statement has: SQLite before 3.32 takes no more.
 
 #: Integers of 64 bits. So are those of SQLite's INTEGER, the only type that it auto-increments.
 _WHOLE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -392,12 +393,13 @@ def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[[Any
     values = operator.itemgetter(*names)
     head = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "  # noqa: S608 (our own names)
     marks = f"({', '.join(['?' if is_sqlite else '%s'] * len(names))})"
-    statements = [f"{head}{', '.join([marks] * 2**power)} {tail}" for power in range(MOST_ROWS.bit_length())]
+    most = min(MOST_ROWS, MOST_MARKS // len(names))
+    statements = [f"{head}{', '.join([marks] * 2**power)} {tail}" for power in range(most.bit_length())]
 
     def insert(cursor: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         begin = 0
         while begin < len(rows):
-            power = min(MOST_ROWS, len(rows) - begin).bit_length() - 1
+            power = min(most, len(rows) - begin).bit_length() - 1
             end = begin + 2**power
             cursor.execute(statements[power], tuple(itertools.chain.from_iterable(map(values, rows[begin:end]))))
             begin = end
@@ -405,12 +407,15 @@ def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[[Any
     return insert
 
 
+_LAST_NUMBERS = "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'calls'), (SELECT MAX(id) FROM calls)"
+
+
 def next_numbers(cursor: Any, count: int, *, is_sqlite: bool) -> Sequence[int]:
     """Return numbers for the next calls, in the transaction that inserts them. None was ever given out before."""
     if is_sqlite:
-        cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = 'calls'")
-        found = cursor.fetchone()
-        last = found[0] if found else 0
+        cursor.execute(_LAST_NUMBERS)  # of a file that was mended, the first may be missing or behind
+        given, there = cursor.fetchone()
+        last = max(given or 0, there or 0)
         return range(last + 1, last + 1 + count)
     cursor.execute("SELECT nextval('calls_id_seq') FROM generate_series(1, %s)", (count,))
     return [number for (number,) in cursor.fetchall()]

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from guard.schemas import Compiled
 
 PAGE = 200  #: Calls that `each` holds in memory at a time.
+TRIES = 20  #: How often a record is tried again whose month another process has dropped.
 
 
 class TraceStore:
@@ -220,33 +221,39 @@ class TraceStore:
     def _committed(self, records: list[RecordRows]) -> dict[int, Exception]:
         """Commit records, and return the errors of those that failed, by the record's place.
 
-        All are tried together first; where that fails, each is tried alone, so that none fails another. A month that
-        has no partition gets one first, and again as often as another process drops it meanwhile.
+        All that are not late are tried together first. Where that leaves them unwritten for sure, each is tried alone,
+        so that none fails another. A month that has no partition gets one first, and again where another process drops
+        it meanwhile.
         """
-        failed: dict[int, Exception] = {}
-        groups = [records] if records else []
-        while groups:
-            now = time.monotonic()
+        now = time.monotonic()
+        failed: dict[int, Exception] = {r.place: Late("another holds it") for r in records if r.until <= now}
+        groups = [[record for record in records if record.until > now]]
+        tries = 0
+        while groups := [group for group in groups if group]:
             times = [record.call["started"] for group in groups for record in group]
             try:
                 if not self._upkeep.has_partitions(times):
                     last = max(record.until for group in groups for record in group)
-                    self._upkeep.make_partitions(times, max(0.0, last - now))
+                    self._upkeep.make_partitions(times, max(0.0, last - time.monotonic()))
             except self._failures as failure:
                 return failed | {record.place: failure for group in groups for record in group}
             jobs = [_InsertJob(self._insertion, group, self.retention) for group in groups]
-            errors = self._writer.commit_all([(job, job.until - now) for job in jobs])
-            groups = []
+            now = time.monotonic()
+            errors = self._writer.commit_all([(job, job.until - now, job.last - now) for job in jobs])
+            groups, again = [], False
             for job, error in zip(jobs, errors, strict=True):
                 if error is None:
                     continue
-                if job.is_unwritten(error) and is_without_partition(error) and job.until > time.monotonic():
-                    self._upkeep.forget()
+                if tries < TRIES and job.is_unwritten(error) and is_without_partition(error):
+                    again = True
                     groups.append(job.records)
                 elif job.is_unwritten(error) and len(job.records) > 1:
                     groups += [[record] for record in job.records]
                 else:
                     failed.update({record.place: error for record in job.records})
+            if again:
+                tries += 1
+                self._upkeep.forget()
         return failed
 
     async def awrite(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
@@ -494,7 +501,7 @@ class TraceStore:
         _close(self._database, self._writer, self._pid)
 
     def _commit(self, work: Callable[[Transaction], object], seconds: float) -> None:
-        (error,) = self._writer.commit_all([(work, seconds)])
+        (error,) = self._writer.commit_all([(work, seconds, seconds)])
         if error is not None:
             raise self._written_error(error, seconds)
 
@@ -561,10 +568,14 @@ class TraceStore:
 
 
 class _InsertJob:
-    """Inserts records together, and knows whether an error left them unwritten for sure."""
+    """Inserts records together, and knows whether an error left them unwritten for sure.
+
+    It may wait for its turn until the first of their deadlines, `until`; once it is at work, until `last`.
+    """
 
     def __init__(self, insertion: Insertion, records: list[RecordRows], retention: Retention) -> None:
-        self.records, self.until = records, min(record.until for record in records)
+        self.records = records
+        self.until, self.last = min(r.until for r in records), max(r.until for r in records)
         self._insertion, self._retention = insertion, retention
         self._raised: Exception | None = None
 
@@ -576,7 +587,10 @@ class _InsertJob:
             raise
 
     def is_unwritten(self, error: Exception) -> bool:
-        """Whether it is certain that nothing was written: the work itself failed, or never began."""
+        """Whether it is certain that nothing was written: the work itself failed, or its turn never came.
+
+        Of an error at the beginning of a transaction or at its commit, this says nothing.
+        """
         return error is self._raised or (isinstance(error, Late) and not error.is_open)
 
 

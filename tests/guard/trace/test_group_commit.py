@@ -143,7 +143,7 @@ def test_a_caller_whose_time_is_over_takes_its_job_back(engine: sa.Engine) -> No
     gate = Gate(writer)
     with pytest.raises(Late, match="another holds it"):
         writer.commit(_inserting(1), 0.1)
-    errors = writer.commit_all([(_inserting(2), 0.1), (_inserting(3), 0.2)])
+    errors = writer.commit_all([(_inserting(2), 0.1, 0.1), (_inserting(3), 0.2, 0.2)])
     assert [str(error) for error in errors] == ["another holds it"] * 2
     gate.finish()
     assert _done(engine) == []
@@ -162,7 +162,8 @@ def test_of_a_job_that_is_at_work_is_said_that_it_may_be_written(engine: sa.Engi
 
     gate.behind(slow)
     late = [
-        threading.Thread(target=lambda n=n: errors.extend(writer.commit_all([(_inserting(n), 1.5)]))) for n in range(3)
+        threading.Thread(target=lambda n=n: errors.extend(writer.commit_all([(_inserting(n), 1.5, 1.5)])))
+        for n in range(3)
     ]
     for thread in late:
         thread.start()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -142,24 +144,75 @@ def test_a_hook_that_fails_for_one_record_fails_that_one(place: str) -> None:
     store.close()
 
 
-def test_a_record_that_may_wait_longer_is_written_where_another_is_late(place: str) -> None:
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_record_that_may_wait_longer_is_written_where_another_is_late(place: str, is_taken: bool) -> None:
+    """Behind a transaction that lasts, and in one: another thread's that has taken both records."""
     store = TraceStore(place)
     store.check_writable()
-    entered, leave = threading.Event(), threading.Event()
+    entered, leave, found = threading.Event(), threading.Event(), []
 
     def hold(_to: Any) -> None:
         entered.set()
         leave.wait(30)
 
-    holder = threading.Thread(target=lambda: store._writer.commit(hold))
-    holder.start()
+    def write() -> None:
+        found.extend(store.write_all([(_call(1), None, 0.3), (_call(2), None, 60.0)]))
+
+    first, second = (threading.Thread(target=lambda: store._writer.commit(hold)) for _ in range(2))
+    first.start()
     assert entered.wait(10)
-    threading.Timer(0.5, leave.set).start()
-    found = store.write_all([(_call(1), None, 0.1), (_call(2), None, 60.0)])
-    holder.join()
-    assert isinstance(found[0], TraceError)
+    entered.clear()
+    writers = [threading.Thread(target=write)]
+    if is_taken:  # the first goes on and takes what waits: the second's work, which lasts, and the records
+        second.start()
+        while not store._writer._pending or len(store._writer._pending) < 2:
+            time.sleep(0.001)
+        writers[0].start()
+        while len(store._writer._pending) < 3:
+            time.sleep(0.001)
+        leave.set()
+        leave.clear()
+        assert entered.wait(10)
+    else:
+        writers[0].start()
+    threading.Timer(1.0, leave.set).start()
+    for thread in (first, *([second] if is_taken else ()), *writers):
+        thread.join()
+    assert isinstance(found[0], int if is_taken else TraceError)
     assert isinstance(found[1], int)
-    assert [call.function for call in store.each()] == ["f2"]
+    assert [call.function for call in store.each()] == (["f1", "f2"] if is_taken else ["f2"])
+    store.close()
+
+
+def test_a_late_record_does_not_part_the_others(trace_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TraceStore(trace_file)
+    store.check_writable()
+    commit_all, jobs = store._writer.commit_all, []
+    monkeypatch.setattr(store._writer, "commit_all", lambda works: jobs.append(len(works)) or commit_all(works))
+    found = store.write_all([(_call(number), None, -0.1 if number == 1 else 30.0) for number in range(5)])
+    assert [isinstance(number, int) for number in found] == [True, False, True, True, True]
+    assert jobs == [1]
+    store.close()
+
+
+def test_a_call_of_many_attempts_fits_the_parameters_of_an_old_sqlite(trace_file: Path) -> None:
+    store = TraceStore(trace_file)
+    store.check_writable()
+    store._writer.commit(lambda _to: None)
+    store._writer._held.driver_connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    attempts = tuple(dataclasses.replace(CALL.attempts[0], number=number) for number in range(1, 101))
+    assert store.write(dataclasses.replace(CALL, attempts=attempts)).number == 1
+    assert store.write_all([(_call(number), None, 30.0) for number in range(200)]) == list(range(2, 202))
+    store.close()
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM sqlite_sequence", "UPDATE sqlite_sequence SET seq = 1"])
+def test_a_file_whose_sequence_is_damaged_takes_records(trace_file: Path, damage: str) -> None:
+    store = TraceStore(trace_file)
+    store.write_all([(_call(number), None, 30.0) for number in range(3)])
+    with store.begin() as connection:
+        connection.exec_driver_sql(damage)
+    assert store.write(CALL).number == 4
     store.close()
 
 
