@@ -516,7 +516,7 @@ class TraceStore:
         return told
 
     def _late(self, error: Late, seconds: float) -> TraceError:
-        return TraceError(f"the trace {self.place} was not written within {seconds:.3g} s: {error}")
+        return TraceError(f"the trace {self.place} was not written within {max(seconds, 0.0):.3g} s: {error}")
 
     def _select(self, conditions: list[sa.ColumnElement[bool]], order: Sequence[Any], limit: int) -> list[Call]:
         query = sa.select(CALLS).where(*conditions).order_by(*order).limit(limit)
