@@ -18,7 +18,7 @@ from guard.trace.errors import TraceError
 from guard.trace.records import Call
 from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, MOST, Retention
-from guard.trace.sql_tables import ATTEMPTS, CALLS, ITEMS, SCHEMAS
+from guard.trace.sql_tables import ATTEMPTS, ITEMS, SCHEMAS
 from guard.trace.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Insertion:
 
     def __init__(self, database: Database) -> None:
         self._is_sqlite, self._mark = database.is_sqlite, database.mark
-        self._insert_calls = sql_tables.insertion(CALLS, self._is_sqlite)
+        self._insert_calls = sql_tables.call_insertion(self._is_sqlite)
         self._insert_attempts = sql_tables.insertion(ATTEMPTS, self._is_sqlite)
         self._insert_schemas = sql_tables.insertion(SCHEMAS, self._is_sqlite, "ON CONFLICT (hash) DO NOTHING")
         self._insert_items = sql_tables.insertion(
@@ -75,12 +75,12 @@ class Insertion:
     def insert(self, to: Transaction, records: Sequence[RecordRows], retention: Retention) -> None:
         """Insert the rows of records, which so get their numbers. May run more than once."""
         cursor = to.cursor
-        numbers = sql_tables.next_numbers(cursor, len(records), is_sqlite=self._is_sqlite)
+        numbers = self._insert_calls(cursor, [record.call for record in records])
         attempts: list[dict[str, Any]] = []
         schemas: dict[str, dict[str, Any]] = {}
         items: dict[tuple[str, str], dict[str, Any]] = {}
         for number, record in zip(numbers, records, strict=True):
-            record.number = record.call["id"] = number
+            record.number = number
             for attempt in record.attempts:
                 attempt["call"], attempt["began"] = number, record.call["started"]
                 attempts.append(attempt)
@@ -88,7 +88,6 @@ class Insertion:
                 schemas[record.schema["hash"]] = record.schema
             if record.item is not None:
                 items[record.item["run"], record.item["key"]] = {**record.item, "call": number}
-        self._insert_calls(cursor, [record.call for record in records])
         self._insert_attempts(cursor, attempts)
         # In one order, so that two processes don't wait for each other's rows.
         self._insert_schemas(cursor, [schemas[key] for key in sorted(schemas)])

@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -381,28 +382,38 @@ def version_of(connection: sa.Connection) -> int | None:
     return connection.scalar(sa.select(SCHEMA.c.version))
 
 
-def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[[Any, Sequence[Mapping[str, Any]]], None]:
-    """Return a function that inserts rows over a cursor: dictionaries of all columns. Others in them are left out.
+def insertion(
+    table: sa.Table, is_sqlite: bool, tail: str = "", computed: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Any, Sequence[Mapping[str, Any]]], list[Any]]:
+    """Return a function that inserts rows over a cursor: dictionaries of all columns but those that are computed.
+
+    `computed` has their expressions. What the tail makes the statements return is returned in one list. Names in a row
+    that are no column's are left out.
 
     The SQL is rendered once: SQLAlchemy would look it up again for every row. Parameters are positional, since drivers
     look up names again too. Rows go in by powers of two, so that the statements are few and stay prepared.
     """
-    names = [c.name for c in table.columns]
+    names = [c.name for c in table.columns if c.name not in computed]
     if not is_sqlite and table is ATTEMPTS:
         names.append("began")
     values = operator.itemgetter(*names)
-    head = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "  # noqa: S608 (our own names)
-    marks = f"({', '.join(['?' if is_sqlite else '%s'] * len(names))})"
+    head = f"INSERT INTO {table.name} ({', '.join([*computed, *names])}) VALUES "  # noqa: S608 (our own names)
+    marks = f"({', '.join([*computed.values(), *['?' if is_sqlite else '%s'] * len(names)])})"
     most = min(MOST_ROWS, MOST_MARKS // len(names))
     statements = [f"{head}{', '.join([marks] * 2**power)} {tail}" for power in range(most.bit_length())]
+    returns = "RETURNING" in tail
 
-    def insert(cursor: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    def insert(cursor: Any, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        found: list[Any] = []
         begin = 0
         while begin < len(rows):
             power = min(most, len(rows) - begin).bit_length() - 1
             end = begin + 2**power
             cursor.execute(statements[power], tuple(itertools.chain.from_iterable(map(values, rows[begin:end]))))
+            if returns:
+                found += cursor.fetchall()
             begin = end
+        return found
 
     return insert
 
@@ -410,12 +421,21 @@ def insertion(table: sa.Table, is_sqlite: bool, tail: str = "") -> Callable[[Any
 _LAST_NUMBERS = "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'calls'), (SELECT MAX(id) FROM calls)"
 
 
-def next_numbers(cursor: Any, count: int, *, is_sqlite: bool) -> Sequence[int]:
-    """Return numbers for the next calls, in the transaction that inserts them. None was ever given out before."""
-    if is_sqlite:
+def call_insertion(is_sqlite: bool) -> Callable[[Any, Sequence[Mapping[str, Any]]], Sequence[int]]:
+    """Return a function that inserts calls over a cursor and returns their numbers; none was ever given out before."""
+    if not is_sqlite:
+        # By name: a number is not given to a Guard that is older than partitions.
+        returning = insertion(CALLS, False, "RETURNING id", {"id": "nextval('calls_id_seq')"})
+        # A list of values is read in its order, so an earlier row has a lower number.
+        return lambda cursor, rows: sorted(number for (number,) in returning(cursor, rows))
+    insert = insertion(CALLS, True)
+
+    def insert_numbered(cursor: Any, rows: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         cursor.execute(_LAST_NUMBERS)  # of a file that was mended, the first may be missing or behind
         given, there = cursor.fetchone()
         last = max(given or 0, there or 0)
-        return range(last + 1, last + 1 + count)
-    cursor.execute("SELECT nextval('calls_id_seq') FROM generate_series(1, %s)", (count,))
-    return [number for (number,) in cursor.fetchall()]
+        numbers = range(last + 1, last + 1 + len(rows))
+        insert(cursor, [{**row, "id": number} for number, row in zip(numbers, rows, strict=True)])
+        return numbers
+
+    return insert_numbered
