@@ -70,12 +70,7 @@ lint: build types  ## Check style, format and types: ruff, mypy, clang-format, c
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
 	printf '%s\n' kernels/cpu/*/*.cpp | xargs -P 2 -n 4 $(BIN)/clang-tidy --quiet -p $(BUILT) --warnings-as-errors='*'
 
-# The linters and the site use what processor time the tests leave, a quarter; what they say is printed at the end.
-check: build types  ## Do all that CI does.
-	$(call extra,docs)
-	nice -n 19 $(MAKE) --no-print-directory lint docs workflows > build/beside.txt 2>&1 & beside=$$!; status=0; \
-	$(MAKE) --no-print-directory test || status=$$?; \
-	wait $$beside || status=$$?; cat build/beside.txt; exit $$status
+check: test lint docs workflows  ## Do all that CI does.
 
 # Everything that a page shows is fetched here, at build time; the site needs no network.
 docs: build types  ## Build the site of the documentation into build/site, links checked.
