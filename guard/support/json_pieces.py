@@ -16,6 +16,7 @@ SMALL = 2_000  #: Parts that one call writes: some 100 µs.
 PART = 64  #: Characters of a text that count as one part.
 
 _ARRAYS = (list, tuple)  # named, for `list | tuple` is made anew wherever it stands
+_PLAIN_SCALARS = frozenset((int, float, bool, type(None)))
 PLAIN = json.JSONEncoder(ensure_ascii=False)
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -45,30 +46,31 @@ def encoded(value: Any) -> bytes:
 
 
 def is_small(value: Any, most: int = SMALL) -> bool:
-    """Whether a value is of the types that JSON has, with texts as keys, and weighs at most so much. O(most)."""
+    """Whether a value is of the types that JSON has, with texts as keys, and its weight is at most so much. O(most)."""
     total, waiting = 1, [value]
     while waiting:
         part = waiting.pop()
         kind = type(part)
+        inner: Iterable[Any] = ()
         if kind is str:
             total += len(part) // PART
-        elif kind is dict or kind is list or kind is tuple:
-            total += len(part) if kind is not dict else 2 * len(part)
-            if total > most:
-                return False
-            if kind is dict:
-                for key in part:
-                    if type(key) is not str:
-                        return False
-                    total += len(key) // PART
-                waiting += part.values()
-            else:
-                waiting += part
-        elif part is not None and kind is not int and kind is not float and kind is not bool:
+        elif kind is dict:
+            total += 2 * len(part)
+            inner = part.values()
+        elif kind in _ARRAYS:
+            total += len(part)
+            inner = part
+        elif kind not in _PLAIN_SCALARS:
             return False
         if total > most:
             return False
-    return True
+        waiting += inner
+        if kind is dict:
+            for key in part:
+                if type(key) is not str:
+                    return False
+                total += len(key) // PART
+    return total <= most
 
 
 def weight(value: Any, most: int) -> int:

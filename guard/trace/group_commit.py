@@ -9,8 +9,8 @@ join them.
 Every job has a deadline, by the monotonic clock. Until the database is free and a transaction has begun, a job can be
 taken back: at its deadline its caller does so, and the job is not committed. A job in a transaction is waited for a
 moment longer, and where others depend on it, until a moment after the last of their deadlines; after that nobody knows
-whether it will be committed, and the error says so. The method is group commit
-as in DeWitt et al., "Implementation techniques for main memory database systems" (1984).
+whether it will be committed, and the error says so. The method is group commit as in DeWitt et al., "Implementation
+techniques for main memory database systems" (1984).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from guard.trace import row_codec, sql_tables
 from guard.trace.databases import Database
 from guard.trace.errors import TraceError
+from guard.trace.group_commit import Late
 from guard.trace.records import Call
 from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, MOST, Retention
@@ -54,9 +55,7 @@ class Insertion:
         )
         self._schemas: dict[tuple[str, Redaction], str] = {}
 
-    def rows(
-        self, call: Call, compiled: Compiled | None, redaction: Redaction, place: int = 0, until: float = 0.0
-    ) -> RecordRows:
+    def rows(self, call: Call, compiled: Compiled | None, redaction: Redaction, place: int, until: float) -> RecordRows:
         """Return the rows of a record. Raises TraceError where a message is nested too deeply."""
         try:
             row = row_codec.call_row(call, redaction)
@@ -112,3 +111,30 @@ class Insertion:
                 self._schemas.clear()
             self._schemas[key] = text
         return text
+
+
+class InsertJob:
+    """Inserts records together, and knows whether an error left them unwritten for sure.
+
+    It may wait for its turn until the first of their deadlines, `until`; once it is at work, until `last`.
+    """
+
+    def __init__(self, insertion: Insertion, records: list[RecordRows], retention: Retention) -> None:
+        self.records = records
+        self.until, self.last = min(r.until for r in records), max(r.until for r in records)
+        self._insertion, self._retention = insertion, retention
+        self._raised: Exception | None = None
+
+    def __call__(self, to: Transaction) -> None:
+        try:
+            self._insertion.insert(to, self.records, self._retention)
+        except Exception as error:
+            self._raised = error
+            raise
+
+    def is_unwritten(self, error: Exception) -> bool:
+        """Whether it is certain that nothing was written: the work itself failed, or its turn never came.
+
+        Of an error at the beginning of a transaction or at its commit, this says nothing.
+        """
+        return error is self._raised or (isinstance(error, Late) and not error.is_open)

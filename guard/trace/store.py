@@ -36,7 +36,7 @@ from guard.trace.databases import Database, is_busy
 from guard.trace.errors import TraceError
 from guard.trace.feedback import PERSON, Feedback, Ratings
 from guard.trace.group_commit import Late, Writer
-from guard.trace.insertion import Insertion, RecordRows
+from guard.trace.insertion import Insertion, InsertJob, RecordRows
 from guard.trace.record_queue import Entry, Journal
 from guard.trace.records import VALID, Attempt, Call
 from guard.trace.redaction import Redaction
@@ -237,7 +237,7 @@ class TraceStore:
                     self._upkeep.make_partitions(times, max(0.0, last - time.monotonic()))
             except self._failures as failure:
                 return failed | {record.place: failure for group in groups for record in group}
-            jobs = [_InsertJob(self._insertion, group, self.retention) for group in groups]
+            jobs = [InsertJob(self._insertion, group, self.retention) for group in groups]
             now = time.monotonic()
             errors = self._writer.commit_all([(job, job.until - now, job.last - now) for job in jobs])
             groups, again = [], False
@@ -565,33 +565,6 @@ class TraceStore:
     def _error(self, what: str, error: Exception) -> TraceError:
         cause = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
         return TraceError(f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE")
-
-
-class _InsertJob:
-    """Inserts records together, and knows whether an error left them unwritten for sure.
-
-    It may wait for its turn until the first of their deadlines, `until`; once it is at work, until `last`.
-    """
-
-    def __init__(self, insertion: Insertion, records: list[RecordRows], retention: Retention) -> None:
-        self.records = records
-        self.until, self.last = min(r.until for r in records), max(r.until for r in records)
-        self._insertion, self._retention = insertion, retention
-        self._raised: Exception | None = None
-
-    def __call__(self, to: Transaction) -> None:
-        try:
-            self._insertion.insert(to, self.records, self._retention)
-        except Exception as error:
-            self._raised = error
-            raise
-
-    def is_unwritten(self, error: Exception) -> bool:
-        """Whether it is certain that nothing was written: the work itself failed, or its turn never came.
-
-        Of an error at the beginning of a transaction or at its commit, this says nothing.
-        """
-        return error is self._raised or (isinstance(error, Late) and not error.is_open)
 
 
 def _opened(name: str, retention: Retention) -> TraceStore:
