@@ -34,11 +34,12 @@ class Verdict:
     findings: tuple[Violation, ...] = ()  # of an invalid one
     words: str = ""  # why it is not an answer
     raw: tuple[str, ...] = ()  # the text itself, of an answer that is more than JSON
+    may_go_on: bool = False  # of a text that was cut and is valid: whether more of it could have come, as after 12
 
     @property
     def is_answer(self) -> bool:
         """Whether a value may be made of it."""
-        return bool(self.values)
+        return bool(self.values) and not self.may_go_on
 
 
 def read(reply: ScriptedReply, target: Target) -> Verdict:
@@ -55,9 +56,11 @@ def read(reply: ScriptedReply, target: Target) -> Verdict:
         return Verdict("refused", words="the provider withheld the answer")
     if reply.finish != "stop":
         value, findings = target.check(reply.text)
-        if findings or reply.text.rstrip()[-1:] not in ("}", "]", '"'):
-            return Verdict("cut off", words="the answer was cut off")
-        return Verdict("cut off", (value,), (reply.text,))  # at its end: nothing is missing
+        words = "the answer was cut off"
+        if findings:
+            return Verdict("cut off", words=words)
+        is_at_end = reply.text.rstrip()[-1:] in ("}", "]", '"')  # nothing is missing
+        return Verdict("cut off", (value,), (reply.text,), words=words, may_go_on=not is_at_end)
     if not reply.text.strip():
         return Verdict("empty", words="the answer was empty")
     text = _THOUGHT.sub("", reply.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,9 +72,15 @@ def readings(subject: Subject, run: Run) -> list[Verdict]:
 
 
 def reading_of(subject: Subject, run: Run, ask: ObservedRequest) -> Verdict:
-    """Return the verdict on one answer, given the inputs of the call."""
+    """Return the verdict on one answer, given the inputs of the call.
+
+    Guard may return a value of a text that was cut and could have gone on: it says so in the call's record.
+    """
     assert subject.target is not None
-    return held(subject.read(ask.reply), subject.target, run.given)
+    verdict = subject.read(ask.reply)
+    if verdict.may_go_on and run.calls and run.calls[-1].cut_at:
+        verdict = dataclasses.replace(verdict, may_go_on=False)
+    return held(verdict, subject.target, run.given)
 
 
 def all_runs(trial: Trial) -> Iterator[Run]:

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import pytest
 import sidecars
+from openai import OpenAI
 from pydantic import BaseModel, Field
 from testing import gateway
+from testing.planted.strict import strictly
 
 import guard
 from guard.models.remote.openai import OpenAIModel
@@ -149,3 +151,26 @@ def test_a_service_that_can_t_be_looked_into_is_judged_by_what_it_answers() -> N
         report = Check(address, schema=SCHEMA, runs=0).run()
     assert report.holds, as_text(report)
     assert report.notes[0] == "no request reached the harness: only what comes back is looked at"
+
+
+def test_a_number_that_was_cut_and_is_marked_is_a_value() -> None:
+    """`5` of a number that could have gone on is returned with `call.cut_at`, as docs/budgets.md says."""
+    report = Check(guard.Guard(retries=1), schema={"type": "number"}, runs=40).run()
+    assert report.holds, as_text(report)
+
+
+def test_a_number_that_was_cut_and_is_not_marked_is_none() -> None:
+    def trusting(text: str, client: OpenAI) -> float:
+        """Check an answer, and not why it ended."""
+        form: Any = {"type": "json_schema", "json_schema": {"name": "number", "schema": {"type": "number"}}}
+        messages: Any = [{"role": "user", "content": text}]
+        choice = client.chat.completions.create(model="m", messages=messages, response_format=form).choices[0]
+        number = strictly(choice.message.content or "")
+        is_withheld = choice.message.refusal or choice.finish_reason == "content_filter"
+        if is_withheld or not isinstance(number, int | float) or isinstance(number, bool):
+            raise ValueError("no number")
+        return number
+
+    report = Check(trusting, schema={"type": "number"}, runs=40).run()
+    found = {result.invariant.name: result.counterexample for result in report.broken}
+    assert "was cut off" in found["no-answer-no-value"].words

@@ -198,13 +198,15 @@ Texts::State Texts::after(const State& from) const {
 void Texts::close(State* s) const {
   const Net& net = nets_[s->net];
   std::vector<Component>& list = s->components;
+  std::vector<bool> begun;  // by point, once there is one: whether its arcs are in the list
   for (std::size_t i = 0; i < list.size(); ++i) {
     const Id to = net.arcs[static_cast<std::size_t>(list[i].index)].to;
     if (to < 0 || !langs_.accepts(list[i].lang)) continue;
-    for (Id arc : net.points[static_cast<std::size_t>(to)]) {
-      const Component begun{net.arcs[static_cast<std::size_t>(arc)].lang, arc};
-      if (std::find(list.begin(), list.end(), begun) == list.end()) list.push_back(begun);
-    }
+    begun.resize(net.points.size());
+    if (begun[static_cast<std::size_t>(to)]) continue;
+    begun[static_cast<std::size_t>(to)] = true;
+    for (Id arc : net.points[static_cast<std::size_t>(to)])
+      list.push_back({net.arcs[static_cast<std::size_t>(arc)].lang, arc});
   }
   std::sort(list.begin(), list.end(), [](const Component& a, const Component& b) {
     return std::pair(a.index, a.lang) < std::pair(b.index, b.lang);
