@@ -23,7 +23,7 @@ from guard.schemas.ops import FALSE, Rx, Tree
 
 #: A rate above this is as good as none: years.
 MOST_STEPS = 1e15
-AT_HAND = 20_000  #: Schemas that are looked at within some milliseconds.
+AT_HAND = 2_000  #: Schemas that are looked at within some milliseconds.
 #: Levels of values for which rates are worked out; a schema that still changes below them has no bound there.
 MOST_LEVELS = 64
 #: Characters of a text that cost as much as one value more.

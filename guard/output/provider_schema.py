@@ -23,6 +23,7 @@ from typing import Any
 from guard.kernels import json_pointer
 from guard.schemas import rewriting
 from guard.schemas.keywords import ANNOTATIONS, IN_PLACE
+from guard.support import json_pieces
 from guard.support.strict_json import unique_members
 
 WRAPPER = "value"  #: The one property of the object around what is none.
@@ -106,7 +107,7 @@ class Sent:
     @functools.cached_property
     def size(self) -> int:
         """The bytes of its JSON."""
-        return len(json.dumps(self.schema))
+        return sum(map(len, json_pieces.pieces(self.schema, json_pieces.ASCII)))
 
     def text(self, text: str) -> str:
         """Return a provider's text as the caller's schema has it; what can't be read stays as it is."""

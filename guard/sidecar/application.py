@@ -647,4 +647,4 @@ async def _metrics(_scope: Any) -> tuple[int, bytes, Any]:
 
 
 async def _openapi(_scope: Any) -> tuple[int, bytes]:
-    return 200, document()
+    return 200, await asyncio.to_thread(document)

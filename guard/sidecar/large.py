@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 LARGE = 65_536  #: Size of a body, in bytes, from which work on it takes milliseconds and leaves the event loop.
 
+STEPWISE = 8  #: How many times as long a byte takes where a value is written part by part, not by an encoder in C.
+
 SOON_S = 0.0003  #: Switch interval of the GIL during such work; at other times a short one would only cost switches.
 
 NICE = 5  #: Added to the niceness of its threads, so that the event loop goes first where processors are scarce.

@@ -53,7 +53,7 @@ class Native(Wrapper):
         except ExchangeError as failure:
             raise failure.told() from failure
         seconds = time.perf_counter() - start
-        return await large.done(max(self._size, len(data)), self._reply, said, request, exchange, seconds)
+        return await self._read(len(data), said, request, exchange, seconds)
 
     async def astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         """Answer a request: yield the model's thinking and text in pieces, then the reply."""
@@ -74,10 +74,16 @@ class Native(Wrapper):
         except ExchangeError as failure:
             raise failure.told() from failure
         seconds = time.perf_counter() - start
-        yield await large.done(max(self._size, whole.size), self._reply, whole.answer, request, exchange, seconds)
+        yield await self._read(whole.size, whole.answer, request, exchange, seconds)
 
     async def _payload(self, body: dict[str, Any]) -> bytes:
         return await large.done(self._size, encoded, body)
+
+    async def _read(self, size: int, *answer: Any) -> Reply:
+        """Return the reply that an answer of so many bytes is."""
+        if self._chat_request.has_tools:
+            size *= large.STEPWISE
+        return await large.done(max(self._size, size), self._reply, *answer)
 
     def _exchange(self, request: Request) -> Exchange:
         return self._served.exchange(request.seconds)

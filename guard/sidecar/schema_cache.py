@@ -13,7 +13,8 @@ import dataclasses
 import functools
 import hashlib
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from guard.errors import SchemaError
 from guard.output import target as targets
@@ -21,8 +22,10 @@ from guard.schemas import Limits
 from guard.schemas.limits import limit_error
 from guard.sidecar import large
 from guard.sidecar.fair_queue import FairQueue
-from guard.support.json_pieces import pieces
+from guard.support.json_pieces import PLAIN, pieces
 from guard.turns import value
+
+T = TypeVar("T")
 
 #: Limits of a stranger's schema; the defaults of `guard.compile` are for schemas that a program holds. Parsing a schema
 #: and making its validator hold the GIL for a time that grows with its size.
@@ -45,7 +48,7 @@ class Targets:
     @property
     def nbytes(self) -> int:
         """About how many bytes of memory the cache takes."""
-        return sum(size * WEIGHT + target.compiled.nbytes for target, size in self._kept.values())
+        return sum(_weighed(self._kept.values()))
 
     async def of(
         self,
@@ -64,10 +67,8 @@ class Targets:
         `is_turn` says that it is a turn's (guard/turns/value.py), so that something must meet each of its parts.
         Raises TimeoutError where it is not there within so many seconds.
         """
-        if size < large.LARGE and (kept := self._known(_key(schema, name, is_checked_only, is_turn)[0])) is not None:
-            return kept
         async with asyncio.timeout(seconds):
-            key, size = await large.done(size, _key, schema, name, is_checked_only, is_turn)
+            key, size = await large.done(size, _key, schema, name, size, is_checked_only, is_turn)
             if (kept := self._known(key)) is not None:
                 return kept
             flight = self._flights.get(key)
@@ -85,22 +86,39 @@ class Targets:
         return kept[0]
 
     async def _compiled(self, key: str, size: int, sender: str, *what: Any) -> targets.Target:
-        work = functools.partial(large.giving_way, compiled, *what)
         try:
             async with self._queue.turn(sender):
-                made = await asyncio.get_running_loop().run_in_executor(self._thread, work)
-            self._kept[key] = made, size
-            self._make_room()
+                made = await self._in_thread(compiled, *what)
+                self._kept[key] = made, size
+                await self._make_room()
             return made
         finally:
             del self._flights[key]
 
-    def _make_room(self) -> None:
-        """Drop the least recently used schemas. All are weighed again, because decoding makes them grow."""
-        nbytes = self.nbytes
+    async def _make_room(self) -> None:
+        """Drop the least recently used schemas. All are weighed again, because decoding makes them grow.
+
+        To weigh hundreds takes milliseconds, and so does to give back the memory of one. The thread does both.
+        """
+        held, dropped = list(self._kept.items()), []
+        weights = await self._in_thread(_weighed, [kept for _, kept in held])
+        nbytes = sum(weights)
+        by_key = {key: each for (key, _), each in zip(held, weights, strict=True)}
         while self._kept and (nbytes > self._most_bytes or len(self._kept) > self._most):
-            _, (target, size) = self._kept.popitem(last=False)
-            nbytes -= size * WEIGHT + target.compiled.nbytes
+            dropped.append(self._kept.popitem(last=False))
+            nbytes -= by_key.pop(dropped[-1][0])
+        held.clear()
+        if dropped:
+            await self._in_thread(dropped.clear)
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        job = functools.partial(large.giving_way, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+
+
+def _weighed(kept: Iterable[tuple[targets.Target, int]]) -> list[int]:
+    """Return about how many bytes of memory each target takes, given with the length of its schema's text."""
+    return [size * WEIGHT + target.compiled.nbytes for target, size in kept]
 
 
 def compiled(schema: Any, name: str, is_checked_only: bool, is_turn: bool = False) -> targets.Target:
@@ -118,10 +136,14 @@ def compiled(schema: Any, name: str, is_checked_only: bool, is_turn: bool = Fals
     return dataclasses.replace(target, name=name, made_of=())  # no pickle is made of it
 
 
-def _key(schema: Any, name: str, is_checked_only: bool, is_turn: bool) -> tuple[str, int]:
-    """Return the key of a schema, and the length of its text. Raises SchemaError where that is too long."""
+def _key(schema: Any, name: str, within: int, is_checked_only: bool, is_turn: bool) -> tuple[str, int]:
+    """Return the key of a schema in a body of so many bytes, and the length of its text.
+
+    Raises SchemaError where that is too long.
+    """
     digest, size = hashlib.sha256(), 0
-    for piece in pieces([name, is_checked_only, is_turn, schema]):
+    what = [name, is_checked_only, is_turn, schema]
+    for piece in (PLAIN.encode(what),) if within < large.LARGE else pieces(what):
         data = piece.encode(errors="backslashreplace")  # halves of surrogate pairs, as JSON escapes them
         digest.update(data)
         size += len(data)

@@ -8,36 +8,32 @@ together are exactly what the encoder would have written.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 WINDOW = 65_536  #: Characters of a text that one call writes: some 100 µs.
-SMALL = 2_000  #: Parts that one call writes: some 100 µs.
+ONCE = 12_000  #: Parts of a value that one call writes as a whole: some 600 µs, less than to look where to divide it.
+SMALL = 2_000  #: Parts that one call writes of a larger value: some 100 µs.
 PART = 64  #: Characters of a text that count as one part.
 
 _ARRAYS = (list, tuple)  # named, for `list | tuple` is made anew wherever it stands
+_CONTAINERS = (dict, *_ARRAYS)
 _PLAIN_SCALARS = frozenset((int, float, bool, type(None)))
 PLAIN = json.JSONEncoder(ensure_ascii=False)
+ASCII = json.JSONEncoder()
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def pieces(value: Any, encoder: json.JSONEncoder = PLAIN) -> Iterator[str]:
-    """Yield the JSON of a value as an encoder writes it, which must neither indent nor sort keys."""
-    if weight(value, SMALL) <= SMALL:
+    """Yield the JSON of a value as an encoder writes it, which must neither indent nor sort keys.
+
+    O(n), and each piece once more for every container around it.
+    """
+    if weight(value, ONCE) <= ONCE:
         yield encoder.encode(value)
-    elif isinstance(value, str):
-        yield '"'
-        for begin in range(0, len(value), WINDOW):
-            yield encoder.encode(value[begin : begin + WINDOW])[1:-1]
-        yield '"'
-    elif isinstance(value, dict):
-        yield "{"
-        yield from _members(value, encoder)
-        yield "}"
     else:
-        yield "["
-        yield from _items(value, encoder)
-        yield "]"
+        yield from _divided(value, encoder, _heavy(value))
 
 
 def encoded(value: Any) -> bytes:
@@ -100,17 +96,79 @@ def weight(value: Any, most: int) -> int:
     return total
 
 
-def _items(value: Any, encoder: json.JSONEncoder) -> Iterator[str]:
+def _heavy(value: Any) -> set[int]:
+    """Return the `id` of each container in a value that has more than SMALL parts. O(n).
+
+    Raises RecursionError where containers are nested as deep as Python calls functions, or hold themselves.
+    """
+    if isinstance(value, str):
+        return set()
+    deepest = sys.getrecursionlimit()
+    containers, owners, totals, depths = [value], [-1], [0], [0]  # each after the one that it is in
+    waiting, waiting_for = [value], [0]
+    while waiting:
+        part, at = waiting.pop(), waiting_for.pop()
+        if depths[at] > deepest:
+            raise RecursionError("a value is nested too deeply to be written")
+        is_object = isinstance(part, dict)
+        inner = (*part, *part.values()) if is_object else part
+        total = 2 * len(part) if is_object else len(part)
+        for item in inner:
+            kind = type(item)
+            if kind is str:
+                if len(item) >= PART:
+                    total += len(item) // PART
+            elif kind in _PLAIN_SCALARS:
+                continue
+            elif isinstance(item, str):
+                total += len(item) // PART
+            elif isinstance(item, _CONTAINERS):
+                waiting.append(item)
+                waiting_for.append(len(containers))
+                containers.append(item)
+                owners.append(at)
+                totals.append(0)
+                depths.append(depths[at] + 1)
+        totals[at] = total
+    for at in range(len(containers) - 1, 0, -1):
+        totals[owners[at]] += totals[at]
+    return {id(container) for container, total in zip(containers, totals, strict=True) if total > SMALL}
+
+
+def _divided(value: Any, encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str]:
+    """Yield the pieces of a value that is too large for one."""
+    if isinstance(value, str):
+        yield '"'
+        for begin in range(0, len(value), WINDOW):
+            yield encoder.encode(value[begin : begin + WINDOW])[1:-1]
+        yield '"'
+    elif isinstance(value, dict):
+        yield "{"
+        yield from _members(value, encoder, heavy)
+        yield "}"
+    else:
+        yield "["
+        yield from _items(value, encoder, heavy)
+        yield "]"
+
+
+def _is_heavy(value: Any, heavy: set[int]) -> bool:
+    return len(value) // PART >= SMALL if isinstance(value, str) else id(value) in heavy
+
+
+def _items(value: Any, encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str]:
     batch: list[Any] = []
     between, size = "", 0
     for item in value:
-        weighs = weight(item, SMALL)
-        if batch and size + weighs > SMALL:
+        is_plain = type(item) in _PLAIN_SCALARS
+        is_heavy = not is_plain and _is_heavy(item, heavy)
+        weighs = 0 if is_heavy else 1 if is_plain else weight(item, SMALL)
+        if batch and (is_heavy or size + weighs > SMALL):
             yield between + encoder.encode(batch)[1:-1]
             between, batch, size = encoder.item_separator, [], 0
-        if weighs > SMALL:
+        if is_heavy:
             yield between
-            yield from pieces(item, encoder)
+            yield from _divided(item, encoder, heavy)
             between = encoder.item_separator
         else:
             batch.append(item)
@@ -119,25 +177,29 @@ def _items(value: Any, encoder: json.JSONEncoder) -> Iterator[str]:
         yield between + encoder.encode(batch)[1:-1]
 
 
-def _members(value: dict[Any, Any], encoder: json.JSONEncoder) -> Iterator[str]:
+def _members(value: dict[Any, Any], encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str]:
     batch: dict[Any, Any] = {}
     between, size = "", 0
     for key, item in value.items():
-        weighs = weight(key, SMALL) + weight(item, SMALL)
-        if batch and size + weighs > SMALL:
+        is_heavy = _is_heavy(key, heavy) or _is_heavy(item, heavy)
+        weighs = 0 if is_heavy else weight(key, SMALL) + weight(item, SMALL)
+        if batch and (is_heavy or size + weighs > SMALL):
             yield between + encoder.encode(batch)[1:-1]
             between, batch, size = encoder.item_separator, {}, 0
-        if weighs > SMALL:
-            yield between
-            if isinstance(key, str):
-                yield from pieces(key, encoder)
-                yield encoder.key_separator
-            else:
-                yield encoder.encode({key: 0})[1:-2]
-            yield from pieces(item, encoder)
-            between = encoder.item_separator
-        else:
+        if not is_heavy:
             batch[key] = item
             size += weighs
+            continue
+        yield between
+        if _is_heavy(key, heavy):
+            yield from _divided(key, encoder, heavy)
+            yield encoder.key_separator
+        else:
+            yield encoder.encode({key: 0})[1:-2]
+        if _is_heavy(item, heavy):
+            yield from _divided(item, encoder, heavy)
+        else:
+            yield encoder.encode(item)
+        between = encoder.item_separator
     if batch:
         yield between + encoder.encode(batch)[1:-1]

@@ -7,11 +7,11 @@ attempts a few more.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guard.support.json_pieces import pieces
 from guard.trace import row_codec, sql_tables
 from guard.trace.databases import Database
 from guard.trace.errors import TraceError
@@ -103,7 +103,7 @@ class Insertion:
         text = self._schemas.get(key)
         if text is None:
             try:
-                text = row_codec.storable(json.dumps(redaction.value(compiled.arguments()), ensure_ascii=False))
+                text = row_codec.storable("".join(pieces(redaction.value(compiled.arguments()))))
             except RecursionError:
                 return None
             held = sum(map(len, list(self._schemas.values())))

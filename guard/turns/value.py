@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from guard.support import json_pieces
+
 MOST_CALLS = 32  #: Most calls in one turn, unless `max_calls` says otherwise.
 
 _OF_TOOL = re.compile(
@@ -91,9 +93,11 @@ def written(content: str | None, calls: Iterable[tuple[str, str]]) -> str:
 
 def own(inner: Any, name: str) -> Any:
     """Return a schema that may be embedded in another: its references still resolve within itself."""
-    if not isinstance(inner, Mapping) or "$id" in inner or not ("$schema" in inner or "$ref" in json.dumps(inner)):
+    if not isinstance(inner, Mapping) or "$id" in inner:
         return inner
-    return {"$id": f"urn:guard:{name}", **inner}
+    if "$schema" in inner or any('"$ref"' in piece for piece in json_pieces.pieces(inner, json_pieces.ASCII)):
+        return {"$id": f"urn:guard:{name}", **inner}
+    return inner
 
 
 def _call(number: int, name: str, parameters: Any) -> dict[str, Any]:

@@ -11,13 +11,14 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guard.sidecar import large
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.request_context import answer
@@ -36,6 +37,7 @@ MOST_MINUTES = 7 * 24 * 60  #: Longest period of the figures.
 BUCKETS = 60  #: Most points of a curve.
 MOST_CALLS = 200  #: Most calls in a list.
 MOST_NUMBER = 2**62  #: Largest number of a call.
+MOST_FIELDS = 100  #: Most fields of a query string.
 #: Parts of messages that differ between failures of one kind.
 _INDEX, _FIGURE = re.compile(r"/\d+(?=/|$)"), re.compile(r"\d+(\.\d+)?")
 #: Headers of an HTML page: no content from elsewhere, no framing by others.
@@ -141,8 +143,7 @@ async def failures(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    calls = await sidecar.read(sidecar.store.failures, limit, before)
-    return 200, _json({"calls": [_shown(call) for call in calls]})
+    return 200, await _made(sidecar, lambda: _listed(sidecar.store.failures(limit, before)))
 
 
 async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
@@ -151,14 +152,17 @@ async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     `next` is the `before` of the next page, None on the last.
     """
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    calls = await sidecar.read(sidecar.store.failures, MOST_CALLS, before)
+    return 200, await _made(sidecar, lambda: _by_kind(sidecar.store.failures(MOST_CALLS, before)))
+
+
+def _by_kind(calls: Sequence[Call]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for call in calls:  # the newest first
         shown = found.setdefault(_kind(call), {**_shown(call), "count": 0, "since": call.started})
         shown["count"] += 1
         shown["since"] = min(shown["since"], call.started)
     further = calls[-1].number if len(calls) == MOST_CALLS else None
-    return 200, _json({"calls": list(found.values()), "next": further})
+    return {"calls": list(found.values()), "next": further}
 
 
 def _kind(call: Call) -> str:
@@ -172,15 +176,27 @@ async def traces(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    calls = await sidecar.read(lambda: sidecar.store.latest(limit=limit, before=before))
-    return 200, _json({"calls": [_shown(call) for call in calls]})
+    return 200, await _made(sidecar, lambda: _listed(sidecar.store.latest(limit=limit, before=before)))
+
+
+async def _made(sidecar: Service, work: Callable[[], dict[str, Any]]) -> bytes:
+    """Return as JSON what work makes of the trace, all of it in a thread: what is on record may be large."""
+    return await sidecar.read(large.giving_way, lambda: _json(work()))
+
+
+def _listed(calls: Sequence[Call]) -> dict[str, Any]:
+    return {"calls": [_shown(call) for call in calls]}
 
 
 async def trace(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return one call with all its attempts, and the tokens of each."""
     call = await _call(sidecar, scope)
+    return 200, await _made(sidecar, lambda: _whole(sidecar.store, call))
+
+
+def _whole(store: TraceStore, call: Call) -> dict[str, Any]:
     whole = {**_shown(call), "options": dict(call.options), "attempts": [_attempt(a) for a in call.attempts]}
-    return 200, _json(whole | await sidecar.read(_said, sidecar.store, call))
+    return whole | _said(store, call)
 
 
 def _said(store: TraceStore, call: Call) -> dict[str, Any]:
@@ -199,8 +215,11 @@ def _said(store: TraceStore, call: Call) -> dict[str, Any]:
 async def trace_page(sidecar: Service, scope: Any) -> tuple[Any, ...]:
     """Return one call as a page with every token coloured."""
     call = await _call(sidecar, scope)
-    asked = await sidecar.read(sidecar.store.schema, call.schema_hash)
-    return 200, page(call, asked).encode(errors="replace"), *PAGE
+
+    def made() -> bytes:
+        return page(call, sidecar.store.schema(call.schema_hash)).encode(errors="replace")
+
+    return 200, await sidecar.read(large.giving_way, made), *PAGE
 
 
 async def playground(
@@ -388,13 +407,21 @@ def _attempt(attempt: Any) -> dict[str, Any]:
 
 def _number(scope: Mapping[str, Any], name: str, otherwise: int, most: int) -> int:
     """Return a number of the query string. Raises ApiError where it is malformed or out of bounds."""
-    given = parse_qs(scope["query_string"].decode("latin-1")).get(name)
+    given = query(scope).get(name)
     if given is None:
         return otherwise
     number = _natural(given[-1])
     if number is None or not 1 <= number <= most:
         raise bad(f"{name} must be a number from 1 to {most}", name)
     return number
+
+
+def query(scope: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the fields of the query string. Raises ApiError where there are more than MOST_FIELDS."""
+    try:
+        return parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise bad(f"the query has more than {MOST_FIELDS} fields") from None
 
 
 def _natural(text: str) -> int | None:

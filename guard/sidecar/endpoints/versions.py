@@ -18,12 +18,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from guard.errors import GuardError
 from guard.sidecar.endpoints.chat_request import checked
+from guard.sidecar.endpoints.operator import query
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.request_context import answer
 
@@ -165,7 +165,7 @@ def _serving(serving: Serving) -> dict[str, Any]:
 
 def _asked(scope: Any, *names: str) -> tuple[str, list[int]]:
     """Return the function and the numbers of versions in a query string. Raises ApiError for other than numbers."""
-    given = parse_qs(scope["query_string"].decode("latin-1"))
+    given = query(scope)
     numbers = []
     for name in names:
         number = given.get(name, [""])[-1]
