@@ -1,13 +1,14 @@
 """Queues of what an event loop writes, records above all: a thread commits what has come, batch after batch.
 
 One thread commits, and what arrives meanwhile is its next batch. Under load a transaction so carries many records, and
-a lone record never waits. However many records wait for a database in use, they take one thread. Large records take
-long to serialise, and have a queue of their own, so that no small one waits behind them.
+a lone record never waits. However many records wait for a database in use, they take one thread. Heavy records take
+long to serialise: they have queues of their own, by how heavy they are, so that no light one waits behind them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,8 +23,10 @@ from guard.trace.records import Call
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
-MOST = 256  #: Most records of one commit; each large one has its own.
+MOST = 256  #: Most records of one commit; heavy ones take several.
 LARGE = 4_096  #: Parts of a record, as `json_pieces` counts them, from which it is large: some 10 ms.
+#: The queues: the parts below which a record is taken, and how many of them one commit takes at most.
+LANES = (("guard-journal", 512, MOST), ("guard-journal-heavy", LARGE, 8), ("guard-journal-large", math.inf, 1))
 MARGIN_S = 0.1  #: Seconds for which the writer is waited for beyond its deadline.
 KEPT = 1024  #: Schemas whose weight is remembered.
 
@@ -40,8 +43,7 @@ class Journal:
         def written(items: Sequence[tuple[_Record, float]]) -> list[Any]:
             return write([(*record, seconds) for record, seconds in items])
 
-        self._small = CommitQueue(written, "guard-journal", MOST)
-        self._large = CommitQueue(written, "guard-journal-large", 1)
+        self._lanes = [(below, CommitQueue(written, name, most)) for name, below, most in LANES]
         self._schemas: dict[str, int] = {}  # weights of schemas, by hash
 
     def begin(self, call: Call, compiled: Compiled | None, seconds: float) -> asyncio.Future[int]:
@@ -49,21 +51,24 @@ class Journal:
 
         A future that is cancelled before its turn takes the record out of the queue.
         """
-        weight = weight_of(call) + (0 if compiled is None else self._weight(compiled))
-        lane = self._small if weight < LARGE else self._large
-        return lane.begin((call, compiled), seconds)
+        return self._lane(call, compiled).begin((call, compiled), seconds)
 
     async def written(self, call: Call, compiled: Compiled | None, seconds: float) -> int:
         """Return a record's number once it is committed. Raises TraceError after so many seconds.
 
-        A write that has begun is finished even if the caller is cancelled meanwhile.
+        It is written even if the caller is cancelled meanwhile.
         """
-        return await asyncio.shield(self.begin(call, compiled, seconds))
+        number: int = await self._lane(call, compiled).begin((call, compiled), seconds, stays=True)
+        return number
+
+    def _lane(self, call: Call, compiled: Compiled | None) -> CommitQueue[_Record]:
+        weight = weight_of(call) + (0 if compiled is None else self._weight(compiled))
+        return next(lane for below, lane in self._lanes if weight < below)
 
     async def close(self) -> None:
         """Return when all records are committed."""
-        await self._small.close()
-        await self._large.close()
+        for _, lane in self._lanes:
+            await lane.close()
 
     def _weight(self, compiled: Compiled) -> int:
         """Return the weight of a schema, cached by hash, since most schemas come again."""
@@ -95,10 +100,13 @@ class CommitQueue(Generic[Item]):
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    def begin(self, item: Item, seconds: float) -> asyncio.Future[Any]:
-        """Queue an item. The future gives its result once it is committed, or raises TraceError."""
+    def begin(self, item: Item, seconds: float, *, stays: bool = False) -> asyncio.Future[Any]:
+        """Queue an item. The future gives its result once it is committed, or raises TraceError.
+
+        With `stays` the item is committed even if the future is cancelled before its turn.
+        """
         written: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(item, seconds, time.monotonic() + seconds, written)
+        waiting = _Waiting(item, seconds, time.monotonic() + seconds, written, stays)
         self._waiting.append(waiting)
         self._watch(waiting.last)
         if self._is_idle.is_set():
@@ -135,19 +143,24 @@ class CommitQueue(Generic[Item]):
             each.written.exception()  # retrieved, even if nobody waits
 
     def _commit(self) -> None:
-        waiting = [each for each in self._waiting if not each.written.done()]
+        waiting = [each for each in self._waiting if each.is_wanted]
         batch, self._waiting = waiting[: self._most], waiting[self._most :]
         self._batch = batch
         if not batch:
             self._is_idle.set()
             return
         self._is_idle.clear()
-        job = asyncio.get_running_loop().run_in_executor(self._thread, self._written, batch)
-        job.add_done_callback(lambda done: self._finish(batch, done))
+        self._thread.submit(self._run, asyncio.get_running_loop(), batch)
 
-    def _finish(self, batch: Sequence[_Waiting[Item]], done: asyncio.Future[list[Any]]) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting[Item]]) -> None:
+        """Commit a batch, and have the loop tell of it: straight on, where a future would wait for turn after turn."""
+        numbers = self._written(batch)
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+            loop.call_soon_threadsafe(self._finish, batch, numbers)
+
+    def _finish(self, batch: Sequence[_Waiting[Item]], numbers: list[Any]) -> None:
         self._commit()
-        for each, number in zip(batch, done.result(), strict=True):
+        for each, number in zip(batch, numbers, strict=True):
             written = each.written
             if written.done():
                 continue
@@ -173,6 +186,12 @@ class _Waiting(Generic[Item]):
     seconds: float  # for which it may wait
     until: float  # when they are over, by the monotonic clock
     written: asyncio.Future[Any]
+    stays: bool
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is still to be written: nobody has taken it back, and its time is not over."""
+        return not self.written.done() or (self.stays and self.written.cancelled())
 
     @property
     def last(self) -> float:
