@@ -20,12 +20,16 @@ import sidecars
 from attack.cases import CODES, TOTAL_S
 from attack.run import settings
 
+from guard.calls.steps import RECORDING_S
 from guard.testing import fake_server
+from guard.trace.group_commit import MOMENT_S
+from guard.trace.record_queue import MARGIN_S
 
 Play = Callable[[Path], list[str]]
 SCENARIOS: dict[str, Play] = {}
 SOON_S = 3.0  #: Within which every process has heard of a key.
-LATE_S = TOTAL_S + 1
+#: The longest that a request may take: its time, that of its record, and the wait for what the writer knows of it.
+LATE_S = TOTAL_S + RECORDING_S + MOMENT_S + MARGIN_S + 0.15
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  #: What no terminal may be sent.
 
 
