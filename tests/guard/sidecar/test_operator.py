@@ -201,3 +201,10 @@ def test_a_number_of_any_length_is_a_call_or_none(sidecar: Sidecar) -> None:
         for query in ("limit", "before"):
             assert sidecar.ask("GET", f"/guard/traces?{query}={urllib.parse.quote(number)}").status == 400
         assert sidecar.ask("GET", f"/guard/stats?minutes={urllib.parse.quote(number)}").status == 400
+
+
+def test_a_query_has_a_hundred_fields_at_most(sidecar: Sidecar) -> None:
+    assert sidecar.ask("GET", f"/guard/traces?{'a=1&' * 99}limit=1").status == 200
+    many = sidecar.ask("GET", f"/guard/traces?{'a=1&' * 100}limit=1")
+    assert many.status == 400
+    assert "more than 100 fields" in many.json["error"]["message"]

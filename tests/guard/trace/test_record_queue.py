@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from guard.models.base import Reply
 from guard.output.repair import repair
 from guard.schemas import compile as compiled_of
 from guard.trace.errors import TraceError
-from guard.trace.record_queue import LARGE, CommitQueue, Entry, Journal, weight_of
+from guard.trace.record_queue import LANES, LARGE, CommitQueue, Entry, Journal, weight_of
 from guard.trace.records import Attempt, Call
 
 
@@ -92,6 +93,77 @@ def test_no_small_record_waits_behind_a_large_one(large: Call, schema: Any) -> N
 
     asyncio.run(records())
     assert batches == [1, 9, 1, 1]  # one at once, those that came meanwhile together, large ones each by itself
+
+
+def test_no_light_record_waits_behind_a_heavy_one_nor_that_behind_a_large_one() -> None:
+    heavy = call(LONG[: len(LONG) // 2])
+    assert LANES[0][1] <= weight_of(heavy) < LARGE
+    is_let = threading.Event()
+    order: list[str] = []
+
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        weight = weight_of(entries[0][0])
+        if weight >= LARGE:
+            assert is_let.wait(60)
+        order.append("large" if weight >= LARGE else "heavy" if weight >= LANES[0][1] else "light")
+        return [0] * len(entries)
+
+    async def records() -> None:
+        journal = Journal(write)
+        slow = journal.begin(call(LONG), None, 60.0)
+        await journal.written(heavy, None, 60.0)
+        await journal.written(SMALL, None, 60.0)
+        is_let.set()
+        await slow
+        await journal.close()
+
+    asyncio.run(records())
+    assert order == ["heavy", "light", "large"]
+
+
+def test_a_record_whose_caller_has_gone_is_written_at_its_turn_unless_it_was_taken_back() -> None:
+    is_let, is_at_work = threading.Event(), threading.Event()
+    written: list[str] = []
+
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        is_at_work.set()
+        assert is_let.wait(60)
+        written.extend(entry[0].model for entry in entries)
+        return [0] * len(entries)
+
+    async def records() -> None:
+        journal = Journal(write)
+        first = journal.begin(SMALL, None, 60.0)
+        await asyncio.to_thread(is_at_work.wait, 60)
+        leaving = asyncio.create_task(journal.written(replace(SMALL, model="left"), None, 60.0))
+        taken = journal.begin(replace(SMALL, model="taken back"), None, 60.0)
+        await asyncio.sleep(0)  # until the task waits
+        leaving.cancel()
+        taken.cancel()
+        is_let.set()
+        await first
+        await journal.close()
+
+    asyncio.run(records())
+    assert written == ["m", "left"]
+
+
+def test_a_batch_that_outlives_its_event_loop_is_committed() -> None:
+    is_let, is_at_work, is_over = threading.Event(), threading.Event(), threading.Event()
+
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        is_at_work.set()
+        assert is_let.wait(60)
+        is_over.set()
+        return [0] * len(entries)
+
+    async def record() -> None:
+        Journal(write).begin(SMALL, None, 60.0)
+        await asyncio.to_thread(is_at_work.wait, 60)
+
+    asyncio.run(record())
+    is_let.set()
+    assert is_over.wait(60)
 
 
 def test_who_waits_is_told_what_the_writer_knows_and_not_that_the_same_time_is_over_here() -> None:
