@@ -5,7 +5,8 @@ answer unread. llhttp refuses malformed messages: two lengths, a length beside c
 This file refuses those that two servers could read in two ways: no Host, trailers, a body beside an upgrade, a coding
 other than `chunked`. Both are answered in the form of all other errors. Bytes after the head are bounded before they
 are kept: chunks that are mostly framing are refused, and trailers never reach the application. Once a part of an answer
-is out, no refusal is written; the connection ends instead.
+is out, no refusal is written; the connection ends instead. Requests that come behind others on one connection are read
+a few at a time: uvicorn reads on at each answer, so that thousands would come for every one that is answered.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NoReturn
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from guard.sidecar.errors import ApiError
@@ -30,11 +31,26 @@ _PHRASES = {
 _HEAD = b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
 MOST_HEADERS = 256  #: Most headers of a request; a loop looks at each.
 FRAMING_BYTES = 65_536  #: Most bytes of framing: these, and an eighth of the body's size.
+IN_LINE = 16  #: Requests that wait behind one under way, from which no more are read.
+SLICE = 4_096  #: Bytes that are parsed before the line is looked at again: 160 requests at most.
 CHUNKS = 1024  #: Most chunks of a body: these, and one for each 64 bytes of it.
 
 
 class _Refused(Exception):  # noqa: N818 (only stops the parser)
     """Stops the parser: the connection is over, and the rest of its bytes are ignored."""
+
+
+class _Flow(FlowControl):
+    """Flow control that does not read on while what came still waits to be parsed."""
+
+    def __init__(self, wire: Wire, transport: Any) -> None:
+        super().__init__(transport)
+        self._wire = wire
+
+    def resume_reading(self) -> None:
+        """Read on, unless what came waits."""
+        if not self._wire.is_behind:
+            super().resume_reading()
 
 
 class Wire(HttpToolsProtocol):
@@ -48,6 +64,7 @@ class Wire(HttpToolsProtocol):
         self._head = 0  # bytes of the head that is coming in
         self._fed = 0  # bytes since the head began, or since it ended, that are not of the body
         self._body = 0  # bytes of the body
+        self._length = 0  # bytes of the body, by its head; 0 where that does not tell, and once it is there
         self._chunks = 0
         self._is_in_head = True
         self._is_begun = False  # the message that is coming in has become a request
@@ -55,10 +72,17 @@ class Wire(HttpToolsProtocol):
         self._running: Any = None  # the request that is being answered; others may wait behind it
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._waiting = b""  # what came, and waits until fewer requests are in line
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that came waits to be parsed, or to be answered."""
+        return bool(self._waiting) or len(self.pipeline) >= IN_LINE
 
     def connection_made(self, transport: Any) -> None:
         """Begin, or refuse where there are too many."""
         super().connection_made(transport)
+        self.flow = _Flow(self, transport)
         if len(self.connections) > self._most_connections:
             self._refuse(503, f"{self._most_connections:,} connections are open, which is all that is allowed", "busy")
             return
@@ -70,10 +94,38 @@ class Wire(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
         self._leave()
+        self._waiting = b""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
+        self._waiting += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what waits, until too many requests are in line: then nothing more is read, and no head can be late."""
+        data, self._waiting, at = self._waiting, b"", 0
+        while at < len(data) and not self._has_ended():
+            if len(self.pipeline) >= IN_LINE:
+                self._waiting = data[at:]
+                self._stop_timer()
+                self.flow.pause_reading()
+                return
+            size = max(SLICE, self._length - self._body)  # of what may hold requests, little at a time
+            self._take(data[at : at + size])
+            at += size
+
+    def _go_on(self) -> None:
+        """Parse on after an answer. A head that is half there has its whole time again."""
+        if not self._waiting or self._has_ended():
+            return
+        if self._is_in_head and self._timer is None:
+            self._timer = self.loop.call_later(self._head_seconds, self._too_slow)
+        self._parse()
+        if len(self.cycle.body) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
+
+    def _take(self, data: bytes) -> None:
         if self._has_ended():
             return
         self._fed += len(data)
@@ -114,6 +166,7 @@ class Wire(HttpToolsProtocol):
         if fault := self._fault():
             self._stop(400, fault, "invalid_http")
         self._fed = self._body = self._chunks = 0
+        self._length = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
         self._is_begun = True
         if not any(cycle is self.cycle for cycle, _ in self.pipeline):
@@ -140,6 +193,7 @@ class Wire(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End the body."""
         self._stop_timer()
+        self._length = 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -149,6 +203,8 @@ class Wire(HttpToolsProtocol):
         elif self.cycle.more_body and self._timer is None:
             self._timer = self.loop.call_later(self._body_seconds, self.transport.close)
         super().on_response_complete()
+        if self._waiting:
+            self.loop.call_soon(self._go_on)
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that are not HTTP."""
@@ -216,7 +272,7 @@ class Wire(HttpToolsProtocol):
         self._is_over = True
         running = self._running
         is_own = self._is_begun and running is self.cycle
-        if running is not None and not running.response_complete and not is_own:
+        if running is not None and not running.response_complete and not (is_own and running.more_body):
             running.keep_alive = False  # the connection ends with the answer
             return
         if is_own:

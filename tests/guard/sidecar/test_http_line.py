@@ -1,0 +1,114 @@
+"""Requests that come behind others on one connection: all are answered in order, and few wait in line at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+
+from guard.sidecar import http_limits
+from guard.sidecar.http_limits import IN_LINE, SLICE, Wire
+from guard.sidecar.settings import ServeSettings
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with what was asked, after a turn of the loop."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message.get("more_body", False)
+    await asyncio.sleep(0)
+    said = json.dumps([scope["path"], body.decode()]).encode()
+    headers = [(b"content-length", b"%d" % len(said))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": said})
+
+
+async def answered(parts: Sequence[bytes], number: int) -> tuple[list[Any], int]:
+    """Send parts over one connection; returns so many answers, and the most requests that were in line at once."""
+    most = 0
+
+    class Seen(Wire):
+        def _take(self, data: bytes) -> None:
+            nonlocal most
+            super()._take(data)
+            most = max(most, len(self.pipeline))
+
+    config = uvicorn.Config(echo, log_config=None, access_log=False)
+    config.load()
+    state, loop = ServerState(), asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: Seen(ServeSettings(), config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+
+    async def send() -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+
+    sending, found = asyncio.create_task(send()), []
+    for _ in range(number):
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+        assert head.startswith(b"HTTP/1.1 200"), head
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        found.append(json.loads(await reader.readexactly(length)))
+    await sending
+    writer.close()
+    server.close()
+    return found, most
+
+
+def asked(path: str, body: str, kind: str) -> bytes:
+    """Return a request."""
+    head, data = f"POST {path} HTTP/1.1\r\nHost: x\r\n", body.encode()
+    if kind == "none":
+        return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    if kind == "sized":
+        return head.encode() + b"Content-Length: %d\r\n\r\n%s" % (len(data), data)
+    chunk = b"%x\r\n%s\r\n" % (len(data), data) if data else b""
+    return head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n"
+
+
+REQUESTS = st.lists(st.tuples(st.sampled_from(["none", "sized", "chunked"]), st.text("ab", max_size=40)), max_size=30)
+
+
+@given(REQUESTS, st.lists(st.integers(1, 200), max_size=40), st.integers(1, 4), st.integers(1, 50))
+@settings(max_examples=60, deadline=None)
+def test_all_are_answered_in_order_however_they_come(
+    requests: list[tuple[str, str]], cuts: list[int], in_line: int, slice_: int
+) -> None:
+    wanted = [[f"/{at}", "" if kind == "none" else body] for at, (kind, body) in enumerate(requests)]
+    stream = b"".join(asked(f"/{at}", body, kind) for at, (kind, body) in enumerate(requests))
+    parts = []
+    for cut in cuts:
+        parts.append(stream[:cut])
+        stream = stream[cut:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http_limits, "IN_LINE", in_line)
+        patch.setattr(http_limits, "SLICE", slice_)
+        found, _ = asyncio.run(answered([*filter(None, parts), stream], len(wanted)))
+    assert found == wanted
+
+
+def test_of_thousands_a_few_are_in_line() -> None:
+    """Every answer let uvicorn read on, and 256 kB more of them were parsed: memory without end, and 0.7 s a turn."""
+    one = asked("/", "", "none")
+    found, most = asyncio.run(answered([one * 20_000], 20_000))
+    assert len(found) == 20_000
+    assert most <= IN_LINE + SLICE // len(one) + 1
+
+
+def test_a_large_body_behind_others_is_read_whole() -> None:
+    body = "x" * 1_000_000
+    large = asked("/1", body, "sized") + asked("/2", body, "chunked")
+    stream = asked("/0", "", "none") * 40 + large + asked("/3", "", "none")
+    found, _ = asyncio.run(answered([stream], 43))
+    assert found[40:] == [["/1", body], ["/2", body], ["/3", ""]]
