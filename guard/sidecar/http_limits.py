@@ -41,7 +41,7 @@ class _Refused(Exception):  # noqa: N818 (only stops the parser)
 
 
 class _Flow(FlowControl):
-    """Flow control that does not read on while what came still waits to be parsed."""
+    """Flow control that does not read on while much of what came still waits to be parsed."""
 
     def __init__(self, wire: Wire, transport: Any) -> None:
         super().__init__(transport)
@@ -67,6 +67,7 @@ class Wire(HttpToolsProtocol):
         self._length = 0  # bytes of the body, by its head; 0 where that does not tell, and once it is there
         self._chunks = 0
         self._is_in_head = True
+        self._is_asking = False  # a head has begun, and is not there yet
         self._is_begun = False  # the message that is coming in has become a request
         self._is_over = False  # nothing more is read, though an answer may still be on its way
         self._running: Any = None  # the request that is being answered; others may wait behind it
@@ -76,8 +77,8 @@ class Wire(HttpToolsProtocol):
 
     @property
     def is_behind(self) -> bool:
-        """Whether something that came waits to be parsed, or to be answered."""
-        return bool(self._waiting) or len(self.pipeline) >= IN_LINE
+        """Whether so much waits to be parsed that no more is read. With less it is, so that a client's end is seen."""
+        return len(self._waiting) > HIGH_WATER_LIMIT
 
     def connection_made(self, transport: Any) -> None:
         """Begin, or refuse where there are too many."""
@@ -103,13 +104,14 @@ class Wire(HttpToolsProtocol):
         self._parse()
 
     def _parse(self) -> None:
-        """Parse what waits, until too many requests are in line: then nothing more is read, and no head can be late."""
+        """Parse what waits, until too many requests are in line: then it goes on waiting, and no head can be late."""
         data, self._waiting, at = self._waiting, b"", 0
         while at < len(data) and not self._has_ended():
             if len(self.pipeline) >= IN_LINE:
                 self._waiting = data[at:]
                 self._stop_timer()
-                self.flow.pause_reading()
+                if self.is_behind:
+                    self.flow.pause_reading()
                 return
             size = max(SLICE, self._length - self._body)  # of what may hold requests, little at a time
             self._take(data[at : at + size])
@@ -132,6 +134,9 @@ class Wire(HttpToolsProtocol):
         super().data_received(data)
         if self._has_ended():
             return
+        if self._timer is None and self.timeout_keep_alive_task is None and self.cycle.response_complete:
+            # A line end alone begins no head, and has ended the time limit of an idle connection.
+            self._timer = self.loop.call_later(self._head_seconds, self._too_slow)
         if self._is_in_head:
             if self._fed > self._most_head + HIGH_WATER_LIMIT:
                 self._too_long()
@@ -142,6 +147,7 @@ class Wire(HttpToolsProtocol):
         """Start the limits of a new head."""
         super().on_message_begin()
         self._head, self._fed, self._is_in_head, self._is_begun = 0, 0, True, False
+        self._is_asking = True
         if self._timer is None:
             self._timer = self.loop.call_later(self._head_seconds, self._too_slow)
 
@@ -161,7 +167,7 @@ class Wire(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request, unless two servers could read its head in two ways."""
-        self._is_in_head = False
+        self._is_in_head = self._is_asking = False
         self._stop_timer()
         if fault := self._fault():
             self._stop(400, fault, "invalid_http")
@@ -254,7 +260,7 @@ class Wire(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if self._fed:
+        if self._is_asking:
             self._refuse(408, f"the head was not there within {self._head_seconds:g} s", "head_too_slow")
         else:
             self.transport.close()  # nothing was asked

@@ -67,8 +67,11 @@ class Journal:
 
     async def close(self) -> None:
         """Return when all records are committed."""
-        for _, lane in self._lanes:
-            await lane.close()
+        lanes = [lane for _, lane in self._lanes]
+        while not all(lane.is_idle for lane in lanes):  # while one is waited for, another may be given records
+            await asyncio.gather(*(lane.idle() for lane in lanes))
+        for lane in lanes:
+            lane.shut()
 
     def _weight(self, compiled: Compiled) -> int:
         """Return the weight of a schema, cached by hash, since most schemas come again."""
@@ -113,9 +116,22 @@ class CommitQueue(Generic[Item]):
             self._commit()
         return written
 
-    async def close(self) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """Whether all items are committed."""
+        return self._is_idle.is_set()
+
+    async def idle(self) -> None:
         """Return when all items are committed."""
         await self._is_idle.wait()
+
+    async def close(self) -> None:
+        """Return when all items are committed; no more may come."""
+        await self.idle()
+        self.shut()
+
+    def shut(self) -> None:
+        """End the thread, which must be idle."""
         self._thread.shutdown()
         if self._timer is not None:
             self._timer.cancel()
@@ -164,7 +180,7 @@ class CommitQueue(Generic[Item]):
             written = each.written
             if written.done():
                 continue
-            if isinstance(number, Exception):
+            if isinstance(number, BaseException):
                 written.set_exception(_told(number))
                 written.exception()  # retrieved, even if the client has gone and nobody waits
             else:
@@ -174,7 +190,7 @@ class CommitQueue(Generic[Item]):
         now = time.monotonic()
         try:
             return self._write([(each.item, each.until - now) for each in batch])
-        except Exception as error:  # whatever a driver raises, no caller may wait for ever
+        except BaseException as error:  # whatever a driver raises, no caller may wait for ever, nor those behind it
             return [error for _ in batch]
 
 
@@ -212,7 +228,7 @@ def weight_of(call: Call) -> int:
     return others + json_pieces.weight(texts, LARGE)
 
 
-def _told(error: Exception) -> TraceError:
+def _told(error: BaseException) -> TraceError:
     """Return a copy of an error, so that callers don't share one."""
     told = TraceError(str(error) if isinstance(error, TraceError) else f"no record was written: {type(error).__name__}")
     told.__cause__ = error

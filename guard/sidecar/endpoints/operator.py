@@ -143,7 +143,7 @@ async def failures(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(sidecar, lambda: _listed(sidecar.store.failures(limit, before)))
+    return 200, await _made(_listed, await sidecar.read(sidecar.store.failures, limit, before))
 
 
 async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
@@ -152,7 +152,7 @@ async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     `next` is the `before` of the next page, None on the last.
     """
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(sidecar, lambda: _by_kind(sidecar.store.failures(MOST_CALLS, before)))
+    return 200, await _made(_by_kind, await sidecar.read(sidecar.store.failures, MOST_CALLS, before))
 
 
 def _by_kind(calls: Sequence[Call]) -> dict[str, Any]:
@@ -176,12 +176,12 @@ async def traces(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(sidecar, lambda: _listed(sidecar.store.latest(limit=limit, before=before)))
+    return 200, await _made(_listed, await sidecar.read(lambda: sidecar.store.latest(limit=limit, before=before)))
 
 
-async def _made(sidecar: Service, work: Callable[[], dict[str, Any]]) -> bytes:
-    """Return as JSON what work makes of the trace, all of it in a thread: what is on record may be large."""
-    return await sidecar.read(large.giving_way, lambda: _json(work()))
+async def _made(work: Callable[..., dict[str, Any]], *read: Any) -> bytes:
+    """Return as JSON what work makes of what was read, in a thread: what is on record may be large."""
+    return await asyncio.to_thread(large.giving_way, lambda: _json(work(*read)))
 
 
 def _listed(calls: Sequence[Call]) -> dict[str, Any]:
@@ -191,12 +191,12 @@ def _listed(calls: Sequence[Call]) -> dict[str, Any]:
 async def trace(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return one call with all its attempts, and the tokens of each."""
     call = await _call(sidecar, scope)
-    return 200, await _made(sidecar, lambda: _whole(sidecar.store, call))
+    return 200, await _made(_whole, call, await sidecar.read(_said, sidecar.store, call))
 
 
-def _whole(store: TraceStore, call: Call) -> dict[str, Any]:
-    whole = {**_shown(call), "options": dict(call.options), "attempts": [_attempt(a) for a in call.attempts]}
-    return whole | _said(store, call)
+def _whole(call: Call, said: Mapping[str, Any]) -> dict[str, Any]:
+    attempts = [_attempt(attempt) for attempt in call.attempts]
+    return {**_shown(call), "options": dict(call.options), "attempts": attempts, **said}
 
 
 def _said(store: TraceStore, call: Call) -> dict[str, Any]:
@@ -215,11 +215,9 @@ def _said(store: TraceStore, call: Call) -> dict[str, Any]:
 async def trace_page(sidecar: Service, scope: Any) -> tuple[Any, ...]:
     """Return one call as a page with every token coloured."""
     call = await _call(sidecar, scope)
-
-    def made() -> bytes:
-        return page(call, sidecar.store.schema(call.schema_hash)).encode(errors="replace")
-
-    return 200, await sidecar.read(large.giving_way, made), *PAGE
+    asked = await sidecar.read(sidecar.store.schema, call.schema_hash)
+    made = await asyncio.to_thread(large.giving_way, lambda: page(call, asked).encode(errors="replace"))
+    return 200, made, *PAGE
 
 
 async def playground(

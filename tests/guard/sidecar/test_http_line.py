@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -31,39 +32,58 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": said})
 
 
-async def answered(parts: Sequence[bytes], number: int) -> tuple[list[Any], int]:
-    """Send parts over one connection; returns so many answers, and the most requests that were in line at once."""
-    most = 0
+@contextlib.asynccontextmanager
+async def connected(
+    app: Any = echo, seen: Callable[[Wire], None] = lambda _: None, **serve: Any
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Serve an application, and connect to it; `seen` is shown the connection after each piece that is parsed."""
 
     class Seen(Wire):
         def _take(self, data: bytes) -> None:
-            nonlocal most
             super()._take(data)
-            most = max(most, len(self.pipeline))
+            seen(self)
 
-    config = uvicorn.Config(echo, log_config=None, access_log=False)
+    config = uvicorn.Config(app, log_config=None, access_log=False)
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Seen(ServeSettings(), config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: Seen(ServeSettings(**serve), config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.close()
 
-    async def send() -> None:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
 
-    sending, found = asyncio.create_task(send()), []
-    for _ in range(number):
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
-        assert head.startswith(b"HTTP/1.1 200"), head
-        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-        found.append(json.loads(await reader.readexactly(length)))
-    await sending
-    writer.close()
-    server.close()
-    return found, most
+async def answered(parts: Sequence[bytes | float], number: int, app: Any = echo, **serve: Any) -> tuple[list[Any], int]:
+    """Send parts over one connection, with seconds between them; returns so many answers, and the longest line."""
+    lines = [0]
+    async with connected(app, lambda wire: lines.append(len(wire.pipeline)), **serve) as (reader, writer):
+
+        async def send() -> None:
+            for part in parts:
+                if isinstance(part, float):
+                    await asyncio.sleep(part)
+                else:
+                    writer.write(part)
+                    await writer.drain()
+
+        sending, found = asyncio.create_task(send()), []
+        for _ in range(number):
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            found.append(json.loads(await reader.readexactly(length)))
+        await sending
+        return found, max(lines)
+
+
+async def slow(scope: Any, receive: Any, send: Any) -> None:
+    """Answer after a while."""
+    await asyncio.sleep(0.06)
+    await echo(scope, receive, send)
 
 
 def asked(path: str, body: str, kind: str) -> bytes:
@@ -112,3 +132,49 @@ def test_a_large_body_behind_others_is_read_whole() -> None:
     stream = asked("/0", "", "none") * 40 + large + asked("/3", "", "none")
     found, _ = asyncio.run(answered([stream], 43))
     assert found[40:] == [["/1", body], ["/2", body], ["/3", ""]]
+
+
+def test_no_head_is_late_while_the_line_before_it_is_full() -> None:
+    """Half a head at the end of what was parsed had its time running, though nothing more was read."""
+    one = asked("/", "", "none")
+    found, _ = asyncio.run(answered([one * 40 + one[:20], 0.02, one[20:]], 41, slow, head_seconds=1.0))
+    assert len(found) == 41
+
+
+def test_half_a_head_behind_a_request_under_way_leaves_it_its_answer() -> None:
+    one = asked("/", "", "none")
+    found, _ = asyncio.run(answered([one + one[:20]], 1, slow, head_seconds=0.03))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("number", [1, 20, 500])
+def test_who_leaves_with_requests_in_line_is_missed(number: int) -> None:
+    is_gone = asyncio.Event()
+
+    async def waiting(_scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        is_gone.set()
+
+    async def main() -> None:
+        async with connected(waiting) as (_, writer):
+            writer.write(asked("/", "", "none") * number)
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+            await asyncio.wait_for(is_gone.wait(), 30)
+
+    asyncio.run(main())
+
+
+def test_line_ends_do_not_keep_an_idle_connection_open() -> None:
+    """They ended uvicorn's time limit of an idle connection, and began none."""
+
+    async def main() -> None:
+        async with connected(head_seconds=0.2) as (reader, writer):
+            writer.write(asked("/", "", "none"))
+            await reader.readuntil(b'""]')
+            writer.write(b"\r\n")
+            assert await asyncio.wait_for(reader.read(), 4) == b""  # closed, and before uvicorn's five seconds
+
+    asyncio.run(main())

@@ -148,6 +148,51 @@ def test_a_record_whose_caller_has_gone_is_written_at_its_turn_unless_it_was_tak
     assert written == ["m", "left"]
 
 
+class _Panic(BaseException):
+    """What a driver in Rust raises."""
+
+
+def test_whatever_a_writer_raises_the_next_records_are_written() -> None:
+    def write(entries: Sequence[tuple[str, float]]) -> list[Any]:
+        if entries[0][0] == "bad":
+            raise _Panic
+        return [name for name, _ in entries]
+
+    async def main() -> list[Any]:
+        queue: CommitQueue[str] = CommitQueue(write, "test", 1)
+        found = [queue.begin(name, 30.0) for name in ("bad", "good")]
+        results = await asyncio.gather(*found, return_exceptions=True)
+        await queue.close()
+        return results
+
+    bad, good = asyncio.run(main())
+    assert (type(bad), good) == (TraceError, "good")
+
+
+def test_a_record_that_comes_while_the_journal_closes_is_written() -> None:
+    is_let, is_at_work = threading.Event(), threading.Event()
+    written: list[str] = []
+
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        is_at_work.set()
+        assert is_let.wait(60)
+        written.extend(entry[0].model for entry in entries)
+        return [0] * len(entries)
+
+    async def records() -> None:
+        journal = Journal(write)
+        large = journal.begin(call(LONG), None, 60.0)
+        await asyncio.to_thread(is_at_work.wait, 60)
+        closing = asyncio.create_task(journal.close())
+        await asyncio.sleep(0.01)  # until it waits for the large one
+        late = journal.begin(replace(SMALL, model="late"), None, 60.0)
+        is_let.set()
+        await asyncio.gather(large, late, closing)
+
+    asyncio.run(records())
+    assert sorted(written) == ["late", "m"]
+
+
 def test_a_batch_that_outlives_its_event_loop_is_committed() -> None:
     is_let, is_at_work, is_over = threading.Event(), threading.Event(), threading.Event()
 
