@@ -45,12 +45,16 @@ class _Flow(FlowControl):
 
     def __init__(self, wire: Wire, transport: Any) -> None:
         super().__init__(transport)
-        self._wire = wire
+        self._wire: Wire | None = wire
 
     def resume_reading(self) -> None:
         """Read on, unless what came waits."""
-        if not self._wire.is_behind:
+        if self._wire is not None and not self._wire.is_behind:
             super().resume_reading()
+
+    def leave(self) -> None:
+        """Forget the connection, which is over: else the two would hold each other."""
+        self._wire = None
 
 
 class Wire(HttpToolsProtocol):
@@ -83,7 +87,7 @@ class Wire(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin, or refuse where there are too many."""
         super().connection_made(transport)
-        self.flow = _Flow(self, transport)
+        self.flow: _Flow = _Flow(self, transport)
         if len(self.connections) > self._most_connections:
             self._refuse(503, f"{self._most_connections:,} connections are open, which is all that is allowed", "busy")
             return
@@ -97,6 +101,7 @@ class Wire(HttpToolsProtocol):
         self._leave()
         self._waiting = b""
         super().connection_lost(exc)
+        self.flow.leave()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
