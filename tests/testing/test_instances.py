@@ -175,6 +175,7 @@ SHRUNK: dict[str, tuple[Any, Callable[[Any], bool], Any]] = {
 }
 
 
+@pytest.mark.usefixtures("no_constants_of_modules")
 @pytest.mark.parametrize("name", SHRUNK)
 def test_values_shrink_to_the_smallest(name: str) -> None:
     """Of 122 searches none ended beside the smallest; where Hypothesis begins is its own."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.internal.conjecture import providers
 
 from guard.testing import values
 from guard.testing.strategies.values import Instances
+
+pytestmark = pytest.mark.usefixtures("no_constants_of_modules")
 
 TEXT, WHOLE, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
 BOOL, NULL = {"type": "boolean"}, {"type": "null"}
@@ -225,15 +225,6 @@ def written(schema: Any, seed: int) -> list[str]:
 
     draw()
     return texts
-
-
-@pytest.fixture(autouse=True)
-def no_constants_of_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep Hypothesis from the constants in the modules that are loaded: a seed draws the same in every process."""
-    monkeypatch.setattr(providers, "_get_local_constants", providers.Constants)
-    providers.CONSTANTS_CACHE.cache.clear()
-    yield
-    providers.CONSTANTS_CACHE.cache.clear()
 
 
 @pytest.mark.parametrize("name", VARIED)
