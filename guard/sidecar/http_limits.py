@@ -133,8 +133,7 @@ class Wire(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _take(self, data: bytes) -> None:
-        if self._has_ended():
-            return
+        """Parse some bytes, and hold them to the limits. The connection must not have ended."""
         self._fed += len(data)
         super().data_received(data)
         if self._has_ended():

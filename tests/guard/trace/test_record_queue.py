@@ -121,31 +121,39 @@ def test_no_light_record_waits_behind_a_heavy_one_nor_that_behind_a_large_one() 
     assert order == ["heavy", "light", "large"]
 
 
-def test_a_record_whose_caller_has_gone_is_written_at_its_turn_unless_it_was_taken_back() -> None:
-    is_let, is_at_work = threading.Event(), threading.Event()
-    written: list[str] = []
+class Held:
+    """A writer that is at work until it is let go; it knows the models of what it has written."""
 
-    def write(entries: Sequence[Entry]) -> list[Any]:
-        is_at_work.set()
-        assert is_let.wait(60)
-        written.extend(entry[0].model for entry in entries)
+    def __init__(self) -> None:
+        self.go, self.is_at_work = threading.Event(), threading.Event()
+        self.written: list[str] = []
+
+    def __call__(self, entries: Sequence[Entry]) -> list[Any]:
+        """Write."""
+        self.is_at_work.set()
+        assert self.go.wait(60)
+        self.written += [entry[0].model for entry in entries]
         return [0] * len(entries)
 
+
+def test_a_record_whose_caller_has_gone_is_written_at_its_turn_unless_it_was_taken_back() -> None:
+    writer = Held()
+
     async def records() -> None:
-        journal = Journal(write)
+        journal = Journal(writer)
         first = journal.begin(SMALL, None, 60.0)
-        await asyncio.to_thread(is_at_work.wait, 60)
+        await asyncio.to_thread(writer.is_at_work.wait, 60)
         leaving = asyncio.create_task(journal.written(replace(SMALL, model="left"), None, 60.0))
         taken = journal.begin(replace(SMALL, model="taken back"), None, 60.0)
         await asyncio.sleep(0)  # until the task waits
         leaving.cancel()
         taken.cancel()
-        is_let.set()
+        writer.go.set()
         await first
         await journal.close()
 
     asyncio.run(records())
-    assert written == ["m", "left"]
+    assert writer.written == ["m", "left"]
 
 
 class _Panic(BaseException):
@@ -170,45 +178,37 @@ def test_whatever_a_writer_raises_the_next_records_are_written() -> None:
 
 
 def test_a_record_that_comes_while_the_journal_closes_is_written() -> None:
-    is_let, is_at_work = threading.Event(), threading.Event()
-    written: list[str] = []
-
-    def write(entries: Sequence[Entry]) -> list[Any]:
-        is_at_work.set()
-        assert is_let.wait(60)
-        written.extend(entry[0].model for entry in entries)
-        return [0] * len(entries)
+    writer = Held()
 
     async def records() -> None:
-        journal = Journal(write)
+        journal = Journal(writer)
         large = journal.begin(call(LONG), None, 60.0)
-        await asyncio.to_thread(is_at_work.wait, 60)
+        await asyncio.to_thread(writer.is_at_work.wait, 60)
         closing = asyncio.create_task(journal.close())
         await asyncio.sleep(0.01)  # until it waits for the large one
         late = journal.begin(replace(SMALL, model="late"), None, 60.0)
-        is_let.set()
+        writer.go.set()
         await asyncio.gather(large, late, closing)
 
     asyncio.run(records())
-    assert sorted(written) == ["late", "m"]
+    assert sorted(writer.written) == ["late", "m"]
 
 
 def test_a_batch_that_outlives_its_event_loop_is_committed() -> None:
-    is_let, is_at_work, is_over = threading.Event(), threading.Event(), threading.Event()
+    writer, is_written = Held(), threading.Event()
 
     def write(entries: Sequence[Entry]) -> list[Any]:
-        is_at_work.set()
-        assert is_let.wait(60)
-        is_over.set()
-        return [0] * len(entries)
+        numbers = writer(entries)
+        is_written.set()
+        return numbers
 
     async def record() -> None:
         Journal(write).begin(SMALL, None, 60.0)
-        await asyncio.to_thread(is_at_work.wait, 60)
+        await asyncio.to_thread(writer.is_at_work.wait, 60)
 
     asyncio.run(record())
-    is_let.set()
-    assert is_over.wait(60)
+    writer.go.set()
+    assert is_written.wait(60)
 
 
 def test_who_waits_is_told_what_the_writer_knows_and_not_that_the_same_time_is_over_here() -> None:
