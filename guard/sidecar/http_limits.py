@@ -6,12 +6,15 @@ This file refuses those that two servers could read in two ways: no Host, traile
 other than `chunked`. Both are answered in the form of all other errors. Bytes after the head are bounded before they
 are kept: chunks that are mostly framing are refused, and trailers never reach the application. Once a part of an answer
 is out, no refusal is written; the connection ends instead. Requests that come behind others on one connection are read
-a few at a time: uvicorn reads on at each answer, so that thousands would come for every one that is answered.
+a few at a time: uvicorn reads on at each answer, so that thousands would come for every one that is answered. What all
+connections of a process hold besides bodies is counted at its `Door`. Where that is too much, those that hold more than
+a fair share end.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, NoReturn
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -33,11 +36,24 @@ MOST_HEADERS = 256  #: Most headers of a request; a loop looks at each.
 FRAMING_BYTES = 65_536  #: Most bytes of framing: these, and an eighth of the body's size.
 IN_LINE = 16  #: Requests that wait behind one under way, from which no more are read.
 SLICE = 4_096  #: Bytes that are parsed before the line is looked at again: 160 requests at most.
+REQUEST_BYTES = 4_096  #: What a request costs besides its bytes, for its objects.
+FAIR_BYTES = 16_384  #: Bytes that each connection may hold, however much the others do.
+DOOR_BYTES = 64_000_000  #: Bytes that all connections together may hold, before those above their share end.
 CHUNKS = 1024  #: Most chunks of a body: these, and one for each 64 bytes of it.
 
 
 class _Refused(Exception):  # noqa: N818 (only stops the parser)
     """Stops the parser: the connection is over, and the rest of its bytes are ignored."""
+
+
+class Door:
+    """What the connections of one process hold: unfinished heads, heads of requests that are not answered, all that
+    came behind those, and what each request costs itself. The body of a running request is counted by its `Share`.
+    Belongs to one event loop.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 class _Flow(FlowControl):
@@ -60,8 +76,11 @@ class _Flow(FlowControl):
 class Wire(HttpToolsProtocol):
     """One connection, as uvicorn's protocol class. Belongs to one event loop."""
 
-    def __init__(self, settings: ServeSettings, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, settings: ServeSettings, door: Door, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._door = door
+        self._held = 0  # bytes that are counted at the door
+        self._line: deque[int] = deque()  # bytes of each request that is not answered
         self._most_head, self._head_seconds = settings.head_bytes, settings.head_seconds
         self._most_body, self._body_seconds = settings.body_bytes, settings.body_seconds
         self._most_connections = settings.connections
@@ -78,6 +97,11 @@ class Wire(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._waiting = b""  # what came, and waits until fewer requests are in line
+
+    @property
+    def _is_in_line(self) -> bool:
+        """Whether the request that came last waits behind another."""
+        return bool(self.pipeline) and self.pipeline[0][0] is self.cycle
 
     @property
     def is_behind(self) -> bool:
@@ -102,11 +126,14 @@ class Wire(HttpToolsProtocol):
         self._waiting = b""
         super().connection_lost(exc)
         self.flow.leave()
+        self._door.bytes -= self._held
+        self._held = 0
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
         self._waiting += data
         self._parse()
+        self._weigh()
 
     def _parse(self) -> None:
         """Parse what waits, until too many requests are in line: then it goes on waiting, and no head can be late."""
@@ -129,8 +156,25 @@ class Wire(HttpToolsProtocol):
         if self._is_in_head and self._timer is None:
             self._timer = self.loop.call_later(self._head_seconds, self._too_slow)
         self._parse()
+        self._weigh()
         if len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
+
+    def _weigh(self) -> None:
+        """Count what is held. Where all hold too much, and this one more than its share, end it and drop the rest."""
+        if self._count() > FAIR_BYTES and self._door.bytes > DOOR_BYTES and not self._has_ended():
+            self._refuse(503, "too many requests wait, or their heads are too long", "busy")
+            self.pipeline.clear()
+            self._line = deque(list(self._line)[:1])
+            self._waiting, self._is_asking = b"", False
+            self._count()
+
+    def _count(self) -> int:
+        """Tell the door how many bytes are held, and return them."""
+        held = len(self._waiting) + sum(self._line) + (self._fed if self._is_asking else 0)
+        self._door.bytes += held - self._held
+        self._held = held
+        return held
 
     def _take(self, data: bytes) -> None:
         """Parse some bytes, and hold them to the limits. The connection must not have ended."""
@@ -179,7 +223,8 @@ class Wire(HttpToolsProtocol):
         self._length = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
         self._is_begun = True
-        if not any(cycle is self.cycle for cycle, _ in self.pipeline):
+        self._line.append(REQUEST_BYTES + self._head)
+        if not self._is_in_line:
             self._running = self.cycle
         if self.parser.should_upgrade():  # an upgrade to an unknown protocol: what follows is not read
             self.cycle.keep_alive = False
@@ -198,6 +243,8 @@ class Wire(HttpToolsProtocol):
         if self.cycle.response_complete and self._body > self._most_body:
             self.transport.close()
             raise _Refused
+        if self._is_in_line:
+            self._line[-1] += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -208,6 +255,8 @@ class Wire(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on to the next request. The rest of an answered request's body has the time limit of any body."""
+        self._line.popleft()
+        self._weigh()
         if self.pipeline:
             self._running = self.pipeline[-1][0]
         elif self.cycle.more_body and self._timer is None:
