@@ -26,10 +26,7 @@ COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def pieces(value: Any, encoder: json.JSONEncoder = PLAIN) -> Iterator[str]:
-    """Yield the JSON of a value as an encoder writes it, which must neither indent nor sort keys.
-
-    O(n), and each piece once more for every container around it.
-    """
+    """Yield the JSON of a value as an encoder writes it, which must neither indent nor sort keys. O(n)."""
     if weight(value, ONCE) <= ONCE:
         yield encoder.encode(value)
     else:
@@ -136,7 +133,21 @@ def _heavy(value: Any) -> set[int]:
 
 
 def _divided(value: Any, encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str]:
-    """Yield the pieces of a value that is too large for one."""
+    """Yield the pieces of a value that is too large for one. Calls nest no deeper for a value that does."""
+    open_ = [_parts(value, encoder, heavy)]
+    while open_:
+        for part in open_[-1]:
+            if isinstance(part, str):
+                yield part
+            else:
+                open_.append(_parts(part[0], encoder, heavy))
+                break
+        else:
+            open_.pop()
+
+
+def _parts(value: Any, encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str | tuple[Any]]:
+    """Yield pieces of a value, and in their places, each in a tuple, parts that are too large for one."""
     if isinstance(value, str):
         yield '"'
         for begin in range(0, len(value), WINDOW):
@@ -156,7 +167,7 @@ def _is_heavy(value: Any, heavy: set[int]) -> bool:
     return len(value) // PART >= SMALL if isinstance(value, str) else id(value) in heavy
 
 
-def _items(value: Any, encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str]:
+def _items(value: Any, encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str | tuple[Any]]:
     batch: list[Any] = []
     between, size = "", 0
     for item in value:
@@ -168,7 +179,7 @@ def _items(value: Any, encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[s
             between, batch, size = encoder.item_separator, [], 0
         if is_heavy:
             yield between
-            yield from _divided(item, encoder, heavy)
+            yield (item,)
             between = encoder.item_separator
         else:
             batch.append(item)
@@ -177,7 +188,7 @@ def _items(value: Any, encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[s
         yield between + encoder.encode(batch)[1:-1]
 
 
-def _members(value: dict[Any, Any], encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str]:
+def _members(value: dict[Any, Any], encoder: json.JSONEncoder, heavy: set[int]) -> Iterator[str | tuple[Any]]:
     batch: dict[Any, Any] = {}
     between, size = "", 0
     for key, item in value.items():
@@ -192,12 +203,12 @@ def _members(value: dict[Any, Any], encoder: json.JSONEncoder, heavy: set[int]) 
             continue
         yield between
         if _is_heavy(key, heavy):
-            yield from _divided(key, encoder, heavy)
+            yield (key,)
             yield encoder.key_separator
         else:
             yield encoder.encode({key: 0})[1:-2]
         if _is_heavy(item, heavy):
-            yield from _divided(item, encoder, heavy)
+            yield (item,)
         else:
             yield encoder.encode(item)
         between = encoder.item_separator

@@ -195,8 +195,7 @@ def test_what_all_connections_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -
             # All may hold a share, and what the last of those above it brought before they ended.
             assert http_limits.FAIR_BYTES < door.bytes < http_limits.DOOR_BYTES + 61 * http_limits.FAIR_BYTES
             goes_on.set()
-            for reader in readers:
-                answers.append(await asyncio.wait_for(reader.read(200), 30))
+            answers.extend([await asyncio.wait_for(reader.read(200), 30) for reader in readers])
         for _ in range(100):
             await asyncio.sleep(0.02)
             if door.bytes == 0:

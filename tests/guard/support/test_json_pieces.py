@@ -127,6 +127,19 @@ def test_a_part_is_weighed_a_few_times_however_deep_it_stands(monkeypatch):
     assert looked_at < 2 * weight([value] * 6, 10**9)
 
 
+def test_a_deep_value_is_written_wherever_the_encoder_can():
+    """Calls nested two deep for each level: what was nested 480 deep failed where its caller was 100 calls deep."""
+
+    def below(calls, value):
+        return below(calls - 1, value) if calls else ("".join(pieces(value)), json.dumps(value))
+
+    value = [1] * 20_000
+    for _ in range(240):
+        value = [{"a": value}]
+    found, wanted = below(300, value)
+    assert found == wanted
+
+
 def test_a_value_that_holds_itself_is_refused():
     value = [1] * 20_000
     value.append(value)
