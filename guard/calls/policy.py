@@ -10,7 +10,6 @@ that `max_tokens` cut (`length`), which is marked.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 from guard.decoding.confidence import Confidence
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check, check_kind
+from guard.support.cached import cached_property
 
 Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
 Action = Literal["ask", "escalate", "return", "fail"]
@@ -145,7 +145,7 @@ class Policy:
         if self.tier_budget != Budget():
             raise ValueError("tier_budget= holds for each tier but the last, and there is one: give budget=")
 
-    @functools.cached_property
+    @cached_property
     def as_json(self) -> Mapping[str, Any]:
         """The policy as JSON, without unset fields."""
         whole = {name: getattr(self, name) for name in _NAMES}

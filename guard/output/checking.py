@@ -9,7 +9,6 @@ text is valid, the result is `Unchecked`, never a value.
 
 from __future__ import annotations
 
-import functools
 import pickle
 import time
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from guard.output import worker_pool
 from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read, too_deep
 from guard.output.repair import Edit, repair
 from guard.output.worker import allowance
+from guard.support.cached import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +116,7 @@ class SchemaChecker(Checker):
             except NoJudgeError as error:
                 raise _unjudged(error.words, error.at) from None
 
-    @functools.cached_property
+    @cached_property
     def _pickled(self) -> bytes:
         case = self._case
         return pickle.dumps((case.schema, case.draft, case.formats, dict(case.documents)))

@@ -27,6 +27,7 @@ import typing_extensions
 from guard.errors import GuardError
 from guard.output.partial_json import Kind, Node, PartialReader, plain
 from guard.schemas import types as schema_types
+from guard.support.cached import cached_property
 
 UNKNOWN = None  #: Stands for a value that has not arrived.
 SHARE = 256  #: Items that may be copied for each new character.
@@ -165,11 +166,11 @@ class _Leaf(Shape):
     def __init__(self, wanted: Any) -> None:
         self._wanted = wanted
 
-    @functools.cached_property
+    @cached_property
     def _adapter(self) -> Any:
         return schema_types.adapter(self._wanted)
 
-    @functools.cached_property
+    @cached_property
     def _kinds(self) -> frozenset[Kind]:
         """The JSON types of the type's values, by its schema."""
         try:
@@ -261,7 +262,7 @@ class _Mapping(Shape):
         except pydantic.ValidationError:
             return text
 
-    @functools.cached_property
+    @cached_property
     def _adapter(self) -> Any:
         return schema_types.adapter(self._key)
 
@@ -279,7 +280,7 @@ class _Members(Shape):
         self._types = list(members)  # the names in JSON, the attribute's name, the type
         self._required, self._make, self._extra = frozenset(required), make, extra
 
-    @functools.cached_property
+    @cached_property
     def _members(self) -> dict[str, tuple[str, Shape]]:
         """The members by their names in JSON. Resolved at the first use, because a type may contain itself."""
         return {name: (attribute, shape(wanted)) for names, attribute, wanted in self._types for name in names}
@@ -321,7 +322,7 @@ class _Union(Shape):
     def __init__(self, choices: Iterable[Any]) -> None:
         self._types = list(choices)
 
-    @functools.cached_property
+    @cached_property
     def _choices(self) -> list[Shape]:
         return [shape(choice) for choice in self._types]
 
@@ -344,7 +345,7 @@ class _Alias(Shape):
     def __init__(self, wanted: Any) -> None:
         self._wanted = wanted
 
-    @functools.cached_property
+    @cached_property
     def _named(self) -> Shape:
         holder = type("alias", (), {"__annotations__": {"value": self._wanted.__value__}})
         try:  # names in it are those of its module
@@ -363,7 +364,7 @@ class _Root(Shape):
     def __init__(self, wanted: Any) -> None:
         self._wanted = wanted
 
-    @functools.cached_property
+    @cached_property
     def _inner(self) -> Shape:
         return shape(self._wanted.model_fields["root"].annotation)
 

@@ -24,6 +24,7 @@ from guard.kernels import json_pointer
 from guard.schemas import rewriting
 from guard.schemas.keywords import ANNOTATIONS, IN_PLACE
 from guard.support import json_pieces
+from guard.support.cached import cached_property
 from guard.support.strict_json import unique_members
 
 WRAPPER = "value"  #: The one property of the object around what is none.
@@ -104,7 +105,7 @@ class Sent:
     is_wrapper: bool = False  # undo takes the wrapper off, and nothing else: text can be unwrapped as it comes
     dropped: tuple[str, ...] = ()  # "pointer: keyword" of what was left out
 
-    @functools.cached_property
+    @cached_property
     def size(self) -> int:
         """The bytes of its JSON."""
         return sum(map(len, json_pieces.pieces(self.schema, json_pieces.ASCII)))

@@ -11,11 +11,11 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 from guard.errors import Finding, SchemaError, Unchecked, Violation
 from guard.output.checking import NEAR_TEXT, Checked, Checker
+from guard.support.cached import cached_property
 from guard.support.clipping import clipped
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import json
 import os
 import pickle
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from guard.kernels import at_fork
 from guard.output.worker import LENGTH
 from guard.support.aside import aside
+from guard.support.cached import cached_property
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -48,7 +48,7 @@ class Workers:
             self._idle.put(None)
         self._all: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
-    @functools.cached_property
+    @cached_property
     def threads(self) -> Executor:
         """Threads for waiting on workers, so that waiting callers don't take the threads of other work."""
         from concurrent.futures import ThreadPoolExecutor  # not importable once the main thread has ended

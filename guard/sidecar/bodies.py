@@ -12,16 +12,15 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import jiter
-
 from guard.sidecar import large
 from guard.sidecar.errors import ApiError, bad
+from guard.support import json_reading
 
 if TYPE_CHECKING:
     from guard.sidecar.admission import Share
 
 SOON_SECONDS = 0.5  #: A body that takes longer is a slow one.
-MOST_VALUES = 100_000  #: Values of one body. Parsing so many holds the GIL for some 30 ms.
+MOST_VALUES = 100_000  #: Values of one body, which are some ten megabytes of Python's objects.
 WINDOW = 65_536  #: Bytes that are scanned in one call, which holds the GIL.
 #: The inside of a string of JSON, or as much of it as one call should look through.
 _INSIDE = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,16}+', re.DOTALL)
@@ -85,7 +84,7 @@ def parsed(data: bytes) -> dict[str, Any]:
     """Return the JSON object of a body. Raises ApiError, which says what is wrong with it."""
     _check_values(data)
     try:
-        body = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+        body = json_reading.read(data)
     except ValueError as error:
         raise bad(f"the body is not JSON: {str(error)[:200]}", code="invalid_json") from None
     if not isinstance(body, dict):

@@ -36,6 +36,7 @@ from guard.models.remote.errors import (
 )
 from guard.models.remote.openai import API_KEY, BASE_URL, URL
 from guard.sidecar import large
+from guard.support import json_reading
 
 CONNECT_SECONDS = 10.0  #: Longest wait for a connection.
 LIMITS = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)  #: The time-outs of a request.
@@ -125,7 +126,7 @@ class Upstream:
                         )
                     yield event.raw, None
                     return
-                said = self._object(event.data)
+                said = await large.done(len(event.data), self._object, event.data)
                 end.take(said)
                 yield event.raw, said
             if not end.is_there:
@@ -224,7 +225,7 @@ class Upstream:
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:
-            said = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+            said = json_reading.read(data)
         except ValueError as error:
             what = "an empty body" if not data.strip() else f"what is not JSON: {error}"
             raise ExchangeError(BadReply(f"{self.name} sent {what}"), again=True) from None

@@ -7,7 +7,6 @@ answer passes the masks, or where its schema leaves no choice.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guard.errors import GuardError
+from guard.support.cached import cached_property
 from guard.support.subschemas import applying
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Pair:
     started: float = 0.0  # seconds since the epoch
     by: str = ""  # a model's name, or "person"
 
-    @functools.cached_property
+    @cached_property
     def input_hash(self) -> str:
         """A digest of the question."""
         said = [[message.get("role"), message.get("content")] for message in self.messages]

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -34,6 +33,7 @@ from torch.nn import functional
 
 from guard.errors import GuardError
 from guard.support import memory
+from guard.support.cached import cached_property
 from guard.tuning.examples import Example
 from guard.tuning.lora import Adapter
 from guard.tuning.plan import Position, TrainingPlan
@@ -137,7 +137,7 @@ class Trainer:
         """The seconds that they took, those before a kill included."""
         return self._at.seconds
 
-    @functools.cached_property
+    @cached_property
     def digest(self) -> str:
         """A digest that identifies the run: the examples, and the recipe without its time limit."""
         recipe = {name: value for name, value in dataclasses.asdict(self._recipe).items() if name != "seconds"}

@@ -17,6 +17,7 @@ from guard import formats
 from guard.errors import SchemaError, Unsupported
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request, Thought
+from guard.support.cached import cached_property
 from guard.turns import marking, value, words
 from guard.turns.pieces import Spoken
 from guard.turns.turn import Wanted
@@ -71,7 +72,7 @@ class TemplatedModel:
         form = "" if self._words is not None else self._compiled.hash
         return f"{getattr(self.model, 'identity', '')} {form}"
 
-    @functools.cached_property
+    @cached_property
     def _words(self) -> WordedModel | None:
         """The model to ask in words, where the template's form can't express these tools; None where it can."""
         try:
@@ -103,7 +104,7 @@ class TemplatedModel:
     def _compiled(self) -> Compiled:
         return self._masks[0]
 
-    @functools.cached_property
+    @cached_property
     def _masks(self) -> tuple[Compiled, tuple[str, ...]]:
         """The compiled format, and the special tokens that it knows by their bytes: those within arguments."""
         from guard.schemas import compile as compiled  # imported late: only a masked turn needs the engine
@@ -149,7 +150,7 @@ class TemplatedModel:
             thinks_aloud=True,
         )
 
-    @functools.cached_property
+    @cached_property
     def _begins(self) -> tuple[int, ...]:
         """The first token of every call; empty where calls may begin differently."""
         from guard.schemas import compile as compiled
@@ -159,7 +160,7 @@ class TemplatedModel:
         first = self.model._tokenize(calls.matcher(single_bytes()).forced_bytes().decode())  # type: ignore[attr-defined] # it decodes here
         return tuple(first[:1])
 
-    @functools.cached_property
+    @cached_property
     def _marks(self) -> tuple[str, ...]:
         """The special tokens that the format writes by their names; the model writes each as one token."""
         told = self.form.spelled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -18,6 +17,7 @@ from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import as_texts, asked
 from guard.schemas.compiled import warmed
+from guard.support.cached import cached_property
 
 #: Functions for a chat template, in OpenAI's form.
 Tools = Sequence[Mapping[str, Any]]
@@ -207,7 +207,7 @@ class LocalModel(ABC):
                 self._spellings[marks] = warmed(self._vocabulary.spelling(marks))
             return self._spellings[marks]
 
-    @functools.cached_property
+    @cached_property
     def _spellings(self) -> dict[tuple[str, ...], Vocabulary]:
         return {}
 
@@ -220,7 +220,7 @@ class LocalModel(ABC):
                 f" holds {self._context:,}; shorten the input"
             )
 
-    @functools.cached_property
+    @cached_property
     def _longest_token(self) -> int:
         """Return the most bytes of text that one token stands for. Special tokens count by their names."""
         lengths = (len(self._vocabulary.token_bytes(token)) for token in range(self._vocabulary.size))

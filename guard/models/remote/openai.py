@@ -28,6 +28,7 @@ from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import Runner, done
 from guard.output import provider_schema
+from guard.support.cached import cached_property
 
 if TYPE_CHECKING:
     import openai
@@ -114,7 +115,7 @@ class OpenAIModel(Remote):
         """Return a model of a local server of known_servers.py: `at_server("ollama", "qwen3")`."""
         return cls(name, base_url=url_of(server), title=f"{server}:{name}", **more)
 
-    @functools.cached_property
+    @cached_property
     def _is_openai(self) -> bool:
         return str(self._client.base_url.host).endswith("openai.com")
 

@@ -8,7 +8,6 @@ fields for the same are read by guard/sidecar/constraints.py. Unknown fields go 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -19,6 +18,7 @@ from guard.sidecar.constraints import Language, understood
 from guard.sidecar.endpoints import custom_tools
 from guard.sidecar.endpoints.functions import in_tools
 from guard.sidecar.errors import ApiError, bad
+from guard.support.cached import cached_property
 
 Kind = Literal["text", "json", "schema", "string", "calls"]
 
@@ -185,7 +185,7 @@ class ChatRequest:
         """The names of custom tools."""
         return frozenset(tool.custom.name for tool in self.chat.tools or [] if tool.custom is not None)
 
-    @functools.cached_property
+    @cached_property
     def told(self) -> list[Function]:
         """All tools as functions; ApiError where a tool is neither a function nor a custom tool."""
         found: list[Function] = []

@@ -24,6 +24,7 @@ from guard.kernels.json_pointer import pointer, steps
 from guard.output import target
 from guard.schemas import Options
 from guard.schemas.ops import FALSE, Op, Record
+from guard.support.cached import cached_property
 from guard.testing.json_validators import Judges, copied
 from guard.testing.strategies import values
 
@@ -90,7 +91,7 @@ class Misses:
         self.places = list(self._found())
         self.place = functools.lru_cache(_KEPT)(self._made)
 
-    @functools.cached_property
+    @cached_property
     def first(self) -> int | None:
         """The first place that has a near miss; None where there is none."""
         return next((at for at in range(len(self.places)) if self.place(at)), None)

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "python/give_way.hpp"
 #include "python/text.hpp"
 
 namespace nb = nanobind;
@@ -106,7 +107,7 @@ class Copier {
     Py_ssize_t at = 0;
     PyObject *key = nullptr, *item = nullptr;
     if (out) write('{', static_cast<std::uint64_t>(PyDict_Size(out)));
-    while (out && PyDict_Next(out, &at, &key, &item)) {
+    for (; out && PyDict_Next(out, &at, &key, &item); guard::give_way()) {
       if (!PyUnicode_CheckExact(key) || !text(key)) return drop(out);
       note(key, item, level);
       if (!PyDict_CheckExact(item) && !PyList_CheckExact(item)) {
@@ -127,7 +128,7 @@ class Copier {
     PyObject* out = PyList_GetSlice(value, 0, PY_SSIZE_T_MAX);
     const Py_ssize_t size = out ? PyList_Size(out) : 0;
     write('[', static_cast<std::uint64_t>(size));
-    for (Py_ssize_t i = 0; i < size; ++i) {
+    for (Py_ssize_t i = 0; i < size; ++i, guard::give_way()) {
       PyObject* inner = copy(PyList_GetItem(out, i), level + 1);
       if (!inner) return drop(out);
       PyList_SetItem(out, i, inner);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "constraints/nodes.hpp"
+#include "python/give_way.hpp"
 #include "python/text.hpp"
 
 namespace nb = nanobind;
@@ -13,6 +14,7 @@ using namespace nb::literals;
 
 namespace {
 
+using guard::give_way;
 using guard::Op;
 namespace types = guard::types;
 
@@ -67,7 +69,7 @@ bool is_writable(PyObject* text) {
 // Is it a list of texts that JSON can write?
 bool are_writable(PyObject* list) {
   if (!PyList_CheckExact(list)) return false;
-  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i) {
+  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i, give_way()) {
     PyObject* text = PyList_GetItem(list, i);
     if (!PyUnicode_CheckExact(text) || !is_writable(text)) return false;
   }
@@ -84,7 +86,7 @@ bool are_distinct(PyObject* list) {
 nb::object each_once(PyObject* list) {
   if (PyList_Size(list) <= kFew && are_distinct(list)) return nb::borrow(list);
   const nb::object seen = made(PyDict_New());
-  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i)
+  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i, give_way())
     if (PyDict_SetItem(seen.ptr(), PyList_GetItem(list, i), Py_None)) raise();
   return made(PyDict_Keys(seen.ptr()));
 }
@@ -289,7 +291,7 @@ class Nodes {
     const nb::list pairs;
     Py_ssize_t at = 0;
     PyObject *name = nullptr, *schema = nullptr;
-    while (PyDict_Next(schemas, &at, &name, &schema))
+    for (; PyDict_Next(schemas, &at, &name, &schema); give_way())
       if (is_writable(name)) append(pairs, made(PyTuple_Pack(2, name, node(schema).ptr())));
     if (PyList_Size(pairs.ptr()) > 0) add(record, Op::Properties, pairs);
   }
@@ -309,7 +311,7 @@ class Nodes {
         declared && is_keyword(words().properties)) {
       Py_ssize_t at = 0;
       PyObject* name = nullptr;
-      while (PyDict_Next(declared, &at, &name, nullptr))
+      for (; PyDict_Next(declared, &at, &name, nullptr); give_way())
         if (is_writable(name)) append(names, name);
     }
     add(record, Op::Additional, below, names, nb::list());
@@ -318,7 +320,7 @@ class Nodes {
 
   bool several(const nb::list& record, Op op, PyObject* schemas) {
     const nb::list below;
-    for (Py_ssize_t i = 0; i < PyList_Size(schemas); ++i)
+    for (Py_ssize_t i = 0; i < PyList_Size(schemas); ++i, give_way())
       append(below, node(PyList_GetItem(schemas, i)));
     add(record, op, below);
     return true;
@@ -440,7 +442,10 @@ void bind_lower(nb::module_& module) {
                          .known = known};
         Nodes each(all, lowering);
         nb::list out;
-        for (nb::handle node : nodes) out.append(each.lower(node));
+        for (nb::handle node : nodes) {
+          out.append(each.lower(node));
+          give_way();
+        }
         return out;
       },
       "lowering"_a, "nodes"_a, "tables"_a, "kinds"_a, "how"_a, "known"_a);

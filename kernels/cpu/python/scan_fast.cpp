@@ -3,6 +3,8 @@
 // compares the two. What is not plain here, and all that may be refused, is left to it.
 #include "python/scan_fast.hpp"
 
+#include "python/give_way.hpp"
+
 namespace nb = nanobind;
 using namespace nb::literals;
 
@@ -124,7 +126,7 @@ class Scanner {
   }
 
   bool list(const nb::object& position, PyObject* keyword, PyObject* value) {
-    for (Py_ssize_t i = 0; i < PyList_Size(value); ++i)
+    for (Py_ssize_t i = 0; i < PyList_Size(value); ++i, guard::give_way())
       if (!child(position, keyword, made(PyLong_FromSsize_t(i)).ptr(), PyList_GetItem(value, i)))
         return false;
     return true;
@@ -132,7 +134,7 @@ class Scanner {
   bool map(const nb::object& position, PyObject* keyword, PyObject* value) {
     Py_ssize_t at = 0;
     PyObject *name = nullptr, *schema = nullptr;
-    while (PyDict_Next(value, &at, &name, &schema))
+    for (; PyDict_Next(value, &at, &name, &schema); guard::give_way())
       if (!child(position, keyword, name, schema)) return false;
     return true;
   }

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "python/give_way.hpp"
 #include "python/text.hpp"
 
 namespace nb = nanobind;
@@ -162,7 +163,7 @@ class Plain {
 
   bool schemas(PyObject* value) const {
     if (!PyList_CheckExact(value) || PyList_Size(value) == 0) return false;
-    for (Py_ssize_t i = 0; i < PyList_Size(value); ++i)
+    for (Py_ssize_t i = 0; i < PyList_Size(value); ++i, guard::give_way())
       if (!schema(PyList_GetItem(value, i))) return false;
     return true;
   }
@@ -172,7 +173,7 @@ class Plain {
     if (!PyDict_CheckExact(value)) return false;
     Py_ssize_t at = 0;
     PyObject *key = nullptr, *item = nullptr;
-    while (PyDict_Next(value, &at, &key, &item))
+    for (; PyDict_Next(value, &at, &key, &item); guard::give_way())
       if (!may(key) || !schema(item)) return false;
     return true;
   }

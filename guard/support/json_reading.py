@@ -1,0 +1,252 @@
+"""Large JSON read in pieces: each takes one short call, and other threads run between the calls.
+
+jiter reads a text in one call and keeps the GIL meanwhile: some 30 ms for a hundred thousand values, or for ten
+megabytes of escapes. Here a large container is read some members at a time and a long string some characters at a time;
+small parts are read several at once. The value is what jiter makes of the whole text. json_pieces.py is the way back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jiter
+
+ONCE = 65_536  #: Bytes of a text that are read at once.
+PIECE = 16_384  #: Bytes of a larger text that one call reads: some 1 ms at most, where a string is no longer.
+LONG = 65_536  #: Bytes of a string from which it is divided; a key may not have more.
+DEPTH = 200  #: Most containers that are open at once, as jiter has it; two more may stand inside.
+
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_FLAT = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"
+_NESTED = rb'(?:[^"\[\]{}]++|' + _STRING + rb"|\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\])*+"
+#: A part of a member; small containers count as a whole. Each alternative begins with another byte: linear time.
+_PART = rb'(?:[^"\[\]{},]++|' + _STRING + rb"|\{" + _NESTED + rb"\}|\[" + _NESTED + rb"\])"
+_PARTS = re.compile(_PART + rb"*+", re.DOTALL)
+_MEMBERS = re.compile(rb"(?:" + _PART + rb"*+,)++", re.DOTALL)
+_WHOLE_STRING = re.compile(_STRING, re.DOTALL)
+#: The inside of a string, cut neither inside an escape nor between two that are one character.
+_INSIDE = re.compile(rb'(?:[^"\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])....|\\[^u])++', re.DOTALL)
+_SPACE = re.compile(rb"[ \t\n\r]*+")
+_PLACE = re.compile(r" at line (\d+) column (\d+)$")
+_CLOSED_BY = {ord("["): ord("]"), ord("{"): ord("}")}
+_COMMA, _QUOTE = ord(","), ord('"')
+
+
+def read(data: bytes) -> Any:
+    """Return the value of a JSON text. O(n), each call of O(PIECE).
+
+    Raises ValueError where it is not JSON in UTF-8, an object has a key twice, a number is not finite, or, in texts of
+    more than ONCE bytes, a key is longer than LONG.
+    """
+    return _parsed(data) if len(data) <= ONCE else _Reading(data).value()
+
+
+def _parsed(data: bytes) -> Any:
+    return jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+
+
+class _Container:
+    """A container that is open. It has a value once a part of it was read; until then it is a part of the outer one."""
+
+    __slots__ = ("begin", "has_comma", "key", "mark", "member", "opened", "value")
+
+    def __init__(self, mark: int, opened: int) -> None:
+        self.mark, self.opened = mark, opened  # its bracket, and where that is
+        self.begin = self.member = opened + 1  # where what was not read begins, and where the last member of that does
+        self.value: list[Any] | dict[str, Any] | None = None
+        self.has_comma = False  # before `begin`
+        self.key = ""  # of the member that is open
+
+
+class _Reading:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+        self._open: list[_Container] = []
+
+    def value(self) -> Any:
+        data = self._data
+        self._skip_space()
+        if self._mark() not in _CLOSED_BY:
+            return _parsed(data)
+        self._push()
+        ended: Any = None
+        while self._open:
+            container = self._open[-1]
+            if members := _MEMBERS.match(data, self._at, self._at + PIECE):
+                self._at = container.member = members.end()
+                self._read_some(container)
+                continue
+            if parts := _PARTS.match(data, self._at, self._at + PIECE):
+                self._at = parts.end()
+            mark = self._mark()
+            if mark == _COMMA:
+                self._at += 1
+                container.member = self._at
+                self._read_some(container)
+            elif mark in _CLOSED_BY:
+                self._push()
+            elif mark == _QUOTE:
+                self._read_string(container)
+            elif mark in _CLOSED_BY.values():
+                ended = self._close(container)
+        self._skip_space()
+        if self._at < len(data):
+            raise self._error("trailing characters")
+        return ended
+
+    def _mark(self) -> int:
+        if self._at >= len(self._data):
+            raise self._error("EOF while parsing a value")
+        return self._data[self._at]
+
+    def _skip_space(self) -> None:
+        while (space := _SPACE.match(self._data, self._at, self._at + LONG)) and space.end() > self._at:
+            self._at = space.end()
+
+    def _push(self) -> None:
+        if len(self._open) == DEPTH:
+            raise self._error("recursion limit exceeded")
+        self._open.append(_Container(self._data[self._at], self._at))
+        self._at += 1
+
+    def _read_some(self, container: _Container) -> None:
+        """Read the members so far, if they are many."""
+        if self._at - container.begin >= PIECE:
+            self._begin_values()
+            self._read_members(container)
+
+    def _read_members(self, container: _Container) -> None:
+        """Read the members so far. The container must have a value."""
+        if container.begin < container.member:
+            self._add(container, container.begin, container.member - 1)
+            container.begin, container.has_comma = container.member, True
+
+    def _add(self, container: _Container, begin: int, end: int) -> None:
+        """Read members without a comma behind them, of which there must be some, but where the container ends."""
+        mark, value = container.mark, container.value
+        more = self._parsed(bytes((mark,)), begin, end, bytes((_CLOSED_BY[mark],)))
+        is_last = self._at == end and not container.has_comma
+        if not more and not is_last:
+            raise self._error("expected value", end)
+        if isinstance(value, list):
+            value += more
+        elif value is not None:
+            size = len(value)
+            value |= more
+            if len(value) < size + len(more):
+                raise self._error("Detected duplicate key", begin)
+
+    def _begin_values(self) -> None:
+        """Let all open containers have values, and read the members before those that are open."""
+        if self._open[0].value is None:
+            self._open[0].value = _fresh(self._open[0])
+        for outer, inner in zip(self._open, self._open[1:], strict=False):
+            if inner.value is None:
+                self._read_members(outer)
+                outer.key = self._key(outer, inner.opened)
+                inner.value = _fresh(inner)
+
+    def _key(self, container: _Container, end: int) -> str:
+        """Return the key of the open member, whose value begins at `end`; "" in an array."""
+        begin = container.member
+        if isinstance(container.value, list):
+            if self._data[begin:end].strip(b" \t\n\r"):
+                raise self._error("expected `,` or `]`", end)
+            return ""
+        (key,) = self._parsed(b"{", begin, end, b"[]}")
+        return str(key)
+
+    def _read_string(self, container: _Container) -> None:
+        """Read a string that is long, or step over it."""
+        if string := _WHOLE_STRING.match(self._data, self._at, self._at + LONG + 2):
+            self._at = string.end()
+            return
+        if container.mark != ord("[") and not self._data[container.member : self._at].strip(b" \t\n\r"):
+            raise self._error(f"a key has more than {LONG:,} bytes, or no end")
+        self._begin_values()
+        self._read_members(container)
+        container.key = self._key(container, self._at)
+        self._at += 1
+        text = "".join(self._pieces())
+        if self._mark() != _QUOTE:
+            raise self._error("a string has a wrong escape")
+        self._at += 1
+        self._put(container, text)
+
+    def _pieces(self) -> Iterator[str]:
+        """Yield the inside of a string up to its end, or to what is no string."""
+        while (end := self._piece()) > self._at:
+            yield str(self._parsed(b'"', self._at, end, b'"'))
+            self._at = end
+
+    def _piece(self) -> int:
+        """Return where a piece of a string ends, which is cut in no character and no escape."""
+        data, at = self._data, self._at
+        if data.find(b"\\", at, at + LONG) < 0:
+            quote = data.find(b'"', at, at + LONG)
+            end = quote if quote >= 0 else min(at + LONG, len(data))
+        else:
+            inside = _INSIDE.match(data, at, at + PIECE)
+            end = inside.end() if inside else at
+        for _ in range(3):
+            if end < len(data) and data[end] & 0xC0 == 0x80:  # a byte within a character
+                end -= 1
+        return end
+
+    def _close(self, container: _Container) -> Any:
+        """End the innermost container; returns its value, if it has one."""
+        at = self._at
+        if self._data[at] != _CLOSED_BY[container.mark]:
+            raise self._error(f"expected `,` or `{chr(_CLOSED_BY[container.mark])}`")
+        if container.value is None and (at - container.opened >= PIECE or len(self._open) == 1):
+            self._begin_values()
+        if container.value is not None:
+            self._read_members(container)
+            self._add(container, container.begin, at)
+        self._open.pop()
+        self._at += 1
+        if container.value is not None and self._open:
+            self._put(self._open[-1], container.value)
+        return container.value
+
+    def _put(self, container: _Container, item: Any) -> None:
+        """Add a value that was read by itself, and step over the comma behind it."""
+        if isinstance(container.value, list):
+            container.value.append(item)
+        elif container.value is not None:
+            if container.key in container.value:
+                raise self._error(f'Detected duplicate key "{container.key[:60]}"')
+            container.value[container.key] = item
+        self._skip_space()
+        container.has_comma = self._mark() == _COMMA
+        if container.has_comma:
+            self._at += 1
+        elif self._mark() != _CLOSED_BY[container.mark]:
+            raise self._error(f"expected `,` or `{chr(_CLOSED_BY[container.mark])}`")
+        container.begin = container.member = self._at
+
+    def _parsed(self, before: bytes, begin: int, end: int, behind: bytes) -> Any:
+        """Return the value of a part of the text between brackets or quotes."""
+        try:
+            return _parsed(b"%b%b%b" % (before, self._data[begin:end], behind))
+        except ValueError as error:
+            words = str(error)
+            place = _PLACE.search(words)
+            if place is None:
+                raise self._error(words, begin) from None
+            at, lines = begin - 1, int(place[1]) - 1
+            for _ in range(lines):
+                at = self._data.find(b"\n", max(at, begin), end) + 1
+            raise self._error(words[: place.start()], min(end, at + int(place[2]) - 1)) from None
+
+    def _error(self, words: str, at: int | None = None) -> ValueError:
+        at = self._at if at is None else at
+        line, column = self._data.count(b"\n", 0, at) + 1, at - self._data.rfind(b"\n", 0, at)
+        return ValueError(f"{words} at line {line} column {column}")
+
+
+def _fresh(container: _Container) -> list[Any] | dict[str, Any]:
+    return [] if container.mark == ord("[") else {}

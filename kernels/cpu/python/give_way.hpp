@@ -1,0 +1,18 @@
+// Other threads of Python get a turn in the middle of a walk over a schema, which may have a
+// hundred thousand parts: 20 ms in which an event loop would stand still.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace guard {
+
+// Lets them run, every so many steps. What is walked over must be the compile's own copy, which
+// nobody else changes. The GIL must be held.
+inline void give_way() {
+  thread_local unsigned steps = 0;
+  if (++steps % 512 == 0) {
+    const nanobind::gil_scoped_release meanwhile;
+  }
+}
+
+}  // namespace guard
