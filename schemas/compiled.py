@@ -13,11 +13,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels import at_fork, json_pointer
 from guard.kernels._native import Engine, Explorer
+from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import ON_MADE, Vocabulary
 from guard.schemas import contradictions, jsontext, types

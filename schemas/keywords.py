@@ -11,8 +11,9 @@ import difflib
 import re
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cache, cached_property
+from functools import cache
 
+from guard.kernels.cached import cached_property
 from guard.schemas import ops
 from guard.schemas.grounding.keyword import KEYWORD
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from functools import cached_property
 
+from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 
 #: The largest `depth`: Python's own readers and the validators recurse over JSON, which is safe this deep.

@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from guard.decoding.confidence import Confidence
+from guard.kernels.cached import cached_property
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check, check_kind
-from guard.support.cached import cached_property
 
 Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
 Action = Literal["ask", "escalate", "return", "fail"]

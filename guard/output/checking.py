@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guard.errors import Finding, SchemaError, Unchecked, Violation
+from guard.kernels.cached import cached_property
 from guard.output import worker_pool
 from guard.output.judge import NOT_JSON, Judge, JudgedSchema, NoJudgeError, read, too_deep
 from guard.output.repair import Edit, repair
 from guard.output.worker import allowance
-from guard.support.cached import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Callable

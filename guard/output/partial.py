@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import typing_extensions
 
 from guard.errors import GuardError
+from guard.kernels.cached import cached_property
 from guard.output.partial_json import Kind, Node, PartialReader, plain
 from guard.schemas import types as schema_types
-from guard.support.cached import cached_property
 
 UNKNOWN = None  #: Stands for a value that has not arrived.
 SHARE = 256  #: Items that may be copied for each new character.

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard.kernels import json_pointer
+from guard.kernels.cached import cached_property
 from guard.schemas import rewriting
 from guard.schemas.keywords import ANNOTATIONS, IN_PLACE
 from guard.support import json_pieces
-from guard.support.cached import cached_property
 from guard.support.strict_json import unique_members
 
 WRAPPER = "value"  #: The one property of the object around what is none.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from guard.errors import Finding, SchemaError, Unchecked, Violation
+from guard.kernels.cached import cached_property
 from guard.output.checking import NEAR_TEXT, Checked, Checker
-from guard.support.cached import cached_property
 from guard.support.clipping import clipped
 
 if TYPE_CHECKING:

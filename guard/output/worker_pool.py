@@ -21,9 +21,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from guard.kernels import at_fork
+from guard.kernels.cached import cached_property
 from guard.output.worker import LENGTH
 from guard.support.aside import aside
-from guard.support.cached import cached_property
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

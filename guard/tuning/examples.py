@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guard.errors import GuardError
-from guard.support.cached import cached_property
+from guard.kernels.cached import cached_property
 from guard.support.subschemas import applying
 
 if TYPE_CHECKING:

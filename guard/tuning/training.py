@@ -32,8 +32,8 @@ import torch
 from torch.nn import functional
 
 from guard.errors import GuardError
+from guard.kernels.cached import cached_property
 from guard.support import memory
-from guard.support.cached import cached_property
 from guard.tuning.examples import Example
 from guard.tuning.lora import Adapter
 from guard.tuning.plan import Position, TrainingPlan

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from guard import formats
 from guard.errors import SchemaError, Unsupported
+from guard.kernels.cached import cached_property
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request, Thought
-from guard.support.cached import cached_property
 from guard.turns import marking, value, words
 from guard.turns.pieces import Spoken
 from guard.turns.turn import Wanted

@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guard.kernels._native import Engine
+from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext
 from guard.schemas.compiled import (

@@ -13,11 +13,11 @@ from guard.decoding.calibration import Calibration
 from guard.decoding.completion import Completion
 from guard.decoding.reasoning import Reasoning
 from guard.errors import BudgetExceeded, Truncated, Unsupported
+from guard.kernels.cached import cached_property
 from guard.kernels.vocabulary import Vocabulary
 from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import as_texts, asked
 from guard.schemas.compiled import warmed
-from guard.support.cached import cached_property
 
 #: Functions for a chat template, in OpenAI's form.
 Tools = Sequence[Mapping[str, Any]]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from guard.errors import ModelError
+from guard.kernels.cached import cached_property
 from guard.models.base import Request
 from guard.models.remote import usage
 from guard.models.remote.address import UNUSED_KEY, address, check_key
@@ -28,7 +29,6 @@ from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import Runner, done
 from guard.output import provider_schema
-from guard.support.cached import cached_property
 
 if TYPE_CHECKING:
     import openai

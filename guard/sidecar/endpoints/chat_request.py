@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from guard.kernels.cached import cached_property
 from guard.sidecar.constraints import Language, understood
 from guard.sidecar.endpoints import custom_tools
 from guard.sidecar.endpoints.functions import in_tools
 from guard.sidecar.errors import ApiError, bad
-from guard.support.cached import cached_property
 
 Kind = Literal["text", "json", "schema", "string", "calls"]
 

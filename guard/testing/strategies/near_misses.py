@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from guard.kernels._native import Engine, Sampler
+from guard.kernels.cached import cached_property
 from guard.kernels.errors import SchemaError
 from guard.kernels.json_pointer import pointer, steps
 from guard.output import target
 from guard.schemas import Options
 from guard.schemas.ops import FALSE, Op, Record
-from guard.support.cached import cached_property
 from guard.testing.json_validators import Judges, copied
 from guard.testing.strategies import values
 
