@@ -7,8 +7,8 @@ other than `chunked`. Both are answered in the form of all other errors. Bytes a
 are kept: chunks that are mostly framing are refused, and trailers never reach the application. Once a part of an answer
 is out, no refusal is written; the connection ends instead. Requests that come behind others on one connection are read
 a few at a time: uvicorn reads on at each answer, so that thousands would come for every one that is answered. What all
-connections of a process hold besides bodies is counted at its `Door`. Where that is too much, those that hold more than
-a fair share end.
+connections of a process hold besides bodies is counted by `HeldBytes`. Where that is too much, those that hold more
+than a fair share end.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ IN_LINE = 16  #: Requests that wait behind one under way, from which no more are
 SLICE = 4_096  #: Bytes that are parsed before the line is looked at again: 160 requests at most.
 REQUEST_BYTES = 4_096  #: What a request costs besides its bytes, for its objects.
 FAIR_BYTES = 16_384  #: Bytes that each connection may hold, however much the others do.
-DOOR_BYTES = 64_000_000  #: Bytes that all connections together may hold, before those above their share end.
+ALL_BYTES = 64_000_000  #: Bytes that all connections together may hold, before those above their share end.
 CHUNKS = 1024  #: Most chunks of a body: these, and one for each 64 bytes of it.
 
 
@@ -46,7 +46,7 @@ class _Refused(Exception):  # noqa: N818 (only stops the parser)
     """Stops the parser: the connection is over, and the rest of its bytes are ignored."""
 
 
-class Door:
+class HeldBytes:
     """What the connections of one process hold: unfinished heads, heads of requests that are not answered, all that
     came behind those, and what each request costs itself. The body of a running request is counted by its `Share`.
     Belongs to one event loop.
@@ -76,10 +76,10 @@ class _Flow(FlowControl):
 class Wire(HttpToolsProtocol):
     """One connection, as uvicorn's protocol class. Belongs to one event loop."""
 
-    def __init__(self, settings: ServeSettings, door: Door, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, settings: ServeSettings, all_held: HeldBytes, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._door = door
-        self._held = 0  # bytes that are counted at the door
+        self._all_held = all_held
+        self._held = 0  # bytes that are counted with those of all
         self._line: deque[int] = deque()  # bytes of each request that is not answered
         self._most_head, self._head_seconds = settings.head_bytes, settings.head_seconds
         self._most_body, self._body_seconds = settings.body_bytes, settings.body_seconds
@@ -126,7 +126,7 @@ class Wire(HttpToolsProtocol):
         self._waiting = b""
         super().connection_lost(exc)
         self.flow.leave()
-        self._door.bytes -= self._held
+        self._all_held.bytes -= self._held
         self._held = 0
 
     def data_received(self, data: bytes) -> None:
@@ -162,7 +162,7 @@ class Wire(HttpToolsProtocol):
 
     def _weigh(self) -> None:
         """Count what is held. Where all hold too much, and this one more than its share, end it and drop the rest."""
-        if self._count() > FAIR_BYTES and self._door.bytes > DOOR_BYTES and not self._has_ended():
+        if self._count() > FAIR_BYTES and self._all_held.bytes > ALL_BYTES and not self._has_ended():
             self._refuse(503, "too many requests wait, or their heads are too long", "busy")
             self.pipeline.clear()
             self._line = deque(list(self._line)[:1])
@@ -170,9 +170,9 @@ class Wire(HttpToolsProtocol):
             self._count()
 
     def _count(self) -> int:
-        """Tell the door how many bytes are held, and return them."""
+        """Count the bytes that are held, and return them."""
         held = len(self._waiting) + sum(self._line) + (self._fed if self._is_asking else 0)
-        self._door.bytes += held - self._held
+        self._all_held.bytes += held - self._held
         self._held = held
         return held
 

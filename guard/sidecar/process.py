@@ -191,7 +191,7 @@ def _changes(before: ServeSettings, after: ServeSettings) -> str:
 def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = None) -> int:
     """Serve in this process. A worker is given the shared number that tells all workers that keys are needed."""
     is_alone = seen is None
-    from guard.sidecar.http_limits import Door, Wire
+    from guard.sidecar.http_limits import HeldBytes, Wire
 
     _logging()
     serve, common = start.settings()
@@ -201,7 +201,7 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
         sidecar = begun(serve, common, seen)
         config = uvicorn.Config(
             _failing(sidecar, failure),
-            http=functools.partial(Wire, serve, Door()),  # type: ignore[arg-type]  # called like the class that it stands for
+            http=functools.partial(Wire, serve, HeldBytes()),  # type: ignore[arg-type]  # called like the class that it stands for
             ws="none",
             lifespan="on",
             log_config=None,

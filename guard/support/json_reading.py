@@ -40,7 +40,7 @@ def read(data: bytes) -> Any:
     Raises ValueError where it is not JSON in UTF-8, an object has a key twice, a number is not finite, or, in texts of
     more than ONCE bytes, a key is longer than LONG.
     """
-    return _parsed(data) if len(data) <= ONCE else _Reading(data).value()
+    return _parsed(data) if len(data) <= ONCE else _PieceReader(data).value()
 
 
 def _parsed(data: bytes) -> Any:
@@ -60,7 +60,7 @@ class _Container:
         self.key = ""  # of the member that is open
 
 
-class _Reading:
+class _PieceReader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from guard.sidecar import http_limits
-from guard.sidecar.http_limits import IN_LINE, SLICE, Door, Wire
+from guard.sidecar.http_limits import IN_LINE, SLICE, HeldBytes, Wire
 from guard.sidecar.settings import ServeSettings
 
 
@@ -34,7 +34,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @contextlib.asynccontextmanager
 async def connected(
-    app: Any = echo, seen: Callable[[Wire], None] = lambda _: None, door: Door | None = None, **serve: Any
+    app: Any = echo, seen: Callable[[Wire], None] = lambda _: None, held: HeldBytes | None = None, **serve: Any
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Serve an application, and connect to it; `seen` is shown the connection after each piece that is parsed."""
 
@@ -47,7 +47,7 @@ async def connected(
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Seen(ServeSettings(**serve), door or Door(), config=config, server_state=state, app_state={}),
+        lambda: Seen(ServeSettings(**serve), held or HeldBytes(), config=config, server_state=state, app_state={}),
         "127.0.0.1",
         0,
     )
@@ -171,7 +171,7 @@ def test_who_leaves_with_requests_in_line_is_missed(number: int) -> None:
 
 def test_what_all_connections_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each could hold 0.3 MB behind a request that hangs: with 12,000 connections one client held 4 GB."""
-    monkeypatch.setattr(http_limits, "DOOR_BYTES", 500_000)
+    monkeypatch.setattr(http_limits, "ALL_BYTES", 500_000)
     goes_on, answers = asyncio.Event(), []
     heads = [b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %090d\r\n" % (at, at) for at in range(250))] * 20
 
@@ -179,28 +179,28 @@ def test_what_all_connections_hold_is_bounded(monkeypatch: pytest.MonkeyPatch) -
         await goes_on.wait()
         await echo(scope, receive, send)
 
-    async def client(stack: contextlib.AsyncExitStack, door: Door, sent: bytes) -> asyncio.StreamReader:
-        reader, writer = await stack.enter_async_context(connected(hanging, door=door))
+    async def client(stack: contextlib.AsyncExitStack, held: HeldBytes, sent: bytes) -> asyncio.StreamReader:
+        reader, writer = await stack.enter_async_context(connected(hanging, held=held))
         writer.write(sent)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(writer.drain(), 0.05)
         return reader
 
     async def main() -> None:
-        door = Door()
+        held = HeldBytes()
         async with contextlib.AsyncExitStack() as stack:
             sent = [asked("/", "", "none") * 4000] * 40 + heads + [asked("/mine", "", "none")]
-            readers = [await client(stack, door, each) for each in sent]
+            readers = [await client(stack, held, each) for each in sent]
             await asyncio.sleep(0.2)
             # All may hold a share, and what the last of those above it brought before they ended.
-            assert http_limits.FAIR_BYTES < door.bytes < http_limits.DOOR_BYTES + 61 * http_limits.FAIR_BYTES
+            assert http_limits.FAIR_BYTES < held.bytes < http_limits.ALL_BYTES + 61 * http_limits.FAIR_BYTES
             goes_on.set()
             answers.extend([await asyncio.wait_for(reader.read(200), 30) for reader in readers])
         for _ in range(100):
             await asyncio.sleep(0.02)
-            if door.bytes == 0:
+            if held.bytes == 0:
                 return
-        raise AssertionError(f"{door.bytes} bytes are held by nobody")
+        raise AssertionError(f"{held.bytes} bytes are held by nobody")
 
     asyncio.run(main())
     assert all(each.startswith(b"HTTP/1.1 200") for each in answers[:40] + answers[-1:]), (
