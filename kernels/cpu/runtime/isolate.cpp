@@ -1,6 +1,7 @@
 #include "runtime/isolate.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "support/allocator.hpp"
 #include "support/thread_pool.hpp"
@@ -275,8 +276,13 @@ Compiled& Turn::engine(const Options& options, Id root,
   return *place_.engine;
 }
 
+void Turn::let_others_run() {
+  if (slowly_) std::exchange(slowly_, nullptr)(of_);
+}
+
 void Turn::give_up(bool out_of_memory) {
   let_allocations_fail(false);
+  let_others_run();  // what is given up may take long to be freed
   if (place_.pinned) return;
   if (out_of_memory || !isolate_.common)
     isolate_.flush(&flushed_);
@@ -286,7 +292,7 @@ void Turn::give_up(bool out_of_memory) {
 
 void Turn::look(Clock::Time now) {
   if (begun_ == Clock::Time{}) begun_ = now;
-  if (slowly_ && now - begun_ > kWhile) slowly_(of_), slowly_ = nullptr;
+  if (now - begun_ > kWhile) let_others_run();
   if (is_given_up_ && *is_given_up_) throw Limit{"seconds", -1, "nobody waits for it any more"};
   account_.settle();
   if (isolate_.common && !place_.pinned) {
@@ -298,6 +304,7 @@ void Turn::look(Clock::Time now) {
   }
   Isolates& all = Isolates::instance();
   if (!all.are_full()) return;
+  let_others_run();
   all.make_room(&isolate_);
   if (!all.are_full()) return;
   if (!place_.pinned && account_.sum() < all.budget() / 2) throw Full{};

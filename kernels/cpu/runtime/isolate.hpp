@@ -154,9 +154,9 @@ class Account {
 };
 
 // One turn of a call in an isolate: it owns the lock, the clock and the account of memory. `slowly`
-// is called once the turn has taken a while; the binding then releases the GIL. `used`: see
-// Clock::Running. A tick throws Elsewhere where a common isolate has been locked for long while
-// others wait, or the turn has taken much memory there.
+// is called once the turn has taken a while, or frees much; the binding then releases the GIL.
+// `used`: see Clock::Running. A tick throws Elsewhere where a common isolate has been locked for
+// long while others wait, or the turn has taken much memory there.
 class Turn final : private Watch {
  public:
   static constexpr std::chrono::microseconds kWhile{1000}, kLong{3000};
@@ -181,6 +181,7 @@ class Turn final : private Watch {
 
  private:
   void look(Clock::Time now) override;
+  void let_others_run();  // calls `slowly`, once
   Place& place_;
   Isolate& isolate_;
   const std::int64_t memory_;  // Limits.memory
