@@ -22,8 +22,6 @@ LARGE = 65_536  #: Size of a body, in bytes, from which work on it takes millise
 
 STEPWISE = 8  #: How many times as long a byte takes where a value is written part by part, not by an encoder in C.
 
-SOON_S = 0.0003  #: Switch interval of the GIL during such work; at other times a short one would only cost switches.
-
 NICE = 5  #: Added to the niceness of its threads, so that the event loop goes first where processors are scarce.
 
 
@@ -41,46 +39,26 @@ def _stand_behind() -> None:
 
 
 _thread = thread("guard-large")
+_lock, _ended = threading.Lock(), 0
 
 
 async def done(size: int, work: Callable[..., T], *arguments: object) -> T:
     """Run work on so many bytes and return its result: here where they are few, else in the thread, in turn."""
     if size < LARGE:
         return work(*arguments)
-    return await asyncio.get_running_loop().run_in_executor(_thread, functools.partial(giving_way, work, *arguments))
+    return await asyncio.get_running_loop().run_in_executor(_thread, functools.partial(counted, work, *arguments))
+
+
+def counted(work: Callable[..., T], *arguments: object) -> T:
+    """Run large work in this thread and return its result; counts it at its end."""
+    global _ended
+    try:
+        return work(*arguments)
+    finally:
+        with _lock:
+            _ended += 1
 
 
 def done_so_far() -> int:
     """Return how many such pieces of work have ended in this process."""
-    return _SOONER.left
-
-
-def giving_way(work: Callable[..., T], *arguments: object) -> T:
-    """Run long work in this thread and return its result, with a shorter switch interval meanwhile."""
-    with _SOONER:
-        return work(*arguments)
-
-
-class _Sooner:
-    """Holds the GIL's switch interval short while any thread is inside."""
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._usual = threading.Lock(), 0, 0.0
-        self.left = 0  # how many were inside and are no more
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._usual = sys.getswitchinterval()
-                sys.setswitchinterval(min(SOON_S, self._usual))
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            self.left += 1
-            if self._inside == 0:
-                sys.setswitchinterval(self._usual)
-
-
-_SOONER = _Sooner()
+    return _ended

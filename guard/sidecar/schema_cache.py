@@ -112,7 +112,7 @@ class Targets:
             await self._in_thread(dropped.clear)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        job = functools.partial(large.giving_way, work, *arguments)
+        job = functools.partial(large.counted, work, *arguments)
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
 

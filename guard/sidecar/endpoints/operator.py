@@ -181,7 +181,7 @@ async def traces(sidecar: Service, scope: Any) -> tuple[int, bytes]:
 
 async def _made(work: Callable[..., dict[str, Any]], *read: Any) -> bytes:
     """Return as JSON what work makes of what was read, in a thread: what is on record may be large."""
-    return await asyncio.to_thread(large.giving_way, lambda: _json(work(*read)))
+    return await asyncio.to_thread(large.counted, lambda: _json(work(*read)))
 
 
 def _listed(calls: Sequence[Call]) -> dict[str, Any]:
@@ -216,7 +216,7 @@ async def trace_page(sidecar: Service, scope: Any) -> tuple[Any, ...]:
     """Return one call as a page with every token coloured."""
     call = await _call(sidecar, scope)
     asked = await sidecar.read(sidecar.store.schema, call.schema_hash)
-    made = await asyncio.to_thread(large.giving_way, lambda: page(call, asked).encode(errors="replace"))
+    made = await asyncio.to_thread(large.counted, lambda: page(call, asked).encode(errors="replace"))
     return 200, made, *PAGE
 
 

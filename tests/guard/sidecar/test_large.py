@@ -1,4 +1,4 @@
-"""Large work beside small requests: threads give way sooner meanwhile, and memory that it left is given back."""
+"""Large work beside small requests: it stands behind them, and memory that it left is given back."""
 
 from __future__ import annotations
 
@@ -18,31 +18,16 @@ import pytest
 from guard.sidecar import application, large
 from guard.sidecar.application import Sidecar
 from guard.sidecar.errors import ApiError
-from guard.sidecar.large import NICE, SOON_S, done, done_so_far, giving_way
+from guard.sidecar.large import NICE, counted, done, done_so_far
 from guard.sidecar.middleware import Watched
 
 
-def test_threads_give_way_sooner_only_while_something_large_is_worked_on() -> None:
-    usual = sys.getswitchinterval()
-    assert giving_way(sys.getswitchinterval) == pytest.approx(SOON_S)
-    assert sys.getswitchinterval() == usual
-    is_in, may_go = threading.Event(), threading.Event()
-
-    def stay() -> None:
-        is_in.set()
-        may_go.wait()
-
-    other = threading.Thread(target=giving_way, args=(stay,))
-    other.start()
-    is_in.wait()
+def test_large_work_is_counted_at_its_end_whatever_that_is() -> None:
     before = done_so_far()
+    assert counted(lambda: done_so_far() - before) == 0
     with pytest.raises(ZeroDivisionError):
-        giving_way(lambda: 1 // 0)
-    assert done_so_far() == before + 1
-    assert sys.getswitchinterval() == pytest.approx(SOON_S)  # the other is at work still
-    may_go.set()
-    other.join()
-    assert sys.getswitchinterval() == usual
+        counted(lambda: 1 // 0)
+    assert done_so_far() == before + 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux only")
