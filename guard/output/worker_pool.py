@@ -78,8 +78,11 @@ class Workers:
             worker.forget()
 
     def _run(self, payload: bytes, until: float | None) -> dict[str, Any]:
+        left = None if until is None else until - time.monotonic()
+        if left is not None and left <= 0:
+            return {}  # before a worker is taken, which would be killed as late
         try:
-            worker = self._idle.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+            worker = self._idle.get(timeout=left)
         except queue.Empty:
             return {}
         known: dict[str, Any] = {}

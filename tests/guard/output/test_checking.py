@@ -195,6 +195,15 @@ def test_an_event_loop_goes_on_while_a_check_does_not_end(tmp_path: Path) -> Non
     assert asyncio.run(main()) < 1.5
 
 
+def test_a_job_that_comes_too_late_costs_no_worker() -> None:
+    some = worker_pool.Workers(most=1, seconds=20)
+    some.run((None, "[1]", False))
+    (first,) = some._all
+    assert some.run((None, "[1]", False), time.monotonic() - 1) == {}
+    assert first.is_alive
+    some.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such priority")
 def test_a_long_job_stands_behind_other_work() -> None:
     """Two of them took both processors from the event loop, with whoever held the GIL that it waited for."""
