@@ -18,10 +18,10 @@ class cached_property(Generic[T]):  # noqa: N801 (named like the one that it sta
     Two threads that read it first at the same time may both work it out; one of the values is kept.
     """
 
-    def __init__(self, work: Callable[[Any], T]) -> None:
-        self._work = work
-        self.__doc__ = work.__doc__
-        self._name = work.__name__
+    def __init__(self, func: Callable[[Any], T]) -> None:
+        self.func = func
+        self.__doc__ = func.__doc__
+        self._name = func.__name__
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -34,5 +34,5 @@ class cached_property(Generic[T]):  # noqa: N801 (named like the one that it sta
         """Return the value of an object, or of a class the property itself."""
         if instance is None:
             return self
-        value: T = self._work(instance)
+        value: T = self.func(instance)
         return instance.__dict__.setdefault(self._name, value)  # type: ignore[no-any-return]
