@@ -13,6 +13,8 @@ import re
 
 #: An escape, a class, what begins or ends a group, or any other character.
 _PIECES = re.compile(r"\[(?:[^\]\\]|\\.)*\]|\\.|\(\?(?P<on>[ims]*)(?:-(?P<off>[ims]*))?:|.", re.DOTALL)
+_IN_CLASS = re.compile(r"\\.|.", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ENDS_OF_WORDS = re.compile(r"\\([<>])")
 _ESCAPES = {"\\A": "^", "\\z": "$", "\\Z": "$"}
 _ANY = "[\\s\\S]"
@@ -34,7 +36,8 @@ _EDGES = {
     "\\B": f"(?:(?<={_WORD})(?={_WORD})|(?<!{_WORD})(?!{_WORD}))",
 }
 _LINE = {"^": f"(?<!{_NO_END})", "$": f"(?!{_NO_END})"}
-_LOOKS = re.compile(r"\(\?<?[=!]|\\[1-9kbB]|\(\?[is]*m[ims]*[-:]")  #: What the other engine runs, maybe.
+#: What the other engine runs, maybe. With `\b` where case does not count: it is written as one that looks around.
+_LOOKS = re.compile(r"\(\?<?[=!]|\\[1-9k]|\(\?[is]*m[ims]*[-:]|\\[bB].*\(\?[ms]*i|\(\?[ms]*i.*\\[bB]", re.DOTALL)
 #: In the JSON of a schema: an escape that is read otherwise, or a modifier that may be.
 _DIFFERS = re.compile(r"\\\\[<>AzZ1-9kbB]|\(\?[ims]*[sm][ims-]*:|\(\?<?[=!]")
 
@@ -63,8 +66,8 @@ def of(pattern: str) -> str:
             text = _ANY if "s" in flags[-1] else _NO_END if looks else text
         elif text in _LINE and "m" in flags[-1]:
             text = _LINE[text]
-        elif looks and text in _EDGES:
-            text = _EDGES[text]
+        elif text in _EDGES:
+            text = _EDGES[text] if looks else f"(?-u:{text})"
         else:
             text = _ESCAPES.get(text, _ENDS_OF_WORDS.sub(r"\1", text))
             if looks:
@@ -87,4 +90,12 @@ def _spelled(text: str, *, ignores_case: bool) -> str:
             return f"[^{_SETS[letter.lower()]}]"
         return _OTHERS[letter] + _FOLDED * (letter == "W" and not ignores_case)
 
-    return re.sub(r"\\(.)", spelled, text, flags=re.DOTALL)
+    parts = _IN_CLASS.findall(text) if is_class else [text]
+    for at, part in enumerate(parts):  # beside a set, `-` is a character
+        if part == "-" and any(_is_set(beside) for beside in (parts[at - 1], *parts[at + 1 : at + 2])):
+            parts[at] = "\\-"
+    return "".join([_ESCAPE.sub(spelled, part) for part in parts])
+
+
+def _is_set(part: str) -> bool:
+    return part[0] == "\\" and part[1].lower() in _SETS

@@ -1,9 +1,9 @@
 """Worker pool: a few processes for checks that may never finish. They start when first needed, and are killed if late.
 
 There are fewer than processors, so that one is left for what waits for no check. Each job has a limit of seconds, and
-callers wait no longer than they say. A job that takes long stands behind all other work of the machine. The worker's
-last report before it was killed or died is the result. Workers inherit no files, and no environment but the paths that
-Python needs. They end with this process, however that ends. guard/output/worker.py is the program that they run.
+callers wait no longer than they say. The worker's last report before it was killed or died is the result. Workers
+inherit no files, and no environment but the paths that Python needs. They end with this process, however that ends.
+guard/output/worker.py is the program that they run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import time
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard.kernels import at_fork
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 MOST = max(1, min(2, (os.cpu_count() or 1) - 1))  #: Workers at a time.
 SECONDS = 2.0  #: Most seconds of a job.
-LONG_SECONDS = 0.2  #: Processor time after which a job stands behind all other work.
-LOOK_SECONDS = 0.1  #: How often that is looked at.
 START_SECONDS = 30.0  #: Longest wait for a worker to start on a busy machine.
 #: A Python without a GIL would reserve a gigabyte at its start, in which limits of memory see nothing.
 _OWN = {"MIMALLOC_ARENA_RESERVE": "0"}
@@ -94,7 +91,7 @@ class Workers:
             worker.begin(until)
             end = time.monotonic() + self._seconds
             worker.ask(payload, end if until is None else min(end, until), known)
-            is_kept = not known.pop("is_last") and not worker.is_behind
+            is_kept = not known.pop("is_last")
         except OSError:  # it did not start, took too long, or died
             pass
         finally:
@@ -120,8 +117,6 @@ class _Worker:
                 env={name: os.environ[name] for name in _KEPT if name in os.environ} | _OWN,
             )
         self._is_ready = False
-        self._began = 0.0  # the processor time that it had when its job began
-        self.is_behind = False  # it runs only where nobody else does, and can't be given its priority back
 
     @property
     def is_alive(self) -> bool:
@@ -136,7 +131,6 @@ class _Worker:
 
     def ask(self, payload: bytes, end: float, known: dict[str, Any]) -> None:
         """Run a job and collect its reports; OSError where it does not finish."""
-        self._began = _processor_seconds(self._process.pid)
         self._wait(end)
         self._line.sendall(LENGTH.pack(len(payload)))
         self._line.sendall(payload)
@@ -162,47 +156,18 @@ class _Worker:
     def _read(self, size: int, end: float) -> bytes:
         parts = bytearray()
         while len(parts) < size:
-            part = self._received(min(size - len(parts), 1 << 20), end)
+            self._wait(end)
+            part = self._line.recv(min(size - len(parts), 1 << 20))
             if not part:
                 raise ConnectionResetError("the worker died")
             parts += part
         return bytes(parts)
-
-    def _received(self, most: int, end: float) -> bytes:
-        while not self.is_behind and self._is_ready:
-            self._wait(min(end, time.monotonic() + LOOK_SECONDS))
-            try:
-                return self._line.recv(most)
-            except TimeoutError:
-                if _processor_seconds(self._process.pid) > self._began + LONG_SECONDS:
-                    self.is_behind = _stand_behind(self._process.pid)
-        self._wait(end)
-        return self._line.recv(most)
 
     def _wait(self, end: float) -> None:
         left = end - time.monotonic()
         if left <= 0:
             raise TimeoutError
         self._line.settimeout(left)
-
-
-def _processor_seconds(pid: int) -> float:
-    """Return the processor time of a process; 0.0 where the system does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _stand_behind(pid: int) -> bool:
-    """Let a process run only where no other wants to; returns whether that could be done."""
-    if sys.platform != "linux":
-        return False
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
-        return True
-    return False
 
 
 WORKERS = Workers()  #: Of this process.

@@ -7,6 +7,7 @@ small parts are read several at once. The value is what jiter makes of the whole
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ import jiter
 ONCE = 65_536  #: Bytes of a text that are read at once.
 PIECE = 16_384  #: Bytes of a larger text that one call reads: some 1 ms at most, where a string is no longer.
 LONG = 65_536  #: Bytes of a string from which it is divided; a key may not have more.
+MOST = 2 * PIECE + 3 * LONG  #: Bytes of a part but for its white space.
 DEPTH = 200  #: Most containers that are open at once, as jiter has it; two more may stand inside.
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
@@ -28,6 +30,7 @@ _MEMBERS = re.compile(rb"(?:" + _PART + rb"*+,)++", re.DOTALL)
 _WHOLE_STRING = re.compile(_STRING, re.DOTALL)
 #: The inside of a string, cut neither inside an escape nor between two that are one character.
 _INSIDE = re.compile(rb'(?:[^"\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])....|\\[^u])++', re.DOTALL)
+_WORD = re.compile(_STRING + rb'|[^ \t\n\r"]++', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _PLACE = re.compile(r" at line (\d+) column (\d+)$")
 _CLOSED_BY = {ord("["): ord("]"), ord("{"): ord("}")}
@@ -69,8 +72,16 @@ class _PieceReader:
     def value(self) -> Any:
         data = self._data
         self._skip_space()
-        if self._mark() not in _CLOSED_BY:
-            return _parsed(data)
+        mark = self._mark()
+        if mark == _QUOTE:
+            text = self._text()
+            self._end()
+            return text
+        if mark not in _CLOSED_BY:
+            scalar = data[self._at :].rstrip(b" \t\n\r")
+            if len(scalar) > LONG:
+                raise self._error("expected value")
+            return _parsed(scalar)
         self._push()
         ended: Any = None
         while self._open:
@@ -92,10 +103,13 @@ class _PieceReader:
                 self._read_string(container)
             elif mark in _CLOSED_BY.values():
                 ended = self._close(container)
-        self._skip_space()
-        if self._at < len(data):
-            raise self._error("trailing characters")
+        self._end()
         return ended
+
+    def _end(self) -> None:
+        self._skip_space()
+        if self._at < len(self._data):
+            raise self._error("trailing characters")
 
     def _mark(self) -> int:
         if self._at >= len(self._data):
@@ -169,12 +183,16 @@ class _PieceReader:
         self._begin_values()
         self._read_members(container)
         container.key = self._key(container, self._at)
+        self._put(container, self._text())
+
+    def _text(self) -> str:
+        """Read the string that begins here."""
         self._at += 1
         text = "".join(self._pieces())
         if self._mark() != _QUOTE:
             raise self._error("a string has a wrong escape")
         self._at += 1
-        self._put(container, text)
+        return text
 
     def _pieces(self) -> Iterator[str]:
         """Yield the inside of a string up to its end, or to what is no string."""
@@ -230,17 +248,38 @@ class _PieceReader:
 
     def _parsed(self, before: bytes, begin: int, end: int, behind: bytes) -> Any:
         """Return the value of a part of the text between brackets or quotes."""
+        is_long = end - begin > MOST
+        part = self._closed_up(begin, end) if is_long else self._data[begin:end]
         try:
-            return _parsed(b"%b%b%b" % (before, self._data[begin:end], behind))
+            return _parsed(b"%b%b%b" % (before, part, behind))
         except ValueError as error:
             words = str(error)
             place = _PLACE.search(words)
-            if place is None:
-                raise self._error(words, begin) from None
-            at, lines = begin - 1, int(place[1]) - 1
-            for _ in range(lines):
-                at = self._data.find(b"\n", max(at, begin), end) + 1
+            if place is None or is_long:
+                raise self._error(_PLACE.sub("", words), begin) from None
+            at = begin - 1
+            for line in itertools.islice(re.finditer(b"\n", part), int(place[1]) - 1):
+                at = begin + line.end()
             raise self._error(words[: place.start()], min(end, at + int(place[2]) - 1)) from None
+
+    def _closed_up(self, begin: int, end: int) -> bytes:
+        """Return a part with one space for each white space in it. Only that can make it so long, or a number."""
+        data, at = self._data, begin
+        words: list[bytes] = []
+        while at < end:
+            space = _SPACE.match(data, at, min(end, at + LONG))
+            if space and space.end() > at:
+                words.append(b" ")
+                at = space.end()
+            elif word := _WORD.match(data, at, min(end, at + LONG + 2)):
+                words.append(word[0])
+                at = word.end()
+            else:
+                raise self._error("EOF while parsing a string", at)
+        short = b"".join(words)
+        if len(short) > MOST:
+            raise self._error("a number is too long", begin)
+        return short
 
     def _error(self, words: str, at: int | None = None) -> ValueError:
         at = self._at if at is None else at

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import os
 import pickle
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,33 +199,6 @@ def test_a_job_that_comes_too_late_costs_no_worker() -> None:
     (first,) = some._all
     assert some.run((None, "[1]", False), time.monotonic() - 1) == {}
     assert first.is_alive
-    some.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such priority")
-def test_a_long_job_stands_behind_other_work() -> None:
-    """Two of them took both processors from the event loop, with whoever held the GIL that it waited for."""
-    some = worker_pool.Workers(most=1, seconds=20)
-    assert some.run((None, "[1]", False))["findings"] == []
-    (first,) = some._all
-    assert os.sched_getscheduler(first._process.pid) == os.SCHED_OTHER
-    policies = []
-
-    def watch() -> None:
-        while not policies or policies[-1] == os.SCHED_OTHER:
-            with contextlib.suppress(ProcessLookupError):
-                policies.append(os.sched_getscheduler(first._process.pid))
-            time.sleep(0.01)
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    known = some.run((checker(tower("allOf", 40))._pickled, "1", False), time.monotonic() + 2)
-    watching.join(5)
-    assert policies[-1] == os.SCHED_IDLE
-    assert "is_over" not in known
-    text = "[" + "{" * 300_000
-    assert some.run((None, text, True))["is_over"]  # it has its answer, and the next job another process
-    assert some.run((None, "[1]", False))["findings"] == []
     some.close()
 
 

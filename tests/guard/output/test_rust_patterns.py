@@ -72,7 +72,7 @@ def test_random_modifiers_mean_the_same_to_both(pattern: str, texts: list[str]) 
 LOOKS = st.sampled_from(["(?=", "(?!", "(?<=", "(?<!", "(?:", "(?m:", "(?i:", "(?s:"])
 SEEN = st.sampled_from(
     [
-        *(".", "a", "^", "$", "[^a]", r"[\w-]", r"[^\s]", r"[\D.]", r"[\Wa]", r"[\S ]", r"[^\W3]"),
+        *(".", "a", "^", "$", "[^a]", r"[\w-]", r"[^\s]", r"[\D.]", r"[\Wa]", r"[\S ]", r"[^\W3]", r"[\w-]", r"[-\d]"),
         *(rf"\{letter}" for letter in "wWdDsSbB"),
     ]
 )
@@ -96,6 +96,9 @@ SEEN = st.sampled_from(
 @example(pattern=r"(?m:^)\w", texts=["é"])
 @example(pattern=r"^(?=.*\d)(?=.*\W).+$", texts=["é3"])  # of a password: the judge refused it
 @example(pattern=r"a\b(?!x)", texts=["aé"])
+@example(pattern=r"\ba", texts=["éa", "ba", " a"])
+@example(pattern=r"(?i:\ba)", texts=["\u212aa", "éa"])
+@example(pattern=r"^(?!q)[\w.-]$", texts=["-", "."])
 @example(pattern=r"^\s(?!x)", texts=["\ufeff", "\x85"])
 def test_a_pattern_that_looks_around_itself_means_the_same_to_both(pattern: str, texts: list[str]) -> None:
     """Another engine runs it for the judge, for which a word may have any letter, and a `.` be any end of a line."""
@@ -105,6 +108,19 @@ def test_a_pattern_that_looks_around_itself_means_the_same_to_both(pattern: str,
         except guard.SchemaError:
             reject()
         assert written == is_valid(pattern, text), text
+
+
+@pytest.mark.parametrize("pattern", [r"[\w-a]", r"[+-\w]", r"[.-\w]", r"[\w.-\d]", r"[\D-a]", r"[\\d-z]", r"[\--\d]"])
+@pytest.mark.parametrize("look", ["", "(?!q)", r"\b"])
+def test_a_line_beside_a_set_is_a_character(pattern: str, look: str) -> None:
+    """The set was written out, and the line made a range of its first or last character."""
+    pattern = f"^{look}{pattern}$"
+    try:
+        written = [is_written(pattern, chr(code)) for code in range(32, 127)]
+        valid = [is_valid(pattern, chr(code)) for code in range(32, 127)]
+    except guard.SchemaError:
+        return  # refused, which no range is
+    assert written == valid
 
 
 @given(st.text("ab.^$()[]\\?:sm-<>AzZ*", max_size=12))
