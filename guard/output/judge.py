@@ -101,11 +101,12 @@ class Judge:
         """
         import jsonschema_rs  # imported late: only plain schemas need it
 
-        documents = [(uri, judged(document, case.draft)) for uri, document in case.documents.items()]
+        self._sources: dict[str, str] = {}
+        documents = [(uri, judged(document, case.draft, self._sources)) for uri, document in case.documents.items()]
         options = jsonschema_rs.FancyRegexOptions(_NO_LIMIT) if backtracks else jsonschema_rs.RegexOptions()
         try:
             self._validator = getattr(jsonschema_rs, JUDGES[case.draft])(
-                judged(case.schema, case.draft),
+                judged(case.schema, case.draft, self._sources),
                 validate_formats=case.formats,
                 registry=jsonschema_rs.Registry(documents) if documents else None,
                 offline=True,
@@ -129,7 +130,7 @@ class Judge:
     def findings(self, meant: Any) -> tuple[Violation, ...]:
         """Return the findings about a value. May take a thousand times as long as `is_valid`, and much memory."""
         errors = itertools.islice(self._validator.iter_errors(meant), MOST_FINDINGS)
-        found = (_violation(inner) for error in errors for inner in _closest(error))
+        found = (_violation(inner, self._sources) for error in errors for inner in _closest(error))
         return tuple(itertools.islice(found, MOST_FINDINGS))
 
 
@@ -194,11 +195,12 @@ def decimal(value: Any) -> Any:
     return {key: decimal(part) for key, part in value.items()} if isinstance(value, Mapping) else value
 
 
-def judged(schema: Any, draft: str) -> Any:
+def judged(schema: Any, draft: str, sources: dict[str, str]) -> Any:
     r"""Translate a schema of a dialect for jsonschema-rs.
 
     OpenAPI 3.0's `nullable` becomes a type that may be null. Patterns keep the meaning that ECMA-262 gives them
-    (guard/output/rust_patterns.py). Where `holds_large`, numbers become decimals, and so must those of the value.
+    (guard/output/rust_patterns.py); `sources` gets what each of them was. Where `holds_large`, numbers become decimals,
+    and so must those of the value.
     """
     schema = decimal(schema) if holds_large(schema) else schema
     if draft != "openapi3.0" and not rust_patterns.differs(json.dumps(schema)):
@@ -206,8 +208,9 @@ def judged(schema: Any, draft: str) -> Any:
     from guard.schemas import rewriting  # here: it takes as long to import as all else, and few schemas need it
 
     def rewrite(part: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(part.get("pattern"), str):
-            part["pattern"] = rust_patterns.of(part["pattern"])
+        if isinstance(source := part.get("pattern"), str):
+            part["pattern"] = rust_patterns.of(source)
+            sources[part["pattern"]] = source
         if isinstance(patterns := part.get("patternProperties"), Mapping):
             part["patternProperties"] = {rust_patterns.of(source): inner for source, inner in patterns.items()}
         if draft == "openapi3.0" and part.get("nullable") is True and isinstance(part.get("type"), str):
@@ -238,8 +241,10 @@ def _closest(error: Any, depth: int = 0) -> list[Any]:
     return [innermost for inner in left[0] for innermost in _closest(inner, depth + 1)]
 
 
-def _violation(error: Any) -> Violation:
+def _violation(error: Any, sources: Mapping[str, str]) -> Violation:
     kind, value = error.kind.name, getattr(error.kind, "value", None)
+    if kind == "pattern":
+        value = sources.get(value, value)
     words = _EXPECTED.get(kind)
     shown = " or ".join(sorted(value or ())) if kind == "type" else clipped(value)
     expected = words.format(shown) if words else f"{kind}: {error.message}"

@@ -77,9 +77,9 @@ class Judges:
         """Make both, for a schema of a dialect, and the options with which it was compiled: formats, documents."""
         self._is_large = judge.holds_large(schema)
         wants_names = DIALECTS[draft].boolean_bounds
-        schema = judge.judged(leniency.as_standard(schema, wants_names=wants_names), draft)
+        schema = judge.judged(leniency.as_standard(schema, wants_names=wants_names), draft, {})
         documents = {
-            uri: judge.judged(leniency.as_standard(one, wants_names=wants_names), draft)
+            uri: judge.judged(leniency.as_standard(one, wants_names=wants_names), draft, {})
             for uri, one in (options.get("documents") or {}).items()
         }
         formats = options.get("formats", True)

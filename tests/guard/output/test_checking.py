@@ -193,6 +193,11 @@ def test_an_event_loop_goes_on_while_a_check_does_not_end(tmp_path: Path) -> Non
     assert asyncio.run(main()) < 1.5
 
 
+def test_a_finding_has_the_pattern_as_the_schema_has_it() -> None:
+    (found,) = checker({"type": "string", "pattern": r"\bfoo\b"}).check('"bar"').findings
+    assert found.expected == r"a text that matches '\\bfoo\\b'"
+
+
 def test_a_job_that_comes_too_late_costs_no_worker() -> None:
     some = worker_pool.Workers(most=1, seconds=20)
     some.run((None, "[1]", False))
