@@ -99,7 +99,7 @@ def test_a_near_miss_breaks_its_keyword_and_nothing_else(keyword: str) -> None:
 
     found: set[tuple[str, str]] = set()
 
-    @settings(max_examples=30, phases=[Phase.generate])
+    @settings(max_examples=100, phases=[Phase.generate])
     @given(near_misses(schema))
     def holds(miss: NearMiss) -> None:
         check(schema, miss)
