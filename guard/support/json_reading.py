@@ -18,13 +18,15 @@ ONCE = 65_536  #: Bytes of a text that are read at once.
 PIECE = 16_384  #: Bytes of a larger text that one call reads: some 1 ms at most, where a string is no longer.
 LONG = 65_536  #: Bytes of a string from which it is divided; a key may not have more.
 MOST = 2 * PIECE + 3 * LONG  #: Bytes of a part but for its white space.
-DEPTH = 200  #: Most containers that are open at once, as jiter has it; two more may stand inside.
+DEPTH = 200  #: Most containers that are open at once, as jiter has it; NESTED more may stand inside.
+NESTED = 5  #: Levels of small containers that are found in one step.
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
-_FLAT = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"
-_NESTED = rb'(?:[^"\[\]{}]++|' + _STRING + rb"|\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\])*+"
+_INSIDE_OF = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"  # a container
+for _ in range(NESTED - 1):
+    _INSIDE_OF = rb'(?:[^"\[\]{}]++|' + _STRING + rb"|\{" + _INSIDE_OF + rb"\}|\[" + _INSIDE_OF + rb"\])*+"
 #: A part of a member; small containers count as a whole. Each alternative begins with another byte: linear time.
-_PART = rb'(?:[^"\[\]{},]++|' + _STRING + rb"|\{" + _NESTED + rb"\}|\[" + _NESTED + rb"\])"
+_PART = rb'(?:[^"\[\]{},]++|' + _STRING + rb"|\{" + _INSIDE_OF + rb"\}|\[" + _INSIDE_OF + rb"\])"
 _PARTS = re.compile(_PART + rb"*+", re.DOTALL)
 _MEMBERS = re.compile(rb"(?:" + _PART + rb"*+,)++", re.DOTALL)
 _WHOLE_STRING = re.compile(_STRING, re.DOTALL)
