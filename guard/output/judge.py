@@ -244,7 +244,7 @@ def _closest(error: Any, depth: int = 0) -> list[Any]:
 def _violation(error: Any, sources: Mapping[str, str]) -> Violation:
     kind, value = error.kind.name, getattr(error.kind, "value", None)
     if kind == "pattern":
-        value = sources.get(value, value)
+        value = sources.get(str(value), value)
     words = _EXPECTED.get(kind)
     shown = " or ".join(sorted(value or ())) if kind == "type" else clipped(value)
     expected = words.format(shown) if words else f"{kind}: {error.message}"
