@@ -34,5 +34,5 @@ class cached_property(Generic[T]):  # noqa: N801 (named like the one that it sta
         """Return the value of an object, or of a class the property itself."""
         if instance is None:
             return self
-        value: T = self.func(instance)
-        return instance.__dict__.setdefault(self._name, value)  # type: ignore[no-any-return]
+        value: T = instance.__dict__.setdefault(self._name, self.func(instance))
+        return value

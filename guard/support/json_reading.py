@@ -40,10 +40,10 @@ _COMMA, _QUOTE = ord(","), ord('"')
 
 
 def read(data: bytes) -> Any:
-    """Return the value of a JSON text. O(n), each call of O(PIECE).
+    """Return the value of a JSON text. O(n), each call of O(MOST).
 
-    Raises ValueError where it is not JSON in UTF-8, an object has a key twice, a number is not finite, or, in texts of
-    more than ONCE bytes, a key is longer than LONG.
+    Raises ValueError where it is not JSON in UTF-8, an object has a key twice, or containers are nested too deeply;
+    in texts of more than ONCE bytes also where a key is longer than LONG or a number than MOST. 1e999 is infinite.
     """
     return _parsed(data) if len(data) <= ONCE else _PieceReader(data).value()
 
