@@ -85,7 +85,7 @@ def test_a_name_is_no_keyword_for_any_rewriter(name: str) -> None:
     assert target.closed(schema)["properties"][name]["additionalProperties"] is False
     standard = leniency.as_standard(schema, wants_names=True)
     assert standard["properties"][name] == {"type": "object", "properties": {"a": {"$ref": "#/$defs/A%20B"}}}
-    assert judge.judged(schema, "draft2020-12")["$defs"][name] == {"pattern": "^a"}
+    assert judge.judged(schema, "draft2020-12", {})["$defs"][name] == {"pattern": "^a"}
     sent = provider_schema.loose(schema).schema["properties"]["value"]
     assert sent["properties"][name]["properties"]["a"] == {"$ref": "#/properties/value/$defs/A B"}
 
