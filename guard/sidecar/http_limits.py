@@ -6,9 +6,9 @@ This file refuses those that two servers could read in two ways: no Host, traile
 other than `chunked`. Both are answered in the form of all other errors. Bytes after the head are bounded before they
 are kept: chunks that are mostly framing are refused, and trailers never reach the application. Once a part of an answer
 is out, no refusal is written; the connection ends instead. Requests that come behind others on one connection are read
-a few at a time: uvicorn reads on at each answer, so that thousands would come for every one that is answered. What all
-connections of a process hold besides bodies is counted by `HeldBytes`. Where that is too much, those that hold more
-than a fair share end.
+a few at a time: uvicorn reads on at each answer, so that thousands would come for every one that is answered. Each
+connection may hold a fair share besides bodies. What all hold above that is counted by `HeldBytes`; where it is too
+much, the connection that holds most ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ IN_LINE = 16  #: Requests that wait behind one under way, from which no more are
 SLICE = 4_096  #: Bytes that are parsed before the line is looked at again: 160 requests at most.
 REQUEST_BYTES = 4_096  #: What a request costs besides its bytes, for its objects.
 FAIR_BYTES = 16_384  #: Bytes that each connection may hold, however much the others do.
-ALL_BYTES = 64_000_000  #: Bytes that all connections together may hold, before those above their share end.
+ALL_BYTES = 64_000_000  #: Bytes that all connections together may hold above their shares.
 CHUNKS = 1024  #: Most chunks of a body: these, and one for each 64 bytes of it.
 
 
@@ -47,13 +47,26 @@ class _Refused(Exception):  # noqa: N818 (only stops the parser)
 
 
 class HeldBytes:
-    """What the connections of one process hold: unfinished heads, heads of requests that are not answered, all that
-    came behind those, and what each request costs itself. The body of a running request is counted by its `Share`.
-    Belongs to one event loop.
+    """What the connections of one process hold above their shares: unfinished heads, heads of requests that are not
+    answered, all that came behind those, and what each request costs itself. The body of a running request is counted
+    by its `Share`. Belongs to one event loop.
     """
 
     def __init__(self) -> None:
         self.bytes = 0
+        self._above: dict[Wire, int] = {}  # bytes of each connection that is above its share and goes on
+
+    def count(self, wire: Wire, change: int, above: int) -> None:
+        """Count what a connection holds above its share, by which it may end; 0 where it may not."""
+        self.bytes += change
+        if above:
+            self._above[wire] = above
+        else:
+            self._above.pop(wire, None)
+
+    def largest(self) -> Wire | None:
+        """Return the connection that has to end, where all hold too much. O(connections above their share)."""
+        return max(self._above, key=self._above.__getitem__, default=None) if self.bytes > ALL_BYTES else None
 
 
 class _Flow(FlowControl):
@@ -79,7 +92,7 @@ class Wire(HttpToolsProtocol):
     def __init__(self, settings: ServeSettings, all_held: HeldBytes, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._all_held = all_held
-        self._held = 0  # bytes that are counted with those of all
+        self._above = 0  # bytes above its share, counted with those of all
         self._line: deque[int] = deque()  # bytes of each request that is not answered
         self._most_head, self._head_seconds = settings.head_bytes, settings.head_seconds
         self._most_body, self._body_seconds = settings.body_bytes, settings.body_seconds
@@ -126,8 +139,8 @@ class Wire(HttpToolsProtocol):
         self._waiting = b""
         super().connection_lost(exc)
         self.flow.leave()
-        self._all_held.bytes -= self._held
-        self._held = 0
+        self._all_held.count(self, -self._above, 0)
+        self._above = 0
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
@@ -161,20 +174,25 @@ class Wire(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def _weigh(self) -> None:
-        """Count what is held. Where all hold too much, and this one more than its share, end it and drop the rest."""
-        if self._count() > FAIR_BYTES and self._all_held.bytes > ALL_BYTES and not self._has_ended():
-            self._refuse(503, "too many requests wait, or their heads are too long", "busy")
-            self.pipeline.clear()
-            self._line = deque(list(self._line)[:1])
-            self._waiting, self._is_asking = b"", False
-            self._count()
+        """Count what is held. Where all hold too much, end those that hold most."""
+        self._count()
+        while (largest := self._all_held.largest()) is not None:
+            largest.end()
 
-    def _count(self) -> int:
-        """Count the bytes that are held, and return them."""
+    def end(self) -> None:
+        """End with the running answer, or with 503, and drop what waits behind it."""
+        self._refuse(503, "too many requests wait, or their heads are too long", "busy")
+        self.pipeline.clear()
+        self._line = deque(list(self._line)[:1])
+        self._waiting, self._is_asking = b"", False
+        self._count()
+
+    def _count(self) -> None:
+        """Count the bytes that are held above the share. Of a head, the slice in which it began is not counted."""
         held = len(self._waiting) + sum(self._line) + (self._fed if self._is_asking else 0)
-        self._all_held.bytes += held - self._held
-        self._held = held
-        return held
+        above = max(0, held - FAIR_BYTES)
+        self._all_held.count(self, above - self._above, 0 if self._has_ended() else above)
+        self._above = above
 
     def _take(self, data: bytes) -> None:
         """Parse some bytes, and hold them to the limits. The connection must not have ended."""

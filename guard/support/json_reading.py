@@ -8,6 +8,7 @@ small parts are read several at once. The value is what jiter makes of the whole
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ PIECE = 16_384  #: Bytes of a larger text that one call reads: some 1 ms at most
 LONG = 65_536  #: Bytes of a string from which it is divided; a key may not have more.
 MOST = 2 * PIECE + 3 * LONG  #: Bytes of a part but for its white space.
 DEPTH = 200  #: Most containers that are open at once, as jiter has it; NESTED more may stand inside.
+DIGITS = 100  #: A number that is infinite with two digits of exponent has a window of so many digits, three with none.
 NESTED = 5  #: Levels of small containers that are found in one step.
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
@@ -35,6 +37,7 @@ _INSIDE = re.compile(rb'(?:[^"\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])
 _WORD = re.compile(_STRING + rb'|[^ \t\n\r"]++', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _PLACE = re.compile(r" at line (\d+) column (\d+)$")
+_LONG_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
 _CLOSED_BY = {ord("["): ord("]"), ord("{"): ord("}")}
 _COMMA, _QUOTE = ord(","), ord('"')
 
@@ -42,14 +45,39 @@ _COMMA, _QUOTE = ord(","), ord('"')
 def read(data: bytes) -> Any:
     """Return the value of a JSON text. O(n), each call of O(MOST).
 
-    Raises ValueError where it is not JSON in UTF-8, an object has a key twice, or containers are nested too deeply;
-    in texts of more than ONCE bytes also where a key is longer than LONG or a number than MOST. 1e999 is infinite.
+    Raises ValueError where it is not JSON in UTF-8, an object has a key twice, a number with a fraction or an exponent
+    is beyond what a float holds, or containers are nested too deeply; in texts of more than ONCE bytes also where a key
+    is longer than LONG or a number than MOST.
     """
     return _parsed(data) if len(data) <= ONCE else _PieceReader(data).value()
 
 
 def _parsed(data: bytes) -> Any:
-    return jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+    value = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+    if _may_be_infinite(data) and not _is_finite(value):
+        raise ValueError("a number is beyond what a float holds")
+    return value
+
+
+def _may_be_infinite(data: bytes) -> bool:
+    """Whether a number in a text may be beyond a float: it has three digits of exponent, or very many before it."""
+    if _LONG_EXPONENT.search(data) is not None:
+        return True
+    return any(data[at : at + DIGITS].isdigit() for at in range(0, len(data) - DIGITS, DIGITS))
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in a value is infinite, which jiter makes of 1e999. O(n)."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, float) and math.isinf(part):
+            return False
+        if isinstance(part, dict):
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+    return True
 
 
 class _Container:

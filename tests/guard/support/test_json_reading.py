@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import jiter
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from guard.support import json_reading
@@ -26,7 +27,9 @@ SPACES = st.sampled_from([None, 1, "\t"])
 
 
 def at_once(data: bytes) -> Any:
-    return jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+    value = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
+    json.dumps(value, allow_nan=False)  # jiter takes 1e999 for infinite
+    return value
 
 
 def compared(data: bytes, piece: int, long: int) -> bool:
@@ -54,6 +57,24 @@ def test_pieces_make_the_same_value(value: Any, ascii_: bool, indent: int | str 
     assert compared(data, *sizes)
 
 
+@given(st.integers(0, 330), st.integers(0, 330), st.sampled_from(["", "e", "E+", "e-"]), st.integers(0, 400))
+@example(309, 0, "", 0)
+@example(308, 1, "", 0)
+@example(309, 1, "", 0)
+@example(210, 0, "e", 99)
+@example(1, 0, "e", 999)
+@settings(max_examples=300, deadline=None)
+def test_no_number_is_infinite(whole: int, fraction: int, mark: str, exponent: int) -> None:
+    """jiter takes 1e999 for infinite, and the model's server would be sent no JSON."""
+    number = "7" * max(1, whole) + ("." + "7" * fraction if fraction else "") + (f"{mark}{exponent}" if mark else "")
+    for data in (number, f'{{"a": [1, {number}]}}', f'[{number}, "{"a" * 70_000}"]'):
+        if math.isinf(json.loads(number) if fraction or mark else 0.0):
+            with pytest.raises(ValueError, match="beyond what a float holds"):
+                read(data.encode())
+        else:
+            assert read(data.encode()) == json.loads(data)
+
+
 @given(VALUES, SPACES, SIZES, st.data())
 @settings(max_examples=600, deadline=None)
 def test_what_is_no_json_is_refused(value: Any, indent: int | str | None, sizes: tuple[int, int], more: Any) -> None:
@@ -62,7 +83,7 @@ def test_what_is_no_json_is_refused(value: Any, indent: int | str | None, sizes:
         begin = more.draw(st.integers(0, len(data)))
         end = begin + more.draw(st.integers(0, 4))
         put = st.sampled_from(
-            [*(bytes((c,)) for c in b'",:[]{} 0-e\\ux\x80\xf0\n'), b"", b"1", b'"a":1,', b"[],", b"NaN"]
+            [*(bytes((c,)) for c in b'",:[]{} 0-e\\ux\x80\xf0\n'), b"", b"1", b'"a":1,', b"[],", b"NaN", b"e999"]
         )
         data = data[:begin] + more.draw(put) + data[end:]
     compared(data, *sizes)
