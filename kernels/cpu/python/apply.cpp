@@ -8,6 +8,7 @@
 
 #include "attention/attend.hpp"
 #include "masks/apply_mask.hpp"
+#include "python/gil.hpp"
 
 namespace nb = nanobind;
 
@@ -53,7 +54,7 @@ void apply_bitmask(LogitsArray logits, BitmaskArray bitmask) {
       .width = static_cast<std::int64_t>(bitmask.shape(columns)),
       .row_stride = many ? bitmask.stride(0) : 0,
   };
-  nb::gil_scoped_release release;
+  const guard::WithoutGil release;
   guard::apply_bitmask(target, mask);
 }
 
@@ -64,7 +65,7 @@ void attend(std::uintptr_t queries, std::int64_t query_stride, std::uintptr_t ca
   if (rows < 0 || past < 0 || groups < 1 || heads < 1 || heads % groups || size < 16 || size % 16 ||
       (past + rows) * size > cache_stride)
     throw std::invalid_argument("attend: sizes that no attention has");
-  nb::gil_scoped_release release;
+  const guard::WithoutGil release;
   guard::attend({reinterpret_cast<const std::uint16_t*>(queries), query_stride,
                  reinterpret_cast<const std::uint16_t*>(cache), cache_stride,
                  reinterpret_cast<std::uint16_t*>(found), rows, past, heads, groups, size});

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 
+#include "python/gil.hpp"
 #include "python/read_records.hpp"
 #include "runtime/isolate.hpp"
 
@@ -29,7 +30,7 @@ inline std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pi
             const bool has_gil = PyGILState_Check();
 #endif
             if (!is_large || !has_gil) return delete place;
-            const nanobind::gil_scoped_release others;
+            const WithoutGil others;
             delete place;
           }};
 }
@@ -123,7 +124,7 @@ class Gil {
     if (Gil& gil = *static_cast<Gil*>(self); !gil.saved_) gil.saved_ = PyEval_SaveThread();
   }
   void take() {
-    if (saved_) PyEval_RestoreThread(std::exchange(saved_, nullptr));
+    if (saved_) take_gil(std::exchange(saved_, nullptr));
   }
 
  private:
@@ -131,8 +132,8 @@ class Gil {
 };
 
 [[noreturn]] inline void raise(const Front& front, const Limit& limit) {
-  const nanobind::object error =
-      front.fail(limit.name, limit.node, limit.detail, static_cast<int>(limit.op));
+  const nanobind::object error = in_python(
+      [&] { return front.fail(limit.name, limit.node, limit.detail, static_cast<int>(limit.op)); });
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
   throw nanobind::python_error();
 }
@@ -185,7 +186,8 @@ class Call {
     while (!missing.empty()) {
       nanobind::list asked;
       for (Id n : missing) asked.append(n);
-      const nanobind::list records = nanobind::cast<nanobind::list>(seat_.front->lower(asked));
+      const nanobind::list records =
+          nanobind::cast<nanobind::list>(in_python([&] { return seat_.front->lower(asked); }));
       if (records.size() != missing.size())
         throw nanobind::type_error("lower must return a record for each node");
       Records read(missing, records);

@@ -2,7 +2,7 @@
 // hundred thousand parts: 20 ms in which an event loop would stand still.
 #pragma once
 
-#include <nanobind/nanobind.h>
+#include "python/gil.hpp"
 
 namespace guard {
 
@@ -11,7 +11,7 @@ namespace guard {
 inline void give_way() {
   thread_local unsigned steps = 0;
   if (++steps % 512 == 0) {
-    const nanobind::gil_scoped_release meanwhile;
+    const WithoutGil meanwhile;
   }
 }
 

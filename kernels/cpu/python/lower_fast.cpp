@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "constraints/nodes.hpp"
+#include "python/gil.hpp"
 #include "python/give_way.hpp"
 #include "python/text.hpp"
 
@@ -149,22 +150,25 @@ class Nodes {
   nb::object lower(nb::handle node) {
     const Py_ssize_t position = PyLong_AsSsize_t(node.ptr());
     if (position == -1 && PyErr_Occurred()) raise();
-    if (position <= kFalse || position >= PyList_Size(tables_.schemas.ptr()))
-      return lowering_.attr("_lower")(node);
+    if (position <= kFalse || position >= PyList_Size(tables_.schemas.ptr())) return in_full(node);
     PyObject* said = found(tables_.plain.ptr(), node.ptr());
     if (!said) return record_of(node, position);
     const nb::object key = made(PyTuple_Pack(2, said, tables_.formats ? Py_True : Py_False));
     if (PyObject* record = found(tables_.known.ptr(), key.ptr())) return nb::borrow(record);
     nb::object record = record_of(node, position);
-    lowering_.attr("_keep")(key, record);
+    guard::in_python([&] { return lowering_.attr("_keep")(key, record); });
     return record;
   }
 
  private:
+  nb::object in_full(nb::handle node) {
+    return guard::in_python([&] { return lowering_.attr("_lower")(node); });
+  }
+
   nb::object record_of(nb::handle node, Py_ssize_t position) {
     enter(PyList_GetItem(tables_.homes.ptr(), position));
     PyObject* schema = PyList_GetItem(tables_.schemas.ptr(), position);
-    if (ref_alone_ && PyDict_Contains(schema, words().ref)) return lowering_.attr("_lower")(node);
+    if (ref_alone_ && PyDict_Contains(schema, words().ref)) return in_full(node);
     const nb::list record;
     if (PyObject* value = found(schema, words().properties);
         value && is_keyword(words().properties))
@@ -201,7 +205,9 @@ class Nodes {
   }
 
   void entry(const nb::list& record, nb::handle node, PyObject* keyword, PyObject* value) {
-    lowering_.attr("_entry")(record, node, nb::handle(keyword), nb::handle(value));
+    guard::in_python([&] {
+      return lowering_.attr("_entry")(record, node, nb::handle(keyword), nb::handle(value));
+    });
   }
 
   // Adds a keyword's entries to the record. False: the keyword needs the Python version.

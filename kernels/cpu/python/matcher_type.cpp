@@ -72,7 +72,7 @@ static std::vector<bool> fill_in_time(
       if (is_pending[i]) busy.push_back(&pending);
     }
     if (busy.empty() || std::chrono::steady_clock::now() >= deadline) break;
-    const nb::gil_scoped_release others;
+    const WithoutGil others;
     Lanes::instance().wait(busy, deadline);
   }
   for (std::size_t i = 0; i < matchers.size(); ++i)
@@ -282,7 +282,7 @@ void bind_matcher(nb::module_& m) {
         // with it.
         std::vector<std::size_t> again;
         {
-          const nb::gil_scoped_release release;
+          const WithoutGil release;
           for (std::size_t i = 0; i < matchers.size(); ++i) {
             Matcher& matcher = matchers[i]->matcher;
             if (known[i]) continue;

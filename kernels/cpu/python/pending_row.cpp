@@ -34,7 +34,8 @@ void PendingRow::lower() {
   } else {
     nb::list asked;
     for (Id node : nodes_) asked.append(node);
-    const nb::list records = nb::cast<nb::list>(seat_.front->lower(asked));
+    const nb::list records =
+        nb::cast<nb::list>(in_python([&] { return seat_.front->lower(asked); }));
     if (records.size() != nodes_.size())
       throw nb::type_error("lower must return a record for each node");
     records_.emplace(nodes_, records);
@@ -53,7 +54,7 @@ const std::uint32_t* PendingRow::row(std::int64_t budget) {
 
 void PendingRow::settle() {
   if (!is_busy()) return;
-  const nb::gil_scoped_release others;
+  const WithoutGil others;
   Lanes::Task* const self = this;
   while (is_busy()) Lanes::instance().wait(std::span(&self, 1), std::nullopt);
 }
@@ -61,7 +62,7 @@ void PendingRow::settle() {
 void PendingRow::give_up() {
   if (is_busy()) {
     is_given_up_ = true;
-    const nb::gil_scoped_release others;
+    const WithoutGil others;
     if (Lanes::instance().stop(*this)) --seat_.place().isolate->waiting;
   }
   stage_ = Stage::None;

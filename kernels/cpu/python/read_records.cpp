@@ -5,6 +5,8 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "python/gil.hpp"
+
 namespace nb = nanobind;
 
 namespace guard {
@@ -200,7 +202,7 @@ void Records::part(std::size_t count) {
   parts_ += count;
   if (parts_ < kSlice) return;
   parts_ = 0;
-  const nb::gil_scoped_release others;  // safe: the records are referenced here and never change
+  const WithoutGil others;  // safe: the records are referenced here and never change
 }
 
 std::string Records::text_of(nb::handle text) {

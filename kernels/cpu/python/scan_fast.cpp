@@ -3,6 +3,7 @@
 // compares the two. What is not plain here, and all that may be refused, is left to it.
 #include "python/scan_fast.hpp"
 
+#include "python/gil.hpp"
 #include "python/give_way.hpp"
 
 namespace nb = nanobind;
@@ -91,7 +92,7 @@ class Scanner {
  private:
   static void let_others_in() {
     if (PyErr_CheckSignals()) raise();
-    const nb::gil_scoped_release others;  // safe: nobody else has what is scanned
+    const guard::WithoutGil others;  // safe: nobody else has what is scanned
   }
 
   // Enters the resource of a schema. Most schemas are in the same resource as the previous one.
