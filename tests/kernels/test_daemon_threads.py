@@ -19,6 +19,7 @@ began = [threading.Event() for _ in range(3)]
 def work(thread):
     for number in itertools.count():
         parts = {f"p{at}": {"type": "string", "pattern": f"^[a-z]{{{at % 7 + 1}}}x{number}"} for at in range(200)}
+        parts["again"] = {"$ref": f"#/properties/p{number % 200}"}
         compiled = guard.compile({"type": "object", "title": f"{thread}", "properties": parts})
         compiled.matcher(vocabulary).fill_bitmask(np.zeros((1, 9), np.int32))
         began[thread].set()

@@ -47,7 +47,9 @@ nb::object made(PyObject* fresh) {
   return nb::steal(fresh);
 }
 nb::object number(long n) { return made(PyLong_FromLong(n)); }
-nb::object attribute(PyObject* of, PyObject* name) { return made(PyObject_GetAttr(of, name)); }
+nb::object attribute(PyObject* of, PyObject* name) {
+  return made(guard::in_python([&] { return PyObject_GetAttr(of, name); }));
+}
 PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
   PyObject* value = PyDict_GetItemWithError(dict, key);
   if (!value && PyErr_Occurred()) raise();

@@ -29,7 +29,9 @@ nb::object made(PyObject* fresh) {
   if (!fresh) raise();
   return nb::steal(fresh);
 }
-nb::object attribute(PyObject* of, PyObject* name) { return made(PyObject_GetAttr(of, name)); }
+nb::object attribute(PyObject* of, PyObject* name) {
+  return made(guard::in_python([&] { return PyObject_GetAttr(of, name); }));
+}
 PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
   PyObject* value = PyDict_GetItemWithError(dict, key);
   if (!value && PyErr_Occurred()) raise();
@@ -76,7 +78,7 @@ class Scanner {
       const nb::object position = made(PyLong_FromSsize_t(at));
       PyObject* schema = PyList_GetItem(schemas_.ptr(), at);
       if (PyObject* leads = ref_alone_ ? found(schema, words().ref) : nullptr) {
-        look_(position, nb::handle(words().ref), nb::handle(leads));
+        look(position, words().ref, leads);
         continue;
       }
       Py_ssize_t next = 0;
@@ -84,12 +86,16 @@ class Scanner {
       while (PyDict_Next(schema, &next, &keyword, &value)) {
         PyObject* holds = found(table_.ptr(), keyword);
         if (holds && !is_placed(PyLong_AsLong(holds), position, keyword, value))
-          look_(position, nb::handle(keyword), nb::handle(value));
+          look(position, keyword, value);
       }
     }
   }
 
  private:
+  void look(const nb::object& position, PyObject* keyword, PyObject* value) {
+    guard::in_python([&] { return look_(position, nb::handle(keyword), nb::handle(value)); });
+  }
+
   static void let_others_in() {
     if (PyErr_CheckSignals()) raise();
     const guard::WithoutGil others;  // safe: nobody else has what is scanned
