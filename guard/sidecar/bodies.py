@@ -40,39 +40,60 @@ class Gone(Exception):  # noqa: N818 (no error: the client went away)
 
 
 async def read(scope: Any, receive: Callable[[], Awaitable[Any]], share: Share, most: int, seconds: float) -> bytes:
-    """Return a request's body. Raises ApiError where it is too long, too slow or compressed, or one of too many."""
+    """Return a request's body. Raises ApiError where it is too long, too slow or compressed, or one of too many.
+
+    The parts of a large one are joined off the event loop.
+    """
     for name, value in scope["headers"]:
         if name == b"content-length" and int(value) > most:
             raise ApiError(413, f"the body has {int(value):,} bytes; at most {most:,} are read", code="body_too_large")
         if name == b"content-encoding" and value.lower() != b"identity":
             raise ApiError(415, "the body must not be packed", code="unsupported_encoding")
-    held = bytearray()
+    held = _Parts(most)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(min(SOON_SECONDS, seconds)):
-            return await _rest(receive, held, share, most)
-    try:
-        with share.waiting():
-            async with asyncio.timeout(max(0.0, seconds - SOON_SECONDS)):
-                return await _rest(receive, held, share, most)
-    except TimeoutError:
-        raise ApiError(408, f"the body was not there within {seconds:g} s", code="body_too_slow") from None
+            await _rest(receive, held, share)
+    if not held.is_whole:
+        try:
+            with share.waiting():
+                async with asyncio.timeout(max(0.0, seconds - SOON_SECONDS)):
+                    await _rest(receive, held, share)
+        except TimeoutError:
+            raise ApiError(408, f"the body was not there within {seconds:g} s", code="body_too_slow") from None
+    if len(held.parts) == 1:
+        return bytes(held.parts[0])
+    return await large.done(held.size, b"".join, held.parts)
 
 
-async def _rest(receive: Callable[[], Awaitable[Any]], held: bytearray, share: Share, most: int) -> bytes:
-    """Read on, and return the whole body. Where that is cancelled, `held` has the bytes that came."""
-    while True:
+class _Parts:
+    """What came of a body."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.size, self.is_whole = most, 0, False
+        self.parts: list[bytes | bytearray] = []  # small ones together, for an object takes more than a byte
+
+    def add(self, part: bytes) -> None:
+        """Add bytes. Raises ApiError where they are too many."""
+        self.size += len(part)
+        if self.size > self.most:
+            raise ApiError(413, f"the body has more than {self.most:,} bytes", code="body_too_large")
+        last = self.parts[-1] if self.parts else b""
+        if isinstance(last, bytearray) and len(last) + len(part) <= WINDOW:
+            last += part
+        else:
+            self.parts.append(part if self.is_whole or len(part) > WINDOW // 2 else bytearray(part))
+
+
+async def _rest(receive: Callable[[], Awaitable[Any]], held: _Parts, share: Share) -> None:
+    """Read on to the end of the body. Where that is cancelled, `held` has what came."""
+    while not held.is_whole:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
         part: bytes = message.get("body", b"")
-        if len(held) + len(part) > most:
-            raise ApiError(413, f"the body has more than {most:,} bytes", code="body_too_large")
+        held.is_whole = not message.get("more_body")
+        held.add(part)
         share.take(len(part))
-        if not (held or message.get("more_body")):
-            return part
-        held += part
-        if not message.get("more_body"):
-            return bytes(held)
 
 
 async def aparsed(data: bytes) -> dict[str, Any]:

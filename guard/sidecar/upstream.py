@@ -50,6 +50,7 @@ OURS = frozenset(
     }
 )
 ERROR_BYTES = 65_536  #: Bytes of an error's body that are read.
+PIECE_BYTES = 262_144  #: Bytes of a large body that are sent at once.
 EVENT_BYTES = 8_192  #: Bytes of a stream after which other tasks get a turn: they may be thousands of events.
 
 
@@ -177,8 +178,9 @@ class Upstream:
         named = CIMultiDict({**self._headers, **headers}) if headers else self._headers
         while True:
             with contextlib.suppress(_Used):  # nothing was sent, and the next try takes another connection
+                data = body if len(body) < large.LARGE else _LargeBody(body)
                 return await self._session.post(
-                    self.url + path, data=body, headers=named, allow_redirects=False, timeout=limits
+                    self.url + path, data=data, headers=named, allow_redirects=False, timeout=limits
                 )
 
     async def refuse(self, response: aiohttp.ClientResponse) -> None:
@@ -271,6 +273,26 @@ _FAILURES = (aiohttp.ClientError, OSError, UnicodeError)
 
 class _Used(Exception):  # noqa: N818 (never leaves this module)
     """A pooled connection had bytes that no request asked for."""
+
+
+class _LargeBody(aiohttp.Payload):
+    """A body that is sent in pieces. As one, aiohttp would copy it behind its head, and the event loop would stand."""
+
+    _autoclose = True
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return it as text."""
+        return str(self._value, encoding, errors)
+
+    async def write(self, writer: Any) -> None:
+        """Send it."""
+        body = memoryview(self._value)
+        for begin in range(0, len(body), PIECE_BYTES):
+            await writer.write(body[begin : begin + PIECE_BYTES])
 
 
 class _Request(aiohttp.ClientRequest):

@@ -313,7 +313,8 @@ class _PieceReader:
 
     def _error(self, words: str, at: int | None = None) -> ValueError:
         at = self._at if at is None else at
-        line, column = self._data.count(b"\n", 0, at) + 1, at - self._data.rfind(b"\n", 0, at)
+        line = 1 + sum(self._data.count(b"\n", begin, min(at, begin + ONCE)) for begin in range(0, at, ONCE))
+        column = at - self._data.rfind(b"\n", 0, at)
         return ValueError(f"{words} at line {line} column {column}")
 
 

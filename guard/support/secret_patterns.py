@@ -99,7 +99,7 @@ def _without(text: str, secrets: tuple[str, ...]) -> str:
 def _redacted_long(text: str) -> str:
     """Return what `_FORM.sub` returns, much faster, in short calls between which other threads run."""
     parts: list[str] = []
-    kept = 0  # all before is in parts
+    kept = 0  # all before is in parts: one for each window, since many at once take long to join
     for begin in range(0, len(text), WINDOW):
         end = begin + WINDOW
         if end <= kept:  # a secret that goes on and on
@@ -110,8 +110,11 @@ def _redacted_long(text: str) -> str:
             if text.find(sign, first, end + len(sign)) >= 0:
                 found = form.finditer(text, first, end + _NEEDED)
                 starts += [at for each in found if (at := each.start() if is_part else each.end()) < end]
+        found_here: list[str] = []
         for start in sorted(starts):
             if start >= kept and (secret := _FORM.match(text, start)) is not None:
-                parts += (text[kept:start], REDACTED)
+                found_here += (text[kept:start], REDACTED)
                 kept = secret.end()
-    return "".join((*parts, text[kept:]))
+        parts.append("".join(found_here))
+    parts.append(text[kept:])
+    return "".join(parts)

@@ -52,8 +52,14 @@ def packed(row: dict[str, Any]) -> dict[str, Any]:
     for name in _UNBOUNDED:
         text = row[name]
         if text is not None and len(text) > LARGE and isinstance(text, str):
-            row[name] = zlib.compress(text.encode(), 1)
+            row[name] = _compressed(text)
     return row
+
+
+def _compressed(text: str) -> bytes:
+    packer = zlib.compressobj(1)
+    windows = (text[begin : begin + WINDOW] for begin in range(0, len(text), WINDOW))
+    return b"".join([*[packer.compress(window.encode()) for window in windows], packer.flush()])
 
 
 def restored(text: str | bytes) -> str:
