@@ -36,6 +36,7 @@ from guard.trace.waits import WAIT_S
 T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
 
+AT_ONCE = 16  #: Most choices of one request that are asked for at a time.
 _ENDED = ("response.completed", "response.incomplete")  #: Events that hold a whole answer.
 
 
@@ -200,13 +201,28 @@ class Relay:
 
 
 async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all of them, even after a failure, and return their results. Raises the first failure."""
-    found: list[T] = []
-    for each in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(each, BaseException):
-            raise each
-        found.append(each)
-    return found
+    """Return the results of all, AT_ONCE at a time. Raises the first failure, after which no more begin.
+
+    What is under way then is awaited, since it is paid for. Each begins in a turn of the loop of its own: one request
+    may want 128 of them, and holds up no other.
+    """
+    numbered, found, failed = enumerate(work), dict[int, T](), dict[int, BaseException]()
+
+    async def lane(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        while not failed and (following := next(numbered, None)) is not None:
+            number, one = following
+            try:
+                found[number] = await one
+            except Exception as error:
+                failed[number] = error
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(lane(turns) for turns in range(AT_ONCE)))
+    if failed:
+        raise failed[min(failed)]
+    return [found[number] for number in sorted(found)]
 
 
 class _PassthroughRun:

@@ -51,7 +51,7 @@ OURS = frozenset(
 )
 ERROR_BYTES = 65_536  #: Bytes of an error's body that are read.
 PIECE_BYTES = 262_144  #: Bytes of a large body that are sent at once.
-EVENT_BYTES = 8_192  #: Bytes of a stream after which other tasks get a turn: they may be thousands of events.
+EVENT_BYTES = 1_024  #: Bytes of a stream after which other tasks get a turn: they may be thousands of events.
 
 
 class Upstream:
