@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jiter
@@ -227,7 +227,7 @@ class _PieceReader:
     def _pieces(self) -> Iterator[str]:
         """Yield the inside of a string up to its end, or to what is no string."""
         while (end := self._piece()) > self._at:
-            yield str(self._parsed(b'"', self._at, end, b'"'))
+            yield str(self._parsed(b'"', self._at, end, b'"', jiter.from_json))
             self._at = end
 
     def _piece(self) -> int:
@@ -276,12 +276,14 @@ class _PieceReader:
             raise self._error(f"expected `,` or `{chr(_CLOSED_BY[container.mark])}`")
         container.begin = container.member = self._at
 
-    def _parsed(self, before: bytes, begin: int, end: int, behind: bytes) -> Any:
+    def _parsed(
+        self, before: bytes, begin: int, end: int, behind: bytes, parse: Callable[[bytes], Any] = _parsed
+    ) -> Any:
         """Return the value of a part of the text between brackets or quotes."""
         is_long = end - begin > MOST
         part = self._closed_up(begin, end) if is_long else self._data[begin:end]
         try:
-            return _parsed(b"%b%b%b" % (before, part, behind))
+            return parse(b"%b%b%b" % (before, part, behind))
         except ValueError as error:
             words = str(error)
             place = _PLACE.search(words)
@@ -313,7 +315,7 @@ class _PieceReader:
 
     def _error(self, words: str, at: int | None = None) -> ValueError:
         at = self._at if at is None else at
-        line = 1 + sum(self._data.count(b"\n", begin, min(at, begin + ONCE)) for begin in range(0, at, ONCE))
+        line = 1 + sum(self._data.count(b"\n", begin, min(at, begin + LONG)) for begin in range(0, at, LONG))
         column = at - self._data.rfind(b"\n", 0, at)
         return ValueError(f"{words} at line {line} column {column}")
 
