@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jiter
@@ -54,8 +54,8 @@ def read(data: bytes) -> Any:
 
 def _parsed(data: bytes) -> Any:
     value = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
-    if _may_be_infinite(data) and not _is_finite(value):
-        raise ValueError("a number is beyond what a float holds")
+    if not isinstance(value, str) and _may_be_infinite(data) and not _is_finite(value):
+        raise ValueError("a number is beyond what a float holds at line 1 column 1")
     return value
 
 
@@ -227,7 +227,7 @@ class _PieceReader:
     def _pieces(self) -> Iterator[str]:
         """Yield the inside of a string up to its end, or to what is no string."""
         while (end := self._piece()) > self._at:
-            yield str(self._parsed(b'"', self._at, end, b'"', jiter.from_json))
+            yield str(self._parsed(b'"', self._at, end, b'"'))
             self._at = end
 
     def _piece(self) -> int:
@@ -276,14 +276,12 @@ class _PieceReader:
             raise self._error(f"expected `,` or `{chr(_CLOSED_BY[container.mark])}`")
         container.begin = container.member = self._at
 
-    def _parsed(
-        self, before: bytes, begin: int, end: int, behind: bytes, parse: Callable[[bytes], Any] = _parsed
-    ) -> Any:
+    def _parsed(self, before: bytes, begin: int, end: int, behind: bytes) -> Any:
         """Return the value of a part of the text between brackets or quotes."""
         is_long = end - begin > MOST
         part = self._closed_up(begin, end) if is_long else self._data[begin:end]
         try:
-            return parse(b"%b%b%b" % (before, part, behind))
+            return _parsed(b"%b%b%b" % (before, part, behind))
         except ValueError as error:
             words = str(error)
             place = _PLACE.search(words)
