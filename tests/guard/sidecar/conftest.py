@@ -1,4 +1,7 @@
-"""One sidecar in front of one provider for all tests of a module; tests that need another start their own."""
+"""One sidecar in front of one provider for all tests of a module, one with models of all kinds for those of a process.
+
+Tests that need another start their own.
+"""
 
 from __future__ import annotations
 
@@ -43,18 +46,27 @@ def sidecar(running: sidecars.Sidecar, provider: fake_server.Server) -> sidecars
     return running
 
 
-@pytest.fixture(scope="module")
-def prose() -> Iterator[fake_server.Server]:
+@pytest.fixture(scope="session")
+def writing_prose() -> Iterator[fake_server.Server]:
     """Start a provider that writes prose, whatever it is asked."""
     with fake_server.Server("prose") as server:
         yield server
 
 
-@pytest.fixture(scope="module")
-def three_kinds(prose: fake_server.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sidecars.Sidecar]:
+@pytest.fixture
+def prose(writing_prose: fake_server.Server) -> fake_server.Server:
+    """Give a test that provider, which has heard nothing yet."""
+    writing_prose.requests.clear()
+    return writing_prose
+
+
+@pytest.fixture(scope="session")
+def three_kinds(
+    writing_prose: fake_server.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[sidecars.Sidecar]:
     """Start a sidecar that serves a model of each kind: `sidecars.HERE`, `OWN` and `THERE`."""
-    toml = sidecars.model(prose.url, sidecars.THERE)
-    toml += f'[serve.models.{sidecars.OWN}]\nmodel = "anthropic:x"\nbase_url = "{prose.url}"\n'
+    toml = sidecars.model(writing_prose.url, sidecars.THERE)
+    toml += f'[serve.models.{sidecars.OWN}]\nmodel = "anthropic:x"\nbase_url = "{writing_prose.url}"\n'
     with sidecars.serving_here(tmp_path_factory.mktemp("kinds"), toml, name=sidecars.HERE) as sidecar:
         yield sidecar
 

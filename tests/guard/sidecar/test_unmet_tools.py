@@ -55,7 +55,6 @@ def ask(sidecar: Sidecar, model: str, protocol: str, choice: str, tools: dict[st
 def test_arguments_that_nothing_can_meet_are_refused_where_the_tool_may_be_called(
     three_kinds: Sidecar, prose: fake_server.Server, model: str, protocol: str, choice: str
 ) -> None:
-    prose.requests.clear()
     for bad, place in ((UNMET, "/properties/x"), (REFERRED, "/$defs/n")):
         tools = {"good": MET, "bad": bad} if choice != "named" else {"bad": bad}
         reply = ask(three_kinds, model, protocol, choice, tools)
