@@ -92,15 +92,19 @@ class AnthropicUpstream(Upstream):
         assert self.speaks(path)
         async with self.asked("/messages", *await self._payload(body)) as response:
             data = await self.whole(response)
-        message = self._object(data)
-        with self._by_the_protocol():
-            said = completion(message, data.decode())
-        return encoded(said), said
+
+        def made() -> tuple[bytes, dict[str, Any]]:
+            message = self._object(data)
+            with self._by_the_protocol():
+                said = completion(message, data.decode())
+            return encoded(said), said
+
+        return await large.done(len(data), made)
 
     async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
         """Yield the events of a chat completion as they come, and what each says; None for the [DONE] at the end."""
         assert self.speaks(path)
-        options = parsed(body).get("stream_options")
+        options = (await large.done(len(body), parsed, body)).get("stream_options")
         chunks = Chunks(tells_usage=isinstance(options, Mapping) and bool(options.get("include_usage")))
         async with self.asked("/messages", *await self._payload(body)) as response:
             if response.content_type != "text/event-stream":
@@ -108,7 +112,7 @@ class AnthropicUpstream(Upstream):
             async for event in self._split(response):
                 if event.name == b"error":
                     raise of_event(event.data, self.name, self.secrets)
-                said = self._object(event.data)
+                said = await large.done(len(event.data), self._object, event.data)
                 with self._by_the_protocol():
                     made = list(chunks.take(said))
                 for chunk in made:

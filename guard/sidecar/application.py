@@ -480,7 +480,7 @@ class Sidecar:
             whole = endpoint.answered(context, chat_request, body, choices)
             if asked.keep is not None:
                 await asked.keep(whole)
-            await answer(asked.send, context, 200, encoded(whole))
+            await answer(asked.send, context, 200, await large.aencoded(whole))
 
     async def _live(self, asked: Passage, events: Any, chat_request: ChatRequest, plan: Any) -> None:
         line = EventSender(asked.context, asked.send)
@@ -524,7 +524,7 @@ class Sidecar:
         """Return a response that is kept, or forget it."""
         context, name = scope["context"], scope["path_params"]["name"]
         if scope["method"] == "GET":
-            return 200, encoded(await self.turns.read(context, name))
+            return 200, await large.aencoded(await self.turns.read(context, name))
         await self.turns.forget(context, name)
         return 200, encoded({"id": name, "object": "response.deleted", "deleted": True})
 

@@ -49,51 +49,45 @@ async def read(scope: Any, receive: Callable[[], Awaitable[Any]], share: Share, 
             raise ApiError(413, f"the body has {int(value):,} bytes; at most {most:,} are read", code="body_too_large")
         if name == b"content-encoding" and value.lower() != b"identity":
             raise ApiError(415, "the body must not be packed", code="unsupported_encoding")
-    held = _Parts(most)
+    held: list[bytes | bytearray] = []  # small parts together, for an object takes more than a byte
+    whole: bytes | None = None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(min(SOON_SECONDS, seconds)):
-            await _rest(receive, held, share)
-    if not held.is_whole:
+            whole = await _rest(receive, held, share, most)
+    if whole is None:
         try:
             with share.waiting():
                 async with asyncio.timeout(max(0.0, seconds - SOON_SECONDS)):
-                    await _rest(receive, held, share)
+                    whole = await _rest(receive, held, share, most)
         except TimeoutError:
             raise ApiError(408, f"the body was not there within {seconds:g} s", code="body_too_slow") from None
-    if len(held.parts) == 1:
-        return bytes(held.parts[0])
-    return await large.done(held.size, b"".join, held.parts)
+    return whole or await large.done(sum(map(len, held)), b"".join, held)
 
 
-class _Parts:
-    """What came of a body."""
+async def _rest(receive: Callable[[], Awaitable[Any]], held: list[bytes | bytearray], share: Share, most: int) -> bytes:
+    """Read on to the end of the body, into `held`, which has what came where this is cancelled.
 
-    def __init__(self, most: int) -> None:
-        self.most, self.size, self.is_whole = most, 0, False
-        self.parts: list[bytes | bytearray] = []  # small ones together, for an object takes more than a byte
-
-    def add(self, part: bytes) -> None:
-        """Add bytes. Raises ApiError where they are too many."""
-        self.size += len(part)
-        if self.size > self.most:
-            raise ApiError(413, f"the body has more than {self.most:,} bytes", code="body_too_large")
-        last = self.parts[-1] if self.parts else b""
-        if isinstance(last, bytearray) and len(last) + len(part) <= WINDOW:
-            last += part
-        else:
-            self.parts.append(part if self.is_whole or len(part) > WINDOW // 2 else bytearray(part))
-
-
-async def _rest(receive: Callable[[], Awaitable[Any]], held: _Parts, share: Share) -> None:
-    """Read on to the end of the body. Where that is cancelled, `held` has what came."""
-    while not held.is_whole:
+    Returns the body where it came at once, as most do, else nothing.
+    """
+    size = sum(map(len, held))
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
         part: bytes = message.get("body", b"")
-        held.is_whole = not message.get("more_body")
-        held.add(part)
+        size += len(part)
+        if size > most:
+            raise ApiError(413, f"the body has more than {most:,} bytes", code="body_too_large")
         share.take(len(part))
+        is_whole = not message.get("more_body")
+        if is_whole and not held:
+            return part
+        if held and isinstance(held[-1], bytearray) and len(held[-1]) + len(part) <= WINDOW:
+            held[-1] += part
+        else:
+            held.append(part if len(part) > WINDOW // 2 else bytearray(part))
+        if is_whole:
+            return b""
 
 
 async def aparsed(data: bytes) -> dict[str, Any]:

@@ -16,10 +16,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from guard.support.json_pieces import PLAIN, SMALL, encoded, weight
+
 T = TypeVar("T")
 
 LARGE = 65_536  #: Size of a body, in bytes, from which work on it takes milliseconds and leaves the event loop.
 
+PIECE = 262_144  #: Bytes of a body that are sent at once.
 STEPWISE = 8  #: How many times as long a byte takes where a value is written part by part, not by an encoder in C.
 
 NICE = 5  #: Added to the niceness of its threads, so that the event loop goes first where processors are scarce.
@@ -47,6 +50,13 @@ async def done(size: int, work: Callable[..., T], *arguments: object) -> T:
     if size < LARGE:
         return work(*arguments)
     return await asyncio.get_running_loop().run_in_executor(_thread, functools.partial(counted, work, *arguments))
+
+
+async def aencoded(value: object) -> bytes:
+    """Return what `encoded` makes of a value, without holding up the event loop."""
+    if weight(value, SMALL) <= SMALL:
+        return PLAIN.encode(value).encode(errors="backslashreplace")
+    return await done(LARGE, encoded, value)
 
 
 def counted(work: Callable[..., T], *arguments: object) -> T:

@@ -114,7 +114,7 @@ class Relay:
         whole = None if data else endpoint.whole(context, body, replies)
         if asked.keep is not None:
             await asked.keep(whole or runs[0].said)
-        await answer(asked.send, context, 200, data or encoded(whole))
+        await answer(asked.send, context, 200, data or await large.aencoded(whole))
 
     async def _answered(self, run: _PassthroughRun) -> None:
         """Get one answer, and put it on record."""

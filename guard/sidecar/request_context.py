@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard.calls.steps import RECORDING_S
 from guard.models.base import added
+from guard.sidecar import large
 from guard.sidecar.headers import JSON, Header
 from guard.trace.waits import WAIT_S
 
@@ -200,7 +201,11 @@ async def answer(
     head = [*headers, (b"content-length", b"%d" % len(body)), *context.headers()]
     await send({"type": "http.response.start", "status": status, "headers": head})
     context.is_answered = True
-    await send({"type": "http.response.body", "body": body})
+    at = 0
+    while len(body) - at > large.PIECE:  # as one, it would be copied on the event loop
+        await send({"type": "http.response.body", "body": body[at : at + large.PIECE], "more_body": True})
+        at += large.PIECE
+    await send({"type": "http.response.body", "body": body[at:] if at else body})
 
 
 def _sound(name: str) -> bytes:

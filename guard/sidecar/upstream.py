@@ -50,7 +50,6 @@ OURS = frozenset(
     }
 )
 ERROR_BYTES = 65_536  #: Bytes of an error's body that are read.
-PIECE_BYTES = 262_144  #: Bytes of a large body that are sent at once.
 EVENT_BYTES = 1_024  #: Bytes of a stream after which other tasks get a turn: they may be thousands of events.
 
 
@@ -202,7 +201,7 @@ class Upstream:
             if size > self._most:
                 raise self._too_long()
             parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts[0] if len(parts) == 1 else await large.done(size, b"".join, parts)
 
     async def _split(self, response: aiohttp.ClientResponse) -> AsyncIterator[sse.Event]:
         reader = sse.Reader()
@@ -291,8 +290,8 @@ class _LargeBody(aiohttp.Payload):
     async def write(self, writer: Any) -> None:
         """Send it."""
         body = memoryview(self._value)
-        for begin in range(0, len(body), PIECE_BYTES):
-            await writer.write(body[begin : begin + PIECE_BYTES])
+        for begin in range(0, len(body), large.PIECE):
+            await writer.write(body[begin : begin + large.PIECE])
 
 
 class _Request(aiohttp.ClientRequest):

@@ -20,7 +20,6 @@ from guard.models.remote.api_client import account_headers
 from guard.models.remote.http import Body, decoded
 from guard.sidecar import large
 from guard.sidecar.upstream import CONNECT_SECONDS, Upstream
-from guard.support.json_pieces import PLAIN, SMALL, encoded, weight
 
 T = TypeVar("T")
 
@@ -41,10 +40,7 @@ class UpstreamClient:
         return _ModelRequest(self._upstream, functools.partial(self._asked, path, body))
 
     async def _asked(self, path: str, body: Mapping[str, Any]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        if weight(body, SMALL) <= SMALL:
-            payload = PLAIN.encode(body).encode(errors="backslashreplace")
-        else:
-            payload = await large.done(large.LARGE, encoded, body)
+        payload = await large.aencoded(body)
         return self._upstream.asked(path, payload, self._headers, self._limits)
 
 
@@ -79,7 +75,8 @@ class UpstreamBody(Body):
     async def text(self) -> str:
         """Return the whole body as text."""
         self._check_coding()
-        return decoded(await self._upstream.whole(self._response), self._name)
+        data = await self._upstream.whole(self._response)
+        return await large.done(len(data), decoded, data, self._name)
 
     def _chunks(self) -> AsyncGenerator[bytes, None]:
         self._check_coding()

@@ -54,15 +54,17 @@ def read(data: bytes) -> Any:
 
 def _parsed(data: bytes) -> Any:
     value = jiter.from_json(data, catch_duplicate_keys=True, allow_inf_nan=False)
-    if not isinstance(value, str) and _may_be_infinite(data) and not _is_finite(value):
+    if data[0] == _QUOTE:
+        return value
+    # Only a number with three digits of exponent, or very many digits, may be beyond a float.
+    may_be_infinite = _LONG_EXPONENT.search(data) is not None or (len(data) > 2 * DIGITS and _has_digits(data))
+    if may_be_infinite and not _is_finite(value):
         raise ValueError("a number is beyond what a float holds at line 1 column 1")
     return value
 
 
-def _may_be_infinite(data: bytes) -> bool:
-    """Whether a number in a text may be beyond a float: it has three digits of exponent, or very many before it."""
-    if _LONG_EXPONENT.search(data) is not None:
-        return True
+def _has_digits(data: bytes) -> bool:
+    """Whether a text has DIGITS digits in a row that fill a window of so many bytes."""
     return any(data[at : at + DIGITS].isdigit() for at in range(0, len(data) - DIGITS, DIGITS))
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from guard.errors import BadReply
 from guard.models.remote import sse
+from guard.sidecar import large
 from guard.sidecar.errors import ApiError
 from guard.sidecar.headers import EVENTS, Header
 from guard.sidecar.request_context import RequestContext
+from guard.support import json_reading
 from guard.support.json_pieces import encoded
 
 #: The signature of thinking by models without one, which is recognised when it comes back.
@@ -66,7 +68,7 @@ class MessageConnection:
         if self._events is None:
             self._held.append(data)
             if not has_more:
-                await self._whole(b"".join(self._held))
+                await self._whole()
             return
         with _by_the_protocol():
             body = b"".join(out for event in self._reader.feed(data) for out in self._events.take(event))
@@ -76,10 +78,14 @@ class MessageConnection:
         if body or not has_more:
             await self._send({"type": "http.response.body", "body": body, "more_body": has_more})
 
-    async def _whole(self, data: bytes) -> None:
+    async def _whole(self) -> None:
         start, context = self._start, self._context
+
+        def made() -> bytes:
+            return encoded(message(context, json_reading.read(b"".join(self._held)), self._stops))
+
         try:
-            body = encoded(message(context, json.loads(data), self._stops))
+            body = await large.done(sum(map(len, self._held)), made)
         except BadReply:
             context.status, context.is_answered = 0, False  # nothing was sent yet, so the answer is an error
             raise
