@@ -1,0 +1,188 @@
+"""Large bodies come, go and are answered in pieces, and the parts of one request come a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guard.sidecar import bodies, large
+from guard.sidecar.errors import ApiError
+from guard.sidecar.passthrough import AT_ONCE, every
+from guard.sidecar.request_context import RequestContext, answer
+from guard.sidecar.upstream import Upstream
+
+SCOPE = {"headers": []}
+
+
+@dataclasses.dataclass
+class Share:
+    """Counts what a request takes."""
+
+    taken: int = 0
+
+    def take(self, size: int) -> None:
+        self.taken += size
+
+
+def read(parts: list[bytes], most: int = 10**9) -> bytes:
+    share: Any = Share()
+    coming = iter(parts)
+
+    async def receive() -> dict[str, Any]:
+        part = next(coming)
+        return {"type": "http.request", "body": part, "more_body": coming.__length_hint__() > 0}
+
+    found = asyncio.run(bodies.read(SCOPE, receive, share, most, 30))
+    assert share.taken == len(found)
+    return found
+
+
+@given(st.lists(st.sampled_from([0, 1, 7, 1000, 30_000, 40_000, 70_000]), min_size=1, max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_a_body_is_all_of_its_parts(sizes: list[int]) -> None:
+    parts = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    whole = b"".join(parts)
+    assert read(parts) == whole
+    with pytest.raises(ApiError, match="more than"):
+        read([*parts, b"x"], len(whole))
+
+
+def test_many_small_parts_are_held_as_few_objects() -> None:
+    """A part of one byte takes 34 as an object."""
+    held: list[bytes | bytearray] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x", "more_body": sum(map(len, held)) < 150_000}
+
+    asyncio.run(bodies._rest(receive, held, Share(), 10**9))  # type: ignore[arg-type]
+    assert sum(map(len, held)) == 150_001
+    assert len(held) <= 3
+
+
+@pytest.mark.parametrize("size", [0, 1, large.PIECE - 1, large.PIECE, large.PIECE + 1, 3 * large.PIECE, 1_000_000])
+def test_an_answer_is_sent_in_pieces(size: int) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    body = bytes(number % 251 for number in range(size))
+    asyncio.run(answer(send, RequestContext("GET", "/", None), 200, body))
+    start, *pieces = sent
+    assert (b"content-length", b"%d" % size) in start["headers"]
+    assert b"".join(piece["body"] for piece in pieces) == body
+    assert [piece.get("more_body", False) for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+    assert max(len(piece["body"]) for piece in pieces) <= large.PIECE
+
+
+def test_a_large_body_is_sent_in_pieces_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"a": "' + b"x" * 3_000_000 + b'"}'
+    written: list[int] = []
+    write = aiohttp.http_writer.StreamWriter.write
+
+    async def seen(self: Any, chunk: Any, *more: Any, **given: Any) -> None:
+        written.append(len(chunk))
+        await write(self, chunk, *more, **given)
+
+    monkeypatch.setattr("aiohttp.http_writer.StreamWriter.write", seen)
+
+    async def main() -> list[bytes]:
+        heard: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(line for line in head.lower().splitlines() if line.startswith(b"content-length:"))
+                heard.append(await reader.readexactly(int(length.split(b":")[1])))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**16)
+        upstream = Upstream("m", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "key", 10**6)
+        for _ in range(2):
+            assert await upstream.post("/chat/completions", body) == (b"{}", {})
+        await upstream.close()
+        server.close()
+        return heard
+
+    assert asyncio.run(main()) == [body, body]
+    assert written
+    assert max(written) <= large.PIECE
+
+
+def test_the_parts_of_one_request_come_a_few_at_a_time_and_none_after_a_failure() -> None:
+    under_way, most, begun = 0, 0, []
+
+    async def one(number: int, fails: int) -> int:
+        nonlocal under_way, most
+        begun.append(number)
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001 * (number % 3))
+        under_way -= 1
+        if number == fails:
+            raise ValueError(number)
+        return number
+
+    def work(fails: int = -1) -> Iterator[Any]:
+        return (one(number, fails) for number in range(128))
+
+    assert asyncio.run(every(work())) == list(range(128))
+    assert 1 < most <= AT_ONCE
+    assert begun == list(range(128))
+    begun.clear()
+    with pytest.raises(ValueError, match="20"):
+        asyncio.run(every(work(fails=20)))
+    assert under_way == 0, "what had begun was awaited"
+    assert len(begun) <= 20 + 2 * AT_ONCE
+
+
+def test_many_parts_of_a_request_leave_turns_to_others() -> None:
+    """128 choices that began at once held up all others for 0.2 s."""
+    turns: list[int] = []
+
+    async def ticking() -> AsyncIterator[None]:
+        while True:
+            turns.append(len(began))
+            await asyncio.sleep(0)
+            yield
+
+    began: list[int] = []
+
+    async def one(number: int) -> None:
+        began.append(number)
+
+    async def others() -> None:
+        async for _ in ticking():
+            pass
+
+    async def main() -> None:
+        beside = asyncio.create_task(others())
+        await every(one(number) for number in range(128))
+        beside.cancel()
+
+    asyncio.run(main())
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= AT_ONCE
+
+
+def test_a_request_that_is_given_up_gives_up_its_parts() -> None:
+    ended: list[int] = []
+
+    async def one(number: int) -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.append(number)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(every(one(number) for number in range(40)), 0.05)
+
+    asyncio.run(main())
+    assert sorted(ended) == list(range(AT_ONCE))
