@@ -64,6 +64,7 @@ class Vocabulary:
         self._alphabet = alphabet
         self._names = dict(names or {})
         self._is_expanded = False
+        self._warmed: set[object] = set()
         self.is_cold = False  #: Whether `warm` has something to do.
 
     @classmethod
@@ -136,6 +137,16 @@ class Vocabulary:
         if not self.is_cold:
             return
         self.is_cold = False  # whoever comes meanwhile need not wait: the masks that it asks for are made for it
+        self._make(common)
+        seal()
+
+    def warm_once(self, name: object, common: Callable[[], Iterable[tuple[Engine, Iterable[bytes]]]]) -> None:
+        """Make the masks along some more texts, of this name, the first time that they are wanted."""
+        if name not in self._warmed:
+            self._warmed.add(name)
+            self._make(common())
+
+    def _make(self, common: Iterable[tuple[Engine, Iterable[bytes]]]) -> None:
         from guard.kernels.bitmask import allocate_bitmask  # here: NumPy takes a while to import
 
         row = allocate_bitmask(1, self.size)
@@ -144,7 +155,6 @@ class Vocabulary:
             for text in texts:
                 matcher.reset()
                 _walk(matcher, text, row)
-        seal()
 
     def _expand(self) -> None:
         """Make the masks of any JSON, in both spellings, ahead of the first one."""

@@ -36,3 +36,6 @@ COMMON: list[tuple[dict[str, Any], list[str]]] = [
     ({"type": "string", "format": "ipv6"}, ['"2001:db8::1"']),
     (_HOST, ['"www.example.com"', '"192.168.10.1"', '"255.255.255.255"']),
 ]
+
+#: Formats whose languages take longest, each with a text: made with the first matcher of a schema that has them.
+SLOW_FORMATS = {"idn-hostname": '"bü-1.cd"', "idn-email": '"bü.c@dé-1.fg"'}

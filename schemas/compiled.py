@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels import at_fork, json_pointer
@@ -22,7 +22,7 @@ from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import ON_MADE, Vocabulary
 from guard.schemas import contradictions, jsontext, types
-from guard.schemas.common import COMMON
+from guard.schemas.common import COMMON, SLOW_FORMATS
 from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents
 from guard.schemas.exploration import MOST_STATES, Exploration, explore
@@ -220,6 +220,9 @@ class Compiled:
             native = vocabulary.native
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
+        for name in self._front.scan.slow_formats if self.options.formats else ():
+            with contextlib.suppress(SchemaError):  # where memory is short
+                vocabulary.warm_once((name, self.options.spelling), partial(_slow, name, self.options))
         return self._engine.matcher(native)
 
     @property
@@ -472,6 +475,12 @@ def _common() -> list[tuple[Engine, list[bytes]]]:
     """Return what a vocabulary is warmed with: engines, each with texts."""
     ways = (Options(), Options("any", "any", "any"))
     return [(_member(said, options), _begun(texts)) for said, texts in COMMON for options in ways]
+
+
+def _slow(name: str, options: Options) -> list[tuple[Engine, list[bytes]]]:
+    """Return what a vocabulary is warmed with for a slow format."""
+    how = Options(spelling=options.spelling)
+    return [(_member({"type": "string", "format": name}, how), _begun([SLOW_FORMATS[name]]))]
 
 
 def _member(said: dict[str, Any], options: Options) -> Engine:

@@ -229,7 +229,7 @@ _OPENAPI_NOTES = {"example", "discriminator", "xml", "externalDocs"}
 _OPENAPI_3_0 = _DRAFT_4 - {"id", "$schema"} | _OPENAPI_NOTES | {"nullable", "readOnly", "writeOnly", "deprecated"}
 
 
-_SAYS_NOTHING = (Holds.NOTE, Holds.FORMAT, Holds.CONTENT, Holds.IDENTITY)  # to a scan
+_SAYS_NOTHING = (Holds.NOTE, Holds.CONTENT, Holds.IDENTITY)  # to a scan
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ keeps its own stack, and each schema is visited once, however many references le
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from guard.kernels import json_pointer
 from guard.kernels._native import scanned
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, regex, string_formats
+from guard.schemas.common import SLOW_FORMATS
 from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
 from guard.schemas.grounding.keyword import KEYWORD, rule_of
 from guard.schemas.grounding.notations import marks
@@ -60,6 +61,7 @@ class Scan:
     troubles: list[Trouble]
     unevaluated: bool  # some unevaluated* is enforced, so that annotations matter
     grounded: bool = False  # some value comes from the inputs of a call
+    slow_formats: set[str] = field(default_factory=set)
 
     def findings(self, documents: Documents) -> list[Finding]:
         """Return the troubles as findings, with pointers."""
@@ -315,7 +317,18 @@ def _is_once(documents: Documents, position: int) -> bool:
     return parent >= 0 and path[0] in ("items", "prefixItems") and documents.schemas[parent].get("uniqueItems") is True
 
 
-_LOOK = {Holds.NUMBER: _number, Holds.VALUES: _values, Holds.PATTERN: _pattern, Holds.SOURCE: _source}
+def _format(out: Scan, _: Documents, __: int, ___: str, value: Any) -> None:
+    if type(value) is str and value in SLOW_FORMATS:
+        out.slow_formats.add(value)
+
+
+_LOOK = {
+    Holds.FORMAT: _format,
+    Holds.NUMBER: _number,
+    Holds.VALUES: _values,
+    Holds.PATTERN: _pattern,
+    Holds.SOURCE: _source,
+}
 
 
 # ---- derived from a scan ----

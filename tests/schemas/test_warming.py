@@ -19,6 +19,7 @@ from properties import allowed
 from strategies import Case, byte_vocabulary, cases, vocabularies
 
 import guard
+from guard.schemas.common import SLOW_FORMATS
 from guard.schemas.compiled import Compiled, FrontEnd, Options
 
 WAIT = 60  #: Seconds until a thread that should be done is stuck.
@@ -132,3 +133,28 @@ def _printed(program: str) -> str:
     here = str(Path(__file__).parents[1])
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {here!r}); {program}"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("name", SLOW_FORMATS)
+@pytest.mark.parametrize("spelling", ["canonical", "any"])
+def test_the_first_masks_of_a_slow_format_are_made_with_its_first_matcher(name: str, spelling: str) -> None:
+    """Once for a vocabulary and spelling, in whatever schema it stands; where formats are not asserted, never."""
+    vocabulary = guard.Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
+    text = SLOW_FORMATS[name]
+    schema = {"properties": {"x": {"type": "array", "items": {"format": name}}}}
+    Compiled(FrontEnd(schema, Options(formats=False, spelling=spelling), {})).matcher(vocabulary)
+    assert not vocabulary._warmed
+    compiled = Compiled(FrontEnd(schema, Options(spelling=spelling), {}))
+    matcher = compiled.matcher(vocabulary)
+    assert vocabulary._warmed == {(name, spelling)}
+    for byte in f'{{"x": [{text[:1]}'.encode():
+        assert matcher.accept_bytes(bytes([byte]))
+        allowed(matcher, vocabulary)
+    before = compiled.stats()["languages"]
+    for byte in text[1:-1].encode():
+        assert matcher.accept_bytes(bytes([byte]))
+        allowed(matcher, vocabulary)
+    assert compiled.stats()["languages"] == before
+    made = vocabulary._warmed.copy()
+    compiled.matcher(vocabulary)
+    assert vocabulary._warmed == made
