@@ -215,11 +215,15 @@ async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             number, one = following
             try:
                 found[number] = await one
-            except Exception as error:
+            except BaseException as error:
                 failed[number] = error
+                if not isinstance(error, Exception):
+                    raise
             await asyncio.sleep(0)
 
-    await asyncio.gather(*(lane(turns) for turns in range(AT_ONCE)))
+    async with asyncio.TaskGroup() as lanes:
+        for turns in range(AT_ONCE):
+            lanes.create_task(lane(turns))
     if failed:
         raise failed[min(failed)]
     return [found[number] for number in sorted(found)]
