@@ -18,10 +18,11 @@ from guard.models.remote.errors import ExchangeError, broken_off, of_event
 from guard.models.remote.exchange import Exchange
 from guard.models.remote.http import count
 from guard.sidecar import large
-from guard.sidecar.bodies import parsed
+from guard.sidecar.bodies import aparsed, parsed
 from guard.sidecar.errors import bad
 from guard.sidecar.event_stream import DONE
 from guard.sidecar.upstream import Upstream
+from guard.support import json_reading
 from guard.support.json_pieces import encoded
 
 TOKEN = "ANTHROPIC_AUTH_TOKEN"
@@ -99,12 +100,12 @@ class AnthropicUpstream(Upstream):
                 said = completion(message, data.decode())
             return encoded(said), said
 
-        return await large.done(len(data), made)
+        return await large.done(json_reading.weight(data), made)
 
     async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
         """Yield the events of a chat completion as they come, and what each says; None for the [DONE] at the end."""
         assert self.speaks(path)
-        options = (await large.done(len(body), parsed, body)).get("stream_options")
+        options = (await aparsed(body)).get("stream_options")
         chunks = Chunks(tells_usage=isinstance(options, Mapping) and bool(options.get("include_usage")))
         async with self.asked("/messages", *await self._payload(body)) as response:
             if response.content_type != "text/event-stream":
@@ -112,7 +113,7 @@ class AnthropicUpstream(Upstream):
             async for event in self._split(response):
                 if event.name == b"error":
                     raise of_event(event.data, self.name, self.secrets)
-                said = await large.done(len(event.data), self._object, event.data)
+                said = await large.done(json_reading.weight(event.data), self._object, event.data)
                 with self._by_the_protocol():
                     made = list(chunks.take(said))
                 for chunk in made:

@@ -36,7 +36,6 @@ from guard.trace.waits import WAIT_S
 T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
 
-AT_ONCE = 16  #: Most choices of one request that are asked for at a time.
 _ENDED = ("response.completed", "response.incomplete")  #: Events that hold a whole answer.
 
 
@@ -201,29 +200,26 @@ class Relay:
 
 
 async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return the results of all, AT_ONCE at a time. Raises the first failure, after which no more begin.
+    """Return the results of all. Raises the first failure; what is under way then is awaited, since it is paid for.
 
-    What is under way then is awaited, since it is paid for. Each begins in a turn of the loop of its own: one request
-    may want 128 of them, and holds up no other.
+    One begins in each turn of the loop, and none after a failure: a request may want 128, and holds up no other.
     """
-    numbered, found, failed = enumerate(work), dict[int, T](), dict[int, BaseException]()
+    found, failed = dict[int, T](), dict[int, BaseException]()
 
-    async def lane(turns: int) -> None:
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        while not failed and (following := next(numbered, None)) is not None:
-            number, one = following
-            try:
-                found[number] = await one
-            except BaseException as error:
-                failed[number] = error
-                if not isinstance(error, Exception):
-                    raise
-            await asyncio.sleep(0)
+    async def run(number: int, one: Coroutine[Any, Any, T]) -> None:
+        try:
+            found[number] = await one
+        except BaseException as error:
+            failed[number] = error
+            if isinstance(error, asyncio.CancelledError):
+                raise
 
-    async with asyncio.TaskGroup() as lanes:
-        for turns in range(AT_ONCE):
-            lanes.create_task(lane(turns))
+    async with asyncio.TaskGroup() as under_way:
+        for number, one in enumerate(work):
+            under_way.create_task(run(number, one))
+            await asyncio.sleep(0)
+            if failed:
+                break
     if failed:
         raise failed[min(failed)]
     return [found[number] for number in sorted(found)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 import re
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from guard.calls.steps import RECORDING_S
 from guard.models.base import added
-from guard.sidecar import large
 from guard.sidecar.headers import JSON, Header
 from guard.trace.waits import WAIT_S
 
@@ -202,12 +200,8 @@ async def answer(
     head = [*headers, (b"content-length", b"%d" % len(body)), *context.headers()]
     await send({"type": "http.response.start", "status": status, "headers": head})
     context.is_answered = True
-    at = 0
-    while len(body) - at > large.PIECE:  # as one, it would be copied on the event loop
-        await send({"type": "http.response.body", "body": body[at : at + large.PIECE], "more_body": True})
-        await asyncio.sleep(0)  # it waits for nothing while the system takes all
-        at += large.PIECE
-    await send({"type": "http.response.body", "body": body[at:] if at else body})
+    # As a whole, for that waits for no client: who reads slowly keeps no place of a request under way.
+    await send({"type": "http.response.body", "body": body})
 
 
 def _sound(name: str) -> bytes:

@@ -105,7 +105,7 @@ class Upstream:
         """Return the bytes of an answer, and their JSON. Raises ExchangeError where the request fails."""
         async with self.asked(path, body) as response:
             data = await self.whole(response)
-        return data, await large.done(len(data), self._object, data)
+        return data, await large.done(json_reading.weight(data), self._object, data)
 
     async def events(self, path: str, body: bytes) -> AsyncGenerator[tuple[bytes, dict[str, Any] | None], None]:
         """Yield whole server-sent events as they come, each with its JSON, or None for the [DONE] at the end.
@@ -126,7 +126,7 @@ class Upstream:
                         )
                     yield event.raw, None
                     return
-                said = await large.done(len(event.data), self._object, event.data)
+                said = await large.done(json_reading.weight(event.data), self._object, event.data)
                 end.take(said)
                 yield event.raw, said
             if not end.is_there:

@@ -37,7 +37,7 @@ _INSIDE = re.compile(rb'(?:[^"\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])
 _WORD = re.compile(_STRING + rb'|[^ \t\n\r"]++', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _PLACE = re.compile(r" at line (\d+) column (\d+)$")
-_LONG_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
+_LONG_EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]{3}")
 _CLOSED_BY = {ord("["): ord("]"), ord("{"): ord("}")}
 _COMMA, _QUOTE = ord(","), ord('"')
 
@@ -57,10 +57,15 @@ def _parsed(data: bytes) -> Any:
     if data[0] == _QUOTE:
         return value
     # Only a number with three digits of exponent, or very many digits, may be beyond a float.
-    may_be_infinite = _LONG_EXPONENT.search(data) is not None or (len(data) > 2 * DIGITS and _has_digits(data))
-    if may_be_infinite and not _is_finite(value):
+    may_be = _LONG_EXPONENT.search(data) is not None or (len(data) > 2 * DIGITS and _has_digits(data))
+    if may_be and not _is_finite(value):
         raise ValueError("a number is beyond what a float holds at line 1 column 1")
     return value
+
+
+def weight(data: bytes) -> int:
+    """Return the bytes of a text, or eight times as many where each of its values must be looked at in Python."""
+    return len(data) * 8 if _LONG_EXPONENT.search(data) else len(data)
 
 
 def _has_digits(data: bytes) -> bool:

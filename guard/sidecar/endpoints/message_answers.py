@@ -82,7 +82,12 @@ class MessageConnection:
         start, context = self._start, self._context
 
         def made() -> bytes:
-            return encoded(message(context, json_reading.read(b"".join(self._held)), self._stops))
+            data = b"".join(self._held)
+            try:
+                said = json_reading.read(data)
+            except ValueError:
+                said = json.loads(data)  # halves of surrogate pairs, as `encoded` writes them
+            return encoded(message(context, said, self._stops))
 
         try:
             body = await large.done(sum(map(len, self._held)), made)
