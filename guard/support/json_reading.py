@@ -64,8 +64,8 @@ def _parsed(data: bytes) -> Any:
 
 
 def weight(data: bytes) -> int:
-    """Return the bytes of a text, or eight times as many where each of its values must be looked at in Python."""
-    return len(data) * 8 if _LONG_EXPONENT.search(data) else len(data)
+    """Return the bytes of a text, or eight times as many where each value of a small one is looked at in Python."""
+    return len(data) * 8 if len(data) <= ONCE and _LONG_EXPONENT.search(data) else len(data)
 
 
 def _has_digits(data: bytes) -> bool:
