@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 LARGE = 65_536  #: Size of a body, in bytes, from which work on it takes milliseconds and leaves the event loop.
 
-PIECE = 65_536  #: Bytes of a body that are sent in one turn of the loop.
+PIECE = 262_144  #: Bytes of a body that are sent at once.
 STEPWISE = 8  #: How many times as long a byte takes where a value is written part by part, not by an encoder in C.
 
 NICE = 5  #: Added to the niceness of its threads, so that the event loop goes first where processors are scarce.

@@ -292,7 +292,6 @@ class _LargeBody(aiohttp.Payload):
         body = memoryview(self._value)
         for begin in range(0, len(body), large.PIECE):
             await writer.write(body[begin : begin + large.PIECE])
-            await asyncio.sleep(0)  # it waits for nothing while the system takes all
 
 
 class _Request(aiohttp.ClientRequest):
