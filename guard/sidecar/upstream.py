@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType, TracebackType
@@ -50,7 +51,9 @@ OURS = frozenset(
     }
 )
 ERROR_BYTES = 65_536  #: Bytes of an error's body that are read.
-EVENT_BYTES = 1_024  #: Bytes of a stream after which other tasks get a turn: they may be thousands of events.
+PIECE_BYTES = 1_024  #: Bytes of a stream that are handled before the clock is looked at: they may be dozens of events.
+TURN_BYTES = 8_192  #: Bytes of a stream after which other tasks get a turn,
+TURN_S = 0.0005  #: or seconds that it took.
 
 
 class Upstream:
@@ -211,18 +214,17 @@ class Upstream:
 
     async def pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         """Yield a stream's bytes, a few at a time, between which other tasks get a turn. Raises ExchangeError."""
-        size = unbroken = 0
+        size = 0
         async for part in response.content.iter_any():
             size += len(part)
             if size > self._most:
                 raise self._too_long()
-            for begin in range(0, len(part), EVENT_BYTES):
-                piece = part[begin : begin + EVENT_BYTES]
-                unbroken += len(piece)
-                if unbroken > EVENT_BYTES:  # to wait for what is there already lets nobody in
-                    unbroken = len(piece)
-                    await asyncio.sleep(0)
-                yield piece
+            began, last = time.perf_counter(), 0
+            for begin in range(0, len(part), PIECE_BYTES):
+                if begin - last >= TURN_BYTES or time.perf_counter() - began > TURN_S:
+                    await asyncio.sleep(0)  # to wait for what is there already lets nobody in
+                    began, last = time.perf_counter(), begin
+                yield part[begin : begin + PIECE_BYTES]
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:
