@@ -75,7 +75,6 @@ check: build  ## Do all that CI does.
 	$(MAKE) --no-print-directory -j 2 test lint
 	$(MAKE) --no-print-directory docs workflows
 
-
 # Everything that a page shows is fetched here, at build time; the site needs no network.
 docs: build types  ## Build the site of the documentation into build/site, links checked.
 	$(call extra,docs)

@@ -222,7 +222,7 @@ class Compiled:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
         for name in self._front.scan.slow_formats if self.options.formats else ():
             with contextlib.suppress(SchemaError):  # where memory is short
-                vocabulary.warm_once((name, self.options.spelling), partial(_slow, name, self.options))
+                vocabulary.warm_once((name, self.options.spelling), partial(_slow, name, self.options.spelling))
         return self._engine.matcher(native)
 
     @property
@@ -477,10 +477,10 @@ def _common() -> list[tuple[Engine, list[bytes]]]:
     return [(_member(said, options), _begun(texts)) for said, texts in COMMON for options in ways]
 
 
-def _slow(name: str, options: Options) -> list[tuple[Engine, list[bytes]]]:
+def _slow(name: str, spelling: Literal["canonical", "any"]) -> list[tuple[Engine, list[bytes]]]:
     """Return what a vocabulary is warmed with for a slow format."""
-    how = Options(spelling=options.spelling)
-    return [(_member({"type": "string", "format": name}, how), _begun([SLOW_FORMATS[name]]))]
+    engine = _member({"type": "string", "format": name}, Options(spelling=spelling))
+    return [(engine, _begun([SLOW_FORMATS[name]]))]
 
 
 def _member(said: dict[str, Any], options: Options) -> Engine:

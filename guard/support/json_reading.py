@@ -20,7 +20,7 @@ PIECE = 16_384  #: Bytes of a larger text that one call reads: some 1 ms at most
 LONG = 65_536  #: Bytes of a string from which it is divided; a key may not have more.
 MOST = 2 * PIECE + 3 * LONG  #: Bytes of a part but for its white space.
 DEPTH = 200  #: Most containers that are open at once, as jiter has it; NESTED more may stand inside.
-DIGITS = 100  #: A number that is infinite with two digits of exponent has a window of so many digits, three with none.
+DIGITS = 100  #: A number beyond a float has a window of so many digits, or three digits of exponent.
 NESTED = 5  #: Levels of small containers that are found in one step.
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
@@ -65,7 +65,8 @@ def _parsed(data: bytes) -> Any:
 
 def weight(data: bytes) -> int:
     """Return the bytes of a text, or eight times as many where each value of a small one is looked at in Python."""
-    return len(data) * 8 if len(data) <= ONCE and _LONG_EXPONENT.search(data) else len(data)
+    is_looked_at = len(data) <= ONCE and (_LONG_EXPONENT.search(data) or _has_digits(data))
+    return len(data) * 8 if is_looked_at else len(data)
 
 
 def _has_digits(data: bytes) -> bool:
