@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 PAGE = 200  #: Calls that `each` holds in memory at a time.
 TRIES = 20  #: How often a record is tried again whose month another process has dropped.
+SPENT = "when its turn came and its rows were made, no time was left"
 
 
 class TraceStore:
@@ -226,7 +227,7 @@ class TraceStore:
         it meanwhile.
         """
         now = time.monotonic()
-        failed: dict[int, Exception] = {r.place: Late("another holds it") for r in records if r.until <= now}
+        failed: dict[int, Exception] = {r.place: Late(SPENT) for r in records if r.until <= now}
         groups = [[record for record in records if record.until > now]]
         tries = 0
         while groups := [group for group in groups if group]:

@@ -17,7 +17,7 @@ import guard
 from guard.models.base import Reply
 from guard.sidecar import keys
 from guard.sidecar.endpoints import operator
-from guard.trace import TraceError, TraceStore
+from guard.trace import TraceError, TraceStore, redact_with, stop_redacting_with
 from guard.trace.records import Attempt, Call
 
 CALL = Call("f", "T", "h", "", "m", {}, 1.0, attempts=(Attempt(1, ({"role": "user"},), Reply("1", "stop", "m", 1, 1)),))
@@ -100,6 +100,22 @@ def test_who_has_time_left_is_written_although_others_had_none(store: TraceStore
         thread.join()
     assert [isinstance(number, TraceError) for number in found] == [True, False] * 3
     assert store.count() == 4
+
+
+def test_a_record_that_takes_its_whole_time_to_make_is_not_laid_on_another(store: TraceStore) -> None:
+    """Nobody held the trace: a hook took the time, as redaction does of a text of megabytes on a busy machine."""
+
+    def slow(text: str) -> str:
+        time.sleep(0.2)
+        return text
+
+    redact_with(slow)
+    try:
+        with pytest.raises(TraceError, match=r"not written within 0.1 s: when its turn came .* no time was left"):
+            store.write(CALL, seconds=0.1)
+    finally:
+        stop_redacting_with(slow)
+    assert store.count() == 1
 
 
 def test_a_budget_of_seconds_holds_over_the_record(store: TraceStore, place: str) -> None:
