@@ -27,9 +27,9 @@ from guard.output.repair import repair
 
 LENGTH = struct.Struct("!Q")  #: The length before each message.
 NICE = 5  #: Lets the parent, for which others wait, run first on a busy machine.
-MOST_MEMORY = 272_000_000  #: Bytes of the worker's own data, whatever is checked.
+MOST_MEMORY = 224_000_000  #: Bytes of the worker's own data, whatever is checked.
 MEMORY = 112_000_000  #: Bytes of them for a short text,
-EACH = 16  #: more for each byte of a text, as many as ordinary JSON takes in Python,
+EACH = 11  #: more for each byte of a text: ordinary JSON takes 8 in Python,
 EACH_OF_SCHEMA = 64  #: and for each of a pickled schema.
 ENGINE = "guard.schemas"  #: The module that brings the mask engine.
 ENGINE_REGION = 2**28  #: Bytes that the mask engine reserves at its first use, without taking them.
