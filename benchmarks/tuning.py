@@ -42,7 +42,7 @@ PRECISION = 0.8  #: Of answers served alone; the threshold is another set's.
 DIVISIONS = 100  #: Of the held-out functions into two halves.
 APART_S = 120.0  #: Of --minutes, seconds for loading, cutting and saving; training has the rest.
 #: --minutes from which on there is time to train all layers, and on questions with several calls.
-DEEP = 15.0
+DEEP = 10.0
 ALL = 1_000  #: More layers than a model has.
 
 

@@ -23,6 +23,7 @@ from guard.sidecar.access_log import AccessLog
 from guard.sidecar.admission import Room
 from guard.sidecar.bodies import Gone
 from guard.sidecar.breaker_hints import BreakerHints
+from guard.sidecar.circuit_breaker import SENDER
 from guard.sidecar.constraints import check_tools
 from guard.sidecar.endpoints import completions, messages, operator, responses, shadow_runs, ui, versions
 from guard.sidecar.endpoints.chat import Chat, check_translated
@@ -401,6 +402,7 @@ class Sidecar:
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
     ) -> None:
         served = self.visited(context, checked(Response, body).model)
+        responses.refuse_background(body)
         if all(tier.upstream for tier in served.tiers) and served.settings.validate_tools:
             check_tools(body.get("tools"))
         has_upstreams = all(tier.at(Responses.path) for tier in served.tiers)
@@ -466,7 +468,7 @@ class Sidecar:
         if is_live:
             await self._live(asked, endpoint.events(context, body), chat_request, plan)
             return
-        choices = await self.pipeline.choices(chat_request, plan)
+        choices = await self.pipeline.choices(context, chat_request, plan)
         await self.settle(context)
         if chat_request.chat.stream:
             line, events = EventSender(context, asked.send), endpoint.events(context, body)
@@ -523,9 +525,10 @@ class Sidecar:
     async def _response(self, scope: Any) -> tuple[int, bytes]:
         """Return a response that is kept, or forget it."""
         context, name = scope["context"], scope["path_params"]["name"]
-        if scope["method"] == "GET":
-            return 200, await large.aencoded(await self.turns.read(context, name))
-        await self.turns.forget(context, name)
+        with self.room.share(scope, self.settings) as context.share:
+            if scope["method"] == "GET":
+                return 200, await large.aencoded(await self.turns.read(context, name))
+            await self.turns.forget(context, name)
         return 200, encoded({"id": name, "object": "response.deleted", "deleted": True})
 
     async def _ready(self, _scope: Any) -> tuple[int, bytes]:
@@ -548,6 +551,7 @@ class _Endpoint:
         with room.share(scope, settings) as share:
             raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
             context.size, context.share, context.came = len(raw), share, time.perf_counter()
+            SENDER.set(share.who)
             with room.under_way(settings):
                 body = await bodies.aparsed(raw)
                 if settings.log_prompts:

@@ -8,7 +8,7 @@ are kept: chunks that are mostly framing are refused, and trailers never reach t
 is out, no refusal is written; the connection ends instead. Requests that come behind others on one connection are read
 a few at a time: uvicorn reads on at each answer, so that thousands would come for every one that is answered. Each
 connection may hold a fair share besides bodies. What all hold above that is counted by `HeldBytes`; where it is too
-much, the connection that holds most ends.
+much, the connection that holds most ends. Answers that wait to be read are unread_answers.py's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from guard.sidecar.errors import ApiError
 from guard.sidecar.settings import ServeSettings
+from guard.sidecar.unread_answers import UnreadAnswers, Watch
 
 _PHRASES = {
     400: b"Bad Request",
@@ -54,6 +55,7 @@ class HeldBytes:
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.unread = UnreadAnswers()
         self._above: dict[Wire, int] = {}  # bytes of each connection that is above its share and goes on
 
     def count(self, wire: Wire, change: int, above: int) -> None:
@@ -108,7 +110,6 @@ class Wire(HttpToolsProtocol):
         self._is_over = False  # nothing more is read, though an answer may still be on its way
         self._running: Any = None  # the request that is being answered; others may wait behind it
         self._timer: asyncio.TimerHandle | None = None
-        self._stalled: asyncio.TimerHandle | None = None
         self._waiting = b""  # what came, and waits until fewer requests are in line
 
     @property
@@ -125,6 +126,7 @@ class Wire(HttpToolsProtocol):
         """Begin, or refuse where there are too many."""
         super().connection_made(transport)
         self.flow: _Flow = _Flow(self, transport)
+        self._unread = Watch(transport, self._body_seconds, self._all_held.unread, transport.abort)
         if len(self.connections) > self._most_connections:
             self._refuse(503, f"{self._most_connections:,} connections are open, which is all that is allowed", "busy")
             return
@@ -133,8 +135,7 @@ class Wire(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_timer()
-        if self._stalled is not None:
-            self._stalled.cancel()
+        self._unread.end()
         self._leave()
         self._waiting = b""
         super().connection_lost(exc)
@@ -259,7 +260,7 @@ class Wire(HttpToolsProtocol):
         self._fed -= len(body)
         self._body += len(body)
         if self.cycle.response_complete and self._body > self._most_body:
-            self.transport.close()
+            self._close()
             raise _Refused
         if self._is_in_line:
             self._line[-1] += len(body)
@@ -278,8 +279,10 @@ class Wire(HttpToolsProtocol):
         if self.pipeline:
             self._running = self.pipeline[-1][0]
         elif self.cycle.more_body and self._timer is None:
-            self._timer = self.loop.call_later(self._body_seconds, self.transport.close)
+            self._timer = self.loop.call_later(self._body_seconds, self._close)
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._unread.begin()
         if self._waiting:
             self.loop.call_soon(self._go_on)
 
@@ -289,14 +292,14 @@ class Wire(HttpToolsProtocol):
             self._refuse(400, msg, "invalid_http")
 
     def pause_writing(self) -> None:
-        """Start the time limit of a client that does not read its answer."""
+        """Watch over a client that does not read its answer as fast as it comes."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self._body_seconds, self.transport.abort)
+        self._unread.begin()
 
     def resume_writing(self) -> None:
-        """Stop that time limit: the client reads again."""
-        if self._stalled is not None:
-            self._stalled.cancel()
+        """The client has read nearly all. What is left at the end of the connection is watched over on."""
+        if not self.transport.is_closing():
+            self._unread.end()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -334,7 +337,7 @@ class Wire(HttpToolsProtocol):
         if self._is_asking:
             self._refuse(408, f"the head was not there within {self._head_seconds:g} s", "head_too_slow")
         else:
-            self.transport.close()  # nothing was asked
+            self._close()  # nothing was asked
 
     def _too_long(self) -> None:
         self._refuse(431, f"the head has more than {self._most_head:,} bytes", "head_too_large")
@@ -357,7 +360,12 @@ class Wire(HttpToolsProtocol):
         if not (is_own and running.response_started):
             body = ApiError(status, message, code=code).body
             self.transport.write(_HEAD % (status, _PHRASES[status], len(body)) + body)
+        self._close()
+
+    def _close(self) -> None:
+        """End the connection once its client has read what was written, for which it has as long as for a body."""
         self.transport.close()
+        self._unread.begin()
 
     def _leave(self) -> None:
         """Tell the request that is being answered that its client is gone."""

@@ -155,11 +155,29 @@ def _blocks(part: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(block for block in blocks if isinstance(block, Mapping)) if isinstance(blocks, list) else ()
 
 
+class _Call:
+    """A call of a tool, in the pieces that it came in: joined once, since there may be thousands."""
+
+    __slots__ = ("is_custom", "name", "text")
+
+    def __init__(self, *, is_custom: bool = False) -> None:
+        self.is_custom = is_custom
+        self.name: list[str] = []
+        self.text: list[str] = []
+
+    def joined(self) -> dict[str, Any]:
+        """Return the call as a whole answer has it."""
+        name, text = "".join(self.name), "".join(self.text)
+        if self.is_custom:
+            return {"type": "custom", "custom": {"name": name, "input": text}}
+        return {"function": {"name": name, "arguments": text}}
+
+
 class _Whole:
     """A chat's answer, put together of the events that it came in."""
 
     def __init__(self) -> None:
-        self.calls: dict[int, dict[str, Any]] = {}  # by index
+        self.calls: dict[int, _Call] = {}  # by index
         self.size = 0  # characters of their arguments
         self._texts: dict[str, list[str]] = {"content": [], "refusal": [], _REASONING[0]: []}
         self._blocks: list[Mapping[str, Any]] = []
@@ -191,24 +209,21 @@ class _Whole:
         return told
 
     def _call(self, index: int, part: Any) -> None:
-        call = self.calls.setdefault(index, {"function": {"name": "", "arguments": ""}})
+        call = self.calls.setdefault(index, _Call())
         custom = part.get("custom") if isinstance(part, Mapping) else None
         if isinstance(custom, Mapping):
-            call = self.calls[index] = (
-                call if "custom" in call else {"type": "custom", "custom": {"name": "", "input": ""}}
-            )
-            for name in ("name", "input"):
-                text = custom.get(name)
-                call["custom"][name] += text if isinstance(text, str) else ""
-            self.size += len(call["custom"]["input"])
+            if not call.is_custom:
+                call = self.calls[index] = _Call(is_custom=True)
+            for texts, text in ((call.name, custom.get("name")), (call.text, custom.get("input"))):
+                texts.append(text if isinstance(text, str) else "")
+            self.size += len(call.text[-1])
             return
         function = part.get("function") if isinstance(part, Mapping) else None
         if isinstance(function, Mapping):
-            call["function"]["name"] += function.get("name") or ""
             arguments = function.get("arguments") or ""
-            arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
-            call["function"]["arguments"] += arguments
-            self.size += len(arguments)
+            call.name.append(name if isinstance(name := function.get("name"), str) else "")
+            call.text.append(arguments if isinstance(arguments, str) else json.dumps(arguments))
+            self.size += len(call.text[-1])
 
     @property
     def answer(self) -> dict[str, Any]:
@@ -216,5 +231,5 @@ class _Whole:
         message: dict[str, Any] = {name: "".join(parts) or None for name, parts in self._texts.items()}
         message["thinking_blocks"] = self._blocks
         if self.calls:
-            message["tool_calls"] = [self.calls[index] for index in sorted(self.calls)]
+            message["tool_calls"] = [self.calls[index].joined() for index in sorted(self.calls)]
         return {**self._head, "choices": [{"message": message, "finish_reason": self._finish or "stop"}]}

@@ -36,6 +36,7 @@ from guard.trace.waits import WAIT_S
 T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
 
+CHOICES_BYTES = 16_000_000  #: Bytes of bodies that the choices of one request hold together.
 _ENDED = ("response.completed", "response.incomplete")  #: Events that hold a whole answer.
 
 
@@ -102,7 +103,7 @@ class Relay:
             bodies = [{**body, "n": 1, "seed": first + choice} for choice in range(number)]
             each = [dataclasses.replace(asked, body=one, raw=None) for one in bodies]
             runs = [_PassthroughRun(one, self._journal) for one in each]
-            await every(self._answered(run) for run in runs)
+            await every((self._answered(run) for run in runs), at_once(context, number))
             data = b""
         else:
             runs = [_PassthroughRun(asked, self._journal)]
@@ -199,12 +200,25 @@ class Relay:
         run.events = events
 
 
-async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return the results of all. Raises the first failure; what is under way then is awaited, since it is paid for.
+def at_once(context: RequestContext, number: int) -> int:
+    """Return how many choices of a request may be under way together: each holds a body of its own, which is counted.
 
-    One begins in each turn of the loop, and none after a failure: a request may want 128, and holds up no other.
+    Raises ApiError where its client, or all clients, would hold too many bytes.
+    """
+    most = min(number, max(1, CHOICES_BYTES // max(1, context.size)))
+    if context.share is not None:
+        context.share.take((most - 1) * context.size)
+    return most
+
+
+async def every(work: Iterable[Coroutine[Any, Any, T]], most: int) -> list[T]:
+    """Return the results of all, of which so many are under way together.
+
+    Raises the first failure; what is under way then is awaited, since it is paid for. One begins in each turn of the
+    loop, and none after a failure: a request may want 128, and holds up no other.
     """
     found, failed = dict[int, T](), dict[int, BaseException]()
+    places = asyncio.Semaphore(most)
 
     async def run(number: int, one: Coroutine[Any, Any, T]) -> None:
         try:
@@ -213,9 +227,19 @@ async def every(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             failed[number] = error
             if isinstance(error, asyncio.CancelledError):
                 raise
+        finally:
+            places.release()
 
     async with asyncio.TaskGroup() as under_way:
         for number, one in enumerate(work):
+            try:
+                await places.acquire()
+            except asyncio.CancelledError:
+                one.close()
+                raise
+            if failed:
+                one.close()
+                break
             under_way.create_task(run(number, one))
             await asyncio.sleep(0)
             if failed:

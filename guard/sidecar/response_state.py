@@ -98,8 +98,11 @@ class Turns:
         await self._book(self._write, _owner(context), named, response["id"], previous, seconds=context.patience)
 
     async def read(self, context: RequestContext, name: str) -> dict[str, Any]:
-        """Return a response by its id. Raises ApiError where there is none."""
+        """Return a response by its id. Raises ApiError where there is none, or its client holds too many bytes."""
         names = [name] if _is_id(name) else []
+        if context.share is not None:
+            sizes = await self._book(self._sizes, _owner(context), names, seconds=context.patience)
+            context.share.take(sum(sizes.values()))
         found = await self._book(self._rows, _owner(context), names, seconds=context.patience)
         response = found.get(name, {}).get("response")
         if response is None:

@@ -31,7 +31,7 @@ from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import bad
 from guard.sidecar.native import Native
-from guard.sidecar.passthrough import every
+from guard.sidecar.passthrough import at_once, every
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.schema_cache import Targets
 from guard.sidecar.served_models import Served, Tier, Wrapper
@@ -117,12 +117,12 @@ class Pipeline:
         except SchemaError as error:
             raise schema_errors.refused(error, chat_request) from None
 
-    async def choices(self, chat_request: ChatRequest, plan: Plan) -> list[Choice]:
+    async def choices(self, context: RequestContext, chat_request: ChatRequest, plan: Plan) -> list[Choice]:
         """Return all choices, validated. Raises a GuardError where one fails."""
         plans = [_nth(plan, number) for number in range(chat_request.chat.n or 1)]
         if len(plans) == 1:
             return [await self._choice(chat_request, plans[0])]
-        return await every(self._choice(chat_request, each) for each in plans)
+        return await every((self._choice(chat_request, each) for each in plans), at_once(context, len(plans)))
 
     async def pieces(self, chat_request: ChatRequest, plan: Plan) -> AsyncGenerator[str | Choice, None]:
         """Yield an answer's text and thinking as they come, then the answer, once it is validated.

@@ -214,17 +214,19 @@ class Upstream:
 
     async def pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         """Yield a stream's bytes, a few at a time, between which other tasks get a turn. Raises ExchangeError."""
-        size = 0
+        size = given = 0
+        began = time.perf_counter()
         async for part in response.content.iter_any():
             size += len(part)
             if size > self._most:
                 raise self._too_long()
-            began, last = time.perf_counter(), 0
             for begin in range(0, len(part), PIECE_BYTES):
-                if begin - last >= TURN_BYTES or time.perf_counter() - began > TURN_S:
+                if given >= TURN_BYTES or time.perf_counter() - began > TURN_S:
                     await asyncio.sleep(0)  # to wait for what is there already lets nobody in
-                    began, last = time.perf_counter(), begin
-                yield part[begin : begin + PIECE_BYTES]
+                    began, given = time.perf_counter(), 0
+                piece = part[begin : begin + PIECE_BYTES]
+                given += len(piece)
+                yield piece
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:

@@ -35,7 +35,7 @@ from guard.errors import GuardError
 from guard.kernels.cached import cached_property
 from guard.support import memory
 from guard.tuning.examples import Example
-from guard.tuning.lora import Adapter
+from guard.tuning.lora import SHORT, Adapter
 from guard.tuning.plan import Position, TrainingPlan
 from guard.tuning.scoring import IMPOSSIBLE, allowed, behind, head, padded, passes, score, tokens_at
 
@@ -275,6 +275,7 @@ class Trainer:
     def _hidden(self, rows: list[Example]) -> torch.Tensor:
         """Return the last hidden states of examples. The lower layers' output is cached as memory allows."""
         ids = padded(rows)
+        self._adapter.attend(ids.shape[1])
         kept = [self._states.get(id(example)) for example in rows]
         if all(state is not None for state in kept):
             states = torch.nn.utils.rnn.pad_sequence([s for s in kept if s is not None], batch_first=True)
@@ -326,8 +327,10 @@ def _room(model: Any, layers: int, gigabytes: float) -> tuple[int, int]:
     free = gigabytes * 1e9 - there - trained
     width = torch.finfo(model.dtype).bits // 8
     inner = getattr(config, "intermediate_size", 4 * config.hidden_size)
-    # Bytes per token of a pass: what backward needs of each layer, and masked logits for every fourth token.
-    each = layers * (20 * config.hidden_size + 6 * inner) * width + config.vocab_size * 14 // 4
+    # Bytes per token of a pass: what backward needs of each layer, with the scores of short rows, and masked logits for
+    # every fourth token.
+    scores = config.num_attention_heads * SHORT * (4 + 2 * width)
+    each = layers * ((20 * config.hidden_size + 6 * inner) * width + scores) + config.vocab_size * 14 // 4
     kept = 0 if layers >= config.num_hidden_layers else int(0.2 * free / (config.hidden_size * width))
     tokens = int(0.4 * free / each)  # the rest is for allocators, merging and saving
     if tokens < 64:

@@ -26,7 +26,8 @@ class Reader:
 
     def __init__(self) -> None:
         self._line: list[bytes] = []  # the unfinished line
-        self._lines: list[bytes] = []  # lines of the unfinished event
+        # Of the unfinished event, read line by line as they come, in bytes: it may have a million lines.
+        self._raw, self._name, self._data = bytearray(), b"", bytearray()
         self._is_begun = False
         self._ended_by_cr = False  # whether the last piece ended with a CR
 
@@ -47,24 +48,23 @@ class Reader:
             if not self._is_begun:
                 self._is_begun, line = True, line.removeprefix(_MARK)
             if line:
-                self._lines.append(line)
-            elif self._lines:
-                lines, self._lines = self._lines, []
-                if (event := _event(lines)) is not None:
-                    events.append(event)
+                self._take(line)
+            elif self._raw and (event := self._end()) is not None:
+                events.append(event)
         if rest:
             self._line.append(rest)
         return events
 
-
-def _event(lines: list[bytes]) -> Event | None:
-    """Return the event of some lines, or None where they have no data."""
-    name, data = b"", []
-    for line in lines:
+    def _take(self, line: bytes) -> None:
+        self._raw += line + b"\n"
         field, _, value = line.partition(b":")
         if field == b"data":
-            data.append(value.removeprefix(b" "))
+            self._data += value.removeprefix(b" ") + b"\n"
         elif field == b"event":
-            name = value.removeprefix(b" ")
-    joined = b"\n".join(data)
-    return Event(name, joined, b"\n".join(lines) + b"\n\n") if joined else None
+            self._name = value.removeprefix(b" ")
+
+    def _end(self) -> Event | None:
+        """Return the event that has ended, or None where it has no data."""
+        raw, name, data = self._raw, self._name, self._data
+        self._raw, self._name, self._data = bytearray(), b"", bytearray()
+        return Event(name, bytes(data[:-1]), bytes(raw) + b"\n") if len(data) > 1 else None

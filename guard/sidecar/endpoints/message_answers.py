@@ -284,7 +284,7 @@ def _by_the_protocol() -> Iterator[None]:
     """Return what breaks the protocol in an answer that passed through unchecked."""
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError):
         raise BadReply("the model did not answer by the protocol: what it says is no message") from None
 
 
@@ -297,7 +297,7 @@ def _known(value: Any, kind: type) -> Any:
 def _input(arguments: Any) -> dict[str, Any]:
     try:
         given = json.loads(arguments or "{}")
-    except (TypeError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         given = None
     if not isinstance(given, dict):
         raise BadReply("the model called a tool with what is no JSON object")

@@ -243,7 +243,7 @@ async def playground(
         calls.append(call)
 
     plan = dataclasses.replace(plan, told=told)
-    choices = await sidecar.pipeline.choices(asked, plan)
+    choices = await sidecar.pipeline.choices(context, asked, plan)
     choice = choices[0]
     found = {
         "value": None if choice.text is None else json.loads(choice.text),

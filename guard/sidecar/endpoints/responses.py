@@ -261,7 +261,7 @@ _OWN = frozenset(
     }
 )
 #: Fields that refer to something that the sidecar does not store.
-_NOT_HERE = ("previous_response_id", "conversation", "background", "prompt")
+_NOT_HERE = ("previous_response_id", "conversation", "prompt")
 
 
 def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,6 +330,12 @@ def _tool_choice(choice: Any) -> Any:
         tools = [_tool_choice(tool) for tool in choice["tools"]]
         return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode"), "tools": tools}}
     return choice
+
+
+def refuse_background(body: Mapping[str, Any]) -> None:
+    """Refuse what no provider does here: an answer that comes later can't be put on record, nor be fetched."""
+    if body.get("background"):
+        raise bad("background needs what this server does not keep; leave it out", "background", "unsupported_value")
 
 
 def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:

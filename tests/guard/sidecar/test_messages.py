@@ -325,8 +325,9 @@ def test_a_stop_that_the_server_names_is_told() -> None:
     assert (whole["stop_reason"], whole["stop_sequence"]) == ("stop_sequence", "END")
 
 
-def test_a_call_with_what_is_no_object_is_no_message() -> None:
-    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "[]"}}
+@pytest.mark.parametrize("arguments", ["[]", '{"a":' + "[" * 100_000])
+def test_a_call_with_what_is_no_object_is_no_message(arguments: str) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": arguments}}
     said = {"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
     with pytest.raises(BadReply, match="no JSON object"):
         message(RequestContext("POST", "/v1/messages", b"x"), said, ())

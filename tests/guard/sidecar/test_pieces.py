@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard.sidecar import bodies, large
+from guard.sidecar.admission import Room
 from guard.sidecar.errors import ApiError
-from guard.sidecar.passthrough import every
+from guard.sidecar.passthrough import at_once, every
 from guard.sidecar.request_context import RequestContext, answer
+from guard.sidecar.settings import ServeSettings
 from guard.sidecar.upstream import Upstream
 
 SCOPE = {"headers": []}
@@ -129,10 +131,10 @@ def test_parts_of_a_request_come_in_order_and_none_begins_after_a_failure() -> N
     def work(fails: int = -1) -> Iterator[Any]:
         return (one(number, fails) for number in range(128))
 
-    assert asyncio.run(every(work())) == begun == list(range(128))
+    assert asyncio.run(every(work(), 128)) == begun == list(range(128))
     begun.clear()
     with pytest.raises(ValueError, match="0"):
-        asyncio.run(every(work(fails=0)))
+        asyncio.run(every(work(fails=0), 128))
     assert under_way == 0, "what had begun was awaited"
     assert len(begun) < 10
 
@@ -143,7 +145,7 @@ def test_parts_of_a_request_wait_beside_each_other() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await every(asyncio.sleep(0.5) for _ in range(128))
+        await every((asyncio.sleep(0.5) for _ in range(128)), 128)
         return loop.time() - began
 
     assert asyncio.run(main()) < 5
@@ -164,7 +166,7 @@ def test_one_part_of_a_request_begins_in_each_turn_of_the_loop() -> None:
 
     async def main() -> None:
         beside = asyncio.create_task(others())
-        await every(one(number) for number in range(128))
+        await every((one(number) for number in range(128)), 128)
         beside.cancel()
 
     asyncio.run(main())
@@ -188,7 +190,7 @@ def test_a_request_that_is_given_up_gives_up_its_parts(swallows: bool) -> None:
 
     async def main() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(every(one(number) for number in range(40)), 0.05)
+            await asyncio.wait_for(every((one(number) for number in range(40)), 40), 0.05)
 
     asyncio.run(main())
     assert sorted(ended) == sorted(begun)
@@ -201,4 +203,38 @@ def test_a_part_of_a_request_that_is_cancelled_ends_it() -> None:
         return number
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(every(one(number) for number in range(3)))
+        asyncio.run(every((one(number) for number in range(3)), 3))
+
+
+def test_so_many_parts_of_a_request_are_under_way_as_it_may_hold_bodies() -> None:
+    under_way, most = 0, 0
+
+    async def one(number: int) -> int:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return number
+
+    assert asyncio.run(every((one(number) for number in range(20)), 3)) == list(range(20))
+    assert most == 3
+
+
+def test_the_bodies_of_choices_are_counted_and_few_large_ones_are_held() -> None:
+    """128 choices of a body of 9 MB took two gigabytes beside a provider that did not read them."""
+    limits, room = ServeSettings(), Room()
+    context = RequestContext("POST", "/v1/chat/completions", None)
+    scope = {"context": context, "client": ("10.0.0.1", 1)}
+    for size, wanted in ((9_000_000, 1), (4_000_000, 4), (125_000, 128), (2_000, 128)):
+        with room.share(scope, limits) as context.share:
+            context.share.take(size)
+            context.size = size
+            assert at_once(context, 128) == wanted
+            assert room._bytes == wanted * size
+    context.size = 125_000
+    with room.share(scope, limits) as context.share:
+        for _ in range(7):
+            at_once(context, 128)
+        with pytest.raises(ApiError, match="more than one client"):
+            at_once(context, 128)

@@ -87,3 +87,9 @@ def test_what_can_not_be_asked_so_is_400(
     reply = ask(sidecar, **fields)
     assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.data
     assert provider.requests == []
+
+
+def test_an_answer_that_would_come_later_is_refused(sidecar: Sidecar) -> None:
+    """A provider that speaks responses said "queued", which counted as its failure."""
+    answer = sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "Hello.", "background": True})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "background")

@@ -1,0 +1,95 @@
+"""Unread answers: what clients leave in a process's memory, because they read slowly or not at all.
+
+An answer is handed to its connection as a whole, so that no client keeps a place by reading slowly. A connection whose
+client takes nothing for a while is cut off. What all have left unread together is bounded: where it is too much, the
+connection goes whose rest would take longest at the rate at which it was read so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+ALL_UNREAD = 128_000_000  #: Bytes that all connections of a process may have left unread.
+LOOKS = 8  #: How often a connection is looked at in the time for which its client may take nothing.
+
+AT_FIRST = 65_536  #: Bytes that a client counts as having read at once, so that none is judged before it could read.
+
+
+class UnreadAnswers:
+    """What the connections of one process have left unread. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.watched: set[Watch] = set()
+
+    def weigh(self) -> None:
+        """Cut connections off, the slowest first, until what is left is within the bound. O(connections watched)."""
+        while self.bytes > ALL_UNREAD:
+            now = time.monotonic()
+            slowest = max(self.watched, key=lambda watch: watch.seconds_left(now))
+            slowest.cut()
+
+
+class Watch:
+    """Watches over what one connection has left unread, from when it is too much, or its end waits for it."""
+
+    def __init__(self, transport: Any, seconds: float, of_all: UnreadAnswers, cut: Callable[[], None]) -> None:
+        self._transport, self._seconds, self._all, self._cut = transport, seconds, of_all, cut
+        self._left = 0  # bytes at the last look, which are counted with those of all
+        self._first = 0  # bytes at the first look
+        self._began = self._moved = 0.0  # when the first look was, and when the client last took something
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Watch, until it is read or the connection is lost. A second call looks again."""
+        left: int = self._transport.get_write_buffer_size()
+        if not left:
+            return
+        if self._timer is None:
+            self._began = self._moved = time.monotonic()
+            self._first = left
+            self._all.watched.add(self)
+            self._wait()
+        self._first += max(0, left - self._left) if self._left else 0
+        self._count(left)
+        self._all.weigh()
+
+    def end(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._all.watched.discard(self)
+            self._count(0)
+
+    def cut(self) -> None:
+        """Drop what is unread, with the connection."""
+        self.end()
+        self._cut()
+
+    def seconds_left(self, now: float) -> float:
+        """Return how long the client would take for the rest, as it has read so far: little at the beginning."""
+        return (now - self._began) * self._left / (max(0, self._first - self._left) + AT_FIRST)
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds / LOOKS, self._look)
+
+    def _look(self) -> None:
+        left, now = self._transport.get_write_buffer_size(), time.monotonic()
+        if not left:
+            self.end()
+            return
+        if left != self._left:
+            self._moved = now
+        elif now - self._moved >= self._seconds:
+            self.cut()
+            return
+        self._count(left)
+        self._wait()
+
+    def _count(self, left: int) -> None:
+        self._all.bytes += left - self._left
+        self._left = left

@@ -1,0 +1,176 @@
+"""Answers that wait to be read: who takes nothing is cut off, who reads slowly is not, and all together are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sidecars import Sidecar, model, received, serving
+
+from guard.sidecar.unread_answers import ALL_UNREAD, UnreadAnswers, Watch
+from guard.testing import fake_server
+
+LONG = "x" * 6_000_000
+SECONDS = 2.0  #: For which a client of these tests may take nothing.
+
+
+class Transport:
+    """A transport with a buffer that is read as a test says."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """Start a sidecar before a provider whose answers are long where that is asked."""
+    with fake_server.Server(_answered) as provider:
+        limits = f"body_seconds = {SECONDS}\nhead_seconds = {SECONDS}\nkeep_alive_seconds = 2\n"
+        with serving(tmp_path_factory.mktemp("unread"), limits + model(provider.url)) as made:
+            yield made
+
+
+def _answered(request: fake_server.ClientRequest) -> str:
+    return LONG if request.body["messages"][-1]["content"] == "Long." else "Hello."
+
+
+def _asked(sidecar: Sidecar, *headers: str, words: str = "Long.") -> socket.socket:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": words}]})
+    head = ["POST /v1/chat/completions HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}", *headers]
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    connection.connect((sidecar.host, sidecar.port))
+    connection.sendall(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+    return connection
+
+
+def _connections(sidecar: Sidecar) -> int:
+    """Return how many connections the sidecar holds, by the system's table."""
+    rows = Path(f"/proc/{sidecar.process.pid}/net/tcp").read_text().splitlines()[1:]
+    mine = f":{sidecar.port:04X}"
+    return sum(row.split()[1].endswith(mine) and row.split()[3] == "01" for row in rows)
+
+
+def test_a_client_that_reads_slowly_gets_the_whole_answer(sidecar: Sidecar) -> None:
+    """It was cut off once the time was over, though it took a part every moment."""
+    with contextlib.closing(_asked(sidecar, "Connection: close")) as connection:
+        data, began = b"", time.monotonic()
+        while part := connection.recv(200_000):
+            data += part
+            time.sleep(0.05)
+        assert time.monotonic() - began > 1.2 * SECONDS
+    assert len(data) > len(LONG)
+
+
+def test_a_client_that_takes_nothing_is_cut_off(sidecar: Sidecar) -> None:
+    for headers in ((), ("Connection: close",)):
+        with contextlib.closing(_asked(sidecar, *headers)) as connection:
+            time.sleep(3 * SECONDS)
+            assert len(received(connection)) < len(LONG)
+
+
+def test_a_small_rest_of_an_ended_connection_is_not_waited_for_for_ever(sidecar: Sidecar) -> None:
+    """Below 64 kB nothing watched: the connection stayed as long as its client liked."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            connection = stack.enter_context(contextlib.closing(socket.socket()))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            connection.connect((sidecar.host, sidecar.port))
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        time.sleep(4 * SECONDS)
+        assert _connections(sidecar) == 0
+
+
+def test_who_is_reading_an_answer_has_it_before_the_process_ends(tmp_path: Path) -> None:
+    with fake_server.Server(_answered) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        with contextlib.closing(_asked(sidecar)) as connection:
+            data = connection.recv(65_536)
+            ending = threading.Thread(target=sidecar.end)
+            ending.start()
+            while len(data) < len(LONG):
+                part = connection.recv(100_000)
+                assert part, "it was broken off"
+                data += part
+                time.sleep(0.05)
+        ending.join()
+        assert sidecar.process.returncode == 0
+
+
+def test_all_unread_answers_together_are_bounded(tmp_path: Path) -> None:
+    """Each connection held one while its client read nothing; who reads goes on reading."""
+    with contextlib.ExitStack() as stack:
+        provider = stack.enter_context(fake_server.Server(_answered))
+        sidecar = stack.enter_context(serving(tmp_path, model(provider.url)))
+        for _ in range(40):
+            stack.enter_context(contextlib.closing(_asked(sidecar)))
+            time.sleep(0.05)
+        assert len(sidecar.chat("Long.").data) > len(LONG)
+        sidecar.wait(lambda: _connections(sidecar) <= ALL_UNREAD // len(LONG))
+        assert _connections(sidecar) >= ALL_UNREAD // len(LONG) - 4
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, ALL_UNREAD // 2)), max_size=30))
+def test_what_is_counted_is_what_is_there(changes: list[tuple[int, int]]) -> None:
+    """Whatever connections write and clients take, the count is that of the last looks, and within the bound."""
+
+    async def main() -> None:
+        everything = UnreadAnswers()
+        transports = [Transport(0) for _ in range(5)]
+        gone: list[int] = []
+        watches = [
+            Watch(transport, 1e9, everything, lambda at=at: gone.append(at))  # type: ignore[misc]
+            for at, transport in enumerate(transports)
+        ]
+        seen = [0] * 5
+        for at, left in changes:
+            transports[at].left = left
+            if left:
+                watches[at].begin()
+                seen[at] = left
+            else:
+                watches[at].end()
+                seen[at] = 0
+            for cut in gone:
+                seen[cut] = transports[cut].left = 0
+            gone.clear()
+            assert everything.bytes == sum(seen) <= ALL_UNREAD
+        for watch in watches:
+            watch.end()
+        assert (everything.bytes, everything.watched) == (0, set())
+
+    asyncio.run(main())
+
+
+def test_the_slowest_goes_first() -> None:
+    async def main() -> list[str]:
+        everything, gone = UnreadAnswers(), list[str]()
+        watches: dict[str, Any] = {}
+        for name, first in (("slow", 60_000_000), ("fast", 60_000_000), ("still", 7_000_000)):
+            watches[name] = Watch(Transport(first), 1e9, everything, lambda name=name: gone.append(name))
+            watches[name].begin()
+        await asyncio.sleep(0.01)
+        for name, left in (("slow", 59_000_000), ("fast", 20_000_000)):
+            watches[name]._transport.left = left
+            watches[name]._look()
+        assert gone == []
+        watches["late"] = Watch(Transport(60_000_000), 1e9, everything, lambda: gone.append("late"))
+        watches["late"].begin()
+        for watch in watches.values():
+            watch.end()
+        return gone
+
+    assert asyncio.run(main()) == ["still", "slow"]
