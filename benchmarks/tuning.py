@@ -224,7 +224,7 @@ def main() -> int:
     usable = list(pairs(training, names, given, dropped))
     options = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe) if getattr(args, f.name, None)}
     # Epochs and branches are the most that there is time for.
-    usual = {"epochs": 3.0, "layers": ALL, "batch": 4, "branches": 3} if is_deep else {"epochs": 4.0}
+    usual = {"epochs": 3.0, "layers": ALL, "batch": 4, "branches": 4} if is_deep else {"epochs": 4.0}
     seconds = max(args.minutes * 60 - APART_S, args.minutes * 30) - time.process_time()
     recipe = Recipe(**{**usual, **options, "seconds": seconds})
 

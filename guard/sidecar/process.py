@@ -131,11 +131,11 @@ class _Server(uvicorn.Server):
     async def _drain(self) -> None:
         _log.info("draining: %d requests under way", len(self._sidecar.contexts))
         until = time.monotonic() + self._sidecar.settings.drain_seconds
-        while (self._sidecar.contexts or self._is_read()) and time.monotonic() < until:  # noqa: ASYNC110 (once in a life)
+        while (self._sidecar.contexts or self._has_readers()) and time.monotonic() < until:  # noqa: ASYNC110 (once in a life)
             await asyncio.sleep(0.02)
         self.should_exit = True
 
-    def _is_read(self) -> bool:
+    def _has_readers(self) -> bool:
         """Whether an answer is on its way to its client."""
         return any(connection.transport.get_write_buffer_size() for connection in self.server_state.connections)
 
