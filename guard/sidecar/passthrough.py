@@ -159,8 +159,9 @@ class Relay:
         keep = run.asked.keep
         first = tier.settings.first_token_seconds
         asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
+        more = {} if asks or run.endpoint.path == "/responses" or not tier.upstream.tells_usage else _USAGE
+        refused = False
         while True:
-            more = {} if asks or run.endpoint.path == "/responses" or not tier.upstream.tells_usage else _USAGE
             payload = await _payload(run, tier, more)
             exchange = tier.exchange(run.left())
             receive = functools.partial(events_of, tier.upstream, tier.name, run.endpoint.path, payload, first)
@@ -178,13 +179,15 @@ class Relay:
                                     await line.send(event)
                     except ExchangeError as failure:
                         raise failure.told() from failure
+                if refused:  # and that was why: else one client's faulty request would end it for all
+                    tier.upstream.tells_usage = False
                 return
             except CallError as error:
                 cause = error.__cause__
                 is_refused = isinstance(cause, ExchangeError) and cause.is_refused_request
                 if not (more and is_refused and "stream_options" in str(cause) and not line.is_open):
                     raise
-                tier.upstream.tells_usage = False
+                more, refused = {}, True
 
     async def _model_stream(self, run: _PassthroughRun, line: EventSender, tier: Served) -> None:
         events = run.endpoint.events(run.context, run.body)

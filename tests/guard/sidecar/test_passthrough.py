@@ -96,6 +96,21 @@ def test_a_provider_that_knows_no_stream_options_is_asked_without(
     assert ["stream_options" in request.body for request in provider.requests] == [True, False, False]
 
 
+def test_who_has_a_provider_refuse_in_such_words_ends_it_for_nobody(
+    sidecar: Sidecar, provider: fake_server.Server
+) -> None:
+    """A provider quotes what was wrong: from then on no stream of anybody's told what it used."""
+
+    def quoting(request: fake_server.ClientRequest) -> Any:
+        user = request.body.get("user")
+        return fake_server.error(400, f"unknown user {user}") if user else "Hello."
+
+    provider.answers = [quoting]
+    assert sidecar.chat(stream=True, user="stream_options").status == 400
+    assert sidecar.chat(stream=True).events[-1] == "[DONE]"
+    assert ["stream_options" in request.body for request in provider.requests] == [True, False, True]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("fault", sorted(PLAIN))
 def test_no_fault_of_a_provider_passes_for_an_answer(
