@@ -113,7 +113,7 @@ def test_all_unread_answers_together_are_bounded(tmp_path: Path) -> None:
     """Each connection held one while its client read nothing; who reads goes on reading."""
     with contextlib.ExitStack() as stack:
         provider = stack.enter_context(fake_server.Server(_answered))
-        sidecar = stack.enter_context(serving(tmp_path, model(provider.url)))
+        sidecar = stack.enter_context(serving(tmp_path, "body_seconds = 600\n" + model(provider.url)))
         for _ in range(40):
             stack.enter_context(contextlib.closing(_asked(sidecar)))
             time.sleep(0.05)
