@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-ALL_UNREAD = 128_000_000  #: Bytes that all connections of a process may have left unread.
+#: Bytes of answers that all connections of a process may hold, since they are not read. In memory they may be twice as
+#: many: what the system has taken of an answer already, some megabytes at most, is given back with the rest.
+ALL_UNREAD = 128_000_000
 LOOKS = 8  #: How often a connection is looked at in the time for which its client may take nothing.
 
 AT_FIRST = 65_536  #: Bytes that a client counts as having read at once, so that none is judged before it could read.
@@ -34,12 +36,15 @@ class UnreadAnswers:
 
 
 class Watch:
-    """Watches over what one connection has left unread, from when it is too much, or its end waits for it."""
+    """Watches over what one connection has left unread, from when it is too much, or its end waits for it.
+
+    What was there at first counts until all is read: an answer's bytes are given back as a whole.
+    """
 
     def __init__(self, transport: Any, seconds: float, of_all: UnreadAnswers, cut: Callable[[], None]) -> None:
         self._transport, self._seconds, self._all, self._cut = transport, seconds, of_all, cut
-        self._left = 0  # bytes at the last look, which are counted with those of all
-        self._first = 0  # bytes at the first look
+        self._held = 0  # bytes that were there, which are counted with those of all
+        self._left = 0  # bytes of them at the last look
         self._began = self._moved = 0.0  # when the first look was, and when the client last took something
         self._timer: asyncio.TimerHandle | None = None
 
@@ -50,11 +55,10 @@ class Watch:
             return
         if self._timer is None:
             self._began = self._moved = time.monotonic()
-            self._first = left
             self._all.watched.add(self)
             self._wait()
-        self._first += max(0, left - self._left) if self._left else 0
-        self._count(left)
+        self._hold(self._held + max(0, left - self._left))
+        self._left = left
         self._all.weigh()
 
     def end(self) -> None:
@@ -63,7 +67,8 @@ class Watch:
             self._timer.cancel()
             self._timer = None
             self._all.watched.discard(self)
-            self._count(0)
+            self._hold(0)
+            self._left = 0
 
     def cut(self) -> None:
         """Drop what is unread, with the connection."""
@@ -72,7 +77,7 @@ class Watch:
 
     def seconds_left(self, now: float) -> float:
         """Return how long the client would take for the rest, as it has read so far: little at the beginning."""
-        return (now - self._began) * self._left / (max(0, self._first - self._left) + AT_FIRST)
+        return (now - self._began) * self._left / (self._held - self._left + AT_FIRST)
 
     def _wait(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._seconds / LOOKS, self._look)
@@ -87,9 +92,9 @@ class Watch:
         elif now - self._moved >= self._seconds:
             self.cut()
             return
-        self._count(left)
+        self._left = min(left, self._held)
         self._wait()
 
-    def _count(self, left: int) -> None:
-        self._all.bytes += left - self._left
-        self._left = left
+    def _hold(self, held: int) -> None:
+        self._all.bytes += held - self._held
+        self._held = held

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import resource
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from sidecars import Sidecar, model, received, serving
 from guard.sidecar.unread_answers import ALL_UNREAD, UnreadAnswers, Watch
 from guard.testing import fake_server
 
-LONG = "x" * 6_000_000
+LONG, LONGEST = "x" * 6_000_000, "x" * 9_500_000
 SECONDS = 2.0  #: For which a client of these tests may take nothing.
 
 
@@ -44,7 +46,7 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
 
 
 def _answered(request: fake_server.ClientRequest) -> str:
-    return LONG if request.body["messages"][-1]["content"] == "Long." else "Hello."
+    return {"Long.": LONG, "Longest.": LONGEST}.get(request.body["messages"][-1]["content"], "Hello.")
 
 
 def _asked(sidecar: Sidecar, *headers: str, words: str = "Long.") -> socket.socket:
@@ -62,6 +64,11 @@ def _connections(sidecar: Sidecar) -> int:
     rows = Path(f"/proc/{sidecar.process.pid}/net/tcp").read_text().splitlines()[1:]
     mine = f":{sidecar.port:04X}"
     return sum(row.split()[1].endswith(mine) and row.split()[3] == "01" for row in rows)
+
+
+def _resident(sidecar: Sidecar) -> int:
+    """Return its resident bytes."""
+    return int(Path(f"/proc/{sidecar.process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_a_client_that_reads_slowly_gets_the_whole_answer(sidecar: Sidecar) -> None:
@@ -114,40 +121,40 @@ def test_all_unread_answers_together_are_bounded(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         provider = stack.enter_context(fake_server.Server(_answered))
         sidecar = stack.enter_context(serving(tmp_path, "body_seconds = 600\n" + model(provider.url)))
-        for _ in range(40):
-            stack.enter_context(contextlib.closing(_asked(sidecar)))
+        sidecar.chat("Longest.")
+        before = _resident(sidecar)
+        for _ in range(60):
+            stack.enter_context(contextlib.closing(_asked(sidecar, words="Longest.")))
             time.sleep(0.05)
-        assert len(sidecar.chat("Long.").data) > len(LONG)
-        sidecar.wait(lambda: _connections(sidecar) <= ALL_UNREAD // len(LONG))
-        assert _connections(sidecar) >= ALL_UNREAD // len(LONG) - 4
+        assert len(sidecar.chat("Longest.").data) > len(LONGEST)
+        sidecar.wait(lambda: len(sidecar.log) >= 62)
+        assert 10 < _connections(sidecar) < 60
+        sidecar.wait(lambda: _resident(sidecar) - before < 2.2 * ALL_UNREAD)
 
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, ALL_UNREAD // 2)), max_size=30))
 def test_what_is_counted_is_what_is_there(changes: list[tuple[int, int]]) -> None:
-    """Whatever connections write and clients take, the count is that of the last looks, and within the bound."""
+    """Whatever connections write and clients take, what counts is what was written, and it is within the bound."""
 
     async def main() -> None:
         everything = UnreadAnswers()
         transports = [Transport(0) for _ in range(5)]
         gone: list[int] = []
-        watches = [
-            Watch(transport, 1e9, everything, lambda at=at: gone.append(at))  # type: ignore[misc]
-            for at, transport in enumerate(transports)
-        ]
-        seen = [0] * 5
+        watches = [Watch(each, 1e9, everything, partial(gone.append, at)) for at, each in enumerate(transports)]
+        held, seen = [0] * 5, [0] * 5
         for at, left in changes:
             transports[at].left = left
             if left:
                 watches[at].begin()
-                seen[at] = left
+                held[at], seen[at] = held[at] + max(0, left - seen[at]), left
             else:
                 watches[at].end()
-                seen[at] = 0
+                held[at] = seen[at] = 0
             for cut in gone:
-                seen[cut] = transports[cut].left = 0
+                held[cut] = seen[cut] = transports[cut].left = 0
             gone.clear()
-            assert everything.bytes == sum(seen) <= ALL_UNREAD
+            assert everything.bytes == sum(held) <= ALL_UNREAD
         for watch in watches:
             watch.end()
         assert (everything.bytes, everything.watched) == (0, set())
