@@ -131,13 +131,15 @@ class _Server(uvicorn.Server):
     async def _drain(self) -> None:
         _log.info("draining: %d requests under way", len(self._sidecar.contexts))
         until = time.monotonic() + self._sidecar.settings.drain_seconds
-        while (self._sidecar.contexts or self._has_readers()) and time.monotonic() < until:  # noqa: ASYNC110 (once in a life)
+        while self._is_busy() and time.monotonic() < until:  # noqa: ASYNC110 (once in a process's life)
             await asyncio.sleep(0.02)
         self.should_exit = True
 
-    def _has_readers(self) -> bool:
-        """Whether an answer is on its way to its client."""
-        return any(connection.transport.get_write_buffer_size() for connection in self.server_state.connections)
+    def _is_busy(self) -> bool:
+        """Whether a request is under way, or an answer on its way to its client."""
+        return bool(self._sidecar.contexts) or any(
+            connection.transport.get_write_buffer_size() for connection in self.server_state.connections
+        )
 
     def _reload(self) -> None:
         """Read the settings. During a reload, note that one more is due: the last written file must count."""

@@ -16,7 +16,6 @@ from typing import Any
 #: many: what the system has taken of an answer already, some megabytes at most, is given back with the rest.
 ALL_UNREAD = 128_000_000
 LOOKS = 8  #: How often a connection is looked at in the time for which its client may take nothing.
-
 AT_FIRST = 65_536  #: Bytes that a client counts as having read at once, so that none is judged before it could read.
 
 
@@ -28,8 +27,11 @@ class UnreadAnswers:
         self.watched: set[Watch] = set()
 
     def weigh(self) -> None:
-        """Cut connections off, the slowest first, until what is left is within the bound. O(connections watched)."""
-        while self.bytes > ALL_UNREAD:
+        """Cut connections off, the slowest first, until what is left is within the bound. O(connections watched).
+
+        One alone may hold more: an operator may allow answers that are larger than the bound.
+        """
+        while self.bytes > ALL_UNREAD and len(self.watched) > 1:
             now = time.monotonic()
             slowest = max(self.watched, key=lambda watch: watch.seconds_left(now))
             slowest.cut()

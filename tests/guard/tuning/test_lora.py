@@ -14,7 +14,7 @@ def trained(adapter: Adapter, ids: torch.Tensor) -> tuple[torch.Tensor, list[tor
     """Return the hidden states of rows, and the gradients of a sum of them."""
     adapter.attend(ids.shape[1])
     hidden = adapter.upper(ids, adapter.lower(ids))
-    hidden.square().sum().backward()  # type: ignore[no-untyped-call] # torch's
+    hidden.square().sum().backward()  # type: ignore[no-untyped-call] # torch's own has no annotations
     gradients = [parameter.grad.clone() for parameter in adapter.parameters if parameter.grad is not None]
     for parameter in adapter.parameters:
         parameter.grad = None
