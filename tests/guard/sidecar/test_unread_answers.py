@@ -135,7 +135,7 @@ def test_all_unread_answers_together_are_bounded(tmp_path: Path) -> None:
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, ALL_UNREAD // 2)), max_size=30))
 def test_what_is_counted_is_what_is_there(changes: list[tuple[int, int]]) -> None:
-    """Whatever connections write and clients take, what counts is what was written, and it is within the bound, or one's alone."""
+    """Whatever connections write and clients take, what was written counts, within the bound but for one alone."""
 
     async def main() -> None:
         everything = UnreadAnswers()
