@@ -46,7 +46,7 @@ class Engine:
 
     def __init__(
         self,
-        lower: Callable[[list[int]], list[list[tuple[Any, ...]]]],
+        lower: Callable[[list[int]], list[list[tuple[Any, ...]]] | Drafts],
         fail: Callable[[str, int, str, int], Exception],
         root: int,
         key_order: int,
@@ -305,6 +305,17 @@ def is_plainly_valid(schema: Any, rules: Mapping[str, int], booleans: bool) -> b
     no deeper than C++ may recurse; `booleans` says whether they are schemas. Linear in the schema.
     """
 
+@final
+class Drafts:
+    """Records of nodes as the engine keeps them, until it takes them out of here. Equal if they say the same."""
+
+    @property
+    def nodes(self) -> list[int]:
+        """The nodes."""
+
+def read_records(nodes: list[int], records: list[list[tuple[Any, ...]]]) -> Drafts:
+    """Return records as drafts; TypeError where one has another shape than schemas/ops.py tells."""
+
 def lowered(
     lowering: Any,
     nodes: list[int],
@@ -312,11 +323,12 @@ def lowered(
     kinds: Mapping[str, int],
     how: Mapping[str, Any],
     known: Mapping[tuple[tuple[Any, ...], bool], list[tuple[Any, ...]]],
-) -> list[list[tuple[Any, ...]]]:
-    """Return the record of each node, as Lowering._lower does, where no reference is dynamic and no keyword dropped.
+) -> Drafts:
+    """Return what Lowering._lower says of each node, where no reference is dynamic and no keyword dropped.
 
-    `tables` are Lowering._tables. Where `how` has no number for a keyword, or one whose value says more than strings
-    and schemas, `lowering._entry` is asked. Linear in the keywords of the nodes and of the schemas right below them.
+    With it come the nodes that these lead to and that no call has returned: a mask will need them next. `tables` are
+    Lowering._tables. Where `how` has no number for a keyword, or one whose value says more than strings and schemas,
+    `lowering._entry` is asked. Linear in the keywords of the nodes and of the schemas right below them.
     """
 
 def scanned(

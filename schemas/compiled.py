@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels import at_fork, json_pointer
-from guard.kernels._native import Engine, Explorer
+from guard.kernels._native import Drafts, Engine, Explorer
 from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import ON_MADE, Vocabulary
@@ -139,16 +139,21 @@ class FrontEnd:
         return lines + [ReportLine(beyond.pointer, "(type)", RESIDUAL, beyond.note) for beyond in self.beyond]
 
     def lower(self, nodes: list[int]) -> list[Record]:
-        """Return the records of nodes; the engine calls this from any thread."""
+        """Return the records of nodes."""
         with _LOWERING:
             return self.lowering.lower(nodes)
+
+    def drafts(self, nodes: list[int]) -> list[Record] | Drafts:
+        """Return what the engine is to know of nodes; it calls this from any thread."""
+        with _LOWERING:
+            return self.lowering.drafts(nodes)
 
     def without(self, node: int, keyword: str) -> Record:
         """Return the record that a node would have if its schema lacked a keyword."""
         with _LOWERING:
             return self.lowering.lower_without(node, keyword)
 
-    def engine(self, lower: Callable[[list[int]], list[Record]]) -> Engine:
+    def engine(self, lower: Callable[[list[int]], list[Record] | Drafts]) -> Engine:
         """Return an engine that asks for its records so."""
         options = self.options
         return Engine(
@@ -198,7 +203,7 @@ class Compiled:
 
     def __init__(self, front: FrontEnd) -> None:
         self._front = front
-        self._engine = front.engine(front.lower)
+        self._engine = front.engine(front.drafts)
         self._engine.start()  # so that what it meets first is an error of compile()
 
     def __copy__(self) -> Compiled:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from guard.kernels._native import lowered
+from guard.kernels._native import Drafts, lowered
 from guard.kernels.unicode_text import is_unicode
 from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
@@ -161,8 +161,9 @@ class Lowering:
         self._alike: dict[int, dict[int, None]] = {}  # the first of those that say the same → the others
         self._scoped: dict[int, tuple[int, Scope]] = {}
         self._next = len(documents.schemas)
+        self._given: set[int] = set()  # nodes that `drafts` has lowered
         tables = documents.schemas, documents.homes, self._twins, self._plain, self._alike
-        self._tables = (*tables, documents.targets, documents.idle, assert_formats, annotate)
+        self._tables = (*tables, documents.targets, documents.idle, self._given, assert_formats, annotate)
         roots = documents.roots
         self.roots = [self.node(position, ()) for position in roots] if documents.dynamic else roots
         self.root = self.roots[0]
@@ -195,8 +196,12 @@ class Lowering:
 
     def lower(self, nodes: list[int]) -> list[Record]:
         """Return the record of each node."""
+        return [self._lower(node) for node in nodes]
+
+    def drafts(self, nodes: list[int]) -> list[Record] | Drafts:
+        """Return the records of nodes for an engine; as drafts, with those that it would ask for next."""
         if self.documents.dynamic or self.dropped:
-            return [self._lower(node) for node in nodes]
+            return self.lower(nodes)
         return lowered(self, nodes, self._tables, _KINDS, _FAST, _KNOWN)
 
     def keywords(self, node: int) -> list[str]:

@@ -92,7 +92,7 @@ class CompiledFormat(Compiled):
         nodes = front.lowering.roots[1:]  # of the values
         exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
         return Engine(
-            front.lower,
+            front.drafts,
             lambda *met: self._placed(front.fail(*met)),
             front.lowering.root,
             KEY_ORDERS["any" if True in net.any_orders else options.key_order],

@@ -11,9 +11,10 @@ import records
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from guard.kernels._native import Drafts, read_records
 from guard.kernels.errors import SchemaError
-from guard.schemas import keywords, lowering, scan
-from guard.schemas.compiled import FrontEnd, Options
+from guard.schemas import keywords, scan
+from guard.schemas.compiled import FrontEnd, Options, single_bytes
 from guard.schemas.ops import Op
 
 EVERY = frozenset().union(*(dialect.keywords for dialect in keywords.DIALECTS.values()))
@@ -235,7 +236,7 @@ def test_records_are_those_of_the_twin_in_python(
     }
     more = {**{key: {"type": "string"} for key in texts}, **odd, **OLD["properties"]}
     schema = schema | {"properties": schema.get("properties", {}) | more}
-    assert lowered_by_twin(schema, False, draft, formats) == lowered_by_twin(schema, True, draft, formats)
+    check_twin(schema, draft, formats)
 
 
 #: What old drafts read in ways of their own.
@@ -253,14 +254,48 @@ OLD: dict[str, Any] = {
 @pytest.mark.parametrize("draft", ["draft4", "openapi3.0"])
 def test_records_of_old_drafts_are_those_of_the_twin_in_python(draft: str) -> None:
     """Without boolean schemas; references hide what is beside them, and `nullable` is a keyword of one."""
-    assert lowered_by_twin(OLD, False, draft, True) == lowered_by_twin(OLD, True, draft, True)
+    check_twin(OLD, draft, True)
 
 
-def lowered_by_twin(schema: dict[str, Any], twin: bool, draft: str, formats: bool) -> list[Any]:
-    """The records of all nodes, each twice, and what is remembered of plain scalars."""
-    front = unchecked(schema, draft=draft, formats=formats)
-    with pytest.MonkeyPatch.context() as patch:
-        if twin:
-            patch.setattr(lowering, "lowered", lambda one, nodes, *_: [one._lower(node) for node in nodes])
-        found = [front.lower([node])[0] for node in (*range(len(front.documents.schemas)),) * 2]
-    return [found, front.lowering._twins, front.lowering._plain, front.lowering._alike]
+def check_twin(schema: dict[str, Any], draft: str, formats: bool) -> None:
+    """All nodes, each asked for twice: the drafts are those of the records, and as much is remembered."""
+    front, twin = (unchecked(schema, draft=draft, formats=formats) for _ in range(2))
+    more: list[int] = []
+    for node in (*range(len(front.documents.schemas)),) * 2:
+        found = front.drafts([node])
+        assert isinstance(found, Drafts)
+        nodes = found.nodes
+        assert nodes[0] == node
+        more += nodes[1:]
+        assert found == read_records(nodes, twin.lower(nodes))
+    for name in ("_twins", "_plain", "_alike"):
+        assert getattr(front.lowering, name) == getattr(twin.lowering, name)
+    assert len(set(more)) == len(more)  # what was not asked for comes once
+    if more:
+        assert front.drafts(more) != read_records(more[1:], twin.lower(more[1:]))
+
+
+def test_drafts_bring_what_is_asked_for_next() -> None:
+    """Members, items, what applies in place and required members inside: one call where there were three."""
+    schema = {
+        "properties": {
+            "a": {"allOf": [{"$ref": "#/$defs/d"}]},
+            "b": {"items": {"properties": {"c": {"enum": ["c"]}, "e": {"maxLength": 3, "pattern": "x"}}}},
+        },
+        "$defs": {"d": {"properties": {"x": {"type": "null"}, "y": {"enum": ["y"]}}, "required": ["x"]}},
+    }
+    front = FrontEnd(schema, Options(), {})
+    asked: list[list[int]] = []
+
+    def told(nodes: list[int]) -> Any:
+        asked.append(nodes)
+        return front.drafts(nodes)
+
+    engine = front.engine(told)
+    engine.start()
+    assert asked == [[front.lowering.root]]
+    matcher = engine.matcher(single_bytes().native)
+    for byte in b'{"a": {"x": ':
+        assert matcher.accept(byte)
+    (optional,) = [at for at, one in enumerate(front.documents.schemas) if at > 1 and one == {"enum": ["y"]}]
+    assert asked[1:] == [[optional]]  # once the object is there in which it may be

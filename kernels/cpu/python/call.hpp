@@ -138,6 +138,13 @@ class Gil {
   throw nanobind::python_error();
 }
 
+// What the front end says of nodes. With the GIL.
+inline Drafts lowered(const Front& front, const std::vector<Id>& nodes) {
+  nanobind::list asked;
+  for (Id node : nodes) asked.append(node);
+  return drafts_of(nodes, in_python([&] { return front.lower(asked); }));
+}
+
 // One call of the user: takes turns until one succeeds. The limit of seconds applies to all of them
 // together.
 class Call {
@@ -184,19 +191,11 @@ class Call {
     std::vector<Id> missing;
     turn([&](Compiled& engine) { missing = engine.constraints.goals.lacking(&ahead); });
     while (!missing.empty()) {
-      nanobind::list asked;
-      for (Id n : missing) asked.append(n);
-      const nanobind::list records =
-          nanobind::cast<nanobind::list>(in_python([&] { return seat_.front->lower(asked); }));
-      if (records.size() != missing.size())
-        throw nanobind::type_error("lower must return a record for each node");
-      Records read(missing, records);
+      Definitions read(lowered(*seat_.front, missing));
       for (bool are_defined = false; !are_defined;) {
         turn([&](Compiled& engine) {
           if (!read.are_whole(engine.tables)) return;
-          std::vector<std::vector<Atom>> atoms = read.atoms(engine.tables);
-          for (std::size_t i = 0; i < missing.size(); ++i)
-            engine.constraints.goals.define(missing[i], std::move(atoms[i]));
+          read.define(engine);
           are_defined = true;
           missing = engine.constraints.goals.lacking(&ahead);
         });

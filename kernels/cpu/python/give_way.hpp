@@ -3,13 +3,14 @@
 #pragma once
 
 #include "python/gil.hpp"
+#include "support/allocator.hpp"
 
 namespace guard {
 
 // Lets them run, every so many steps. What is walked over must be the compile's own copy, which
 // nobody else changes. The GIL must be held.
 inline void give_way() {
-  thread_local unsigned steps = 0;
+  static constinit thread_local unsigned steps GUARD_TLS = 0;
   if (++steps % 512 == 0) {
     const WithoutGil meanwhile;
   }

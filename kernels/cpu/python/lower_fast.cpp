@@ -1,13 +1,20 @@
-// Lowers nodes by the keywords of nearly all schemas. Lowering._lower (schemas/lowering.py) does
-// the same in Python for every keyword; tests/schemas/test_lowering.py compares the two. Keywords
-// that are unknown here are left to it.
+// Lowers nodes by the keywords of nearly all schemas, straight into drafts. Lowering._lower
+// (schemas/lowering.py) does the same in Python for every keyword, as records;
+// tests/schemas/test_lowering.py compares the two. Keywords that are unknown here are left to it.
 #include "python/lower_fast.hpp"
 
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <limits>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
-#include "constraints/nodes.hpp"
+#include "constraints/goals.hpp"
 #include "python/gil.hpp"
 #include "python/give_way.hpp"
+#include "python/read_records.hpp"
 #include "python/text.hpp"
 
 namespace nb = nanobind;
@@ -15,8 +22,12 @@ using namespace nb::literals;
 
 namespace {
 
+using guard::Draft;
+using guard::Drafts;
 using guard::give_way;
+using guard::Id;
 using guard::Op;
+using Record = std::vector<Draft>;  // a node's drafts
 namespace types = guard::types;
 
 enum Kind { kScalar = 1, kPoints = 2, kHolds = 3 };  // lowering._KINDS has the same numbers
@@ -55,43 +66,37 @@ PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
   if (!value && PyErr_Occurred()) raise();
   return value;
 }
-void append(const nb::list& list, nb::handle item) {
-  if (PyList_Append(list.ptr(), item.ptr())) raise();
-}
-template <class... Operands>
-void add(const nb::list& record, Op op, const Operands&... operands) {
-  append(record, made(PyTuple_Pack(1 + sizeof...(operands), number(static_cast<long>(op)).ptr(),
-                                   operands.ptr()...)));
+Draft& add(Record& record, Op op) { return record.emplace_back(guard::draft(op)); }
+void add_bounds(Record& record, Op op, long least, long most) {
+  guard::Atom& a = add(record, op).atom;
+  a.lo = static_cast<std::int32_t>(least),
+  a.hi = most < 0 ? guard::kInf : static_cast<std::int32_t>(most);
 }
 
-bool is_writable(PyObject* text) {
-  const bool out = guard::utf8(text).has_value();  // not of a lone surrogate
+// A text as UTF-8; nullopt for one of a lone surrogate, which JSON can't write.
+std::optional<std::string_view> text_of(PyObject* text) {
+  const auto out = guard::utf8(text);
   if (!out && PyErr_Occurred()) raise();
   return out;
 }
-// Is it a list of texts that JSON can write?
-bool are_writable(PyObject* list) {
+// Adds the texts of a list, each once, in order. False: one of them is no text that JSON can write.
+bool are_added(std::vector<std::string>& out, PyObject* list) {
   if (!PyList_CheckExact(list)) return false;
+  constexpr std::size_t kFew = 8;  // texts that are compared one by one
+  std::unordered_set<std::string_view> seen;
+  const auto is_new = [&](std::string_view text) {
+    if (out.size() < kFew) return std::find(out.begin(), out.end(), text) == out.end();
+    if (seen.empty()) seen.insert(out.begin(), out.end());
+    return seen.insert(text).second;
+  };
+  out.reserve(static_cast<std::size_t>(PyList_Size(list)));
   for (Py_ssize_t i = 0; i < PyList_Size(list); ++i, give_way()) {
-    PyObject* text = PyList_GetItem(list, i);
-    if (!PyUnicode_CheckExact(text) || !is_writable(text)) return false;
+    PyObject* item = PyList_GetItem(list, i);
+    const auto text = PyUnicode_CheckExact(item) ? text_of(item) : std::nullopt;
+    if (!text) return false;
+    if (is_new(*text)) out.emplace_back(*text);
   }
   return true;
-}
-constexpr Py_ssize_t kFew = 8;  // texts that are compared one by one
-bool are_distinct(PyObject* list) {
-  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i)
-    for (Py_ssize_t j = 0; j < i; ++j)
-      if (PyUnicode_Compare(PyList_GetItem(list, i), PyList_GetItem(list, j)) == 0) return false;
-  return true;
-}
-// A list of texts, each once, in order: the list itself where none stands twice.
-nb::object each_once(PyObject* list) {
-  if (PyList_Size(list) <= kFew && are_distinct(list)) return nb::borrow(list);
-  const nb::object seen = made(PyDict_New());
-  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i, give_way())
-    if (PyDict_SetItem(seen.ptr(), PyList_GetItem(list, i), Py_None)) raise();
-  return made(PyDict_Keys(seen.ptr()));
 }
 
 // The value of a Python integer that is neither negative nor beyond 32 bits; for anything else, a
@@ -124,6 +129,7 @@ struct Words {
   PyObject* ref_alone = PyUnicode_InternFromString("ref_alone");
   PyObject* boolean_bounds = PyUnicode_InternFromString("boolean_bounds");
   PyObject* integer = PyUnicode_InternFromString("integer");
+  PyObject* position = PyUnicode_InternFromString("position");
   Range length{PyUnicode_InternFromString("minLength"), PyUnicode_InternFromString("maxLength"),
                Op::Length, types::kString};
   Range count{PyUnicode_InternFromString("minItems"), PyUnicode_InternFromString("maxItems"),
@@ -141,6 +147,7 @@ struct Tables {
   nb::list schemas, homes;
   nb::dict twins, plain, alike, targets;
   nb::object idle;
+  nb::object given;  // nodes that were lowered before
   bool formats, annotate;
   nb::dict kinds, how, known;
 };
@@ -149,45 +156,126 @@ class Nodes {
  public:
   Nodes(const Tables& tables, nb::handle lowering) : tables_(tables), lowering_(lowering) {}
 
-  nb::object lower(nb::handle node) {
-    const Py_ssize_t position = PyLong_AsSsize_t(node.ptr());
-    if (position == -1 && PyErr_Occurred()) raise();
-    if (position <= kFalse || position >= PyList_Size(tables_.schemas.ptr())) return in_full(node);
-    PyObject* said = found(tables_.plain.ptr(), node.ptr());
-    if (!said) return record_of(node, position);
-    const nb::object key = made(PyTuple_Pack(2, said, tables_.formats ? Py_True : Py_False));
-    if (PyObject* record = found(tables_.known.ptr(), key.ptr())) return nb::borrow(record);
-    nb::object record = record_of(node, position);
-    guard::in_python([&] { return lowering_.attr("_keep")(key, record); });
-    return record;
+  // Lowers these nodes, and of those that they lead to and that were never lowered, what
+  // Goals::lacking would ask for next: a call of Python takes as long as five nodes.
+  Drafts lower(const std::vector<Id>& nodes) {
+    Drafts out;
+    try {
+      lower(nodes, out);
+    } catch (const guard::Limit& limit) {
+      out.limit = limit;  // thrown again where the engine takes the drafts
+    }
+    return out;
   }
 
  private:
-  nb::object in_full(nb::handle node) {
-    return guard::in_python([&] { return lowering_.attr("_lower")(node); });
+  void lower(const std::vector<Id>& nodes, Drafts& out) {
+    std::unordered_map<Id, std::pair<std::size_t, int>>
+        seen;  // where its record is, how far it was followed
+    std::vector<std::pair<Id, int>> todo;
+    for (Id node : nodes) todo.push_back({node, guard::Goals::Ahead::kDeepest});
+    const std::size_t asked = nodes.size();
+    for (std::size_t at = 0; at < todo.size(); ++at, give_way()) {
+      const auto [node, depth] = todo[at];
+      const auto [known, is_new] = seen.try_emplace(node, out.nodes.size(), depth);
+      if (is_new) {
+        if (is_given(node) && at >= asked) {
+          seen.erase(known);
+          continue;
+        }
+        out.each.push_back(record(node));  // before the node, so that an error leaves them alike
+        out.nodes.push_back(node);
+      } else if (known->second.second >= depth) {
+        continue;
+      }
+      known->second.second = depth;
+      follow(out.each[known->second.first], depth, &todo);
+    }
   }
 
-  nb::object record_of(nb::handle node, Py_ssize_t position) {
-    enter(PyList_GetItem(tables_.homes.ptr(), position));
-    PyObject* schema = PyList_GetItem(tables_.schemas.ptr(), position);
-    if (ref_alone_ && PyDict_Contains(schema, words().ref)) return in_full(node);
-    const nb::list record;
+  // Was the node lowered before? From now on it was.
+  bool is_given(Id node) {
+    const nb::object one = number(node);
+    const int given = PySet_Contains(tables_.given.ptr(), one.ptr());
+    if (given < 0 || (!given && PySet_Add(tables_.given.ptr(), one.ptr()))) raise();
+    return given;
+  }
+
+  static void follow(const Record& record, int depth, std::vector<std::pair<Id, int>>* todo) {
+    const std::vector<std::string>* required = nullptr;
+    for (const Draft& d : record)
+      if (d.atom.op == Op::Required) required = &d.names;
+    for (const Draft& d : record) {
+      const Op op = d.atom.op;
+      const bool is_open =
+          depth > 0 && (op == Op::Properties || op == Op::Patterns || op == Op::Additional);
+      for (std::size_t i = 0; i < d.atom.nodes.size(); ++i) {
+        const Id node = d.atom.nodes[i];
+        if (node <= kFalse) continue;
+        if (guard::applies_in_place(op))
+          todo->push_back({node, depth});
+        else if (depth > 0 && op == Op::Items)
+          todo->push_back({node, depth - 1});
+        else if (is_open ||
+                 (op == Op::Properties && required &&
+                  std::find(required->begin(), required->end(), d.names[i]) != required->end()))
+          todo->push_back({node, 0});
+      }
+    }
+  }
+
+  Record record(Id node) {
+    const nb::object id = number(node);
+    if (node <= kFalse || node >= PyList_Size(tables_.schemas.ptr())) return in_full(id, node);
+    const nb::object said =
+        nb::borrow(found(tables_.plain.ptr(), id.ptr()));  // null: no plain scalar
+    Record out;
+    if (!is_lowered(id, node, said.is_valid(), out)) return kept(id, node, said);
+    return out;
+  }
+
+  Record in_full(const nb::object& id, Id node) {
+    return guard::read_record(guard::in_python([&] { return lowering_.attr("_lower")(id); }), node);
+  }
+
+  // The record of a plain scalar that only Python can lower: the same in every schema.
+  Record kept(const nb::object& id, Id node, const nb::object& said) {
+    const nb::object key = made(PyTuple_Pack(2, said.ptr(), tables_.formats ? Py_True : Py_False));
+    if (PyObject* known = found(tables_.known.ptr(), key.ptr()))
+      return guard::read_record(known, node);
+    const nb::object record = guard::in_python([&] { return lowering_.attr("_lower")(id); });
+    guard::in_python([&] { return lowering_.attr("_keep")(key, record); });
+    return guard::read_record(record, node);
+  }
+
+  // False: it is plain, and Python must lower it.
+  bool is_lowered(const nb::object& id, Id node, bool is_plain, Record& record) {
+    enter(PyList_GetItem(tables_.homes.ptr(), node));
+    PyObject* schema = PyList_GetItem(tables_.schemas.ptr(), node);
+    if (ref_alone_ && PyDict_Contains(schema, words().ref)) {
+      record = in_full(id, node);
+      return true;
+    }
     if (PyObject* value = found(schema, words().properties);
         value && is_keyword(words().properties))
       properties(record, value);
     if (PyObject* value = found(schema, words().required);
         value && is_keyword(words().required) && !required(record, value))
-      entry(record, node, words().required, value);
+      entry(record, id, node, words().required, value);
     Py_ssize_t at = 0;
     PyObject *keyword = nullptr, *value = nullptr;
     while (PyDict_Next(schema, &at, &keyword, &value)) {
       PyObject* how = found(tables_.how.ptr(), keyword);
       if (!how || !is_keyword(keyword)) continue;
-      if (!PyLong_CheckExact(how) ||
-          !is_added(record, static_cast<How>(PyLong_AsLong(how)), schema, keyword, value))
-        entry(record, node, keyword, value);
+      const std::size_t before = record.size();
+      if (PyLong_CheckExact(how) &&
+          is_added(record, static_cast<How>(PyLong_AsLong(how)), schema, keyword, value))
+        continue;
+      record.erase(record.begin() + static_cast<std::ptrdiff_t>(before), record.end());
+      if (is_plain) return false;
+      entry(record, id, node, keyword, value);
     }
-    return record;
+    return true;
   }
 
   bool is_keyword(PyObject* keyword) const { return found(keywords_.ptr(), keyword) != nullptr; }
@@ -206,31 +294,39 @@ class Nodes {
     home_ = home;
   }
 
-  void entry(const nb::list& record, nb::handle node, PyObject* keyword, PyObject* value) {
+  void entry(Record& record, const nb::object& id, Id node, PyObject* keyword, PyObject* value) {
+    const nb::list entries;
     guard::in_python([&] {
-      return lowering_.attr("_entry")(record, node, nb::handle(keyword), nb::handle(value));
+      return lowering_.attr("_entry")(entries, id, nb::handle(keyword), nb::handle(value));
     });
+    Record more = guard::read_record(entries, node);
+    std::move(more.begin(), more.end(), std::back_inserter(record));
   }
 
-  // Adds a keyword's entries to the record. False: the keyword needs the Python version.
-  bool is_added(const nb::list& record, How how, PyObject* schema, PyObject* keyword,
-                PyObject* value) {
+  // Adds a keyword's drafts to the record. False: the keyword needs the Python version.
+  bool is_added(Record& record, How how, PyObject* schema, PyObject* keyword, PyObject* value) {
     switch (how) {
       case kType: return type(record, schema, value);
-      case kEnum:
-        if (!are_writable(value)) return false;
-        add(record, Op::Enum, each_once(value));
+      case kEnum: {
+        std::vector<std::string> texts;
+        if (!are_added(texts, value)) return false;
+        std::vector<guard::Literal>& values = add(record, Op::Enum).values;
+        values.reserve(texts.size());
+        for (std::string& text : texts) values.push_back(literal(std::move(text)));
         return true;
-      case kConst:
-        if (!PyUnicode_CheckExact(value) || !is_writable(value)) return false;
-        add(record, Op::Const, nb::handle(value));
-        return true;
+      }
+      case kConst: {
+        const auto text = PyUnicode_CheckExact(value) ? text_of(value) : std::nullopt;
+        if (text) add(record, Op::Const).values.push_back(literal(std::string(*text)));
+        return text.has_value();
+      }
       case kAdditional: return additional(record, schema, value);
       case kItems: {
         if (PyList_CheckExact(value) || PyDict_Contains(schema, words().prefix)) return false;
-        const nb::object below = node(value);
-        if (!is_true(below) || tables_.annotate)
-          add(record, Op::Items, number(0), number(-1), below);
+        const Id below = node(value);
+        if (below == kTrue && !tables_.annotate) return true;
+        add_bounds(record, Op::Items, 0, -1);
+        record.back().atom.nodes.push_back(below);
         return true;
       }
       case kAll: return several(record, Op::All, value);
@@ -247,7 +343,11 @@ class Nodes {
     throw nb::value_error("an unknown way to lower a keyword");
   }
 
-  bool type(const nb::list& record, PyObject* schema, PyObject* value) const {
+  static guard::Literal literal(std::string text) {
+    return {.kind = guard::Value::String, .text = std::move(text), .number = {}, .inside = {}};
+  }
+
+  bool type(Record& record, PyObject* schema, PyObject* value) const {
     if (PyDict_Contains(schema, words().nullable)) return false;
     long mask = 0;
     if (PyList_CheckExact(value))
@@ -255,7 +355,8 @@ class Nodes {
     else
       mask = type_of(value);
     if (mask & types::kNumber) mask &= ~(types::kInteger | types::kIntegerText);
-    if ((mask & kEverything) != kEverything) add(record, Op::Type, number(mask));
+    if ((mask & kEverything) != kEverything)
+      add(record, Op::Type).atom.lo = static_cast<std::int32_t>(mask);
     return true;
   }
   long type_of(PyObject* name) const {
@@ -269,85 +370,90 @@ class Nodes {
 
   // Adds a bound that is a 64-bit integer, as digits without trailing zeros and the number of these
   // zeros. False: the bound is something else.
-  bool bound(const nb::list& record, Op op, PyObject* value, bool open) const {
+  bool bound(Record& record, Op op, PyObject* value, bool open) const {
     int overflow = 0;
     if (boolean_bounds_ || !PyLong_CheckExact(value)) return false;
-    long long digits = PyLong_AsLongLongAndOverflow(value, &overflow);
-    if (overflow) return false;
-    long zeros = 0;
-    for (; digits && digits % 10 == 0; digits /= 10) ++zeros;
-    add(record, op, made(PyUnicode_FromFormat("%lld", digits)), number(zeros), nb::bool_(open));
+    const long long n = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow || n == std::numeric_limits<long long>::min()) return false;
+    guard::Atom& a = add(record, op).atom;
+    a.open = open;
+    if (n != 0) a.number = {.negative = n < 0, .digits = std::to_string(n < 0 ? -n : n), .exp = 0};
+    for (std::string& digits = a.number.digits; !digits.empty() && digits.back() == '0';
+         digits.pop_back())
+      ++a.number.exp;
     return true;
   }
 
   // Adds one entry for a pair of counting keywords, such as minLength and maxLength, at the
   // position of the first.
-  bool range(const nb::list& record, const Words::Range& range, PyObject* schema,
-             PyObject* keyword) const {
+  bool range(Record& record, const Words::Range& range, PyObject* schema, PyObject* keyword) const {
     PyObject *low = found(schema, range.least), *high = found(schema, range.most);
     if (low && PyUnicode_Compare(keyword, range.most) == 0) return true;
     const long least = low ? count_of(low) : 0, most = high ? count_of(high) : -1;
     if (least < 0 || (high && most < 0)) return false;
     if (high && most < least)
-      add(record, Op::Type, number(kEverything & ~range.type));
+      add(record, Op::Type).atom.lo = static_cast<std::int32_t>(kEverything & ~range.type);
     else if (least || high)
-      add(record, range.op, number(least), number(most));
+      add_bounds(record, range.op, least, most);
     return true;
   }
 
-  void properties(const nb::list& record, PyObject* schemas) {
-    const nb::list pairs;
+  void properties(Record& record, PyObject* schemas) {
+    Draft d = guard::draft(Op::Properties);
     Py_ssize_t at = 0;
     PyObject *name = nullptr, *schema = nullptr;
+    d.names.reserve(static_cast<std::size_t>(PyDict_Size(schemas)));
+    d.atom.nodes.reserve(static_cast<std::size_t>(PyDict_Size(schemas)));
     for (; PyDict_Next(schemas, &at, &name, &schema); give_way())
-      if (is_writable(name)) append(pairs, made(PyTuple_Pack(2, name, node(schema).ptr())));
-    if (PyList_Size(pairs.ptr()) > 0) add(record, Op::Properties, pairs);
+      if (const auto text = text_of(name)) {
+        d.names.emplace_back(*text);
+        d.atom.nodes.push_back(node(schema));
+      }
+    if (!d.names.empty()) record.push_back(std::move(d));
   }
 
-  bool required(const nb::list& record, PyObject* names) const {
-    if (!are_writable(names)) return false;
-    if (PyList_Size(names) > 0) add(record, Op::Required, each_once(names));
+  bool required(Record& record, PyObject* names) const {
+    Draft d = guard::draft(Op::Required);
+    if (!are_added(d.names, names)) return false;
+    if (!d.names.empty()) record.push_back(std::move(d));
     return true;
   }
 
-  bool additional(const nb::list& record, PyObject* schema, PyObject* value) {
+  bool additional(Record& record, PyObject* schema, PyObject* value) {
     if (PyDict_Contains(schema, words().patterns)) return false;
-    const nb::object below = node(value);
-    if (is_true(below) && !tables_.annotate) return true;
-    const nb::list names;
+    const Id below = node(value);
+    if (below == kTrue && !tables_.annotate) return true;
+    Draft& d = add(record, Op::Additional);
+    d.atom.nodes.push_back(below);
     if (PyObject* declared = found(schema, words().properties);
         declared && is_keyword(words().properties)) {
       Py_ssize_t at = 0;
       PyObject* name = nullptr;
       for (; PyDict_Next(declared, &at, &name, nullptr); give_way())
-        if (is_writable(name)) append(names, name);
+        if (const auto text = text_of(name)) d.names.emplace_back(*text);
     }
-    add(record, Op::Additional, below, names, nb::list());
     return true;
   }
 
-  bool several(const nb::list& record, Op op, PyObject* schemas) {
-    const nb::list below;
+  bool several(Record& record, Op op, PyObject* schemas) {
+    std::vector<Id>& nodes = add(record, op).atom.nodes;
     for (Py_ssize_t i = 0; i < PyList_Size(schemas); ++i, give_way())
-      append(below, node(PyList_GetItem(schemas, i)));
-    add(record, op, below);
+      nodes.push_back(node(PyList_GetItem(schemas, i)));
     return true;
   }
-
-  static bool is_true(nb::handle node) { return PyLong_AsLong(node.ptr()) == kTrue; }
 
   // The node of a direct subschema (Lowering.child). Most are plain scalars. Equal ones share a
   // node, since a schema may repeat one hundreds of times.
-  nb::object node(PyObject* schema) {
-    if (!PyDict_CheckExact(schema)) return number(schema == Py_True ? kTrue : kFalse);
-    if (PyDict_Size(schema) == 0) return number(kTrue);
+  Id node(PyObject* schema) {
+    if (!PyDict_CheckExact(schema)) return schema == Py_True ? kTrue : kFalse;
+    if (PyDict_Size(schema) == 0) return kTrue;
     PyObject* place = found(places_.ptr(), made(PyLong_FromVoidPtr(schema)).ptr());
     if (!place) throw nb::value_error("a schema has no place");
-    const nb::object position = nb::borrow(place);
+    const Id position = id_of(place);
     std::size_t says = 0;
     const Kind kind = kind_of(schema, &says);
     if (kind == kHolds) return position;
-    if (kind == kPoints) return target(position, says == 0);
+    if (kind == kPoints) return says == 0 ? target(place) : position;
     const nb::object key = said(schema, says);
     PyObject* known = PyDict_GetItemWithError(tables_.twins.ptr(), key.ptr());
     if (!known && PyErr_Occurred()) {
@@ -361,8 +467,8 @@ class Nodes {
         raise();
       return position;
     }
-    const nb::object first = nb::borrow(known);
-    if (!first.equal(position)) {
+    const Id first = id_of(known);
+    if (first != position) {
       PyObject* others = found(tables_.alike.ptr(), known);
       const nb::object fresh = others ? nb::object() : made(PyDict_New());
       if (!others && PyDict_SetItem(tables_.alike.ptr(), known, others = fresh.ptr())) raise();
@@ -370,16 +476,20 @@ class Nodes {
     }
     return first;
   }
+  static Id id_of(PyObject* position) {
+    const long id = PyLong_AsLong(position);
+    if (id == -1 && PyErr_Occurred()) raise();
+    return static_cast<Id>(id);
+  }
 
-  // The target's position if the schema is only a reference and asks for something new; else its
-  // own position.
-  nb::object target(const nb::object& position, bool lone) const {
-    if (!lone) return position;
-    const nb::object key = made(PyTuple_Pack(2, position.ptr(), words().ref));
+  // The target's position if a schema that is only a reference asks for something new; else its
+  // own.
+  Id target(PyObject* position) const {
+    const nb::object key = made(PyTuple_Pack(2, position, words().ref));
     const int idle = PySet_Contains(tables_.idle.ptr(), key.ptr());
     if (idle < 0) raise();
     PyObject* leads = idle ? nullptr : found(tables_.targets.ptr(), key.ptr());
-    return leads ? nb::object(nb::handle(leads).attr("position")) : position;
+    return id_of(leads ? attribute(leads, words().position).ptr() : position);
   }
 
   // Classifies a schema: a plain scalar, a reference, or one with subschemas or with keywords that
@@ -432,10 +542,19 @@ class Nodes {
 }  // namespace
 
 void bind_lower(nb::module_& module) {
+  nb::class_<Drafts>(module, "Drafts")
+      .def_ro("nodes", &Drafts::nodes)
+      .def("__eq__", &guard::are_equal);
+  module.def(
+      "read_records",
+      [](const std::vector<Id>& nodes, const nb::list& records) {
+        return guard::drafts_of(nodes, records);
+      },
+      "nodes"_a, "records"_a);
   module.def(
       "lowered",
-      [](nb::handle lowering, const nb::list& nodes, const nb::tuple& tables, const nb::dict& kinds,
-         const nb::dict& how, const nb::dict& known) {
+      [](nb::handle lowering, const std::vector<Id>& nodes, const nb::tuple& tables,
+         const nb::dict& kinds, const nb::dict& how, const nb::dict& known) {
         const Tables all{.schemas = nb::borrow<nb::list>(tables[0]),
                          .homes = nb::borrow<nb::list>(tables[1]),
                          .twins = nb::borrow<nb::dict>(tables[2]),
@@ -443,18 +562,13 @@ void bind_lower(nb::module_& module) {
                          .alike = nb::borrow<nb::dict>(tables[4]),
                          .targets = nb::borrow<nb::dict>(tables[5]),
                          .idle = tables[6],
-                         .formats = nb::cast<bool>(tables[7]),
-                         .annotate = nb::cast<bool>(tables[8]),
+                         .given = tables[7],
+                         .formats = nb::cast<bool>(tables[8]),
+                         .annotate = nb::cast<bool>(tables[9]),
                          .kinds = kinds,
                          .how = how,
                          .known = known};
-        Nodes each(all, lowering);
-        nb::list out;
-        for (nb::handle node : nodes) {
-          out.append(each.lower(node));
-          give_way();
-        }
-        return out;
+        return Nodes(all, lowering).lower(nodes);
       },
       "lowering"_a, "nodes"_a, "tables"_a, "kinds"_a, "how"_a, "known"_a);
 }

@@ -10,7 +10,7 @@ void PendingRow::begin(std::int64_t budget, std::chrono::microseconds patience) 
   stage_ = Stage::Asked;
   budget_ = budget, patience_ = patience;
   is_given_up_ = false, used_ = 0;
-  limit_.reset(), ahead_.reset(), records_.reset(), nodes_.clear();
+  limit_.reset(), ahead_.reset(), lowered_.reset(), nodes_.clear();
   row_.resize(matcher_.vocabulary().words());
   queue();
 }
@@ -30,15 +30,9 @@ const void* PendingRow::next() {
 
 void PendingRow::lower() {
   if (stage_ == Stage::LacksTrees) {
-    records_->read_trees();
+    lowered_->read_trees();
   } else {
-    nb::list asked;
-    for (Id node : nodes_) asked.append(node);
-    const nb::list records =
-        nb::cast<nb::list>(in_python([&] { return seat_.front->lower(asked); }));
-    if (records.size() != nodes_.size())
-      throw nb::type_error("lower must return a record for each node");
-    records_.emplace(nodes_, records);
+    lowered_.emplace(lowered(*seat_.front, nodes_));
   }
   stage_ = Stage::Asked;
   queue();
@@ -105,12 +99,10 @@ PendingRow::Stage PendingRow::part(Compiled& engine) {
     return nodes_.empty() ? Stage::Asked : Stage::Lacking;
   };
   try {
-    if (records_) {
-      if (!records_->are_whole(engine.tables)) return Stage::LacksTrees;
-      std::vector<std::vector<Atom>> atoms = records_->atoms(engine.tables);
-      for (std::size_t i = 0; i < nodes_.size(); ++i)
-        engine.constraints.goals.define(nodes_[i], std::move(atoms[i]));
-      records_.reset();
+    if (lowered_) {
+      if (!lowered_->are_whole(engine.tables)) return Stage::LacksTrees;
+      lowered_->define(engine);
+      lowered_.reset();
       nodes_ = engine.constraints.goals.lacking(&*ahead_);
       if (!nodes_.empty()) return Stage::Lacking;
     }

@@ -63,7 +63,7 @@ class PendingRow final : public Lanes::Task {
   std::optional<Limit> limit_;  // the limit that was exceeded; none: memory ran out
   std::vector<Id> nodes_;       // the nodes that it lacks
   std::optional<Goals::Ahead> ahead_;
-  std::optional<Records> records_;
+  std::optional<Definitions> lowered_;
 };
 
 }  // namespace guard

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <tuple>
 #include <unordered_map>
 
 #include "python/gil.hpp"
@@ -16,6 +17,7 @@ constexpr std::size_t kMaxTrees = 20000;  // regex trees whose languages are cac
 constexpr std::size_t kSlice =
     1000;                          // parts that are read before others may have the GIL: some 50 µs
 constexpr std::size_t kPart = 64;  // bytes of a text that count as a part
+constexpr std::size_t kTrees = 8;  // patterns that are read before others may have the GIL
 
 [[noreturn]] void bad(const char* what) { throw nb::type_error(what); }
 
@@ -184,28 +186,43 @@ void Kept::put(void* object) {
 
 // ---- reading, with the GIL ----------------------------------------------------------------------
 
-Records::Records(const std::vector<Id>& nodes, const nb::list& records)
-    : nodes_(nodes), drafts_(nodes.size()) {
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const nb::list record = nb::cast<nb::list>(records[i]);
-    drafts_[i].reserve(record.size());
-    for (nb::handle entry : record) try {
-        drafts_[i].push_back(draft_of(entry));
-      } catch (Limit& limit) {
-        limit.node = nodes[i], limit.op = static_cast<Op>(int_of(tuple_of(entry)[0]));
-        throw;
-      }
-  }
+namespace {
+
+// Reads records. A large one is read in slices.
+class Reader {
+ public:
+  std::vector<Draft> read(nb::handle record, Id node);
+
+ private:
+  Draft draft_of(nb::handle entry);
+  Literal literal_of(nb::handle value, int depth);
+  std::string text_of(nb::handle text);
+  void part(std::size_t count = 1);
+
+  std::size_t parts_ = 0;  // parts read since the GIL was last released
+};
+
+std::vector<Draft> Reader::read(nb::handle record, Id node) {
+  const nb::list entries = nb::cast<nb::list>(record);
+  std::vector<Draft> out;
+  out.reserve(entries.size());
+  for (nb::handle entry : entries) try {
+      out.push_back(draft_of(entry));
+    } catch (Limit& limit) {
+      limit.node = node, limit.op = static_cast<Op>(int_of(tuple_of(entry)[0]));
+      throw;
+    }
+  return out;
 }
 
-void Records::part(std::size_t count) {
+void Reader::part(std::size_t count) {
   parts_ += count;
   if (parts_ < kSlice) return;
   parts_ = 0;
   const WithoutGil others;  // safe: the records are referenced here and never change
 }
 
-std::string Records::text_of(nb::handle text) {
+std::string Reader::text_of(nb::handle text) {
   Py_ssize_t n;
   const char* s = PyUnicode_AsUTF8AndSize(text.ptr(), &n);
   if (!s) throw nb::python_error();
@@ -214,7 +231,7 @@ std::string Records::text_of(nb::handle text) {
   return out;
 }
 
-Literal Records::literal_of(nb::handle h, int depth) {
+Literal Reader::literal_of(nb::handle h, int depth) {
   if (depth > 2000) throw Limit{"depth", -1, "a constant nests deeper than 2,000"};
   part();
   Literal out;
@@ -248,22 +265,12 @@ Literal Records::literal_of(nb::handle h, int depth) {
   return out;
 }
 
-Records::Draft Records::draft_of(nb::handle entry) {
+Draft Reader::draft_of(nb::handle entry) {
   const nb::tuple t = tuple_of(entry);
   const int op = int_of(t[0]);
   if (op < 2 || op > static_cast<int>(Op::UnevaluatedItems))
     throw Limit{"keywords", -1, "a keyword reached the engine that it does not know"};
-  Draft out{.atom = {.op = static_cast<Op>(op),
-                     .number = {},
-                     .nodes = {},
-                     .names = {},
-                     .langs = {},
-                     .values = {},
-                     .lists = {}},
-            .names = {},
-            .values = {},
-            .lists = {},
-            .patterns = {}};
+  Draft out = draft(static_cast<Op>(op));
   Atom& a = out.atom;
   part();
   const auto node = [&](nb::handle n) {
@@ -362,33 +369,91 @@ Records::Draft Records::draft_of(nb::handle entry) {
   return out;
 }
 
-void Records::read_trees() {
-  each([&](Draft& draft) {
+}  // namespace
+
+std::vector<Draft> read_record(nb::handle record, Id node) { return Reader().read(record, node); }
+
+Drafts drafts_of(std::vector<Id> nodes, nb::handle given) {
+  if (nb::isinstance<Drafts>(given)) {
+    Drafts made = std::move(nb::cast<Drafts&>(given));
+    if (made.limit) throw Limit(*made.limit);
+    return made;
+  }
+  const nb::list records = nb::cast<nb::list>(given);
+  if (records.size() != nodes.size())
+    throw nb::type_error("lower must return a record for each node");
+  Reader reader;
+  Drafts out;
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    out.each.push_back(reader.read(records[i], nodes[i]));
+  out.nodes = std::move(nodes);
+  return out;
+}
+
+namespace {
+
+bool is_same(const Literal& a, const Literal& b) {
+  if (a.kind != b.kind || a.text != b.text || a.number != b.number || !a.inside != !b.inside)
+    return false;
+  return !a.inside ||
+         (a.inside->names == b.inside->names &&
+          std::ranges::equal(a.inside->items, b.inside->items,
+                             [](const Literal& x, const Literal& y) { return is_same(x, y); }));
+}
+bool is_same(const Pattern& a, const Pattern& b) {
+  const nb::handle one(static_cast<PyObject*>(a.object.get()));
+  return a.whole == b.whole && one.equal(nb::handle(static_cast<PyObject*>(b.object.get())));
+}
+bool is_same(const Draft& a, const Draft& b) {
+  const auto said = [](const Atom& x) {
+    return std::tie(x.op, x.lo, x.hi, x.open, x.number, x.nodes, x.names, x.langs, x.values,
+                    x.lists);
+  };
+  return said(a.atom) == said(b.atom) && a.names == b.names && a.lists == b.lists &&
+         std::ranges::equal(a.values, b.values,
+                            [](const Literal& x, const Literal& y) { return is_same(x, y); }) &&
+         std::ranges::equal(a.patterns, b.patterns,
+                            [](const Pattern& x, const Pattern& y) { return is_same(x, y); });
+}
+
+}  // namespace
+
+bool are_equal(const Drafts& a, const Drafts& b) {
+  return a.nodes == b.nodes && !a.limit && !b.limit &&
+         std::ranges::equal(a.each, b.each, [](const auto& x, const auto& y) {
+           return std::ranges::equal(
+               x, y, [](const Draft& one, const Draft& other) { return is_same(one, other); });
+         });
+}
+
+template <class Drafted, class F>
+void Definitions::each(Drafted& drafts, F f) {
+  for (std::size_t i = 0; i < drafts.nodes.size(); ++i)
+    for (auto& draft : drafts.each[i]) try {
+        f(i, draft);
+      } catch (Limit& limit) {
+        limit.node = drafts.nodes[i], limit.op = draft.atom.op;
+        throw;
+      }
+}
+
+void Definitions::read_trees() {
+  std::size_t read = 0;
+  each(drafts_, [&](std::size_t, Draft& draft) {
     for (Pattern& p : draft.patterns) {
       if (!p.is_lacking || p.is_read) continue;
       p.tree = tree_of(static_cast<PyObject*>(p.object.get()), 0);
       p.is_read = true;
-      part(kSlice / 8);
+      if (++read % kTrees == 0) const WithoutGil others;
     }
   });
 }
 
 // ---- making, under the lock of the tables -------------------------------------------------------
 
-template <class F>
-void Records::each(F f) {
-  for (std::size_t i = 0; i < nodes_.size(); ++i)
-    for (Draft& draft : drafts_[i]) try {
-        f(draft);
-      } catch (Limit& limit) {
-        limit.node = nodes_[i], limit.op = draft.atom.op;
-        throw;
-      }
-}
-
-bool Records::are_whole(const Tables& tables) {
+bool Definitions::are_whole(const Tables& tables) {
   bool whole = true;
-  each([&](Draft& draft) {
+  each(drafts_, [&](std::size_t, Draft& draft) {
     for (Pattern& p : draft.patterns) {
       p.is_lacking = !p.is_read && !tables.patterns[p.whole].contains(p.object.get());
       whole = whole && !p.is_lacking;
@@ -425,32 +490,43 @@ Id name_of(Lexicon& lexicon, const std::string& name) {
 
 }  // namespace
 
-std::vector<std::vector<Atom>> Records::atoms(Tables& tables) {
+namespace {
+
+Atom atom_of(const Draft& draft, Tables& tables) {
   Lexicon& lexicon = tables.lexicon;
-  std::vector<std::vector<Atom>> out(drafts_.size());
-  for (std::size_t i = 0; i < drafts_.size(); ++i) out[i].reserve(drafts_[i].size());
-  std::size_t node = 0;
-  each([&](const Draft& draft) {
-    while (out[node].size() == drafts_[node].size()) ++node;
-    Atom a = draft.atom;
-    for (const std::string& name : draft.names) a.names.push_back(name_of(lexicon, name));
-    for (const Literal& literal : draft.values) a.values.push_back(value_of(lexicon, literal));
-    for (const auto& list : draft.lists) {
-      auto& names = a.lists.emplace_back();
-      for (const std::string& name : list) names.push_back(name_of(lexicon, name));
-    }
-    for (const Pattern& p : draft.patterns) {
-      auto& known = tables.patterns[p.whole];
-      const auto found = known.find(p.object.get());
-      const Id id = found != known.end() ? found->second.first
-                    : p.whole            ? lexicon.langs.whole(p.tree)
-                                         : lexicon.langs.search(p.tree);
-      if (known.size() < kMaxTrees) known.try_emplace(p.object.get(), id, p.object);
-      a.langs.push_back(id);
-    }
-    out[node].push_back(std::move(a));
+  Atom a = draft.atom;
+  a.names.reserve(draft.names.size());
+  for (const std::string& name : draft.names) a.names.push_back(name_of(lexicon, name));
+  a.values.reserve(draft.values.size());
+  for (const Literal& literal : draft.values) a.values.push_back(value_of(lexicon, literal));
+  for (const auto& list : draft.lists) {
+    auto& names = a.lists.emplace_back();
+    for (const std::string& name : list) names.push_back(name_of(lexicon, name));
+  }
+  for (const Pattern& p : draft.patterns) {
+    auto& known = tables.patterns[p.whole];
+    const auto found = known.find(p.object.get());
+    const Id id = found != known.end() ? found->second.first
+                  : p.whole            ? lexicon.langs.whole(p.tree)
+                                       : lexicon.langs.search(p.tree);
+    if (known.size() < kMaxTrees) known.try_emplace(p.object.get(), id, p.object);
+    a.langs.push_back(id);
+  }
+  return a;
+}
+
+}  // namespace
+
+void Definitions::define(Compiled& engine) const {
+  Goals& goals = engine.constraints.goals;
+  std::vector<std::vector<Atom>> atoms(drafts_.nodes.size());
+  each(drafts_, [&](std::size_t i, const Draft& draft) {
+    if (goals.is_defined(drafts_.nodes[i])) return;
+    atoms[i].reserve(drafts_.each[i].size());
+    atoms[i].push_back(atom_of(draft, engine.tables));
   });
-  return out;
+  for (std::size_t i = 0; i < atoms.size(); ++i)
+    if (!goals.is_defined(drafts_.nodes[i])) goals.define(drafts_.nodes[i], std::move(atoms[i]));
 }
 
 }  // namespace guard

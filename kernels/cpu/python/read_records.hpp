@@ -1,5 +1,5 @@
-// Records: the front end's nodes, read with the GIL into plain C++ values, and added to the
-// engine's tables without it.
+// Records: the front end's nodes as Python writes them, read with the GIL into drafts (drafts.hpp),
+// and added to the engine's tables without it.
 //
 // A record is validated as it is read; a wrong structure raises TypeError. A large one is read in
 // slices, with the GIL released for a moment in between, since an enum of an untrusted schema may
@@ -10,10 +10,10 @@
 
 #include <atomic>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
+#include "python/drafts.hpp"
 #include "runtime/tables.hpp"
 
 namespace guard {
@@ -38,55 +38,32 @@ class Kept {
 // arcs (tree, to); exits (kind, what, next); then whether it is to be checked.
 std::shared_ptr<const FormatSource> source_of(nanobind::handle given);
 
-// A constant of JSON.
-struct Literal {
-  Value::Kind kind = Value::Null;
-  std::string text;  // String
-  Decimal number;
-  struct Inside;
-  std::shared_ptr<Inside>
-      inside;  // of an array or an object; a pointer, since an enum's million numbers have none
-};
-struct Literal::Inside {
-  std::vector<Literal> items;      // of an object, the values of its members
-  std::vector<std::string> names;  // of an object
-};
+// The drafts of a record, a list of tuples, or of what `lowered` made. Raises TypeError for a wrong
+// structure, and throws Limit. With the GIL.
+std::vector<Draft> read_record(nanobind::handle record, Id node);
+// What a front end's `lower` returned for these nodes: a list of their records, or Drafts, which
+// are moved out of their object and may be of more nodes. Throws Limit.
+Drafts drafts_of(std::vector<Id> nodes, nanobind::handle given);
+bool are_equal(const Drafts& a, const Drafts& b);  // with the GIL
 
-class Records {
+// Drafts on their way into the tables of an engine.
+class Definitions {
  public:
-  Records(const std::vector<Id>& nodes, const nanobind::list& records);  // with the GIL
-  // Whether the atoms can be made. If not, read_trees() must read the patterns that the tables
-  // lack. Requires the isolate's lock.
+  explicit Definitions(Drafts drafts) : drafts_(std::move(drafts)) {}
+  // Whether they can be made. If not, read_trees() must read the patterns that the tables lack.
+  // Requires the isolate's lock.
   bool are_whole(const Tables& tables);
   void read_trees();  // with the GIL
-  // The atoms of each node. Requires the isolate's lock, and that are_whole() was true since the
-  // last flush.
-  std::vector<std::vector<Atom>> atoms(Tables& tables);
+  // Defines the nodes that the engine does not have yet. Requires the isolate's lock, and that
+  // are_whole() was true since the last flush.
+  void define(Compiled& engine) const;
 
  private:
-  struct Pattern {
-    std::shared_ptr<void> object;  // its syntax tree, a Python object
-    bool whole;                    // if false, it is searched for
-    bool is_lacking = false, is_read = false;
-    Tree tree = {};
-  };
-  struct Draft {  // an atom whose names, values and languages are not in the tables yet
-    Atom atom;
-    std::vector<std::string> names;
-    std::vector<Literal> values;
-    std::vector<std::vector<std::string>> lists;
-    std::vector<Pattern> patterns;
-  };
-  Draft draft_of(nanobind::handle entry);
-  Literal literal_of(nanobind::handle value, int depth);
-  std::string text_of(nanobind::handle text);
-  void part(std::size_t count = 1);
-  template <class F>
-  void each(F f);  // calls f(draft); a limit gets the draft's node and opcode
+  template <class Drafted, class F>
+  static void each(Drafted& drafts,
+                   F f);  // calls f(i, draft); a limit gets the draft's node and opcode
 
-  const std::vector<Id>& nodes_;
-  std::vector<std::vector<Draft>> drafts_;  // by node
-  std::size_t parts_ = 0;                   // parts read since the GIL was last released
+  Drafts drafts_;
 };
 
 }  // namespace guard

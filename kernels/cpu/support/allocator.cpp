@@ -67,8 +67,8 @@ struct Heap {
 
 std::atomic<Heap*> idle{nullptr}, all{nullptr};
 constinit thread_local Heap* heap GUARD_TLS = nullptr;
-thread_local std::int64_t failing = 0;  // allocations until one fails; 0: none will
-thread_local bool failed = false;
+constinit thread_local std::int64_t failing GUARD_TLS = 0;  // allocations until one fails; 0: none
+constinit thread_local bool failed GUARD_TLS = false;
 
 void put_by(Heap* from) {
   for (from->next = idle.load(); !idle.compare_exchange_weak(from->next, from);) {}
@@ -180,7 +180,14 @@ Heap& mine() { return heap ? *heap : begin(); }
   return true;
 }
 
-void* small(std::size_t grains) {  // null: the region is full
+// Where a block lies in the region; kRegion: it came from malloc.
+std::uintptr_t offset_of(void* block) {
+  const auto first = reinterpret_cast<std::uintptr_t>(region.load(std::memory_order_relaxed));
+  const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(block);
+  return first && at - first < kRegion ? at - first : kRegion;
+}
+
+[[gnu::noinline]] void* fresh(std::size_t grains) {  // null: the region is full
   Heap& own = mine();
   Size& size = own.sizes[grains];
   const std::size_t bytes = grains * kGrain;
@@ -202,16 +209,7 @@ void* small(std::size_t grains) {  // null: the region is full
   return out;
 }
 
-bool give_back_small(void* block) {  // false: it came from malloc
-  const auto first = reinterpret_cast<std::uintptr_t>(region.load(std::memory_order_relaxed));
-  const std::uintptr_t offset = reinterpret_cast<std::uintptr_t>(block) - first;
-  if (!first || offset >= kRegion) return false;
-  Heap& own = mine();
-  const std::size_t grains = grains_of[offset / kPage];
-  Size& size = own.sizes[grains];
-  size.free = new (block) Block{size.free};
-  own.count(-static_cast<std::int64_t>(grains * kGrain));
-  if (++size.count * grains * kGrain < 3 * kBatch) return true;
+[[gnu::noinline]] void give_to_pool(Size& size, std::size_t grains) {
   const std::size_t batch = batch_of(grains);
   Block *const given = size.free, *last = given;
   for (std::size_t i = 1; i < batch; ++i) last = last->next;
@@ -219,7 +217,6 @@ bool give_back_small(void* block) {  // false: it came from malloc
   last->next = nullptr;
   size.count -= batch;
   pools[grains].put(given);
-  return true;
 }
 #endif
 
@@ -233,15 +230,16 @@ std::int64_t size_of(void* block) {
 #endif
 }
 
-void* allocate(std::size_t bytes) {
-  if (guard::allocations_may_fail && failing > 0 && --failing == 0) {
-    failed = true;
-    throw std::bad_alloc();
-  }
-  bytes = std::max(bytes, kGrain);
+void count_down() {
+  if (!guard::allocations_may_fail || --failing > 0) return;
+  failed = true;
+  throw std::bad_alloc();
+}
+
+[[gnu::noinline]] void* allocate_slowly(std::size_t bytes) {
 #ifdef GUARD_HEAP
   if (bytes <= kMost)
-    if (void* out = small((bytes + kGrain - 1) / kGrain)) return out;
+    if (void* out = fresh((bytes + kGrain - 1) / kGrain)) return out;
 #endif
   void* out = std::malloc(bytes);
   if (!out) throw std::bad_alloc();
@@ -249,13 +247,52 @@ void* allocate(std::size_t bytes) {
   return out;
 }
 
-void release(void* block) noexcept {
-  if (!block) return;
+void* allocate(std::size_t bytes) {
+  if (failing > 0) [[unlikely]]
+    count_down();
+  bytes = std::max(bytes, kGrain);
 #ifdef GUARD_HEAP
-  if (give_back_small(block)) return;
+  if (Heap* const own = heap; own && bytes <= kMost) [[likely]] {
+    const std::size_t grains = (bytes + kGrain - 1) / kGrain;
+    Size& size = own->sizes[grains];
+    if (Block* const out = size.free) [[likely]] {
+      size.free = out->next;
+      --size.count;
+      own->count(static_cast<std::int64_t>(grains * kGrain));
+      return out;
+    }
+  }
+#endif
+  return allocate_slowly(bytes);
+}
+
+#ifdef GUARD_HEAP
+void give_back(Heap& own, void* block, std::uintptr_t offset) {
+  const std::size_t grains = grains_of[offset / kPage];
+  Size& size = own.sizes[grains];
+  size.free = new (block) Block{size.free};
+  own.count(-static_cast<std::int64_t>(grains * kGrain));
+  if (++size.count * grains * kGrain >= 3 * kBatch) [[unlikely]]
+    give_to_pool(size, grains);
+}
+#endif
+
+[[gnu::noinline]] void release_slowly(void* block) noexcept {
+#ifdef GUARD_HEAP
+  if (const std::uintptr_t offset = offset_of(block); offset < kRegion)
+    return give_back(mine(), block, offset);
 #endif
   mine().count(-size_of(block));
   std::free(block);
+}
+
+void release(void* block) noexcept {
+  if (!block) return;
+#ifdef GUARD_HEAP
+  if (const std::uintptr_t offset = offset_of(block); heap && offset < kRegion) [[likely]]
+    return give_back(*heap, block, offset);
+#endif
+  release_slowly(block);
 }
 
 }  // namespace
