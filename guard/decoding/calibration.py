@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard.decoding.answer_figures import WHOLE, figures
+from guard.decoding.answer_figures import WHOLE, AnswerFigures, figures
 from guard.decoding.confidence import Sureness, Token
 from guard.decoding.logistic import Weights, cross_fitted, fitted
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 FILE = "calibration.json"  #: In a model's folder.
 VERSION = 3  #: Of the file; another one's is not read.
+#: What the figures are expected to tell before an answer is known: log-odds by standard deviation. All speak against an
+#: answer, and most does the probability of what it says.
+EXPECTED = AnswerFigures(said=-1.0, ended=-0.5, unstated=-0.5, missed=-0.5)
 LEAST = 10  #: Fewest answers above a threshold for its precision to mean anything.
 
 
@@ -135,10 +138,9 @@ class Calibration:
         precision = None
         for at, found in known.items():
             given, right = [one.figures for one in found], [one.is_right for one in found]
-            judged = [
-                Judged(confidence, yes) for confidence, yes in zip(cross_fitted(given, right), right, strict=True)
-            ]
-            scales[at] = Scale(fitted(given, right), calibrated(judged))
+            apart = cross_fitted(given, right, EXPECTED)
+            judged = [Judged(confidence, is_right) for confidence, is_right in zip(apart, right, strict=True)]
+            scales[at] = Scale(fitted(given, right, EXPECTED), calibrated(judged))
             if at == WHOLE:
                 precision = precisions(judged)
         return cls(frozenset(schemas), len(known.get(WHOLE, ())), precision, scales)

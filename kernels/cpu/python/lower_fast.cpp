@@ -157,7 +157,7 @@ class Nodes {
   Nodes(const Tables& tables, nb::handle lowering) : tables_(tables), lowering_(lowering) {}
 
   // Lowers these nodes, and of those that they lead to and that were never lowered, what
-  // Goals::lacking would ask for next: a call of Python takes as long as five nodes.
+  // Goals::lacking would ask for next: each call of Python takes as long as a few nodes.
   Drafts lower(const std::vector<Id>& nodes) {
     Drafts out;
     try {
@@ -170,8 +170,8 @@ class Nodes {
 
  private:
   void lower(const std::vector<Id>& nodes, Drafts& out) {
-    std::unordered_map<Id, std::pair<std::size_t, int>>
-        seen;  // where its record is, how far it was followed
+    // By node: where its record is, and how far it was followed.
+    std::unordered_map<Id, std::pair<std::size_t, int>> seen;
     std::vector<std::pair<Id, int>> todo;
     for (Id node : nodes) todo.push_back({node, guard::Goals::Ahead::kDeepest});
     const std::size_t asked = nodes.size();
@@ -202,9 +202,10 @@ class Nodes {
   }
 
   static void follow(const Record& record, int depth, std::vector<std::pair<Id, int>>* todo) {
-    const std::vector<std::string>* required = nullptr;
-    for (const Draft& d : record)
-      if (d.atom.op == Op::Required) required = &d.names;
+    std::unordered_set<std::string_view> required;
+    if (depth == 0)
+      for (const Draft& d : record)
+        if (d.atom.op == Op::Required) required.insert(d.names.begin(), d.names.end());
     for (const Draft& d : record) {
       const Op op = d.atom.op;
       const bool is_open =
@@ -216,9 +217,7 @@ class Nodes {
           todo->push_back({node, depth});
         else if (depth > 0 && op == Op::Items)
           todo->push_back({node, depth - 1});
-        else if (is_open ||
-                 (op == Op::Properties && required &&
-                  std::find(required->begin(), required->end(), d.names[i]) != required->end()))
+        else if (is_open || (op == Op::Properties && required.contains(d.names[i])))
           todo->push_back({node, 0});
       }
     }
@@ -312,7 +311,7 @@ class Nodes {
         if (!are_added(texts, value)) return false;
         std::vector<guard::Literal>& values = add(record, Op::Enum).values;
         values.reserve(texts.size());
-        for (std::string& text : texts) values.push_back(literal(std::move(text)));
+        for (std::string& text : texts) values.push_back(literal(std::move(text))), give_way();
         return true;
       }
       case kConst: {

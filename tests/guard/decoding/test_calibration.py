@@ -88,10 +88,10 @@ def test_precision_is_kept_on_other_answers() -> None:
 
 
 def figures(chance: random.Random) -> tuple[tuple[float, ...], bool]:
-    """Draw an answer's figures, one of them without a meaning, and whether it is right."""
-    sure, stated, noise = chance.expovariate(1.0), chance.random() < 0.5, chance.random()
-    odds = 2.0 - 1.5 * sure + 1.5 * stated
-    return (sure, float(stated), noise), chance.random() < 1 / (1 + 2.718281828**-odds)
+    """Draw an answer's figures, and whether it is right: one speaks for it, unlike real ones, two tell nothing."""
+    unlikely, stated, noise = chance.expovariate(1.0), chance.random() < 0.5, chance.random()
+    odds = 2.0 - 1.5 * unlikely + 1.5 * stated
+    return (unlikely, float(stated), noise, 0.0), chance.random() < 1 / (1 + 2.718281828**-odds)
 
 
 def test_precision_is_kept_by_confidences_of_several_figures() -> None:
