@@ -298,6 +298,12 @@ def copy_json(value: Any, depth: int, most: int) -> tuple[Any, int, bytes] | Non
     containers. Shared parts are copied each time they are met; strings and numbers are not copied.
     """
 
+def json_parts(value: Any, most: int) -> int:
+    """Return how many parts a value has, 64 characters of a text being one; above `most`, a lower bound. O(most).
+
+    -1 where it is not made of exactly dict with str keys, list, tuple, str, int, float, bool and None.
+    """
+
 def is_plainly_valid(schema: Any, rules: Mapping[str, int], booleans: bool) -> bool:
     """Say whether a schema is valid by the rules (metaschemas.Rule) of the keywords that its metaschema constrains.
 

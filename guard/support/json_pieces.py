@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from guard.kernels._native import json_parts
+
 WINDOW = 65_536  #: Characters of a text that one call writes: some 100 µs.
 ONCE = 12_000  #: Parts of a value that one call writes as a whole: some 600 µs, less than to look where to divide it.
 SMALL = 2_000  #: Parts that one call writes of a larger value: some 100 µs.
@@ -40,34 +42,17 @@ def encoded(value: Any) -> bytes:
 
 def is_small(value: Any, most: int = SMALL) -> bool:
     """Whether a value is of the types that JSON has, with texts as keys, and its weight is at most so much. O(most)."""
-    total, waiting = 1, [value]
-    while waiting:
-        part = waiting.pop()
-        kind = type(part)
-        inner: Iterable[Any] = ()
-        if kind is str:
-            total += len(part) // PART
-        elif kind is dict:
-            total += 2 * len(part)
-            inner = part.values()
-        elif kind in _ARRAYS:
-            total += len(part)
-            inner = part
-        elif kind not in _PLAIN_SCALARS:
-            return False
-        if total > most:
-            return False
-        waiting += inner
-        if kind is dict:
-            for key in part:
-                if type(key) is not str:
-                    return False
-                total += len(key) // PART
-    return total <= most
+    return 0 <= json_parts(value, most) <= most
 
 
 def weight(value: Any, most: int) -> int:
     """Return how many parts a value has, 64 characters being one. A result above `most` is a lower bound. O(most)."""
+    found = json_parts(value, most)
+    return _weight(value, most) if found < 0 else found
+
+
+def _weight(value: Any, most: int) -> int:
+    """Return the same of any value: kinds of dict, list, tuple and str count as these, all others as one part."""
     total, waiting = 1, [value]
     while waiting:
         part = waiting.pop()

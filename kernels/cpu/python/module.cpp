@@ -16,6 +16,7 @@
 #include "constraints/explorer.hpp"
 #include "python/apply.hpp"
 #include "python/copy_json.hpp"
+#include "python/json_parts.hpp"
 #include "python/lower_fast.hpp"
 #include "python/matcher_type.hpp"
 #include "python/read_records.hpp"
@@ -56,6 +57,7 @@ NB_MODULE(_native, m) {
   nb::set_leak_warnings(false);
   bind_apply(m);
   bind_copy(m);
+  bind_parts(m);
   bind_lower(m);
   bind_plain(m);
   bind_scan(m);

@@ -2,6 +2,7 @@ import enum
 import json
 import string
 import tracemalloc
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -89,6 +90,30 @@ def test_a_weight_is_the_number_of_parts_or_above_the_most(value: Any, most: int
 @given(WEIGHED, st.integers(0, 40))
 def test_a_small_value_weighs_at_most_so_much(value: Any, most: int) -> None:
     assert is_small(value, most) == (weighed(value) <= most)
+
+
+def of_other_kinds(value: Any) -> Any:
+    """The same with a class of its own for each container and text, of which the kernel knows nothing."""
+    if isinstance(value, dict):
+        return OrderedDict((Text(key), of_other_kinds(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return List(map(of_other_kinds, value))
+    return Text(value) if isinstance(value, str) else value
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class List(list[Any]):
+    pass
+
+
+@given(WEIGHED, st.integers(0, 40))
+def test_what_is_of_other_kinds_weighs_as_much(value: Any, most: int) -> None:
+    other, wanted = of_other_kinds(value), weighed(value)
+    for found, right in ((weight(other, most), wanted), (weight([value, other], most), 1 + 2 * wanted)):
+        assert found == right if right <= most else most < found <= right
 
 
 @pytest.mark.parametrize("part", [b"", {1: 2}, {None: 1}, {True: 1}, range(3), Kind.ONE, {"a": [(Kind.ONE,)]}])
