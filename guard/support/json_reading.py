@@ -16,6 +16,7 @@ from typing import Any
 import jiter
 
 ONCE = 65_536  #: Bytes of a text that are read at once.
+SHORT = ONCE // 8  #: Bytes of a text of which each value may be looked at, and it takes no longer than ONCE bytes.
 PIECE = 16_384  #: Bytes of a larger text that one call reads: some 1 ms at most, where a string is no longer.
 LONG = 65_536  #: Bytes of a string from which it is divided; a key may not have more.
 MOST = 2 * PIECE + 3 * LONG  #: Bytes of a part but for its white space.
@@ -63,8 +64,9 @@ def _parsed(data: bytes) -> Any:
 
 
 def weight(data: bytes) -> int:
-    """Return the bytes of a text, or eight times as many where each value of a small one is looked at in Python."""
-    return len(data) * 8 if len(data) <= ONCE and _may_be_beyond(data) else len(data)
+    """Return the bytes of a text, eight times as many where it is not short and each value is looked at in Python."""
+    is_looked_at = SHORT < len(data) <= ONCE and _may_be_beyond(data)
+    return len(data) * 8 if is_looked_at else len(data)
 
 
 def _may_be_beyond(data: bytes) -> bool:

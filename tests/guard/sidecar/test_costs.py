@@ -65,7 +65,7 @@ def calls_of(work: Callable[[], Any]) -> int:
     [
         (lambda: constraints.understood(BODY), 10),
         (lambda: bodies.parsed(json.dumps(BODY).encode()), 20),
-        (lambda: weight_of(CALL), 45),
+        (lambda: weight_of(CALL), 10),
         (lambda: prices.cost("served-1", 12, 8, url="http://127.0.0.1:8000/v1"), 10),
         (lambda: metrics.observe(visit()), 110),
     ],
