@@ -221,7 +221,7 @@ class Upstream:
             if size > self._most:
                 raise self._too_long()
             for begin in range(0, len(part), PIECE_BYTES):
-                if given >= TURN_BYTES or time.perf_counter() - began > TURN_S:
+                if given > TURN_BYTES - PIECE_BYTES or time.perf_counter() - began > TURN_S:
                     await asyncio.sleep(0)  # to wait for what is there already lets nobody in
                     began, given = time.perf_counter(), 0
                 piece = part[begin : begin + PIECE_BYTES]
