@@ -1,10 +1,10 @@
 """Lowering: from a position and a scope to a record, the flat conjunction that the engine works on.
 
 A node is a number: a position of `Documents` where the scope is empty, which it is unless a schema uses dynamic
-references, and a number of its own otherwise. Nodes are lowered when the engine asks, never ahead. In a record the
-differences between drafts are gone: `dependencies` is split, items have positions, bounds are exact decimals and
-inclusive or not, names are texts that JSON can write. A scan (scan.py) has been over every position before, so that
-nothing here can be refused.
+references, and a number of its own otherwise. Nodes are lowered when the engine asks, with those that a mask will need
+next. In a record the differences between drafts are gone: `dependencies` is split, items have positions, bounds are
+exact decimals and inclusive or not, names are texts that JSON can write. A scan (scan.py) has been over every position
+before, so that nothing here can be refused.
 
 With `inexact="residual"` some keywords were found to be beyond the engine. They are left out, and what stands above
 them is widened, so that the record admits every valid value: under `not` the whole keyword goes, `oneOf` becomes
