@@ -140,15 +140,7 @@ Id Goals::walk(const Algebra& algebra, Memo<Id>* memo, Id literal) {
   if (node >= kInternal) {
     const Internal internal = internals_[node - kInternal];
     if (internal.types)
-      return busy.set(algebra.leaf({.op = Op::Type,
-                                    .lo = internal.types,
-                                    .number = {},
-                                    .nodes = {},
-                                    .names = {},
-                                    .langs = {},
-                                    .values = {},
-                                    .lists = {}},
-                                   node, sign));
+      return busy.set(algebra.leaf({.op = Op::Type, .lo = internal.types}, node, sign));
     if (!internal.values.empty()) return busy.set(algebra.values(internal.values, sign));
     std::vector<Id> parts;
     for (Id g : internal.any_of) {

@@ -33,15 +33,15 @@ inline bool applies_in_place(Op op) {
 struct Atom {
   Op op;
   std::int32_t lo = 0,
-               hi = 0;     // Length, Size, Count, Items, Contains: bounds (kInf: none); Type: lo is
-                           // the mask; UnevaluatedItems: lo is 1 where `contains` evaluates
-  bool open = false;       // Min, Max: exclusive
-  Decimal number;          // Min, Max, Multiple
-  std::vector<Id> nodes;   // children, in order; If: three of them
-  std::vector<Id> names;   // names that belong to nodes, or stand alone
-  std::vector<Id> langs;   // languages that belong to nodes, or stand alone
-  std::vector<Id> values;  // Const, Enum
-  std::vector<std::vector<Id>> lists;  // DependentRequired: by name, the names it requires
+               hi = 0;  // Length, Size, Count, Items, Contains: bounds (kInf: none); Type: lo is
+                        // the mask; UnevaluatedItems: lo is 1 where `contains` evaluates
+  bool open = false;    // Min, Max: exclusive
+  Decimal number = {};  // Min, Max, Multiple
+  std::vector<Id> nodes = {};               // children, in order; If: three of them
+  std::vector<Id> names = {};               // names that belong to nodes, or stand alone
+  std::vector<Id> langs = {};               // languages that belong to nodes, or stand alone
+  std::vector<Id> values = {};              // Const, Enum
+  std::vector<std::vector<Id>> lists = {};  // DependentRequired: by name, the names it requires
 };
 
 struct Value {  // a JSON value of const or enum

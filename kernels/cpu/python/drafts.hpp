@@ -14,11 +14,11 @@ namespace guard {
 // A constant of JSON.
 struct Literal {
   Value::Kind kind = Value::Null;
-  std::string text;  // String
-  Decimal number;
+  std::string text = {};  // String
+  Decimal number = {};
   struct Inside;
-  std::shared_ptr<Inside>
-      inside;  // of an array or an object; a pointer, since an enum's million numbers have none
+  std::shared_ptr<Inside> inside =
+      {};  // of an array or an object; a pointer, since an enum's million numbers have none
 };
 struct Literal::Inside {
   std::vector<Literal> items;      // of an object, the values of its members
@@ -34,24 +34,11 @@ struct Pattern {
 
 struct Draft {  // an atom without what is to be interned
   Atom atom;
-  std::vector<std::string> names;
-  std::vector<Literal> values;
-  std::vector<std::vector<std::string>> lists;
-  std::vector<Pattern> patterns;
+  std::vector<std::string> names = {};
+  std::vector<Literal> values = {};
+  std::vector<std::vector<std::string>> lists = {};
+  std::vector<Pattern> patterns = {};
 };
-inline Draft draft(Op op) {
-  return {.atom = {.op = op,
-                   .number = {},
-                   .nodes = {},
-                   .names = {},
-                   .langs = {},
-                   .values = {},
-                   .lists = {}},
-          .names = {},
-          .values = {},
-          .lists = {},
-          .patterns = {}};
-}
 
 struct Drafts {
   std::vector<Id> nodes;

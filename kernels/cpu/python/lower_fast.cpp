@@ -66,7 +66,7 @@ PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
   if (!value && PyErr_Occurred()) raise();
   return value;
 }
-Draft& add(Record& record, Op op) { return record.emplace_back(guard::draft(op)); }
+Draft& add(Record& record, Op op) { return record.emplace_back(Draft{.atom = {.op = op}}); }
 void add_bounds(Record& record, Op op, long least, long most) {
   guard::Atom& a = add(record, op).atom;
   a.lo = static_cast<std::int32_t>(least),
@@ -266,11 +266,9 @@ class Nodes {
     while (PyDict_Next(schema, &at, &keyword, &value)) {
       PyObject* how = found(tables_.how.ptr(), keyword);
       if (!how || !is_keyword(keyword)) continue;
-      const std::size_t before = record.size();
       if (PyLong_CheckExact(how) &&
           is_added(record, static_cast<How>(PyLong_AsLong(how)), schema, keyword, value))
         continue;
-      record.erase(record.begin() + static_cast<std::ptrdiff_t>(before), record.end());
       if (is_plain) return false;
       entry(record, id, node, keyword, value);
     }
@@ -302,7 +300,8 @@ class Nodes {
     std::move(more.begin(), more.end(), std::back_inserter(record));
   }
 
-  // Adds a keyword's drafts to the record. False: the keyword needs the Python version.
+  // Adds a keyword's drafts to the record. False: the keyword needs the Python version, and nothing
+  // was added.
   bool is_added(Record& record, How how, PyObject* schema, PyObject* keyword, PyObject* value) {
     switch (how) {
       case kType: return type(record, schema, value);
@@ -343,7 +342,7 @@ class Nodes {
   }
 
   static guard::Literal literal(std::string text) {
-    return {.kind = guard::Value::String, .text = std::move(text), .number = {}, .inside = {}};
+    return {.kind = guard::Value::String, .text = std::move(text)};
   }
 
   bool type(Record& record, PyObject* schema, PyObject* value) const {
@@ -398,7 +397,7 @@ class Nodes {
   }
 
   void properties(Record& record, PyObject* schemas) {
-    Draft d = guard::draft(Op::Properties);
+    Draft d{.atom = {.op = Op::Properties}};
     Py_ssize_t at = 0;
     PyObject *name = nullptr, *schema = nullptr;
     d.names.reserve(static_cast<std::size_t>(PyDict_Size(schemas)));
@@ -412,7 +411,7 @@ class Nodes {
   }
 
   bool required(Record& record, PyObject* names) const {
-    Draft d = guard::draft(Op::Required);
+    Draft d{.atom = {.op = Op::Required}};
     if (!are_added(d.names, names)) return false;
     if (!d.names.empty()) record.push_back(std::move(d));
     return true;

@@ -270,7 +270,7 @@ Draft Reader::draft_of(nb::handle entry) {
   const int op = int_of(t[0]);
   if (op < 2 || op > static_cast<int>(Op::UnevaluatedItems))
     throw Limit{"keywords", -1, "a keyword reached the engine that it does not know"};
-  Draft out = draft(static_cast<Op>(op));
+  Draft out{.atom = {.op = static_cast<Op>(op)}};
   Atom& a = out.atom;
   part();
   const auto node = [&](nb::handle n) {
