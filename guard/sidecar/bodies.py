@@ -6,7 +6,6 @@ So these are errors: duplicate keys, a known key in other capitals, bytes that a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from guard.sidecar import large
 from guard.sidecar.errors import ApiError, bad
 from guard.support import json_reading
+from guard.support.time_limit import within
 
 if TYPE_CHECKING:
     from guard.sidecar.admission import Share
@@ -52,13 +52,11 @@ async def read(scope: Any, receive: Callable[[], Awaitable[Any]], share: Share, 
     held: list[bytes | bytearray] = []  # small parts together, for an object takes more than a byte
     whole: bytes | None = None
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(min(SOON_SECONDS, seconds)):
-            whole = await _rest(receive, held, share, most)
+        whole = await within(min(SOON_SECONDS, seconds), _rest(receive, held, share, most))
     if whole is None:
         try:
             with share.waiting():
-                async with asyncio.timeout(max(0.0, seconds - SOON_SECONDS)):
-                    whole = await _rest(receive, held, share, most)
+                whole = await within(max(0.0, seconds - SOON_SECONDS), _rest(receive, held, share, most))
         except TimeoutError:
             raise ApiError(408, f"the body was not there within {seconds:g} s", code="body_too_slow") from None
     return whole or await large.done(sum(map(len, held)), _joined, held)

@@ -23,6 +23,7 @@ from guard.schemas.limits import limit_error
 from guard.sidecar import large
 from guard.sidecar.fair_queue import FairQueue
 from guard.support.json_pieces import PLAIN, pieces
+from guard.support.time_limit import within
 from guard.turns import value
 
 T = TypeVar("T")
@@ -67,16 +68,20 @@ class Targets:
         `is_turn` says that it is a turn's (guard/turns/value.py), so that something must meet each of its parts.
         Raises TimeoutError where it is not there within so many seconds.
         """
-        async with asyncio.timeout(seconds):
-            key, size = await large.done(size, _key, schema, name, size, is_checked_only, is_turn)
-            if (kept := self._known(key)) is not None:
-                return kept
-            flight = self._flights.get(key)
-            if flight is None:
-                flight = asyncio.create_task(self._compiled(key, size, sender, schema, name, is_checked_only, is_turn))
-                self._flights[key] = flight
-                flight.add_done_callback(_seen)
-            return await asyncio.shield(flight)
+        return await within(seconds, self._of(size, sender, schema, name, is_checked_only, is_turn))
+
+    async def _of(
+        self, size: int, sender: str, schema: Any, name: str, is_checked_only: bool, is_turn: bool
+    ) -> targets.Target:
+        key, size = await large.done(size, _key, schema, name, size, is_checked_only, is_turn)
+        if (kept := self._known(key)) is not None:
+            return kept
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._compiled(key, size, sender, schema, name, is_checked_only, is_turn))
+            self._flights[key] = flight
+            flight.add_done_callback(_seen)
+        return await asyncio.shield(flight)
 
     def _known(self, key: str) -> targets.Target | None:
         """Return a target that is kept, which is the latest one used then."""

@@ -21,6 +21,7 @@ from guard.models.base import Model, Reply, Request
 from guard.models.remote.blocking_http import is_proxied
 from guard.models.remote.exchange import Exchange
 from guard.models.remote.openai import OpenAIModel
+from guard.models.remote.remote_model import Remote
 from guard.sidecar.circuit_breaker import Breaker
 from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.sidecar.upstream import Upstream
@@ -51,13 +52,15 @@ class Served:
             self.upstream = Upstream(settings.model, url, key, response_bytes)
             model = OpenAIModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
             # The upstream's connections go through no proxy.
-            self._model = model if is_proxied() else model.over(UpstreamClient(self.upstream, timeout), OWN_LOOP)
+            over = model if is_proxied() else model.over(UpstreamClient(self.upstream, timeout), OWN_LOOP)
+            self._model = over.thinking_aloud()
         else:
             from guard.models.remote.anthropic import AnthropicModel
             from guard.sidecar.anthropic_upstream import AnthropicUpstream
 
             self.upstream = AnthropicUpstream(settings.model, url, key, response_bytes, settings.most_tokens)
-            self._model = AnthropicModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
+            given = AnthropicModel(rest, base_url=url, api_key=key, retries=retries, timeout=timeout)
+            self._model = given.thinking_aloud()
 
     @property
     def model(self) -> Model:
@@ -104,7 +107,8 @@ class Served:
     def load(self) -> None:
         """Load weights, where there are any; blocking. Raises ModelError."""
         if self._model is None:
-            self._model = models.load(self.settings.model)
+            model = models.load(self.settings.model)
+            self._model = model.thinking_aloud() if isinstance(model, Remote) else model
 
     def exchange(self, seconds: float | None) -> Exchange:
         """Return the retry loop of one request. It gives up where a provider asks for a longer wait than MOST_WAIT."""

@@ -255,7 +255,7 @@ def _tier(served: Served, chat_request: ChatRequest, size: int) -> Tier:
         extra = served.upstream.own(chat_request.body) if served.upstream is not None else {}
         given = {**chat_request.body, **extra}
         wished = {key for key in (*extra, *_WISHES) if given.get(key) is not None}
-        model = model.with_body(extra, wished).thinking_aloud()
+        model = model.with_body(extra, wished)
     if served.upstream is None:
         form = turn_models.tool_format(model) if chat_request.has_tools else None
         if form is None:

@@ -124,30 +124,23 @@ class AnthropicModel(Remote):
             body["output_config"] = {**body["output_config"], **fields["output_config"]}
         return body
 
-    async def _receive(
-        self, provider_request: ProviderRequest, reading: ReplyReader, is_streaming: bool
+    async def _receive(self, provider_request: ProviderRequest, reading: ReplyReader) -> None:
+        secrets = self._secrets(provider_request)
+        fields = self._fields(provider_request, is_streaming=False)
+        with mapped(anthropic, self.name, secrets):
+            async with self._sent_to(provider_request, fields) as response:
+                body = Body(response, self.name, provider_request.runner, secrets)
+                await self._read_whole(reading, body, secrets)
+
+    async def _receive_pieces(
+        self, provider_request: ProviderRequest, reading: ReplyReader
     ) -> AsyncGenerator[str, None]:
-        client, name = self._clients.of(provider_request.runner), self.name
-        known = (client.api_key, client.auth_token)
-        secrets = (*(secret for secret in known if isinstance(secret, str) and secret), *self._where.secrets)
-        try:
-            system, said = anthropic_chat.messages(provider_request.messages)
-        except anthropic_chat.UnsayableError as error:
-            raise Unsupported(f"{name} can't be asked so: {error}") from None
-        fields = {
-            "model": self.model,
-            "messages": said,
-            "stream": is_streaming,
-            "max_tokens": provider_request.max_tokens,
-            **provider_request.body,
-        }
-        if system:
-            fields["system"] = system
+        name, secrets = self.name, self._secrets(provider_request)
+        fields = self._fields(provider_request, is_streaming=True)
         with mapped(anthropic, name, secrets):
-            headers = {**HEADERS, "anthropic-version": anthropic_chat.version(fields)}
-            async with provider_request.opened(client, "/v1/messages", fields, anthropic.Stream, headers) as response:
+            async with self._sent_to(provider_request, fields) as response:
                 body = Body(response, name, provider_request.runner, secrets)
-                if is_streaming and body.has_events:
+                if body.has_events:
                     async with contextlib.aclosing(body.events()) as events:
                         async for text in events:
                             event = parsed(text, name)
@@ -156,10 +149,41 @@ class AnthropicModel(Remote):
                             for piece in reading.pieces(_event(reading, event, name, secrets)):
                                 yield piece
                 else:
-                    text = await body.text()
-                    answer = _message(reading, parsed(text, name), text, name, secrets)
-                    for piece in reading.pieces(answer) if is_streaming else ():
+                    for piece in reading.pieces(await self._read_whole(reading, body, secrets)):
                         yield piece
+
+    def _secrets(self, provider_request: ProviderRequest) -> tuple[str, ...]:
+        client = self._clients.of(provider_request.runner)
+        known = (client.api_key, client.auth_token)
+        return (*(secret for secret in known if isinstance(secret, str) and secret), *self._where.secrets)
+
+    def _fields(self, provider_request: ProviderRequest, *, is_streaming: bool) -> dict[str, Any]:
+        """Return the body of a request."""
+        try:
+            system, said = anthropic_chat.messages(provider_request.messages)
+        except anthropic_chat.UnsayableError as error:
+            raise Unsupported(f"{self.name} can't be asked so: {error}") from None
+        fields = {
+            "model": self.model,
+            "messages": said,
+            "stream": is_streaming,
+            "max_tokens": provider_request.max_tokens,
+            **provider_request.body,
+        }
+        return {**fields, "system": system} if system else fields
+
+    def _sent_to(
+        self, provider_request: ProviderRequest, fields: Mapping[str, Any]
+    ) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
+        """Send a request; yield the response, and close it at the end."""
+        headers = {**HEADERS, "anthropic-version": anthropic_chat.version(fields)}
+        client = self._clients.of(provider_request.runner)
+        return provider_request.opened(client, "/v1/messages", fields, anthropic.Stream, headers)
+
+    async def _read_whole(self, reading: ReplyReader, body: Body, secrets: tuple[str, ...]) -> str:
+        """Read an answer that comes whole; return the text in it."""
+        text = await body.text()
+        return _message(reading, parsed(text, self.name), text, self.name, secrets)
 
     def _concede(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
         for field in _OPTIONAL:

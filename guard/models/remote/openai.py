@@ -110,6 +110,12 @@ class OpenAIModel(Remote):
             extra=extra,
         )
 
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        """What must not be told of a provider's errors: the key, and what the address holds."""
+        has_key = isinstance(self._key, str) and self._key != UNUSED_KEY
+        return (*((self._key,) if has_key else ()), *self._where.secrets)
+
     @classmethod
     def at_server(cls, server: str, name: str, **more: Any) -> OpenAIModel:
         """Return a model of a local server of known_servers.py: `at_server("ollama", "qwen3")`."""
@@ -151,28 +157,26 @@ class OpenAIModel(Remote):
                 fields["response_format"] = {"type": "json_object"}
         return self._sent_body(fields)
 
-    async def _receive(
-        self, provider_request: ProviderRequest, reading: ReplyReader, is_streaming: bool
+    async def _receive(self, provider_request: ProviderRequest, reading: ReplyReader) -> None:
+        secrets = self._secrets
+        with mapped(self._sdk, self.name, secrets):
+            async with self._sent_to(provider_request, {"stream": False}) as response:
+                body = Body.of(response, self.name, provider_request.runner, secrets)
+                await body.check_status()
+                await self._read_whole(provider_request, reading, body, secrets)
+
+    async def _receive_pieces(
+        self, provider_request: ProviderRequest, reading: ReplyReader
     ) -> AsyncGenerator[str, None]:
-        client, name = self._clients.of(provider_request.runner), self.name
-        has_key = isinstance(self._key, str) and self._key != UNUSED_KEY
-        secrets = (*((self._key,) if has_key else ()), *self._where.secrets)
-        fields = {
-            "model": self.model,
-            "messages": provider_request.messages,
-            "stream": is_streaming,
-            self._budget: provider_request.max_tokens,
-            **provider_request.body,
-        }
-        if is_streaming and "stream_options" not in self._conceded:
+        name, secrets = self.name, self._secrets
+        fields: dict[str, Any] = {"stream": True}
+        if "stream_options" not in self._conceded:
             fields["stream_options"] = {"include_usage": True}
         with mapped(self._sdk, name, secrets):
-            async with provider_request.opened(
-                client, "/chat/completions", fields, self._sdk and self._sdk.Stream
-            ) as response:
+            async with self._sent_to(provider_request, fields) as response:
                 body = Body.of(response, name, provider_request.runner, secrets)
                 await body.check_status()
-                if is_streaming and body.has_events:
+                if body.has_events:
                     is_begun = False
                     async with contextlib.aclosing(body.events()) as events:
                         async for event in events:
@@ -187,15 +191,33 @@ class OpenAIModel(Remote):
                             for piece in reading.pieces(_read(reading, chunk, "delta", name, secrets)):
                                 yield piece
                 else:
-                    said = await body.text()
-                    text = await done(
-                        provider_request.runner,
-                        len(said),
-                        lambda: _read(reading, parsed(said, name), "message", name, secrets),
-                    )
-                    shape(reading.finish is not None, name, "no finish_reason")
-                    for piece in reading.pieces(text) if is_streaming else ():
+                    for piece in reading.pieces(await self._read_whole(provider_request, reading, body, secrets)):
                         yield piece
+
+    def _sent_to(
+        self, provider_request: ProviderRequest, fields: Mapping[str, Any]
+    ) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
+        """Send a request, with more parameters; yield the response, and close it at the end."""
+        body = {
+            "model": self.model,
+            "messages": provider_request.messages,
+            **fields,
+            self._budget: provider_request.max_tokens,
+            **provider_request.body,
+        }
+        client = self._clients.of(provider_request.runner)
+        return provider_request.opened(client, "/chat/completions", body, self._sdk and self._sdk.Stream)
+
+    async def _read_whole(
+        self, provider_request: ProviderRequest, reading: ReplyReader, body: Body, secrets: tuple[str, ...]
+    ) -> str:
+        """Read an answer that comes whole; return the text in it."""
+        said, name = await body.text(), self.name
+        text = await done(
+            provider_request.runner, len(said), lambda: _read(reading, parsed(said, name), "message", name, secrets)
+        )
+        shape(reading.finish is not None, name, "no finish_reason")
+        return text
 
     def _concede(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
         conceded, words, lowered = self._conceded, failure.words, failure.words.lower()

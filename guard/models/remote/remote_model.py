@@ -209,13 +209,13 @@ class Remote(ABC):
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
-        return self._blocking.iterate(self._answer(request, self._blocking, is_streaming=True))
+        return self._blocking.iterate(self._pieces(request, self._blocking))
 
     def astream(self, request: Request) -> AsyncIterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
         if self._waiter is not None:
-            return self._answer(request, self._waiter, is_streaming=True)
-        return EVENT_LOOP.aiterate(self._answer(request, LOOP, is_streaming=True))
+            return self._pieces(request, self._waiter)
+        return EVENT_LOOP.aiterate(self._pieces(request, LOOP))
 
     def with_body(self, extra: Mapping[str, Any], wished: Iterable[str] = ()) -> Self:
         """Return the same model, over the same connections, with more parameters in every request's body.
@@ -251,9 +251,11 @@ class Remote(ABC):
         """Return the parameters of a request."""
 
     @abstractmethod
-    def _receive(
-        self, provider_request: ProviderRequest, reading: ReplyReader, is_streaming: bool
-    ) -> AsyncGenerator[str, None]:
+    async def _receive(self, provider_request: ProviderRequest, reading: ReplyReader) -> None:
+        """Send a request once and read the answer, which comes whole. Raises ExchangeError."""
+
+    @abstractmethod
+    def _receive_pieces(self, provider_request: ProviderRequest, reading: ReplyReader) -> AsyncGenerator[str, None]:
         """Send a request once and read the answer. Yields pieces to pass on at once. Raises ExchangeError."""
 
     @abstractmethod
@@ -278,20 +280,24 @@ class Remote(ABC):
         )
 
     async def _whole(self, request: Request, runner: Waiter) -> Reply:
-        async with contextlib.aclosing(self._answer(request, runner, is_streaming=False)) as items:
-            async for item in items:
-                if isinstance(item, Reply):
-                    return item
-        raise AssertionError("an answer ends with a reply")
-
-    async def _answer(
-        self, request: Request, runner: Waiter, *, is_streaming: bool
-    ) -> AsyncGenerator[str | Reply, None]:
-        """Ask, make concessions, and ask again, all within the deadline."""
+        """Ask, make concessions, and ask again, all within the deadline. The answer comes whole."""
         exchange = Exchange(self._name, request.seconds, self._retries, runner)
         sent: list[ProviderRequest] = []
-        send = functools.partial(self._once, request, exchange, sent, is_streaming)
-        try:
+        ask = functools.partial(self._once, request, exchange, sent)
+        with _Charged(request, exchange):
+            async with exchange.deadline():
+                while True:
+                    try:
+                        return await exchange.whole(ask)
+                    except ExchangeError as failure:
+                        self._give_in(sent, failure)
+
+    async def _pieces(self, request: Request, runner: Waiter) -> AsyncGenerator[str | Reply, None]:
+        """Do the same for an answer that comes in pieces; yield them, then the reply."""
+        exchange = Exchange(self._name, request.seconds, self._retries, runner)
+        sent: list[ProviderRequest] = []
+        send = functools.partial(self._once_in_pieces, request, exchange, sent)
+        with _Charged(request, exchange):
             async with exchange.deadline():
                 while True:
                     try:
@@ -300,17 +306,28 @@ class Remote(ABC):
                                 yield item
                         return
                     except ExchangeError as failure:
-                        if not (failure.is_refused_request and self._gives_in(sent[-1], failure)):
-                            raise failure.told() from failure
-        except BaseException:  # closed as well
-            if exchange.lost:
-                request.cut(exchange.settled(exchange.lost.pop()))
-            raise
+                        self._give_in(sent, failure)
 
-    async def _once(
-        self, request: Request, exchange: Exchange, sent: list[ProviderRequest], is_streaming: bool
+    async def _once(self, request: Request, exchange: Exchange, sent: list[ProviderRequest]) -> Reply:
+        """Ask once."""
+        with await self._begun(request, exchange, sent) as one_try:
+            await self._receive(sent[-1], one_try.reading)
+            await one_try.end()
+        return one_try.reply()
+
+    async def _once_in_pieces(
+        self, request: Request, exchange: Exchange, sent: list[ProviderRequest]
     ) -> AsyncGenerator[str | Reply, None]:
-        """Ask once. The part that came of a failed answer is kept."""
+        with await self._begun(request, exchange, sent) as one_try:
+            async with contextlib.aclosing(self._receive_pieces(sent[-1], one_try.reading)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if piece := await one_try.end():
+                yield piece
+        yield one_try.reply()
+
+    async def _begun(self, request: Request, exchange: Exchange, sent: list[ProviderRequest]) -> _Try:
+        """Begin a try: add the request to those `sent`."""
         is_large = request.compiled is not None and request.compiled.is_large
         provider_request = await done(
             exchange.runner,
@@ -318,20 +335,7 @@ class Remote(ABC):
             lambda: self._provider_request(request, exchange),
         )
         sent.append(provider_request)
-        reading, start = ReplyReader(self, provider_request), time.perf_counter()
-        try:
-            async with contextlib.aclosing(self._receive(provider_request, reading, is_streaming)) as pieces:
-                async for piece in pieces:
-                    yield piece
-            if reading.finish is None:
-                raise broken_off(self._name)
-            if (piece := await done(exchange.runner, reading.size, reading.end)) and is_streaming:
-                yield piece
-        except BaseException as error:
-            if not isinstance(error, ExchangeError) or error.is_counted:
-                exchange.lost.append(reading.reply(exchange, time.perf_counter() - start, is_cut=True))
-            raise
-        yield exchange.settled(reading.reply(exchange, time.perf_counter() - start))
+        return _Try(ReplyReader(self, provider_request), exchange)
 
     def _provider_request(self, request: Request, exchange: Exchange) -> ProviderRequest:
         mode, sent = "prompt", None
@@ -403,6 +407,11 @@ class Remote(ABC):
             return failure.param == field and field not in self._wished
         return field in failure.words.lower() and field not in self._wished
 
+    def _give_in(self, sent: list[ProviderRequest], failure: ExchangeError) -> None:
+        """Make a concession to the refusal of the request sent last; where there is none, raise the failure."""
+        if not (failure.is_refused_request and self._gives_in(sent[-1], failure)):
+            raise failure.told() from failure
+
     def _gives_in(self, provider_request: ProviderRequest, failure: ExchangeError) -> bool:
         """Concede a refusal: give up the named parameter, else the mode. Returns False where nothing is left."""
         if self._concede(provider_request, failure):
@@ -421,6 +430,46 @@ class Remote(ABC):
         if failure.param:
             return re.split(r"[.\[]", failure.param)[0] in self._wished
         return any(_names(failure.words, name) for name in self._wished)
+
+
+class _Charged:
+    """Tells a request what its failed tries used, where it ends without an answer: by an error, or closed."""
+
+    def __init__(self, request: Request, exchange: Exchange) -> None:
+        self._request, self._exchange = request, exchange
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        lost = self._exchange.lost
+        if kind is not None and lost:
+            self._request.cut(self._exchange.settled(lost.pop()))
+
+
+class _Try:
+    """One try of a request. Where it fails, the part of the answer that came is kept: it was paid for."""
+
+    def __init__(self, reading: ReplyReader, exchange: Exchange) -> None:
+        self.reading, self._exchange = reading, exchange
+        self._started = time.perf_counter()
+
+    async def end(self) -> str:
+        """Note that the answer has ended; return the rest of the text to pass on. Raises ExchangeError."""
+        if self.reading.finish is None:
+            raise broken_off(self._exchange.name)
+        return await done(self._exchange.runner, self.reading.size, self.reading.end)
+
+    def reply(self) -> Reply:
+        """Return the reply, plus the use of earlier tries. `end` must have been called."""
+        return self._exchange.settled(self.reading.reply(self._exchange, time.perf_counter() - self._started))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None and not (isinstance(error, ExchangeError) and not error.is_counted):
+            seconds = time.perf_counter() - self._started
+            self._exchange.lost.append(self.reading.reply(self._exchange, seconds, is_cut=True))
 
 
 def _tokens(sent: provider_schema.Sent) -> int:
