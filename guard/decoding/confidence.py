@@ -70,7 +70,10 @@ class Confidence:
     @property
     def asks(self) -> bool:
         """Whether any threshold is set."""
-        return self != Confidence()
+        return self != _NONE
+
+
+_NONE = Confidence()  #: No threshold.
 
 
 def measured(tokens: Sequence[Token], sureness: Sureness | None = None) -> Confidence | None:

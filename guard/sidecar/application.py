@@ -46,6 +46,7 @@ from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
 from guard.support import memory
+from guard.support.first_step import Beside
 from guard.support.json_pieces import encoded
 from guard.trace import TraceError, TraceStore
 from guard.trace.record_queue import MOST, CommitQueue
@@ -574,16 +575,15 @@ async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
     """Await an answer. Where the client disconnects first, the work is cancelled and Gone is raised."""
     task = asyncio.current_task()
     assert task is not None
-    is_gone = is_over = False
+    is_gone = False
 
-    def stop(_: Any) -> None:
+    def stop() -> None:
         nonlocal is_gone
-        if not (context.is_answered or is_over):
+        if not context.is_answered:
             is_gone = True
             task.cancel()
 
-    leaving = asyncio.ensure_future(receive())
-    leaving.add_done_callback(stop)
+    leaving = Beside(receive(), stop)
     try:
         await work
     except asyncio.CancelledError:
@@ -592,8 +592,7 @@ async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
         task.uncancel()
         raise Gone from None
     finally:
-        is_over = True
-        leaving.cancel()
+        leaving.end()
 
 
 def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, served: Served) -> str:

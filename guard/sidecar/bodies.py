@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from guard.sidecar import large
 from guard.sidecar.errors import ApiError, bad
 from guard.support import json_reading
-from guard.support.time_limit import within
+from guard.support.first_step import within
 
 if TYPE_CHECKING:
     from guard.sidecar.admission import Share

@@ -22,8 +22,8 @@ from guard.schemas import Limits
 from guard.schemas.limits import limit_error
 from guard.sidecar import large
 from guard.sidecar.fair_queue import FairQueue
+from guard.support.first_step import within
 from guard.support.json_pieces import PLAIN, pieces
-from guard.support.time_limit import within
 from guard.turns import value
 
 T = TypeVar("T")
