@@ -56,6 +56,8 @@ class Beside:
             self._work.close()
 
     def _go_on(self, _: Any) -> None:
+        if self._told is _nothing:  # it ended while this call was on its way
+            return
         self._task = asyncio.get_running_loop().create_task(self._rest())
 
     async def _rest(self) -> None:
