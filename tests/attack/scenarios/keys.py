@@ -29,6 +29,7 @@ PAGES = (
 def _door(folder: Path) -> list[str]:
     faults, good = Faults(), key(folder, "shop")
     text = good["Authorization"].removeprefix("Bearer ")
+    key_id, _, secret = text.removeprefix("sk-guard-").partition("-")  # of which the second may hold more of these
     wrong: dict[str, dict[str, str]] = {
         "none": {},
         "empty": {"Authorization": ""},
@@ -37,7 +38,7 @@ def _door(folder: Path) -> list[str]:
         "cut": {"Authorization": f"Bearer {text[:-1]}"},
         "longer": {"Authorization": f"Bearer {text}x"},
         "in capitals": {"Authorization": f"Bearer {text.upper()}"},
-        "its id": {"Authorization": f"Bearer {text.rpartition('-')[0]}"},
+        "its id": {"Authorization": f"Bearer sk-guard-{key_id}"},
         "a prefix": {"Authorization": "Bearer sk-guard-"},
         "as X-Api-Key, another": {"X-Api-Key": "sk-guard-" + "0" * 43},
         "as a cookie": {"Cookie": f"Authorization=Bearer {text}"},
@@ -74,7 +75,7 @@ def _door(folder: Path) -> list[str]:
         faults.replied(sidecar.chat(headers=good), {200}, "the good one")
         sidecar.end()
         said = (folder / "access.jsonl").read_text() + "\n".join(sidecar.errors)
-        faults.check(text not in said and text.rpartition("-")[2] not in said, "the key is in the log")
+        faults.check(secret not in said, "the key is in the log")
     return faults
 
 
