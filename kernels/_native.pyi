@@ -41,6 +41,14 @@ class Vocabulary:
         """Cut bytes into tokens, always the longest that fits."""
 
 @final
+class EngineOptions:
+    """How an engine reads and writes JSON, and its limits."""
+
+    def __init__(self, key_order: int, whitespace: int, spelling: int, limits: Mapping[str, float]) -> None:
+        """`key_order`: 0 schema, 1 any; `whitespace`: 0 spaced, 1 compact, 2 flexible, 3 any; `spelling`: 0 canonical,
+        1 any. `limits` is a dict of the fields of guard.Limits.
+        """
+
 class Engine:
     """One schema's automaton, built as matchers reach it. Any number of threads may use it."""
 
@@ -49,10 +57,7 @@ class Engine:
         lower: Callable[[list[int]], list[list[tuple[Any, ...]]] | Drafts],
         fail: Callable[[str, int, str, int], Exception],
         root: int,
-        key_order: int,
-        whitespace: int,
-        spelling: int,
-        limits: Mapping[str, float],
+        options: EngineOptions,
         around: tuple[list[list[int]], list[tuple[tuple[Any, ...], int]], list[tuple[int, int, int]], bool]
         | None = None,
         apart: bool = False,
@@ -60,10 +65,8 @@ class Engine:
         """Make an engine that asks `lower` for the records of nodes never lowered before.
 
         schemas/ops.py has their shape. `fail(limit, node, detail)` returns the exception to raise where a limit is met.
-        `key_order`: 0 schema, 1 any; `whitespace`: 0 spaced, 1 compact, 2 flexible, 3 any; `spelling`: 0 canonical,
-        1 any. `limits` is a dict of the fields of guard.Limits. `around`: a format's net (schemas/structural/nets.py):
-        points, arcs, exits, and whether values must be told from text. `apart`: with tables of its own, which go with
-        it.
+        `around`: a format's net (schemas/structural/nets.py): points, arcs, exits, and whether values must be told from
+        text. `apart`: with tables of its own, which go with it.
         """
 
     def matcher(

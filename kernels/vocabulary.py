@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guard.kernels._native import Engine, Matcher, seal
+from guard.kernels._native import Engine, EngineOptions, Matcher, seal
 from guard.kernels._native import Vocabulary as NativeVocabulary
 
 SPACE = "▁"  #: SentencePiece's character for a space (U+2581).
@@ -268,7 +268,8 @@ _SAMPLE = b'{"a": "b\\u0041 c", "d": [-1.5e+3, true, null, {"e": []}], "f": ""}'
 
 def _anything(whitespace: int, spelling: int) -> Engine:
     """Return the engine of a schema that allows every value."""
-    return Engine(lambda nodes: [[] for _ in nodes], lambda *_: RuntimeError(), 0, 0, whitespace, spelling, {})
+    options = EngineOptions(0, whitespace, spelling, {})
+    return Engine(lambda nodes: [[] for _ in nodes], lambda *_: RuntimeError(), 0, options)
 
 
 def _walk(matcher: Matcher, text: bytes, row: Any) -> None:

@@ -12,12 +12,12 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels import at_fork, json_pointer
-from guard.kernels._native import Drafts, Engine, Explorer
+from guard.kernels._native import Drafts, Engine, EngineOptions, Explorer
 from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import ON_MADE, Vocabulary
@@ -65,6 +65,15 @@ class Options:
         """Return what tells these options apart from all others."""
         return repr(self).encode()
 
+    @cached_property
+    def engine_options(self) -> EngineOptions:
+        """Return these options as an engine takes them."""
+        return engine_options(self, self.key_order)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the fields without derived values."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def __post_init__(self) -> None:
         """Check each option against what it may be."""
         for name, allowed in (
@@ -82,6 +91,16 @@ class Options:
             raise TypeError(f"formats={self.formats!r} must be True or False")
         if not isinstance(self.limits, Limits):
             raise TypeError(f"limits={self.limits!r} must be guard.Limits")
+
+
+def engine_options(options: Options, key_order: str) -> EngineOptions:
+    """Return options as an engine takes them, with keys in another order."""
+    return EngineOptions(
+        KEY_ORDERS[key_order],
+        WHITESPACE[options.whitespace],
+        SPELLINGS[options.spelling],
+        options.limits.numbers,
+    )
 
 
 #: Held while Python's half of any compiled schema is read or grows. A fork waits for it: the child lacks who held it.
@@ -155,17 +174,7 @@ class FrontEnd:
 
     def engine(self, lower: Callable[[list[int]], list[Record] | Drafts]) -> Engine:
         """Return an engine that asks for its records so."""
-        options = self.options
-        return Engine(
-            lower,
-            self.fail,
-            self.lowering.root,
-            KEY_ORDERS[options.key_order],
-            WHITESPACE[options.whitespace],
-            SPELLINGS[options.spelling],
-            options.limits.numbers,
-            apart=self.sources is not None,
-        )
+        return Engine(lower, self.fail, self.lowering.root, self.options.engine_options, apart=self.sources is not None)
 
     def where(self, node: int) -> list[str]:
         """Return the JSON Pointers of what says a node; the root's for one of the engine's own, which nobody wrote."""
@@ -203,6 +212,7 @@ class Compiled:
 
     def __init__(self, front: FrontEnd) -> None:
         self._front = front
+        self._slow_formats = front.scan.slow_formats if front.options.formats else ()
         self._engine = front.engine(front.drafts)
         self._engine.start()  # so that what it meets first is an error of compile()
 
@@ -225,7 +235,7 @@ class Compiled:
             native = vocabulary.native
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
-        for name in self._front.scan.slow_formats if self.options.formats else ():
+        for name in self._slow_formats:
             with contextlib.suppress(SchemaError):  # where memory is short
                 vocabulary.warm_once((name, self.options.spelling), partial(_slow, name, self.options.spelling))
         return self._engine.matcher(native)

@@ -13,12 +13,10 @@ from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext
 from guard.schemas.compiled import (
-    KEY_ORDERS,
-    SPELLINGS,
-    WHITESPACE,
     Compiled,
     FrontEnd,
     Options,
+    engine_options,
     single_bytes,
     warmed,
 )
@@ -95,10 +93,7 @@ class CompiledFormat(Compiled):
             front.drafts,
             lambda *met: self._placed(front.fail(*met)),
             front.lowering.root,
-            KEY_ORDERS["any" if True in net.any_orders else options.key_order],
-            WHITESPACE[options.whitespace],
-            SPELLINGS[options.spelling],
-            options.limits.numbers,
+            engine_options(options, "any" if True in net.any_orders else options.key_order),
             (net.points, net.arcs, exits, net.is_ambiguous),
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import threading
 import weakref
 from typing import Any
@@ -252,3 +254,10 @@ def test_after_a_fork_nobody_waits_for_a_thread_that_is_gone() -> None:
     go.set()
     thread.join()
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_options_that_an_engine_has_taken_survive_a_pickle() -> None:
+    options = guard.compile({"type": "object"}, key_order="any", draft="draft7").options
+    again = pickle.loads(pickle.dumps(options))
+    assert again == options and again.tag == options.tag
+    assert copy.deepcopy(options) == options

@@ -18,7 +18,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from guard.kernels._native import Engine, Sampler
+from guard.kernels._native import Engine, EngineOptions, Sampler
 from guard.kernels.cached import cached_property
 from guard.kernels.errors import SchemaError
 from guard.kernels.json_pointer import pointer, steps
@@ -208,8 +208,8 @@ class _Variant:
             if node not in self._changed:
                 self._changed.add(node)
                 todo += above.get(node, ())
-        limits = front.options.limits.numbers
-        self.engine = Engine(self._lower, self._fail, self._root, 0, 1, 0, limits)
+        options = EngineOptions(0, 1, 0, front.options.limits.numbers)
+        self.engine = Engine(self._lower, self._fail, self._root, options)
 
     def _lower(self, nodes: list[int]) -> list[Record]:
         return [self._record(node) for node in nodes]

@@ -100,30 +100,38 @@ NB_MODULE(_native, m) {
       "ticks"_a = 0, "allocations"_a = 0);
   m.def("longest_search", [] { return kernel_clock.longest(); });
 
+  nb::class_<Options>(m, "EngineOptions")
+      .def(
+          "__init__",
+          [](Options* made, int key_order, int whitespace, int spelling, const nb::dict& limits) {
+            Options o;
+            o.schema_order = key_order == 0;
+            o.whitespace = static_cast<Whitespace>(whitespace);
+            o.spelling = static_cast<Spelling>(spelling);
+            const auto limit = [&](const char* name, auto* into) {
+              if (limits.contains(name))
+                *into = static_cast<std::remove_pointer_t<decltype(into)>>(
+                    std::min(nb::cast<double>(limits[name]), 2e9));
+            };
+            limit("alternatives", &o.limits.alternatives);
+            limit("states", &o.limits.states);
+            limit("nesting", &o.limits.nesting);
+            limit("seconds", &o.limits.seconds);
+            if (limits.contains("memory"))
+              o.limits.memory =
+                  static_cast<std::int64_t>(std::min(nb::cast<double>(limits["memory"]), 1e18));
+            new (made) Options(o);
+          },
+          "key_order"_a, "whitespace"_a, "spelling"_a, "limits"_a);
+
   nb::class_<Front>(m, "Engine")
-      .def(nb::new_([](nb::object lower, nb::object fail, Id root, int key_order, int whitespace,
-                       int spelling, const nb::dict& limits, const nb::object& format, bool apart) {
-             Options o;
-             o.schema_order = key_order == 0;
-             o.whitespace = static_cast<Whitespace>(whitespace);
-             o.spelling = static_cast<Spelling>(spelling);
-             const auto limit = [&](const char* name, auto* into) {
-               if (limits.contains(name))
-                 *into = static_cast<std::remove_pointer_t<decltype(into)>>(
-                     std::min(nb::cast<double>(limits[name]), 2e9));
-             };
-             limit("alternatives", &o.limits.alternatives);
-             limit("states", &o.limits.states);
-             limit("nesting", &o.limits.nesting);
-             limit("seconds", &o.limits.seconds);
-             if (limits.contains("memory"))
-               o.limits.memory =
-                   static_cast<std::int64_t>(std::min(nb::cast<double>(limits["memory"]), 1e18));
-             return std::make_shared<Front>(o, root, format.is_none() ? nullptr : source_of(format),
+      .def(nb::new_([](nb::object lower, nb::object fail, Id root, const Options& options,
+                       const nb::object& format, bool apart) {
+             return std::make_shared<Front>(options, root,
+                                            format.is_none() ? nullptr : source_of(format),
                                             std::move(lower), std::move(fail), apart);
            }),
-           "lower"_a, "fail"_a, "root"_a, "key_order"_a, "whitespace"_a, "spelling"_a, "limits"_a,
-           "format"_a = nb::none(), "apart"_a = false)
+           "lower"_a, "fail"_a, "root"_a, "options"_a, "format"_a = nb::none(), "apart"_a = false)
       .def(
           "matcher",
           [](const std::shared_ptr<Front>& f, const std::shared_ptr<Vocabulary>& v,
