@@ -259,5 +259,6 @@ def test_after_a_fork_nobody_waits_for_a_thread_that_is_gone() -> None:
 def test_options_that_an_engine_has_taken_survive_a_pickle() -> None:
     options = guard.compile({"type": "object"}, key_order="any", draft="draft7").options
     again = pickle.loads(pickle.dumps(options))
-    assert again == options and again.tag == options.tag
+    assert again == options
+    assert again.tag == options.tag
     assert copy.deepcopy(options) == options
