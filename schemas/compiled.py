@@ -212,7 +212,6 @@ class Compiled:
 
     def __init__(self, front: FrontEnd) -> None:
         self._front = front
-        self._slow_formats = front.scan.slow_formats if front.options.formats else ()
         self._engine = front.engine(front.drafts)
         self._engine.start()  # so that what it meets first is an error of compile()
 
@@ -235,7 +234,7 @@ class Compiled:
             native = vocabulary.native
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
-        for name in self._slow_formats:
+        for name in self._front.scan.slow_formats if self.options.formats else ():
             with contextlib.suppress(SchemaError):  # where memory is short
                 vocabulary.warm_once((name, self.options.spelling), partial(_slow, name, self.options.spelling))
         return self._engine.matcher(native)

@@ -46,7 +46,6 @@ from guard.sidecar.served_models import Models, Served
 from guard.sidecar.settings import ServeSettings
 from guard.sidecar.structured import Pipeline
 from guard.support import memory
-from guard.support.first_step import Beside
 from guard.support.json_pieces import encoded
 from guard.trace import TraceError, TraceStore
 from guard.trace.record_queue import MOST, CommitQueue
@@ -575,15 +574,17 @@ async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
     """Await an answer. Where the client disconnects first, the work is cancelled and Gone is raised."""
     task = asyncio.current_task()
     assert task is not None
-    is_gone = False
+    is_gone = is_over = False
 
-    def stop() -> None:
+    def stop(_: Any) -> None:
         nonlocal is_gone
-        if not context.is_answered:
+        if not (context.is_answered or is_over):
             is_gone = True
             task.cancel()
 
-    leaving = Beside(receive(), stop)
+    # A task of its own: under a middleware, `receive` may have entered what only the task that did may leave.
+    leaving = asyncio.ensure_future(receive())
+    leaving.add_done_callback(stop)
     try:
         await work
     except asyncio.CancelledError:
@@ -592,7 +593,8 @@ async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:
         task.uncancel()
         raise Gone from None
     finally:
-        leaving.end()
+        is_over = True
+        leaving.cancel()
 
 
 def _guarantee(context: RequestContext, fields: Any, chat_request: ChatRequest, served: Served) -> str:

@@ -1,13 +1,13 @@
-"""Coroutines whose first step is run at once, since most need no more: no timer, and no task of their own.
+"""Coroutines within a limit of time, whose first step is run without one, since most need no more.
 
-asyncio's own ways prepare for what seldom happens, and take longer than many steps that could wait.
+asyncio sets a timer for what seldom happens, and that takes longer than many steps that could wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -25,49 +25,6 @@ async def within(seconds: float | None, work: Coroutine[Any, Any, T]) -> T:
         return result
     async with asyncio.timeout(seconds):
         return await _gone_on(work, waited)
-
-
-class Beside:
-    """A coroutine that waits beside a task, and would be cancelled by `end` before it goes on: a task if it does."""
-
-    def __init__(self, work: Coroutine[Any, Any, Any], told: Callable[[], None]) -> None:
-        """Run its first step. `told` is called from the event loop at its end, also by an error, unless by `end`."""
-        self._work, self._told = work, told
-        self._task: asyncio.Task[None] | None = None
-        self._waited: Any = None
-        try:
-            self._waited = work.send(None)
-        except StopIteration:
-            asyncio.get_running_loop().call_soon(told)
-            return
-        if self._waited is None:  # it only lets others go first
-            self._go_on(None)
-        else:
-            self._waited.add_done_callback(self._go_on)
-
-    def end(self) -> None:
-        """Cancel it; `told` is not called any more."""
-        self._told = _nothing
-        if self._task is not None:
-            self._task.cancel()
-        else:
-            if self._waited is not None:
-                self._waited.remove_done_callback(self._go_on)
-            self._work.close()
-
-    def _go_on(self, _: Any) -> None:
-        if self._told is _nothing:  # it ended while this call was on its way
-            return
-        self._task = asyncio.get_running_loop().create_task(self._rest())
-
-    async def _rest(self) -> None:
-        try:
-            await _gone_on(self._work, self._waited)
-        finally:
-            self._told()
-
-
-def _nothing() -> None: ...
 
 
 @types.coroutine
