@@ -16,6 +16,7 @@ import postgres
 import pytest
 import replicas
 import sidecars
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from guard.sidecar import keys
 from guard.sidecar.asgi import Application
@@ -93,6 +94,49 @@ def test_the_application_asks_for_keys_and_needs_a_lifespan(tmp_path: Path, monk
         asyncio.run(application({"type": "lifespan"}, began, send))
     assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
     assert "key" in sent[0]["message"]
+
+
+def test_under_a_middleware_whose_receive_belongs_to_one_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starlette's enters a scope in `receive`, which the task that entered it has to leave; streams broke off."""
+    monkeypatch.setenv("GUARD_TRACE", str(tmp_path / "trace.db"))
+    _, text = keys.create(TraceStore(tmp_path / "trace.db"), "shop")
+    config, asked = tmp_path / "guard.toml", {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def main(application: Application, *, stream: bool) -> None:
+        begin, end, came = asyncio.Event(), asyncio.Event(), [json.dumps({**asked, "stream": stream}).encode()]
+
+        async def live() -> Any:
+            if begin.is_set():
+                await end.wait()
+            begin.set()
+            return {"type": "lifespan.startup"}
+
+        async def receive() -> Any:
+            if came:
+                return {"type": "http.request", "body": came.pop()}
+            return await asyncio.Event().wait()
+
+        life = asyncio.create_task(application({"type": "lifespan"}, live, send))
+        while not sent:  # noqa: ASYNC110 (a moment)
+            await asyncio.sleep(0.01)
+        head = [(b"host", b"localhost"), (b"authorization", f"Bearer {text}".encode())]
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": head, "query_string": b""}
+        scope |= {"client": ("127.0.0.1", 1), "raw_path": b"/v1/chat/completions", "root_path": "", "scheme": "http"}
+        await BaseHTTPMiddleware(application, lambda request, go_on: go_on(request))(scope, receive, send)
+        end.set()
+        await life
+
+    with fake_server.Server("Hello.", "Hello.", keeps_alive=True) as provider:
+        config.write_text(sidecars.model(provider.url), encoding="utf-8")
+        for stream in (False, True):
+            sent.clear()
+            asyncio.run(main(Application(config), stream=stream))
+            body = b"".join(message["body"] for message in sent if message["type"] == "http.response.body")
+            assert sidecars.events_of(body)[-1] == "[DONE]" if stream else b"Hello." in body
 
 
 @pytest.mark.skipif(not HAS_SERVE, reason="Ray Serve is not installed")
