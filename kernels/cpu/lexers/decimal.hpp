@@ -32,7 +32,7 @@ struct Decimal {  // (-1)^negative * digits * 10^exp; zero has no digits
   std::int32_t exp = 0;
   bool operator==(const Decimal&) const = default;
   std::size_t hash() const {
-    return mix(mix(std::hash<std::string>{}(digits), static_cast<std::size_t>(exp)), negative);
+    return mix(mix(hash_of(digits), static_cast<std::size_t>(exp)), negative);
   }
 };
 Decimal decimal(std::string digits, std::int32_t exp, bool negative);  // from any digits; removes

@@ -102,7 +102,7 @@ class Numbers {
     Natural digits;          // all digits, before and after the point
     bool operator==(const Core&) const = default;
     std::size_t hash() const {
-      std::size_t h = std::hash<std::string>{}(digits);
+      std::size_t h = hash_of(digits);
       for (std::int32_t x :
            {piece, static_cast<std::int32_t>(phase), least, most, total, count, point})
         h = mix(h, static_cast<std::size_t>(x));

@@ -145,6 +145,10 @@ inline std::size_t hash_of(std::string_view text) {
   c ^= 0xFF, round(), round(), round();
   return a ^ b ^ c ^ d;
 }
+struct TextHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return hash_of(text); }
+};
 
 template <class T>
 std::size_t hash_of(std::span<const T> items) {
