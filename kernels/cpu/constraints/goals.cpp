@@ -67,8 +67,9 @@ std::vector<Id> Goals::lacking(Ahead* ahead) const {
     }
     const std::vector<Atom>& atoms = nodes_[static_cast<std::size_t>(node)].atoms;
     std::vector<Id> required;
-    for (const Atom& a : atoms)
-      if (a.op == Op::Required) required = a.names;
+    if (depth == 0)
+      for (const Atom& a : atoms)
+        if (a.op == Op::Required) required = a.names;
     std::sort(required.begin(), required.end());
     for (const Atom& a : atoms)
       for (std::size_t i = 0; i < a.nodes.size(); ++i) {

@@ -81,7 +81,7 @@ class Goals {
     static constexpr int kDeepest =
         2;  // an array's items and their members; 1: members; 0: required ones
     std::vector<std::pair<Id, int>> todo;
-    std::unordered_map<Id, int> seen;
+    FlatMap<Id, int, IdHash> seen;
   };
   std::vector<Id> lacking(Ahead* ahead) const;
 

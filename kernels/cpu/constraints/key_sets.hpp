@@ -65,6 +65,10 @@ class KeySets {
   Id key_lang(Id lang) { return key_sets_.intern({KeySet::Lang, lang, {}, {}}); }
   Id key_rest(std::vector<Id> names, std::vector<Id> langs);
   bool holds(Id keys, Id name);
+  bool has_patterns(Id keys) const {
+    const KeySet& k = key_sets_[keys];
+    return !k.langs.empty() || (k.kind == KeySet::Lang && k.id != Langs::kAll);
+  }
   std::vector<KeyClass> partition(
       std::vector<Id> key_sets);  // the coarsest classes such that each set is a union of them
   Id key_class(const KeyClass& cls,

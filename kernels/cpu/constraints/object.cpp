@@ -376,6 +376,7 @@ struct Objects::ShapeAlgebra {
           return any(std::move(parts));
         }
         Shape s;  // one shape for all: there may be thousands
+        s.rules.reserve(a.names.size());
         for (std::size_t i = 0; i < a.names.size(); ++i)
           if (const Id goal = g->goals_.goal_of(a.nodes[i]); goal != kTrue)
             s.rules.push_back({g->key_sets_.key_name(a.names[i]), goal});
@@ -393,6 +394,7 @@ struct Objects::ShapeAlgebra {
           return any(std::move(parts));
         }
         Shape s;
+        s.some.reserve(a.names.size());
         for (Id n : a.names) s.some.push_back({g->key_sets_.key_name(n), kTrue});
         sort_unique(&s.some);
         return g->shapes_.intern(std::move(s));

@@ -30,7 +30,7 @@ bool ObjectViability::viable(Id id, const Keys& keys) try {
         [this] { return !inhabitance_.is_tentative() && !costs_.is_under_way(); });
   }
   const Recursion deeper(&depth_, limits_.depth);
-  const Shape s = objects_[id];
+  const Shape& s = objects_[id];
   bool ok = false;
   if (s.clauses.empty()) {
     ok = plan(id, keys);
@@ -213,37 +213,58 @@ Id ObjectViability::easiest(Shape s, const Keys& keys) {
 }
 
 bool ObjectViability::plan(Id id, const Keys& keys) {
-  const Shape s = objects_[id];
+  const Shape& s = objects_[id];
   if (keys.count > s.hi) return false;
-  const std::vector<KeyClass>& all = objects_.own_classes(id);
   struct Member {
+    Id name;  // -1: one of its class
     std::size_t cls;
     Id goal;
   };
   std::vector<Member> members;
   std::vector<Rule> todo;
   std::vector<Id> wanted;
-  std::vector<std::pair<std::size_t, Id>> named;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    const KeyClass& cls = all[i];
-    const Rule* some = named_some(s, cls);
-    if (!some || keys.seen(cls.name)) continue;
-    if (!keys.open(cls.name)) return false;
-    const Id g = goals_.conj(objects_.rules_goal(s, cls), some->goal);
+  std::vector<Rule> wide;  // universals of more than one name
+  for (const Rule& r : s.rules)
+    if (key_sets_[r.keys].kind != KeySet::One) wide.push_back(r);
+  // That patterns divide keys into too many classes shows here, before anything is decoded.
+  if (std::any_of(wide.begin(), wide.end(),
+                  [this](const Rule& r) { return key_sets_.has_patterns(r.keys); }))
+    objects_.own_classes(id);
+  for (const Rule& r : s.some) {
+    const KeySet& k = key_sets_[r.keys];
+    if (k.kind != KeySet::One) {
+      todo.push_back(r);
+      continue;
+    }
+    if (keys.seen(k.id)) continue;
+    if (!keys.open(k.id)) return false;
+    tick();
+    Id g = r.goal;
+    const auto own = std::lower_bound(s.rules.begin(), s.rules.end(), Rule{r.keys, -1});
+    if (own != s.rules.end() && own->keys == r.keys) g = goals_.conj(g, own->goal);
+    for (const Rule& rule : wide)
+      if (key_sets_.holds(rule.keys, k.id)) g = goals_.conj(g, rule.goal);
     if (g == kFalse) return false;
-    named.push_back({i, g});
+    members.push_back({k.id, 0, g});
     wanted.push_back(g);
   }
   goals_.need(wanted);
-  for (const auto& [i, g] : named) {
-    if (!inhabitance_.inhabited(g)) return false;
-    members.push_back({i, g});
-  }
-  for (const Rule& r : s.some)
-    if (key_sets_[r.keys].kind != KeySet::One) todo.push_back(r);
+  for (const Member& m : members)
+    if (!inhabitance_.inhabited(m.goal)) return false;
   const auto count = [&] {
     return static_cast<std::int64_t>(keys.count) + static_cast<std::int64_t>(members.size());
   };
+  const auto fits = [&] { return count() <= s.hi; };
+  if (todo.empty() && count() >= s.lo) return fits();
+  const std::vector<KeyClass>& all = objects_.own_classes(id);
+  // Classes of one name come in the order of names.
+  std::sort(members.begin(), members.end(),
+            [](const Member& a, const Member& b) { return a.name < b.name; });
+  std::size_t at = 0;
+  for (Member& m : members) {
+    while (all[at].name != m.name) ++at;
+    m.cls = at;
+  }
   if (s.hi == kInf) {
     // There is no maximum. So an obligation is met by itself if a class with any number of keys has
     // a value for it, or if it asks nothing of its value and some key for it is left.
@@ -263,7 +284,7 @@ bool ObjectViability::plan(Id id, const Keys& keys) {
     }
     todo = std::move(hard);
   }
-  if (todo.empty() && count() >= s.lo) return count() <= s.hi;
+  if (todo.empty() && count() >= s.lo) return fits();
   // How many members can still be added to reach the minimum.
   const auto fill = [&] {
     std::int64_t n = 0;
@@ -300,7 +321,7 @@ bool ObjectViability::plan(Id id, const Keys& keys) {
         continue;
       const Id g = goals_.conj(objects_.rules_goal(s, all[i]), r.goal);
       if (!inhabitance_.inhabited(g)) continue;
-      members.push_back({i, g});
+      members.push_back({all[i].name, i, g});
       const bool ok = search(next + 1);
       members.pop_back();
       if (ok) return true;
