@@ -92,7 +92,7 @@ class Targets:
 
     async def _compiled(self, key: str, size: int, sender: str, *what: Any) -> targets.Target:
         try:
-            async with self._queue.turn(sender):
+            async with self._queue.turn(sender, size):
                 made = await self._in_thread(compiled, *what)
                 self._kept[key] = made, size
                 await self._make_room()

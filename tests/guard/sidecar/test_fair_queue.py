@@ -10,36 +10,43 @@ from hypothesis import strategies as st
 from guard.sidecar.fair_queue import FairQueue
 
 SENDERS = st.lists(st.sampled_from("abc"), min_size=1, max_size=20)
+SIZED = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), min_size=1, max_size=20)
 
 
-def _fair(senders: list[str]) -> list[int]:
-    """Return who comes when, by number: the first at once, then a turn for each sender that waits, round and round."""
+def _fair(senders: list[tuple[str, int]]) -> list[int]:
+    """Return who comes when, by number: the first at once, then a turn for each sender that waits, round and round.
+
+    Of one sender's the first of the shortest comes, then the first, and so on by turns.
+    """
     order, left = [0], list(enumerate(senders))[1:]
-    names = list(dict.fromkeys(name for _, name in left))
+    names = list(dict.fromkeys(name for _, (name, _) in left))
+    given = dict.fromkeys(names, 0)
     while left:
         name = names.pop(0)
-        mine = [number for number, sender in left if sender == name]
-        order.append(mine[0])
-        left = [one for one in left if one[0] != mine[0]]
+        mine = [(size, number) for number, (sender, size) in left if sender == name]
+        _, chosen = min(mine) if given[name] % 2 == 0 else mine[0]
+        given[name] += 1
+        order.append(chosen)
+        left = [one for one in left if one[0] != chosen]
         names += [name] if mine[1:] else []
     return order
 
 
-@given(SENDERS)
-def test_senders_come_in_turn_and_one_at_a_time(senders: list[str]) -> None:
+@given(SIZED)
+def test_senders_come_in_turn_and_one_at_a_time(senders: list[tuple[str, int]]) -> None:
     async def main() -> None:
         queue, order, inside = FairQueue(), [], 0
 
-        async def one(number: int, sender: str) -> None:
+        async def one(number: int, sender: str, size: int) -> None:
             nonlocal inside
-            async with queue.turn(sender):
+            async with queue.turn(sender, size):
                 inside += 1
                 assert inside == 1
                 order.append(number)
                 await asyncio.sleep(0)
                 inside -= 1
 
-        await asyncio.gather(*(one(number, sender) for number, sender in enumerate(senders)))
+        await asyncio.gather(*(one(number, *sender) for number, sender in enumerate(senders)))
         assert order == _fair(senders)
 
     asyncio.run(main())
