@@ -4,7 +4,9 @@ Stubs of the module that kernels/cpu/python/module.cpp and apply.cpp make.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, TypeVar, final, overload
+
+_T = TypeVar("_T")
 
 @final
 class Vocabulary:
@@ -290,16 +292,109 @@ def word_bounds(text: str, classify: Callable[[int], int]) -> tuple[bytes, bytes
     word_bounds.py). O(characters).
     """
 
-def copy_json(value: Any, depth: int, most: int) -> tuple[Any, int, bytes] | None:
-    """Return a copy of a JSON value, a tree of its own, the bits of jsontext.ID and its like, and its content as bytes.
+@final
+class JsonTree:
+    """A JSON value, read once: the private copy of a schema. It never changes; any number of threads may use it."""
 
-    In one walk. Two values have the same bytes if they have the same keys in the same order, and items of the same
-    types that are equal.
+    @staticmethod
+    def of(value: Any, depth: int, most: int, others: bool = False) -> JsonTree | None:
+        """Read a value, in one walk. Linear.
 
-    None unless it is made of exactly dict with str keys, list, str, int, float, bool and None, with finite numbers of
-    no more than thousands of digits, no deeper than `depth`, of at most `most` characters and an eighth as many
-    containers. Shared parts are copied each time they are met; strings and numbers are not copied.
+        None unless it is made of exactly dict with str keys, list, str, int, float, bool and None, with finite numbers
+        of no more than thousands of digits, no deeper than `depth`, of at most `most` bytes of text and an eighth as
+        many containers. Shared parts are read each time they are met. With `others`, a scalar of any other type is kept
+        as it is.
+        """
+
+    @property
+    def met(self) -> int:
+        """The bits of jsontext.ID and its like: the words that it has."""
+
+    @property
+    def written(self) -> bytes | None:
+        """Its content as bytes; None where it has scalars of other types.
+
+        Two values have the same bytes if they have the same keys in the same order, and items of the same types that
+        are equal.
+        """
+
+    @property
+    def contents(self) -> Any:
+        """The value as Python objects of its own, the same ones each time; they are made when this is first read."""
+
+    def copy(self) -> Any:
+        """Return the value as Python objects that nobody else has."""
+
+    def get(self, key: str) -> Any:
+        """Return a member of the root, or None. Linear in the members."""
+
+    def __contains__(self, key: str, /) -> bool:
+        """Say whether the root has a member. Linear in the members."""
+
+@final
+class KeywordTable:
+    """Numbers by keyword, or by another word, as arrays: for walks over a JsonTree. Immutable."""
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        """Read them, each from 0 to 254. ValueError where a process has more than 255 words in all its tables."""
+
+@final
+class DialectTables:
+    """What the walks over a schema must know of a dialect (keywords.Dialect). Immutable."""
+
+    def __init__(
+        self,
+        name: str,
+        keywords: Mapping[str, int],
+        looked_into: Mapping[str, int],
+        integer: int,
+        ref_alone: bool,
+        boolean_bounds: bool,
+    ) -> None: ...
+
+@final
+class Places:
+    """Positions by the address (`id`) of an object in the contents of one document."""
+
+    def __contains__(self, address: int, /) -> bool: ...
+    def __getitem__(self, address: int, /) -> int:
+        """Return the position; KeyError where there is none."""
+
+    @overload
+    def get(self, address: int) -> int | None: ...
+    @overload
+    def get(self, address: int, otherwise: _T) -> int | _T:
+        """Return the position, or `otherwise`, or None."""
+
+@final
+class SchemaPositions:
+    """The schemas that one compile can reach, by position (schemas/documents.py): a sequence, `true` and `false` first.
+
+    It grows in one thread at a time; others may read meanwhile.
     """
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: int, /) -> Any:
+        """Return a schema as a Python object, the same one each time."""
+
+    def add(self, tree: JsonTree) -> Places:
+        """Add a document, unless it is there."""
+
+    def begin(self, places: Places) -> int:
+        """Return the position of a document's root, giving it one; -1 where that is no schema."""
+
+    def place(self, places: Places, address: int, parent: int, path: tuple[str | int, ...]) -> int:
+        """Give an object of a document's contents the next position; KeyError where it is none."""
+
+    def trail(self, position: int) -> tuple[int, tuple[str | int, ...]]:
+        """Return the parent of a position, with the path from there; -1 with the path from the document's root."""
+
+    def leads(self) -> dict[int, int]:
+        """Return where each `$ref` leads that the scan followed, by position."""
+
+    def may_loop(self) -> bool:
+        """Say whether some schema may lead to itself before anything of the value is read, by `leads`. Linear."""
 
 def json_parts(value: Any, most: int) -> int:
     """Return how many parts a value has, 64 characters of a text being one; above `most`, a lower bound. O(most).
@@ -307,11 +402,11 @@ def json_parts(value: Any, most: int) -> int:
     -1 where it is not made of exactly dict with str keys, list, tuple, str, int, float, bool and None.
     """
 
-def is_plainly_valid(schema: Any, rules: Mapping[str, int], booleans: bool) -> bool:
+def is_plainly_valid(tree: JsonTree, rules: KeywordTable, booleans: bool) -> bool:
     """Say whether a schema is valid by the rules (metaschemas.Rule) of the keywords that its metaschema constrains.
 
-    What is said to be valid is; of what is not, the metaschema must be asked. `schema` is made as copy_json does,
-    no deeper than C++ may recurse; `booleans` says whether they are schemas. Linear in the schema.
+    What is said to be valid is; of what is not, the metaschema must be asked. `booleans` says whether they are schemas.
+    Linear in the schema.
     """
 
 @final
@@ -325,34 +420,56 @@ class Drafts:
 def read_records(nodes: list[int], records: list[list[tuple[Any, ...]]]) -> Drafts:
     """Return records as drafts; TypeError where one has another shape than schemas/ops.py tells."""
 
-def lowered(
-    lowering: Any,
-    nodes: list[int],
-    tables: tuple[Any, ...],
-    kinds: Mapping[str, int],
-    how: Mapping[str, Any],
-    known: Mapping[tuple[tuple[Any, ...], bool], list[tuple[Any, ...]]],
-) -> Drafts:
+@final
+class Twins:
+    """Which schemas of a compile say the same, as far as they were met, and which nodes were lowered."""
+
+    def __init__(self, positions: SchemaPositions) -> None: ...
+    def first(self, tables: tuple[Any, ...], position: int, around: DialectTables) -> int:
+        """Return the first position known that says the same: a lone reference's target, a plain scalar's like.
+
+        Most schemas say `{"type": "string"}` hundreds of times; the engine then meets one node. `tables` are those of
+        lowering.tables, and `around` the dialect of the schema around it. Linear in the schema's keywords.
+        """
+
+    def alike(self, position: int) -> list[int]:
+        """Return the other positions whose first it is. Linear in the positions."""
+
+def lowered(front: Any, nodes: list[int], tables: tuple[Any, ...], twins: Twins) -> Drafts:
     """Return what Lowering._lower says of each node, where no reference is dynamic and no keyword dropped.
 
     With it come the nodes that these lead to and that no call has returned: a mask will need them next. `tables` are
-    Lowering._tables. Where `how` has no number for a keyword, or one whose value says more than strings and schemas,
-    `lowering._entry` is asked. Linear in the keywords of the nodes and of the schemas right below them.
+    those of lowering.tables. Keywords that these leave to Python, and values that say more than scalars and schemas,
+    are asked of `front.lowering`. Linear in the keywords of the nodes and of the schemas right below them.
     """
 
 def scanned(
-    schemas: list[Any],
+    positions: SchemaPositions,
     homes: list[Any],
-    trail: list[tuple[int, tuple[str | int, ...]]],
     most: int,
-    plain: frozenset[str],
+    plain: KeywordTable,
+    slow_formats: KeywordTable,
     look: Callable[[int, str, Any], None],
+    from_: int,
 ) -> None:
-    """Give all that the schemas from position 2 on hold a position, as scan.look does, until there is no other.
+    """Give all that the schemas from a position on hold a position, as scan.look does, until there is no other.
 
-    `schemas`, `homes` and `trail` are those of Documents, and grow; there may be `most` positions. `look` is asked
-    about keywords that are not `plain`, or whose value is not what most schemas have there. Linear in the
+    `homes` are those of Documents, and grow; there may be `most` positions. `look` is asked about keywords that are not
+    `plain`, or whose value is not what most schemas have there; formats are plain unless they are slow. Linear in the
     schemas; other threads run meanwhile.
+    """
+
+def scanned_alone(
+    positions: SchemaPositions,
+    tree: JsonTree,
+    dialect: DialectTables,
+    most: int,
+    plain: KeywordTable,
+    slow_formats: KeywordTable,
+) -> int:
+    """Do the same for a document that is one resource, as long as nothing must be asked of Python.
+
+    `positions` must be empty. Returns -1, or the position from which on `scanned` must go on.
     """
 
 @final

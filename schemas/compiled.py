@@ -17,21 +17,30 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard.kernels import at_fork, json_pointer
-from guard.kernels._native import Drafts, Engine, EngineOptions, Explorer
+from guard.kernels._native import (
+    Drafts,
+    Engine,
+    EngineOptions,
+    Explorer,
+    JsonTree,
+    SchemaPositions,
+    Twins,
+    lowered,
+)
 from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import ON_MADE, Vocabulary
 from guard.schemas import contradictions, jsontext, types
 from guard.schemas.common import COMMON, SLOW_FORMATS
 from guard.schemas.costs import Costs
-from guard.schemas.documents import Documents
+from guard.schemas.documents import Documents, plain_dialect
 from guard.schemas.exploration import MOST_STATES, Exploration, explore
 from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
-from guard.schemas.lowering import Lowering
+from guard.schemas.lowering import Lowering, tables
 from guard.schemas.ops import FALSE, KEYWORDS, Record
-from guard.schemas.scan import RESIDUAL, ReportLine, Scan, report, scan
+from guard.schemas.scan import NOTHING, RESIDUAL, ReportLine, report, scan, scan_alone
 from guard.schemas.typed.notes import Beyond
 
 if TYPE_CHECKING:
@@ -120,25 +129,46 @@ class FrontEnd:
         roots: Sequence[str] = (),
     ) -> None:
         """Read a schema, with the documents that references lead to; `roots` are read in any case."""
-        given = schema
-        if not isinstance(schema, jsontext.Private):
-            given, beyond = types.as_described(schema)
-        self.beyond = beyond  # of a type, what its schema does not say
-        dialect = DEFAULT_DIALECT if options.draft is None else DIALECTS[options.draft]
         self.options = options
-        self.documents = Documents(given, documents, dialect, options.limits)
-        for uri in roots:
-            self.documents.read(uri)
-        self.scan: Scan = scan(self.documents)
-        if self.scan.troubles and options.inexact == "refuse":
-            raise SchemaError(self.scan.findings(self.documents))
+        self.beyond = beyond  # of a type, what its schema does not say
+        if isinstance(schema, JsonTree):
+            self.tree = schema
+        else:
+            given, self.beyond = types.as_described(schema)
+            self.tree = jsontext.private(given, options.limits, "")
         self.sources: Sources | None = None
-        self.lowering = self._lowering()
+        self.schemas = SchemaPositions()
+        self.scan = NOTHING
+        self._given = documents
+        self._default = DEFAULT_DIALECT if options.draft is None else DIALECTS[options.draft]
+        start = 0
+        if not roots and (dialect := plain_dialect(self.tree, self._default)) is not None:
+            start = scan_alone(self.schemas, self.tree, dialect, options.limits)
+        if start >= 0 or self.schemas.may_loop():
+            for uri in roots:
+                self.documents.read(uri)
+            self.scan = scan(self.documents, len(self.schemas) if start < 0 else start)
+            if self.scan.troubles and options.inexact == "refuse":
+                raise SchemaError(self.scan.findings(self.documents))
+        read = self.documents if self.scan is not NOTHING else None
+        self._is_recorded = bool(self.scan.troubles) or (read is not None and read.dynamic)  # by Python alone
+        self._tables = tables(read, assert_formats=options.formats, annotate=self.scan.unevaluated)
+        self._twins = Twins(self.schemas)
+        self.root = FALSE + 1 if read is None else self.lowering.root
 
-    def _lowering(self) -> Lowering:
+    @cached_property
+    def documents(self) -> Documents:
+        """Return the documents; of a schema that was scanned alone they are made when somebody asks."""
+        return Documents(self.tree, self._given, self._default, self.options.limits, self.schemas)
+
+    @cached_property
+    def lowering(self) -> Lowering:
+        """Return what lowers nodes in Python, made when somebody asks."""
         troubles = self.scan.troubles
         return Lowering(
             self.documents,
+            self._twins,
+            None if self._is_recorded else self._tables,
             assert_formats=self.options.formats,
             annotate=self.scan.unevaluated,
             dropped=frozenset([(t.position, t.keyword) for t in troubles]) if troubles else frozenset(),
@@ -149,7 +179,8 @@ class FrontEnd:
         """Return this front end with the inputs of a call."""
         found = copy(self)
         found.sources = sources
-        found.lowering = found._lowering()
+        found._twins = Twins(self.schemas)
+        vars(found).pop("lowering", None)
         return found
 
     def report(self, *, refuse: bool = False) -> list[ReportLine]:
@@ -165,7 +196,7 @@ class FrontEnd:
     def drafts(self, nodes: list[int]) -> list[Record] | Drafts:
         """Return what the engine is to know of nodes; it calls this from any thread."""
         with _LOWERING:
-            return self.lowering.drafts(nodes)
+            return self.lowering.lower(nodes) if self._is_recorded else lowered(self, nodes, self._tables, self._twins)
 
     def without(self, node: int, keyword: str) -> Record:
         """Return the record that a node would have if its schema lacked a keyword."""
@@ -174,7 +205,7 @@ class FrontEnd:
 
     def engine(self, lower: Callable[[list[int]], list[Record] | Drafts]) -> Engine:
         """Return an engine that asks for its records so."""
-        return Engine(lower, self.fail, self.lowering.root, self.options.engine_options, apart=self.sources is not None)
+        return Engine(lower, self.fail, self.root, self.options.engine_options, apart=self.sources is not None)
 
     def where(self, node: int) -> list[str]:
         """Return the JSON Pointers of what says a node; the root's for one of the engine's own, which nobody wrote."""
@@ -186,7 +217,8 @@ class FrontEnd:
     def property_names(self, most: int) -> list[bytes]:
         """Return property names as JSON has them, of which bytes one by one would hit few."""
         with _LOWERING:
-            found = {name for schema in self.documents.schemas[2:] for name in schema.get("properties", ())}
+            schemas = map(self.documents.schemas.__getitem__, range(FALSE + 1, len(self.documents.schemas)))
+            found = {name for schema in schemas for name in schema.get("properties", ())}
         return [json.dumps(name, ensure_ascii=False).encode(errors="replace") for name in sorted(found)[:most]]
 
     def fail(self, limit: str, node: int, detail: str, op: int) -> SchemaError:
@@ -302,13 +334,12 @@ class Compiled:
     @property
     def contents(self) -> Any:
         """Return what `schema` copies: to be read only."""
-        return self._front.documents.root_home.document.contents
+        return self._front.tree.contents
 
     @property
     def schema(self) -> Any:
         """Return a copy of the schema as JSON; a type's is what Pydantic says of it."""
-        limits = replace(self.options.limits, bytes=2**62)
-        return jsontext.private(self.contents, limits, "")[0]
+        return self._front.tree.copy()
 
     @cached_property
     def report(self) -> list[ReportLine]:

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from guard.kernels._native import copy_json
+from guard.kernels._native import JsonTree
 from guard.schemas import jsontext, types
 from guard.schemas.compiled import Compiled, FrontEnd, Options
 from guard.schemas.kept import KEPT
@@ -69,7 +69,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
         raise TypeError(f"documents={documents!r} must be a dictionary, from URIs to schemas")
     if documents:
         return Compiled(FrontEnd(schema, options, documents))
-    given, beyond = types.as_described(schema)
+    given, beyond = (schema, ()) if type(schema) is dict else types.as_described(schema)
     private = jsontext.private(given, options.limits, "")
     written = private.written
     if written is None:
@@ -88,13 +88,13 @@ def _format(given: Any, options: Options) -> CompiledFormat:
     from guard.schemas.structural import forms  # late: most callers have no formats
     from guard.schemas.structural.compiled_format import CompiledFormat
 
-    copied = copy_json(given, *forms.bounds(options.limits))
-    if copied is None:  # it says itself what is wrong with it
+    tree = JsonTree.of(given, *forms.bounds(options.limits))
+    written = None if tree is None else tree.written
+    if tree is None or written is None:  # it says itself what is wrong with it
         return CompiledFormat(given, options)
-    private = jsontext.Private(*copied)
-    content, _, written = copied
+    content = tree.contents
     key = "format", hashlib.sha256(written).digest(), options.tag
-    kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options, private), len(written))
+    kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options, is_private=True), len(written))
     return kept
 
 

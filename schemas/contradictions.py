@@ -36,8 +36,15 @@ Path: TypeAlias = tuple[str | int, ...]
 class Questioned(Protocol):
     """A schema that is asked about: a front end (compiled.py)."""
 
-    documents: Documents
-    lowering: Lowering
+    @property
+    def documents(self) -> Documents:
+        """Return what it is made of."""
+        ...
+
+    @property
+    def lowering(self) -> Lowering:
+        """Return what lowers its nodes."""
+        ...
 
     def lower(self, nodes: list[int]) -> list[Record]:
         """Return the records of nodes."""

@@ -110,7 +110,7 @@ class Costs:
         The validator looks for evaluated properties and items along each of these ways as it is made.
         """
         schemas = self._documents.schemas
-        asking = [at for at, schema in enumerate(schemas) if type(schema) is dict and not _AGAIN.isdisjoint(schema)]
+        asking = [at for at in range(FALSE + 1, len(schemas)) if not _AGAIN.isdisjoint(schemas[at])]
         if not asking:
             return 0.0
         if self._order is None:

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote, urldefrag, urljoin
 
 from guard.kernels import json_pointer
+from guard.kernels._native import JsonTree, Places, SchemaPositions
+from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, metaschemas
 from guard.schemas.keywords import (
@@ -53,9 +55,14 @@ class Document:
     """One document: a private copy, and the resources inside it."""
 
     uri: str
-    contents: Any
-    homes: dict[int, Resource] = field(default_factory=dict)  # id of an object -> its resource; roots of resources only
-    places: dict[int, int] = field(default_factory=dict)  # id of an object -> its position, once it has one
+    tree: JsonTree
+    places: Places  # id of an object -> its position, once it has one
+    homes: dict[int, Resource] = field(default_factory=dict)  # id of an object below the root -> its resource
+
+    @property
+    def contents(self) -> Any:
+        """Return the document as Python objects, the same ones each time; most are never asked for."""
+        return self.tree.contents
 
 
 @dataclass(eq=False, slots=True)
@@ -63,14 +70,19 @@ class Resource:
     """A schema with a URI of its own, inside which references are relative to it."""
 
     uri: str
-    contents: Any
-    path: tuple[Step, ...]  # from the document's root
     document: Document
     dialect: Dialect
+    path: tuple[Step, ...] = ()  # from the document's root
+    own: Any = None  # its schema, where that is not the document's root
     anchors: dict[str, tuple[Any, tuple[Step, ...]]] = field(
         default_factory=dict
     )  # with their paths from the document's root
     dynamic: dict[str, tuple[Any, tuple[Step, ...]]] = field(default_factory=dict)
+
+    @property
+    def contents(self) -> Any:
+        """Return its schema."""
+        return self.own if self.path else self.document.contents
 
 
 class ReferenceTarget(NamedTuple):
@@ -83,26 +95,33 @@ class ReferenceTarget(NamedTuple):
 class Documents:
     """All positions of one compile. Not thread-safe: the compiled schema guards it."""
 
-    def __init__(self, schema: Any, given: Mapping[str, Any], dialect: Dialect, limits: Limits) -> None:
+    def __init__(
+        self,
+        schema: Any,
+        given: Mapping[str, Any],
+        dialect: Dialect,
+        limits: Limits,
+        schemas: SchemaPositions | None = None,
+    ) -> None:
+        """Read a document; `schemas` are the positions that a scan has given it already."""
         self.limits = limits
         self.default = dialect
         self.given = {_without_empty_fragment(uri): uri for uri in given} if given else {}
         self._given = given
-        self.schemas: list[Any] = [True, False]  # by position
+        self.schemas = SchemaPositions() if schemas is None else schemas
         self.homes: list[Resource] = []  # by position
-        # By position: a parent (or -1: the document) and a path.
-        self.trail: list[tuple[int, tuple[Step, ...]]] = [(-1, ()), (-1, ())]
-        self.targets: dict[tuple[int, str], ReferenceTarget] = {}  # (position, keyword) -> where its reference leads
+        #: (position, keyword) -> where its reference leads, of those that the scan in C++ did not follow.
+        self.resolved: dict[tuple[int, str], ReferenceTarget] = {}
         self.idle: set[tuple[int, str]] = set()  # of those, the ones that ask for nothing new
         self.resources: dict[str, Resource] = {}
         self._pointers: dict[
             tuple[int, str], ReferenceTarget
         ] = {}  # (id of a resource, JSON Pointer as written) -> where it leads
         self.dynamic = False  # some reference goes by the dynamic scope
-        root = self._load("", schema)
-        self.homes += [root, root]
+        root = self._load("", schema, is_plain=len(self.schemas) > FALSE + 1)
         self.root_home = root
-        self.root = self.place(root, root.contents, -1, ())
+        self.root = self.schemas.begin(root.document.places)
+        self.homes += [root] * len(self.schemas)
         self.roots = [self.root]  # what everything is reached from
 
     # ---- positions ----
@@ -125,12 +144,11 @@ class Documents:
         key = id(schema)
         position = document.places.get(key)
         if position is None:
-            position = document.places[key] = len(self.schemas)
-            if position > self.limits.nodes:
-                raise limit_error(self.limits, "nodes", self._below(home, parent, path), None, f"{position:,} schemas")
-            self.schemas.append(schema)
+            count = len(self.schemas)
+            if count > self.limits.nodes:
+                raise limit_error(self.limits, "nodes", self._below(home, parent, path), None, f"{count:,} schemas")
             self.homes.append(document.homes.get(key, home))
-            self.trail.append((parent, path))
+            position = self.schemas.place(document.places, key, parent, path)
         return position
 
     def pointer(self, position: int) -> str:
@@ -138,7 +156,7 @@ class Documents:
         path: list[Step] = []
         at = position
         while at >= 0:
-            at, steps = self.trail[at]
+            at, steps = self.schemas.trail(at)
             path[:0] = steps
         document = self.homes[position].document
         head = "" if document is self.root_home.document else document.uri + "#"
@@ -162,6 +180,12 @@ class Documents:
 
     # ---- references ----
 
+    @cached_property
+    def targets(self) -> dict[tuple[int, str], ReferenceTarget]:
+        """Return where each reference leads, by (position, keyword), in the order of positions. Of a finished scan."""
+        led = {(at, "$ref"): ReferenceTarget(to) for at, to in self.schemas.leads().items()}
+        return dict(sorted((led | self.resolved).items()))
+
     def resolve(self, position: int, keyword: str, reference: Any) -> ReferenceTarget:
         """Return where a reference at a position leads, remembering it in `targets`."""
         if not isinstance(reference, str):
@@ -175,7 +199,7 @@ class Documents:
             resource, fragment = self._resource(position, keyword, reference)
             target = self._within(position, keyword, resource, fragment)
         self.dynamic |= target.anchor is not None
-        self.targets[position, keyword] = target
+        self.resolved[position, keyword] = target
         return target
 
     def _resource(self, position: int, keyword: str, reference: str) -> tuple[Resource, str]:
@@ -183,7 +207,7 @@ class Documents:
         if reference[:1] == "#":
             return home, reference[1:]
         try:
-            uri, fragment = urldefrag(urljoin(home.uri, reference))
+            uri, fragment = _resolved(home.uri, reference)
         except ValueError as error:
             raise self._unresolved(position, keyword, f"{reference!r} is no URI reference ({error})") from error
         found = self.resources.get(uri) or self._open(uri)
@@ -262,21 +286,19 @@ class Documents:
         contents = _metaschema(uri)
         return None if contents is None else self._load(uri, contents)
 
-    def _load(self, uri: str, schema: Any) -> Resource:
-        given = schema if isinstance(schema, jsontext.Private) else jsontext.private(schema, self.limits, uri)
-        contents = given.contents
-        document = Document(uri, contents)
-        dialect = self.default
-        if type(contents) is dict:
-            declared = contents.get("$schema")
-            if declared is not None:
-                dialect = self._declared(declared, uri)
-        root = Resource(uri, contents, (), document, dialect)
-        self.resources[uri] = root
-        self._identify(document, root, contents, given.met)
-        home = document.homes[id(contents)]
-        if not metaschemas.is_plain(contents, home.dialect):
-            jsontext.check_metaschema(contents, home.dialect, uri)
+    def _load(self, uri: str, schema: Any, *, is_plain: bool = False) -> Resource:
+        tree = schema if isinstance(schema, JsonTree) else jsontext.private(schema, self.limits, uri)
+        document = Document(uri, tree, self.schemas.add(tree))
+        met, dialect = tree.met, self.default
+        if met & jsontext.ROOT and (declared := tree.get("$schema")) is not None:
+            dialect = self._declared(declared, uri)
+        home = self.resources[uri] = Resource(uri, document, dialect)
+        if met & _BEGINS[dialect.identifier]:
+            home = self._adopt(document, home, document.contents, ())
+        elif met & jsontext.ROOT and dialect.identifier and dialect.identifier in tree:
+            home = self._adopt_one(document, home, tree, ())
+        if not is_plain and not metaschemas.is_plain(tree, home.dialect):
+            jsontext.check_metaschema(document.contents, home.dialect, uri)
         return home
 
     def _declared(self, uri: Any, base: str, path: tuple[Step, ...] = ()) -> Dialect:
@@ -309,39 +331,35 @@ class Documents:
             kept.add("unevaluated")  # which was not yet a vocabulary of its own
         return below.without(vocabularies() - kept)
 
-    def _identify(self, document: Document, root: Resource, contents: Any, met: int) -> None:
-        """Find the resources and anchors of a document. Most have none, which their words tell without a walk."""
-        document.homes[id(contents)] = root
-        if type(contents) is not dict:
-            return
-        word = root.dialect.identifier
-        if met & _BEGINS[word]:
-            self._adopt(document, root, contents, ())
-        elif word in contents:
-            self._adopt_one(document, root, contents, ())
+    def _adopt(self, document: Document, home: Resource, schema: Any, path: tuple[Step, ...]) -> Resource:
+        """Walk the schemas from one on, and note what has a URI or an anchor. Returns the resource of the first.
 
-    def _adopt(self, document: Document, home: Resource, schema: Any, path: tuple[Step, ...]) -> None:
-        """Walk the schemas below one, and note what has a URI or an anchor."""
+        Most documents have neither, which their words tell without a walk.
+        """
+        first = home
         todo: list[tuple[Resource, Any, tuple[Step, ...]]] = [(home, schema, path)]
         while todo:
             home, schema, path = todo.pop()
             if type(schema) is not dict:
                 continue
             home = self._adopt_one(document, home, schema, path)
+            first = first if path else home
             if home.dialect.ref_alone and "$ref" in schema:
                 continue
             todo += [(home, child, path + steps) for steps, child in subschemas(schema, home.dialect.keywords)]
+        return first
 
     def _adopt_one(
-        self, document: Document, home: Resource, schema: dict[str, Any], path: tuple[Step, ...]
+        self, document: Document, home: Resource, schema: dict[str, Any] | JsonTree, path: tuple[Step, ...]
     ) -> Resource:
+        """Note what one schema is named; of a document's root its tree may be handed in. Returns its resource."""
         dialect = home.dialect
         identifier = schema.get(dialect.identifier)
         if path and isinstance(identifier, str) and "$schema" in schema:  # it counts only where a resource begins
-            dialect = self._declared(schema["$schema"], document.uri, path)
+            dialect = self._declared(schema.get("$schema"), document.uri, path)
         if isinstance(identifier, str) and not (dialect.ref_alone and "$ref" in schema):
             try:
-                uri, fragment = urldefrag(urljoin(home.uri, identifier))
+                uri, fragment = _resolved(home.uri, identifier)
             except ValueError as error:
                 raise SchemaError(
                     Finding(
@@ -351,13 +369,14 @@ class Documents:
                     )
                 ) from error
             if identifier[:1] != "#":
-                home = Resource(uri, schema, path, document, dialect)
-                document.homes[id(schema)] = home
+                home = Resource(uri, document, dialect, path, schema if path else None)
                 self.resources.setdefault(uri, home)
-                if not path:
+                if path:
+                    document.homes[id(schema)] = home
+                else:
                     self.resources[document.uri] = home
             if fragment and dialect.ref_alone:  # before 2019-09 anchors were written so
-                home.anchors[fragment] = schema, path
+                home.anchors[fragment] = schema if path else document.contents, path
         if "$anchor" in dialect.keywords and isinstance(anchor := schema.get("$anchor"), str):
             home.anchors[anchor] = schema, path
         if "$dynamicAnchor" in dialect.keywords and isinstance(anchor := schema.get("$dynamicAnchor"), str):
@@ -369,6 +388,24 @@ class Documents:
         ):
             home.dynamic[RECURSIVE] = schema, path
         return home
+
+
+def plain_dialect(tree: JsonTree, default: Dialect) -> Dialect | None:
+    """Return the dialect of a document that is one resource, and valid; None where that takes a look at its parts."""
+    met, dialect = tree.met, default
+    if met & ~jsontext.ROOT:
+        return None
+    if met:
+        declared = tree.get("$schema")
+        if declared is not None:
+            found = dialect_of(declared) if type(declared) is str else None
+            if found is None or default.name == "openapi3.1":
+                return None
+            dialect = found
+        name = tree.get(dialect.identifier) if dialect.identifier else None
+        if name is not None and (type(name) is not str or "#" in name):
+            return None
+    return dialect if metaschemas.is_plain(tree, dialect) else None
 
 
 def subschemas(schema: dict[str, Any], keywords: dict[str, Holds]) -> Iterator[tuple[tuple[Step, ...], Any]]:
@@ -404,6 +441,14 @@ def _is_known(resource: Resource, path: list[Step]) -> bool:
         else:
             return False
     return True
+
+
+def _resolved(base: str, reference: str) -> tuple[str, str]:
+    """Return a reference as a URI without a fragment, and the fragment; ValueError where it is none."""
+    if not base and "#" not in reference:  # as most are, and what follows takes as long as a small scan
+        return reference, ""
+    uri, fragment = urldefrag(urljoin(base, reference))
+    return uri, fragment
 
 
 def _without_empty_fragment(uri: str) -> str:

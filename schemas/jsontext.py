@@ -13,9 +13,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from guard.kernels._native import copy_json
+from guard.kernels._native import JsonTree
 from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.json_pointer import pointer
 from guard.schemas import leniency
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     import jsonschema
     import jsonschema_rs
 
-#: Words that a document holds below its root, or anywhere (anchors). kernels/cpu/python/copy_json.cpp has the same.
-ID, OLD_ID, SCHEMA, ANCHOR = 1, 2, 4, 8
+#: Words that a document holds below its root, anywhere (anchors), or at its root (any of the first three).
+#: kernels/cpu/python/json_tree.hpp has the same.
+ID, OLD_ID, SCHEMA, ANCHOR, ROOT = 1, 2, 4, 8, 16
 #: Errors of one schema that are worded; a schema with more has the same few reasons.
 MOST_ERRORS = 20
 #: Characters of a value that a message shows.
 SHOWN = 60
 #: Python converts no longer integer from text, because that takes quadratic time.
 LONGEST_INTEGER = 4_000
+_ENDLESS = 2**62
 
 
 def clip(value: Any) -> str:
@@ -151,32 +153,21 @@ def measure(value: Any, limits: Limits, where: str) -> None:
         levels += 1
 
 
-class Private(NamedTuple):
-    """What `private` has made of a document already."""
-
-    contents: Any
-    met: int  # bits of the words (ID...) that it may hold
-    written: bytes | None  # what no other content has, or the same in another order of keys; None where it has Decimals
-
-
-def private(schema: Any, limits: Limits, uri: str) -> Private:
+def private(schema: Any, limits: Limits, uri: str) -> JsonTree:
     """Return a private copy of a JSON value, a tree of plain types."""
-    where = uri + "#" if uri else ""
     if isinstance(schema, (str, bytes, bytearray)):
         schema = parse(schema, limits, uri)
-    copied = copy_json(schema, limits.depth, limits.bytes)
-    if copied is not None:
-        return Private(*copied)
-    measure(schema, limits, where)
-    plain = _plain(schema, limits, where)
-    copied = copy_json(plain, limits.depth, limits.bytes)
-    if copied is not None:
-        return Private(*copied)
-    return Private(plain, ID | OLD_ID | SCHEMA | ANCHOR, None)
+    copied = JsonTree.of(schema, limits.depth, limits.bytes)
+    if copied is None:
+        where = uri + "#" if uri else ""
+        measure(schema, limits, where)
+        copied = JsonTree.of(_plain(schema, limits, where), limits.depth, _ENDLESS, others=True)
+        assert copied is not None  # what it has no type for is kept
+    return copied
 
 
 def _plain(schema: Any, limits: Limits, where: str) -> Any:
-    """Copy a value within the limits that copy_json doesn't take: subclasses of plain types, mappings, Decimals."""
+    """Copy a value within the limits that JsonTree.of doesn't take: subclasses of plain types, mappings, Decimals."""
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any]] = [(holder, 0, schema)]
     size = 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cache
 
+from guard.kernels._native import DialectTables
 from guard.kernels.cached import cached_property
 from guard.schemas import ops
 from guard.schemas.grounding.keyword import KEYWORD
@@ -250,6 +251,13 @@ class Dialect:
         """Return the keywords that a scan must look into: those that hold schemas or texts, or aren't enforced."""
         idle = {keyword for keyword, holds in self.keywords.items() if holds == Holds.PLAIN and keyword in SUPPORTED}
         return {k: h for k, h in self.keywords.items() if h not in _SAYS_NOTHING and k not in idle}
+
+    @cached_property
+    def tables(self) -> DialectTables:
+        """Return the same for the walks over a schema."""
+        return DialectTables(
+            self.name, self.keywords, self.looked_into, self.integer, self.ref_alone, self.boolean_bounds
+        )
 
     def without(self, vocabularies: frozenset[str]) -> Dialect:
         """Return the dialect of a metaschema that leaves these vocabularies out."""

@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from guard.kernels._native import Drafts, lowered
+from guard.kernels._native import KeywordTable, Twins
 from guard.kernels.unicode_text import is_unicode
 from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
 from guard.schemas.grounding.keyword import KEYWORD, is_optional, rule_of
-from guard.schemas.keywords import SUPPORTED, Dialect
+from guard.schemas.keywords import SUPPORTED
 from guard.schemas.numbers import decimal
 from guard.schemas.ops import (
     ARRAY,
@@ -54,13 +54,13 @@ _PLAIN = frozenset(
         *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
     )
 )
-#: What `_twin` makes of a keyword; others say nothing. kernels/cpu/python/lower_fast.cpp has the same numbers.
+#: What a keyword says of whether two schemas are alike; others say nothing. kernels/cpu/python/lower_fast.cpp has the
+#: same numbers.
 _SCALAR, _POINTS, _HOLDS = 1, 2, 3
-_KINDS = dict.fromkeys((*SUPPORTED, "id"), _HOLDS) | dict.fromkeys(_PLAIN, _SCALAR) | {"$ref": _POINTS}
-#: Records of plain scalars by their words, of all schemas of the process, and how many and how long they may be.
-_KNOWN: dict[tuple[tuple[Any, ...], bool], Record] = {}
-_MOST_KNOWN, _LONGEST_WORD = 2_000, 200
-_LONE = 4  #: The words of a schema that is a reference and nothing else.
+_KINDS = KeywordTable(dict.fromkeys((*SUPPORTED, "id"), _HOLDS) | dict.fromkeys(_PLAIN, _SCALAR) | {"$ref": _POINTS})
+#: Records of plain scalars by what they say, of all schemas of the process, and how many and how long they may be.
+_KNOWN: dict[tuple[bytes, bool], Record] = {}
+_MOST_KNOWN, _LONGEST = 2_000, 400
 
 (
     _TYPE,
@@ -127,14 +127,21 @@ _LONE = 4  #: The words of a schema that is a reference and nothing else.
 class _Context:
     """One node being lowered."""
 
-    __slots__ = ("dialect", "position", "record", "schema", "scope")
+    __slots__ = ("_documents", "_schema", "dialect", "position", "record", "scope")
 
-    def __init__(self, schema: dict[str, Any], position: int, scope: Scope, dialect: Dialect) -> None:
-        self.schema = schema
+    def __init__(self, documents: Documents, position: int, scope: Scope, schema: dict[str, Any] | None = None) -> None:
+        self._documents = documents
+        self._schema = schema
         self.position = position
         self.scope = scope
-        self.dialect = dialect
+        self.dialect = documents.homes[position].dialect
         self.record: Record = []
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The node's schema, or what is lowered instead."""
+        found: dict[str, Any] = self._documents.schemas[self.position] if self._schema is None else self._schema
+        return found
 
 
 class Lowering:
@@ -143,6 +150,8 @@ class Lowering:
     def __init__(
         self,
         documents: Documents,
+        twins: Twins,
+        tables: Tables | None,
         *,
         assert_formats: bool,
         annotate: bool,
@@ -156,14 +165,9 @@ class Lowering:
         self.sources = sources  # the inputs of one call, which grounded values come from; None: of no call
         self.inexact = inexact_positions(documents, dropped) if dropped else frozenset()
         self._nodes: dict[tuple[int, Scope], int] = {}
-        self._twins: dict[tuple[Any, ...], int] = {}
-        self._plain: dict[int, tuple[Any, ...]] = {}  # the first of twins → its words
-        self._alike: dict[int, dict[int, None]] = {}  # the first of those that say the same → the others
         self._scoped: dict[int, tuple[int, Scope]] = {}
         self._next = len(documents.schemas)
-        self._given: set[int] = set()  # nodes that `drafts` has lowered
-        tables = documents.schemas, documents.homes, self._twins, self._plain, self._alike
-        self._tables = (*tables, documents.targets, documents.idle, self._given, assert_formats, annotate)
+        self._twins, self._tables = twins, tables
         roots = documents.roots
         self.roots = [self.node(position, ()) for position in roots] if documents.dynamic else roots
         self.root = self.roots[0]
@@ -192,17 +196,11 @@ class Lowering:
     def positions_of(self, node: int) -> list[int]:
         """Return the positions known that say the same as a node, its own first."""
         position = self.position_of(node)
-        return [position, *self._alike.get(position, ())]
+        return [position, *self._twins.alike(position)]
 
     def lower(self, nodes: list[int]) -> list[Record]:
         """Return the record of each node."""
         return [self._lower(node) for node in nodes]
-
-    def drafts(self, nodes: list[int]) -> list[Record] | Drafts:
-        """Return the records of nodes for an engine; as drafts, with those that it would ask for next."""
-        if self.documents.dynamic or self.dropped:
-            return self.lower(nodes)
-        return lowered(self, nodes, self._tables, _KINDS, _FAST, _KNOWN)
 
     def keywords(self, node: int) -> list[str]:
         """Return the keywords of a node's schema that say something of a value."""
@@ -222,8 +220,8 @@ class Lowering:
         position, scope = self._scoped.get(node, (node, ()))
         documents = self.documents
         schema = documents.schemas[position] if instead is None else instead
-        dialect = documents.homes[position].dialect
-        context = _Context(schema, position, scope, dialect)
+        context = _Context(documents, position, scope, schema)
+        dialect = context.dialect
         if dialect.ref_alone and "$ref" in schema:
             _reference(self, context, "$ref", schema["$ref"])
             hidden = schema.get("properties")  # they ask for nothing, and still say in which order keys come
@@ -241,15 +239,15 @@ class Lowering:
                 how(self, context, keyword, value)
         return context.record
 
-    def _keep(self, key: tuple[tuple[Any, ...], bool], record: Record) -> None:
+    def _keep(self, key: tuple[bytes, bool], record: Record) -> None:
         """Keep the record of a plain scalar, which is the same in every schema: it is read only."""
-        if len(_KNOWN) < _MOST_KNOWN and all(len(word) < _LONGEST_WORD for word in key[0] if type(word) is str):
+        if len(_KNOWN) < _MOST_KNOWN and len(key[0]) < _LONGEST:
             _KNOWN[key] = record
 
     def _entry(self, record: Record, node: int, keyword: str, value: Any) -> None:
         """Add what one keyword says to a node's record, where the scope is empty and no keyword is dropped."""
         documents = self.documents
-        context = _Context(documents.schemas[node], node, (), documents.homes[node].dialect)
+        context = _Context(documents, node, ())
         context.record = record
         (_required if keyword == "required" else _HOW[keyword])(self, context, keyword, value)
 
@@ -266,36 +264,9 @@ class Lowering:
         position = self.documents.homes[context.position].document.places[id(schema)]
         if self.documents.dynamic:
             return self.node(position, context.scope)
-        return position if self.dropped else self._twin(context.dialect, schema, position)
-
-    def _twin(self, dialect: Dialect, schema: dict[str, Any], position: int) -> int:
-        """Return the first position known that says the same: a lone reference's target, a plain scalar's like.
-
-        Most schemas say `{"type": "string"}` hundreds of times; the engine then meets one node. O(keywords).
-        """
-        words: list[Any] = [dialect]  # not its name: a metaschema may leave vocabularies out
-        for keyword, value in schema.items():
-            kind = _KINDS.get(keyword)
-            if kind == _SCALAR:
-                words += (keyword, type(value), value)
-            elif kind == _POINTS:
-                words += (keyword, None, None)
-            elif kind == _HOLDS or keyword[:1] == "$":
-                return position
-        if "$ref" in schema:
-            if len(words) > _LONE or (position, "$ref") in self.documents.idle:
-                return position
-            return self.documents.targets[position, "$ref"].position
-        key = tuple(words)
-        try:
-            first = self._twins.setdefault(key, position)
-        except TypeError:  # a list among the values: of types, say
+        if self._tables is None:
             return position
-        if first == position:
-            self._plain[position] = key
-        else:
-            self._alike.setdefault(first, {})[position] = None
-        return first
+        return self._twins.first(self._tables, position, context.dialect.tables)
 
     def loose(self, context: _Context, schema: Any) -> bool:
         """Say whether something below a schema is left to validation, so that its record admits too much."""
@@ -672,24 +643,42 @@ _HOW: dict[str, _How] = {
     KEYWORD: _source,
 }
 
-#: The same, with numbers for the keywords that kernels/cpu/python/lower_fast.cpp lowers; it has the same ones.
-_FAST: dict[str, _How | int] = _HOW | {
-    "type": 1,
-    "enum": 2,
-    "const": 3,
-    "additionalProperties": 4,
-    "items": 5,
-    "allOf": 6,
-    "anyOf": 7,
-    "oneOf": 8,
-    "minimum": 9,
-    "maximum": 10,
-    "exclusiveMinimum": 11,
-    "exclusiveMaximum": 12,
-    "minLength": 13,
-    "maxLength": 13,
-    "minItems": 14,
-    "maxItems": 14,
-    "minProperties": 15,
-    "maxProperties": 15,
-}
+#: The keywords that kernels/cpu/python/lower_fast.cpp lowers, by its numbers; 0: those that it leaves to Python.
+_FAST = KeywordTable(
+    dict.fromkeys(_HOW, 0)
+    | {
+        "type": 1,
+        "enum": 2,
+        "const": 3,
+        "additionalProperties": 4,
+        "items": 5,
+        "allOf": 6,
+        "anyOf": 7,
+        "oneOf": 8,
+        "minimum": 9,
+        "maximum": 10,
+        "exclusiveMinimum": 11,
+        "exclusiveMaximum": 12,
+        "minLength": 13,
+        "maxLength": 13,
+        "minItems": 14,
+        "maxItems": 14,
+        "minProperties": 15,
+        "maxProperties": 15,
+        "not": 16,
+        "prefixItems": 17,
+        "additionalItems": 18,
+        "uniqueItems": 19,
+        "format": 20,
+    }
+)
+
+_FORMATS = KeywordTable(dict.fromkeys(string_formats.KNOWN, 0))
+#: What lowering in C++ is told: where schemas are at home and references lead, whether formats and annotations count.
+Tables: TypeAlias = tuple[Any, ...]
+
+
+def tables(documents: Documents | None, *, assert_formats: bool, annotate: bool) -> Tables:
+    """Return what `lowered` is told of documents; None stands for one that was scanned alone."""
+    led = (None,) * 3 if documents is None else (documents.homes, documents.resolved, documents.idle)
+    return (*led, assert_formats, annotate, _KINDS, _FAST, _FORMATS, string_formats.MADE, _KNOWN)

@@ -7,9 +7,8 @@ schemas keep to the rules; of the others a validator decides (jsontext.check_met
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
 
-from guard.kernels._native import is_plainly_valid
+from guard.kernels._native import JsonTree, KeywordTable, is_plainly_valid
 from guard.schemas.keywords import Dialect
 
 
@@ -101,6 +100,9 @@ RULES: dict[str, dict[str, Rule]] = {
 }
 
 
-def is_plain(schema: Any, dialect: Dialect) -> bool:
-    """Say whether a private copy of a schema is valid by the rules."""
-    return is_plainly_valid(schema, RULES[dialect.metaschema], not dialect.boolean_bounds)
+_TABLES = {uri: KeywordTable(rules) for uri, rules in RULES.items()}
+
+
+def is_plain(tree: JsonTree, dialect: Dialect) -> bool:
+    """Say whether a schema is valid by the rules."""
+    return is_plainly_valid(tree, _TABLES[dialect.metaschema], not dialect.boolean_bounds)

@@ -15,15 +15,15 @@ from functools import partial
 from typing import Any
 
 from guard.kernels import json_pointer
-from guard.kernels._native import scanned
+from guard.kernels._native import JsonTree, KeywordTable, SchemaPositions, scanned, scanned_alone
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import jsontext, regex, string_formats
 from guard.schemas.common import SLOW_FORMATS
 from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
 from guard.schemas.grounding.keyword import KEYWORD, rule_of
 from guard.schemas.grounding.notations import marks
-from guard.schemas.keywords import IN_PLACE, NOT_SUPPORTED_YET, SILENT, SUPPORTED, UNEVALUATED, Holds
-from guard.schemas.limits import limit_error
+from guard.schemas.keywords import IN_PLACE, NOT_SUPPORTED_YET, SILENT, SUPPORTED, UNEVALUATED, Dialect, Holds
+from guard.schemas.limits import Limits, limit_error
 from guard.schemas.numbers import TooManyDigitsError, decimal
 from guard.schemas.ops import FALSE
 
@@ -78,15 +78,25 @@ _REFERENCE, _PATTERNS = 8, 12
 
 
 #: Of which nothing is asked but that what they hold has a place.
-_PLAIN = SUPPORTED - UNEVALUATED
+_PLAIN = KeywordTable(dict.fromkeys(SUPPORTED - UNEVALUATED, 0))
+_SLOW = KeywordTable(dict.fromkeys(SLOW_FORMATS, 0))
 
 
-def scan(documents: Documents) -> Scan:
-    """Visit every schema that a root can reach."""
+#: What is found where nothing had to be looked at; read only.
+NOTHING = Scan([], False)
+
+
+def scan_alone(schemas: SchemaPositions, tree: JsonTree, dialect: Dialect, limits: Limits) -> int:
+    """Visit the schemas of a document that is one resource; return the position from where on `scan` must go, or -1."""
+    return scanned_alone(schemas, tree, dialect.tables, limits.nodes, _PLAIN, _SLOW)
+
+
+def scan(documents: Documents, start: int = 0) -> Scan:
+    """Visit every schema that a root can reach; those before `start` were visited."""
     out = Scan([], False)
-    places = documents.schemas, documents.homes, documents.trail
-    scanned(*places, documents.limits.nodes, _PLAIN, partial(look, out, documents))
-    if documents.targets:
+    schemas = documents.schemas
+    scanned(schemas, documents.homes, documents.limits.nodes, _PLAIN, _SLOW, partial(look, out, documents), start)
+    if documents.resolved or schemas.may_loop():
         check_loops(documents)
     if out.grounded:
         _check_grounded(documents)
@@ -95,7 +105,7 @@ def scan(documents: Documents) -> Scan:
 
 def look(out: Scan, documents: Documents, position: int, keyword: str, value: Any) -> None:
     """Look into one keyword: place the schemas that it holds, resolve its reference, judge what it says."""
-    schema, home = documents.schemas[position], documents.homes[position]
+    home = documents.homes[position]
     holds, place = home.dialect.looked_into[keyword], documents.place
     if holds in (_MAP, _PATTERNS):
         for name, child in value.items():
@@ -121,7 +131,7 @@ def look(out: Scan, documents: Documents, position: int, keyword: str, value: An
             if type(child) is dict:
                 place(home, child, position, (keyword, name))
     if keyword not in SUPPORTED and holds != _DEFS:
-        if not _says_nothing(schema, keyword, value):
+        if not _says_nothing(documents.schemas[position], keyword, value):
             out.troubles.append(Trouble(position, keyword, f"{keyword} {NOT_SUPPORTED_YET}", _RESIDUAL_FIX))
     elif keyword in UNEVALUATED and value is not True:
         out.unevaluated = True
@@ -311,9 +321,9 @@ def _check_grounded(documents: Documents) -> None:
 
 def _is_once(documents: Documents, position: int) -> bool:
     """Whether a schema is one of the items of a list in which no two are equal."""
-    parent, path = documents.trail[position]
+    parent, path = documents.schemas.trail(position)
     while parent >= 0 and path[0] in ("anyOf", "oneOf", "allOf"):
-        parent, path = documents.trail[parent]
+        parent, path = documents.schemas.trail(parent)
     return parent >= 0 and path[0] in ("items", "prefixItems") and documents.schemas[parent].get("uniqueItems") is True
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from guard.schemas import charsets, idna, regex
+from guard.schemas.keywords import DIALECTS
 from guard.schemas.ops import Rx, Tree
 
 
@@ -25,12 +26,20 @@ def is_known(name: Any) -> bool:
     return isinstance(name, str) and name in _TREES
 
 
-@cache
+#: The languages that were made, by format and dialect.
+MADE: dict[tuple[str, str], Tree] = {}
+_OLD = ("draft4", "draft6", "openapi3.0")  #: Dialects in which `xn--` means nothing in the name of a host.
+
+
 def tree(name: str, draft: str) -> Tree:
     """Return the language of a format in a dialect. Requires that the format is known."""
-    if name == "hostname" and draft in ("draft4", "draft6", "openapi3.0"):
-        return _names(_OLD_LABEL)
-    return _tree(name)
+    if (made := MADE.get((name, draft))) is None:
+        is_old = name == "hostname" and draft in _OLD
+        made = _names(_OLD_LABEL) if is_old else _tree(name)
+        for other in DIALECTS:
+            if name != "hostname" or (other in _OLD) == is_old:
+                MADE[name, other] = made
+    return made
 
 
 @cache

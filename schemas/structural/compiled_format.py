@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guard.kernels._native import Engine
 from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import jsontext
 from guard.schemas.compiled import (
     Compiled,
     FrontEnd,
@@ -21,7 +20,6 @@ from guard.schemas.compiled import (
     warmed,
 )
 from guard.schemas.grounding.keyword import KEYWORD
-from guard.schemas.jsontext import Private
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
@@ -52,12 +50,12 @@ class TurnPart(NamedTuple):
 class CompiledFormat(Compiled):
     """A compiled format: makes matchers for any vocabulary, and reads texts into parts. Any thread may use it."""
 
-    def __init__(self, given: Any, options: Options, private: Private | None = None) -> None:
-        """Compile a format; `private` is the private copy that `given` is, where it is one."""
+    def __init__(self, given: Any, options: Options, *, is_private: bool = False) -> None:
+        """Compile a format; `is_private` says that nobody else has it."""
         tag = as_tag(given)
         self._told: dict[str, Any] = given
         try:
-            form, private = checked(tag["format"], options.limits, private if is_tag(given) else None)
+            form = checked(tag["format"], options.limits, is_private=is_private and is_tag(given))
             self._given = tag = {"type": "structural_tag", "format": form}
             self._net = net = Builder(options).build(tag)
         except SchemaError as error:
@@ -69,8 +67,6 @@ class CompiledFormat(Compiled):
         values = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
         documents = values | {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
         try:
-            if private is not None and _names_nothing(private, documents.values()):
-                documents = {uri: Private(schema, 0, None) for uri, schema in documents.items()}
             self._front = front = FrontEnd(True, options, documents, roots=[*values])
         except SchemaError as error:
             raise self._placed(error) from None
@@ -269,14 +265,6 @@ class CompiledFormat(Compiled):
         whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
         place = place_of(self._told, (places or [whole])[0])
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
-
-
-def _names_nothing(private: Private, schemas: Iterable[Any]) -> bool:
-    """Whether nothing in some schemas of a private copy has a name of its own, or a dialect that is not the whole's."""
-    if private.met != jsontext.SCHEMA or private.written is None:
-        return private.met == 0
-    declaring = {id(schema) for schema in schemas if isinstance(schema, dict) and "$schema" in schema}
-    return private.written.count(b"$schema") == len(declaring)
 
 
 def _check_some(vocabulary: Vocabulary, excluded: Sequence[int]) -> None:

@@ -14,9 +14,8 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, TypeAdapt
 from pydantic import Tag as Branch
 from typing_extensions import TypedDict
 
-from guard.kernels._native import copy_json
+from guard.kernels._native import JsonTree
 from guard.kernels.errors import Finding, SchemaError
-from guard.schemas import jsontext
 from guard.schemas.jsontext import clip
 from guard.schemas.limits import Limits
 from guard.schemas.structural.exact import ExactStyle
@@ -237,21 +236,19 @@ def _adapter() -> TypeAdapter[Any]:
     return TypeAdapter(Form)
 
 
-def checked(form: Any, limits: Limits, private: jsontext.Private | None = None) -> tuple[Any, jsontext.Private | None]:
+def checked(form: Any, limits: Limits, *, is_private: bool = False) -> Any:
     """Return a copy of a format with defaults filled in; SchemaError names the first wrong field.
 
-    Also returns the private copy whose schemas stand in it: the given one, of which the format is a part, or a new one;
-    None where the format is beyond the limits of one.
+    Its schemas are those of the format where that `is_private`, and copies otherwise.
     """
-    if private is None:
-        copied = copy_json(form, *bounds(limits))
+    if not is_private:
+        copied = JsonTree.of(form, *bounds(limits))
         if copied is None:
             _check_size(form)
         else:
-            private = jsontext.Private(*copied)
-            form = private.contents
+            form = copied.contents
     try:
-        return _adapter().validate_python(form), private
+        return _adapter().validate_python(form)
     except ValidationError as error:
         raise SchemaError([_finding(form, one) for one in error.errors(include_url=False)[:20]]) from None
 

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from guard.kernels._native import copy_json
+from guard.kernels._native import JsonTree
 from guard.schemas import jsontext
 from guard.schemas.limits import Limits
 
@@ -35,7 +35,7 @@ VALUES = st.recursive(
 
 
 def is_plain(value: Any, left: int) -> bool:
-    """Say whether it is what copy_json takes, at most so many levels deep."""
+    """Say whether it is what JsonTree.of takes, at most so many levels deep."""
     if type(value) in (dict, list):
         items = value.values() if type(value) is dict else value
         keys = all(type(key) is str for key in value) if type(value) is dict else True
@@ -52,6 +52,7 @@ def words(value: Any, level: int = 0) -> int:
         found |= jsontext.ID * (level > 0 and key == "$id")
         found |= jsontext.OLD_ID * (level > 0 and key == "id" and type(item) is str)
         found |= jsontext.SCHEMA * (level > 0 and key == "$schema")
+        found |= jsontext.ROOT * (level == 0 and key in ("$id", "id", "$schema"))
         found |= jsontext.ANCHOR * (key in ("$anchor", "$dynamicAnchor", "$recursiveAnchor"))
     for item in value.values() if type(value) is dict else value if type(value) is list else ():
         found |= words(item, level + 1)
@@ -80,14 +81,18 @@ SHARED = {"type": "string"}
 @example([[[[]]]], 3)
 def test_a_copy_is_equal_and_a_tree_where_the_value_is_plain_and_none_where_it_is_not(value: Any, depth: int) -> None:
     """Bits of words included; nothing of the value's own is in it but strings and numbers."""
-    found = copy_json(value, depth, 100_000)
+    found = JsonTree.of(value, depth, 100_000)
     if not is_plain(value, depth):
         assert found is None
         return
     assert found is not None
-    made, met, _ = found
+    made = found.contents
     assert kinds(made) == kinds(value)
-    assert met == words(value)
+    assert found.met == words(value)
+    assert found.contents is made or type(value) not in (dict, list)
+    for key in WORDS[:-2]:
+        assert (key in found) == (type(value) is dict and key in value)
+        assert kinds(found.get(key)) == kinds(value.get(key) if type(value) is dict else None)
     assert len(set(containers(made))) == len(containers(made))
     assert not set(containers(made)) & set(containers(value))
     assert kinds(jsontext._plain(value, Limits(), "")) == kinds(made)
@@ -104,24 +109,24 @@ def test_a_copy_is_equal_and_a_tree_where_the_value_is_plain_and_none_where_it_i
 @example([{}, []], [[], {}])
 def test_the_bytes_of_a_copy_tell_contents_apart(one: Any, other: Any) -> None:
     """Equal for equal contents, however they were built; different where keys, their order, types or items differ."""
-    found, again, copied = copy_json(one, 9, 100_000), copy_json(other, 9, 100_000), copy_json(one, 9, 100_000)
+    found, again, copied = (JsonTree.of(value, 9, 100_000) for value in (one, other, one))
     if found is None or again is None:
         return
-    assert (found[2] == again[2]) == (kinds(one) == kinds(other))
+    assert (found.written == again.written) == (kinds(one) == kinds(other))
     assert copied is not None
-    assert copied[2] == found[2]
+    assert copied.written == found.written
 
 
 def test_a_copy_ends_at_its_limits() -> None:
     """Characters, containers, and what is shared or cyclic, which unfolds."""
-    assert copy_json(["x" * 90], 5, 100)
-    assert copy_json(["x" * 110], 5, 100) is None
-    assert copy_json([[]] * 11, 5, 96)
-    assert copy_json([[]] * 12, 5, 96) is None
+    assert JsonTree.of(["x" * 90], 5, 100)
+    assert JsonTree.of(["x" * 110], 5, 100) is None
+    assert JsonTree.of([[]] * 11, 5, 96)
+    assert JsonTree.of([[]] * 12, 5, 96) is None
     cyclic: list[Any] = []
     cyclic.append(cyclic)
-    assert copy_json(cyclic, 900, 10**9) is None
+    assert JsonTree.of(cyclic, 900, 10**9) is None
     wide: Any = 1
     for _ in range(60):
         wide = [wide, wide]
-    assert copy_json(wide, 900, 1_000_000) is None
+    assert JsonTree.of(wide, 900, 1_000_000) is None

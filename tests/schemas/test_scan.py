@@ -11,6 +11,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guard.kernels._native import KeywordTable
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import keywords, scan
 from guard.schemas.compiled import FrontEnd, Options
@@ -92,9 +93,10 @@ def test_a_keyword_that_is_not_supported_is_refused_by_name(monkeypatch: pytest.
     missing = {"uniqueItems", "if", "minProperties", "unevaluatedItems", "unevaluatedProperties"}
     for module in (keywords, scan):
         monkeypatch.setattr(module, "SUPPORTED", keywords.SUPPORTED - missing)
-    monkeypatch.setattr(scan, "_PLAIN", keywords.SUPPORTED - missing)
-    looked_into = type(keywords.DEFAULT_DIALECT).looked_into.func(keywords.DEFAULT_DIALECT)  # anew
-    monkeypatch.setitem(vars(keywords.DEFAULT_DIALECT), "looked_into", looked_into)
+    monkeypatch.setattr(scan, "_PLAIN", KeywordTable(dict.fromkeys(keywords.SUPPORTED - missing, 0)))
+    for name in ("looked_into", "tables"):  # anew
+        made = getattr(type(keywords.DEFAULT_DIALECT), name).func(keywords.DEFAULT_DIALECT)
+        monkeypatch.setitem(vars(keywords.DEFAULT_DIALECT), name, made)
     with pytest.raises(SchemaError, match=r"^/uniqueItems: uniqueItems is not supported yet; leave it out, or compile"):
         FrontEnd({"uniqueItems": True}, Options(), {})
     for harmless in ({"uniqueItems": False}, {"if": {"type": "null"}}, {"minProperties": 0}):
@@ -112,7 +114,8 @@ def scanned(schema: Any, draft: str | None) -> tuple[Any, ...]:
         return (str(error),)
     documents = front.documents
     homes = [home.uri for home in documents.homes]
-    return documents.schemas, homes, documents.trail, documents.targets, documents.dynamic, front.scan
+    schemas = [(schema, documents.schemas.trail(at)) for at, schema in enumerate(documents.schemas)]
+    return schemas, homes, documents.targets, documents.dynamic, front.scan
 
 
 @given(seed=st.integers(0, 2**32), draft=st.sampled_from([None, *keywords.DIALECTS]))
@@ -121,7 +124,7 @@ def test_the_fast_scan_leaves_behind_what_python_does(seed: int, draft: str | No
     schema = strategies.case(Random(seed)).schema
     fast = scanned(schema, draft)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "_PLAIN", frozenset())
+        patch.setattr(scan, "_PLAIN", KeywordTable({}))
         assert scanned(schema, draft) == fast
 
 
@@ -145,7 +148,7 @@ def test_the_fast_scan_leaves_the_rare_to_python(schema: Any) -> None:
     """Resources, anchors, long numbers, patterns, lists of names."""
     fast = scanned(schema, None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "_PLAIN", frozenset())
+        patch.setattr(scan, "_PLAIN", KeywordTable({}))
         assert scanned(schema, None) == fast
 
 

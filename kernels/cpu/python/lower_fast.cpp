@@ -3,10 +3,14 @@
 // tests/schemas/test_lowering.py compares the two. Keywords that are unknown here are left to it.
 #include "python/lower_fast.hpp"
 
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <limits>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -15,7 +19,7 @@
 #include "python/gil.hpp"
 #include "python/give_way.hpp"
 #include "python/read_records.hpp"
-#include "python/text.hpp"
+#include "python/schema_positions.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -26,12 +30,19 @@ using guard::Draft;
 using guard::Drafts;
 using guard::give_way;
 using guard::Id;
+using guard::JsonTree;
+using guard::Keyword;
+using guard::KeywordTable;
 using guard::Op;
+using guard::SchemaPositions;
+using Index = JsonTree::Index;
+using Kind = JsonTree::Kind;
 using Record = std::vector<Draft>;  // a node's drafts
+using TextSet = std::unordered_set<std::string_view, guard::TextHash>;
 namespace types = guard::types;
 
-enum Kind { kScalar = 1, kPoints = 2, kHolds = 3 };  // lowering._KINDS has the same numbers
-enum How {                                           // lowering._FAST has the same numbers
+enum { kScalar = 1, kPoints = 2, kHolds = 3 };  // lowering._KINDS has the same numbers
+enum How {                                      // lowering._FAST has the same numbers
   kType = 1,
   kEnum,
   kConst,
@@ -46,9 +57,14 @@ enum How {                                           // lowering._FAST has the s
   kBelow,
   kLength,
   kCount,
-  kSize
+  kSize,
+  kNot,
+  kPrefix,
+  kBeyond,
+  kUnique,
+  kFormat
 };
-constexpr long kTrue = 0, kFalse = 1;  // nodes
+constexpr Id kTrue = guard::kTruePosition, kFalse = guard::kFalsePosition;  // nodes
 constexpr long kEverything = types::kNull | types::kBoolean | types::kNumber | types::kString |
                              types::kArray | types::kObject;
 
@@ -57,7 +73,6 @@ nb::object made(PyObject* fresh) {
   if (!fresh) raise();
   return nb::steal(fresh);
 }
-nb::object number(long n) { return made(PyLong_FromLong(n)); }
 nb::object attribute(PyObject* of, PyObject* name) {
   return made(guard::in_python([&] { return PyObject_GetAttr(of, name); }));
 }
@@ -73,88 +88,184 @@ void add_bounds(Record& record, Op op, long least, long most) {
   a.hi = most < 0 ? guard::kInf : static_cast<std::int32_t>(most);
 }
 
-// A text as UTF-8; nullopt for one of a lone surrogate, which JSON can't write.
-std::optional<std::string_view> text_of(PyObject* text) {
-  const auto out = guard::utf8(text);
-  if (!out && PyErr_Occurred()) raise();
-  return out;
-}
-// Adds the texts of a list, each once, in order. False: one of them is no text that JSON can write.
-bool are_added(std::vector<std::string>& out, PyObject* list) {
-  if (!PyList_CheckExact(list)) return false;
-  constexpr std::size_t kFew = 8;  // texts that are compared one by one
-  std::unordered_set<std::string_view> seen;
-  const auto is_new = [&](std::string_view text) {
-    if (out.size() < kFew) return std::find(out.begin(), out.end(), text) == out.end();
-    if (seen.empty()) seen.insert(out.begin(), out.end());
-    return seen.insert(text).second;
-  };
-  out.reserve(static_cast<std::size_t>(PyList_Size(list)));
-  for (Py_ssize_t i = 0; i < PyList_Size(list); ++i, give_way()) {
-    PyObject* item = PyList_GetItem(list, i);
-    const auto text = PyUnicode_CheckExact(item) ? text_of(item) : std::nullopt;
-    if (!text) return false;
-    if (is_new(*text)) out.emplace_back(*text);
-  }
-  return true;
-}
-
-// The value of a Python integer that is neither negative nor beyond 32 bits; for anything else, a
-// negative number.
-long count_of(PyObject* value) {
-  if (!PyLong_CheckExact(value)) return -1;
-  int overflow = 0;
-  const long long n = PyLong_AsLongLongAndOverflow(value, &overflow);
-  return overflow || n < 0 || n >= guard::kInf ? -1 : static_cast<long>(n);
-}
-
-// The keywords and attributes that are looked up by name, as Python strings. They are never
-// released.
+// The keywords and attributes that are looked up by name. Python strings are never released.
 struct Words {
   struct Range {
-    PyObject *least, *most;
+    Keyword least, most;
     Op op;
     long type;
   };
-  PyObject* ref = PyUnicode_InternFromString("$ref");
-  PyObject* nullable = PyUnicode_InternFromString("nullable");
-  PyObject* prefix = PyUnicode_InternFromString("prefixItems");
-  PyObject* patterns = PyUnicode_InternFromString("patternProperties");
-  PyObject* properties = PyUnicode_InternFromString("properties");
-  PyObject* required = PyUnicode_InternFromString("required");
+  Keyword ref = guard::keyword_of("$ref");
+  Keyword nullable = guard::keyword_of("nullable");
+  Keyword items = guard::keyword_of("items");
+  Keyword prefix = guard::keyword_of("prefixItems");
+  Keyword patterns = guard::keyword_of("patternProperties");
+  Keyword properties = guard::keyword_of("properties");
+  Keyword required = guard::keyword_of("required");
+  PyObject* ref_text = PyUnicode_InternFromString("$ref");
   PyObject* dialect = PyUnicode_InternFromString("dialect");
-  PyObject* document = PyUnicode_InternFromString("document");
-  PyObject* places = PyUnicode_InternFromString("places");
-  PyObject* keywords = PyUnicode_InternFromString("keywords");
-  PyObject* ref_alone = PyUnicode_InternFromString("ref_alone");
-  PyObject* boolean_bounds = PyUnicode_InternFromString("boolean_bounds");
-  PyObject* integer = PyUnicode_InternFromString("integer");
   PyObject* position = PyUnicode_InternFromString("position");
-  Range length{PyUnicode_InternFromString("minLength"), PyUnicode_InternFromString("maxLength"),
-               Op::Length, types::kString};
-  Range count{PyUnicode_InternFromString("minItems"), PyUnicode_InternFromString("maxItems"),
-              Op::Count, types::kArray};
-  Range size{PyUnicode_InternFromString("minProperties"),
-             PyUnicode_InternFromString("maxProperties"), Op::Size, types::kObject};
+  Range length{guard::keyword_of("minLength"), guard::keyword_of("maxLength"), Op::Length,
+               types::kString};
+  Range count{guard::keyword_of("minItems"), guard::keyword_of("maxItems"), Op::Count,
+              types::kArray};
+  Range size{guard::keyword_of("minProperties"), guard::keyword_of("maxProperties"), Op::Size,
+             types::kObject};
 };
 const Words& words() {
   static const Words all;
   return all;
 }
 
+// What the nodes of a compile have said so far: which are alike, and which were lowered.
+class Twins {
+ public:
+  explicit Twins(std::shared_ptr<SchemaPositions> positions) : positions_(std::move(positions)) {}
+
+  SchemaPositions& positions() const { return *positions_; }
+
+  // The first position whose plain scalar says the same, in the dialect of the schema around it; a
+  // scalar is told by the bytes of what it says.
+  Id first_of(std::string_view said, Id position) {
+    auto found = firsts_.find(said);
+    if (found == firsts_.end()) found = firsts_.emplace(std::string(said), position).first;
+    About& about = of(position);
+    about.first = found->second;
+    if (about.first == position) about.said = &found->first;
+    return about.first;
+  }
+  // What a plain scalar says that is the first of its like; null for any other node.
+  const std::string* said(Id position) const {
+    return static_cast<std::size_t>(position) < about_.size()
+               ? about_[static_cast<std::size_t>(position)].said
+               : nullptr;
+  }
+  std::string& scratch() { return scratch_; }
+  // The others whose first it is. Linear in the positions.
+  std::vector<Id> alike(Id position) const {
+    std::vector<Id> out;
+    if (position < 0) return out;
+    for (std::size_t at = 0; at < about_.size(); ++at)
+      if (about_[at].first == position && static_cast<Id>(at) != position)
+        out.push_back(static_cast<Id>(at));
+    return out;
+  }
+
+  struct Visit {
+    std::size_t record;  // where its record is among the drafts
+    int depth;           // how far it was followed; -1: not in this call
+  };
+  void begin_call() { ++call_; }
+  // What this call knows of a node.
+  Visit visit(Id node) {
+    const About& about = of(node);
+    return about.call == call_ ? Visit{about.record, about.depth} : Visit{0, -1};
+  }
+  void set_visit(Id node, Visit visit) {
+    About& about = of(node);
+    about.call = call_, about.record = visit.record, about.depth = visit.depth;
+  }
+  // Was the node lowered before? From now on it was.
+  bool is_given(Id node) { return std::exchange(of(node).is_given, true); }
+
+ private:
+  struct About {
+    Id first = -1;
+    bool is_given = false;
+    int depth = 0;
+    std::uint64_t call = 0;  // the last that visited it
+    std::size_t record = 0;
+    const std::string* said = nullptr;
+  };
+  About& of(Id node) {
+    if (node < 0 || node >= positions_->size()) throw nb::index_error("there is no such node");
+    const auto at = static_cast<std::size_t>(node);
+    if (at >= about_.size()) about_.resize(static_cast<std::size_t>(positions_->size()));
+    return about_[at];
+  }
+
+  std::shared_ptr<SchemaPositions> positions_;
+  std::unordered_map<std::string, Id, guard::TextHash, std::equal_to<>> firsts_;
+  std::vector<About> about_;  // by node
+  std::uint64_t call_ = 0;
+  std::string scratch_;
+};
+
 // Tables that all nodes of a compile share: Lowering._tables, and the module's own tables.
 struct Tables {
-  nb::list schemas, homes;
-  nb::dict twins, plain, alike, targets;
-  nb::object idle;
-  nb::object given;  // nodes that were lowered before
+  // None where all schemas are in one resource, and its references were followed in C++.
+  nb::object homes, targets, idle;
   bool formats, annotate;
-  nb::dict kinds, how, known;
+  const KeywordTable &kinds, &how, &known_formats;
+  nb::dict format_trees, known;
 };
+
+// What a schema right below another says, as far as it tells whether two are alike.
+enum class Kin { Own, Reference, Scalar };
+struct Said {
+  Kin kin;
+  std::size_t words = 0;  // of a scalar
+};
+
+// Classifies a schema: a plain scalar, a reference, or one with subschemas or with keywords that
+// are looked up elsewhere. Counts a scalar's keywords.
+Said said_by(const JsonTree& tree, Index schema, const KeywordTable& kinds) {
+  Said out{Kin::Scalar};
+  for (Index i = schema + 1; i < tree[schema].end; i = tree[i].end) {
+    const int what = kinds[tree[i].word];
+    if (what == kScalar)
+      ++out.words;
+    else if (what == kPoints)
+      out.kin = Kin::Reference;
+    else if (what == kHolds || tree.key(i).starts_with('$'))
+      return {Kin::Own};
+  }
+  return out;
+}
+
+// What a plain scalar says as bytes: the dialect's number, then each of its keywords with its
+// value. False: one of these is a list or an object.
+bool is_told(const JsonTree& tree, Index schema, const KeywordTable& kinds, std::uint32_t dialect,
+             std::string* out) {
+  out->assign(reinterpret_cast<const char*>(&dialect), sizeof dialect);
+  for (Index i = schema + 1; i < tree[schema].end; i = tree[i].end) {
+    const JsonTree::Node& n = tree[i];
+    if (kinds[n.word] != kScalar) continue;
+    if (n.kind == Kind::List || n.kind == Kind::Object || n.kind == Kind::Other) return false;
+    *out += static_cast<char>(n.word);
+    *out += tree.said(i);
+  }
+  return true;
+}
+
+// The position whose record a schema's has: its own, or that of the first that says the same.
+// `around` is the dialect of the schema around it.
+Id twin_of(const Tables& tables, Twins& twins, Id position, std::uint32_t around) {
+  const SchemaPositions::Place& place = twins.positions()[position];
+  const JsonTree& tree = twins.positions().tree(place.document);
+  const Said said = said_by(tree, place.node, tables.kinds);
+  if (said.kin == Kin::Own) return position;
+  if (said.kin == Kin::Reference) {
+    if (said.words > 0) return position;
+    const Id led = twins.positions().led_to(position);
+    if (tables.idle.is_none()) return led >= 0 ? led : position;
+    const nb::object id = made(PyLong_FromLong(position));
+    const nb::object key = made(PyTuple_Pack(2, id.ptr(), words().ref_text));
+    const int idle = PySet_Contains(tables.idle.ptr(), key.ptr());
+    if (idle < 0) raise();
+    if (!idle && led >= 0) return led;
+    PyObject* leads = idle ? nullptr : found(tables.targets.ptr(), key.ptr());
+    return leads ? nb::cast<Id>(attribute(leads, words().position)) : position;
+  }
+  std::string& bytes = twins.scratch();
+  return is_told(tree, place.node, tables.kinds, around, &bytes) ? twins.first_of(bytes, position)
+                                                                 : position;
+}
 
 class Nodes {
  public:
-  Nodes(const Tables& tables, nb::handle lowering) : tables_(tables), lowering_(lowering) {}
+  Nodes(const Tables& tables, Twins& twins, nb::handle front)
+      : tables_(tables), twins_(twins), positions_(twins.positions()), front_(front) {}
 
   // Lowers these nodes, and of those that they lead to and that were never lowered, what
   // Goals::lacking would ask for next: each call of Python takes as long as a few nodes.
@@ -170,39 +281,28 @@ class Nodes {
 
  private:
   void lower(const std::vector<Id>& nodes, Drafts& out) {
-    // By node: where its record is, and how far it was followed.
-    std::unordered_map<Id, std::pair<std::size_t, int>> seen;
     std::vector<std::pair<Id, int>> todo;
     for (Id node : nodes) todo.push_back({node, guard::Goals::Ahead::kDeepest});
     const std::size_t asked = nodes.size();
+    twins_.begin_call();
     for (std::size_t at = 0; at < todo.size(); ++at, give_way()) {
       const auto [node, depth] = todo[at];
-      const auto [known, is_new] = seen.try_emplace(node, out.nodes.size(), depth);
-      if (is_new) {
-        if (is_given(node) && at >= asked) {
-          seen.erase(known);
-          continue;
-        }
+      Twins::Visit visit = twins_.visit(node);
+      if (visit.depth < 0) {
+        if (twins_.is_given(node) && at >= asked) continue;
+        visit.record = out.each.size();
         out.each.push_back(record(node));  // before the node, so that an error leaves them alike
         out.nodes.push_back(node);
-      } else if (known->second.second >= depth) {
+      } else if (visit.depth >= depth) {
         continue;
       }
-      known->second.second = depth;
-      follow(out.each[known->second.first], depth, &todo);
+      twins_.set_visit(node, {visit.record, depth});
+      follow(out.each[visit.record], depth, &todo);
     }
   }
 
-  // Was the node lowered before? From now on it was.
-  bool is_given(Id node) {
-    const nb::object one = number(node);
-    const int given = PySet_Contains(tables_.given.ptr(), one.ptr());
-    if (given < 0 || (!given && PySet_Add(tables_.given.ptr(), one.ptr()))) raise();
-    return given;
-  }
-
   static void follow(const Record& record, int depth, std::vector<std::pair<Id, int>>* todo) {
-    std::unordered_set<std::string_view> required;
+    TextSet required;
     if (depth == 0)
       for (const Draft& d : record)
         if (d.atom.op == Op::Required) required.insert(d.names.begin(), d.names.end());
@@ -224,169 +324,236 @@ class Nodes {
   }
 
   Record record(Id node) {
-    const nb::object id = number(node);
-    if (node <= kFalse || node >= PyList_Size(tables_.schemas.ptr())) return in_full(id, node);
-    const nb::object said =
-        nb::borrow(found(tables_.plain.ptr(), id.ptr()));  // null: no plain scalar
+    if (node < guard::kFirstPosition) return in_full(node);
+    const std::string* said = twins_.said(node);  // null: no plain scalar
     Record out;
-    if (!is_lowered(id, node, said.is_valid(), out)) return kept(id, node, said);
+    if (!is_lowered(node, said != nullptr, out)) return kept(node, *said);
     return out;
   }
 
-  Record in_full(const nb::object& id, Id node) {
-    return guard::read_record(guard::in_python([&] { return lowering_.attr("_lower")(id); }), node);
+  Record in_full(Id node) {
+    return guard::read_record(guard::in_python([&] { return lowering().attr("_lower")(node); }),
+                              node);
   }
 
   // The record of a plain scalar that only Python can lower: the same in every schema.
-  Record kept(const nb::object& id, Id node, const nb::object& said) {
-    const nb::object key = made(PyTuple_Pack(2, said.ptr(), tables_.formats ? Py_True : Py_False));
+  Record kept(Id node, const std::string& said) {
+    const nb::object key =
+        nb::make_tuple(nb::bytes(said.data(), said.size()), nb::bool_(tables_.formats));
     if (PyObject* known = found(tables_.known.ptr(), key.ptr()))
       return guard::read_record(known, node);
-    const nb::object record = guard::in_python([&] { return lowering_.attr("_lower")(id); });
-    guard::in_python([&] { return lowering_.attr("_keep")(key, record); });
+    const nb::object schema = tree().copy(schema_);  // a few scalars
+    const nb::object record =
+        guard::in_python([&] { return lowering().attr("_lower")(node, schema); });
+    guard::in_python([&] { return lowering().attr("_keep")(key, record); });
     return guard::read_record(record, node);
   }
 
   // False: it is plain, and Python must lower it.
-  bool is_lowered(const nb::object& id, Id node, bool is_plain, Record& record) {
-    enter(PyList_GetItem(tables_.homes.ptr(), node));
-    PyObject* schema = PyList_GetItem(tables_.schemas.ptr(), node);
-    if (ref_alone_ && PyDict_Contains(schema, words().ref)) {
-      record = in_full(id, node);
+  bool is_lowered(Id node, bool is_plain, Record& record) {
+    enter(node);
+    const Index schema = schema_;
+    record.reserve(std::min<std::size_t>(tree()[schema].size, 6));
+    if (dialect_->ref_alone && member(words().ref)) {
+      record = in_full(node);
       return true;
     }
-    if (PyObject* value = found(schema, words().properties);
-        value && is_keyword(words().properties))
-      properties(record, value);
-    if (PyObject* value = found(schema, words().required);
-        value && is_keyword(words().required) && !required(record, value))
-      entry(record, id, node, words().required, value);
-    Py_ssize_t at = 0;
-    PyObject *keyword = nullptr, *value = nullptr;
-    while (PyDict_Next(schema, &at, &keyword, &value)) {
-      PyObject* how = found(tables_.how.ptr(), keyword);
-      if (!how || !is_keyword(keyword)) continue;
-      if (PyLong_CheckExact(how) &&
-          is_added(record, static_cast<How>(PyLong_AsLong(how)), schema, keyword, value))
-        continue;
+    if (const Index at = member(words().properties); at && is_keyword(at)) properties(record, at);
+    if (const Index at = member(words().required); at && is_keyword(at) && !required(record, at))
+      entry(record, node, at);
+    for (Index at = schema + 1; at < tree()[schema].end; at = tree()[at].end) {
+      const int how = tables_.how[tree()[at].word];
+      if (how < 0 || !is_keyword(at)) continue;
+      if (how > 0 && is_added(record, static_cast<How>(how), at)) continue;
       if (is_plain) return false;
-      entry(record, id, node, keyword, value);
+      entry(record, node, at);
     }
     return true;
   }
 
-  bool is_keyword(PyObject* keyword) const { return found(keywords_.ptr(), keyword) != nullptr; }
+  // Made when the first node asks for it.
+  nb::object lowering() const { return front_.attr("lowering"); }
 
-  // Enters the resource of a schema: its dialect, and its document's places. Most nodes are in the
-  // same resource as the previous one.
-  void enter(PyObject* home) {
+  const JsonTree& tree() const { return *tree_; }
+  Index member(Keyword word) const { return tree().member(schema_, word); }
+  bool is_keyword(Index at) const { return dialect_->keywords[tree()[at].word] >= 0; }
+
+  // Enters a schema and its resource. Most nodes are in the same resource as the previous one.
+  void enter(Id node) {
+    schema_ = positions_[node].node;
+    document_ = positions_[node].document;
+    tree_ = &positions_.tree(document_);
+    if (tables_.homes.is_none()) {
+      dialect_ = positions_.alone();
+      return;
+    }
+    PyObject* home = PyList_GetItem(tables_.homes.ptr(), node);
     if (home == home_) return;
-    const Words& w = words();
-    dialect_ = attribute(home, w.dialect);
-    places_ = attribute(attribute(home, w.document).ptr(), w.places);
-    keywords_ = attribute(dialect_.ptr(), w.keywords);
-    ref_alone_ = attribute(dialect_.ptr(), w.ref_alone).is(Py_True);
-    boolean_bounds_ = attribute(dialect_.ptr(), w.boolean_bounds).is(Py_True);
-    integer_ = PyLong_AsLong(attribute(dialect_.ptr(), w.integer).ptr());
+    dialect_ = &guard::tables_of(attribute(home, words().dialect).ptr());
     home_ = home;
   }
 
-  void entry(Record& record, const nb::object& id, Id node, PyObject* keyword, PyObject* value) {
+  void entry(Record& record, Id node, Index at) {
     const nb::list entries;
-    guard::in_python([&] {
-      return lowering_.attr("_entry")(entries, id, nb::handle(keyword), nb::handle(value));
-    });
+    const nb::object keyword = tree().key_object(at), value = python_value(at);
+    guard::in_python([&] { return lowering().attr("_entry")(entries, node, keyword, value); });
     Record more = guard::read_record(entries, node);
     std::move(more.begin(), more.end(), std::back_inserter(record));
   }
 
+  // A keyword's value. That of an enum or a const has no schemas that were placed by identity.
+  nb::object python_value(Index at) const {
+    const int how = tables_.how[tree()[at].word];
+    return how == kEnum || how == kConst ? tree().copy(at) : tree().value(at);
+  }
+
   // Adds a keyword's drafts to the record. False: the keyword needs the Python version, and nothing
   // was added.
-  bool is_added(Record& record, How how, PyObject* schema, PyObject* keyword, PyObject* value) {
+  bool is_added(Record& record, How how, Index at) {
     switch (how) {
-      case kType: return type(record, schema, value);
+      case kType: return type(record, at);
       case kEnum: {
-        std::vector<std::string> texts;
-        if (!are_added(texts, value)) return false;
-        std::vector<guard::Literal>& values = add(record, Op::Enum).values;
-        values.reserve(texts.size());
-        for (std::string& text : texts) values.push_back(literal(std::move(text))), give_way();
+        std::vector<guard::Literal> values;
+        if (!are_added(values, at)) return false;
+        add(record, Op::Enum).values = std::move(values);
         return true;
       }
       case kConst: {
-        const auto text = PyUnicode_CheckExact(value) ? text_of(value) : std::nullopt;
-        if (text) add(record, Op::Const).values.push_back(literal(std::string(*text)));
-        return text.has_value();
-      }
-      case kAdditional: return additional(record, schema, value);
-      case kItems: {
-        if (PyList_CheckExact(value) || PyDict_Contains(schema, words().prefix)) return false;
-        const Id below = node(value);
-        if (below == kTrue && !tables_.annotate) return true;
-        add_bounds(record, Op::Items, 0, -1);
-        record.back().atom.nodes.push_back(below);
+        if (!is_literal(at)) return false;
+        add(record, Op::Const).values.push_back(literal(at));
         return true;
       }
-      case kAll: return several(record, Op::All, value);
-      case kAny: return several(record, Op::Any, value);
-      case kOne: return several(record, Op::One, value);
+      case kAdditional: return additional(record, at);
+      case kItems: {
+        if (tree().is_list(at)) return prefix(record, at);
+        const Index first = member(words().prefix);
+        const bool is_prefixed = first && is_keyword(first) && tree().is_list(first);
+        return item(record, is_prefixed ? tree()[first].size : 0, -1, at);
+      }
+      case kPrefix: return prefix(record, at);
+      case kBeyond: {
+        const Index first = member(words().items);
+        return !first || !tree().is_list(first) || item(record, tree()[first].size, -1, at);
+      }
+      case kFormat: return format(record, at);
+      case kUnique:
+        if (tree()[at].kind == Kind::True) add(record, Op::Unique);
+        return true;
+      case kNot: add(record, Op::Not).atom.nodes.push_back(node(at)); return true;
+      case kAll: return several(record, Op::All, at);
+      case kAny: return several(record, Op::Any, at);
+      case kOne: return several(record, Op::One, at);
       case kLeast:
-      case kAbove: return bound(record, Op::Min, value, how == kAbove);
+      case kAbove: return bound(record, Op::Min, at, how == kAbove);
       case kMost:
-      case kBelow: return bound(record, Op::Max, value, how == kBelow);
-      case kLength: return range(record, words().length, schema, keyword);
-      case kCount: return range(record, words().count, schema, keyword);
-      case kSize: return range(record, words().size, schema, keyword);
+      case kBelow: return bound(record, Op::Max, at, how == kBelow);
+      case kLength: return range(record, words().length, at);
+      case kCount: return range(record, words().count, at);
+      case kSize: return range(record, words().size, at);
     }
     throw nb::value_error("an unknown way to lower a keyword");
   }
 
-  static guard::Literal literal(std::string text) {
-    return {.kind = guard::Value::String, .text = std::move(text)};
+  // Adds the texts of a list, each once, in order. False: one of them is no text that JSON can
+  // write.
+  bool are_added(std::vector<std::string>& out, Index list) const {
+    if (!tree().is_list(list)) return false;
+    constexpr std::size_t kFew = 8;  // texts that are compared one by one
+    TextSet seen;
+    const auto is_new = [&](std::string_view text) {
+      if (out.size() < kFew) return std::find(out.begin(), out.end(), text) == out.end();
+      if (seen.empty()) seen.insert(out.begin(), out.end());
+      return seen.insert(text).second;
+    };
+    out.reserve(tree()[list].size);
+    for (Index i = list + 1; i < tree()[list].end; i = tree()[i].end, give_way()) {
+      if (tree()[i].kind != Kind::Text) return false;
+      if (is_new(tree().bytes(i))) out.emplace_back(tree().bytes(i));
+    }
+    return true;
   }
 
-  bool type(Record& record, PyObject* schema, PyObject* value) const {
-    if (PyDict_Contains(schema, words().nullable)) return false;
+  // Adds the values of a list, each once, in order. False: one of them is no literal.
+  bool are_added(std::vector<guard::Literal>& out, Index list) const {
+    if (!tree().is_list(list) || tree()[list].size == 0) return false;
+    TextSet seen;  // bytes of written(), with the letter before them
+    for (Index i = list + 1; i < tree()[list].end; i = tree()[i].end, give_way())
+      if (!is_literal(i)) return false;
+    out.reserve(tree()[list].size);
+    seen.reserve(tree()[list].size);
+    for (Index i = list + 1; i < tree()[list].end; i = tree()[i].end, give_way())
+      if (seen.insert(tree().said(i)).second) out.push_back(literal(i));
+    return true;
+  }
+  // Is it a text, an integer of 64 bits, a boolean or null?
+  bool is_literal(Index at) const {
+    const Kind kind = tree()[at].kind;
+    return kind == Kind::Text || kind == Kind::Integer || kind == Kind::Null ||
+           tree().is_boolean(at);
+  }
+  guard::Literal literal(Index at) const {
+    switch (tree()[at].kind) {
+      case Kind::Text: return {.kind = guard::Value::String, .text = std::string(tree().bytes(at))};
+      case Kind::Integer:
+        return {.kind = guard::Value::Number, .number = decimal_of(tree().integer(at))};
+      case Kind::True: return {.kind = guard::Value::True};
+      case Kind::False: return {.kind = guard::Value::False};
+      default: return {.kind = guard::Value::Null};
+    }
+  }
+  // An integer as digits without trailing zeros and the number of these zeros.
+  static guard::Decimal decimal_of(std::int64_t n) {
+    guard::Decimal out;
+    if (n == 0) return out;
+    out.negative = n < 0;
+    out.digits =
+        std::to_string(n < 0 ? 0 - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n));
+    for (; out.digits.back() == '0'; out.digits.pop_back()) ++out.exp;
+    return out;
+  }
+
+  // An integer that is neither negative nor beyond 32 bits; for anything else, a negative number.
+  long count_of(Index at) const {
+    if (tree()[at].kind != Kind::Integer) return -1;
+    const std::int64_t n = tree().integer(at);
+    return n < 0 || n >= guard::kInf ? -1 : static_cast<long>(n);
+  }
+
+  bool type(Record& record, Index at) const {
+    if (member(words().nullable)) return false;
     long mask = 0;
-    if (PyList_CheckExact(value))
-      for (Py_ssize_t i = 0; i < PyList_Size(value); ++i) mask |= type_of(PyList_GetItem(value, i));
+    if (tree().is_list(at))
+      for (Index i = at + 1; i < tree()[at].end; i = tree()[i].end) mask |= type_of(i);
     else
-      mask = type_of(value);
+      mask = type_of(at);
     if (mask & types::kNumber) mask &= ~(types::kInteger | types::kIntegerText);
     if ((mask & kEverything) != kEverything)
       add(record, Op::Type).atom.lo = static_cast<std::int32_t>(mask);
     return true;
   }
-  long type_of(PyObject* name) const {
-    static constexpr std::pair<const char*, long> kBits[] = {
+  long type_of(Index at) const {
+    static constexpr std::pair<std::string_view, long> kBits[] = {
         {"string", types::kString}, {"object", types::kObject},   {"array", types::kArray},
         {"number", types::kNumber}, {"boolean", types::kBoolean}, {"null", types::kNull}};
     for (const auto& [known, bit] : kBits)
-      if (PyUnicode_CompareWithASCIIString(name, known) == 0) return bit;
-    return integer_;
+      if (tree().bytes(at) == known) return bit;
+    return dialect_->integer;
   }
 
-  // Adds a bound that is a 64-bit integer, as digits without trailing zeros and the number of these
-  // zeros. False: the bound is something else.
-  bool bound(Record& record, Op op, PyObject* value, bool open) const {
-    int overflow = 0;
-    if (boolean_bounds_ || !PyLong_CheckExact(value)) return false;
-    const long long n = PyLong_AsLongLongAndOverflow(value, &overflow);
-    if (overflow || n == std::numeric_limits<long long>::min()) return false;
+  // Adds a bound that is a 64-bit integer. False: the bound is something else.
+  bool bound(Record& record, Op op, Index at, bool open) const {
+    if (dialect_->boolean_bounds || tree()[at].kind != Kind::Integer) return false;
     guard::Atom& a = add(record, op).atom;
     a.open = open;
-    if (n != 0) a.number = {.negative = n < 0, .digits = std::to_string(n < 0 ? -n : n), .exp = 0};
-    for (std::string& digits = a.number.digits; !digits.empty() && digits.back() == '0';
-         digits.pop_back())
-      ++a.number.exp;
+    a.number = decimal_of(tree().integer(at));
     return true;
   }
 
   // Adds one entry for a pair of counting keywords, such as minLength and maxLength, at the
   // position of the first.
-  bool range(Record& record, const Words::Range& range, PyObject* schema, PyObject* keyword) const {
-    PyObject *low = found(schema, range.least), *high = found(schema, range.most);
-    if (low && PyUnicode_Compare(keyword, range.most) == 0) return true;
+  bool range(Record& record, const Words::Range& range, Index at) const {
+    const Index low = member(range.least), high = member(range.most);
+    if (low && tree()[at].word == range.most) return true;
     const long least = low ? count_of(low) : 0, most = high ? count_of(high) : -1;
     if (least < 0 || (high && most < 0)) return false;
     if (high && most < least)
@@ -396,146 +563,106 @@ class Nodes {
     return true;
   }
 
-  void properties(Record& record, PyObject* schemas) {
+  void properties(Record& record, Index schemas) {
     Draft d{.atom = {.op = Op::Properties}};
-    Py_ssize_t at = 0;
-    PyObject *name = nullptr, *schema = nullptr;
-    d.names.reserve(static_cast<std::size_t>(PyDict_Size(schemas)));
-    d.atom.nodes.reserve(static_cast<std::size_t>(PyDict_Size(schemas)));
-    for (; PyDict_Next(schemas, &at, &name, &schema); give_way())
-      if (const auto text = text_of(name)) {
-        d.names.emplace_back(*text);
-        d.atom.nodes.push_back(node(schema));
+    d.names.reserve(tree()[schemas].size);
+    d.atom.nodes.reserve(tree()[schemas].size);
+    for (Index i = schemas + 1; i < tree()[schemas].end; i = tree()[i].end, give_way())
+      if (!tree()[i].has_odd_key) {
+        d.names.emplace_back(tree().key(i));
+        d.atom.nodes.push_back(node(i));
       }
     if (!d.names.empty()) record.push_back(std::move(d));
   }
 
-  bool required(Record& record, PyObject* names) const {
+  bool required(Record& record, Index names) const {
     Draft d{.atom = {.op = Op::Required}};
     if (!are_added(d.names, names)) return false;
     if (!d.names.empty()) record.push_back(std::move(d));
     return true;
   }
 
-  bool additional(Record& record, PyObject* schema, PyObject* value) {
-    if (PyDict_Contains(schema, words().patterns)) return false;
-    const Id below = node(value);
+  bool additional(Record& record, Index at) {
+    if (member(words().patterns)) return false;
+    const Id below = node(at);
     if (below == kTrue && !tables_.annotate) return true;
     Draft& d = add(record, Op::Additional);
     d.atom.nodes.push_back(below);
-    if (PyObject* declared = found(schema, words().properties);
-        declared && is_keyword(words().properties)) {
-      Py_ssize_t at = 0;
-      PyObject* name = nullptr;
-      for (; PyDict_Next(declared, &at, &name, nullptr); give_way())
-        if (const auto text = text_of(name)) d.names.emplace_back(*text);
-    }
+    if (const Index declared = member(words().properties); declared && is_keyword(declared))
+      for (Index i = declared + 1; i < tree()[declared].end; i = tree()[i].end, give_way())
+        if (!tree()[i].has_odd_key) d.names.emplace_back(tree().key(i));
     return true;
   }
 
-  bool several(Record& record, Op op, PyObject* schemas) {
+  // False: the format's language was never made.
+  bool format(Record& record, Index at) {
+    const bool is_known = tree()[at].kind == Kind::Text &&
+                          tables_.known_formats[guard::keyword_of(tree().bytes(at))] >= 0;
+    if (!tables_.formats || !is_known) return true;
+    const nb::object key = nb::make_tuple(tree().value(at), dialect_->name);
+    PyObject* language = found(tables_.format_trees.ptr(), key.ptr());
+    if (language)
+      add(record, Op::Format)
+          .patterns.push_back({.object = guard::Kept::hold(language), .whole = true});
+    return language != nullptr;
+  }
+
+  // Adds what items from one index on, up to another or all, must meet.
+  bool item(Record& record, long from, long to, Index schema) {
+    const Id below = node(schema);
+    if (below == kTrue && !tables_.annotate) return true;
+    add_bounds(record, Op::Items, from, to);
+    record.back().atom.nodes.push_back(below);
+    return true;
+  }
+  bool prefix(Record& record, Index schemas) {
+    long index = 0;
+    for (Index i = schemas + 1; i < tree()[schemas].end; i = tree()[i].end, ++index, give_way())
+      item(record, index, index + 1, i);
+    return true;
+  }
+
+  bool several(Record& record, Op op, Index schemas) {
     std::vector<Id>& nodes = add(record, op).atom.nodes;
-    for (Py_ssize_t i = 0; i < PyList_Size(schemas); ++i, give_way())
-      nodes.push_back(node(PyList_GetItem(schemas, i)));
+    for (Index i = schemas + 1; i < tree()[schemas].end; i = tree()[i].end, give_way())
+      nodes.push_back(node(i));
     return true;
   }
 
   // The node of a direct subschema (Lowering.child). Most are plain scalars. Equal ones share a
   // node, since a schema may repeat one hundreds of times.
-  Id node(PyObject* schema) {
-    if (!PyDict_CheckExact(schema)) return schema == Py_True ? kTrue : kFalse;
-    if (PyDict_Size(schema) == 0) return kTrue;
-    PyObject* place = found(places_.ptr(), made(PyLong_FromVoidPtr(schema)).ptr());
-    if (!place) throw nb::value_error("a schema has no place");
-    const Id position = id_of(place);
-    std::size_t says = 0;
-    const Kind kind = kind_of(schema, &says);
-    if (kind == kHolds) return position;
-    if (kind == kPoints) return says == 0 ? target(place) : position;
-    const nb::object key = said(schema, says);
-    PyObject* known = PyDict_GetItemWithError(tables_.twins.ptr(), key.ptr());
-    if (!known && PyErr_Occurred()) {
-      if (!PyErr_ExceptionMatches(PyExc_TypeError)) raise();
-      PyErr_Clear();  // a value is unhashable, such as a list of types
-      return position;
-    }
-    if (!known) {
-      if (PyDict_SetItem(tables_.twins.ptr(), key.ptr(), place) ||
-          PyDict_SetItem(tables_.plain.ptr(), place, key.ptr()))
-        raise();
-      return position;
-    }
-    const Id first = id_of(known);
-    if (first != position) {
-      PyObject* others = found(tables_.alike.ptr(), known);
-      const nb::object fresh = others ? nb::object() : made(PyDict_New());
-      if (!others && PyDict_SetItem(tables_.alike.ptr(), known, others = fresh.ptr())) raise();
-      if (PyDict_SetItem(others, place, Py_None)) raise();
-    }
-    return first;
-  }
-  static Id id_of(PyObject* position) {
-    const long id = PyLong_AsLong(position);
-    if (id == -1 && PyErr_Occurred()) raise();
-    return static_cast<Id>(id);
-  }
-
-  // The target's position if a schema that is only a reference asks for something new; else its
-  // own.
-  Id target(PyObject* position) const {
-    const nb::object key = made(PyTuple_Pack(2, position, words().ref));
-    const int idle = PySet_Contains(tables_.idle.ptr(), key.ptr());
-    if (idle < 0) raise();
-    PyObject* leads = idle ? nullptr : found(tables_.targets.ptr(), key.ptr());
-    return id_of(leads ? attribute(leads, words().position).ptr() : position);
-  }
-
-  // Classifies a schema: a plain scalar, a reference, or one with subschemas or with keywords that
-  // are looked up elsewhere. Counts a scalar's keywords.
-  Kind kind_of(PyObject* schema, std::size_t* says) const {
-    Kind out = kScalar;
-    Py_ssize_t at = 0;
-    PyObject* keyword = nullptr;
-    while (PyDict_Next(schema, &at, &keyword, nullptr)) {
-      PyObject* kind = found(tables_.kinds.ptr(), keyword);
-      const long what = kind ? PyLong_AsLong(kind) : 0;
-      if (what == kScalar)
-        ++*says;
-      else if (what == kPoints)
-        out = kPoints;
-      else if (what == kHolds ||
-               (PyUnicode_GetLength(keyword) > 0 && PyUnicode_ReadChar(keyword, 0) == '$'))
-        return kHolds;
-    }
-    return out;
-  }
-
-  // What a plain scalar says: the dialect, then each of its keywords with the value and its type.
-  nb::object said(PyObject* schema, std::size_t says) const {
-    const nb::object out = made(PyTuple_New(static_cast<Py_ssize_t>(1 + 3 * says)));
-    Py_ssize_t at = 0, put = 0;
-    const auto add_next = [&](PyObject* word) {
-      PyTuple_SetItem(out.ptr(), put++, Py_NewRef(word));
-    };
-    add_next(dialect_.ptr());
-    PyObject *keyword = nullptr, *value = nullptr;
-    while (PyDict_Next(schema, &at, &keyword, &value)) {
-      PyObject* kind = found(tables_.kinds.ptr(), keyword);
-      if (!kind || PyLong_AsLong(kind) != kScalar) continue;
-      add_next(keyword);
-      add_next(reinterpret_cast<PyObject*>(Py_TYPE(value)));
-      add_next(value);
-    }
-    return out;
+  Id node(Index schema) {
+    if (!tree().is_object(schema))
+      return tree()[schema].kind == JsonTree::Kind::True ? kTrue : kFalse;
+    if (tree()[schema].size == 0) return kTrue;
+    const Id position = positions_.at(document_, schema);
+    if (position < 0) throw nb::value_error("a schema has no place");
+    return twin_of(tables_, twins_, position, dialect_->number);
   }
 
   const Tables& tables_;
-  nb::handle lowering_;
+  Twins& twins_;
+  const SchemaPositions& positions_;
+  nb::handle front_;
   PyObject* home_ = nullptr;  // borrowed from homes
-  nb::object dialect_, places_, keywords_;
-  bool ref_alone_ = false, boolean_bounds_ = false;
-  long integer_ = 0;
+  const guard::DialectTables* dialect_ = nullptr;
+  const JsonTree* tree_ = nullptr;
+  std::uint32_t document_ = 0;
+  Index schema_ = 0;
 };
+
+Tables tables_of(const nb::tuple& given) {
+  return {.homes = given[0],
+          .targets = given[1],
+          .idle = given[2],
+          .formats = nb::cast<bool>(given[3]),
+          .annotate = nb::cast<bool>(given[4]),
+          .kinds = nb::cast<const KeywordTable&>(given[5]),
+          .how = nb::cast<const KeywordTable&>(given[6]),
+          .known_formats = nb::cast<const KeywordTable&>(given[7]),
+          .format_trees = nb::borrow<nb::dict>(given[8]),
+          .known = nb::borrow<nb::dict>(given[9])};
+}
 
 }  // namespace
 
@@ -549,24 +676,21 @@ void bind_lower(nb::module_& module) {
         return guard::drafts_of(nodes, records);
       },
       "nodes"_a, "records"_a);
+  nb::class_<Twins>(module, "Twins")
+      .def(nb::init<std::shared_ptr<SchemaPositions>>(), "positions"_a)
+      .def("alike", &Twins::alike, "position"_a)
+      .def(
+          "first",
+          [](Twins& self, const nb::tuple& tables, Id position,
+             const guard::DialectTables& around) {
+            return twin_of(tables_of(tables), self, position, around.number);
+          },
+          "tables"_a, "position"_a, "around"_a);
   module.def(
       "lowered",
-      [](nb::handle lowering, const std::vector<Id>& nodes, const nb::tuple& tables,
-         const nb::dict& kinds, const nb::dict& how, const nb::dict& known) {
-        const Tables all{.schemas = nb::borrow<nb::list>(tables[0]),
-                         .homes = nb::borrow<nb::list>(tables[1]),
-                         .twins = nb::borrow<nb::dict>(tables[2]),
-                         .plain = nb::borrow<nb::dict>(tables[3]),
-                         .alike = nb::borrow<nb::dict>(tables[4]),
-                         .targets = nb::borrow<nb::dict>(tables[5]),
-                         .idle = tables[6],
-                         .given = tables[7],
-                         .formats = nb::cast<bool>(tables[8]),
-                         .annotate = nb::cast<bool>(tables[9]),
-                         .kinds = kinds,
-                         .how = how,
-                         .known = known};
-        return Nodes(all, lowering).lower(nodes);
+      [](nb::handle front, const std::vector<Id>& nodes, const nb::tuple& tables, Twins& twins) {
+        const Tables all = tables_of(tables);
+        return Nodes(all, twins, front).lower(nodes);
       },
-      "lowering"_a, "nodes"_a, "tables"_a, "kinds"_a, "how"_a, "known"_a);
+      "front"_a, "nodes"_a, "tables"_a, "twins"_a);
 }

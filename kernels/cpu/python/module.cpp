@@ -15,13 +15,15 @@
 #include "automaton/format_check.hpp"
 #include "constraints/explorer.hpp"
 #include "python/apply.hpp"
-#include "python/copy_json.hpp"
 #include "python/json_parts.hpp"
+#include "python/json_tree.hpp"
+#include "python/keyword_codes.hpp"
 #include "python/lower_fast.hpp"
 #include "python/matcher_type.hpp"
 #include "python/read_records.hpp"
 #include "python/refusal.hpp"
 #include "python/scan_fast.hpp"
+#include "python/schema_positions.hpp"
 #include "python/validate_fast.hpp"
 #include "python/vocabulary_type.hpp"
 #include "python/word_bounds.hpp"
@@ -56,7 +58,9 @@ NB_MODULE(_native, m) {
       "The mask engine: vocabularies, engines, matchers. Use guard.Vocabulary and guard.compile.";
   nb::set_leak_warnings(false);
   bind_apply(m);
-  bind_copy(m);
+  bind_keyword_codes(m);
+  bind_json_tree(m);
+  bind_schema_positions(m);
   bind_parts(m);
   bind_lower(m);
   bind_plain(m);

@@ -3,8 +3,19 @@
 // compares the two. What is not plain here, and all that may be refused, is left to it.
 #include "python/scan_fast.hpp"
 
+#include <nanobind/stl/shared_ptr.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
 #include "python/gil.hpp"
 #include "python/give_way.hpp"
+#include "python/schema_positions.hpp"
+#include "support/base.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -17,35 +28,34 @@ enum Holds {  // keywords.Holds has the same numbers
   kMap = 4,
   kDefs = 5,
   kEither = 6,
+  kDependencies = 7,
+  kReference = 8,
   kNumber = 9,
-  kValues = 10
+  kValues = 10,
+  kPatterns = 12,
+  kFormat = 13,
+  kContent = 14
 };
-constexpr Py_ssize_t kFirst = 2;    // position of the first schema that is neither true nor false
-constexpr Py_ssize_t kSlice = 500;  // schemas that are scanned before others may have the GIL
-constexpr long long kSmall = 999'999'999'999'999;  // integers up to it have few digits
+constexpr std::int32_t kSlice = 500;  // schemas that are scanned before others may have the GIL
+constexpr std::int64_t kSmall = 999'999'999'999'999;  // integers up to it have few digits
+
+using guard::JsonTree;
+using guard::SchemaPositions;
+using Index = JsonTree::Index;
+using Kind = JsonTree::Kind;
 
 [[noreturn]] void raise() { throw nb::python_error(); }
-nb::object made(PyObject* fresh) {
-  if (!fresh) raise();
-  return nb::steal(fresh);
-}
 nb::object attribute(PyObject* of, PyObject* name) {
-  return made(guard::in_python([&] { return PyObject_GetAttr(of, name); }));
-}
-PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
-  PyObject* value = PyDict_GetItemWithError(dict, key);
-  if (!value && PyErr_Occurred()) raise();
-  return value;
+  PyObject* found = guard::in_python([&] { return PyObject_GetAttr(of, name); });
+  if (!found) raise();
+  return nb::steal(found);
 }
 
 // The names that are looked up, as Python strings. They are never released.
 struct Words {
-  PyObject* ref = PyUnicode_InternFromString("$ref");
+  guard::Keyword ref = guard::keyword_of("$ref");
   PyObject* dialect = PyUnicode_InternFromString("dialect");
   PyObject* document = PyUnicode_InternFromString("document");
-  PyObject* looked_into = PyUnicode_InternFromString("looked_into");
-  PyObject* ref_alone = PyUnicode_InternFromString("ref_alone");
-  PyObject* places = PyUnicode_InternFromString("places");
   PyObject* homes = PyUnicode_InternFromString("homes");
 };
 const Words& words() {
@@ -53,47 +63,72 @@ const Words& words() {
   return all;
 }
 
-bool is_small(PyObject* value) {
-  int overflow = 0;
-  const long long n =
-      PyLong_CheckExact(value) ? PyLong_AsLongLongAndOverflow(value, &overflow) : kSmall + 1;
-  return !overflow && n >= -kSmall && n <= kSmall;
-}
-// Is it a value without members, and if it is a number, one of few digits?
-bool is_short(PyObject* value) {
-  return PyUnicode_CheckExact(value) || PyBool_Check(value) || value == Py_None || is_small(value);
-}
-
-class Scanner {
+// The members of objects by name. Those of a wide one are indexed once, so that many references
+// into it take linear time.
+class Members {
  public:
-  Scanner(const nb::list& schemas, const nb::list& homes, const nb::list& trail, Py_ssize_t most,
-          nb::handle plain, const nb::callable& look)
-      : schemas_(schemas), homes_(homes), trail_(trail), most_(most), plain_(plain), look_(look) {}
-
-  // Positions are given in the order of discovery, so the list of schemas is the queue.
-  void run() {
-    for (Py_ssize_t at = kFirst; at < PyList_Size(schemas_.ptr()); ++at) {
-      if (at % kSlice == 0) let_others_in();
-      enter(PyList_GetItem(homes_.ptr(), at));
-      const nb::object position = made(PyLong_FromSsize_t(at));
-      PyObject* schema = PyList_GetItem(schemas_.ptr(), at);
-      if (PyObject* leads = ref_alone_ ? found(schema, words().ref) : nullptr) {
-        look(position, words().ref, leads);
-        continue;
-      }
-      Py_ssize_t next = 0;
-      PyObject *keyword = nullptr, *value = nullptr;
-      while (PyDict_Next(schema, &next, &keyword, &value)) {
-        PyObject* holds = found(table_.ptr(), keyword);
-        if (holds && !is_placed(PyLong_AsLong(holds), position, keyword, value))
-          look(position, keyword, value);
-      }
-    }
+  // The member of this name, or 0.
+  Index find(const JsonTree& tree, Index object, std::string_view name) {
+    if (tree[object].size > kWide) return found_in(indexed(tree, object), name);
+    for (Index i = object + 1; i < tree[object].end; i = tree[i].end)
+      if (!tree[i].has_odd_key && tree.key(i) == name) return i;
+    return 0;
   }
 
  private:
-  void look(const nb::object& position, PyObject* keyword, PyObject* value) {
-    guard::in_python([&] { return look_(position, nb::handle(keyword), nb::handle(value)); });
+  using Names = std::unordered_map<std::string_view, Index, guard::TextHash>;
+  static constexpr std::uint32_t kWide = 32;
+
+  static Index found_in(const Names& names, std::string_view name) {
+    const auto found = names.find(name);
+    return found == names.end() ? 0 : found->second;
+  }
+  const Names& indexed(const JsonTree& tree, Index object) {
+    const auto [at, is_new] = wide_.try_emplace({&tree, object});
+    if (is_new)
+      for (Index i = object + 1; i < tree[object].end; i = tree[i].end, guard::give_way())
+        if (!tree[i].has_odd_key) at->second.emplace(tree.key(i), i);
+    return at->second;
+  }
+
+  std::map<std::pair<const JsonTree*, Index>, Names> wide_;
+};
+
+// What a scan is told of the words that it meets (schemas/scan.py).
+struct Told {
+  std::int64_t most;  // positions
+  const guard::KeywordTable &plain, &slow_formats;
+};
+
+class Scanner {
+ public:
+  // Without `homes` and `look`, all positions are in one resource, the dialect of which
+  // `positions.alone()` tells.
+  Scanner(SchemaPositions& positions, const Told& told, nb::handle homes = {}, nb::handle look = {})
+      : positions_(positions), told_(told), homes_(homes), look_(look) {}
+
+  // Positions are given in the order of discovery, so they are the queue. Returns the first that
+  // has a keyword at which Python must look where nobody can be asked; -1: there is none.
+  std::int32_t run(std::int32_t from) {
+    for (std::int32_t at = from; at < positions_.size(); ++at) {
+      if (at % kSlice == 0) let_others_in();
+      enter(at);
+      const Index self = positions_[at].node, end = (*tree_)[self].end;
+      const Index leads = tables_->ref_alone ? tree_->member(self, words().ref) : 0;
+      for (Index i = leads ? leads : self + 1; i < end; i = leads ? end : (*tree_)[i].end) {
+        const int holds = leads ? kReference : tables_->looked_into[(*tree_)[i].word];
+        if (holds < 0 || is_placed(holds, at, i)) continue;
+        if (!look_.is_valid()) return at;
+        look(at, i);
+      }
+    }
+    return guard::kNoPosition;
+  }
+
+ private:
+  void look(std::int32_t at, Index i) {
+    const nb::object keyword = tree_->key_object(i), value = tree_->value(i);
+    guard::in_python([&] { return look_(at, keyword, value); });
   }
 
   static void let_others_in() {
@@ -102,83 +137,129 @@ class Scanner {
   }
 
   // Enters the resource of a schema. Most schemas are in the same resource as the previous one.
-  void enter(PyObject* home) {
+  void enter(std::int32_t at) {
+    document_ = positions_[at].document;
+    tree_ = &positions_.tree(document_);
+    if (!homes_.is_valid()) {
+      tables_ = positions_.alone();
+      return;
+    }
+    PyObject* home = PyList_GetItem(homes_.ptr(), at);
     if (home == home_) return;
     const Words& w = words();
-    const nb::object dialect = attribute(home, w.dialect), document = attribute(home, w.document);
-    table_ = attribute(dialect.ptr(), w.looked_into);
-    ref_alone_ = attribute(dialect.ptr(), w.ref_alone).is(Py_True);
-    places_ = attribute(document.ptr(), w.places);
-    resources_ = attribute(document.ptr(), w.homes);
+    tables_ = &guard::tables_of(attribute(home, w.dialect).ptr());
+    resources_ = attribute(attribute(home, w.document).ptr(), w.homes);
     home_ = home;
   }
 
   // Gives what a keyword holds its positions. False: Python must look at it, again from its begin.
-  bool is_placed(long holds, const nb::object& position, PyObject* keyword, PyObject* value) {
+  bool is_placed(int holds, std::int32_t parent, Index at) {
     if (holds == kDefs) return true;
-    const int plain = PySet_Contains(plain_.ptr(), keyword);
-    if (plain < 0) raise();
-    if (!plain) return false;
+    if (told_.plain[(*tree_)[at].word] < 0) return false;
     switch (holds) {
-      case kChild: return child(position, keyword, nullptr, value);
-      case kEither:
-        return PyList_CheckExact(value) ? list(position, keyword, value)
-                                        : child(position, keyword, nullptr, value);
-      case kList: return PyList_CheckExact(value) && list(position, keyword, value);
-      case kMap: return PyDict_CheckExact(value) && map(position, keyword, value);
-      case kNumber: return is_small(value);
-      case kValues: return values(value);
+      case kChild: return child(parent, at);
+      case kEither: return tree_->is_list(at) ? children(parent, at) : child(parent, at);
+      case kList: return tree_->is_list(at) && children(parent, at);
+      case kMap: return tree_->is_object(at) && children(parent, at);
+      case kReference: return (*tree_)[at].word == words().ref && is_led(parent, at);
+      case kFormat:
+        return (*tree_)[at].kind == Kind::Text &&
+               told_.slow_formats[guard::keyword_of(tree_->bytes(at))] < 0;
+      case kNumber: return is_small(at);
+      case kValues: return values(at);
       default: return false;
     }
   }
 
-  bool list(const nb::object& position, PyObject* keyword, PyObject* value) {
-    for (Py_ssize_t i = 0; i < PyList_Size(value); ++i, guard::give_way())
-      if (!child(position, keyword, made(PyLong_FromSsize_t(i)).ptr(), PyList_GetItem(value, i)))
-        return false;
+  bool children(std::int32_t parent, Index at) {
+    for (Index i = at + 1; i < (*tree_)[at].end; i = (*tree_)[i].end, guard::give_way())
+      if (!child(parent, i)) return false;
     return true;
   }
-  bool map(const nb::object& position, PyObject* keyword, PyObject* value) {
-    Py_ssize_t at = 0;
-    PyObject *name = nullptr, *schema = nullptr;
-    for (; PyDict_Next(value, &at, &name, &schema); guard::give_way())
-      if (!child(position, keyword, name, schema)) return false;
-    return true;
+  bool is_small(Index at) const {
+    return (*tree_)[at].kind == Kind::Integer && tree_->integer(at) >= -kSmall &&
+           tree_->integer(at) <= kSmall;
   }
-  static bool values(PyObject* value) {
-    if (!PyList_CheckExact(value)) return is_short(value);
-    for (Py_ssize_t i = 0; i < PyList_Size(value); ++i)
-      if (!is_short(PyList_GetItem(value, i))) return false;
-    return true;
+  // Is it a value without members, and if it is a number, one of few digits?
+  bool is_short(Index at) const {
+    const Kind kind = (*tree_)[at].kind;
+    return kind == Kind::Text || kind == Kind::OddText || kind == Kind::Null ||
+           tree_->is_boolean(at) || is_small(at);
   }
-
-  // Gives a schema its position if it has none (Documents.place). `step` is null where the schema
-  // is the keyword's own value.
-  bool child(const nb::object& parent, PyObject* keyword, PyObject* step, PyObject* schema) {
-    if (PyBool_Check(schema)) return true;
-    if (!PyDict_CheckExact(schema)) return false;
-    if (PyDict_Size(schema) == 0) return true;
-    const nb::object key = made(PyLong_FromVoidPtr(schema));
-    if (found(places_.ptr(), key.ptr())) return true;
-    const Py_ssize_t place = PyList_Size(schemas_.ptr());
-    if (place > most_) return false;
-    const nb::object path = made(step ? PyTuple_Pack(2, keyword, step) : PyTuple_Pack(1, keyword));
-    const nb::object above = made(PyTuple_Pack(2, parent.ptr(), path.ptr()));
-    PyObject* own = found(resources_.ptr(), key.ptr());
-    if (PyDict_SetItem(places_.ptr(), key.ptr(), made(PyLong_FromSsize_t(place)).ptr()) ||
-        PyList_Append(schemas_.ptr(), schema) || PyList_Append(homes_.ptr(), own ? own : home_) ||
-        PyList_Append(trail_.ptr(), above.ptr()))
-      raise();
+  bool values(Index at) const {
+    if (!tree_->is_list(at)) return is_short(at);
+    for (Index i = at + 1; i < (*tree_)[at].end; i = (*tree_)[i].end)
+      if (!is_short(i)) return false;
     return true;
   }
 
-  nb::list schemas_, homes_, trail_;
-  Py_ssize_t most_;
-  nb::handle plain_;
-  nb::callable look_;
+  // Follows a reference within a document that is one resource, by names: "#/$defs/a". False: it
+  // is of another kind, or leads to what Python must look at first.
+  bool is_led(std::int32_t from, Index at) {
+    if ((*tree_)[at].kind != Kind::Text || has_resources()) return false;
+    std::string_view path = tree_->bytes(at);
+    if (!path.starts_with('#') || path.find_first_of("%~") != path.npos) return false;
+    path.remove_prefix(1);
+    Index to = 0;
+    bool is_schema = true;     // is `to` a schema, by the keywords on the way?
+    bool is_in_place = false;  // or does it hold schemas by name?
+    while (!path.empty()) {
+      if (!path.starts_with('/') || !tree_->is_object(to)) return false;
+      path.remove_prefix(1);
+      const std::string_view name = path.substr(0, path.find('/'));
+      path.remove_prefix(name.size());
+      to = members_.find(*tree_, to, name);
+      if (to == 0) return false;
+      const int holds = is_schema ? tables_->keywords[(*tree_)[to].word] : -1;
+      if (!is_schema && !is_in_place) return false;
+      is_schema = is_in_place || holds == kChild || holds == kEither || holds == kContent;
+      is_in_place = holds == kMap || holds == kDefs || holds == kPatterns || holds == kDependencies;
+      if (!is_schema && !is_in_place) return false;
+    }
+    if (!is_schema || !child(guard::kNoPosition, to)) return false;
+    positions_.lead(from, position_of(to));
+    return true;
+  }
+  std::int32_t position_of(Index schema) const {
+    if ((*tree_)[schema].kind == Kind::False) return guard::kFalsePosition;
+    const std::int32_t known = positions_.at(document_, schema);
+    return known >= 0 ? known : guard::kTruePosition;
+  }
+
+  // Gives a schema its position if it has none (Documents.place).
+  bool child(std::int32_t parent, Index at) {
+    if (tree_->is_boolean(at)) return true;
+    if (!tree_->is_object(at)) return false;
+    if ((*tree_)[at].size == 0 || positions_.at(document_, at) >= 0) return true;
+    if (positions_.size() > told_.most) return false;
+    if (homes_.is_valid()) {
+      PyObject* own = has_resources() ? own_home(at) : nullptr;
+      if (PyList_Append(homes_.ptr(), own ? own : home_)) raise();
+    }
+    positions_.place(document_, at, parent);
+    return true;
+  }
+  // Does a resource begin below the document's root?
+  bool has_resources() const { return resources_.is_valid() && PyDict_Size(resources_.ptr()) > 0; }
+  // The resource that begins at a schema, borrowed, or null.
+  PyObject* own_home(Index at) const {
+    PyObject* key = PyLong_FromVoidPtr(tree_->value(at).ptr());
+    if (!key) raise();
+    PyObject* found = PyDict_GetItemWithError(resources_.ptr(), key);
+    Py_DECREF(key);
+    if (!found && PyErr_Occurred()) raise();
+    return found;
+  }
+
+  SchemaPositions& positions_;
+  const Told told_;
+  nb::handle homes_, look_;
   PyObject* home_ = nullptr;  // borrowed from homes
-  nb::object table_, places_, resources_;
-  bool ref_alone_ = false;
+  const guard::DialectTables* tables_ = nullptr;
+  nb::object resources_;
+  Members members_;
+  std::uint32_t document_ = 0;
+  const JsonTree* tree_ = nullptr;
 };
 
 }  // namespace
@@ -186,8 +267,23 @@ class Scanner {
 void bind_scan(nb::module_& module) {
   module.def(
       "scanned",
-      [](const nb::list& schemas, const nb::list& homes, const nb::list& trail, Py_ssize_t most,
-         nb::handle plain,
-         const nb::callable& look) { Scanner(schemas, homes, trail, most, plain, look).run(); },
-      "schemas"_a, "homes"_a, "trail"_a, "most"_a, "plain"_a, "look"_a);
+      [](SchemaPositions& positions, const nb::list& homes, std::int64_t most,
+         const guard::KeywordTable& plain, const guard::KeywordTable& slow_formats,
+         const nb::callable& look, std::int32_t from) {
+        positions.set_alone(nb::none());
+        Scanner(positions, {most, plain, slow_formats}, homes, look)
+            .run(std::max(from, guard::kFirstPosition));
+      },
+      "positions"_a, "homes"_a, "most"_a, "plain"_a, "slow_formats"_a, "look"_a, "from_"_a);
+  module.def(
+      "scanned_alone",
+      [](SchemaPositions& positions, const std::shared_ptr<JsonTree>& tree,
+         const nb::object& dialect, std::int64_t most, const guard::KeywordTable& plain,
+         const guard::KeywordTable& slow_formats) {
+        if (!tree->is_object(0) || (*tree)[0].size == 0) return guard::kTruePosition;
+        positions.set_alone(dialect);
+        positions.place(positions.add(tree), 0, guard::kNoPosition);
+        return Scanner(positions, {most, plain, slow_formats}).run(guard::kFirstPosition);
+      },
+      "positions"_a, "tree"_a, "dialect"_a, "most"_a, "plain"_a, "slow_formats"_a);
 }

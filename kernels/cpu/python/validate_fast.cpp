@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "python/give_way.hpp"
-#include "python/text.hpp"
+#include "python/json_tree.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -39,15 +39,14 @@ enum Rule {  // metaschemas.Rule has the same numbers
 
 constexpr std::string_view kTypes[] = {"null",   "boolean", "integer", "number",
                                        "string", "array",   "object"};
-constexpr Py_ssize_t kMostNames = 64;  // compared one by one
+using guard::JsonTree;
+using Index = JsonTree::Index;
+using Kind = JsonTree::Kind;
+
+constexpr std::uint32_t kMostNames = 64;  // compared one by one
 
 bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-// The bytes of an ASCII text; for any other, an empty view, which no rule accepts.
-std::string_view ascii(PyObject* text) {
-  return PyUnicode_CheckExact(text) ? guard::ascii(text) : std::string_view();
 }
 
 // A URI or a relative reference of letters and "$-._~/", with a fragment of the same.
@@ -81,60 +80,50 @@ bool is_pattern(std::string_view text) {
 
 class Plain {
  public:
-  Plain(PyObject* rules, bool booleans) : rules_(rules), booleans_(booleans) {}
+  Plain(const JsonTree& tree, const guard::KeywordTable& rules, bool booleans)
+      : tree_(tree), rules_(rules), booleans_(booleans) {}
 
-  bool schema(PyObject* value) const {
-    if (PyBool_Check(value)) return booleans_;
-    if (!PyDict_CheckExact(value)) return false;
-    Py_ssize_t at = 0;
-    PyObject *key = nullptr, *item = nullptr;
-    while (PyDict_Next(value, &at, &key, &item)) {
-      PyObject* rule = PyDict_GetItemWithError(rules_, key);
-      if (rule ? !holds(PyLong_AsLong(rule), item) : PyErr_Occurred() != nullptr) return false;
-    }
+  bool schema(Index at) const {
+    if (tree_.is_boolean(at)) return booleans_;
+    if (!tree_.is_object(at)) return false;
+    for (Index i = at + 1; i < tree_[at].end; i = tree_[i].end)
+      if (const int rule = rules_[tree_[i].word]; rule >= 0 && !holds(rule, i)) return false;
     return true;
   }
 
  private:
-  bool holds(long rule, PyObject* value) const {
+  bool holds(int rule, Index at) const {
+    const Kind kind = tree_[at].kind;
     switch (rule) {
-      case kText: return PyUnicode_CheckExact(value);
-      case kFlag: return PyBool_Check(value);
-      case kCount: return PyLong_CheckExact(value) && !is_negative(value);
-      case kNumber: return PyLong_CheckExact(value) || PyFloat_CheckExact(value);
-      case kPositive: return is_positive(value);
-      case kList: return PyList_CheckExact(value);
-      case kNames: return names(value, [](std::string_view) { return true; });
+      case kText: return kind == Kind::Text || kind == Kind::OddText;
+      case kFlag: return tree_.is_boolean(at);
+      case kCount: return kind == Kind::Integer && tree_.integer(at) >= 0;
+      case kNumber: return kind == Kind::Integer || kind == Kind::Long || kind == Kind::Float;
+      case kPositive:
+        return kind == Kind::Float ? tree_.real(at) > 0
+                                   : kind == Kind::Integer && tree_.integer(at) > 0;
+      case kList: return kind == Kind::List;
+      case kNames: return names(at, [](std::string_view) { return true; });
       case kSomeNames:
-        return PyList_CheckExact(value) && PyList_Size(value) > 0 &&
-               names(value, [](std::string_view) { return true; });
-      case kType:
-        return is_type(ascii(value)) ||
-               (PyList_CheckExact(value) && PyList_Size(value) > 0 && names(value, is_type));
-      case kSchema: return schema(value);
-      case kSchemas: return schemas(value);
-      case kEither: return schema(value) || schemas(value);
-      case kMap: return map(value, [](PyObject*) { return true; });
-      case kPattern: return is_pattern(ascii(value));
-      case kPatterns: return map(value, [](PyObject* key) { return is_pattern(ascii(key)); });
-      case kReference: return is_reference(ascii(value), false, true);
-      case kIdentifier: return is_reference(ascii(value), false, false);
-      case kUri: return is_reference(ascii(value), true, true);
-      case kSchemaOrFlag: return PyBool_Check(value) || schema(value);
+        return tree_[at].size > 0 && names(at, [](std::string_view) { return true; });
+      case kType: return is_type(text(at)) || (tree_[at].size > 0 && names(at, is_type));
+      case kSchema: return schema(at);
+      case kSchemas: return schemas(at);
+      case kEither: return schema(at) || schemas(at);
+      case kMap: return map(at, [](Index) { return true; });
+      case kPattern: return is_pattern(text(at));
+      case kPatterns: return map(at, [&](Index i) { return is_pattern(tree_.key(i)); });
+      case kReference: return is_reference(text(at), false, true);
+      case kIdentifier: return is_reference(text(at), false, false);
+      case kUri: return is_reference(text(at), true, true);
+      case kSchemaOrFlag: return tree_.is_boolean(at) || schema(at);
       default: return false;
     }
   }
 
-  static bool is_negative(PyObject* number) {
-    int overflow = 0;
-    return PyLong_AsLongLongAndOverflow(number, &overflow) <
-           0;  // -1 on overflow in either direction, and then the number is not plain
-  }
-
-  static bool is_positive(PyObject* value) {
-    if (PyFloat_CheckExact(value)) return PyFloat_AsDouble(value) > 0;
-    int overflow = 0;
-    return PyLong_CheckExact(value) && PyLong_AsLongLongAndOverflow(value, &overflow) > 0;
+  // The bytes of a text; for any other value, an empty view, which no rule accepts.
+  std::string_view text(Index at) const {
+    return tree_[at].kind == Kind::Text ? tree_.bytes(at) : std::string_view();
   }
 
   static bool is_type(std::string_view name) {
@@ -146,39 +135,36 @@ class Plain {
   // Is it a list of distinct texts? Not inlined, because its array would take stack space at each
   // level of a schema.
   template <typename May>
-  [[gnu::noinline]] static bool names(PyObject* value, May&& may) {
-    if (!PyList_CheckExact(value)) return false;
-    const Py_ssize_t size = PyList_Size(value);
-    if (size > kMostNames) return false;
+  [[gnu::noinline]] bool names(Index at, May&& may) const {
+    if (!tree_.is_list(at) || tree_[at].size > kMostNames) return false;
     std::string_view seen[kMostNames];
-    for (Py_ssize_t i = 0; i < size; ++i) {
-      const std::string_view name = ascii(PyList_GetItem(value, i));
-      if (name.data() == nullptr || !may(name)) return false;
-      for (Py_ssize_t other = 0; other < i; ++other)
-        if (seen[other] == name) return false;
-      seen[i] = name;
+    std::size_t count = 0;
+    for (Index i = at + 1; i < tree_[at].end; i = tree_[i].end) {
+      if (tree_[i].kind != Kind::Text || !may(tree_.bytes(i))) return false;
+      for (std::size_t other = 0; other < count; ++other)
+        if (seen[other] == tree_.bytes(i)) return false;
+      seen[count++] = tree_.bytes(i);
     }
     return true;
   }
 
-  bool schemas(PyObject* value) const {
-    if (!PyList_CheckExact(value) || PyList_Size(value) == 0) return false;
-    for (Py_ssize_t i = 0; i < PyList_Size(value); ++i, guard::give_way())
-      if (!schema(PyList_GetItem(value, i))) return false;
+  bool schemas(Index at) const {
+    if (!tree_.is_list(at) || tree_[at].size == 0) return false;
+    for (Index i = at + 1; i < tree_[at].end; i = tree_[i].end, guard::give_way())
+      if (!schema(i)) return false;
     return true;
   }
 
   template <typename May>
-  bool map(PyObject* value, May&& may) const {
-    if (!PyDict_CheckExact(value)) return false;
-    Py_ssize_t at = 0;
-    PyObject *key = nullptr, *item = nullptr;
-    for (; PyDict_Next(value, &at, &key, &item); guard::give_way())
-      if (!may(key) || !schema(item)) return false;
+  bool map(Index at, May&& may) const {
+    if (!tree_.is_object(at)) return false;
+    for (Index i = at + 1; i < tree_[at].end; i = tree_[i].end, guard::give_way())
+      if (!may(i) || !schema(i)) return false;
     return true;
   }
 
-  PyObject* rules_;
+  const JsonTree& tree_;
+  const guard::KeywordTable& rules_;
   bool booleans_;
 };
 
@@ -187,10 +173,8 @@ class Plain {
 void bind_plain(nb::module_& module) {
   module.def(
       "is_plainly_valid",
-      [](nb::handle schema, const nb::dict& rules, bool booleans) {
-        const bool valid = Plain(rules.ptr(), booleans).schema(schema.ptr());
-        if (PyErr_Occurred()) throw nb::python_error();
-        return valid;
+      [](const JsonTree& tree, const guard::KeywordTable& rules, bool booleans) {
+        return Plain(tree, rules, booleans).schema(0);
       },
-      "schema"_a.none(), "rules"_a, "booleans"_a);
+      "tree"_a, "rules"_a, "booleans"_a);
 }
