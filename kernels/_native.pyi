@@ -311,6 +311,10 @@ class JsonTree:
         """The bits of jsontext.ID and its like: the words that it has."""
 
     @property
+    def weight(self) -> int:
+        """How many values it has, 64 bytes of texts or of an object's keys counting as another. Linear."""
+
+    @property
     def written(self) -> bytes | None:
         """Its content as bytes; None where it has scalars of other types.
 

@@ -228,7 +228,8 @@ class FrontEnd:
         if FALSE < position < len(self.documents.schemas):
             schema = self.documents.schemas[position]
             keyword = next((word for word in KEYWORDS.get(op, ()) if word in schema), None)
-        where = self.where(node)[0] + (f"/{keyword}" if keyword else "")
+        is_written = FALSE < position < len(self.documents.schemas)
+        where = (self.documents.pointer(position) if is_written else "") + (f"/{keyword}" if keyword else "")
         if limit in ENGINE_LIMITS:
             return limit_error(self.options.limits, limit, where, keyword, detail)
         if limit == "process_memory":
@@ -383,18 +384,7 @@ class Compiled:
     @cached_property
     def is_large(self) -> bool:
         """Whether to walk over the schema, or to write it down, may take some milliseconds: not on an event loop."""
-        left, waiting = LARGE, [self.contents]
-        while waiting and left > 0:
-            part = waiting.pop()
-            left -= 1
-            if isinstance(part, str):
-                left -= len(part) // 64
-            elif isinstance(part, dict):
-                left -= sum(map(len, part)) // 64
-                waiting += part.values()
-            elif isinstance(part, list):
-                waiting += part
-        return left <= 0
+        return self._front.tree.weight >= LARGE
 
     def arguments(self) -> dict[str, Any]:
         """Return what `compile` makes this of again, by name; options only where they are not the defaults."""

@@ -220,11 +220,11 @@ def check_metaschema(schema: Any, dialect: Dialect, uri: str, path: str = "") ->
         if not valid:
             schema = leniency.as_standard(schema, wants_names=dialect.boolean_bounds)
             valid = jsonschema_rs.meta.is_valid(schema)
+        if not valid:
+            raise _invalid(schema, dialect, where)
     except UnicodeEncodeError as error:
         message = f"a lone surrogate, {clip(error.object[error.start])}, in what must be text"
         raise SchemaError(Finding(where, None, message, "mend the schema")) from error
-    if not valid:
-        raise _invalid(schema, dialect, where)
 
 
 def _invalid(schema: dict[str, Any], dialect: Dialect, where: str) -> SchemaError:
@@ -272,8 +272,11 @@ _TYPES_ELSEWHERE = {
 def _fix(schema: Any, path: tuple[str | int, ...], dialect: Dialect) -> str:
     """Return how to mend what a metaschema finds wrong at a place."""
     value = schema
-    for step in path:
-        value = value[step]
+    try:
+        for step in path:
+            value = value[step]
+    except (LookupError, TypeError):  # jsonschema-rs leaves out a key that is empty
+        return "mend the schema"
     keyword = path[-1] if path else None
     if keyword == "items" and isinstance(value, list) and "prefixItems" in dialect.keywords:
         return 'write prefixItems, or name a draft in which items may be a list, with $schema or draft="draft7"'

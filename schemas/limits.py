@@ -38,6 +38,10 @@ class Limits:
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise ValueError(f"{field.name}={value!r} must be a finite number above 0")
+            if field.type == "int" and value != (whole := int(value)):
+                raise ValueError(f"{field.name}={value!r} must be a whole number")
+            if field.type == "int":
+                object.__setattr__(self, field.name, whole)  # 1e6 is a million
         if self.depth > MAX_DEPTH:
             raise ValueError(
                 f"depth={self.depth!r} must be at most {MAX_DEPTH}: readers and validators recurse over JSON"

@@ -229,6 +229,15 @@ case("allOf of 10,000", "done")(lambda: {"allOf": [{"type": "object", "maxProper
 case("not of 1,000", "done")(lambda: {"allOf": [{"not": {"const": n}} for n in range(1_000)]})
 case("not of 10,000", "done")(lambda: {"allOf": [{"not": {"const": n}} for n in range(10_000)]})
 case("not of 10,000 strings", "done")(lambda: {"allOf": [{"not": {"const": f"v{n}"}} for n in range(10_000)]})
+case("3,000 additionalProperties beside as many required names", "done")(
+    lambda: {
+        "allOf": [
+            {"properties": {f"a{n}": {"type": "string"}}, "additionalProperties": {"minLength": n % 7}}
+            for n in range(3_000)
+        ],
+        "required": [f"a{n}" for n in range(3_000)],
+    }
+)
 case("minItems 1e9", "done")(lambda: {"type": "array", "minItems": 10**9})
 case("minLength 1e9", "done")(lambda: {"type": "string", "minLength": 10**9})
 case("minProperties 1e6", "done")(lambda: {"type": "object", "minProperties": 10**6})

@@ -12,6 +12,7 @@ from guard.kernels._native import Engine
 from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.compiled import (
+    LARGE,
     Compiled,
     FrontEnd,
     Options,
@@ -204,6 +205,22 @@ class CompiledFormat(Compiled):
     def contents(self) -> Any:
         """The structural tag. Read-only."""
         return self._given
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether to walk over the format, or to write it down, may take some milliseconds: not on an event loop."""
+        left, waiting = LARGE, [self._given]
+        while waiting and left > 0:
+            part = waiting.pop()
+            left -= 1
+            if isinstance(part, str):
+                left -= len(part) // 64
+            elif isinstance(part, dict):
+                left -= sum(map(len, part)) // 64
+                waiting += part.values()
+            elif isinstance(part, list | tuple):
+                waiting += part
+        return left <= 0
 
     @property
     def excluded(self) -> list[ReportLine]:

@@ -7,10 +7,13 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import guard
 from guard.kernels._native import JsonTree
+from guard.kernels.errors import SchemaError
 from guard.schemas import jsontext
 from guard.schemas.limits import Limits
 
@@ -130,3 +133,62 @@ def test_a_copy_ends_at_its_limits() -> None:
     for _ in range(60):
         wide = [wide, wide]
     assert JsonTree.of(wide, 900, 1_000_000) is None
+
+
+class Whole(int):
+    """A number of a type that no JSON reader makes."""
+
+
+class Real(float):
+    """As are NumPy's."""
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ("1" + "0" * 3700, "expected a schema, got"),
+        ({"$ref": "u"}, "expected a schema, got"),
+        ({"const": Whole(10**5000)}, "above the limit digits"),
+        ({"maximum": Real("nan")}, "not a valid schema"),
+        ({"definitions": {"": {"pattern": "("}}, "$schema": "http://json-schema.org/draft-06/schema#"}, "regex"),
+        (
+            {"properties": {"\ud800": {"pattern": "("}}, "$schema": "http://json-schema.org/draft-04/schema#"},
+            "a lone surrogate",
+        ),
+    ],
+)
+def test_what_is_no_plain_json_is_refused_in_words(schema: Any, said: str) -> None:
+    """Numbers too long or endless, at the root or of types of their own; places that a validator can't name."""
+    with pytest.raises(SchemaError, match=said):
+        guard.compile(schema, documents={"u": math.nan} if "$ref" in schema else None)
+
+
+def test_who_changes_the_contents_changes_nothing_else() -> None:
+    """They are to be read only; a schema in which somebody writes is wrong, and does not take the process with it."""
+    compiled = guard.compile({"properties": {"a": {"type": "string"}, "b": {"items": {"minimum": 1}}}})
+    compiled.contents["properties"].clear()
+    others = [{f"z{number}": number} for number in range(1000)]
+    assert [line.pointer for line in compiled.report] == [
+        "/properties",
+        "/properties/a/type",
+        "/properties/b/items",
+        "/properties/b/items/minimum",
+    ]
+    assert len(others) == 1000
+
+
+@given(VALUES)
+@example({"a" * 63: ["b" * 130, {"c" * 65: "é" * 64}]})
+def test_a_tree_is_weighed_by_its_values_and_its_texts(value: Any) -> None:
+    """One for each value, and for each 64 bytes of a text, or of all keys together."""
+    tree = JsonTree.of(value, 90, 100_000)
+    if tree is None:
+        return
+    values, texts, keys, todo = 0, 0, 0, [value]
+    while todo:
+        part = todo.pop()
+        values += 1
+        texts += len(part.encode(errors="surrogatepass")) // 64 if type(part) is str else 0
+        keys += sum(len(key.encode(errors="surrogatepass")) for key in part) if type(part) is dict else 0
+        todo += part.values() if type(part) is dict else part if type(part) is list else ()
+    assert tree.weight == values + texts + keys // 64

@@ -11,6 +11,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guard.kernels import json_pointer
 from guard.kernels._native import KeywordTable
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas import keywords, scan
@@ -150,6 +151,21 @@ def test_the_fast_scan_leaves_the_rare_to_python(schema: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "_PLAIN", KeywordTable({}))
         assert scanned(schema, None) == fast
+
+
+@given(seed=st.integers(0, 2**32))
+def test_the_pointer_of_a_position_leads_to_its_schema(seed: int) -> None:
+    """Of members, of items, and of what a reference led to first."""
+    schema = strategies.case(Random(seed)).schema
+    try:
+        documents = FrontEnd(schema, Options(inexact="residual"), {}).documents
+    except SchemaError:
+        return
+    for position in range(2, len(documents.schemas)):
+        part = documents.root_home.document.contents
+        for step in json_pointer.steps(documents.pointer(position)):
+            part = part[int(step)] if isinstance(part, list) else part[step]
+        assert part is documents.schemas[position]
 
 
 def test_what_nothing_refers_to_is_not_judged() -> None:

@@ -14,6 +14,7 @@ bool KeySets::holds(Id keys, Id name) {
   const KeySet& k = key_sets_[keys];
   if (k.kind == KeySet::One) return k.id == name;
   if (k.kind == KeySet::Lang) return lexicon_.in_lang(k.id, name);
+  if (k.langs.empty()) return !has(k.names, name);
   const auto found = holds_.find({keys, name});
   if (found != holds_.end()) return found->second;
   bool yes = !has(k.names, name);

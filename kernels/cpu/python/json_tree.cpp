@@ -158,12 +158,10 @@ class TreeReader {
     PyObject* digits = PyNumber_ToBase(value, 16);
     if (!digits) return stop(End::NotPlain);
     const Py_ssize_t prefix = overflow < 0 ? 3 : 2;  // -0x
-    std::optional<Spelled> out;
-    if (PyUnicode_GetLength(digits) - prefix <= kLongestInteger)
-      out = spelled(digits);
-    else
-      stop(End::NotPlain);
+    const bool is_long = PyUnicode_GetLength(digits) - prefix > kLongestInteger;
+    const auto out = is_long ? std::nullopt : spelled(digits);
     Py_DECREF(digits);
+    if (is_long) return other(value);
     if (!out) return false;
     *tree_.written_.grow(1) = 'I';
     JsonTree::Node& made = node(Kind::Long);
@@ -190,9 +188,10 @@ class TreeReader {
     if (PyLong_CheckExact(value)) return integer(value);
     if (!PyFloat_CheckExact(value)) return other(value);
     const double real = PyFloat_AsDouble(value);
+    if (!std::isfinite(real)) return other(value);
     if (!write('d', std::bit_cast<std::uint64_t>(real))) return false;
     node(Kind::Float).at = here() - 8;
-    return (--left_ >= 0 && std::isfinite(real)) || stop(End::NotPlain);
+    return --left_ >= 0 || stop(End::NotPlain);
   }
   bool other(PyObject* value) {
     if (!bounds_.others) return stop(End::NotPlain);
@@ -289,10 +288,7 @@ class TreeReader {
 
 JsonTree::~JsonTree() {
   for (PyObject* other : others_) Py_DECREF(other);
-  if (const Objects* all = objects_.load()) {
-    Py_XDECREF(all->root);
-    delete all;
-  }
+  delete objects_.load();
 }
 
 nb::object JsonTree::key_object(Index i) const {
@@ -319,7 +315,7 @@ nb::object JsonTree::made(Index i, Objects* out) const {
   const Node& n = nodes_[i];
   if (n.kind != Kind::List && n.kind != Kind::Object) return scalar(i);
   const nb::object self = owned(n.kind == Kind::Object ? PyDict_New() : PyList_New(0));
-  if (out) out->add(i, self.ptr());
+  if (out) out->add(i, self);
   for (Index child = i + 1; child < n.end; child = nodes_[child].end, give_way()) {
     const nb::object item = made(child, out);
     if (n.kind == Kind::Object ? PyDict_SetItem(self.ptr(), key_object(child).ptr(), item.ptr())
@@ -334,17 +330,15 @@ const JsonTree::Objects& JsonTree::objects() const {
   if (const Objects* known = objects_.load(std::memory_order_acquire)) return *known;
   auto fresh = std::make_unique<Objects>();
   fresh->by_node.resize(nodes_.size());
-  nb::object root = made(0, fresh.get());
+  made(0, fresh.get());
   Objects* expected = nullptr;
-  if (!objects_.compare_exchange_strong(expected, fresh.get())) return *expected;
-  fresh->root = root.release().ptr();
-  return *fresh.release();
+  return objects_.compare_exchange_strong(expected, fresh.get()) ? *fresh.release() : *expected;
 }
 
 nb::object JsonTree::copy(Index i) const { return made(i, nullptr); }
 
 nb::object JsonTree::value(Index i) const {
-  return is_object(i) || is_list(i) ? nb::borrow(objects().by_node[i]) : scalar(i);
+  return is_object(i) || is_list(i) ? objects().by_node[i] : scalar(i);
 }
 
 JsonTree::Index JsonTree::index_of(const void* object) const {
@@ -352,6 +346,16 @@ JsonTree::Index JsonTree::index_of(const void* object) const {
   if (!known) return kNone;
   const auto found = known->nodes.find(object);
   return found == known->nodes.end() ? kNone : found->second;
+}
+
+std::size_t JsonTree::weight() const {
+  constexpr std::size_t kPart = 64;
+  std::size_t out = nodes_.size(), keys = 0;
+  for (const Node& n : nodes_) {
+    keys += n.key_size;
+    if (n.kind == Kind::Text || n.kind == Kind::OddText) out += n.size / kPart;
+  }
+  return out + keys / kPart;
 }
 
 void bind_json_tree(nb::module_& module) {
@@ -369,6 +373,7 @@ void bind_json_tree(nb::module_& module) {
           },
           "value"_a.none(), "depth"_a, "most"_a, "others"_a = false)
       .def_prop_ro("met", &JsonTree::met)
+      .def_prop_ro("weight", &JsonTree::weight)
       .def_prop_ro("written",
                    [](const JsonTree& tree) -> nb::object {
                      if (!tree.is_whole()) return nb::none();

@@ -32,7 +32,7 @@ class JsonTree {
     Float,
     Text,
     OddText,  // with a lone surrogate, which UTF-8 can't encode
-    Other,    // of a type of Python's own, such as Decimal
+    Other,    // of a type of Python's own, such as Decimal; a number without an end, or too long
     List,
     Object
   };
@@ -60,6 +60,8 @@ class JsonTree {
   // text is its size, then the text. Two values have the same bytes if they have the same keys in
   // the same order, and items of the same types that are equal; not so where there are Others.
   std::string_view written() const { return {written_.data.get(), written_.size}; }
+  // How many values it has, 64 bytes of texts or of an object's keys counting as another.
+  std::size_t weight() const;
   bool is_whole() const { return others_.empty(); }  // whether written() tells all of it
 
   std::string_view bytes(Index i) const { return bytes_from(nodes_[i].at, nodes_[i].size); }
@@ -106,13 +108,12 @@ class JsonTree {
  private:
   friend class TreeReader;
   struct Objects {
-    std::vector<PyObject*> by_node;  // of containers; references that the containers own
+    std::vector<nanobind::object> by_node;  // of containers, whatever becomes of these in Python
     std::unordered_map<const void*, Index> nodes;
-    PyObject* root = nullptr;
 
-    void add(Index i, PyObject* container) {
+    void add(Index i, const nanobind::object& container) {
       by_node[i] = container;
-      nodes.emplace(container, i);
+      nodes.emplace(container.ptr(), i);
     }
   };
 

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "python/gil.hpp"
 #include "python/give_way.hpp"
@@ -157,8 +158,9 @@ class Scanner {
     if (holds == kDefs) return true;
     if (told_.plain[(*tree_)[at].word] < 0) return false;
     switch (holds) {
-      case kChild: return child(parent, at);
-      case kEither: return tree_->is_list(at) ? children(parent, at) : child(parent, at);
+      case kChild: return child({document_, at, parent, at});
+      case kEither:
+        return tree_->is_list(at) ? children(parent, at) : child({document_, at, parent, at});
       case kList: return tree_->is_list(at) && children(parent, at);
       case kMap: return tree_->is_object(at) && children(parent, at);
       case kReference: return (*tree_)[at].word == words().ref && is_led(parent, at);
@@ -172,8 +174,9 @@ class Scanner {
   }
 
   bool children(std::int32_t parent, Index at) {
-    for (Index i = at + 1; i < (*tree_)[at].end; i = (*tree_)[i].end, guard::give_way())
-      if (!child(parent, i)) return false;
+    std::uint32_t index = 0;
+    for (Index i = at + 1; i < (*tree_)[at].end; i = (*tree_)[i].end, ++index, guard::give_way())
+      if (!child({document_, i, parent, at, index})) return false;
     return true;
   }
   bool is_small(Index at) const {
@@ -201,6 +204,7 @@ class Scanner {
     if (!path.starts_with('#') || path.find_first_of("%~") != path.npos) return false;
     path.remove_prefix(1);
     Index to = 0;
+    std::vector<Index> way;
     bool is_schema = true;     // is `to` a schema, by the keywords on the way?
     bool is_in_place = false;  // or does it hold schemas by name?
     while (!path.empty()) {
@@ -210,13 +214,16 @@ class Scanner {
       path.remove_prefix(name.size());
       to = members_.find(*tree_, to, name);
       if (to == 0) return false;
+      way.push_back(to);
       const int holds = is_schema ? tables_->keywords[(*tree_)[to].word] : -1;
       if (!is_schema && !is_in_place) return false;
       is_schema = is_in_place || holds == kChild || holds == kEither || holds == kContent;
       is_in_place = holds == kMap || holds == kDefs || holds == kPatterns || holds == kDependencies;
       if (!is_schema && !is_in_place) return false;
     }
-    if (!is_schema || !child(guard::kNoPosition, to)) return false;
+    const std::int32_t next = positions_.size();
+    if (!is_schema || !child({document_, to, guard::kNoPosition})) return false;
+    if (positions_.size() > next) positions_.set_way(next, std::move(way));
     positions_.lead(from, position_of(to));
     return true;
   }
@@ -227,7 +234,8 @@ class Scanner {
   }
 
   // Gives a schema its position if it has none (Documents.place).
-  bool child(std::int32_t parent, Index at) {
+  bool child(const SchemaPositions::Place& place) {
+    const Index at = place.node;
     if (tree_->is_boolean(at)) return true;
     if (!tree_->is_object(at)) return false;
     if ((*tree_)[at].size == 0 || positions_.at(document_, at) >= 0) return true;
@@ -236,7 +244,7 @@ class Scanner {
       PyObject* own = has_resources() ? own_home(at) : nullptr;
       if (PyList_Append(homes_.ptr(), own ? own : home_)) raise();
     }
-    positions_.place(document_, at, parent);
+    positions_.place(place);
     return true;
   }
   // Does a resource begin below the document's root?
@@ -282,7 +290,7 @@ void bind_scan(nb::module_& module) {
          const guard::KeywordTable& slow_formats) {
         if (!tree->is_object(0) || (*tree)[0].size == 0) return guard::kTruePosition;
         positions.set_alone(dialect);
-        positions.place(positions.add(tree), 0, guard::kNoPosition);
+        positions.place({positions.add(tree), 0, guard::kNoPosition});
         return Scanner(positions, {most, plain, slow_formats}).run(guard::kFirstPosition);
       },
       "positions"_a, "tree"_a, "dialect"_a, "most"_a, "plain"_a, "slow_formats"_a);

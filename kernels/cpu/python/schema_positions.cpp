@@ -14,43 +14,41 @@ using namespace nb::literals;
 namespace guard {
 
 std::uint32_t SchemaPositions::add(std::shared_ptr<const JsonTree> tree) {
-  for (std::size_t i = 0; i < documents_.size(); ++i)
-    if (documents_[i].tree == tree) return static_cast<std::uint32_t>(i);
+  if (!documents_.empty() && documents_[0].tree == tree) return 0;  // it was scanned alone
   std::vector<std::int32_t> positions(tree->size(), kNoPosition);
   documents_.push_back({std::move(tree), std::move(positions)});
   return static_cast<std::uint32_t>(documents_.size() - 1);
 }
 
-std::int32_t SchemaPositions::place(std::uint32_t document, Index node, std::int32_t parent) {
+std::int32_t SchemaPositions::place(const Place& place) {
   const std::int32_t at = size();
-  places_.push_back({document, node, parent});
-  documents_[document].positions[node] = at;
+  places_.push_back(place);
+  documents_[place.document].positions[place.node] = at;
   return at;
 }
 
 SchemaPositions::Where SchemaPositions::where(std::int32_t at) const {
   const Place place = (*this)[at];
-  if (at < kFirstPosition) return {nullptr, place, 0, {}};
+  if (at < kFirstPosition) return {nullptr, place, {}, {}};
   const auto said = paths_.find(at);
+  const auto way = ways_.find(at);
   return {documents_[place.document].tree, place,
-          place.parent < kFirstPosition ? 0 : (*this)[place.parent].node,
+          way == ways_.end() ? std::vector<Index>() : way->second,
           said == paths_.end() ? nb::object() : said->second};
 }
 
 nb::object SchemaPositions::Where::schema() const { return tree->value(place.node); }
 
 nb::object SchemaPositions::Where::steps() const {
-  if (path.is_valid() || !tree) return path.is_valid() ? path : nb::make_tuple();
+  if (path.is_valid()) return path;
   nb::list out;
-  for (Index at = around; at != place.node;) {
-    Index child = at + 1;
-    Py_ssize_t index = 0;
-    for (; (*tree)[child].end <= place.node; child = (*tree)[child].end) ++index;
-    if (tree->is_list(at))
-      out.append(index);
-    else
-      out.append(tree->key_object(child));
-    at = child;
+  for (const Index member : way) out.append(tree->key_object(member));
+  if (tree && place.keyword) {
+    out.append(tree->key_object(place.keyword));
+    if (tree->is_list(place.keyword))
+      out.append(place.index);
+    else if (place.keyword != place.node)
+      out.append(tree->key_object(place.node));
   }
   return nb::tuple(out);
 }
@@ -191,7 +189,7 @@ void bind_schema_positions(nb::module_& module) {
             if (tree[0].size == 0) return kTruePosition;
             const std::lock_guard held(self.lock);
             const std::int32_t known = self.at(places.document, 0);
-            return known != kNoPosition ? known : self.place(places.document, 0, -1);
+            return known != kNoPosition ? known : self.place({places.document, 0, kNoPosition});
           },
           "places"_a)
       .def(
@@ -203,7 +201,7 @@ void bind_schema_positions(nb::module_& module) {
             const JsonTree::Index node = self.tree(places.document).index_of(object);
             if (node == JsonTree::kNone) throw nb::key_error("it is no object of the document");
             const std::lock_guard held(self.lock);
-            const std::int32_t at = self.place(places.document, node, parent);
+            const std::int32_t at = self.place({places.document, node, parent});
             self.set_path(at, path);
             return at;
           },

@@ -22,7 +22,9 @@ class SchemaPositions {
   struct Place {
     std::uint32_t document;
     Index node;
-    std::int32_t parent;  // position of the schema around it; -1: a reference led to it
+    std::int32_t parent;      // position of the schema around it; -1: a reference led to it
+    Index keyword = 0;        // the member of its parent in which it stands
+    std::uint32_t index = 0;  // there, if that is a list
   };
 
   // The dialect of all schemas where they are in one resource that Python was not asked about; null
@@ -43,7 +45,9 @@ class SchemaPositions {
     return documents_[document].positions[node];
   }
   // Gives a node its position, the next one.
-  std::int32_t place(std::uint32_t document, Index node, std::int32_t parent);
+  std::int32_t place(const Place& place);
+  // Says by which members a reference led from the document's root to a position.
+  void set_way(std::int32_t at, std::vector<Index> way) { ways_[at] = std::move(way); }
   // Says that the `$ref` of a schema leads to a position.
   void lead(std::int32_t at, std::int32_t to) { leads_.emplace(at, to); }
   std::int32_t led_to(std::int32_t at) const {  // or -1
@@ -60,8 +64,8 @@ class SchemaPositions {
   struct Where {
     std::shared_ptr<const JsonTree> tree;
     Place place;
-    Index around;           // node of the parent, or of the root
-    nanobind::object path;  // if Python said it
+    std::vector<Index> way;  // members, if a reference led to it
+    nanobind::object path;   // if Python said it
     nanobind::object schema() const;
     // The steps from the parent, or from the document's root, as a tuple.
     nanobind::object steps() const;
@@ -80,6 +84,7 @@ class SchemaPositions {
   std::vector<Document> documents_;
   std::vector<Place> places_{{0, 0, -1}, {0, 0, -1}};         // `true` and `false` come first
   std::unordered_map<std::int32_t, nanobind::object> paths_;  // that Python said
+  std::unordered_map<std::int32_t, std::vector<Index>> ways_;
   std::unordered_map<std::int32_t, std::int32_t> leads_;
   const DialectTables* alone_ = nullptr;
   nanobind::object kept_;  // what alone_ is of
