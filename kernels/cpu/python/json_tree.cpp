@@ -331,6 +331,7 @@ const JsonTree::Objects& JsonTree::objects() const {
   auto fresh = std::make_unique<Objects>();
   fresh->by_node.resize(nodes_.size());
   made(0, fresh.get());
+  std::sort(fresh->nodes.begin(), fresh->nodes.end());
   Objects* expected = nullptr;
   return objects_.compare_exchange_strong(expected, fresh.get()) ? *fresh.release() : *expected;
 }
@@ -344,8 +345,9 @@ nb::object JsonTree::value(Index i) const {
 JsonTree::Index JsonTree::index_of(const void* object) const {
   const Objects* known = objects_.load(std::memory_order_acquire);
   if (!known) return kNone;
-  const auto found = known->nodes.find(object);
-  return found == known->nodes.end() ? kNone : found->second;
+  const auto found = std::lower_bound(known->nodes.begin(), known->nodes.end(),
+                                      std::pair<const void*, Index>(object, 0));
+  return found == known->nodes.end() || found->first != object ? kNone : found->second;
 }
 
 std::size_t JsonTree::weight() const {

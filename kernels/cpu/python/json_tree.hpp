@@ -12,7 +12,6 @@
 #include <cstring>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -109,11 +108,11 @@ class JsonTree {
   friend class TreeReader;
   struct Objects {
     std::vector<nanobind::object> by_node;  // of containers, whatever becomes of these in Python
-    std::unordered_map<const void*, Index> nodes;
+    std::vector<std::pair<const void*, Index>> nodes;  // by address, sorted
 
     void add(Index i, const nanobind::object& container) {
       by_node[i] = container;
-      nodes.emplace(container.ptr(), i);
+      nodes.emplace_back(container.ptr(), i);
     }
   };
 
