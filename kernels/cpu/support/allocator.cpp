@@ -42,7 +42,6 @@ struct Block {
 #ifdef GUARD_HEAP
 constexpr std::size_t kMost = 1024, kPage = std::size_t{1} << 14, kRegion = std::size_t{1} << 28,
                       kSizes = kMost / kGrain + 1;
-constexpr std::size_t kAhead = 4;  // pages that are asked for at once
 constexpr std::size_t kBatch = std::size_t{1}
                                << 16;  // bytes that go to a pool, or come from one, at once
 
@@ -175,10 +174,6 @@ Heap& mine() { return heap ? *heap : begin(); }
   if (!first || pages.load(std::memory_order_relaxed) >= kRegion / kPage) return false;
   const std::size_t page = pages.fetch_add(1, std::memory_order_relaxed);
   if (page >= kRegion / kPage) return false;
-#ifdef MADV_POPULATE_WRITE
-  // Asked for in advance, memory costs a fourth of what the faults of its first uses cost.
-  if (page % kAhead == 0) madvise(first + page * kPage, kAhead * kPage, MADV_POPULATE_WRITE);
-#endif
   grains_of[page] = static_cast<std::uint8_t>(grains);
   size->fresh = first + page * kPage;
   size->end = size->fresh + kPage;
