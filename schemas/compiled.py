@@ -217,19 +217,18 @@ class FrontEnd:
     def property_names(self, most: int) -> list[bytes]:
         """Return property names as JSON has them, of which bytes one by one would hit few."""
         with _LOWERING:
-            schemas = map(self.documents.schemas.__getitem__, range(FALSE + 1, len(self.documents.schemas)))
-            found = {name for schema in schemas for name in schema.get("properties", ())}
+            schemas = self.documents.schemas
+            found = {name for at in range(FALSE + 1, len(schemas)) for name in schemas[at].get("properties", ())}
         return [json.dumps(name, ensure_ascii=False).encode(errors="replace") for name in sorted(found)[:most]]
 
     def fail(self, limit: str, node: int, detail: str, op: int) -> SchemaError:
         """Return the error of a limit that the engine met at a node, in an opcode's keyword where that is known."""
         position = self.lowering.position_of(node)
-        keyword = None
+        keyword, where = None, ""
         if FALSE < position < len(self.documents.schemas):
-            schema = self.documents.schemas[position]
+            schema, where = self.documents.schemas[position], self.documents.pointer(position)
             keyword = next((word for word in KEYWORDS.get(op, ()) if word in schema), None)
-        is_written = FALSE < position < len(self.documents.schemas)
-        where = (self.documents.pointer(position) if is_written else "") + (f"/{keyword}" if keyword else "")
+            where += f"/{keyword}" if keyword else ""
         if limit in ENGINE_LIMITS:
             return limit_error(self.options.limits, limit, where, keyword, detail)
         if limit == "process_memory":

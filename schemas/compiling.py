@@ -69,7 +69,7 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
         raise TypeError(f"documents={documents!r} must be a dictionary, from URIs to schemas")
     if documents:
         return Compiled(FrontEnd(schema, options, documents))
-    given, beyond = (schema, ()) if type(schema) is dict else types.as_described(schema)
+    given, beyond = types.as_described(schema)
     private = jsontext.private(given, options.limits, "")
     written = private.written
     if written is None:

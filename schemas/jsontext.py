@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 #: Words that a document holds below its root, anywhere (anchors), or at its root (any of the first three).
 #: kernels/cpu/python/json_tree.hpp has the same.
 ID, OLD_ID, SCHEMA, ANCHOR, ROOT = 1, 2, 4, 8, 16
-#: Errors of one schema that are worded; a schema with more has the same few reasons.
-MOST_ERRORS = 20
+#: Errors of one schema that are read, in an order that differs from process to process, and the first in the schema
+#: that are worded; a schema with more has the same few reasons.
+MOST_READ, MOST_ERRORS = 200, 20
 #: Characters of a value that a message shows.
 SHOWN = 60
 #: Python converts no longer integer from text, because that takes quadratic time.
@@ -232,14 +233,17 @@ def _invalid(schema: dict[str, Any], dialect: Dialect, where: str) -> SchemaErro
 
     kind = jsonschema.validators.validator_for({"$schema": schema["$schema"]})
     try:
-        errors = list(itertools.islice(kind(kind.META_SCHEMA).iter_errors(schema), MOST_ERRORS))
+        errors = list(itertools.islice(kind(kind.META_SCHEMA).iter_errors(schema), MOST_READ))
         faults = [(list(best.absolute_path), best.message) for best in map(_deepest, errors)]
     except RecursionError:
         faults = []
     if not faults:  # too deep for it, or a regex that only the faster validator finds wrong
         faults = [(list(e.instance_path), e.message) for e in _errors_of_rust(schema)]
     findings = []
-    for path, message in dict.fromkeys((tuple(path), message) for path, message in faults):
+    told = sorted(
+        {(tuple(path), message) for path, message in faults}, key=lambda one: (_place(schema, one[0]), one[1])
+    )
+    for path, message in told[:MOST_ERRORS]:
         keyword = next(
             (str(step) for step in reversed(path) if isinstance(step, str) and step in dialect.keywords), None
         )
@@ -292,6 +296,19 @@ def _fix(schema: Any, path: tuple[str | int, ...], dialect: Dialect) -> str:
         )
         return f'write "{near}"' if near else "leave it out to take any type, or write one of " + ", ".join(_TYPES)
     return "mend the schema"
+
+
+def _place(schema: Any, path: tuple[str | int, ...]) -> list[int]:
+    """Return where a path leads in the order of reading, as far as it leads: jsonschema-rs leaves out an empty key."""
+    place, value = [], schema
+    for step in path:
+        is_list = isinstance(value, list)
+        steps: list[Any] = [*range(len(value))] if is_list else [*value] if isinstance(value, dict) else []
+        if step not in steps:
+            break
+        place.append(steps.index(step))
+        value = value[step]
+    return place
 
 
 def _deepest(error: jsonschema.ValidationError) -> jsonschema.ValidationError:

@@ -293,7 +293,7 @@ def check_twin(schema: dict[str, Any], draft: str, formats: bool) -> None:
     """All nodes, each asked for twice: the drafts are those of the records, and as much is remembered."""
     front, twin = (unchecked(schema, draft=draft, formats=formats) for _ in range(2))
     slow = SlowTwins(twin)
-    twin.lowering._twins = slow  # type: ignore[assignment]
+    vars(twin.lowering)["_twins"] = slow
     more: list[int] = []
     for node in (*range(len(front.documents.schemas)),) * 2:
         found = front.drafts([node])

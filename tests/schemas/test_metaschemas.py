@@ -105,3 +105,19 @@ def test_a_lone_surrogate_is_no_more_than_text() -> None:
     with pytest.raises(guard.SchemaError, match="a lone surrogate"):
         guard.compile({"type": "\ud800"})
     assert guard.compile({"description": "\ud800", "\udfff": [], "properties": {"\udc00é": {}}})
+
+
+def test_errors_are_told_in_the_order_of_the_schema() -> None:
+    """jsonschema goes through a set of names, so that another process met them in another order."""
+    wrong = {
+        "é": {"minLength": -1},
+        "c": {"oneOf": [{"$id": 5}]},
+        "": {"not": 5},
+        "a": {"items": []},
+        "b": {"type": "x"},
+    }
+    with pytest.raises(guard.SchemaError) as error:
+        guard.compile({"$defs": wrong, "properties": {f"p{number}": {"type": "y"} for number in range(40)}})
+    told = [finding.pointer for finding in error.value.findings]
+    assert told[:5] == ["/$defs/é/minLength", "/$defs/c/oneOf/0/$id", "/$defs//not", "/$defs/a/items", "/$defs/b/type"]
+    assert told[5:] == [f"/properties/p{number}/type" for number in range(15)]

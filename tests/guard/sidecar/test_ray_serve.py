@@ -80,9 +80,11 @@ def test_the_application_asks_for_keys_and_needs_a_lifespan(tmp_path: Path, monk
     config = tmp_path / "guard.toml"
     config.write_text(sidecars.model("http://127.0.0.1:9/v1"), encoding="utf-8")
     sent: list[Any] = []
+    is_up = asyncio.Event()
 
     async def send(message: Any) -> None:
         sent.append(message)
+        is_up.set()
 
     async def began() -> Any:
         return {"type": "lifespan.startup"}
@@ -103,11 +105,13 @@ def test_under_a_middleware_whose_receive_belongs_to_one_task(tmp_path: Path, mo
     config, asked = tmp_path / "guard.toml", {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     sent: list[Any] = []
 
-    async def send(message: Any) -> None:
-        sent.append(message)
-
     async def main(application: Application, *, stream: bool) -> None:
-        begin, end, came = asyncio.Event(), asyncio.Event(), [json.dumps({**asked, "stream": stream}).encode()]
+        begin, is_up, end = (asyncio.Event() for _ in range(3))
+        came = [json.dumps({**asked, "stream": stream}).encode()]
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            is_up.set()
 
         async def live() -> Any:
             if begin.is_set():
@@ -121,8 +125,7 @@ def test_under_a_middleware_whose_receive_belongs_to_one_task(tmp_path: Path, mo
             return await asyncio.Event().wait()
 
         life = asyncio.create_task(application({"type": "lifespan"}, live, send))
-        while not sent:  # noqa: ASYNC110 (a moment)
-            await asyncio.sleep(0.01)
+        await is_up.wait()
         head = [(b"host", b"localhost"), (b"authorization", f"Bearer {text}".encode())]
         scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": head, "query_string": b""}
         scope |= {"client": ("127.0.0.1", 1), "raw_path": b"/v1/chat/completions", "root_path": "", "scheme": "http"}
