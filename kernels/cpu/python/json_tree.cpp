@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "python/give_way.hpp"
+#include "python/objects.hpp"
 #include "python/text.hpp"
 
 namespace nb = nanobind;
@@ -26,11 +27,6 @@ constexpr std::size_t kFirstBytes = 2'000, kFirstNodes = 64;  // enough for most
 constexpr std::size_t kFew = 2'000;  // values that are read in one go, and bytes 16 times as many
 constexpr Py_ssize_t kLongestInteger =
     3'000;  // hexadecimal digits: validators take longer ones for null
-
-nb::object owned(PyObject* fresh) {
-  if (!fresh) throw nb::python_error();
-  return nb::steal(fresh);
-}
 
 nb::object text_of(std::string_view bytes, bool is_odd) {
   return owned(PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()),

@@ -4,7 +4,7 @@
 #include <mutex>
 #include <string>
 
-#include "python/gil.hpp"
+#include "python/objects.hpp"
 #include "python/text.hpp"
 
 namespace nb = nanobind;
@@ -91,9 +91,7 @@ KeywordTable::KeywordTable(nb::handle given) {
 
 const DialectTables& tables_of(PyObject* dialect) {
   static PyObject* const name = PyUnicode_InternFromString("tables");
-  PyObject* found = in_python([&] { return PyObject_GetAttr(dialect, name); });
-  if (!found) throw nb::python_error();
-  const nb::object tables = nb::steal(found);  // the dialect keeps them
+  const nb::object tables = attribute(dialect, name);  // the dialect keeps them
   return nb::cast<const DialectTables&>(tables);
 }
 

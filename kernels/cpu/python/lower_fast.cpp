@@ -18,23 +18,29 @@
 #include "constraints/goals.hpp"
 #include "python/gil.hpp"
 #include "python/give_way.hpp"
+#include "python/objects.hpp"
 #include "python/read_records.hpp"
 #include "python/schema_positions.hpp"
+#include "python/twins.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
 
+using guard::attribute;
 using guard::Draft;
 using guard::Drafts;
+using guard::found;
 using guard::give_way;
 using guard::Id;
 using guard::JsonTree;
 using guard::Keyword;
 using guard::KeywordTable;
 using guard::Op;
+using guard::owned;
 using guard::SchemaPositions;
+using guard::Twins;
 using Index = JsonTree::Index;
 using Kind = JsonTree::Kind;
 using Record = std::vector<Draft>;  // a node's drafts
@@ -68,19 +74,6 @@ constexpr Id kTrue = guard::kTruePosition, kFalse = guard::kFalsePosition;  // n
 constexpr long kEverything = types::kNull | types::kBoolean | types::kNumber | types::kString |
                              types::kArray | types::kObject;
 
-[[noreturn]] void raise() { throw nb::python_error(); }
-nb::object made(PyObject* fresh) {
-  if (!fresh) raise();
-  return nb::steal(fresh);
-}
-nb::object attribute(PyObject* of, PyObject* name) {
-  return made(guard::in_python([&] { return PyObject_GetAttr(of, name); }));
-}
-PyObject* found(PyObject* dict, PyObject* key) {  // borrowed, or null
-  PyObject* value = PyDict_GetItemWithError(dict, key);
-  if (!value && PyErr_Occurred()) raise();
-  return value;
-}
 Draft& add(Record& record, Op op) { return record.emplace_back(Draft{.atom = {.op = op}}); }
 void add_bounds(Record& record, Op op, long least, long most) {
   guard::Atom& a = add(record, op).atom;
@@ -116,80 +109,6 @@ const Words& words() {
   static const Words all;
   return all;
 }
-
-// What the nodes of a compile have said so far: which are alike, and which were lowered.
-class Twins {
- public:
-  explicit Twins(std::shared_ptr<SchemaPositions> positions) : positions_(std::move(positions)) {}
-
-  SchemaPositions& positions() const { return *positions_; }
-
-  // The first position whose plain scalar says the same, in the dialect of the schema around it; a
-  // scalar is told by the bytes of what it says.
-  Id first_of(std::string_view said, Id position) {
-    auto found = firsts_.find(said);
-    if (found == firsts_.end()) found = firsts_.emplace(std::string(said), position).first;
-    About& about = of(position);
-    about.first = found->second;
-    if (about.first == position) about.said = &found->first;
-    return about.first;
-  }
-  // What a plain scalar says that is the first of its like; null for any other node.
-  const std::string* said(Id position) const {
-    return static_cast<std::size_t>(position) < about_.size()
-               ? about_[static_cast<std::size_t>(position)].said
-               : nullptr;
-  }
-  std::string& scratch() { return scratch_; }
-  // The others whose first it is. Linear in the positions.
-  std::vector<Id> alike(Id position) const {
-    std::vector<Id> out;
-    if (position < 0) return out;
-    for (std::size_t at = 0; at < about_.size(); ++at)
-      if (about_[at].first == position && static_cast<Id>(at) != position)
-        out.push_back(static_cast<Id>(at));
-    return out;
-  }
-
-  struct Visit {
-    std::size_t record;  // where its record is among the drafts
-    int depth;           // how far it was followed; -1: not in this call
-  };
-  void begin_call() { ++call_; }
-  // What this call knows of a node.
-  Visit visit(Id node) {
-    const About& about = of(node);
-    return about.call == call_ ? Visit{about.record, about.depth} : Visit{0, -1};
-  }
-  void set_visit(Id node, Visit visit) {
-    About& about = of(node);
-    about.call = call_, about.record = visit.record, about.depth = visit.depth;
-  }
-  // Was the node lowered before? From now on it was.
-  bool is_given(Id node) { return std::exchange(of(node).is_given, true); }
-
- private:
-  struct About {
-    Id first = -1;
-    bool is_given = false;
-    int depth = 0;
-    std::uint64_t call = 0;  // the last that visited it
-    std::size_t record = 0;
-    const std::string* said = nullptr;
-  };
-  About& of(Id node) {
-    if (node < 0 || node >= positions_->size()) throw nb::index_error("there is no such node");
-    const auto at = static_cast<std::size_t>(node);
-    if (at >= about_.size()) about_.resize(static_cast<std::size_t>(positions_->size()));
-    return about_[at];
-  }
-
-  std::shared_ptr<SchemaPositions> positions_;
-  std::unordered_map<std::string, Id, guard::TextHash, std::equal_to<>> firsts_;
-  std::vector<About> about_;  // by node
-  std::uint64_t call_ = 0;
-  std::string scratch_;
-};
 
 // Tables that all nodes of a compile share: Lowering._tables, and the module's own tables.
 struct Tables {
@@ -249,10 +168,10 @@ Id twin_of(const Tables& tables, Twins& twins, Id position, std::uint32_t around
     if (said.words > 0) return position;
     const Id led = twins.positions().led_to(position);
     if (tables.idle.is_none()) return led >= 0 ? led : position;
-    const nb::object id = made(PyLong_FromLong(position));
-    const nb::object key = made(PyTuple_Pack(2, id.ptr(), words().ref_text));
+    const nb::object id = owned(PyLong_FromLong(position));
+    const nb::object key = owned(PyTuple_Pack(2, id.ptr(), words().ref_text));
     const int idle = PySet_Contains(tables.idle.ptr(), key.ptr());
-    if (idle < 0) raise();
+    if (idle < 0) throw nb::python_error();
     if (!idle && led >= 0) return led;
     PyObject* leads = idle ? nullptr : found(tables.targets.ptr(), key.ptr());
     return leads ? nb::cast<Id>(attribute(leads, words().position)) : position;

@@ -15,6 +15,7 @@
 
 #include "python/gil.hpp"
 #include "python/give_way.hpp"
+#include "python/objects.hpp"
 #include "python/schema_positions.hpp"
 #include "support/base.hpp"
 
@@ -44,13 +45,6 @@ using guard::JsonTree;
 using guard::SchemaPositions;
 using Index = JsonTree::Index;
 using Kind = JsonTree::Kind;
-
-[[noreturn]] void raise() { throw nb::python_error(); }
-nb::object attribute(PyObject* of, PyObject* name) {
-  PyObject* found = guard::in_python([&] { return PyObject_GetAttr(of, name); });
-  if (!found) raise();
-  return nb::steal(found);
-}
 
 // The names that are looked up, as Python strings. They are never released.
 struct Words {
@@ -133,7 +127,7 @@ class Scanner {
   }
 
   static void let_others_in() {
-    if (PyErr_CheckSignals()) raise();
+    if (PyErr_CheckSignals()) throw nb::python_error();
     const guard::WithoutGil others;  // safe: nobody else has what is scanned
   }
 
@@ -148,8 +142,8 @@ class Scanner {
     PyObject* home = PyList_GetItem(homes_.ptr(), at);
     if (home == home_) return;
     const Words& w = words();
-    tables_ = &guard::tables_of(attribute(home, w.dialect).ptr());
-    resources_ = attribute(attribute(home, w.document).ptr(), w.homes);
+    tables_ = &guard::tables_of(guard::attribute(home, w.dialect).ptr());
+    resources_ = guard::attribute(guard::attribute(home, w.document).ptr(), w.homes);
     home_ = home;
   }
 
@@ -242,7 +236,7 @@ class Scanner {
     if (positions_.size() > told_.most) return false;
     if (homes_.is_valid()) {
       PyObject* own = has_resources() ? own_home(at) : nullptr;
-      if (PyList_Append(homes_.ptr(), own ? own : home_)) raise();
+      if (PyList_Append(homes_.ptr(), own ? own : home_)) throw nb::python_error();
     }
     positions_.place(place);
     return true;
@@ -251,12 +245,8 @@ class Scanner {
   bool has_resources() const { return resources_.is_valid() && PyDict_Size(resources_.ptr()) > 0; }
   // The resource that begins at a schema, borrowed, or null.
   PyObject* own_home(Index at) const {
-    PyObject* key = PyLong_FromVoidPtr(tree_->value(at).ptr());
-    if (!key) raise();
-    PyObject* found = PyDict_GetItemWithError(resources_.ptr(), key);
-    Py_DECREF(key);
-    if (!found && PyErr_Occurred()) raise();
-    return found;
+    const nb::object address = guard::owned(PyLong_FromVoidPtr(tree_->value(at).ptr()));
+    return guard::found(resources_.ptr(), address.ptr());
   }
 
   SchemaPositions& positions_;
