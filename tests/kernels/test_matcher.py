@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -330,6 +331,55 @@ def test_a_batch_is_filled_as_its_rows_are(batch: list[Case], r: Random) -> None
     fill_bitmasks(fresh, in_order)
     for row, (matcher, tokens) in enumerate(zip(fresh, sizes, strict=True)):
         assert bits(in_order[row]).tolist() == allowed(matcher, tokens).tolist()
+
+
+# ---- arrays ----------------------------------------------------------------------------------------------------------
+
+
+class Subclass(np.ndarray[Any, Any]):
+    """Not NumPy's own type."""
+
+
+@pytest.mark.parametrize(
+    "rows_of",
+    [
+        lambda memory: memory[:27].reshape(3, 9),
+        lambda memory: memory.view(np.uint32)[:27].reshape(3, 9),
+        lambda memory: memory[:36].reshape(3, 12)[:, 1:11],
+        lambda memory: memory[:54].reshape(6, 9)[::2],
+        lambda memory: memory[:27].reshape(3, 9)[::-1],
+        lambda memory: memory[:27].reshape(3, 9).view(Subclass),
+        lambda memory: memory.view(np.uint8)[1:109].view(np.int32).reshape(3, 9),
+        lambda memory: torch.from_numpy(memory)[:27].reshape(3, 9),
+        lambda memory: torch.from_numpy(memory)[:54].reshape(6, 9)[::2],
+    ],
+    ids=["rows", "unsigned", "within", "every other", "backwards", "subclass", "unaligned", "torch", "strided torch"],
+)
+def test_rows_of_any_array_are_filled_alike(rows_of: Callable[[np.ndarray[Any, Any]], Any]) -> None:
+    """The words beyond the vocabulary are zeros; other rows, and the memory around the array, stay as they are."""
+    matcher = matcher_of({"type": "integer"})
+    expected = np.zeros((1, 10), dtype=np.int32)
+    matcher.fill_bitmask(expected)
+    memory = np.full(60, -1, dtype=np.int32)
+    rows = rows_of(memory)
+    matcher.fill_bitmask(rows, 1)
+    filled = np.asarray(rows).view(np.ndarray).astype(np.int64)
+    np.testing.assert_array_equal(filled[1].astype(np.int32), expected[0, : filled.shape[1]])
+    rows[1] = rows[0]
+    assert (memory == -1).all()
+
+
+@pytest.mark.parametrize("reason", ["read-only", "of the other byte order"])
+def test_an_array_that_may_not_be_written_is_refused(reason: str) -> None:
+    """Nothing is written."""
+    array = np.zeros((1, 9), dtype=np.int32)
+    if reason == "read-only":
+        array.flags.writeable = False
+    else:
+        array = array.astype(array.dtype.newbyteorder())
+    with pytest.raises(TypeError, match="an int32 array of NumPy or torch on the CPU"):
+        matcher_of({"type": "integer"}).fill_bitmask(array)
+    assert not array.any()
 
 
 # ---- bad arguments ---------------------------------------------------------------------------------------------------

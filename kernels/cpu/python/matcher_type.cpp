@@ -85,15 +85,15 @@ void bind_matcher(nb::module_& m) {
   nb::class_<PyMatcher> type(m, "Matcher");
   type.def(
           "fill_bitmask",
-          [](PyMatcher& self, const Rows& bitmask, std::ptrdiff_t row,
+          [](PyMatcher& self, const RowsArray& bitmask, std::ptrdiff_t row,
              std::optional<std::int64_t> remaining) {
-            self.fill(view_of(bitmask, self.matcher.vocabulary().words()), row, remaining);
+            self.fill(bitmask.view(self.matcher.vocabulary().words()), row, remaining);
           },
           "bitmask"_a, "row"_a = 0, "remaining"_a.none() = nb::none())
       .def(
           "fill_bitmask_by_bytes",
-          [](PyMatcher& self, const Rows& bitmask, std::optional<std::int64_t> remaining) {
-            const RowsView view = view_of(bitmask, self.matcher.vocabulary().words());
+          [](PyMatcher& self, const RowsArray& bitmask, std::optional<std::int64_t> remaining) {
+            const RowsView view = bitmask.view(self.matcher.vocabulary().words());
             self.placed(
                 [&] { self.matcher.fill_by_bytes(self.row_of(view, 0), remaining.value_or(-1)); });
           },
@@ -204,7 +204,7 @@ void bind_matcher(nb::module_& m) {
 
   m.def(
       "fill_bitmasks",
-      [](const std::vector<PyMatcher*>& matchers, const Rows& bitmask,
+      [](const std::vector<PyMatcher*>& matchers, const RowsArray& bitmask,
          std::optional<std::vector<std::ptrdiff_t>> rows,
          std::optional<std::vector<std::optional<std::int64_t>>> remaining,
          std::optional<double> within) -> nb::object {
@@ -220,7 +220,7 @@ void bind_matcher(nb::module_& m) {
         std::size_t words = 0;
         for (PyMatcher* matcher : matchers)
           words = std::max(words, matcher->matcher.vocabulary().words());
-        const RowsView view = view_of(bitmask, words);
+        const RowsView view = bitmask.view(words);
         const auto row_of = [&](std::size_t i) {
           return matchers[i]->row_of(view, rows ? (*rows)[i] : static_cast<std::ptrdiff_t>(i));
         };
@@ -308,11 +308,11 @@ void bind_matcher(nb::module_& m) {
 
   m.def(
       "allow_tokens",
-      [](const Rows& bitmask, const std::vector<std::ptrdiff_t>& rows,
+      [](const RowsArray& bitmask, const std::vector<std::ptrdiff_t>& rows,
          const std::vector<Id>& tokens) {
         if (rows.size() != tokens.size())
           throw nb::value_error("tokens must have an item for each row");
-        const RowsView view = view_of(bitmask, 0);
+        const RowsView view = bitmask.view(0);
         for (std::size_t i = 0; i < rows.size(); ++i) {
           check_row(view, rows[i]);
           if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= view.words * 32)

@@ -10,40 +10,15 @@
 
 #include "python/call.hpp"
 #include "python/pending_row.hpp"
+#include "python/rows_array.hpp"
 #include "runtime/matcher.hpp"
 
 namespace guard {
 
 void bind_matcher(nanobind::module_& module);  // adds Matcher and fill_bitmasks
 
-using Rows = nanobind::ndarray<nanobind::device::cpu>;
 using Classes =
     nanobind::ndarray<std::uint8_t, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
-
-struct RowsView {
-  std::uint32_t* data;
-  std::size_t rows, words;
-  std::ptrdiff_t stride;
-};
-inline RowsView view_of(const Rows& bitmask, std::size_t words) {
-  if (bitmask.dtype().bits != 32 || bitmask.dtype().lanes != 1 ||
-      (bitmask.dtype().code != static_cast<std::uint8_t>(nanobind::dlpack::dtype_code::Int) &&
-       bitmask.dtype().code != static_cast<std::uint8_t>(nanobind::dlpack::dtype_code::UInt)))
-    throw nanobind::type_error("bitmask must be int32");
-  if (bitmask.ndim() != 1 && bitmask.ndim() != 2)
-    throw nanobind::value_error("bitmask must have one or two dimensions");
-  const std::size_t last = bitmask.ndim() - 1;
-  if (bitmask.stride(last) != 1)
-    throw nanobind::value_error("the rows of bitmask must be contiguous");
-  if (bitmask.shape(last) < words) {
-    throw nanobind::value_error(("a row of bitmask has " + std::to_string(bitmask.shape(last)) +
-                                 " words; the vocabulary needs " + std::to_string(words))
-                                    .c_str());
-  }
-  return {static_cast<std::uint32_t*>(bitmask.data()), bitmask.ndim() == 2 ? bitmask.shape(0) : 1,
-          bitmask.shape(last),
-          bitmask.ndim() == 2 ? static_cast<std::ptrdiff_t>(bitmask.stride(0)) : 0};
-}
 
 inline void check_row(const RowsView& view, std::ptrdiff_t row) {
   if (row < 0 || static_cast<std::size_t>(row) >= view.rows)
