@@ -34,7 +34,7 @@ class Vocabulary:
         """Memory held, in bytes."""
 
     def limit(self, masks: int, rows: int) -> None:
-        """Keep at most about so many bytes of masks of lexemes (40 MB unless told), and of whole rows (8 MB)."""
+        """Keep at most about so many bytes of masks of lexemes (36 MB unless told), and of a schema's whole ones (4 MB)."""
 
     def token_bytes(self, arg: int, /) -> bytes:
         """Return the bytes given for a token; IndexError where there is no such token."""

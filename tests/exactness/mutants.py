@@ -378,6 +378,36 @@ MUTANTS = (
         "static_cast<std::int64_t>(few ? 0 : f.seen[i]);",
     ),
     Mutant(
+        "automaton/frame_store.cpp",
+        "frames are equal whatever value is due",
+        "f.order, f.due};",
+        "f.order, -1};",
+    ),
+    Mutant(
+        "automaton/frames.hpp",
+        "a frame hands its masks on to the next one",
+        "    out.rows = nullptr;\n",
+        "",
+    ),
+    Mutant(
+        "automaton/stepper.cpp",
+        "one item less counts",
+        "    out = std::max(out, row.hi == kInf ? row.lo : kInf);",
+        "    out = std::max(out, row.hi == kInf ? row.lo - 1 : kInf);",
+    ),
+    Mutant(
+        "masks/mask_cache.cpp",
+        "tokens that were cleared last stay in a mask that is kept",
+        "ids[out.in + out.out++] = t;",
+        "ids[out.in + out.out] = t;",
+    ),
+    Mutant(
+        "automaton/state_key.cpp",
+        "masks do not tell apart how far a text is",
+        "  out->chars = at.lex == Lex::Literal ? at.chars : is_key || at.lex == Lex::Text ? chars_of(at) : 0;\n",
+        "",
+    ),
+    Mutant(
         "masks/token_distance.hpp",
         "a completion is followed along bytes that are not its own",
         "from.kind == Completions::Link::Byte && from.byte == byte ? from.next : -1",

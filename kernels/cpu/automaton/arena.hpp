@@ -14,7 +14,8 @@ namespace guard {
 
 class Arena {
  public:
-  Arena() = default;
+  // `of_tables`: whether its bytes are tables', which the isolate counts.
+  explicit Arena(bool of_tables = false) : counted_(!of_tables) {}
   Arena(Arena&&) = default;
   Arena& operator=(Arena&&) = default;
   template <class T>
@@ -25,22 +26,23 @@ class Arena {
   void* allocate(std::size_t bytes);
   void clear();
   std::size_t used() const { return block_ * kBlock; }  // an upper bound, without large pieces
+  std::size_t size() const { return nbytes_; }          // its blocks, in bytes
   static std::int64_t nbytes() {
     return held_;
   }  // of all arenas: bytes that this thread allocated, less those that it freed
   static std::int64_t all_nbytes() { return all_held_; }
 
  private:
-  static constexpr std::size_t kBlock = 1 << 14;
+  static constexpr std::size_t kFirst = 1 << 11, kBlock = 1 << 14;
   static inline constinit thread_local std::int64_t held_ GUARD_TLS = 0;
   static inline std::atomic<std::int64_t> all_held_ = 0;
   static void count(std::int64_t n) {
     held_ += n, all_held_.fetch_add(n, std::memory_order_relaxed);
   }
-  struct Piece {  // counted while it lives
-    explicit Piece(std::size_t size)
+  struct Piece {  // counted while it lives, unless it is of tables
+    Piece(std::size_t size, bool counted)
         : bytes(std::make_unique_for_overwrite<std::byte[]>(size)),
-          n(static_cast<std::int64_t>(size)) {
+          n(counted ? static_cast<std::int64_t>(size) : 0) {
       count(n);
     }
     Piece(Piece&& o) noexcept : bytes(std::move(o.bytes)), n(std::exchange(o.n, 0)) {}
@@ -51,9 +53,11 @@ class Arena {
     std::unique_ptr<std::byte[]> bytes;
     std::int64_t n;
   };
+  bool counted_;
   std::vector<Piece> blocks_;
   std::vector<Piece> large_;
-  std::size_t left_ = 0, block_ = 0;  // bytes of the block before block_
+  std::byte* end_ = nullptr;                       // of the block before block_
+  std::size_t nbytes_ = 0, left_ = 0, block_ = 0;  // bytes of that block; the next one
 };
 
 }  // namespace guard

@@ -55,9 +55,13 @@ std::int64_t Distances::bytes_left(const Config& at, std::int64_t limit) {
     case Phase::Value: out = value_distance(f, room); break;
     case Phase::Colon: {
       const std::int64_t colon = 1 + options_.gap();
-      Frame next = f.next(*f.arena);
-      next.phase = Phase::Value;
-      out = sum(value_distance(*f.arena->make(next), without(room, colon)), colon);
+      const Frame*& value = f.cache().value;
+      if (!value) {
+        Frame next = f.next(*f.arena);
+        next.phase = Phase::Value;
+        value = f.arena->make(next);
+      }
+      out = sum(value_distance(*value, without(room, colon)), colon);
       break;
     }
     case Phase::Key:

@@ -1,13 +1,15 @@
-// FrameMaker: makes frames; during a mask, equal frames only once.
+// FrameMaker: makes frames, equal ones mostly only once.
 //
-// Many tokens of one mask lead to the same frame, and a frame's cache is expensive. So a mask's
-// frames are kept in a Scratch, keyed by their origin, until the frame on top changes: for all
-// masks inside of one lexeme. Where values are recorded, frames depend on the text written, and
+// Frames of accepted text are kept in a store, for all matchers. Many tokens of one mask lead to
+// the same frame, too, and a frame's cache is expensive. But most of these frames are never needed
+// again, so they are kept in a Scratch, keyed by their origin, until the frame on top changes: for
+// all masks inside of one lexeme. Where values are recorded, frames depend on the text written, and
 // none is shared. The isolate's lock must be held.
 #pragma once
+#include <memory>
 #include <unordered_map>
 
-#include "automaton/frames.hpp"
+#include "automaton/frame_store.hpp"
 
 namespace guard {
 
@@ -44,8 +46,10 @@ struct Scratch {
 
 class FrameMaker {
  public:
-  // The frame, allocated in the arena; or, if a scratch is in use, one with the same key.
+  // The frame: one of the store, if it is in use; or, if a scratch is in use, one with the same
+  // key; else one that is allocated in the arena.
   const Frame* make(const Scratch::Key& key, const Frame& frame, Arena& arena) {
+    if (const Frame* kept = keeps_ ? keeps_->keep(frame) : nullptr) return kept;
     if (!scratch_ || frame.records) return arena.make(frame);
     for (const auto& [known, made] : scratch_->few)
       if (known == key) return made;
@@ -55,22 +59,55 @@ class FrameMaker {
     }
     return remember(scratch_->many, key, [&]() -> const Frame* { return arena.make(frame); });
   }
-  // While it lives, frames are shared by a scratch (null: not shared). A nested one replaces the
-  // outer one. The scratch must outlive it.
+  // While it lives, frames are shared by a scratch (null: not shared), and none is kept. A nested
+  // one replaces the outer one. The scratch must outlive it.
   class Sharing {
    public:
     Sharing(FrameMaker& maker, Scratch* scratch)
-        : maker_(maker), before_(std::exchange(maker.scratch_, scratch)) {}
-    ~Sharing() { maker_.scratch_ = before_; }
+        : maker_(maker),
+          before_(std::exchange(maker.scratch_, scratch)),
+          kept_(std::exchange(maker.keeps_, nullptr)) {}
+    ~Sharing() { maker_.scratch_ = before_, maker_.keeps_ = kept_; }
     Sharing(const Sharing&) = delete;
 
    private:
     FrameMaker& maker_;
     Scratch* before_;
+    FrameStore* kept_;
+  };
+
+  // The store for texts that begin now. Each matcher owns the one in which its text began, too.
+  const std::shared_ptr<FrameStore>& store() {
+    if (!store_ || store_->is_full()) {
+      std::erase_if(before_, [](const auto& old) { return old.expired(); });
+      if (store_) before_.push_back(store_);
+      store_ = std::make_shared<FrameStore>();
+    }
+    return store_;
+  }
+  // Bytes of stores that stay when the engine goes, since matchers are in them.
+  std::size_t survivors() const {
+    std::size_t sum = store_ && store_.use_count() > 1 ? store_->nbytes() : 0;
+    for (const auto& old : before_)
+      if (const std::shared_ptr<FrameStore> store = old.lock()) sum += store->nbytes();
+    return sum;
+  }
+  // While it lives, frames are kept in the store. Not to be nested.
+  class Keeping {
+   public:
+    Keeping(FrameMaker& maker, FrameStore& store) : maker_(maker) { maker_.keeps_ = &store; }
+    ~Keeping() { maker_.keeps_ = nullptr; }
+    Keeping(const Keeping&) = delete;
+
+   private:
+    FrameMaker& maker_;
   };
 
  private:
   Scratch* scratch_ = nullptr;
+  FrameStore* keeps_ = nullptr;
+  std::shared_ptr<FrameStore> store_;
+  std::vector<std::weak_ptr<FrameStore>> before_;
 };
 
 }  // namespace guard

@@ -115,6 +115,8 @@ struct KnownDistance {
   }
 };
 
+struct KeptRows;  // masks/mask_cache.hpp
+
 struct Frame {
   const Frame* parent = nullptr;
   const NamesIndex* names = nullptr;  // of an object
@@ -138,6 +140,7 @@ struct Frame {
   const std::uint64_t* seen =
       nullptr;  // one bit for each name of the table: was it written? null: no name was
   const Extras* extras = nullptr;
+  mutable KeptRows* rows = nullptr;  // see MaskRows
   struct Cache {
     std::array<Id, kTypes> vital{-1, -1, -1, -1, -1, -1};  // see Viability::vital
     std::array<Scalar, kTypes> scalars{};  // of strings and numbers, see Stepper::begin_value
@@ -146,6 +149,7 @@ struct Frame {
     signed char more = -1;                 // may a further item come?
     const Targets* targets = nullptr;      // see Distances::targets
     std::array<const Targets*, kTypes> options{};  // see Distances::options
+    const Frame* value = nullptr;  // of phase Colon, for distances: the frame behind the colon
     const RestCost* rests = nullptr;
     const Decided* decided = nullptr;
     KnownDistance distance;
@@ -163,6 +167,7 @@ struct Frame {
     Frame out = *this;
     out.arena = &in;
     out.cache_ = nullptr;
+    out.rows = nullptr;
     return out;
   }
 };

@@ -1,7 +1,6 @@
 #include "automaton/state_key.hpp"
 
 #include <algorithm>
-#include <unordered_set>
 
 namespace guard {
 
@@ -33,29 +32,6 @@ class Writer {
   std::string& out;
 };
 }  // namespace
-
-// The number of items from which on their number does not matter; kInf: it always matters.
-std::int32_t StateKeys::last_count(const Frame& f) {
-  const auto found = last_counts_.find({f.level, f.order});
-  if (found != last_counts_.end()) return found->second;
-  std::int32_t out = 1;
-  std::vector<Id> todo;
-  for (const Alternative& a : levels_[f.level].alternatives) todo.push_back(a.shape);
-  std::unordered_set<Id> known(todo.begin(), todo.end());
-  while (!todo.empty()) {
-    const Row& row = constraints_.arrays[todo.back()];  // its spans count from the due item
-    todo.pop_back();
-    out = std::max(out, row.hi == kInf ? row.lo : kInf);
-    for (const Clause& c : row.clauses)
-      for (Id d : c)
-        if (known.insert(d).second) todo.push_back(d);
-  }
-  if (f.order >= 0)
-    for (Id n : orders_.in_place(f.order))
-      for (const Atom& a : goals_.atoms(n))
-        if (a.op == Op::Items) out = std::max({out, a.lo, a.hi == kInf ? 0 : a.hi});
-  return last_counts_[{f.level, f.order}] = out;
-}
 
 // The characters of a text or key that were read, as far as they matter.
 std::int32_t StateKeys::chars_of(const Config& at) const {
@@ -99,8 +75,7 @@ void StateKeys::add_frame(const Frame& f, bool is_top, bool completes, std::stri
     for (std::int32_t i = 0; i < f.barred->size; ++i) w.number(f.barred->values[i]);
   }
   for (Id id : {f.level, f.order, f.due}) w.number(id);
-  if (f.kind == Kind::Array)
-    w.number(f.records || f.barred ? f.count : std::min(f.count, last_count(f)));
+  if (f.kind == Kind::Array) w.number(f.count);
   if (f.kind != Kind::Object) return;
   // The count follows from the keys.
   w.number(options_.schema_order ? f.rank : -1);
@@ -138,6 +113,24 @@ void StateKeys::add(const Config& at, std::uint64_t engine, std::string* out) {
       for (const KeyText* mark : {f->mark, f->begun}) w.number(Writer::length(mark));
     add_frame(*f, f == at.top, false, out);
   }
+}
+
+bool StateKeys::find(const Config& at, LexemeKey* out) const {
+  const bool is_key = at.lex == Lex::Key;
+  // The text of a key matters while it may be undeclared; where it begins a name, the names tell
+  // it.
+  if (is_key ? at.state != Texts::kDead && at.lo == at.hi && at.depth > 0 : at.key != nullptr)
+    return false;
+  *out = {.lex = at.lex};
+  if (at.lex == Lex::None) {
+    out->state = at.gap;
+    return true;
+  }
+  out->state = at.state;
+  out->spec = at.lex == Lex::Literal ? at.labels : at.spec;
+  out->chars = at.lex == Lex::Literal ? at.chars : is_key || at.lex == Lex::Text ? chars_of(at) : 0;
+  if (is_key) out->decoder = at.decoder, out->lo = at.lo, out->hi = at.hi, out->depth = at.depth;
+  return true;
 }
 
 std::int64_t StateKeys::lexeme(const Config& at) const {

@@ -13,6 +13,14 @@
 
 namespace guard {
 
+// What a mask depends on beside the innermost frame.
+struct LexemeKey {
+  Lex lex = Lex::None;
+  Id state = 0, spec = 0, decoder = 0;
+  std::int32_t chars = 0, lo = 0, hi = 0, depth = 0;
+  bool operator==(const LexemeKey&) const = default;
+};
+
 class StateKeys {
  public:
   StateKeys(Constraints& constraints, KeyOrder& orders, Levels& levels, const Options& options)
@@ -24,6 +32,9 @@ class StateKeys {
   // Appends the key: "" where there is no instance, "." once finished. `engine` is the engine's
   // unique number.
   void add(const Config& at, std::uint64_t engine, std::string* out);
+  // The key's part beside the frames, where these are kept (frame_store.hpp); false: it needs the
+  // text. O(1).
+  bool find(const Config& at, LexemeKey* out) const;
   // A number for the lexeme; configurations with the same one have the same classes of tokens. -1:
   // there is no lexeme.
   std::int64_t lexeme(const Config& at) const;
@@ -37,13 +48,11 @@ class StateKeys {
   void add_frame(const Frame& f, bool is_top, bool completes, std::string* out);
 
  private:
-  std::int32_t last_count(const Frame& f);
   Constraints& constraints_;
   Goals& goals_;
   KeyOrder& orders_;
   Levels& levels_;
   const Options& options_;
-  PairMemo<std::int32_t> last_counts_;  // by level and order
 };
 
 }  // namespace guard

@@ -41,7 +41,7 @@ Config Stepper::start(Arena& arena) {
   f.arena = &arena;
   f.due = levels_.due_root(root_);
   if (options_.schema_order) f.order = orders_.of_root(root_);
-  c.top = arena.make(f);
+  c.top = frames_.make({nullptr, Phase::Value, f.due, f.order}, f, arena);
   return c;
 }
 
@@ -343,7 +343,7 @@ bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const
   const Id value = compared || f.barred ? compared_.value_of(text, f.mark, last) : -1;
   to->top = after_value(f, type, labels, compared ? value : -1, arena);
   if (f.barred) {
-    Frame next = *to->top;
+    Frame next = to->top->next(arena);
     compared_.narrow(f, value, &next, arena);
     to->top = arena.make(next);
   }
@@ -355,6 +355,29 @@ bool Stepper::are_items_alike(const Frame& f) {
   return f.kind == Kind::Array && level.records && !f.barred && !f.parent->records &&
          level.alternatives.size() == 1 &&
          constraints_.unique.has_room(level.alternatives[0].shape, f.count, 1);
+}
+
+// The number of items from which on their number does not matter; kInf: it always matters.
+std::int32_t Stepper::last_count(const Frame& f) {
+  const auto found = last_counts_.find({f.level, f.order});
+  if (found != last_counts_.end()) return found->second;
+  std::int32_t out = 1;
+  std::vector<Id> todo;
+  for (const Alternative& a : levels_[f.level].alternatives) todo.push_back(a.shape);
+  std::unordered_set<Id> known(todo.begin(), todo.end());
+  while (!todo.empty()) {
+    const Row& row = constraints_.arrays[todo.back()];  // its spans count from the due item
+    todo.pop_back();
+    out = std::max(out, row.hi == kInf ? row.lo : kInf);
+    for (const Clause& c : row.clauses)
+      for (Id d : c)
+        if (known.insert(d).second) todo.push_back(d);
+  }
+  if (f.order >= 0)
+    for (Id n : orders_.in_place(f.order))
+      for (const Atom& a : goals_.atoms(n))
+        if (a.op == Op::Items) out = std::max({out, a.lo, a.hi == kInf ? 0 : a.hi});
+  return last_counts_[{f.level, f.order}] = out;
 }
 
 // The next level depends only on the due, the type, the labels and the compared value, and is
@@ -373,6 +396,8 @@ const Frame* Stepper::after_value(const Frame& f, Type type, std::span<const Id>
   const auto at_level = [&](Id level) {
     next.level = level;
     next.records = f.parent->records || levels_[level].records;
+    if (f.kind == Kind::Array && !next.records && !next.barred)
+      next.count = std::min(next.count, last_count(next));
     return frames_.make({&f, next.phase, level, -1}, next, arena);
   };
   Few<Id, 12> key{f.due, static_cast<Id>(type), value};

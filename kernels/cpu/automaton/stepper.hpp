@@ -91,6 +91,8 @@ class Stepper {
   const Frame* after_value(const Frame& f, Type type, std::span<const Id> labels, Id value,
                            Arena& arena);
 
+  std::int32_t last_count(const Frame& f);
+
   Constraints& constraints_;
   Goals& goals_;
   KeyOrder& orders_;
@@ -114,6 +116,7 @@ class Stepper {
   ListMap<Id> after_, children_;
   Interner<Joint> joints_;
   ListMap<Opened> opened_;
+  PairMemo<std::int32_t> last_counts_;  // by level and order
 };
 
 }  // namespace guard

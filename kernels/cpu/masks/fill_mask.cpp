@@ -43,6 +43,8 @@ std::int64_t MaskFiller::fill(const Config& from, LexemeMasks& masks, std::int64
   std::memset(row, 0, vocabulary.words() * 4);
   TokenDistances* tokens = budget > 0 ? &distances_ : nullptr;
   Sink sink{masks, vocabulary, row, budget, scratch.arena, engine_, factors, tokens, symbols};
+  masks.log.begin();
+  sink.log = &masks.log;
   if (at.top && !at.finished) below(vocabulary.whole(), 0, at, sink);
   if ((at.finished || budget != 0) && engine_.can_stop(at))
     for (Id t : vocabulary.ends()) sink.set(t);
@@ -165,12 +167,12 @@ void MaskFiller::add_inside(const Suffixes& among, std::int32_t node, const Conf
                             LexemeMask& mask, bool bounded, bool ample, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   if (!bounded && ample) {
-    sink.add(*mask.all);
+    sink.add(mask.all);
   } else if (ample && texts_.is_free(at.state) && texts_.components(at.state).size() == 1) {
     const Bound& b =
         texts_.spec(at.spec).bounds[static_cast<std::size_t>(texts_.components(at.state)[0].index)];
     if (b.hi == kInf || b.hi - at.chars >= sink.vocabulary.whole().trie.longest())
-      sink.add(*mask.all);
+      sink.add(mask.all);
     else
       sink.add(sink.masks.at_most(mask, b.hi - at.chars));
   } else {
@@ -194,7 +196,7 @@ void MaskFiller::add_inside(const Suffixes& among, std::int32_t node, const Conf
                sink.affords(after);
       };
       if (bounded && group.chars == kItsOwn)
-        sink.is_blank = false, sink.masks.add_lengths(group, is_open, sink.row);
+        sink.add_lengths(group, is_open);
       else if (is_open(std::max(group.chars, 0)))
         sink.add(group.tokens);
     }

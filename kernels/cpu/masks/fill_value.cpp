@@ -73,7 +73,7 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
   const std::int64_t left = sink.budget - tail;
   if (sink.budget < 0 || left >= known->second.enough) {
     if (sink.budget >= 0) sink.suffices(known->second.enough + tail);
-    sink.add(*known->second.tokens);
+    sink.add(known->second.tokens);
   } else {
     const std::int64_t enough = std::exchange(sink.enough, 1);
     const bool counted = std::exchange(sink.counted, false);

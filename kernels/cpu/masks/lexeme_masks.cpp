@@ -7,10 +7,7 @@
 namespace guard {
 
 LexemeMasks::LexemeMasks(std::shared_ptr<const Vocabulary> vocabulary, std::size_t part)
-    : v_(*vocabulary),
-      held_by_(vocabulary),
-      part_(part),
-      rows_(vocabulary->words(), vocabulary->most_rows / part) {}
+    : v_(*vocabulary), held_by_(vocabulary), part_(part) {}
 
 LexemeMasks::Slot& LexemeMasks::slot(Masks* masks, const Suffixes& among, Id state,
                                      std::int32_t node) {
@@ -88,8 +85,11 @@ const GapMask* LexemeMasks::gap(const Suffixes& among, std::int32_t node, std::i
       all.push_back(behind.token);
     else
       rest.push_back(behind);
-  gap.upto.push_back({room, {Tokens(std::move(all), words()), suffixes(std::move(rest))}});
-  held_ += gap.upto.back().second.all.nbytes();
+  Tokens tokens(std::move(all), words());
+  if (tokens.few.size() > words() / 64) tokens.to_bits(words());  // it is a part of many masks
+  gap.upto.push_back(
+      {room, {std::make_shared<const Tokens>(std::move(tokens)), suffixes(std::move(rest))}});
+  held_ += gap.upto.back().second.all->nbytes();
   return &gap.upto.back().second;
 }
 
@@ -216,7 +216,7 @@ LexemeMasks::Around& LexemeMasks::around(Texts& texts, Id state, const std::stri
 
 std::size_t Gap::nbytes() const {
   std::size_t n = sizeof *this + tokens.capacity() * sizeof tokens[0];
-  for (const auto& [_, mask] : upto) n += mask.all.nbytes();
+  for (const auto& [_, mask] : upto) n += mask.all->nbytes();
   return n;
 }
 
@@ -225,7 +225,6 @@ void LexemeMasks::trim() {
   // others as unused. Bytes are counted again from scratch, since shared parts may have been freed
   // with other masks.
   if (held_ <= v_.most_masks / part_) return;
-  rows_.limit(v_.most_rows / part_);
   held_ = 0;
   for (Masks* masks : {&texts_, &detailed_, &numbers_}) {
     const auto look = [this](Slot& mask) {

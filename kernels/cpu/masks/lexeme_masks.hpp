@@ -52,8 +52,8 @@ struct LexemeMask {
   std::size_t nbytes() const;  // without shared parts
 };
 
-struct GapMask {  // of white space between lexemes
-  Tokens all;     // the tokens of white space only
+struct GapMask {                      // of white space between lexemes
+  std::shared_ptr<const Tokens> all;  // the tokens of white space only
   std::shared_ptr<const Suffixes>
       rest;  // the other tokens that may continue JSON, without their leading white space
 };
@@ -111,7 +111,6 @@ class LexemeMasks {
   // To be called between fills: if the masks exceed their limit, frees those that were not used
   // since the last call.
   void trim();
-  MaskRows& rows() { return rows_; }
   // A row of zeros, in which a part of a mask is made; to be given back as such.
   std::vector<std::uint32_t> take_clear_row() {
     if (clear_rows_.empty()) return std::vector<std::uint32_t>(words());
@@ -120,7 +119,8 @@ class LexemeMasks {
     return row;
   }
   void give_clear_row(std::vector<std::uint32_t> row) { clear_rows_.push_back(std::move(row)); }
-  std::size_t nbytes() const { return held_ + rows_.nbytes(); }
+  std::size_t nbytes() const { return held_; }
+  RowLog log;  // of the mask that was made last
 
  private:
   struct Draft;
@@ -197,9 +197,8 @@ class LexemeMasks {
   using Content =
       std::vector<std::uint64_t>;  // tokens, each with the number of its remaining bytes
   std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
-  Id made_ = Vocabulary::kOwnSuffixes;  // number of suffixes so far
-  std::size_t held_ = 0;                // bytes of all masks and suffixes
-  MaskRows rows_;
+  Id made_ = Vocabulary::kOwnSuffixes;                  // number of suffixes so far
+  std::size_t held_ = 0;                                // bytes of all masks and suffixes
   std::vector<std::vector<std::uint32_t>> clear_rows_;  // as many as parts were nested at most
 };
 

@@ -1,58 +1,102 @@
-// Mask cache: whole masks by state key, for matchers that reach an equivalent configuration.
+// Mask cache: whole masks, kept with the frames of a store for all matchers that come there.
 //
-// A row's key is that of its engine and configuration (automaton/state_key.cpp: equal keys, equal
-// masks); rows of equal content are shared. Rows are immutable and have shared owners, so reading
-// one takes no lock, and the cache may drop all of them at any time. The first time, a key is only
-// recorded, since most keys never come again. O(words) a row. The isolate's lock must be held for
-// MaskRows, but not to read a row.
+// Equal frames and lexemes mean equal masks. Most masks are one cached set of tokens and a few
+// exceptions, and are kept as such; of a mask that takes all its words, only the key is kept at
+// first, since most never come again. Masks live as long as the frame's store, which each matcher
+// in it owns, and do not change. So reading one takes no lock; all else needs the isolate's.
 #pragma once
+#include <array>
 #include <memory>
 
-#include "support/base.hpp"
+#include "automaton/frame_store.hpp"
+#include "automaton/state_key.hpp"
+#include "masks/vocabulary.hpp"
 
 namespace guard {
 
-class MaskRow {
- public:
-  MaskRow() = default;
-  MaskRow(const std::uint32_t* row, std::size_t words) { assign(row, words); }
-  void assign(const std::uint32_t* row, std::size_t words);
-  void write(std::uint32_t* row) const;  // all words
-  bool operator==(const MaskRow&) const = default;
-  std::size_t hash() const;
-  std::size_t nbytes() const { return sizeof *this + few_.capacity() * 4 + bits_.capacity() * 4; }
+using TokensOwner = std::shared_ptr<const Tokens>;
 
- private:
-  static constexpr std::size_t kMostFew = 512;
-  std::size_t words_ = 0;
-  std::vector<Id> few_;  // its tokens, if they are so few that clearing a row and setting them is
-                         // faster than a copy
-  std::vector<std::uint32_t> bits_;  // all words, otherwise
+// How a row was made: shared sets of tokens, and the single ones that changed it.
+struct RowLog {
+  static constexpr std::size_t kSets = 8, kFew = 16, kMost = 512;
+  std::size_t sets = 0, count = 0;
+  bool is_whole = true;  // whether that is all
+  std::array<TokensOwner, kSets> of;
+  std::array<Id, kMost> ids;
+  void begin() {
+    while (sets > 0) of[--sets] = nullptr;
+    count = 0, is_whole = true;
+  }
+  void add(Id token) {
+    if (count < kMost)
+      ids[count++] = token;
+    else
+      is_whole = false;
+  }
+  void add(const Tokens& tokens) {
+    for (Id t : tokens.few) add(t);
+    is_whole = is_whole && tokens.bits.empty();
+  }
+  void add(const TokensOwner& tokens) {
+    if ((tokens->bits.empty() && tokens->few.size() <= kFew) || sets == kSets)
+      add(*tokens);
+    else
+      of[sets++] = tokens;
+  }
 };
 
-class MaskRows {  // of one vocabulary
- public:
-  struct Known {
-    std::shared_ptr<const MaskRow> row;  // null: there is none
-    std::int64_t enough = kNoBudget;     // the least budget for which it is known to be the row
+struct MaskRow {  // the union of sets, and single tokens that are in it, or are not
+  const Tokens* const* of = nullptr;
+  const Id* ids = nullptr;  // those that are in it come first
+  std::uint32_t sets = 0, in = 0, out = 0;
+  const std::uint32_t* all = nullptr;  // all words, in place of these
+  void write(std::uint32_t* row, std::size_t words) const;
+};
+
+struct KeptRow {
+  Id vocabulary;
+  LexemeKey key;
+  bool is_made = false;                                            // else only its key was kept
+  std::int64_t enough = std::numeric_limits<std::int64_t>::max();  // the least budget for which it
+                                                                   // is known to be the row
+  MaskRow row;
+};
+
+struct KeptRows {  // of a frame: a hash table with linear probing
+  struct Slot {
+    std::size_t hash;
+    KeptRow* row;  // null: the slot is free
   };
-  static constexpr std::int64_t kNoBudget = std::numeric_limits<std::int64_t>::max();
-  MaskRows(std::size_t words, std::size_t nbytes) : words_(words), most_(nbytes) {}
-  Known find(const std::string& key) const;
-  // Keeps a row that is valid without a budget, and for budgets of at least `enough`. Where the key
-  // is new it is only recorded, and there is no row.
-  Known keep(const std::string& key, const std::uint32_t* row, std::int64_t enough);
-  void limit(std::size_t nbytes) {
-    most_ = nbytes;
-  }  // of the cache, in bytes; beyond the limit all rows are dropped
-  std::size_t nbytes() const { return held_; }
+  std::uint32_t size, count;  // slots, a power of two; rows
+  Slot* slots;
+};
+
+class MaskRows {
+ public:
+  static KeptRow* find(const Frame& frame, const LexemeKey& key, Id vocabulary);  // null: none
+  // Keeps a row that is valid without a budget, and for budgets of at least `enough`. Null: it is
+  // not kept, or only its key.
+  static const KeptRow* keep(FrameStore& store, const Frame& frame, const LexemeKey& key,
+                             const Vocabulary& vocabulary, const std::uint32_t* row,
+                             const RowLog& log, std::int64_t enough);
 
  private:
-  void make_room();
-  std::shared_ptr<const MaskRow> interned(const std::uint32_t* row);
-  std::size_t words_, most_, held_ = 0;
-  std::unordered_map<std::string, Known> by_key_;
-  std::unordered_map<std::size_t, std::shared_ptr<const MaskRow>> by_content_;  // by hash
+  static MaskRow listed(FrameStore& store, const std::uint32_t* row, const RowLog& log);
+  static void add(FrameStore& store, const Frame& frame, KeptRow* row);
+};
+
+// The row of one matcher, whose memory is used again.
+class OwnRow {
+ public:
+  const MaskRow* assign(const std::uint32_t* row, std::size_t words) {
+    words_.assign(row, row + words);
+    row_.all = words_.data();
+    return &row_;
+  }
+
+ private:
+  MaskRow row_;
+  std::vector<std::uint32_t> words_;
 };
 
 }  // namespace guard

@@ -147,13 +147,19 @@ struct MaskFiller::Sink {
   static constexpr int kMostNested =
       16;  // most lexemes nested in one token; deeper ones are walked byte by byte
 
+  RowLog* log = nullptr;  // of the row; null: nobody needs it
+
   bool is_blank = true;  // is the row still empty?
 
   void set(Id token) {
+    if (log && !has(token)) log->add(token);
     row[token >> 5] |= 1u << (token & 31);
     is_blank = false;
   }
-  void clear(Id token) { row[token >> 5] &= ~(1u << (token & 31)); }
+  void clear(Id token) {
+    if (log && has(token)) log->add(token);
+    row[token >> 5] &= ~(1u << (token & 31));
+  }
   bool has(Id token) const { return row[token >> 5] >> (token & 31) & 1; }
   // Bytes first, which are often known on sight, and tokens only where the bytes don't fit. `link`:
   // of its completion, -1: not known; it is kept there where it is found. Tokens are counted in
@@ -198,12 +204,25 @@ struct MaskFiller::Sink {
     for (; begin != end; ++begin) set(*begin);
   }
   void add(const Tokens& tokens) {
+    join(tokens);
+    if (log) log->add(tokens);
+  }
+  void add(const TokensOwner& tokens) {
+    join(*tokens);
+    if (log) log->add(tokens);
+  }
+  void join(const Tokens& tokens) {
     // Copying takes a quarter of the time of joining.
     if (is_blank && tokens.few.empty() && !tokens.bits.empty())
       std::memcpy(row, tokens.bits.data(), tokens.bits.size() * 4);
     else
       tokens.add_to(row);
     is_blank = is_blank && tokens.few.empty() && tokens.bits.empty();
+  }
+  void add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted) {
+    masks.add_lengths(group, is_wanted, row);
+    is_blank = false;
+    if (log) log->is_whole = false;
   }
 };
 

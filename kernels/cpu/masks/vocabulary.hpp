@@ -20,6 +20,8 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
     const Id *begin, *end;
     const std::uint32_t* bits;
   };
+  // A list while setting its bits one by one takes less time than joining all words.
+  static std::size_t most_few(std::size_t words) { return words / 8; }
   Tokens() = default;
   Tokens(std::vector<Id> list, std::size_t words);
   void to_bits(std::size_t words);
@@ -103,8 +105,9 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
     return chars_[static_cast<std::size_t>(token)];
   }  // the characters that it completes, if it begins at a character
   std::size_t nbytes() const;
-  // Bytes that one isolate's caches of lexeme masks, and of whole rows, may take.
-  std::atomic<std::size_t> most_masks{36'000'000}, most_rows{8'000'000};
+  // Bytes that one isolate's cache of lexeme masks, and the frames of one engine with their whole
+  // masks, may take.
+  std::atomic<std::size_t> most_masks{36'000'000}, most_rows{4'000'000};
 
  private:
   friend class LexemeMasks;              // which uses all tables below

@@ -56,7 +56,7 @@ static std::vector<bool> fill_in_time(
             is_pending[i] = false;
           } else if (const MaskRow* known = at.matcher.known(budget)) {
             row.assign(at.matcher.vocabulary().words(), 0);
-            known->write(row.data());
+            known->write(row.data(), row.size());
             write(i, row.data());
             is_pending[i] = false;
           } else if (pending.is_lacking()) {
@@ -241,7 +241,7 @@ void bind_matcher(nb::module_& m) {
           std::memset(row_of(i) + used, 0, (view.words - used) * 4);
         };
         const auto write = [&](const MaskRow* known, std::size_t i) {
-          if (known) known->write(row_of(i));
+          if (known) known->write(row_of(i), matchers[i]->matcher.vocabulary().words());
           end(i);
         };
         if (is_in_time) {
@@ -268,7 +268,7 @@ void bind_matcher(nb::module_& m) {
           Matcher& matcher = matchers[i]->matcher;
           if (!known[i])
             matchers[i]->in_batch(true, [&] {
-              if (matcher.look_ahead().empty()) known[i] = matcher.find(left_of(i).value_or(-1));
+              known[i] = matcher.find(left_of(i).value_or(-1));
               return true;
             });
           if (!known[i]) break;
@@ -287,12 +287,10 @@ void bind_matcher(nb::module_& m) {
             Matcher& matcher = matchers[i]->matcher;
             if (known[i]) continue;
             const bool made = matchers[i]->in_batch(false, [&] {
-              if (!matcher.look_ahead().empty()) return false;
               const std::int64_t budget = left_of(i).value_or(-1);
-              if (matchers.size() == 1)
-                matcher.fill(row_of(i), budget);
-              else if (!(known[i] = matcher.find(budget)))
-                matcher.fill_found(row_of(i), budget);
+              if ((known[i] = matcher.find(budget))) return true;
+              if (!matcher.look_ahead().empty()) return false;
+              matcher.make(row_of(i), budget);
               return true;
             });
             if (!made) again.push_back(i);

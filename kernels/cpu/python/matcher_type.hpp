@@ -159,16 +159,21 @@ struct PyMatcher {
           ("remaining=" + std::to_string(*remaining) + " must be at least 0").c_str());
     const Use use(*this);
     std::uint32_t* words = row_of(view, row);
-    const std::uint32_t* made = pending ? pending->row(remaining.value_or(-1)) : nullptr;
+    const std::int64_t budget = remaining.value_or(-1);
+    const std::uint32_t* made = pending ? pending->row(budget) : nullptr;
     if (made) std::memcpy(words, made, matcher.vocabulary().words() * 4);
     if (pending) pending->forget();
-    if (made)
-      ;
-    else if (const MaskRow* known = matcher.known(remaining.value_or(-1)))
-      known->write(words);
-    else
-      in_use([&] { matcher.fill(words, remaining.value_or(-1)); },
-             [&] { return matcher.look_ahead(); });
+    const MaskRow* known = made ? nullptr : matcher.known(budget);
+    if (!made && !known)
+      in_use(
+          [&] {
+            if (!known) matcher.make(words, budget);
+          },
+          [&] {
+            known = matcher.find(budget);
+            return known ? std::vector<Id>() : matcher.look_ahead();
+          });
+    if (known) known->write(words, matcher.vocabulary().words());
     std::memset(words + matcher.vocabulary().words(), 0,
                 (view.words - matcher.vocabulary().words()) * 4);
   }

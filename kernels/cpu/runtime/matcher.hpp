@@ -36,36 +36,54 @@ class Matcher {
       held_ = {};
       scratch_.clear();
       arena_ = std::make_shared<Arena>();
+      store_ = nullptr;
       engine_ = &engine;
       masks_ = &engine.tables.masks(vocabulary_);
       engine_number_ = engine.number;
     }
+    if (steps_.empty() && store_ != engine.frames.store()) {
+      history_.clear();  // a text begins; no old frame's address may be taken for a new one's
+      held_ = {};
+      scratch_.clear();
+    }
+    if (history_.empty()) store_ = engine.frames.store();
     while (history_.size() <= steps_.size()) read_again();
   }
   std::vector<Id> look_ahead() { return engine_->look_ahead(now()); }
-  // Returns a budget from which on the row is the same, kNoLimit: unknown, or none.
-  std::int64_t fill(std::uint32_t* row, std::int64_t budget) {
+  // Writes the mask of the present configuration, under a budget or without one (-1).
+  void fill(std::uint32_t* row, std::int64_t budget) {
+    if (const MaskRow* known = find(budget))
+      known->write(row, vocabulary_->words());
+    else
+      make(row, budget);
+  }
+  // The same, after find() has returned null.
+  void make(std::uint32_t* row, std::int64_t budget) {
+    RowLog& log = masks_->log;
     const std::int64_t text =
         engine_->filler.fill(now(), *masks_, budget, row, scratch_, symbols_.get());
     const std::int64_t enough =
-        std::max(text, fill_symbols(budget, row));  // second, since it changes the row
+        std::max(text, fill_symbols(budget, row, &log));  // second, since it changes the row
     engine_->filler.check_end(now(), *vocabulary_, budget, row, symbols_.get());
     const bool alone = scarce_ =
         budget >= 0 && enough == kNoLimit;  // the row is valid for this budget only
-    if (is_held() && held_.row) {           // another thread's batch may be reading the row
+    if (!alone && has_key_)
+      if (const KeptRow* kept =
+              MaskRows::keep(*store_, *now().top, key_, *vocabulary_, row, log, enough))
+        return share(*kept);
+    if (is_held() && held_.row) {  // another thread's batch may be reading the row
       if (held_.budget < 0 && !alone) held_.enough = std::min(held_.enough, enough);
-      return enough;
+      return;
     }
     const bool again =
         is_held() || (!alone && budget >= 0 &&
                       now().lex == Lex::Text);  // it was asked for twice, or certainly will be
     hold(again ? own(row) : nullptr, enough, alone ? budget : -1);
-    return enough;
   }
   void fill_by_bytes(std::uint32_t* row, std::int64_t budget) {
     Scratch scratch;
     engine_->filler.fill(now(), *masks_, budget, row, scratch, symbols_.get(), false);
-    fill_symbols(budget, row);
+    fill_symbols(budget, row, &masks_->log);
     engine_->filler.check_end(now(), *vocabulary_, budget, row, symbols_.get());
   }
   // The mask of the present configuration, under a budget or without one (-1); null: unknown. Valid
@@ -73,26 +91,22 @@ class Matcher {
   const MaskRow* known(std::int64_t budget = -1) {
     const bool is_of =
         held_.budget >= 0 ? budget == held_.budget : budget < 0 || budget >= held_.enough;
-    const MaskRow* row = is_of && is_held() ? held_.row.get() : nullptr;
+    const MaskRow* row = is_of && is_held() ? held_.row : nullptr;
     if (row) scarce_ = held_.budget >= 0;
     return row;
   }
   bool is_scarce() const { return scarce_; }  // needs no turn
-  // The same, including masks that other matchers of the engine have made.
+  // The same, including masks of equivalent configurations, of this matcher or another one.
   const MaskRow* find(std::int64_t budget) {
     if (const MaskRow* row = known(budget)) return row;
-    key_.clear();
-    engine_->state_keys.add(now(), engine_->number, &key_);
-    const MaskRows::Known found = masks_->rows().find(key_);
-    if (!found.row || (budget >= 0 && budget < found.enough)) return nullptr;
-    share(found);
+    const Config& at = now();
+    has_key_ =
+        at.top && !at.finished && store_->has(*at.top) && engine_->state_keys.find(at, &key_);
+    if (!has_key_) return nullptr;
+    const KeptRow* found = MaskRows::find(*at.top, key_, vocabulary_->id());
+    if (!found || !found->is_made || (budget >= 0 && budget < found->enough)) return nullptr;
+    share(*found);
     return known(budget);
-  }
-  // Fills the row after find() has returned null.
-  void fill_found(std::uint32_t* row, std::int64_t budget) {
-    const std::int64_t enough = fill(row, budget);
-    if (budget >= 0 && enough == kNoLimit) return;
-    if (const MaskRows::Known kept = masks_->rows().keep(key_, row, enough); kept.row) share(kept);
   }
   bool accept(Id token) {
     const Config& at = now();
@@ -109,8 +123,11 @@ class Matcher {
       if (is_named) return false;
     }
     if (vocabulary_->is_end(token)) return false;
-    return token >= 0 && token < vocabulary_->size() && vocabulary_->is_allowed_somewhere(token) &&
-           accept(vocabulary_->bytes(token));
+    if (token < 0 || token >= vocabulary_->size() || !vocabulary_->is_allowed_somewhere(token) ||
+        !accept(vocabulary_->bytes(token)))
+      return false;
+    find(-1);  // in this turn, since the mask of where a token led is mostly the next thing asked
+    return true;
   }
   bool accept(std::string_view bytes) {
     Config at = now();
@@ -181,6 +198,8 @@ class Matcher {
     out.held_ = held_;
     out.shared_ = shared_;
     out.shared_.push_back(arena_);
+    out.store_ = store_;
+    out.own_ = own_;
     return out;
   }
   Id node(const Compiled& engine) const {
@@ -201,6 +220,7 @@ class Matcher {
   }
   static constexpr std::size_t kLongToken = 1024;  // bytes that are read within microseconds
   bool read(std::string_view bytes, Config* at) {
+    const FrameMaker::Keeping keeping(engine_->frames, *store_);
     const bool is_long = bytes.size() > kLongToken;
     for (char b : bytes) {
       if (is_long) kernel_clock.tick();  // else the clock is looked at between two calls
@@ -211,6 +231,7 @@ class Matcher {
     return true;
   }
   bool take(Id symbol, Config* at) {
+    const FrameMaker::Keeping keeping(engine_->frames, *store_);
     Config next;
     if (!engine_->step_symbol(*at, symbol, &next, *arena_)) return false;
     *at = next;
@@ -238,10 +259,10 @@ class Matcher {
   // Sets the bits of named tokens, which never count as text. Where any token is allowed, a token
   // that is also named there only counts as named. Returns a budget from which none of them is
   // excluded.
-  std::int64_t fill_symbols(std::int64_t budget, std::uint32_t* row) {
+  std::int64_t fill_symbols(std::int64_t budget, std::uint32_t* row, RowLog* log) {
     if (!symbols_) return 0;
-    const auto set = [row](Id token) { row[token >> 5] |= 1u << (token & 31); };
-    const auto clear = [row](Id token) { row[token >> 5] &= ~(1u << (token & 31)); };
+    const auto set = [=](Id token) { row[token >> 5] |= 1u << (token & 31), log->add(token); };
+    const auto clear = [=](Id token) { row[token >> 5] &= ~(1u << (token & 31)), log->add(token); };
     for (const auto& [token, _] : symbols_->of)
       if (!vocabulary_->is_end(token)) clear(token);
     Labels exits;
@@ -267,6 +288,7 @@ class Matcher {
         const std::vector<std::uint32_t>& any =
             symbols_->any_tokens.at(engine_->format->exit(id).what);
         for (std::size_t i = 0; i < any.size(); ++i) row[i] |= any[i];
+        log->is_whole = false;
         for (Id other : exits)
           if (engine_->format->exit(other).kind == FormatExit::Symbol)
             for (Id token : tokens(other)) clear(token);
@@ -287,7 +309,10 @@ class Matcher {
     history_.push_back(at);
   }
   void read_again() {  // computes the configuration of the first step without one
-    if (history_.empty()) return history_.push_back(engine_->start(*arena_));
+    if (history_.empty()) {
+      const FrameMaker::Keeping keeping(engine_->frames, *store_);
+      return history_.push_back(engine_->start(*arena_));
+    }
     const std::size_t step = history_.size() - 1, from = step ? steps_[step - 1].end : 0;
     Config at = now();
     if (steps_[step].finished)
@@ -302,25 +327,23 @@ class Matcher {
   struct Held {  // the row of one configuration; null: it was asked for once
     Config at;
     bool counts = false;  // whether the number of characters matters
-    std::shared_ptr<const MaskRow> row;
+    const MaskRow* row = nullptr;
     std::int64_t enough = kNoLimit;  // the least budget for which the row is valid
     std::int64_t budget = -1;  // the only budget for which it is valid; -1: all from `enough` on
   };
-  void hold(std::shared_ptr<const MaskRow> row, std::int64_t enough = kNoLimit,
-            std::int64_t budget = -1) {
-    held_ = {now(), engine_->counts(now()), std::move(row), enough, budget};
+  void hold(const MaskRow* row, std::int64_t enough = kNoLimit, std::int64_t budget = -1) {
+    held_ = {now(), engine_->counts(now()), row, enough, budget};
   }
-  void share(const MaskRows::Known& found) {
+  void share(const KeptRow& found) {
     if (is_held() && held_.row && held_.budget < 0)  // the same row, which a batch may be reading
       held_.enough = std::min(held_.enough, found.enough);
     else
-      hold(found.row, found.enough);
+      hold(&found.row, found.enough);
   }
-  std::shared_ptr<const MaskRow> own(const std::uint32_t* row) {
+  const MaskRow* own(const std::uint32_t* row) {
     held_.row = nullptr;
-    if (!own_ || own_.use_count() > 1) own_ = std::make_shared<MaskRow>();
-    own_->assign(row, vocabulary_->words());
-    return own_;
+    if (!own_ || own_.use_count() > 1) own_ = std::make_shared<OwnRow>();
+    return own_->assign(row, vocabulary_->words());
   }
   bool is_held() const {
     if (history_.size() != steps_.size() + 1 || !held_.at.top) return false;
@@ -336,16 +359,18 @@ class Matcher {
   std::shared_ptr<Arena> arena_;
   std::vector<std::shared_ptr<Arena>>
       shared_;  // arenas of the matchers from which this one was copied: they own shared frames
+  std::shared_ptr<FrameStore> store_;  // where its frames are, if they are kept
   std::string text_;
   std::vector<Step> steps_;
   std::vector<Config>
       history_;  // the start, then one for each step that the engine has read so far
   Scratch scratch_;
   Held held_;
-  bool scarce_ = false;           // whether the last mask may lack tokens because of its budget
-  std::shared_ptr<MaskRow> own_;  // the buffer of the held row, reused unless it is shared: a row
-                                  // inside of a text belongs to no other matcher
-  std::string key_;               // the key of the last find()
+  bool scarce_ = false;          // whether the last mask may lack tokens because of its budget
+  std::shared_ptr<OwnRow> own_;  // the buffer of the held row, reused unless it is shared: a row
+                                 // inside of a text belongs to no other matcher
+  bool has_key_ = false;         // whether the last find() found where the mask may be kept
+  LexemeKey key_;
 };
 
 }  // namespace guard
