@@ -25,38 +25,44 @@ class Trie {
  public:
   Trie() : Trie(std::vector<Spelled>{}) {}
   explicit Trie(std::vector<Spelled> tokens);  // O(total bytes); the empty text is the root, node 0
-  std::int32_t size() const { return static_cast<std::int32_t>(skip_.size()); }
-  std::int32_t skip(std::int32_t node) const { return skip_[static_cast<std::size_t>(node)]; }
-  std::int32_t depth(std::int32_t node) const { return depth_[static_cast<std::size_t>(node)]; }
-  std::uint8_t byte(std::int32_t node) const { return byte_[static_cast<std::size_t>(node)]; }
+  std::int32_t size() const { return static_cast<std::int32_t>(nodes_.size()) - 1; }
+  std::int32_t skip(std::int32_t node) const { return at(node).skip; }
+  std::int32_t depth(std::int32_t node) const { return at(node).depth; }
+  std::uint8_t byte(std::int32_t node) const { return at(node).byte; }
   // The tokens that end at this node, and those of its whole subtree.
   const Id* begin(std::int32_t node) const {
-    return tokens_.data() + first_[static_cast<std::size_t>(node)];
+    return tokens_.data() + at(node).first;
   }
   const Id* end(std::int32_t node) const {
-    return tokens_.data() + first_[static_cast<std::size_t>(node) + 1];
+    return tokens_.data() + at(node + 1).first;
   }
   const Id* subtree_end(std::int32_t node) const {
-    return tokens_.data() + first_[static_cast<std::size_t>(skip(node))];
+    return tokens_.data() + at(skip(node)).first;
   }
   std::int32_t find(std::int32_t node, std::string_view bytes)
       const;  // the node that the bytes lead to from this one; -1: none
   std::int32_t longest() const { return longest_; }
   std::size_t nbytes() const {
-    return skip_.size() * 15 + tokens_.size() * 4 + children_.size() * sizeof children_[0];
+    return nodes_.size() * sizeof nodes_[0] + tokens_.size() * 4 +
+           children_.size() * sizeof children_[0];
   }
-  bool is_wide(std::int32_t node) const { return wide_[static_cast<std::size_t>(node)] >= 0; }
+  bool is_wide(std::int32_t node) const { return at(node).wide >= 0; }
   std::int32_t child(std::int32_t node, std::uint8_t byte) const {
-    return children_[static_cast<std::size_t>(wide_[static_cast<std::size_t>(node)])][byte];
+    return children_[static_cast<std::size_t>(at(node).wide)][byte];
   }  // requires a wide node; -1: it has no such child
 
  private:
   static constexpr std::size_t kWide = 16;
-  std::vector<std::int32_t> skip_, first_;
-  std::vector<std::uint16_t> depth_;
-  std::vector<std::uint8_t> byte_;
+  struct Node {  // all that a walk needs of a node is in one cache line
+    std::int32_t skip = 0, first = 0;
+    std::int32_t wide = -1;  // index into children_; -1: few children
+    std::uint16_t depth = 0;
+    std::uint8_t byte = 0;
+  };
+  const Node& at(std::int32_t node) const { return nodes_[static_cast<std::size_t>(node)]; }
+  Node& at(std::int32_t node) { return nodes_[static_cast<std::size_t>(node)]; }
+  std::vector<Node> nodes_;  // and one behind the last, where the tokens end
   std::vector<Id> tokens_;
-  std::vector<std::int32_t> wide_;  // index into children_; -1: few children
   std::deque<std::array<std::int32_t, 256>> children_;
   std::int32_t longest_ = 0;
 };
@@ -112,10 +118,8 @@ inline Trie::Trie(std::vector<Spelled> tokens) {
   });
   std::vector<std::int32_t> path{0};
   const auto open = [this](std::uint8_t byte, std::size_t depth) {
-    skip_.push_back(0);
-    first_.push_back(static_cast<std::int32_t>(tokens_.size()));
-    depth_.push_back(static_cast<std::uint16_t>(depth));
-    byte_.push_back(byte);
+    nodes_.push_back({0, static_cast<std::int32_t>(tokens_.size()), -1,
+                      static_cast<std::uint16_t>(depth), byte});
   };
   open(0, 0);
   std::string_view last;
@@ -124,23 +128,22 @@ inline Trie::Trie(std::vector<Spelled> tokens) {
     while (common < last.size() && common < t.bytes.size() && last[common] == t.bytes[common])
       ++common;
     for (; path.size() > common + 1; path.pop_back())
-      skip_[static_cast<std::size_t>(path.back())] = size();
+      at(path.back()).skip = static_cast<std::int32_t>(nodes_.size());
     for (std::size_t i = common; i < t.bytes.size(); ++i) {
-      path.push_back(size());
+      path.push_back(static_cast<std::int32_t>(nodes_.size()));
       open(static_cast<std::uint8_t>(t.bytes[i]), i + 1);
     }
     tokens_.push_back(t.token);
     longest_ = std::max(longest_, static_cast<std::int32_t>(t.bytes.size()));
     last = t.bytes;
   }
-  for (std::int32_t node : path) skip_[static_cast<std::size_t>(node)] = size();
-  first_.push_back(static_cast<std::int32_t>(tokens_.size()));
-  wide_.assign(skip_.size(), -1);
+  for (std::int32_t node : path) at(node).skip = static_cast<std::int32_t>(nodes_.size());
+  open(0, 0);  // behind the last
   for (std::int32_t node = 0; node < size(); ++node) {
     std::size_t n = 0;
     for (std::int32_t child = node + 1; child < skip(node) && n < kWide; child = skip(child)) ++n;
     if (n < kWide) continue;
-    wide_[static_cast<std::size_t>(node)] = static_cast<std::int32_t>(children_.size());
+    at(node).wide = static_cast<std::int32_t>(children_.size());
     children_.emplace_back().fill(-1);
     for (std::int32_t child = node + 1; child < skip(node); child = skip(child))
       children_.back()[byte(child)] = child;
