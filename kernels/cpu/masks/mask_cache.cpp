@@ -89,7 +89,7 @@ MaskRow MaskRows::listed(FrameStore& store, const std::uint32_t* row, const RowL
 
 // The table at most half full is replaced by one of twice its size, and stays in the arena.
 void MaskRows::add(FrameStore& store, const Frame& frame, KeptRow* row) {
-  constexpr std::uint32_t kLeast = 4;
+  constexpr std::uint32_t kLeast = 2;
   const KeptRows* before = frame.rows;
   if (!before || before->count * 2 >= before->size) {
     const std::uint32_t size = before ? before->size * 2 : kLeast;
