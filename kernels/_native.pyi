@@ -258,8 +258,8 @@ def memory() -> dict[str, int]:
     """Return what the engine holds, in bytes: of this process, by now.
 
     `budget` is what all tables together may hold (512 MB unless `limit_memory` said otherwise), and `tables` what they
-    do; of that, `shared` are the tables that schemas share, and the rest is in `isolates`: tables of one schema each,
-    which took long or much. `flushes` counts how often tables were thrown away to stay within the budget, or because
+    do, with the frames and masks that each schema keeps; of that, `shared` are the tables that schemas share, and
+    `isolates` are tables of one schema each, which took long or much. `flushes` counts how often tables were thrown away to stay within the budget, or because
     a call ended early in them. `held` is all that the module has allocated: tables, vocabularies, matchers.
     """
 

@@ -5,13 +5,13 @@ namespace guard {
 void* Arena::allocate(std::size_t bytes) {
   bytes = (bytes + 15) & ~std::size_t{15};
   if (bytes > kBlock / 4) {
-    large_.emplace_back(bytes, counted_);
+    large_.emplace_back(bytes);
     nbytes_ += bytes;
     return large_.back().bytes.get();
   }
   while (left_ < bytes) {
     const std::size_t size = block_ == 0 ? kFirst : kBlock;
-    if (block_ == blocks_.size()) blocks_.emplace_back(size, counted_), nbytes_ += size;
+    if (block_ == blocks_.size()) blocks_.emplace_back(size), nbytes_ += size;
     end_ = blocks_[block_++].bytes.get() + size;
     left_ = size;
   }

@@ -1,8 +1,8 @@
 // Arena: bump allocation for frames and their data, which are all freed at once.
 //
 // allocate() is O(1). Objects in an arena must be trivially destructible, and live until clear() or
-// the arena's end. Not thread-safe: an arena belongs to one matcher, or to one call. Its bytes are
-// counted for the thread and for the process.
+// the arena's end. Not thread-safe: an arena belongs to one matcher, to one call, or to an
+// engine. Its bytes are counted for the thread and for the process.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -14,8 +14,7 @@ namespace guard {
 
 class Arena {
  public:
-  // `of_tables`: whether its bytes are tables', which the isolate counts.
-  explicit Arena(bool of_tables = false) : counted_(!of_tables) {}
+  Arena() = default;
   Arena(Arena&&) = default;
   Arena& operator=(Arena&&) = default;
   template <class T>
@@ -39,10 +38,10 @@ class Arena {
   static void count(std::int64_t n) {
     held_ += n, all_held_.fetch_add(n, std::memory_order_relaxed);
   }
-  struct Piece {  // counted while it lives, unless it is of tables
-    Piece(std::size_t size, bool counted)
+  struct Piece {  // counted while it lives
+    explicit Piece(std::size_t size)
         : bytes(std::make_unique_for_overwrite<std::byte[]>(size)),
-          n(counted ? static_cast<std::int64_t>(size) : 0) {
+          n(static_cast<std::int64_t>(size)) {
       count(n);
     }
     Piece(Piece&& o) noexcept : bytes(std::move(o.bytes)), n(std::exchange(o.n, 0)) {}
@@ -53,7 +52,6 @@ class Arena {
     std::unique_ptr<std::byte[]> bytes;
     std::int64_t n;
   };
-  bool counted_;
   std::vector<Piece> blocks_;
   std::vector<Piece> large_;
   std::byte* end_ = nullptr;                       // of the block before block_

@@ -76,21 +76,19 @@ class FrameMaker {
     FrameStore* kept_;
   };
 
+  FrameMaker() = default;
+  ~FrameMaker() {
+    if (store_) store_->leave();
+  }
+  FrameMaker(const FrameMaker&) = delete;
   // The store for texts that begin now. Each matcher owns the one in which its text began, too.
   const std::shared_ptr<FrameStore>& store() {
     if (!store_ || store_->is_full()) {
-      std::erase_if(before_, [](const auto& old) { return old.expired(); });
-      if (store_) before_.push_back(store_);
-      store_ = std::make_shared<FrameStore>();
+      auto made = std::make_shared<FrameStore>();
+      if (store_) store_->leave();
+      store_ = std::move(made);
     }
     return store_;
-  }
-  // Bytes of stores that stay when the engine goes, since matchers are in them.
-  std::size_t survivors() const {
-    std::size_t sum = store_ && store_.use_count() > 1 ? store_->nbytes() : 0;
-    for (const auto& old : before_)
-      if (const std::shared_ptr<FrameStore> store = old.lock()) sum += store->nbytes();
-    return sum;
   }
   // While it lives, frames are kept in the store. Not to be nested.
   class Keeping {
@@ -107,7 +105,6 @@ class FrameMaker {
   Scratch* scratch_ = nullptr;
   FrameStore* keeps_ = nullptr;
   std::shared_ptr<FrameStore> store_;
-  std::vector<std::weak_ptr<FrameStore>> before_;
 };
 
 }  // namespace guard

@@ -86,7 +86,7 @@ LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
   for (Inside& group : draft.inside)
     draft.all.add(group.tokens, words()), group.tokens.few.shrink_to_fit();
   draft.all.few.shrink_to_fit();
-  made->all = draft.known ? draft.known : std::make_shared<Tokens>(std::move(draft.all));
+  made->all = draft.known ? draft.known : part_of_rows(std::move(draft.all), words());
   std::sort(draft.ends.begin(), draft.ends.end());
   draft.ends.erase(std::unique(draft.ends.begin(), draft.ends.end()), draft.ends.end());
   made->ends.assign(draft.ends.begin(), draft.ends.end());

@@ -62,7 +62,8 @@ bool MaskFiller::fill_value(const Suffixes& among, std::int32_t node, const Conf
       Sink own{sink.masks, sink.vocabulary, row.data(), -1, sink.arena, engine_};
       own.nested = sink.nested;
       go_on(*within, 0, at, own);
-      made.tokens = std::make_shared<const Tokens>(take_tokens(row), sink.vocabulary.words());
+      made.tokens =
+          part_of_rows({take_tokens(row), sink.vocabulary.words()}, sink.vocabulary.words());
       sink.masks.give_clear_row(std::move(row));
       if (is_scalar) sink.masks.keep_scalar(shared, made.tokens);
     }

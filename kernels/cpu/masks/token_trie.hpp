@@ -30,15 +30,9 @@ class Trie {
   std::int32_t depth(std::int32_t node) const { return at(node).depth; }
   std::uint8_t byte(std::int32_t node) const { return at(node).byte; }
   // The tokens that end at this node, and those of its whole subtree.
-  const Id* begin(std::int32_t node) const {
-    return tokens_.data() + at(node).first;
-  }
-  const Id* end(std::int32_t node) const {
-    return tokens_.data() + at(node + 1).first;
-  }
-  const Id* subtree_end(std::int32_t node) const {
-    return tokens_.data() + at(skip(node)).first;
-  }
+  const Id* begin(std::int32_t node) const { return tokens_.data() + at(node).first; }
+  const Id* end(std::int32_t node) const { return tokens_.data() + at(node + 1).first; }
+  const Id* subtree_end(std::int32_t node) const { return tokens_.data() + at(skip(node)).first; }
   std::int32_t find(std::int32_t node, std::string_view bytes)
       const;  // the node that the bytes lead to from this one; -1: none
   std::int32_t longest() const { return longest_; }

@@ -219,7 +219,8 @@ std::vector<Id> Vocabulary::greedy(std::string_view data) const {
 }
 
 Tokens::Tokens(std::vector<Id> list, std::size_t words) {
-  if (list.size() <= most_few(words)) {
+  // A list while it takes no more memory than one bit for each token.
+  if (list.size() <= words) {
     few = std::move(list);
     few.shrink_to_fit();
     return;
@@ -237,7 +238,7 @@ void Tokens::to_bits(std::size_t words) {
 
 void Tokens::add(const Run& run, std::size_t words) {
   if (bits.empty()) {
-    if (few.size() + static_cast<std::size_t>(run.end - run.begin) <= most_few(words)) {
+    if (few.size() + static_cast<std::size_t>(run.end - run.begin) <= words) {
       few.insert(few.end(), run.begin, run.end);
       return;
     }

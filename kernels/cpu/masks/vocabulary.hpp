@@ -20,8 +20,6 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
     const Id *begin, *end;
     const std::uint32_t* bits;
   };
-  // A list while setting its bits one by one takes less time than joining all words.
-  static std::size_t most_few(std::size_t words) { return words / 8; }
   Tokens() = default;
   Tokens(std::vector<Id> list, std::size_t words);
   void to_bits(std::size_t words);
@@ -58,6 +56,13 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
 };
 // Lists the tokens of a row of bits, and clears them. In no order. O(words + tokens).
 std::vector<Id> take_tokens(std::span<std::uint32_t> row);
+
+// A set that many rows are made of: as bits where setting them one by one takes longer than joining
+// all words.
+inline std::shared_ptr<const Tokens> part_of_rows(Tokens tokens, std::size_t words) {
+  if (tokens.few.size() > words / 8) tokens.to_bits(words);
+  return std::make_shared<const Tokens>(std::move(tokens));
+}
 
 struct Suffixes {  // tokens by their remaining bytes after some point
   Id id;           // never used again

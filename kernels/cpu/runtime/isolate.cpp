@@ -66,15 +66,10 @@ void Isolate::flush(Flushed* out) {
   if (Account* const account = Account::current())
     account->settle();  // counts what the call has freed so far, so that it is subtracted only once
   const std::lock_guard lock(listing_);
-  std::size_t survivors = 0;
-  for (Place* place : places_) {
-    if (place->engine) survivors += place->engine->frames.survivors();
-    out->add(std::move(place->engine)), place->nbytes = 0;
-  }
+  for (Place* place : places_) out->add(std::move(place->engine)), place->nbytes = 0;
   out->tables = std::move(tables);
   out->all = true;
-  // Also drops any error in the count.
-  Isolates::instance().add(*this, static_cast<std::int64_t>(survivors) - nbytes);
+  Isolates::instance().add(*this, -nbytes);  // also drops any error in the count
   ++Isolates::instance().flushes_;
 }
 

@@ -103,8 +103,8 @@ class Isolates {
   // there.
   std::shared_ptr<Isolate> first() const { return commons_.front(); }
   std::shared_ptr<Isolate> make();
-  std::int64_t nbytes() const { return nbytes_; }  // of all
-  bool are_full() const { return nbytes_ > budget_; }
+  std::int64_t nbytes() const { return nbytes_ + FrameStore::all_nbytes(); }  // of all
+  bool are_full() const { return nbytes() > budget_; }
   std::int64_t budget() const { return budget_; }
   void set_budget(std::int64_t nbytes) { budget_ = nbytes; }
   std::size_t flushes() const { return flushes_; }
