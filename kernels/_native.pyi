@@ -453,13 +453,15 @@ def scanned(
     most: int,
     plain: KeywordTable,
     slow_formats: KeywordTable,
+    parse: Callable[[str], Any],
     look: Callable[[int, str, Any], None],
     from_: int,
 ) -> None:
     """Give all that the schemas from a position on hold a position, as scan.look does, until there is no other.
 
     `homes` are those of Documents, and grow; there may be `most` positions. `look` is asked about keywords that are not
-    `plain`, or whose value is not what most schemas have there; formats are plain unless they are slow. Linear in the
+    `plain`, or whose value is not what most schemas have there; formats are plain unless they are slow, and patterns that every
+    dialect reads alike, which `parse` reads and remembers. Linear in the
     schemas; other threads run meanwhile.
     """
 
@@ -470,6 +472,7 @@ def scanned_alone(
     most: int,
     plain: KeywordTable,
     slow_formats: KeywordTable,
+    parse: Callable[[str], Any],
 ) -> int:
     """Do the same for a document that is one resource, as long as nothing must be asked of Python.
 

@@ -670,6 +670,7 @@ _FAST = KeywordTable(
         "additionalItems": 18,
         "uniqueItems": 19,
         "format": 20,
+        "pattern": 21,
     }
 )
 
@@ -681,4 +682,4 @@ Tables: TypeAlias = tuple[Any, ...]
 def tables(documents: Documents | None, *, assert_formats: bool, annotate: bool) -> Tables:
     """Return what `lowered` is told of documents; None stands for one that was scanned alone."""
     led = (None,) * 3 if documents is None else (documents.homes, documents.resolved, documents.idle)
-    return (*led, assert_formats, annotate, _KINDS, _FAST, _FORMATS, string_formats.MADE, _KNOWN)
+    return (*led, assert_formats, annotate, _KINDS, _FAST, _FORMATS, string_formats.MADE, _KNOWN, regex.parse)

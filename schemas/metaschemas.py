@@ -28,7 +28,7 @@ class Rule(IntEnum):
     SCHEMAS = 10  # at least one
     EITHER = 11  # a schema, or schemas
     MAP = 12  # schemas by any name
-    PATTERN = 13  # letters and digits between anchors
+    PATTERN = 13  # a regular expression that every dialect reads alike
     PATTERNS = 14  # schemas by such
     REFERENCE = 15  # a URI or a relative reference, of letters and digits
     IDENTIFIER = 16  # the same without a fragment

@@ -88,14 +88,15 @@ NOTHING = Scan([], False)
 
 def scan_alone(schemas: SchemaPositions, tree: JsonTree, dialect: Dialect, limits: Limits) -> int:
     """Visit the schemas of a document that is one resource; return the position from where on `scan` must go, or -1."""
-    return scanned_alone(schemas, tree, dialect.tables, limits.nodes, _PLAIN, _SLOW)
+    return scanned_alone(schemas, tree, dialect.tables, limits.nodes, _PLAIN, _SLOW, regex.parse)
 
 
 def scan(documents: Documents, start: int = 0) -> Scan:
     """Visit every schema that a root can reach; those before `start` were visited."""
     out = Scan([], False)
     schemas = documents.schemas
-    scanned(schemas, documents.homes, documents.limits.nodes, _PLAIN, _SLOW, partial(look, out, documents), start)
+    visit = partial(look, out, documents)
+    scanned(schemas, documents.homes, documents.limits.nodes, _PLAIN, _SLOW, regex.parse, visit, start)
     if documents.resolved or schemas.may_loop():
         check_loops(documents)
     if out.grounded:

@@ -379,9 +379,9 @@ MUTANTS = (
     ),
     Mutant(
         "automaton/frame_store.cpp",
-        "frames are equal whatever value is due",
-        "f.order, f.due};",
-        "f.order, -1};",
+        "frames are equal at whatever level",
+        "return {f.level, f.cls",
+        "return {-1, f.cls",
     ),
     Mutant(
         "automaton/frames.hpp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jsonschema_rs
@@ -12,7 +13,7 @@ from jsonschema_specifications import REGISTRY
 
 import guard
 from guard.kernels._native import JsonTree
-from guard.schemas import metaschemas
+from guard.schemas import metaschemas, regex
 from guard.schemas.keywords import DIALECTS
 from guard.schemas.metaschemas import RULES, Rule
 
@@ -69,6 +70,56 @@ def test_what_is_plainly_valid_is_valid(name: str, schema: Any) -> None:
     for one in (schema, *below):
         if is_plain(one, name):
             assert is_valid(one, name)
+
+
+PIECES = re.findall(
+    r"\S+",
+    "a Z 5 - _ . ^ $ | ( (?: (? (?= (?i) ) [ [^ ] * + ? {2} {2,} {1,3} {3,1} {,2} { } {999} {1000} , a-z 0-9 z-a"
+    r" \d \w \S \. \- \/ \\ \] \[ \( \{ \1 \b \n \q \ && ~ -- : / é",
+)
+PATTERNS = st.lists(st.sampled_from([*PIECES, " "]), min_size=1, max_size=9).map("".join)
+
+
+@settings(max_examples=3000)
+@given(name=st.sampled_from(["draft4", "draft6", "draft7"]), pattern=PATTERNS)
+@example(name="draft7", pattern="^[a-f0-9]{8}-[1-5][a-f0-9]{3}$")
+@example(name="draft7", pattern="(a{1000}){1000}")
+@example(name="draft7", pattern="[a&&b]")
+@example(name="draft7", pattern="[^]")
+@example(name="draft7", pattern="a**")
+@example(name="draft7", pattern="()*")
+@example(name="draft7", pattern=r"\w{50}")
+@example(name="draft7", pattern=r"[\w.-]{40}")
+def test_what_every_dialect_reads_alike_is_read_by_each(name: str, pattern: str) -> None:
+    """By the validator that decides what is a `regex`, and by ours, which finds no back-reference."""
+    if not is_plain({"pattern": pattern}, name):
+        return
+    assert is_valid({"pattern": pattern}, name)
+    assert regex.parse(pattern).back_reference is None
+    # The same text as a name of patternProperties, which draft 4's metaschema leaves alone.
+    assert is_valid({"patternProperties": {pattern: {}}}, name)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "usual"),
+    [
+        ("^[A-Za-z_][A-Za-z0-9_]*$", True),
+        (r"^\d{4}-\d{2}-\d{2}$", True),
+        (r"^(https?|ftp)://[^\s/$.?#].[^\s]*$", True),
+        (r"^#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$", True),
+        ("^(?:a|b)+$", True),
+        (r"(a)\1", False),
+        ("(?=a)b", False),
+        ("(?i)a", False),
+        ("a+?", False),
+        ("é", False),
+        ("a{2,1}", False),
+        ("(" * 12 + "a" + ")" * 12, False),
+    ],
+)
+def test_most_patterns_are_read_alike(pattern: str, usual: bool) -> None:
+    """What real schemas write; not what dialects differ in."""
+    assert is_plain({"pattern": pattern}, "draft7") == usual
 
 
 @pytest.mark.parametrize("name", DRAFTS)

@@ -68,7 +68,8 @@ enum How {                                      // lowering._FAST has the same n
   kPrefix,
   kBeyond,
   kUnique,
-  kFormat
+  kFormat,
+  kPattern
 };
 constexpr Id kTrue = guard::kTruePosition, kFalse = guard::kFalsePosition;  // nodes
 constexpr long kEverything = types::kNull | types::kBoolean | types::kNumber | types::kString |
@@ -117,6 +118,7 @@ struct Tables {
   bool formats, annotate;
   const KeywordTable &kinds, &how, &known_formats;
   nb::dict format_trees, known;
+  nb::object parse;  // reads a pattern
 };
 
 // What a schema right below another says, as far as it tells whether two are alike.
@@ -355,6 +357,7 @@ class Nodes {
         return !first || !tree().is_list(first) || item(record, tree()[first].size, -1, at);
       }
       case kFormat: return format(record, at);
+      case kPattern: pattern(record, at); return true;
       case kUnique:
         if (tree()[at].kind == Kind::True) add(record, Op::Unique);
         return true;
@@ -526,6 +529,12 @@ class Nodes {
     return language != nullptr;
   }
 
+  void pattern(Record& record, Index at) {
+    const nb::object read = guard::in_python([&] { return tables_.parse(tree().value(at)); });
+    add(record, Op::Pattern)
+        .patterns.push_back({.object = guard::Kept::hold(read.attr("tree")), .whole = false});
+  }
+
   // Adds what items from one index on, up to another or all, must meet.
   bool item(Record& record, long from, long to, Index schema) {
     const Id below = node(schema);
@@ -580,7 +589,8 @@ Tables tables_of(const nb::tuple& given) {
           .how = nb::cast<const KeywordTable&>(given[6]),
           .known_formats = nb::cast<const KeywordTable&>(given[7]),
           .format_trees = nb::borrow<nb::dict>(given[8]),
-          .known = nb::borrow<nb::dict>(given[9])};
+          .known = nb::borrow<nb::dict>(given[9]),
+          .parse = given[10]};
 }
 
 }  // namespace

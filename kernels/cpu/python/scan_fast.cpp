@@ -17,6 +17,7 @@
 #include "python/give_way.hpp"
 #include "python/objects.hpp"
 #include "python/schema_positions.hpp"
+#include "python/usual_pattern.hpp"
 #include "support/base.hpp"
 
 namespace nb = nanobind;
@@ -34,6 +35,7 @@ enum Holds {  // keywords.Holds has the same numbers
   kReference = 8,
   kNumber = 9,
   kValues = 10,
+  kPattern = 11,
   kPatterns = 12,
   kFormat = 13,
   kContent = 14
@@ -93,6 +95,7 @@ class Members {
 struct Told {
   std::int64_t most;  // positions
   const guard::KeywordTable &plain, &slow_formats;
+  nb::handle parse;  // reads a pattern, and remembers it
 };
 
 class Scanner {
@@ -161,6 +164,7 @@ class Scanner {
       case kFormat:
         return (*tree_)[at].kind == Kind::Text &&
                told_.slow_formats[guard::keyword_of(tree_->bytes(at))] < 0;
+      case kPattern: return is_read(at);
       case kNumber: return is_small(at);
       case kValues: return values(at);
       default: return false;
@@ -171,6 +175,12 @@ class Scanner {
     std::uint32_t index = 0;
     for (Index i = at + 1; i < (*tree_)[at].end; i = (*tree_)[i].end, ++index, guard::give_way())
       if (!child({document_, i, parent, at, index})) return false;
+    return true;
+  }
+  // Reads a usual pattern, which lowering will ask for. False: it is not usual.
+  bool is_read(Index at) const {
+    if ((*tree_)[at].kind != Kind::Text || !guard::is_usual_pattern(tree_->bytes(at))) return false;
+    guard::in_python([&] { return told_.parse(tree_->value(at)); });
     return true;
   }
   bool is_small(Index at) const {
@@ -267,21 +277,22 @@ void bind_scan(nb::module_& module) {
       "scanned",
       [](SchemaPositions& positions, const nb::list& homes, std::int64_t most,
          const guard::KeywordTable& plain, const guard::KeywordTable& slow_formats,
-         const nb::callable& look, std::int32_t from) {
+         const nb::callable& parse, const nb::callable& look, std::int32_t from) {
         positions.set_alone(nb::none());
-        Scanner(positions, {most, plain, slow_formats}, homes, look)
+        Scanner(positions, {most, plain, slow_formats, parse}, homes, look)
             .run(std::max(from, guard::kFirstPosition));
       },
-      "positions"_a, "homes"_a, "most"_a, "plain"_a, "slow_formats"_a, "look"_a, "from_"_a);
+      "positions"_a, "homes"_a, "most"_a, "plain"_a, "slow_formats"_a, "parse"_a, "look"_a,
+      "from_"_a);
   module.def(
       "scanned_alone",
       [](SchemaPositions& positions, const std::shared_ptr<JsonTree>& tree,
          const nb::object& dialect, std::int64_t most, const guard::KeywordTable& plain,
-         const guard::KeywordTable& slow_formats) {
+         const guard::KeywordTable& slow_formats, const nb::callable& parse) {
         if (!tree->is_object(0) || (*tree)[0].size == 0) return guard::kTruePosition;
         positions.set_alone(dialect);
         positions.place({positions.add(tree), 0, guard::kNoPosition});
-        return Scanner(positions, {most, plain, slow_formats}).run(guard::kFirstPosition);
+        return Scanner(positions, {most, plain, slow_formats, parse}).run(guard::kFirstPosition);
       },
-      "positions"_a, "tree"_a, "dialect"_a, "most"_a, "plain"_a, "slow_formats"_a);
+      "positions"_a, "tree"_a, "dialect"_a, "most"_a, "plain"_a, "slow_formats"_a, "parse"_a);
 }

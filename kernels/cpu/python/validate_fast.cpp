@@ -8,6 +8,7 @@
 
 #include "python/give_way.hpp"
 #include "python/json_tree.hpp"
+#include "python/usual_pattern.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -68,16 +69,6 @@ bool is_reference(std::string_view text, bool absolute, bool fragment) {
   return true;
 }
 
-// Letters, "_" and "-", between anchors: the same in every dialect of regular expressions.
-bool is_pattern(std::string_view text) {
-  if (text.starts_with('^')) text.remove_prefix(1);
-  if (text.ends_with('$')) text.remove_suffix(1);
-  if (text.empty()) return false;
-  for (const char c : text)
-    if (!is_letter(c) && c != '_' && c != '-') return false;
-  return true;
-}
-
 class Plain {
  public:
   Plain(const JsonTree& tree, const guard::KeywordTable& rules, bool booleans)
@@ -111,8 +102,9 @@ class Plain {
       case kSchemas: return schemas(at);
       case kEither: return schema(at) || schemas(at);
       case kMap: return map(at, [](Index) { return true; });
-      case kPattern: return is_pattern(text(at));
-      case kPatterns: return map(at, [&](Index i) { return is_pattern(tree_.key(i)); });
+      case kPattern: return guard::is_usual_pattern(text(at));
+      case kPatterns:
+        return map(at, [&](Index i) { return guard::is_usual_pattern(tree_.key(i)); });
       case kReference: return is_reference(text(at), false, true);
       case kIdentifier: return is_reference(text(at), false, false);
       case kUri: return is_reference(text(at), true, true);
