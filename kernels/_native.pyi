@@ -34,7 +34,7 @@ class Vocabulary:
         """Memory held, in bytes."""
 
     def limit(self, masks: int, rows: int) -> None:
-        """Keep at most about so many bytes of masks of lexemes (36 MB unless told), and of a schema's whole ones (4 MB)."""
+        """Keep at most about so many bytes of lexemes' masks (36 MB unless told), and of a schema's whole ones (4 MB)."""
 
     def token_bytes(self, arg: int, /) -> bytes:
         """Return the bytes given for a token; IndexError where there is no such token."""
@@ -257,10 +257,11 @@ def attend(
 def memory() -> dict[str, int]:
     """Return what the engine holds, in bytes: of this process, by now.
 
-    `budget` is what all tables together may hold (512 MB unless `limit_memory` said otherwise), and `tables` what they
-    do, with the frames and masks that each schema keeps; of that, `shared` are the tables that schemas share, and
-    `isolates` are tables of one schema each, which took long or much. `flushes` counts how often tables were thrown away to stay within the budget, or because
-    a call ended early in them. `held` is all that the module has allocated: tables, vocabularies, matchers.
+    `budget` is what all tables together may hold (512 MB unless `limit_memory` said otherwise), and `tables` what
+    they do, with the frames and masks that each schema keeps; of that, `shared` are the tables that schemas share,
+    and `isolates` are tables of one schema each, which took long or much. `flushes` counts how often tables were
+    thrown away to stay within the budget, or because a call ended early in them. `held` is all that the module has
+    allocated: tables, vocabularies, matchers.
     """
 
 def limit_memory(nbytes: int) -> None:
@@ -459,10 +460,10 @@ def scanned(
 ) -> None:
     """Give all that the schemas from a position on hold a position, as scan.look does, until there is no other.
 
-    `homes` are those of Documents, and grow; there may be `most` positions. `look` is asked about keywords that are not
-    `plain`, or whose value is not what most schemas have there; formats are plain unless they are slow, and patterns that every
-    dialect reads alike, which `parse` reads and remembers. Linear in the
-    schemas; other threads run meanwhile.
+    `homes` are those of Documents, and grow; there may be `most` positions. `look` is asked about keywords that are
+    not `plain`, or whose value is not what most schemas have there; formats are plain unless they are slow, and
+    patterns that every dialect reads alike, which `parse` reads and remembers. Linear in the schemas; other threads
+    run meanwhile.
     """
 
 def scanned_alone(
