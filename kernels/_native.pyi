@@ -34,7 +34,7 @@ class Vocabulary:
         """Memory held, in bytes."""
 
     def limit(self, masks: int, rows: int) -> None:
-        """Keep at most about so many bytes of lexemes' masks (36 MB unless told), and of a schema's whole ones (4 MB)."""
+        """Keep at most so many bytes of lexemes' masks (36 MB unless told), and of each schema's whole ones (4 MB)."""
 
     def token_bytes(self, arg: int, /) -> bytes:
         """Return the bytes given for a token; IndexError where there is no such token."""
