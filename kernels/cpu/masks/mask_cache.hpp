@@ -59,7 +59,7 @@ struct KeptRow {
   bool is_made = false;                                            // else only its key was kept
   std::int64_t enough = std::numeric_limits<std::int64_t>::max();  // the least budget for which it
                                                                    // is known to be the row
-  MaskRow row;
+  MaskRow row = {};
 };
 
 struct KeptRows {  // of a frame: a hash table with linear probing
