@@ -77,18 +77,19 @@ class FrameMaker {
   };
 
   FrameMaker() = default;
-  ~FrameMaker() {
-    if (store_) store_->leave();
-  }
+  ~FrameMaker() { leave(); }
   FrameMaker(const FrameMaker&) = delete;
   // The store for texts that begin now. Each matcher owns the one in which its text began, too.
   const std::shared_ptr<FrameStore>& store() {
     if (!store_ || store_->is_full()) {
       auto made = std::make_shared<FrameStore>();
-      if (store_) store_->leave();
+      leave();
       store_ = std::move(made);
     }
     return store_;
+  }
+  void leave() {  // the store no longer counts as the engine's
+    if (store_) store_->leave();
   }
   // While it lives, frames are kept in the store. Not to be nested.
   class Keeping {

@@ -77,7 +77,10 @@ void Isolate::recover() {
   waiting = 0;
   if (lock.try_lock()) return lock.unlock();
   new (&lock) std::mutex;
-  for (Place* place : places_) (void)place->engine.release();
+  for (Place* place : places_) {
+    if (place->engine) place->engine->frames.leave();
+    (void)place->engine.release();
+  }
   (void)tables.release();
   Isolates::instance().add(*this, -nbytes);
 }
