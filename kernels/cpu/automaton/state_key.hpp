@@ -24,11 +24,7 @@ struct LexemeKey {
 class StateKeys {
  public:
   StateKeys(Constraints& constraints, KeyOrder& orders, Levels& levels, const Options& options)
-      : constraints_(constraints),
-        goals_(constraints.goals),
-        orders_(orders),
-        levels_(levels),
-        options_(options) {}
+      : constraints_(constraints), orders_(orders), levels_(levels), options_(options) {}
   // Appends the key: "" where there is no instance, "." once finished. `engine` is the engine's
   // unique number.
   void add(const Config& at, std::uint64_t engine, std::string* out);
@@ -49,7 +45,6 @@ class StateKeys {
 
  private:
   Constraints& constraints_;
-  Goals& goals_;
   KeyOrder& orders_;
   Levels& levels_;
   const Options& options_;
