@@ -63,7 +63,7 @@ class Clock {
     Time deadline{};  // unset before the first look; extended while the thread has used less than
                       // `seconds` of processor time
     double seconds = 1e9, begun = -1;  // processor seconds since `begun`, the first look; the time
-                                       // before is negligible, and short calls read no clock
+                                       // before is negligible. -1: it took too little to be read
     std::size_t states = kStates;
     std::int64_t memory = kNoMemory;  // the value of held() (allocator.hpp) that is the limit
     Watch* watch = nullptr;

@@ -14,6 +14,9 @@ namespace guard {
 namespace {
 constexpr double kLeast = 1e-3, kMost = 1e6;  // seconds: less counts as nothing left, more makes no
                                               // difference
+constexpr double kShort = 1e-4;  // seconds of a call's time that are taken for processor time, since
+                                 // reading that takes a system call
+constexpr std::chrono::microseconds kShortTime{100};
 
 double processor_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
@@ -23,6 +26,10 @@ double processor_seconds() {
 #else
   return static_cast<double>(std::clock()) / CLOCKS_PER_SEC / GUARD_SLOWER;
 #endif
+}
+
+double until(Clock::Time time) {
+  return std::chrono::duration<double>(time - std::chrono::steady_clock::now()).count();
 }
 }  // namespace
 
@@ -47,7 +54,10 @@ Clock::Running::Running(double seconds, double* used, std::size_t states, std::i
 
 Clock::Running::~Running() {
   Clock& clock = kernel_clock;
-  if (used_ && clock.now_.begun >= 0) *used_ += processor_seconds() - clock.now_.begun;
+  if (used_ && clock.now_.begun >= 0)
+    *used_ += processor_seconds() - clock.now_.begun;
+  else if (used_ && clock.now_.deadline != Time{})
+    *used_ += std::clamp(kShort - until(clock.now_.deadline), 0.0, kShort);
   clock.now_ = before_;
   clock.last_ = -1;
 }
@@ -71,9 +81,11 @@ void Clock::look(Op op) {
     last_ = now;
   }
   const Time now = std::chrono::steady_clock::now();
-  if (now > now_.deadline) {
+  if (now_.deadline == Time{} && now_.seconds >= kLeast) {
+    now_.deadline = now + kShortTime;
+  } else if (now > now_.deadline) {
     const double used = processor_seconds();
-    if (now_.begun < 0) now_.begun = used;
+    if (now_.begun < 0) now_.begun = used - kShort;
     const double left = now_.seconds - (used - now_.begun);
     if (left < kLeast) throw Limit{"seconds", -1, "a search takes too long", op};
     now_.deadline =
