@@ -291,7 +291,7 @@ void LexemeMasks::add_lengths(const Inside& group,
 }
 
 // Requires the mask of a free text.
-const Tokens& LexemeMasks::at_most(LexemeMask& mask, std::int32_t chars) {
+std::shared_ptr<const Tokens> LexemeMasks::at_most(LexemeMask& mask, std::int32_t chars) {
   for (const auto& [n, tokens] : mask.upto)
     if (n == chars) return tokens;
   std::vector<std::uint32_t> row(words());
@@ -311,7 +311,7 @@ const Tokens& LexemeMasks::at_most(LexemeMask& mask, std::int32_t chars) {
     upto = Tokens(std::move(list), words());
   }
   held_ += upto.nbytes();
-  mask.upto.emplace_back(chars, std::move(upto));
+  mask.upto.emplace_back(chars, std::make_shared<const Tokens>(std::move(upto)));
   return mask.upto.back().second;
 }
 
@@ -346,7 +346,7 @@ const std::vector<Inside>& LexemeMasks::by_state(LexemeMask& mask) {
 std::size_t LexemeMask::nbytes() const {
   std::size_t n =
       sizeof *this + all->nbytes() + (escaped.capacity() + listed.capacity()) * sizeof(Spelled);
-  for (const auto& [_, tokens] : upto) n += tokens.nbytes();
+  for (const auto& [_, tokens] : upto) n += tokens->nbytes();
   for (const auto* groups : {&inside, &by_state})
     for (const Inside& g : *groups) n += sizeof g + g.tokens.nbytes();
   return n + exits.capacity() * sizeof exits[0] + ends.capacity() * sizeof ends[0];

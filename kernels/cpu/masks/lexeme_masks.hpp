@@ -46,7 +46,7 @@ struct LexemeMask {
   std::shared_ptr<const Suffixes> odd;
   std::vector<Spelled> escaped,
       listed;  // those with an escape first, and those with a comma after the key
-  std::deque<std::pair<std::int32_t, Tokens>>
+  std::vector<std::pair<std::int32_t, std::shared_ptr<const Tokens>>>
       upto;  // for texts of which only the length matters: the tokens of at most so many characters
   bool used = true;            // since the last trim()
   std::size_t nbytes() const;  // without shared parts
@@ -103,7 +103,7 @@ class LexemeMasks {
   std::int64_t rest(
       Texts& texts,
       LexemeMask& mask);  // characters that suffice after each token inside; -1: unknown
-  const Tokens& at_most(LexemeMask& mask, std::int32_t chars);
+  std::shared_ptr<const Tokens> at_most(LexemeMask& mask, std::int32_t chars);
   // Sets the bits of a kItsOwn group's tokens whose number of characters is wanted.
   void add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted,
                    std::uint32_t* row) const;
