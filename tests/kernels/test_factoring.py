@@ -161,6 +161,52 @@ def test_bounds_that_are_far_matter_in_the_end(schema: dict[str, Any]) -> None:
                 break
 
 
+@st.composite
+def counted(draw: st.DrawFn, depth: int = 2) -> str:
+    """A pattern of parts that are repeated a number of times, as in hashes, dates and keys."""
+    if depth == 0:
+        return draw(st.sampled_from(["[0-9a-f]", "[a-z]", "a", "x", "-", "[^x]", ".", "é", "[0-9a-fé]", "a0", "=?"]))
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        part = draw(counted(depth - 1))
+        lo = draw(st.integers(0, 12))
+        hi = draw(st.sampled_from([lo, lo, lo + 1, lo + 5, None]))
+        count = f"{{{lo},{'' if hi is None else hi}}}"
+        parts.append(f"(?:{part}){count}" if draw(st.booleans()) else part)
+    if draw(st.integers(0, 3)) == 0:
+        parts = [f"(?:{'|'.join(parts)})"]
+    return "".join(parts)
+
+
+HEX = [*(a + b for a in "0af" for b in "09cz-"), "abc", "0x", "deaf", "a0a0a", "facade", "aaaaaaaa", "0" * 6, "-a-a-"]
+
+
+@given(
+    pattern=counted(),
+    bounds=st.sampled_from([{}, {}, {"maxLength": 9}, {"minLength": 3, "maxLength": 40}]),
+    seed=st.integers(0, 1000),
+)
+def test_what_is_counted_far_off_tells_no_short_tokens_apart(pattern: str, bounds: dict[str, Any], seed: int) -> None:
+    """Repetitions that no short token comes to the end of share a mask; the second state that asks for it makes it."""
+    spelled = [*(bytes([b]) for b in range(256)), *(text.encode() for text in [*HEX, *MIXED])]
+    spelled += [f'{text}"'.encode() for text in ("a", "00", "aaaaa", "abcdef", "é", "ééééé", "-")]
+    tokens = guard.Vocabulary.from_bytes([*spelled, b""], eos=[len(spelled)])
+    try:
+        compiled = guard.compile({"type": "string", "pattern": f"^{pattern}$", **bounds}, spelling="any")
+    except guard.SchemaError:
+        return  # there is no such text
+    r = Random(seed)
+    for _ in range(3):
+        matcher = compiled.matcher(tokens)
+        for step in range(30):
+            allowed = both(matcher, tokens, None).tolist()
+            if step % 7 == 6:
+                both(matcher, tokens, matcher.distance() + r.choice([0, 2, 30]))
+            some = [t for t in allowed if t >= 256] if r.random() < 0.4 else allowed
+            if not allowed or not matcher.accept(r.choice(some or allowed)) or matcher.is_finished():
+                break
+
+
 def test_an_escape_that_has_begun_is_a_character_of_few() -> None:
     """The last character that may come must be an `a`, however it is spelled."""
     tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b""], eos=[256])

@@ -1,6 +1,8 @@
 // Languages by derivatives, against what can be counted by hand.
 #include <doctest/doctest.h>
 
+#include <random>
+
 #include "regex/words.hpp"
 
 using namespace guard;
@@ -43,6 +45,46 @@ TEST_CASE_FIXTURE(Languages, "a repetition counts its characters") {
   CHECK_FALSE(langs.contains(r, U"abab"));
   CHECK(langs.count(r, 100) == 4 + 8);
   CHECK(langs.shortest(r) == 2);
+}
+
+TEST_CASE_FIXTURE(Languages, "a language that is cut has the same beginnings, and short texts") {
+  std::mt19937 random(1);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  const auto drawn = [&](auto& again, int depth) -> Id {
+    switch (depth == 0 ? below(2) : below(6)) {
+      case 0: return letters('a', 'a');
+      case 1: return letters('a', 'b');
+      case 2: return langs.alt({again(again, depth - 1), again(again, depth - 1)});
+      case 3: return langs.cat(again(again, depth - 1), again(again, depth - 1));
+      default: {
+        const int lo = below(12);
+        return langs.repeat(again(again, depth - 1), lo, below(3) == 0 ? kInf : lo + below(2) * 4);
+      }
+    }
+  };
+  const auto ends = [&](Id r, const std::u32string& text) {
+    for (char32_t c : text) r = langs.row(r).at(c);
+    return std::pair(langs.live(r), langs.accepts(r));
+  };
+  int shorter = 0;
+  for (int n = 0; n < 2000; ++n) {
+    const std::int32_t chars = below(6);
+    const Id r = drawn(drawn, 3);
+    Langs::Cut how;
+    const Id cut = langs.cut(r, chars, &how);
+    shorter += how.counts;
+    std::vector<std::u32string> texts{U""};
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      REQUIRE(ends(cut, texts[i]) == ends(r, texts[i]));
+      if (texts[i].size() < static_cast<std::size_t>(chars))
+        for (char32_t c : {U'a', U'b'}) texts.push_back(texts[i] + c);
+    }
+  }
+  CHECK(shorter > 500);
+  Langs::Cut how;
+  const Id hex = letters('a', 'f');
+  CHECK(langs.cut(langs.repeat(hex, 40, 40), 5, &how) ==
+        langs.cut(langs.repeat(hex, 7, 90), 5, &how));
 }
 
 TEST_CASE_FIXTURE(Languages, "a complement holds every other text") {

@@ -188,6 +188,9 @@ class Texts {
   // The state without large bounds on repetitions (see Langs::relaxed). Its components correspond
   // one to one to those of `state`.
   Id relaxed(Id state, std::int32_t* most);
+  // A state of a value that has the same next `chars` characters, and the same ends among them (see
+  // Langs::cut), with components one to one. kDead: no repetition was cut short.
+  Id cut(Id state, std::int32_t chars);
   std::int64_t near(Id state);   // characters that suffice to end some component that keeps the
                                  // state alive, lengths aside; -1: unknown
   bool may_end(Id state) const;  // whether the text may end here, lengths aside

@@ -235,6 +235,7 @@ void LexemeMasks::trim() {
     for (auto& [_, mask] : masks->others) look(mask);
     std::erase_if(masks->others, [](const auto& entry) { return !entry.second; });
   }
+  cuts_.clear();
   std::erase_if(gaps_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, gap] : gaps_) gap.used = false, held_ += gap.nbytes();
   std::erase_if(loops_, [](const auto& entry) { return !entry.second.used; });
@@ -349,31 +350,8 @@ std::size_t LexemeMask::nbytes() const {
   for (const auto& [_, tokens] : upto) n += tokens->nbytes();
   for (const auto* groups : {&inside, &by_state})
     for (const Inside& g : *groups) n += sizeof g + g.tokens.nbytes();
+  if (longer) n += sizeof *longer + longer->tokens.size() * sizeof(Id);
   return n + exits.capacity() * sizeof exits[0] + ends.capacity() * sizeof ends[0];
-}
-
-// The tokens inside of a text whose mask includes that of `other`: starts from the latter and tries
-// the remaining tokens that any string allows.
-std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, Id other) {
-  const std::shared_ptr<const Tokens> any = text(texts, texts.free(state), false, v_.whole_, 0).all,
-                                      known = text(texts, other, false, v_.whole_, 0).all;
-  if (known == any) return known;
-  std::vector<std::uint32_t> row(words());
-  known->add_to(row.data());
-  bool same = true;
-  any->each([&](Id token) {
-    kernel_clock.tick();
-    std::uint32_t& word = row[static_cast<std::size_t>(token >> 5)];
-    if (word >> (token & 31) & 1) return;
-    Id at = state;
-    for (char b : v_.tokens_[static_cast<std::size_t>(token)])
-      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return;
-    word |= 1u << (token & 31), same = false;
-  });
-  if (same) return known;
-  Tokens out;
-  out.bits = std::move(row);
-  return std::make_shared<Tokens>(std::move(out));
 }
 
 }  // namespace guard

@@ -10,6 +10,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <unordered_set>
 
 #include "lexers/json_number.hpp"
 #include "lexers/json_string.hpp"
@@ -38,7 +39,8 @@ struct LexemeMask {
   std::vector<Inside> inside;         // by (state, characters); filled on demand
   std::vector<Inside> by_state;       // the same, grouped by state only
   std::vector<Exit> exits;
-  std::vector<Id> ends;  // the states in which they end, where `inside` is not filled
+  std::vector<Id> ends;      // the states in which they end, where `inside` is not filled
+  Id unread = Texts::kDead;  // the state of this mask, if `ends` is still to be read from there
   std::int64_t rest =
       -2;  // of a text: characters that suffice from each of those; -1: unknown, -2: not computed
   // For keys only: tokens that leave the key and contain a whole further string beyond its value,
@@ -48,8 +50,14 @@ struct LexemeMask {
       listed;  // those with an escape first, and those with a comma after the key
   std::vector<std::pair<std::int32_t, std::shared_ptr<const Tokens>>>
       upto;  // for texts of which only the length matters: the tokens of at most so many characters
-  bool used = true;            // since the last trim()
-  std::size_t nbytes() const;  // without shared parts
+  std::int32_t exit_chars = 0;  // bytes before the closing quote, at most, of tokens in `exits`
+  struct Long {                 // tokens inside of more than kCut characters
+    bool are_few = false;
+    std::vector<Id> tokens;  // if they are few
+  };
+  std::unique_ptr<Long> longer;  // null: not looked for yet
+  bool used = true;              // since the last trim()
+  std::size_t nbytes() const;    // without shared parts
 };
 
 struct GapMask {                      // of white space between lexemes
@@ -130,6 +138,9 @@ class LexemeMasks {
   bool read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node);
   bool read_quoted(Reading& reading, Id state, const Trie& trie, std::int32_t node);
   bool read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft);
+  static constexpr std::int32_t kCut = 4;  // characters that read_cut() tells apart
+  bool read_cut(Texts& texts, Id state, Draft* draft);
+  const LexemeMask::Long& longer(LexemeMask& mask);
   struct Loop {  // plain tokens that consist of some classes only
     Tokens tokens;
     Bytes lengths;  // the numbers of characters that occur
@@ -185,6 +196,7 @@ class LexemeMasks {
   std::weak_ptr<const Vocabulary> held_by_;
   std::size_t part_;
   Masks texts_, detailed_, numbers_;
+  std::unordered_set<Id> cuts_;  // states for which read_cut() was asked once
   Gaps gaps_;
   std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
   struct Scalar {

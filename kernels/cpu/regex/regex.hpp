@@ -179,6 +179,13 @@ class Langs {
   // same prefixes of such texts.
   static constexpr std::int32_t kFar = 32;
   Id relaxed(Id r, std::int32_t* most);
+  // A language that tells only the next characters: of the texts of at most `chars` characters, it
+  // has the same, and it continues the same. Equal counts of what is far away are one count.
+  struct Cut {
+    bool counts = false;     // was a number of repetitions cut short?
+    std::int32_t left = 40;  // parts that may still be looked at; the others stay as they are
+  };
+  Id cut(Id r, std::int32_t chars, Cut* how);
   std::int64_t near(
       Id r);  // characters of a shortest text, if a search of few states finds one; -1: unknown
   bool is_endless(
@@ -294,6 +301,7 @@ class Langs {
   Id searched(const Tree& tree);
   template <class Build>
   Id by_groups(const Tree& tree, Build build);
+  Id beyond();
   Id grouped(Id a, Id groups);
   LangRow grouped_row(Id a, Id groups);
   std::pair<std::int64_t, std::int64_t> left_to_write(Id r) const;
