@@ -238,31 +238,31 @@ Id Texts::enter(Id net, std::span<const Id> points, Id* spec) {
   return is_alive(s.components) ? intern(std::move(s)) : kDead;
 }
 
-// A superset of the bytes that may come next in raw text: those with which a component goes on.
-Bytes Texts::begins_of(Id state) {
-  const State from = states_[state];
+const Bytes& Texts::begins(Id state) {
+  Quick& q = quick_[static_cast<std::size_t>(state)];
+  if (q.begins) return *q.begins;
+  const State& from = states_[state];
   Bytes out;
-  const auto add = [&out](std::uint32_t lo, std::uint32_t hi) {
-    for (std::uint32_t byte = lo; byte <= hi; ++byte) out.add(static_cast<std::uint8_t>(byte));
-  };
-  if (from.pending.kind) add(0, 255);
+  if (from.pending.kind) out.add(0, 255);
   for (const Component& k : from.components) {
     const LangRow& row = langs_.raw(k.lang);
     for (std::size_t i = 0; i < row.next.size(); ++i) {
       const std::uint32_t lo = i == 0 ? 0 : row.upto[i - 1] + 1;
       if (!langs_.live(row.next[i]) || !row.is_writable(i)) continue;
-      if (lo < 0x80) add(lo, std::min<std::uint32_t>(row.upto[i], 0x7F));
-      if (row.upto[i] >= 0x80) add(0x80, 255);
+      if (lo < 0x80)
+        out.add(static_cast<std::uint8_t>(lo),
+                static_cast<std::uint8_t>(std::min<std::uint32_t>(row.upto[i], 0x7F)));
+      if (row.upto[i] >= 0x80) out.add(0x80, 255);
     }
   }
-  return out;
+  return *(quick_[static_cast<std::size_t>(state)].begins = &begins_.emplace_back(out));
 }
 
 const Bytes* Texts::few_next(Id state) {
   constexpr int kFewBytes = 4;
   const std::optional<Bytes>& found = remember(few_next_, state, [&] {
     std::optional<Bytes> out(std::in_place);
-    const Bytes among = begins_of(state);
+    const Bytes among = begins(state);
     for (int byte = among.next(0), n = 0; byte < 256 && out; byte = among.next(byte + 1)) {
       if (step(state, static_cast<std::uint8_t>(byte)) == kDead) continue;
       out->add(static_cast<std::uint8_t>(byte));

@@ -117,6 +117,9 @@ class Texts {
   }
   const Net& net(Id id) const { return nets_[id]; }
   bool is_raw(Id state) const { return states_[state].net >= 0; }
+  // A superset of the bytes that may come next, where none is spelled as an escape: those with
+  // which a component goes on. Computed once. Valid as long as the Texts.
+  const Bytes& begins(Id state);
   // The bytes that may come next in raw text; null if they are more than a few.
   const Bytes* few_next(Id state);
   // The state to which all characters beyond ASCII lead, or kSplit. Requires is_whole(state).
@@ -268,7 +271,8 @@ class Texts {
 
   Langs& langs_;
   static constexpr std::size_t kFew = 4;
-  struct Quick {  // per state, the data for walks over many bytes
+  struct Quick {                    // per state, the data for walks over many bytes
+    const Bytes* begins = nullptr;  // null: not computed
     Id* by_class = nullptr;
     Id* next = nullptr;  // by byte; null while the few ranges below suffice, as they do for most
                          // states
@@ -279,7 +283,6 @@ class Texts {
     Id open = -1;
     bool alone = false;
   };
-  Bytes begins_of(Id state);
   void keep(Id state, std::uint8_t from, std::uint8_t upto, Id to);
   Interner<State> states_;
   Blocks<Quick> quick_;
@@ -288,6 +291,7 @@ class Texts {
   std::vector<Id> net_specs_;  // by net
   std::deque<Table> tables_;
   std::deque<std::array<Id, kClasses>> class_tables_;
+  std::deque<Bytes> begins_;
   std::unordered_map<Id, std::vector<std::int64_t>> rests_;
   std::unordered_map<Id, std::optional<Bytes>> few_next_;
 };

@@ -86,6 +86,11 @@ struct LexemeMasks::Reading {
   Draft& draft;
   bool key, raw;
   std::vector<Key> path;
+  struct Place {  // of read_plain()
+    Children children;
+    Key key;
+  };
+  std::vector<Place> places;
   Id loop = Texts::kDead;  // a state that keeps to itself below these nodes
   const std::vector<char>* loops = nullptr;
 
@@ -176,36 +181,33 @@ struct LexemeMasks::Reading {
 
   // Reads the plain tokens below a node, byte by byte.
   void read_plain(const Trie& trie, std::int32_t node, Key from) {
-    const std::int32_t top = trie.depth(node);
-    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1)
-      path.resize(static_cast<std::size_t>(trie.longest()) + 1);
-    path[0] = from;
-    for (std::int32_t i = node + 1; i < trie.skip(node);) {
-      const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
-      const auto [before, chars] = path[depth - 1];
+    const std::size_t base = places.size();
+    const auto open = [&](std::int32_t at, Key key) {
+      places.push_back({Children(trie, at, &texts.begins(key.first)), key});
+    };
+    for (open(node, from); places.size() > base;) {
+      const std::int32_t i = places.back().children.next();
+      if (i < 0) {
+        places.pop_back();
+        continue;
+      }
+      const auto [before, chars] = places.back().key;
       const std::uint8_t byte = trie.byte(i);
       kernel_clock.tick();
       const Id next = byte == '"' || byte == '\\' ? Texts::kDead : texts.step(before, byte);
-      if (next == Texts::kDead) {
-        i = trie.skip(i);
-        continue;
-      }
+      if (next == Texts::kDead) continue;
       const bool whole = texts.is_whole(next);
       if (whole && draft.own && texts.is_free(next)) {
         draft.stay_free(next, trie.begin(i), trie.subtree_end(i), vocabulary);
-        i = trie.skip(i);
         continue;
       }
-      path[depth] = {next, chars + whole};
-      if (whole) draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, true);
+      const Key to{next, chars + whole};
+      if (whole) draft.stay(to, {trie.begin(i), trie.end(i), nullptr}, true);
       if (raw && whole && texts.open(next) >= 0) {
-        open_plain(trie, i, path[depth]);
-        if (texts.commit(next) >= 0) {
-          i = trie.skip(i);
-          continue;
-        }
+        open_plain(trie, i, to);
+        if (texts.commit(next) >= 0) continue;
       }
-      ++i;
+      if (trie.skip(i) > i + 1) open(i, to);
     }
   }
 };

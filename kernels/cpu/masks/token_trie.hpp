@@ -42,8 +42,11 @@ class Trie {
   }
   bool is_wide(std::int32_t node) const { return at(node).wide >= 0; }
   std::int32_t child(std::int32_t node, std::uint8_t byte) const {
-    return children_[static_cast<std::size_t>(at(node).wide)][byte];
+    return children_[static_cast<std::size_t>(at(node).wide)].at[byte];
   }  // requires a wide node; -1: it has no such child
+  const Bytes& bytes_of(std::int32_t node) const {
+    return children_[static_cast<std::size_t>(at(node).wide)].bytes;
+  }  // of a wide node's children
 
  private:
   static constexpr std::size_t kWide = 16;
@@ -57,7 +60,11 @@ class Trie {
   Node& at(std::int32_t node) { return nodes_[static_cast<std::size_t>(node)]; }
   std::vector<Node> nodes_;  // and one behind the last, where the tokens end
   std::vector<Id> tokens_;
-  std::deque<std::array<std::int32_t, 256>> children_;
+  struct ByByte {  // a node's children
+    std::array<std::int32_t, 256> at;
+    Bytes bytes;
+  };
+  std::deque<ByByte> children_;
   std::int32_t longest_ = 0;
 };
 
@@ -80,15 +87,12 @@ class Children {  // iterates over a node's children, in order: all (null), or t
       : trie_(&trie), node_(node), next_(node + 1), all_(!among) {
     if (among) among_ = *among;
     by_byte_ = among && trie.is_wide(node);
-    if (by_byte_) next_ = 0;
+    if (by_byte_) next_ = 0, among_.keep(trie.bytes_of(node));
   }
   std::int32_t next() {  // -1: none is left
     if (by_byte_) {
-      while ((next_ = among_.next(next_)) < 256)
-        if (const std::int32_t child = trie_->child(node_, static_cast<std::uint8_t>(next_++));
-            child >= 0)
-          return child;
-      return -1;
+      next_ = among_.next(next_);
+      return next_ < 256 ? trie_->child(node_, static_cast<std::uint8_t>(next_++)) : -1;
     }
     while (next_ < trie_->skip(node_)) {
       const std::int32_t child = next_;
@@ -138,9 +142,10 @@ inline Trie::Trie(std::vector<Spelled> tokens) {
     for (std::int32_t child = node + 1; child < skip(node) && n < kWide; child = skip(child)) ++n;
     if (n < kWide) continue;
     at(node).wide = static_cast<std::int32_t>(children_.size());
-    children_.emplace_back().fill(-1);
+    ByByte& all = children_.emplace_back();
+    all.at.fill(-1);
     for (std::int32_t child = node + 1; child < skip(node); child = skip(child))
-      children_.back()[byte(child)] = child;
+      all.at[byte(child)] = child, all.bytes.add(byte(child));
   }
 }
 

@@ -18,6 +18,16 @@ class Bytes {
   void add(const Bytes& other) {
     for (std::size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
   }
+  void add(std::uint8_t first, std::uint8_t last) {
+    for (std::size_t i = first >> 6; i <= static_cast<std::size_t>(last >> 6); ++i) {
+      const int lo = i == static_cast<std::size_t>(first >> 6) ? first & 63 : 0,
+                hi = i == static_cast<std::size_t>(last >> 6) ? last & 63 : 63;
+      words_[i] |= (~0ull >> (63 - hi + lo)) << lo;
+    }
+  }
+  void keep(const Bytes& others) {
+    for (std::size_t i = 0; i < words_.size(); ++i) words_[i] &= others.words_[i];
+  }
   void remove(std::uint8_t byte) { words_[byte >> 6] &= ~(1ull << (byte & 63)); }
   void remove_controls() { words_[0] &= ~0xffffffffull; }  // those below a space
   bool has(std::uint8_t byte) const { return words_[byte >> 6] >> (byte & 63) & 1; }
