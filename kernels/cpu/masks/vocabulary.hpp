@@ -58,9 +58,10 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
 std::vector<Id> take_tokens(std::span<std::uint32_t> row);
 
 // A set that many rows are made of: as bits where setting them one by one takes longer than joining
-// all words.
+// all words. Where these fill more than two pages, new memory for them takes longer than some sets.
 inline std::shared_ptr<const Tokens> part_of_rows(Tokens tokens, std::size_t words) {
-  if (tokens.few.size() > words / 8) tokens.to_bits(words);
+  constexpr std::size_t kTwoPages = 2048;
+  if (tokens.few.size() > words / (words > kTwoPages ? 2 : 8)) tokens.to_bits(words);
   return std::make_shared<const Tokens>(std::move(tokens));
 }
 

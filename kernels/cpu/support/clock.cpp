@@ -14,8 +14,8 @@ namespace guard {
 namespace {
 constexpr double kLeast = 1e-3, kMost = 1e6;  // seconds: less counts as nothing left, more makes no
                                               // difference
-constexpr double kShort = 1e-4;  // seconds of a call's time that are taken for processor time, since
-                                 // reading that takes a system call
+constexpr double kShort = 1e-4;  // seconds of a call's time that are taken for processor time,
+                                 // since reading that takes a system call
 constexpr std::chrono::microseconds kShortTime{100};
 
 double processor_seconds() {
