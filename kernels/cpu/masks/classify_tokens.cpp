@@ -386,7 +386,7 @@ LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffi
                       : Texts::kDead;
   const bool any = wide != Texts::kDead && wide != state;
   if (any) draft.known = inside_like(texts, state, wide), draft.rest = -1;
-  Reading reading{v_, texts, detailed, draft, texts.is_key(state), texts.is_raw(state), {}};
+  Reading reading{v_, texts, detailed, draft, texts.is_key(state), texts.is_raw(state)};
   if (any) {
     reading.read(v_.closing_, 0, 0, {state, 0});
   } else if (!read_listed(reading, state, among.trie, node) &&

@@ -133,6 +133,7 @@ class LexemeMasks {
  private:
   struct Draft;
   struct Reading;
+  Id after(Texts& texts, Id state, Id token) const;  // the state after a token's text
   std::shared_ptr<const Tokens> inside_like(Texts& texts, Id state, Id other);
   void read_plain(Reading& reading, Id state);
   bool read_listed(Reading& reading, Id state, const Trie& trie, std::int32_t node);

@@ -6,6 +6,12 @@
 
 namespace guard {
 
+Id LexemeMasks::after(Texts& texts, Id state, Id token) const {
+  for (char b : v_.tokens_[static_cast<std::size_t>(token)])
+    if ((state = texts.step(state, static_cast<std::uint8_t>(b))) == Texts::kDead) break;
+  return state;
+}
+
 // The tokens inside of a text whose mask includes that of `other`: starts from the latter and tries
 // the remaining tokens that any string allows.
 std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, Id other) {
@@ -19,9 +25,7 @@ std::shared_ptr<const Tokens> LexemeMasks::inside_like(Texts& texts, Id state, I
     kernel_clock.tick();
     std::uint32_t& word = row[static_cast<std::size_t>(token >> 5)];
     if (word >> (token & 31) & 1) return;
-    Id at = state;
-    for (char b : v_.tokens_[static_cast<std::size_t>(token)])
-      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) return;
+    if (after(texts, state, token) == Texts::kDead) return;
     word |= 1u << (token & 31), same = false;
   });
   if (same) return known;
@@ -34,7 +38,7 @@ std::int64_t LexemeMasks::rest(Texts& texts, LexemeMask& mask) {
   if (mask.rest != -2) return mask.rest;
   if (mask.unread != Texts::kDead) {
     Draft draft(words(), false, true);
-    Reading reading{v_, texts, false, draft, false, false, {}};
+    Reading reading{v_, texts, false, draft, false, false};
     read_plain(reading, mask.unread);
     sort_unique(&draft.ends);
     mask.ends = std::move(draft.ends), mask.unread = Texts::kDead;
@@ -70,10 +74,8 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
   std::vector<Id> out;
   const auto check = [&](Id t) {
     if (v_.chars(t) + mask.rest <= most) return;
-    Id at = state;
-    for (char b : v_.tokens_[static_cast<std::size_t>(t)])
-      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead)
-        return out.push_back(t);
+    const Id at = after(texts, state, t);
+    if (at == Texts::kDead) return out.push_back(t);
     if (draft->rest < 0) return;
     const std::int64_t rest = texts.near(at);
     draft->rest = rest < 0 ? -1 : std::max(draft->rest, rest);
@@ -125,12 +127,7 @@ bool LexemeMasks::read_cut(Texts& texts, Id state, Draft* draft) {
   std::vector<Id> out;
   for (Id t : longer(mask).tokens) {
     kernel_clock.tick();
-    Id at = state;
-    for (char b : v_.tokens_[static_cast<std::size_t>(t)])
-      if ((at = texts.step(at, static_cast<std::uint8_t>(b))) == Texts::kDead) {
-        out.push_back(t);
-        break;
-      }
+    if (after(texts, state, t) == Texts::kDead) out.push_back(t);
   }
   draft->known = mask.all;
   for (const Exit& exit : mask.exits) draft->left.push_back(exit);

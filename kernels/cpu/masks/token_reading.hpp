@@ -85,12 +85,12 @@ struct LexemeMasks::Reading {
   bool detailed;
   Draft& draft;
   bool key, raw;
-  std::vector<Key> path;
+  std::vector<Key> path = {};
   struct Place {  // of read_plain()
     Children children;
     Key key;
   };
-  std::vector<Place> places;
+  std::vector<Place> places = {};
   Id loop = Texts::kDead;  // a state that keeps to itself below these nodes
   const std::vector<char>* loops = nullptr;
 
