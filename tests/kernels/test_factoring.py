@@ -179,6 +179,20 @@ def counted(draw: st.DrawFn, depth: int = 2) -> str:
 
 
 HEX = [*(a + b for a in "0af" for b in "09cz-"), "abc", "0x", "deaf", "a0a0a", "facade", "aaaaaaaa", "0" * 6, "-a-a-"]
+#: What goes beyond the end of a count, and four characters with one that has begun.
+BEYOND = [
+    "aaaaa-",
+    'aaaaa-"',
+    "aaaaax",
+    "00000x",
+    "aaaaaax",
+    "axbxc",
+    "x=x9",
+    "aaaa\\",
+    "aaaa\\u01",
+    "aaaa\\ud83d",
+    "00aaé",
+]
 
 
 @given(
@@ -188,7 +202,7 @@ HEX = [*(a + b for a in "0af" for b in "09cz-"), "abc", "0x", "deaf", "a0a0a", "
 )
 def test_what_is_counted_far_off_tells_no_short_tokens_apart(pattern: str, bounds: dict[str, Any], seed: int) -> None:
     """Repetitions that no short token comes to the end of share a mask; the second state that asks for it makes it."""
-    spelled = [*(bytes([b]) for b in range(256)), *(text.encode() for text in [*HEX, *MIXED])]
+    spelled = [*(bytes([b]) for b in range(256)), *(text.encode() for text in [*HEX, *MIXED, *BEYOND]), b"aaaa\xc3"]
     spelled += [f'{text}"'.encode() for text in ("a", "00", "aaaaa", "abcdef", "é", "ééééé", "-")]
     tokens = guard.Vocabulary.from_bytes([*spelled, b""], eos=[len(spelled)])
     try:
@@ -205,6 +219,44 @@ def test_what_is_counted_far_off_tells_no_short_tokens_apart(pattern: str, bound
             some = [t for t in allowed if t >= 256] if r.random() < 0.4 else allowed
             if not allowed or not matcher.accept(r.choice(some or allowed)) or matcher.is_finished():
                 break
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "some"),
+    [
+        ("^[0-9a-f]{15}-x$", "a" * 14, [b"aaaaa-"]),
+        ("^[0-9a-f]{15}-$", "a" * 14, [b'aaaaa-"', b"aaaaa-"]),
+        ("^-{24}\\+$", "-" * 23, [b"------+"]),
+        ("^(?:0[0-9a-f]{4,15}x|1[0-9a-f]{4,16}x)$", "0aaaa", [b"aaaa\\", b"aaaa\xc3", b"aaaa\\u01"]),
+        ("^(?:0[0-9a-f]{4,15}x|1[0-9a-f]{4,16}x)$", "1aaaa", [b"aaaa\\", b"aaaa\xc3", b"aaaa\\u01"]),
+        ("^(?:0(?:[0-9a-f]{4}é|a{15})|1(?:[0-9a-f]{4}é|a{16}))$", "1aaaa", [b"aaaa\xc3", "aaaaé".encode()]),
+    ],
+)
+@pytest.mark.parametrize("spelling", ["canonical", "any"])
+def test_tokens_that_go_beyond_a_count_are_let_through(
+    pattern: str, text: str, some: list[bytes], spelling: Any
+) -> None:
+    """All places of a text, twice: after other places that have the same next characters."""
+    spelled = [*(bytes([b]) for b in range(256)), *some]
+    tokens = guard.Vocabulary.from_bytes([*spelled, b""], eos=[len(spelled)])
+    compiled = guard.compile({"type": "string", "pattern": pattern}, spelling=spelling)
+    for begun in ("0" + text[1:], "1" + text[1:], text) if "|" in pattern else (text, text):
+        matcher = compiled.matcher(tokens)
+        assert matcher.accept_bytes(b'"')
+        for char in begun:
+            both(matcher, tokens, None)
+            both(matcher, tokens, matcher.distance())
+            assert matcher.accept_bytes(char.encode())
+        both(matcher, tokens, None)
+
+
+def test_a_text_that_anything_may_follow_is_read_with_its_exceptions() -> None:
+    """Most letters lead to one state, `x` to a free text, into which longer tokens lead."""
+    tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b"axbxc", b"x=x9", b""], eos=[258])
+    matcher = guard.compile({"type": "string", "pattern": "^[^x]{6,11}x"}).matcher(tokens)
+    for text in (b'"', b"&", b"r", b"0", b"0", b"0", b"0"):
+        assert matcher.accept_bytes(text)
+        both(matcher, tokens, None)
 
 
 def test_an_escape_that_has_begun_is_a_character_of_few() -> None:

@@ -391,7 +391,7 @@ LexemeMask& LexemeMasks::text(Texts& texts, Id state, bool detailed, const Suffi
     reading.read(v_.closing_, 0, 0, {state, 0});
   } else if (!read_listed(reading, state, among.trie, node) &&
              !read_quoted(reading, state, among.trie, node) &&
-             (detailed || !((whole && read_cut(texts, state, &draft)) ||
+             (detailed || !((whole && read_cut(reading, state)) ||
                             read_relaxed(texts, state, among, node, &draft)))) {
     if (!whole)
       reading.read(among.trie, node, among.trie.depth(node), {state, 0});

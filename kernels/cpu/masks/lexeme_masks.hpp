@@ -140,7 +140,7 @@ class LexemeMasks {
   bool read_quoted(Reading& reading, Id state, const Trie& trie, std::int32_t node);
   bool read_relaxed(Texts& texts, Id state, const Suffixes& among, std::int32_t node, Draft* draft);
   static constexpr std::int32_t kCut = 4;  // characters that read_cut() tells apart
-  bool read_cut(Texts& texts, Id state, Draft* draft);
+  bool read_cut(Reading& reading, Id state);
   const LexemeMask::Long& longer(LexemeMask& mask);
   struct Loop {  // plain tokens that consist of some classes only
     Tokens tokens;

@@ -41,7 +41,8 @@ std::int64_t LexemeMasks::rest(Texts& texts, LexemeMask& mask) {
     Reading reading{v_, texts, false, draft, false, false};
     read_plain(reading, mask.unread);
     sort_unique(&draft.ends);
-    mask.ends = std::move(draft.ends), mask.unread = Texts::kDead;
+    mask.ends.assign(draft.ends.begin(), draft.ends.end()), mask.unread = Texts::kDead;
+    held_ += mask.ends.size() * sizeof(Id);
   }
   std::int64_t all = 0;
   for (std::size_t i = 0; i < mask.ends.size() && all >= 0; ++i) {
@@ -115,33 +116,43 @@ const LexemeMask::Long& LexemeMasks::longer(LexemeMask& mask) {
 }
 
 // Which short tokens stay in a text depends on its next characters only: `[0-9a-f]{40}` is read as
-// `[0-9a-f]{5,}`, once for all states that are not near its end. The few longer tokens are tried
-// one by one. A mask that only one state has asked for is not made. Returns false if the cut mask
-// does not apply.
-bool LexemeMasks::read_cut(Texts& texts, Id state, Draft* draft) {
-  const Id cut = texts.cut(state, kCut);
-  if (cut == Texts::kDead || cut == state || texts.cut(cut, kCut) > Texts::kDead) return false;
+// `[0-9a-f]{6}` and anything behind, once for all states that are not near its end. Where a longer
+// token stays in the text, it stays in that one, too: the few that do are tried one by one. Tokens
+// that end the text further on are read in the state itself, if there may be any. A mask that only
+// one state has asked for is not made. Returns false if the cut mask does not apply.
+bool LexemeMasks::read_cut(Reading& reading, Id state) {
+  constexpr std::int32_t kBegun = kCut + 1;  // a short token may have begun one more character
+  Texts& texts = reading.texts;
+  const Id cut = texts.cut(state, kBegun);
+  if (cut == Texts::kDead || cut == state) return false;
+  if (const Id again = texts.cut(cut, kBegun); again != Texts::kDead && again != cut) return false;
   if (!slot(&texts_, v_.whole_, cut, 0) && cuts_.insert(cut).second) return false;
   LexemeMask& mask = text(texts, cut, false, v_.whole_, 0);
-  if (mask.exit_chars > kCut || !longer(mask).are_few) return false;
+  if (!longer(mask).are_few) return false;
   std::vector<Id> out;
   for (Id t : longer(mask).tokens) {
     kernel_clock.tick();
     if (after(texts, state, t) == Texts::kDead) out.push_back(t);
   }
-  draft->known = mask.all;
-  for (const Exit& exit : mask.exits) draft->left.push_back(exit);
-  draft->exit_chars = mask.exit_chars;
-  draft->unread = state;
-  if (out.empty()) return true;
-  Tokens all = *mask.all;
-  if (all.bits.empty())
-    std::erase_if(all.few, [&](Id t) {
-      return v_.chars(t) > kCut && std::find(out.begin(), out.end(), t) != out.end();
-    });
-  else
-    for (Id t : out) all.remove(t);
-  draft->known = std::make_shared<const Tokens>(std::move(all));
+  Draft& draft = reading.draft;
+  draft.known = mask.all;
+  if (!out.empty()) {
+    Tokens all = *mask.all;
+    if (all.bits.empty())
+      std::erase_if(all.few, [&](Id t) {
+        return v_.chars(t) > kCut && std::find(out.begin(), out.end(), t) != out.end();
+      });
+    else
+      for (Id t : out) all.remove(t);
+    draft.known = std::make_shared<const Tokens>(std::move(all));
+  }
+  draft.unread = state;
+  if (mask.exit_chars > kBegun) {
+    reading.read(v_.closing_, 0, 0, {state, 0});
+  } else {
+    for (const Exit& exit : mask.exits) draft.left.push_back(exit);
+    draft.exit_chars = mask.exit_chars;
+  }
   return true;
 }
 

@@ -66,10 +66,16 @@ struct LexemeMasks::Draft {
     group.lengths.add(lengths);
   }
   // In the same kind of state, adds the plain tokens among these. Requires `own`.
-  void stay_free(Id state, const Id* begin, const Id* end, const Vocabulary& vocabulary) {
+  void stay_free(Id state, const Id* begin, const Id* upto, const Vocabulary& vocabulary) {
+    if (!detailed) {
+      end(state);
+      for (const Id* t = begin; t != upto && !known; ++t)
+        if (vocabulary.is_plain(*t)) all.add({t, t + 1, nullptr}, words);
+      return;
+    }
     Inside& group = of({state, kItsOwn}, true);
     group.tokens.to_bits(words);
-    for (const Id* t = begin; t != end; ++t) {
+    for (const Id* t = begin; t != upto; ++t) {
       if (!vocabulary.is_plain(*t)) continue;
       group.tokens.bits[static_cast<std::size_t>(*t) / 32] |= 1u << (*t % 32);
       group.lengths.add(static_cast<std::uint8_t>(std::min(vocabulary.chars(*t), 255)));

@@ -450,17 +450,19 @@ Id Langs::relaxed(Id r, std::int32_t* most) {
 
 // Which texts of so many characters continue to a text of the language, and which are one, is
 // decided part by part, from the left, since a text of n characters is past parts of at most n.
-// Complements and conjunctions stay: whether they continue is not decided part by part.
+// What is farther away becomes anything at all. Complements and conjunctions stay: whether they
+// continue is not decided part by part.
 Id Langs::cut(Id r, std::int32_t chars, Cut* how) {
   if (--how->left < 0) return r;
   const Deeper deeper(&depth_);
   const Node node = nodes_[r];
   if (node.loops || node.moves || node.here || node.unsure || node.quotes) return r;
-  if (chars == 0) return node.alive && !node.nullable ? beyond() : r;
+  if (chars == 0)
+    return !node.alive ? r : node.nullable ? kAll : repeat(set(writable_chars()), 1, kInf);
   if (node.kind == Kind::Cat) {
     const std::int32_t least = nodes_[node.a].least;  // -1: unknown
     const Id first = cut(node.a, chars, how);
-    if (least > chars && nodes_[node.b].alive) return first;  // no text is past it
+    if (least > chars && nodes_[node.b].alive) return cat(first, kAll);
     return cat(first, cut(node.b, chars - std::clamp(least, 0, chars), how));
   }
   if (node.kind == Kind::Repeat) {
@@ -468,8 +470,9 @@ Id Langs::cut(Id r, std::int32_t chars, Cut* how) {
     if (least < 1 || !nodes_[node.a].alive) return r;
     const std::int32_t most = chars / least;  // that many rounds end within these characters
     if (node.lo <= most && (node.hi == kInf || node.hi <= most)) return r;
-    if (node.lo > most + 1 || node.hi != kInf) how->counts = true;
-    return repeat(node.a, std::min(node.lo, most + 1), kInf);
+    how->counts = true;
+    return node.lo > most ? cat(repeat(node.a, most + 1, most + 1), kAll)
+                          : repeat(node.a, node.lo, kInf);
   }
   if (node.kind == Kind::Alt) {
     std::vector<Id> kids;
@@ -478,8 +481,5 @@ Id Langs::cut(Id r, std::int32_t chars, Cut* how) {
   }
   return r;
 }
-
-// All texts that end with a character that no text has.
-Id Langs::beyond() { return cat(kAll, set({{kMaxChar, kMaxChar}})); }
 
 }  // namespace guard

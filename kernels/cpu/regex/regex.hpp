@@ -179,8 +179,9 @@ class Langs {
   // same prefixes of such texts.
   static constexpr std::int32_t kFar = 32;
   Id relaxed(Id r, std::int32_t* most);
-  // A language that tells only the next characters: of the texts of at most `chars` characters, it
-  // has the same, and it continues the same. Equal counts of what is far away are one count.
+  // A language that includes this one, and tells only the next characters apart: of the texts of at
+  // most `chars` characters, it has the same, and it continues the same. All counts of what is far
+  // away are one count.
   struct Cut {
     bool counts = false;     // was a number of repetitions cut short?
     std::int32_t left = 40;  // parts that may still be looked at; the others stay as they are
@@ -301,7 +302,6 @@ class Langs {
   Id searched(const Tree& tree);
   template <class Build>
   Id by_groups(const Tree& tree, Build build);
-  Id beyond();
   Id grouped(Id a, Id groups);
   LangRow grouped_row(Id a, Id groups);
   std::pair<std::int64_t, std::int64_t> left_to_write(Id r) const;

@@ -14,9 +14,9 @@ namespace guard {
 namespace {
 constexpr double kLeast = 1e-3, kMost = 1e6;  // seconds: less counts as nothing left, more makes no
                                               // difference
-constexpr double kShort = 1e-4;  // seconds of a call's time that are taken for processor time,
-                                 // since reading that takes a system call
-constexpr std::chrono::microseconds kShortTime{100};
+constexpr std::chrono::microseconds kShort{100};  // a call's time without a look at the
+                                                  // processor's, which takes a system call
+constexpr double kCounted = 1e-2;  // seconds of it that count as the processor's
 
 double processor_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
@@ -28,8 +28,8 @@ double processor_seconds() {
 #endif
 }
 
-double until(Clock::Time time) {
-  return std::chrono::duration<double>(time - std::chrono::steady_clock::now()).count();
+double since(Clock::Time begun, Clock::Time now) {
+  return std::min(std::chrono::duration<double>(now - begun).count(), kCounted);
 }
 }  // namespace
 
@@ -57,7 +57,7 @@ Clock::Running::~Running() {
   if (used_ && clock.now_.begun >= 0)
     *used_ += processor_seconds() - clock.now_.begun;
   else if (used_ && clock.now_.deadline != Time{})
-    *used_ += std::clamp(kShort - until(clock.now_.deadline), 0.0, kShort);
+    *used_ += since(clock.now_.deadline - kShort, std::chrono::steady_clock::now());
   clock.now_ = before_;
   clock.last_ = -1;
 }
@@ -82,10 +82,11 @@ void Clock::look(Op op) {
   }
   const Time now = std::chrono::steady_clock::now();
   if (now_.deadline == Time{} && now_.seconds >= kLeast) {
-    now_.deadline = now + kShortTime;
+    now_.deadline = now + kShort;
   } else if (now > now_.deadline) {
     const double used = processor_seconds();
-    if (now_.begun < 0) now_.begun = used - kShort;
+    if (now_.begun < 0)
+      now_.begun = used - (now_.deadline == Time{} ? 0 : since(now_.deadline - kShort, now));
     const double left = now_.seconds - (used - now_.begun);
     if (left < kLeast) throw Limit{"seconds", -1, "a search takes too long", op};
     now_.deadline =
