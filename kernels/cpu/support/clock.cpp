@@ -16,7 +16,7 @@ constexpr double kLeast = 1e-3, kMost = 1e6;  // seconds: less counts as nothing
                                               // difference
 constexpr std::chrono::microseconds kShort{100};  // a call's time without a look at the
                                                   // processor's, which takes a system call
-constexpr double kCounted = 1e-2;  // seconds of it that count as the processor's
+constexpr double kCounted = 1e-2;                 // seconds of it that count as the processor's
 
 double processor_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
