@@ -255,7 +255,7 @@ const Bytes& Texts::begins(Id state) {
       if (row.upto[i] >= 0x80) out.add(0x80, 255);
     }
   }
-  return *(quick_[static_cast<std::size_t>(state)].begins = &begins_.emplace_back(out));
+  return *(q.begins = &begins_.emplace_back(out));
 }
 
 const Bytes* Texts::few_next(Id state) {

@@ -24,7 +24,7 @@ LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
   draft.ends.erase(std::unique(draft.ends.begin(), draft.ends.end()), draft.ends.end());
   made->ends.assign(draft.ends.begin(), draft.ends.end());
   made->rest = draft.rest, made->unread = draft.unread;
-  made->exit_chars = draft.exit_chars;
+  made->exit_bytes = draft.exit_bytes;
   made->odd = draft.odd.empty() ? draft.known_odd : suffixes(std::move(draft.odd));
   made->escaped = std::move(draft.escaped);
   made->listed = std::move(draft.listed);

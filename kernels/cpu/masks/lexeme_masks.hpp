@@ -50,7 +50,7 @@ struct LexemeMask {
       listed;  // those with an escape first, and those with a comma after the key
   std::vector<std::pair<std::int32_t, std::shared_ptr<const Tokens>>>
       upto;  // for texts of which only the length matters: the tokens of at most so many characters
-  std::int32_t exit_chars = 0;  // bytes before the closing quote, at most, of tokens in `exits`
+  std::int32_t exit_bytes = 0;  // before the closing quote, at most, of tokens in `exits`
   struct Long {                 // tokens inside of more than kCut characters
     bool are_few = false;
     std::vector<Id> tokens;  // if they are few

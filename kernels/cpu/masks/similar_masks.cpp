@@ -69,7 +69,7 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
   draft->known = mask.all;
   draft->rest = whole ? mask.rest : -1;
   for (const Exit& exit : mask.exits) draft->left.push_back(exit);
-  draft->exit_chars = mask.exit_chars;
+  draft->exit_bytes = mask.exit_bytes;
   draft->known_odd = mask.odd, draft->escaped = mask.escaped, draft->listed = mask.listed;
   if (!whole) return true;
   std::vector<Id> out;
@@ -147,11 +147,11 @@ bool LexemeMasks::read_cut(Reading& reading, Id state) {
     draft.known = std::make_shared<const Tokens>(std::move(all));
   }
   draft.unread = state;
-  if (mask.exit_chars > kBegun) {
+  if (mask.exit_bytes > kBegun) {
     reading.read(v_.closing_, 0, 0, {state, 0});
   } else {
     for (const Exit& exit : mask.exits) draft.left.push_back(exit);
-    draft.exit_chars = mask.exit_chars;
+    draft.exit_bytes = mask.exit_bytes;
   }
   return true;
 }

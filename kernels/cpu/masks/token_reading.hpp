@@ -28,7 +28,7 @@ struct LexemeMasks::Draft {
   std::map<Key, std::vector<Spelled>> exits;
   std::vector<Exit> left;  // exits that are already grouped
   std::int64_t rest = -2;  // see LexemeMask
-  std::int32_t exit_chars = 0;
+  std::int32_t exit_bytes = 0;
   Id unread = Texts::kDead;
   std::vector<Spelled> odd, escaped, listed;
   std::shared_ptr<const Suffixes> known_odd;  // if `odd` is empty
@@ -150,7 +150,7 @@ struct LexemeMasks::Reading {
   // Adds exits for the tokens whose closing quote is node i, `depth` bytes after the start.
   void leave(const Trie& trie, std::int32_t i, std::size_t depth, Key from) {
     auto& list = draft.exits[from];
-    draft.exit_chars = std::max(draft.exit_chars, static_cast<std::int32_t>(depth) - 1);
+    draft.exit_bytes = std::max(draft.exit_bytes, static_cast<std::int32_t>(depth) - 1);
     for (std::int32_t j = i; j < trie.skip(i);) {
       const std::size_t length = static_cast<std::size_t>(trie.depth(j) - trie.depth(i));
       if (length == 1 && !may_follow(trie.byte(j))) {
