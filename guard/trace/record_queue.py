@@ -1,8 +1,9 @@
 """Queues of what an event loop writes, records above all: a thread commits what has come, batch after batch.
 
-One thread commits, and what arrives meanwhile is its next batch. Under load a transaction so carries many records, and
-a lone record never waits. However many records wait for a database in use, they take one thread. Heavy records take
-long to serialise: they have queues of their own, by how heavy they are, so that no light one waits behind them.
+One thread commits, and what arrives meanwhile is its next batch; so is what arrives in one turn of the loop. Under load
+a transaction so carries many records, and a lone record waits for one turn. However many records wait for a database in
+use, they take one thread. Heavy records take long to serialise: they have queues of their own, by how heavy they are,
+so that no light one waits behind them.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ class CommitQueue(Generic[Item]):
         self._waiting.append(waiting)
         self._watch(waiting.last)
         if self._is_idle.is_set():
-            self._commit()
+            self._is_idle.clear()
+            asyncio.get_running_loop().call_soon(self._commit)
         return written
 
     @property
@@ -175,7 +177,7 @@ class CommitQueue(Generic[Item]):
             loop.call_soon_threadsafe(self._finish, batch, numbers)
 
     def _finish(self, batch: Sequence[_Waiting[Item]], numbers: list[Any]) -> None:
-        self._commit()
+        asyncio.get_running_loop().call_soon(self._commit)
         for each, number in zip(batch, numbers, strict=True):
             written = each.written
             if written.done():

@@ -84,7 +84,7 @@ def test_no_small_record_waits_behind_a_large_one(large: Call, schema: Any) -> N
         journal = Journal(write)
         slow = [journal.begin(large, compiled, 60.0) for _ in range(3)]
         await asyncio.to_thread(is_at_work.wait, 60)
-        assert await asyncio.gather(*(journal.written(SMALL, other, 60.0) for _ in range(10))) == [0, *range(9)]
+        assert await asyncio.gather(*(journal.written(SMALL, other, 60.0) for _ in range(10))) == [*range(10)]
         assert not any(future.done() for future in slow)
         slow[2].cancel()
         is_let.set()
@@ -92,7 +92,30 @@ def test_no_small_record_waits_behind_a_large_one(large: Call, schema: Any) -> N
         assert [future.result() for future in slow[:2]] == [0, 0]
 
     asyncio.run(records())
-    assert batches == [1, 9, 1, 1]  # one at once, those that came meanwhile together, large ones each by itself
+    assert batches == [10, 1, 1]  # those of one turn of the loop together, large ones each by itself
+
+
+def test_records_of_one_turn_of_the_loop_are_committed_together_and_so_are_those_that_come_meanwhile() -> None:
+    is_let, is_at_work = threading.Event(), threading.Event()
+    batches: list[int] = []
+
+    def write(entries: Sequence[Entry]) -> list[Any]:
+        batches.append(len(entries))
+        is_at_work.set()
+        assert is_let.wait(60)
+        return [0] * len(entries)
+
+    async def records() -> None:
+        journal = Journal(write)
+        begun = [journal.begin(SMALL, None, 60.0) for _ in range(3)]
+        await asyncio.to_thread(is_at_work.wait, 60)
+        begun += [journal.begin(SMALL, None, 60.0) for _ in range(5)]
+        is_let.set()
+        await asyncio.gather(*begun)
+        await journal.close()
+
+    asyncio.run(records())
+    assert batches == [3, 5]
 
 
 def test_no_light_record_waits_behind_a_heavy_one_nor_that_behind_a_large_one() -> None:
