@@ -23,6 +23,8 @@ struct Strings {
   }
 };
 
+WordList listed(std::vector<std::u32string_view> list) { return WordList(std::move(list)); }
+
 Piece between(int lo, int hi) {
   Piece p;
   p.has_lo = p.has_hi = true;
@@ -45,7 +47,7 @@ struct Figures {
 }  // namespace
 
 TEST_CASE_FIXTURE(Strings, "a string's components end with their labels") {
-  const Id state = begin({{langs.words({U"ab"}), 0, kInf, 3}, {Langs::kAll, 0, kInf, 5}});
+  const Id state = begin({{langs.words(listed({U"ab"})), 0, kInf, 3}, {Langs::kAll, 0, kInf, 5}});
   Labels labels;
   texts.accepted(read(state, "ab"), spec, 2, &labels);
   CHECK(std::vector<Id>(labels.begin(), labels.end()) == std::vector<Id>{3, 5});
@@ -54,7 +56,7 @@ TEST_CASE_FIXTURE(Strings, "a string's components end with their labels") {
 }
 
 TEST_CASE_FIXTURE(Strings, "an escape is the character that it spells") {
-  const Id state = begin({{langs.words({U"\n\U0001F600"}), 0, kInf, 0}}, Spelling::Any);
+  const Id state = begin({{langs.words(listed({U"\n\U0001F600"})), 0, kInf, 0}}, Spelling::Any);
   CHECK(read(state, "\\n\\uD83D\\uDE00") != Texts::kDead);
   CHECK(read(state, "\\n\xF0\x9F\x98\x80") != Texts::kDead);
   CHECK(read(state, "\\t") == Texts::kDead);

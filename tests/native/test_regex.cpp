@@ -2,12 +2,15 @@
 #include <doctest/doctest.h>
 
 #include <random>
+#include <set>
 
 #include "regex/words.hpp"
 
 using namespace guard;
 
 namespace {
+
+WordList listed(std::vector<std::u32string_view> list) { return WordList(std::move(list)); }
 
 struct Languages {
   Clock::Running clock{10, nullptr, Clock::kStates, Clock::kNoMemory, nullptr};
@@ -28,6 +31,29 @@ struct Languages {
 };
 
 }  // namespace
+
+TEST_CASE("a list of words holds each once and in order, however they were spelt") {
+  std::mt19937 random(7);
+  const std::u32string letters = U"ab\"\u00E9\uFFFD\U0001F600";
+  for (int round = 0; round < 200; ++round) {
+    std::set<std::u32string> expected;
+    std::vector<std::u32string> texts;
+    for (std::size_t n = random() % 12; n > 0; --n) {
+      std::u32string text;
+      for (std::size_t m = random() % 4; m > 0; --m) text += letters[random() % letters.size()];
+      expected.insert(text), texts.push_back(text);
+    }
+    std::vector<std::string> spelt;
+    for (const std::u32string& text : texts) spelt.push_back(encode_utf8(text));
+    const WordList a = listed({texts.begin(), texts.end()});
+    const WordList b = WordList::of_utf8({spelt.begin(), spelt.end()});
+    CHECK(a == b);
+    CHECK(a.hash() == b.hash());
+    REQUIRE(a.size() == expected.size());
+    std::size_t i = 0;
+    for (const std::u32string& text : expected) CHECK(a[i++] == text);
+  }
+}
 
 TEST_CASE_FIXTURE(Languages, "equal languages that are built alike have one id") {
   const Id a = letters('a', 'a'), b = letters('b', 'b');
@@ -94,15 +120,15 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(Languages, "a complement holds every other text") {
-  const Id not_ab = langs.no(langs.words({U"ab"}));
+  const Id not_ab = langs.no(langs.words(listed({U"ab"})));
   CHECK(langs.contains(not_ab, U""));
   CHECK(langs.contains(not_ab, U"abc"));
   CHECK_FALSE(langs.contains(not_ab, U"ab"));
-  CHECK_FALSE(langs.live(langs.both({not_ab, langs.words({U"ab"})})));
+  CHECK_FALSE(langs.live(langs.both({not_ab, langs.words(listed({U"ab"}))})));
 }
 
 TEST_CASE_FIXTURE(Languages, "a derivative leads where the character says") {
-  const Id r = langs.words({U"cat", U"car", U"dog"});
+  const Id r = langs.words(listed({U"cat", U"car", U"dog"}));
   const Id after_c = langs.row(r).at('c');
   CHECK(langs.count(after_c, 100) == 2);
   CHECK(langs.row(r).at('x') == Langs::kNone);
@@ -127,8 +153,8 @@ TEST_CASE_FIXTURE(Languages, "a look-behind is decided where it is reached") {
 }
 
 TEST_CASE_FIXTURE(Languages, "the cheapest text is counted as JSON spells it") {
-  CHECK(langs.cheapest(langs.words({U"\"", U"\n\n"}), 0, kInf) == 2);
-  CHECK(langs.cheapest(langs.words({U"\u0001"}), 0, kInf) == 6);
+  CHECK(langs.cheapest(langs.words(listed({U"\"", U"\n\n"})), 0, kInf) == 2);
+  CHECK(langs.cheapest(langs.words(listed({U"\u0001"})), 0, kInf) == 6);
   CHECK(langs.cheapest(letters('a', 'z'), 2, 5) == -1);
 }
 
@@ -153,7 +179,7 @@ TEST_CASE_FIXTURE(Languages, "characters that no set of a tree tells apart lead 
 
 TEST_CASE_FIXTURE(Languages, "words come the cheapest first") {
   Words words(langs);
-  const Id r = langs.words({U"bb", U"a", U"\n\n"});
+  const Id r = langs.words(listed({U"bb", U"a", U"\n\n"}));
   REQUIRE(words.at(r, 2) != nullptr);
   CHECK(words.at(r, 0)->text == "a");
   CHECK(words.at(r, 1)->text == "bb");

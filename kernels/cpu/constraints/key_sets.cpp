@@ -131,10 +131,10 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
 // The key set of a class that is not a name, given the names of its partition.
 Id KeySets::key_class(const KeyClass& cls, const std::vector<Id>& names) {
   if (cls.lang == Langs::kAll) return key_rest(names, {});
-  std::vector<std::u32string> words;
-  for (Id n : names) words.push_back(decode_utf8(lexicon_.names[n].text));
-  return key_lang(
-      lexicon_.langs.both({cls.lang, lexicon_.langs.no(lexicon_.langs.words(std::move(words)))}));
+  std::vector<std::string_view> words;
+  for (Id n : names) words.push_back(lexicon_.names[n].text);
+  return key_lang(lexicon_.langs.both(
+      {cls.lang, lexicon_.langs.no(lexicon_.langs.words(WordList::of_utf8(std::move(words))))}));
 }
 
 }  // namespace guard

@@ -114,11 +114,13 @@ struct Scalars::StringAlgebra {
     return one_of(*this, yes, no, sign);
   }
   Id values(const std::vector<Id>& list, bool sign) const {
-    std::vector<std::u32string> words;
+    std::vector<std::string_view> words;
+    words.reserve(list.size());
     for (Id v : list)
-      if (g->lexicon_.values[v].kind == Value::String)
-        words.push_back(decode_utf8(g->lexicon_.names[g->lexicon_.values[v].text].text));
-    return signed_of(g->strings_of({{0, kInf, g->lexicon_.langs.words(std::move(words))}}), sign);
+      if (const Value& value = g->lexicon_.values[v]; value.kind == Value::String)
+        words.push_back(g->lexicon_.names[value.text].text);
+    const Id lang = g->lexicon_.langs.words(WordList::of_utf8(std::move(words)));
+    return signed_of(g->strings_of({{0, kInf, lang}}), sign);
   }
   Id leaf(const Atom& a, Id, bool sign) const {
     switch (a.op) {

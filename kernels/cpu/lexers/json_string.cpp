@@ -598,7 +598,7 @@ bool Texts::listed(Id state, std::vector<Langs::Listed>* out) const {
   for (const Component& c : s.components) {
     if (c.index >= kTracked) continue;
     out->push_back(langs_.listed(c.lang));
-    if (out->back().words.empty()) return false;
+    if (!out->back().words) return false;
   }
   return true;
 }

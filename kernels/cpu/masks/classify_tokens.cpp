@@ -247,9 +247,9 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
   std::vector<Part> todo;
   Tokens& all = reading.draft.all;
   for (const auto& list : lists) {
-    const auto& words = list.words;  // clang before 16 captures no structured bindings
+    const WordList& words = *list.words;  // clang before 16 captures no structured bindings
     const std::size_t behind = list.depth;
-    for (todo.push_back({node, 0, words.size()}); !todo.empty();) {
+    for (todo.push_back({node, list.begin, list.end}); !todo.empty();) {
       const std::int32_t at = todo.back().node;
       std::size_t i = todo.back().begin;
       const std::size_t end = todo.back().end;
@@ -258,7 +258,7 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
       const auto below = [&](char byte) { return trie.find(at, {&byte, 1}); };
       const auto mark = [&](char byte) {
         if (const std::int32_t child = below(byte); child >= 0)
-          marks.push_back({child, std::u32string_view(words[i]).substr(behind, length)});
+          marks.push_back({child, words[i].substr(behind, length)});
       };
       mark('\\');
       if (words[i].size() == behind + length) mark('"'), ++i;
@@ -271,7 +271,7 @@ bool LexemeMasks::read_listed(Reading& reading, Id state, const Trie& trie, std:
         if (!reading.detailed)
           all.add({trie.begin(child), trie.end(child), nullptr}, this->words());
         else if (trie.begin(child) != trie.end(child))
-          ends.push_back({child, std::u32string_view(words[first]).substr(behind, length + 1)});
+          ends.push_back({child, words[first].substr(behind, length + 1)});
         if (trie.skip(child) > child + 1) todo.push_back({child, first, i});
       }
     }

@@ -201,7 +201,7 @@ Id Langs::whole(const Tree& tree) {
     if (!guard::meets(c, writable_chars())) return kNone;
     word.push_back(static_cast<char32_t>(c.lo));
   }
-  return words({std::move(word)});
+  return words(WordList(std::vector<std::u32string_view>{word}));
 }
 
 // ---- look-behinds and loops ---------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <queue>
+#include <ranges>
 #include <tuple>
 #include <unordered_set>
 
@@ -151,7 +152,7 @@ const LangRow& Langs::raw(Id r) {
       const std::size_t most = kernel_clock.states() / 5;
       if (!list(node.a, most, &all)) bounded(most + 1, 5, "texts whose Punycode is written out");
       for (std::u32string& word : all) word = punycode(word);
-      out = raw(words(std::move(all)));
+      out = raw(words(WordList({all.begin(), all.end()})));
       break;
     }
     case Kind::Grouped: out = grouped_row(node.a, node.b); break;
@@ -187,14 +188,12 @@ const LangRow& Langs::raw(Id r) {
       break;
     }
     case Kind::Words: {
-      const std::size_t depth = static_cast<std::size_t>(node.b);
       std::int32_t i = node.lo;
-      if (tables_[node.a].words[static_cast<std::size_t>(i)].size() == depth) ++i;
+      if (word_of(node, i).empty()) ++i;
       while (i < node.hi) {
-        const char32_t c = tables_[node.a].words[static_cast<std::size_t>(i)][depth];
+        const char32_t c = word_of(node, i)[0];
         std::int32_t next = i + 1;
-        while (next < node.hi && tables_[node.a].words[static_cast<std::size_t>(next)][depth] == c)
-          ++next;
+        while (next < node.hi && word_of(node, next)[0] == c) ++next;
         add(c, c,
             make({.kind = Kind::Words,
                   .a = node.a,
@@ -248,14 +247,10 @@ bool Langs::contains(Id r, std::u32string_view text) {
         return std::all_of(node.kids.begin(), node.kids.end(),
                            [&](Id k) { return contains(k, text); });
       case Kind::Words: {
-        const auto& words = tables_[node.a].words;
-        const auto less = [&](const std::u32string& w, std::u32string_view t) {
-          return std::u32string_view(w).substr(static_cast<std::size_t>(node.b)) < t;
-        };
+        const auto all = std::views::iota(node.lo, node.hi);
         const auto at =
-            std::lower_bound(words.begin() + node.lo, words.begin() + node.hi, text, less);
-        return at != words.begin() + node.hi &&
-               std::u32string_view(*at).substr(static_cast<std::size_t>(node.b)) == text;
+            std::ranges::lower_bound(all, text, {}, [&](auto i) { return word_of(node, i); });
+        return at != all.end() && word_of(node, *at) == text;
       }
       case Kind::Quotes: {
         const Quotable& from = *quotables_[static_cast<std::size_t>(node.a)];

@@ -130,8 +130,7 @@ Id Langs::make(Node n) {
       break;
     case Kind::Words:
       n.alive = true;
-      n.nullable = n.possible = tables_[n.a].words[static_cast<std::size_t>(n.lo)].size() ==
-                                static_cast<std::size_t>(n.b);
+      n.nullable = n.possible = word_of(n, n.lo).empty();
       break;
     case Kind::Quotes:
       n.alive = n.quotes = true;
@@ -218,7 +217,7 @@ Id Langs::alt(std::vector<Id> kids) {
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
   // Merges several finite sets of words into one, and several character sets into one.
-  std::vector<std::u32string> merged;
+  std::vector<std::u32string_view> merged;
   std::vector<Id> rest;
   std::size_t tables = 0, sets = 0;
   Ranges ranges;
@@ -230,9 +229,7 @@ Id Langs::alt(std::vector<Id> kids) {
   for (Id k : flat) {
     const Node& n = nodes_[k];
     if (n.kind == Kind::Words && tables > 1) {
-      for (std::int32_t i = n.lo; i < n.hi; ++i)
-        merged.push_back(
-            tables_[n.a].words[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(n.b)));
+      for (std::int32_t i = n.lo; i < n.hi; ++i) merged.push_back(word_of(n, i));
     } else if (n.kind == Kind::Set && sets > 1) {
       const Ranges& more = sets_[n.a].ranges;
       ranges.insert(ranges.end(), more.begin(), more.end());
@@ -240,7 +237,7 @@ Id Langs::alt(std::vector<Id> kids) {
       rest.push_back(k);
     }
   }
-  if (tables > 1) rest.push_back(words(std::move(merged)));
+  if (tables > 1) rest.push_back(words(WordList(std::move(merged))));
   if (sets > 1) rest.push_back(set(normalised(std::move(ranges))));
   if (tables > 1 || sets > 1) std::sort(rest.begin(), rest.end());
   drop_covered(&rest);
@@ -342,15 +339,14 @@ Id Langs::distributed(const std::vector<Id>& kids) {
 
 Id Langs::filtered(Id leaf, const std::vector<Id>& others) {
   const Node node = nodes_[leaf];
-  std::vector<std::u32string> kept;
+  std::vector<std::u32string_view> kept;
   for (std::int32_t i = node.lo; i < node.hi; ++i) {
     kernel_clock.tick(Op::Pattern);
-    const std::u32string word =
-        tables_[node.a].words[static_cast<std::size_t>(i)].substr(static_cast<std::size_t>(node.b));
+    const std::u32string_view word = word_of(node, i);
     if (std::all_of(others.begin(), others.end(), [&](Id o) { return contains(o, word); }))
       kept.push_back(word);
   }
-  return words(std::move(kept));
+  return words(WordList(std::move(kept)));
 }
 
 Id Langs::repeat(Id a, std::int32_t lo, std::int32_t hi) {
@@ -373,15 +369,11 @@ Id Langs::repeat(Id a, std::int32_t lo, std::int32_t hi) {
   return make({.kind = Kind::Repeat, .a = a, .lo = lo, .hi = hi, .kids = {}});
 }
 
-Id Langs::words(std::vector<std::u32string> list) {
-  std::sort(list.begin(), list.end());
-  list.erase(std::unique(list.begin(), list.end()), list.end());
-  if (list.empty()) return kNone;
+Id Langs::words(WordList list) {
+  if (list.size() == 0) return kNone;
   const std::int32_t n = static_cast<std::int32_t>(list.size());
   const auto is_plain = [](char32_t c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; };
-  const bool plain = std::all_of(list.begin(), list.end(), [&](const std::u32string& w) {
-    return std::all_of(w.begin(), w.end(), is_plain);
-  });
+  const bool plain = std::ranges::all_of(list.text(), is_plain);
   return make({.kind = Kind::Words,
                .a = tables_.intern({std::move(list), plain}),
                .b = 0,
@@ -393,10 +385,8 @@ Id Langs::words(std::vector<std::u32string> list) {
 Langs::Listed Langs::listed(Id r) const {
   const Node& node = nodes_[r];
   if (node.kind != Kind::Words || !tables_[node.a].plain) return {};
-  const auto& words = tables_[node.a].words;
-  return {std::span(words).subspan(static_cast<std::size_t>(node.lo),
-                                   static_cast<std::size_t>(node.hi - node.lo)),
-          static_cast<std::size_t>(node.b)};
+  return {&tables_[node.a].words, static_cast<std::size_t>(node.lo),
+          static_cast<std::size_t>(node.hi), static_cast<std::size_t>(node.b)};
 }
 
 bool Langs::is_over(Id r) const {

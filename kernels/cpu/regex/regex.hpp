@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "regex/unicode.hpp"
+#include "regex/word_list.hpp"
 #include "support/base.hpp"
 
 namespace guard {
@@ -132,7 +133,7 @@ class Langs {
   Id both(std::vector<Id> kids);
   Id no(Id a);
   Id repeat(Id a, std::int32_t lo, std::int32_t hi);
-  Id words(std::vector<std::u32string> words);  // exactly these texts
+  Id words(WordList words);                     // exactly these texts
   Id quotes(std::shared_ptr<Quotable> from);    // the parts of a text that may be quoted
   Id search(const Tree& tree);                  // every text in which the pattern occurs
   Id whole(const Tree& tree);  // every text that the pattern matches from end to end
@@ -142,10 +143,11 @@ class Langs {
   bool is_over(Id r) const;  // does it contain the empty text and nothing else?
   bool contains(Id r, std::u32string_view text);
   // The table of a finite set of plain ASCII texts, and the number of characters already read of
-  // each; `words` is empty where r is not such a set. Valid as long as the Langs.
+  // each; `words` is null where r is not such a set. Valid as long as the Langs.
   struct Listed {
-    std::span<const std::u32string> words;  // sorted
-    std::size_t depth;
+    const WordList* words = nullptr;
+    std::size_t begin = 0, end = 0;  // which of them
+    std::size_t depth = 0;
   };
   Listed listed(Id r) const;
   // A language of quotations, intersected with another language: the beginnings [lo, hi) with
@@ -278,14 +280,10 @@ class Langs {
     }
   };
   struct Table {
-    std::vector<std::u32string> words;  // sorted, distinct
-    bool plain = false;                 // nothing but ASCII that JSON writes as it is; derived
+    WordList words;
+    bool plain = false;  // nothing but ASCII that JSON writes as it is; derived
     bool operator==(const Table& o) const { return words == o.words; }
-    std::size_t hash() const {
-      std::size_t h = words.size();
-      for (const auto& w : words) h = mix(h, std::hash<std::u32string>{}(w));
-      return h;
-    }
+    std::size_t hash() const { return words.hash(); }
   };
   using Places = std::vector<Id>;  // look-behinds: where each began and where it is now, in pairs
   Id make(Node node);
@@ -321,14 +319,15 @@ class Langs {
   template <class F>
   LangRow combine(const std::vector<const LangRow*>& rows, F join);
   Id filtered(Id words, const std::vector<Id>& others);
+  std::u32string_view word_of(const Node& node, std::int32_t i) const {  // what is left of it
+    return tables_[node.a].words[static_cast<std::size_t>(i)].substr(
+        static_cast<std::size_t>(node.b));
+  }
   bool is_words(Id r) const { return nodes_[r].kind == Kind::Words; }
   template <class F>
   void each_word(Id r, F use) const {  // of Words
     const Node& node = nodes_[r];
-    const auto& words = tables_[node.a].words;
-    for (std::int32_t i = node.lo; i < node.hi; ++i)
-      use(std::u32string_view(words[static_cast<std::size_t>(i)])
-              .substr(static_cast<std::size_t>(node.b)));
+    for (std::int32_t i = node.lo; i < node.hi; ++i) use(word_of(node, i));
   }
 
   // Calls use(place, end) for each quotation, until it returns otherwise. O(beginnings + characters

@@ -83,9 +83,13 @@ char32_t next_char(std::string_view bytes, std::size_t* at) {
 }
 }  // namespace
 
+void append_utf8(std::string_view bytes, std::u32string* to) {
+  for (std::size_t at = 0; at < bytes.size();) to->push_back(next_char(bytes, &at));
+}
+
 std::u32string decode_utf8(std::string_view bytes) {
   std::u32string out;
-  for (std::size_t at = 0; at < bytes.size();) out.push_back(next_char(bytes, &at));
+  append_utf8(bytes, &out);
   return out;
 }
 
