@@ -143,6 +143,7 @@ const ObjectInfo& Levels::info(Id id) {
 void Levels::add_missing(Id due, std::vector<Id>* out) {
   if (looked_.size() <= static_cast<std::size_t>(due)) looked_.resize(dues_.size());
   if (looked_[static_cast<std::size_t>(due)]) return;
+  looked_[static_cast<std::size_t>(due)] = 1;
   const Due d = dues_[due];
   std::vector<Id> nodes;
   if (d.kind == Kind::Root) {
@@ -158,10 +159,7 @@ void Levels::add_missing(Id due, std::vector<Id>* out) {
     }
   }
   Goals::Ahead ahead(nodes);
-  if (goals_.lacking(&ahead).empty())
-    looked_[static_cast<std::size_t>(due)] = 1;
-  else
-    out->insert(out->end(), nodes.begin(), nodes.end());
+  if (!goals_.lacking(&ahead).empty()) out->insert(out->end(), nodes.begin(), nodes.end());
 }
 
 const Parts& Levels::parts(Id due, Type type) {

@@ -156,7 +156,7 @@ class Levels {
   std::deque<std::unique_ptr<NamesIndex>> indices_;  // by table
   ById<ObjectInfo> infos_;
   ById<Parts> parts_;            // by slot
-  std::vector<char> looked_;     // by due: are all its nodes defined?
+  std::vector<char> looked_;     // by due: were its nodes asked for?
   std::vector<Id> value_goals_;  // by due; -2: unknown
 };
 

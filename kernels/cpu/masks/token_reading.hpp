@@ -91,12 +91,7 @@ struct LexemeMasks::Reading {
   bool detailed;
   Draft& draft;
   bool key, raw;
-  std::vector<Key> path = {};
-  struct Place {  // of read_plain()
-    Children children;
-    Key key;
-  };
-  std::vector<Place> places = {};
+  std::vector<Key> path = {}, plain_path = {};
   Id loop = Texts::kDead;  // a state that keeps to itself below these nodes
   const std::vector<char>* loops = nullptr;
 
@@ -185,35 +180,63 @@ struct LexemeMasks::Reading {
           list.push_back({vocabulary.end_of(*t, trie.depth(j) - trie.depth(i)), *t});
   }
 
-  // Reads the plain tokens below a node, byte by byte.
+  // Reads the plain tokens below a node, byte by byte. Where few of many children may follow, it
+  // goes from one of these to the next.
   void read_plain(const Trie& trie, std::int32_t node, Key from) {
-    const std::size_t base = places.size();
-    const auto open = [&](std::int32_t at, Key key) {
-      places.push_back({Children(trie, at, &texts.begins(key.first)), key});
-    };
-    for (open(node, from); places.size() > base;) {
-      const std::int32_t i = places.back().children.next();
-      if (i < 0) {
-        places.pop_back();
-        continue;
+    if (trie.is_wide(node)) {
+      Bytes some = texts.begins(from.first);
+      some.keep(trie.bytes_of(node));
+      if (some.size() * kFewOf < trie.bytes_of(node).size()) {
+        for (int b = some.next(0); b < 256; b = some.next(b + 1)) {
+          const std::int32_t child = trie.child(node, static_cast<std::uint8_t>(b));
+          read_plain(trie, child, trie.skip(child), from);
+        }
+        return;
       }
-      const auto [before, chars] = places.back().key;
+    }
+    read_plain(trie, node + 1, trie.skip(node), from);
+  }
+
+ private:
+  static constexpr std::size_t kFewOf = 4;
+
+  // The same of the nodes [begin, end), which have one parent.
+  void read_plain(const Trie& trie, std::int32_t begin, std::int32_t end, Key from) {
+    if (begin == end) return;
+    if (plain_path.size() < static_cast<std::size_t>(trie.longest()) + 1)
+      plain_path.resize(static_cast<std::size_t>(trie.longest()) + 1);
+    plain_path[static_cast<std::size_t>(trie.depth(begin)) - 1] = from;
+    for (std::int32_t i = begin; i < end;) {
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
+      const auto [before, chars] = plain_path[depth - 1];
       const std::uint8_t byte = trie.byte(i);
       kernel_clock.tick();
       const Id next = byte == '"' || byte == '\\' ? Texts::kDead : texts.step(before, byte);
-      if (next == Texts::kDead) continue;
+      if (next == Texts::kDead) {
+        i = trie.skip(i);
+        continue;
+      }
       const bool whole = texts.is_whole(next);
       if (whole && draft.own && texts.is_free(next)) {
         draft.stay_free(next, trie.begin(i), trie.subtree_end(i), vocabulary);
+        i = trie.skip(i);
         continue;
       }
-      const Key to{next, chars + whole};
+      const Key to = plain_path[depth] = {next, chars + whole};
       if (whole) draft.stay(to, {trie.begin(i), trie.end(i), nullptr}, true);
       if (raw && whole && texts.open(next) >= 0) {
         open_plain(trie, i, to);
-        if (texts.commit(next) >= 0) continue;
+        if (texts.commit(next) >= 0) {
+          i = trie.skip(i);
+          continue;
+        }
       }
-      if (trie.skip(i) > i + 1) open(i, to);
+      if (!trie.is_wide(i)) {
+        ++i;
+        continue;
+      }
+      read_plain(trie, i, to);
+      i = trie.skip(i);
     }
   }
 };

@@ -31,6 +31,11 @@ class Bytes {
   void remove(std::uint8_t byte) { words_[byte >> 6] &= ~(1ull << (byte & 63)); }
   void remove_controls() { words_[0] &= ~0xffffffffull; }  // those below a space
   bool has(std::uint8_t byte) const { return words_[byte >> 6] >> (byte & 63) & 1; }
+  std::size_t size() const {
+    std::size_t n = 0;
+    for (std::uint64_t word : words_) n += static_cast<std::size_t>(std::popcount(word));
+    return n;
+  }
   int next(int from) const {  // the least member of at least `from`; 256: there is none
     for (; from < 256; from = (from | 63) + 1)
       if (const std::uint64_t left = words_[static_cast<std::size_t>(from) >> 6] >> (from & 63))
