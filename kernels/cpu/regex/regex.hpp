@@ -133,10 +133,10 @@ class Langs {
   Id both(std::vector<Id> kids);
   Id no(Id a);
   Id repeat(Id a, std::int32_t lo, std::int32_t hi);
-  Id words(WordList words);                     // exactly these texts
-  Id quotes(std::shared_ptr<Quotable> from);    // the parts of a text that may be quoted
-  Id search(const Tree& tree);                  // every text in which the pattern occurs
-  Id whole(const Tree& tree);  // every text that the pattern matches from end to end
+  Id words(WordList words);                   // exactly these texts
+  Id quotes(std::shared_ptr<Quotable> from);  // the parts of a text that may be quoted
+  Id search(const Tree& tree);                // every text in which the pattern occurs
+  Id whole(const Tree& tree);                 // every text that the pattern matches from end to end
   Id of_length(std::int32_t lo, std::int32_t hi);
 
   bool accepts(Id r) const { return nodes_[r].nullable; }  // does it contain the empty text?

@@ -24,10 +24,10 @@ inline bool meets(Range range, const Ranges& ranges) {
 }
 const Ranges& writable_chars();  // the characters of JSON text: every code point except surrogates
 
-std::u32string punycode(std::u32string_view text);   // RFC 3492, without `xn--`
+std::u32string punycode(std::u32string_view text);             // RFC 3492, without `xn--`
 void append_utf8(std::string_view bytes, std::u32string* to);  // requires valid UTF-8
-std::u32string decode_utf8(std::string_view bytes);  // requires valid UTF-8
-char32_t first_char(std::string_view bytes);         // requires valid UTF-8, not empty
+std::u32string decode_utf8(std::string_view bytes);            // requires valid UTF-8
+char32_t first_char(std::string_view bytes);                   // requires valid UTF-8, not empty
 std::string encode_utf8(std::u32string_view text);
 std::int64_t spelled_bytes(
     std::string_view text);  // bytes of UTF-8 text inside quotes, escapes included
