@@ -118,8 +118,8 @@ class Levels {
   }
   const Parts& parts(Id due, Type type);  // throws Missing, and Limit where there are too many
   const Parts* known_parts(Id due, Type type) const { return parts_.find(slot(due, type)); }
-  // Appends the undefined nodes that a mask before the due value needs, as far as known; none: all
-  // are defined.
+  // Appends the undefined nodes that a mask before the due value needs, as far as known, once: if
+  // they are not defined then, the mask throws Missing.
   void add_missing(Id due, std::vector<Id>* nodes);
   // Whether the due value's own `type` tells that it can't be of this type. False: look further.
   bool excludes(Id due, Type type);

@@ -189,19 +189,19 @@ struct LexemeMasks::Reading {
       if (some.size() * kFewOf < trie.bytes_of(node).size()) {
         for (int b = some.next(0); b < 256; b = some.next(b + 1)) {
           const std::int32_t child = trie.child(node, static_cast<std::uint8_t>(b));
-          read_plain(trie, child, trie.skip(child), from);
+          read_plain_nodes(trie, child, trie.skip(child), from);
         }
         return;
       }
     }
-    read_plain(trie, node + 1, trie.skip(node), from);
+    read_plain_nodes(trie, node + 1, trie.skip(node), from);
   }
 
  private:
-  static constexpr std::size_t kFewOf = 4;
+  static constexpr std::size_t kFewOf = 4;  // few: less than one in so many
 
   // The same of the nodes [begin, end), which have one parent.
-  void read_plain(const Trie& trie, std::int32_t begin, std::int32_t end, Key from) {
+  void read_plain_nodes(const Trie& trie, std::int32_t begin, std::int32_t end, Key from) {
     if (begin == end) return;
     if (plain_path.size() < static_cast<std::size_t>(trie.longest()) + 1)
       plain_path.resize(static_cast<std::size_t>(trie.longest()) + 1);
