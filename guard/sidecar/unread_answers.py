@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: Bytes of answers that all connections of a process may hold, since they are not read. In memory they may be twice as
-#: many: what the system has taken of an answer already, some megabytes at most, is given back with the rest.
+#: Bytes of answers that all connections of a process may hold, since they are not read. An answer counts as a whole
+#: until its last byte is taken: so long its bytes stay in memory, though the system has taken some megabytes of each.
 ALL_UNREAD = 128_000_000
 LOOKS = 8  #: How often a connection is looked at in the time for which its client may take nothing.
 AT_FIRST = 65_536  #: Bytes that a client counts as having read at once, so that none is judged before it could read.
@@ -38,17 +38,21 @@ class UnreadAnswers:
 
 
 class Watch:
-    """Watches over what one connection has left unread, from when it is too much, or its end waits for it.
-
-    What was there at first counts until all is read: an answer's bytes are given back as a whole.
-    """
+    """Watches over what one connection has left unread, from when it is too much, or its end waits for it."""
 
     def __init__(self, transport: Any, seconds: float, of_all: UnreadAnswers, cut: Callable[[], None]) -> None:
         self._transport, self._seconds, self._all, self._cut = transport, seconds, of_all, cut
-        self._held = 0  # bytes that were there, which are counted with those of all
-        self._left = 0  # bytes of them at the last look
+        self._written = 0  # bytes that were written since the transport last held none
+        self._taken = self._taken_at_first = 0  # bytes of them that it held no more, at the last look and at the first
+        self._held = 0  # bytes of this connection that are counted with those of all
         self._began = self._moved = 0.0  # when the first look was, and when the client last took something
         self._timer: asyncio.TimerHandle | None = None
+
+    def wrote(self, size: int) -> None:
+        """Count bytes that are about to be written."""
+        if not self._transport.get_write_buffer_size():
+            self._written = 0
+        self._written += size
 
     def begin(self) -> None:
         """Watch, until it is read or the connection is lost. A second call looks again."""
@@ -57,10 +61,10 @@ class Watch:
             return
         if self._timer is None:
             self._began = self._moved = time.monotonic()
+            self._taken = self._taken_at_first = self._written - left
             self._all.watched.add(self)
             self._wait()
-        self._hold(self._held + max(0, left - self._left))
-        self._left = left
+        self._hold(self._written)
         self._all.weigh()
 
     def end(self) -> None:
@@ -70,7 +74,7 @@ class Watch:
             self._timer = None
             self._all.watched.discard(self)
             self._hold(0)
-            self._left = 0
+            self._written = self._transport.get_write_buffer_size()
 
     def cut(self) -> None:
         """Drop what is unread, with the connection."""
@@ -79,7 +83,8 @@ class Watch:
 
     def seconds_left(self, now: float) -> float:
         """Return how long the client would take for the rest, as it has read so far: little at the beginning."""
-        return (now - self._began) * self._left / (self._held - self._left + AT_FIRST)
+        left = self._written - self._taken
+        return (now - self._began) * left / (self._taken - self._taken_at_first + AT_FIRST)
 
     def _wait(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._seconds / LOOKS, self._look)
@@ -89,14 +94,30 @@ class Watch:
         if not left:
             self.end()
             return
-        if left != self._left:
-            self._moved = now
+        taken = self._written - left
+        if taken != self._taken:
+            self._taken, self._moved = taken, now
         elif now - self._moved >= self._seconds:
             self.cut()
             return
-        self._left = min(left, self._held)
         self._wait()
 
     def _hold(self, held: int) -> None:
         self._all.bytes += held - self._held
         self._held = held
+
+
+class WatchedTransport:
+    """A connection's transport, as uvicorn uses it, that tells a watch what is written."""
+
+    def __init__(self, transport: Any, watch: Watch) -> None:
+        self._transport, self._watch = transport, watch
+
+    def write(self, data: bytes) -> None:
+        """Write, counted."""
+        self._watch.wrote(len(data))
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the transport has."""
+        return getattr(self._transport, name)
