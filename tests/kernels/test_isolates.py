@@ -136,6 +136,35 @@ assert min(walked) > 5, walked
 """)
 
 
+def test_room_is_made_among_many_tables_while_threads_fill_them() -> None:
+    """They were sorted by sizes that other threads changed meanwhile: the process ended in a crash within seconds."""
+    run("""
+import sys
+from guard.schemas.grounding.sources import Sources
+sys.setswitchinterval(1e-5)
+many = [guard.compile(SIMPLE | {"title": str(n)}).grounded(Sources({"text": TEXT.decode()})) for n in range(200)]
+expected, wrong, walked = masks(guard.compile(SIMPLE).matcher(vocabulary)), [], [0] * 4
+most, until = memory()["tables"] // 2, time.monotonic() + 5
+def walk(at):
+    while time.monotonic() < until:
+        for compiled in many[at::4]:
+            try:
+                if masks(compiled.matcher(vocabulary)) != expected:
+                    wrong.append(at)
+                walked[at] += 1
+            except guard.SchemaError as error:
+                if error.limit != "memory":
+                    wrong.append(str(error))
+limit_memory(most)
+threads = [threading.Thread(target=walk, args=(i,)) for i in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert memory()["flushes"] > 50, memory()
+assert not wrong, wrong
+assert min(walked) > 5, walked
+""")
+
+
 def test_a_search_that_takes_long_keeps_nobody_waiting_and_gives_the_gil_back() -> None:
     """A matcher of a simple schema makes masks beside a bomb: it waits milliseconds, whatever the bomb takes."""
     out = run("""

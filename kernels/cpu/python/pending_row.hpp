@@ -31,8 +31,8 @@ class PendingRow final : public Lanes::Task {
   // others waiting for the isolate.
   void begin(std::int64_t budget, std::chrono::microseconds patience);
   bool is_busy() { return Lanes::instance().is_busy(*this); }
-  bool is_lost() const { return Lanes::instance().is_lost(*this); }
-  bool is_asked() const { return stage_ != Stage::None; }
+  bool is_lost() { return Lanes::instance().is_lost(*this); }
+  bool is_asked() { return is_busy() || stage_ != Stage::None; }
   // Requires that the row is not busy. Does it wait for nodes to be lowered?
   bool is_lacking() const { return stage_ == Stage::Lacking || stage_ == Stage::LacksTrees; }
   void lower();

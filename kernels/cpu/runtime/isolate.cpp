@@ -1,6 +1,7 @@
 #include "runtime/isolate.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "support/allocator.hpp"
@@ -160,10 +161,14 @@ std::int64_t Isolates::shared() const {
 }
 
 void Isolates::make_room(const Isolate* under) {
-  std::vector<std::shared_ptr<Isolate>> by_size = all();
-  std::sort(by_size.begin(), by_size.end(),
-            [](const auto& a, const auto& b) { return a->nbytes > b->nbytes; });
-  for (const std::shared_ptr<Isolate>& isolate : by_size) {
+  // Other threads change the sizes: each is read once, or the order would not be one.
+  std::vector<std::pair<std::int64_t, std::shared_ptr<Isolate>>> by_size;
+  for (std::shared_ptr<Isolate>& isolate : all()) {
+    const std::int64_t nbytes = isolate->nbytes;
+    by_size.emplace_back(nbytes, std::move(isolate));
+  }
+  std::sort(by_size.begin(), by_size.end(), std::greater());
+  for (const auto& [nbytes, isolate] : by_size) {
     if (!are_full()) return;
     if (isolate.get() == under || !isolate->may_be_flushed()) continue;
     Flushed flushed;

@@ -52,7 +52,8 @@ bool Lanes::is_busy(const Task& task) {
   return task.of_ == this && task.state_ != Task::Idle;
 }
 
-bool Lanes::is_lost(const Task& task) const {
+bool Lanes::is_lost(const Task& task) {
+  const std::lock_guard lock(lock_);
   return task.of_ && task.of_ != this && task.state_ == Task::Running;
 }
 

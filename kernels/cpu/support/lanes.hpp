@@ -47,7 +47,7 @@ class Lanes {
   void add(const void* lane, Task& task);  // requires a task that is not busy
   bool is_busy(const Task& task);          // whether it is queued or running
   // Whether it was running when this process was forked. It will then never end here.
-  bool is_lost(const Task& task) const;
+  bool is_lost(const Task& task);
   // Waits until none of the tasks is busy, or the run() of one has returned true, or the deadline
   // has passed. Without a deadline it waits for as long as that takes.
   void wait(std::span<Task* const> tasks, std::optional<Time> deadline);
