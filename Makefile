@@ -26,7 +26,7 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test native-test opcodes lint check docs format idna fuzz attack formats bench clients engines ray llamacpp templates typed audit sanitize clean \
+.PHONY: help build demo test native-test opcodes lint check docs format idna fuzz attack formats bench clients engines ray llamacpp templates typed audit sanitize sanitize-memory sanitize-threads clean \
   types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
@@ -175,15 +175,34 @@ clean:  ## Remove what the targets made, .venv too.
 # are left out: the sanitizer's own allocator may stay locked in the child, which then waits forever; and two tests that
 # take an hour here, of masks of which others take smaller ones, and of two hundred random number schemas.
 SANITIZED := build/sanitize
-sanitize: build  ## Run the kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer.
-	test -x $(SANITIZED)/venv/bin/python || $(BIN)/python -m venv --without-pip $(SANITIZED)/venv
+THREADS := build/sanitize-threads
+# Installs the kernel as the option $(2) makes it into an environment in $(1), which has the packages of this one.
+define sanitized
+	test -x $(1)/venv/bin/python || $(BIN)/python -m venv --without-pip $(1)/venv
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-	  > "$$($(SANITIZED)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
-	$(SANITIZED)/venv/bin/python -m pip install -q --no-deps --no-build-isolation --ignore-installed \
-	  -C build-dir=$(SANITIZED)/cmake -C cmake.define.GUARD_SANITIZE=ON -e .
+	  > "$$($(1)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
+	$(1)/venv/bin/python -m pip install -q --no-deps --no-build-isolation --ignore-installed \
+	  -C build-dir=$(1)/cmake -C install.strip=false -C cmake.define.$(2)=ON -e .
+endef
+sanitize: sanitize-memory sanitize-threads  ## Run the kernel tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
+
+sanitize-memory: build
+	$(call sanitized,$(SANITIZED),GUARD_SANITIZE)
 	ulimit -s 65536; LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 GUARD_KERNEL_SLOWER=12 \
 	  $(SANITIZED)/venv/bin/python -m pytest tests/kernels -k "not child_of_a_fork and not of_a_real_vocabulary and not for_every_spelling" $(PYTEST_FLAGS)
+
+# The tests with threads. A process that had a report ends with 66, so the tests of its own and of other processes fail.
+# setarch: gcc's runtime bears no random addresses. With a GIL only what runs without it is seen; more is by a Python
+# without one, which must be built with --with-thread-sanitizer, or its own locks are not known.
+sanitize-threads: build
+	$(call sanitized,$(THREADS),GUARD_SANITIZE_THREADS)
+	rm -f $(THREADS)/report.*
+	setarch -R env LD_PRELOAD="$$(g++ -print-file-name=libtsan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	TSAN_OPTIONS="log_path=$(CURDIR)/$(THREADS)/report" GUARD_KERNEL_SLOWER=12 \
+	  $(THREADS)/venv/bin/python -m pytest $(addprefix tests/kernels/test_,threads.py isolates.py pending_rows.py batches.py daemon_threads.py heap.py) \
+	  -k "not child_of_a_fork and not of_a_real_vocabulary" $(PYTEST_FLAGS) \
+	  || { status=$$?; cat $(THREADS)/report.* 2> /dev/null | head -n 200; exit $$status; }
 
 # The engine and its judge under libFuzzer, ASan and UBSan, with a compiler of their own.
 $(FUZZ_KERNEL): $(NATIVE) $(wildcard fuzz/kernel/*.cpp fuzz/kernel/*.hpp) | $(STAMPS)/tools
