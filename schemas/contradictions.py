@@ -109,26 +109,38 @@ def _contradicting(front: Questioned, position: int) -> list[str]:
     return sorted(meant, key=lambda keyword: keyword != "type")
 
 
-class Questions:
-    """An engine that is asked whether anything meets records, which may refer to a schema's nodes."""
+class _Records:
+    """Records that are asked about, numbered behind a schema's nodes. It refers to no engine, as one refers to it."""
 
     def __init__(self, front: Questioned) -> None:
         self._front, self._first = front, len(front.documents.schemas)
         self._records: list[Record] = []
-        self._engine = front.engine(self._lower)
 
-    def ask(self, records: Sequence[Record], seconds: float) -> list[bool | None]:
-        """Return of each record whether nothing meets it; None where that is not known after about so many seconds."""
+    def add(self, records: Sequence[Record]) -> range:
+        """Add records; returns their nodes."""
         begin = self._first + len(self._records)
         self._records += records
-        nodes = range(begin, begin + len(records))
-        found = emptiness(self._engine, nodes, seconds)
-        return [found.get(node) for node in nodes]
+        return range(begin, begin + len(records))
 
-    def _lower(self, nodes: list[int]) -> list[Record]:
+    def lower(self, nodes: list[int]) -> list[Record]:
+        """Return the records of nodes."""
         first = self._first
         written = iter(self._front.lower([node for node in nodes if node < first]))
         return [self._records[node - first] if node >= first else next(written) for node in nodes]
+
+
+class Questions:
+    """An engine that is asked whether anything meets records, which may refer to a schema's nodes."""
+
+    def __init__(self, front: Questioned) -> None:
+        self._records = _Records(front)
+        self._engine = front.engine(self._records.lower)
+
+    def ask(self, records: Sequence[Record], seconds: float) -> list[bool | None]:
+        """Return of each record whether nothing meets it; None where that is not known after about so many seconds."""
+        nodes = self._records.add(records)
+        found = emptiness(self._engine, nodes, seconds)
+        return [found.get(node) for node in nodes]
 
 
 def dead_branches(front: Questioned, seconds: float) -> tuple[list[Finding], int]:

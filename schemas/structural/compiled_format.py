@@ -24,7 +24,7 @@ from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
 from guard.schemas.structural.forms import checked, formats_in
-from guard.schemas.structural.nets import ANY_TOKEN, START, SYMBOL, VALUE, Builder
+from guard.schemas.structural.nets import ANY_TOKEN, START, SYMBOL, VALUE, Builder, Net
 from guard.schemas.structural.pruning import prune
 from guard.schemas.structural.spellings import as_tag, is_tag, place_of
 
@@ -48,32 +48,63 @@ class TurnPart(NamedTuple):
     value: Any = None  #: For a complete value, the JSON value; for a key, its name.
 
 
+class _Places:
+    """Where a format's parts were written. An engine's errors need them, so they refer to no engine: none could go."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+        self.net: Net = Net()
+
+    def as_told(self, error: SchemaError) -> SchemaError:
+        """Return an error with pointers into the format as the caller gave it."""
+        told = [replace(one, pointer=place_of(self.given, one.pointer)) for one in error.findings]
+        return SchemaError(told, limit=error.limit)
+
+    def placed(self, error: SchemaError) -> SchemaError:
+        """Return an error in a value's schema with pointers into the structural tag."""
+        fix = "put a mark between them that tells where one ends: a text, or a token" if error.limit == "format" else ""
+        found = [replace(one, pointer=self.of(one.pointer), fix=fix or one.fix) for one in error.findings]
+        return self.as_told(SchemaError(found, limit=error.limit))
+
+    def of(self, place: str) -> str:
+        """Return the pointer into the structural tag of a place in the values' documents."""
+        head, _, rest = place.partition("#")
+        for prefix, places in (
+            ("guard:value/", self.net.schema_places),
+            ("guard:arguments/", self.net.document_places),
+        ):
+            if head.startswith(prefix):
+                number, _, below = head.removeprefix(prefix).partition("/")
+                return places[int(number)] + (f"/{below}" if below else "") + rest
+        return place or "/format"
+
+
 class CompiledFormat(Compiled):
     """A compiled format: makes matchers for any vocabulary, and reads texts into parts. Any thread may use it."""
 
     def __init__(self, given: Any, options: Options, *, is_private: bool = False) -> None:
         """Compile a format; `is_private` says that nobody else has it."""
         tag = as_tag(given)
-        self._told: dict[str, Any] = given
+        self._places = places = _Places(given)
         try:
             form = checked(tag["format"], options.limits, is_private=is_private and is_tag(given))
             self._given = tag = {"type": "structural_tag", "format": form}
-            self._net = net = Builder(options).build(tag)
+            self._net = places.net = net = Builder(options).build(tag)
         except SchemaError as error:
-            raise self._as_told(error) from None
+            raise places.as_told(error) from None
         if len(net.any_orders) > 1:
             fix = "say any_order of all of them, or of none"
             finding = Finding("/format", "any_order", "one format has values of both orders of keys", fix)
-            raise self._as_told(SchemaError(finding))
+            raise places.as_told(SchemaError(finding))
         values = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
         documents = values | {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
         try:
             self._front = front = FrontEnd(True, options, documents, roots=[*values])
         except SchemaError as error:
-            raise self._placed(error) from None
+            raise places.placed(error) from None
         if front.scan.grounded:
             fix = "ask for the JSON Schema itself"
-            raise self._as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
+            raise places.as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
         self._engine = self._made()
         self._engine.start()
         if dead := prune(net, self._engine):
@@ -83,40 +114,19 @@ class CompiledFormat(Compiled):
             self._engine.start()
 
     def _made(self) -> Engine:
-        net, front, options = self._net, self._front, self.options
+        net, front, places, options = self._net, self._front, self._places, self.options
         nodes = front.lowering.roots[1:]  # of the values
         exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
         return Engine(
             front.drafts,
-            lambda *met: self._placed(front.fail(*met)),
+            lambda *met: places.placed(front.fail(*met)),
             front.lowering.root,
             engine_options(options, "any" if True in net.any_orders else options.key_order),
             (net.points, net.arcs, exits, net.is_ambiguous),
         )
 
-    def _placed(self, error: SchemaError) -> SchemaError:
-        """Return an error in a value's schema with pointers into the structural tag."""
-        fix = "put a mark between them that tells where one ends: a text, or a token" if error.limit == "format" else ""
-        found = [
-            Finding(self._told_at(one.pointer), one.keyword, one.message, fix or one.fix) for one in error.findings
-        ]
-        return self._as_told(SchemaError(found, limit=error.limit))
-
-    def _as_told(self, error: SchemaError) -> SchemaError:
-        """Return an error with pointers into the format as the caller gave it."""
-        told = [replace(one, pointer=place_of(self._told, one.pointer)) for one in error.findings]
-        return SchemaError(told, limit=error.limit)
-
     def _told_at(self, place: str) -> str:
-        head, _, rest = place.partition("#")
-        for prefix, places in (
-            ("guard:value/", self._net.schema_places),
-            ("guard:arguments/", self._net.document_places),
-        ):
-            if head.startswith(prefix):
-                number, _, below = head.removeprefix(prefix).partition("/")
-                return places[int(number)] + (f"/{below}" if below else "") + rest
-        return place or "/format"
+        return self._places.of(place)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the format and the options; unpickling compiles them."""
@@ -280,7 +290,7 @@ class CompiledFormat(Compiled):
             if kind == VALUE and ~at in dead and following not in dead
         ]
         whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
-        place = place_of(self._told, (places or [whole])[0])
+        place = place_of(self._places.given, (places or [whole])[0])
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
 
 

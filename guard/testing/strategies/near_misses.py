@@ -114,7 +114,7 @@ class Misses:
         """Return a place's sampler, the judges of the schema without its keyword, and the simplest near miss."""
         position, keyword, rule = self.places[at]
         variant = _Variant(self._front, self._graph, position, keyword)
-        sampler = Sampler(variant.engine)
+        sampler = Sampler(variant.engine())
         without = copied(self._schema)
         parent = functools.reduce(_step, steps(rule)[:-1], without)
         del parent[keyword]
@@ -187,7 +187,7 @@ def schema_of_document(front: values.AgreedFront) -> Any:
 
 
 class _Variant:
-    """The engine of one place's near misses."""
+    """What an engine is told of one place's near misses. It refers to no engine, as one refers to it."""
 
     def __init__(self, front: values.AgreedFront, graph: Mapping[int, list[int]], position: int, keyword: str) -> None:
         self._front, self._position, self._keyword = front, position, keyword
@@ -208,8 +208,11 @@ class _Variant:
             if node not in self._changed:
                 self._changed.add(node)
                 todo += above.get(node, ())
-        options = EngineOptions(0, 1, 0, front.options.limits.numbers)
-        self.engine = Engine(self._lower, self._fail, self._root, options)
+
+    def engine(self) -> Engine:
+        """Return an engine of them."""
+        options = EngineOptions(0, 1, 0, self._front.options.limits.numbers)
+        return Engine(self._lower, self._fail, self._root, options)
 
     def _lower(self, nodes: list[int]) -> list[Record]:
         return [self._record(node) for node in nodes]

@@ -96,7 +96,7 @@ class OwnRow {
 
  private:
   MaskRow row_;
-  std::vector<std::uint32_t> words_;
+  MatcherVector<std::uint32_t> words_;
 };
 
 }  // namespace guard

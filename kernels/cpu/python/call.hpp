@@ -35,7 +35,8 @@ inline std::shared_ptr<Place> place_in(std::shared_ptr<Isolate> isolate, bool pi
           }};
 }
 
-// A compiled schema: everything from which its engine is made, in any isolate.
+// A compiled schema: everything from which its engine is made, in any isolate. Python's collector
+// doesn't look into it: `lower` and `fail` must not refer to what owns the engine, or all stays.
 struct Front : std::enable_shared_from_this<Front> {
   Options options;
   Id root;

@@ -72,8 +72,8 @@ struct PyMatcher {
       (void)new (std::nothrow) Matcher(std::move(matcher));
       return;
     }
-    pending.reset();
     const Account account(*seat.place().isolate);
+    pending.reset();
     const Matcher gone = std::move(matcher);
   }
   // What becomes of a row that is still being made: the use waits for it, gives it up, or leaves

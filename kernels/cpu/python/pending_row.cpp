@@ -7,6 +7,7 @@ namespace nb = nanobind;
 namespace guard {
 
 void PendingRow::begin(std::int64_t budget, std::chrono::microseconds patience) {
+  const Account account(*seat_.place().isolate);
   stage_ = Stage::Asked;
   budget_ = budget, patience_ = patience;
   is_given_up_ = false, used_ = 0;
@@ -29,6 +30,7 @@ const void* PendingRow::next() {
 }
 
 void PendingRow::lower() {
+  const Account account(*seat_.place().isolate);
   if (stage_ == Stage::LacksTrees) {
     lowered_->read_trees();
   } else {

@@ -116,7 +116,14 @@ class Isolates {
   void make_room(const Isolate* under);
   void forget_vocabularies();  // frees the masks of destroyed vocabularies, in isolates that are
                                // not locked
-  void add(Isolate& isolate, std::int64_t bytes) { isolate.nbytes += bytes, nbytes_ += bytes; }
+  // Never below none: a matcher may hold frames that were counted before a flush, which counts all
+  // of an isolate as freed.
+  void add(Isolate& isolate, std::int64_t bytes) {
+    std::int64_t before = isolate.nbytes, after = 0;
+    do after = std::max<std::int64_t>(0, before + bytes);
+    while (!isolate.nbytes.compare_exchange_weak(before, after));
+    nbytes_ += after - before;
+  }
   // To be called around fork(). Does not wait for isolates' locks; see Isolate::recover.
   void before_fork();
   void after_fork(bool child);

@@ -357,12 +357,12 @@ class Matcher {
   LexemeMasks* masks_ = nullptr;
   std::uint64_t engine_number_ = 0;
   std::shared_ptr<Arena> arena_;
-  std::vector<std::shared_ptr<Arena>>
+  MatcherVector<std::shared_ptr<Arena>>
       shared_;  // arenas of the matchers from which this one was copied: they own shared frames
   std::shared_ptr<FrameStore> store_;  // where its frames are, if they are kept
-  std::string text_;
-  std::vector<Step> steps_;
-  std::vector<Config>
+  MatcherText text_;
+  MatcherVector<Step> steps_;
+  MatcherVector<Config>
       history_;  // the start, then one for each step that the engine has read so far
   Scratch scratch_;
   Held held_;
