@@ -426,11 +426,30 @@ def read_records(nodes: list[int], records: list[list[tuple[Any, ...]]]) -> Draf
     """Return records as drafts; TypeError where one has another shape than schemas/ops.py tells."""
 
 @final
+class LoweringTables:
+    """What lowered() looks up for all nodes of a compile; made by lowering.tables."""
+
+    def __init__(
+        self,
+        homes: Any,
+        targets: Any,
+        idle: Any,
+        formats: bool,
+        annotate: bool,
+        kinds: KeywordTable,
+        how: KeywordTable,
+        known_formats: KeywordTable,
+        format_trees: dict[Any, Any],
+        known: dict[Any, Any],
+        parse: Any,
+    ) -> None: ...
+
+@final
 class Twins:
     """Which schemas of a compile say the same, as far as they were met, and which nodes were lowered."""
 
     def __init__(self, positions: SchemaPositions) -> None: ...
-    def first(self, tables: tuple[Any, ...], position: int, around: DialectTables) -> int:
+    def first(self, tables: LoweringTables, position: int, around: DialectTables) -> int:
         """Return the first position known that says the same: a lone reference's target, a plain scalar's like.
 
         Most schemas say `{"type": "string"}` hundreds of times; the engine then meets one node. `tables` are those of
@@ -440,7 +459,7 @@ class Twins:
     def alike(self, position: int) -> list[int]:
         """Return the other positions whose first it is. Linear in the positions."""
 
-def lowered(front: Any, nodes: list[int], tables: tuple[Any, ...], twins: Twins) -> Drafts:
+def lowered(front: Any, nodes: list[int], tables: LoweringTables, twins: Twins) -> Drafts:
     """Return what Lowering._lower says of each node, where no reference is dynamic and no keyword dropped.
 
     With it come the nodes that these lead to and that no call has returned: a mask will need them next. `tables` are

@@ -14,9 +14,10 @@ them is widened, so that the record admits every valid value: under `not` the wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from guard.kernels._native import KeywordTable, Twins
+from guard.kernels._native import KeywordTable, LoweringTables, Twins
 from guard.kernels.unicode_text import is_unicode
 from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
@@ -151,7 +152,7 @@ class Lowering:
         self,
         documents: Documents,
         twins: Twins,
-        tables: Tables | None,
+        tables: LoweringTables | None,
         *,
         assert_formats: bool,
         annotate: bool,
@@ -675,11 +676,21 @@ _FAST = KeywordTable(
 )
 
 _FORMATS = KeywordTable(dict.fromkeys(string_formats.KNOWN, 0))
+
+
 #: What lowering in C++ is told: where schemas are at home and references lead, whether formats and annotations count.
-Tables: TypeAlias = tuple[Any, ...]
-
-
-def tables(documents: Documents | None, *, assert_formats: bool, annotate: bool) -> Tables:
+def tables(documents: Documents | None, *, assert_formats: bool, annotate: bool) -> LoweringTables:
     """Return what `lowered` is told of documents; None stands for one that was scanned alone."""
-    led = (None,) * 3 if documents is None else (documents.homes, documents.resolved, documents.idle)
-    return (*led, assert_formats, annotate, _KINDS, _FAST, _FORMATS, string_formats.MADE, _KNOWN, regex.parse)
+    if documents is None:
+        return _tables_alone(assert_formats, annotate)
+    return _tables(documents.homes, documents.resolved, documents.idle, assert_formats, annotate)
+
+
+@cache
+def _tables_alone(assert_formats: bool, annotate: bool) -> LoweringTables:
+    return _tables(None, None, None, assert_formats, annotate)
+
+
+def _tables(homes: Any, targets: Any, idle: Any, assert_formats: bool, annotate: bool) -> LoweringTables:
+    own = (_KINDS, _FAST, _FORMATS, string_formats.MADE, _KNOWN, regex.parse)
+    return LoweringTables(homes, targets, idle, assert_formats, annotate, *own)

@@ -111,12 +111,12 @@ const Words& words() {
   return all;
 }
 
-// Tables that all nodes of a compile share: Lowering._tables, and the module's own tables.
-struct Tables {
+// What all nodes of a compile share (lowering.tables).
+struct LoweringTables {
   // None where all schemas are in one resource, and its references were followed in C++.
   nb::object homes, targets, idle;
   bool formats, annotate;
-  const KeywordTable &kinds, &how, &known_formats;
+  const KeywordTable &kinds, &how, &known_formats;  // Lowering's own, which are never released
   nb::dict format_trees, known;
   nb::object parse;  // reads a pattern
 };
@@ -161,7 +161,7 @@ bool is_told(const JsonTree& tree, Index schema, const KeywordTable& kinds, std:
 
 // The position whose record a schema's has: its own, or that of the first that says the same.
 // `around` is the dialect of the schema around it.
-Id twin_of(const Tables& tables, Twins& twins, Id position, std::uint32_t around) {
+Id twin_of(const LoweringTables& tables, Twins& twins, Id position, std::uint32_t around) {
   const SchemaPositions::Place& place = twins.positions()[position];
   const JsonTree& tree = twins.positions().tree(place.document);
   const Said said = said_by(tree, place.node, tables.kinds);
@@ -185,7 +185,7 @@ Id twin_of(const Tables& tables, Twins& twins, Id position, std::uint32_t around
 
 class Nodes {
  public:
-  Nodes(const Tables& tables, Twins& twins, nb::handle front)
+  Nodes(const LoweringTables& tables, Twins& twins, nb::handle front)
       : tables_(tables), twins_(twins), positions_(twins.positions()), front_(front) {}
 
   // Lowers these nodes, and of those that they lead to and that were never lowered, what
@@ -568,7 +568,7 @@ class Nodes {
     return twin_of(tables_, twins_, position, dialect_->number);
   }
 
-  const Tables& tables_;
+  const LoweringTables& tables_;
   Twins& twins_;
   const SchemaPositions& positions_;
   nb::handle front_;
@@ -578,20 +578,6 @@ class Nodes {
   std::uint32_t document_ = 0;
   Index schema_ = 0;
 };
-
-Tables tables_of(const nb::tuple& given) {
-  return {.homes = given[0],
-          .targets = given[1],
-          .idle = given[2],
-          .formats = nb::cast<bool>(given[3]),
-          .annotate = nb::cast<bool>(given[4]),
-          .kinds = nb::cast<const KeywordTable&>(given[5]),
-          .how = nb::cast<const KeywordTable&>(given[6]),
-          .known_formats = nb::cast<const KeywordTable&>(given[7]),
-          .format_trees = nb::borrow<nb::dict>(given[8]),
-          .known = nb::borrow<nb::dict>(given[9]),
-          .parse = given[10]};
-}
 
 }  // namespace
 
@@ -605,21 +591,40 @@ void bind_lower(nb::module_& module) {
         return guard::drafts_of(nodes, records);
       },
       "nodes"_a, "records"_a);
+  nb::class_<LoweringTables>(module, "LoweringTables")
+      .def(
+          "__init__",
+          [](LoweringTables* made, nb::object homes, nb::object targets, nb::object idle,
+             bool formats, bool annotate, const KeywordTable& kinds, const KeywordTable& how,
+             const KeywordTable& known_formats, nb::dict format_trees, nb::dict known,
+             nb::object parse) {
+            new (made) LoweringTables{std::move(homes),
+                                      std::move(targets),
+                                      std::move(idle),
+                                      formats,
+                                      annotate,
+                                      kinds,
+                                      how,
+                                      known_formats,
+                                      std::move(format_trees),
+                                      std::move(known),
+                                      std::move(parse)};
+          },
+          "homes"_a.none(), "targets"_a.none(), "idle"_a.none(), "formats"_a, "annotate"_a,
+          "kinds"_a, "how"_a, "known_formats"_a, "format_trees"_a, "known"_a, "parse"_a);
   nb::class_<Twins>(module, "Twins")
       .def(nb::init<std::shared_ptr<SchemaPositions>>(), "positions"_a)
       .def("alike", &Twins::alike, "position"_a)
       .def(
           "first",
-          [](Twins& self, const nb::tuple& tables, Id position,
+          [](Twins& self, const LoweringTables& tables, Id position,
              const guard::DialectTables& around) {
-            return twin_of(tables_of(tables), self, position, around.number);
+            return twin_of(tables, self, position, around.number);
           },
           "tables"_a, "position"_a, "around"_a);
   module.def(
       "lowered",
-      [](nb::handle front, const std::vector<Id>& nodes, const nb::tuple& tables, Twins& twins) {
-        const Tables all = tables_of(tables);
-        return Nodes(all, twins, front).lower(nodes);
-      },
+      [](nb::handle front, const std::vector<Id>& nodes, const LoweringTables& tables,
+         Twins& twins) { return Nodes(tables, twins, front).lower(nodes); },
       "front"_a, "nodes"_a, "tables"_a, "twins"_a);
 }
