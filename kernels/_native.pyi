@@ -427,7 +427,7 @@ def read_records(nodes: list[int], records: list[list[tuple[Any, ...]]]) -> Draf
 
 @final
 class LoweringTables:
-    """What lowered() looks up for all nodes of a compile; made by lowering.tables."""
+    """What NodeLowering looks up for all nodes of a compile; made by lowering.tables."""
 
     def __init__(
         self,
@@ -459,13 +459,18 @@ class Twins:
     def alike(self, position: int) -> list[int]:
         """Return the other positions whose first it is. Linear in the positions."""
 
-def lowered(front: Any, nodes: list[int], tables: LoweringTables, twins: Twins) -> Drafts:
-    """Return what Lowering._lower says of each node, where no reference is dynamic and no keyword dropped.
+@final
+class NodeLowering:
+    """Says what Lowering._lower says of nodes, where no reference is dynamic and no keyword dropped.
 
     With it come the nodes that these lead to and that no call has returned: a mask will need them next. `tables` are
     those of lowering.tables. Keywords that these leave to Python, and values that say more than scalars and schemas,
-    are asked of `front.lowering`. Linear in the keywords of the nodes and of the schemas right below them.
+    are asked of `front.lowering`. `lock` is held meanwhile. An engine calls it without Python in between.
     """
+
+    def __init__(self, front: Any, tables: LoweringTables, twins: Twins, lock: Any) -> None: ...
+    def __call__(self, nodes: list[int]) -> Drafts:
+        """Return the drafts of nodes. Linear in their keywords and those of the schemas right below them."""
 
 def scanned(
     positions: SchemaPositions,

@@ -23,9 +23,9 @@ from guard.kernels._native import (
     EngineOptions,
     Explorer,
     JsonTree,
+    NodeLowering,
     SchemaPositions,
     Twins,
-    lowered,
 )
 from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
@@ -193,10 +193,10 @@ class FrontEnd:
         with _LOWERING:
             return self.lowering.lower(nodes)
 
-    def drafts(self, nodes: list[int]) -> list[Record] | Drafts:
-        """Return what the engine is to know of nodes; it calls this from any thread."""
-        with _LOWERING:
-            return self.lowering.lower(nodes) if self._is_recorded else lowered(self, nodes, self._tables, self._twins)
+    @property
+    def drafts(self) -> Callable[[list[int]], list[Record] | Drafts]:
+        """Return what tells an engine of nodes, from any thread. It refers to this, so this must not keep it."""
+        return self.lower if self._is_recorded else NodeLowering(self, self._tables, self._twins, _LOWERING)
 
     def without(self, node: int, keyword: str) -> Record:
         """Return the record that a node would have if its schema lacked a keyword."""

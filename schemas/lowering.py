@@ -680,7 +680,7 @@ _FORMATS = KeywordTable(dict.fromkeys(string_formats.KNOWN, 0))
 
 #: What lowering in C++ is told: where schemas are at home and references lead, whether formats and annotations count.
 def tables(documents: Documents | None, *, assert_formats: bool, annotate: bool) -> LoweringTables:
-    """Return what `lowered` is told of documents; None stands for one that was scanned alone."""
+    """Return what `NodeLowering` is told of documents; None stands for one that was scanned alone."""
     if documents is None:
         return _tables_alone(assert_formats, annotate)
     return _tables(documents.homes, documents.resolved, documents.idle, assert_formats, annotate)

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "python/gil.hpp"
+#include "python/lower_fast.hpp"
 #include "python/read_records.hpp"
 #include "runtime/isolate.hpp"
 
@@ -42,6 +43,7 @@ struct Front : std::enable_shared_from_this<Front> {
   Id root;
   std::shared_ptr<const FormatSource> format;  // null: one value
   nanobind::object lower, fail;
+  const NodeLowering* direct;  // what `lower` is; null: any callable
 
   Front(Options how, Id at, std::shared_ptr<const FormatSource> around, nanobind::object lowering,
         nanobind::object failing, bool apart)
@@ -50,6 +52,7 @@ struct Front : std::enable_shared_from_this<Front> {
         format(std::move(around)),
         lower(std::move(lowering)),
         fail(std::move(failing)),
+        direct(NodeLowering::of(lower)),
         places_{
             place_in(apart ? Isolates::instance().make() : Isolates::instance().common(), false)} {}
   // A place for this thread: where the schema was compiled, unless the thread has a home elsewhere.
@@ -141,6 +144,7 @@ class Gil {
 
 // What the front end says of nodes. With the GIL.
 inline Drafts lowered(const Front& front, const std::vector<Id>& nodes) {
+  if (front.direct) return front.direct->lower(nodes);
   nanobind::list asked;
   for (Id node : nodes) asked.append(node);
   return drafts_of(nodes, in_python([&] { return front.lower(asked); }));

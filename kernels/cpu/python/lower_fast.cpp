@@ -26,6 +26,16 @@
 namespace nb = nanobind;
 using namespace nb::literals;
 
+// What all nodes of a compile share (lowering.tables).
+struct guard::LoweringTables {
+  // None where all schemas are in one resource, and its references were followed in C++.
+  nb::object homes, targets, idle;
+  bool formats, annotate;
+  const KeywordTable &kinds, &how, &known_formats;  // Lowering's own, which are never released
+  nb::dict format_trees, known;
+  nb::object parse;  // reads a pattern
+};
+
 namespace {
 
 using guard::attribute;
@@ -37,6 +47,8 @@ using guard::Id;
 using guard::JsonTree;
 using guard::Keyword;
 using guard::KeywordTable;
+using guard::LoweringTables;
+using guard::NodeLowering;
 using guard::Op;
 using guard::owned;
 using guard::SchemaPositions;
@@ -110,16 +122,6 @@ const Words& words() {
   static const Words all;
   return all;
 }
-
-// What all nodes of a compile share (lowering.tables).
-struct LoweringTables {
-  // None where all schemas are in one resource, and its references were followed in C++.
-  nb::object homes, targets, idle;
-  bool formats, annotate;
-  const KeywordTable &kinds, &how, &known_formats;  // Lowering's own, which are never released
-  nb::dict format_trees, known;
-  nb::object parse;  // reads a pattern
-};
 
 // What a schema right below another says, as far as it tells whether two are alike.
 enum class Kin { Own, Reference, Scalar };
@@ -581,6 +583,29 @@ class Nodes {
 
 }  // namespace
 
+guard::NodeLowering::NodeLowering(nb::object front, nb::object tables, nb::object twins,
+                                  nb::handle lock)
+    : front_(std::move(front)),
+      tables_object_(std::move(tables)),
+      twins_object_(std::move(twins)),
+      acquire_(lock.attr("acquire")),
+      release_(lock.attr("release")),
+      tables_(nb::cast<const LoweringTables&>(tables_object_)),
+      twins_(nb::cast<Twins&>(twins_object_)) {}
+
+const guard::NodeLowering* guard::NodeLowering::of(nb::handle lower) {
+  return nb::isinstance<NodeLowering>(lower) ? nb::inst_ptr<NodeLowering>(lower) : nullptr;
+}
+
+guard::Drafts guard::NodeLowering::lower(const std::vector<Id>& nodes) const {
+  in_python([&] { acquire_(); });
+  struct Held {
+    const nb::object& release;
+    ~Held() { release(); }  // of a lock that this thread holds: raises nothing
+  } const held{release_};
+  return Nodes(tables_, twins_, front_).lower(nodes);
+}
+
 void bind_lower(nb::module_& module) {
   nb::class_<Drafts>(module, "Drafts")
       .def_ro("nodes", &Drafts::nodes)
@@ -622,9 +647,8 @@ void bind_lower(nb::module_& module) {
             return twin_of(tables, self, position, around.number);
           },
           "tables"_a, "position"_a, "around"_a);
-  module.def(
-      "lowered",
-      [](nb::handle front, const std::vector<Id>& nodes, const LoweringTables& tables,
-         Twins& twins) { return Nodes(tables, twins, front).lower(nodes); },
-      "front"_a, "nodes"_a, "tables"_a, "twins"_a);
+  nb::class_<NodeLowering>(module, "NodeLowering")
+      .def(nb::init<nb::object, nb::object, nb::object, nb::handle>(), "front"_a, "tables"_a,
+           "twins"_a, "lock"_a)
+      .def("__call__", &NodeLowering::lower, "nodes"_a);
 }
