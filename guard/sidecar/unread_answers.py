@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -42,16 +43,19 @@ class Watch:
 
     def __init__(self, transport: Any, seconds: float, of_all: UnreadAnswers, cut: Callable[[], None]) -> None:
         self._transport, self._seconds, self._all, self._cut = transport, seconds, of_all, cut
-        self._written = 0  # bytes that were written since the transport last held none
-        self._taken = self._taken_at_first = 0  # bytes of them that it held no more, at the last look and at the first
+        self._writes: deque[int] = deque()  # bytes of each write of which some may be left
+        self._kept = 0  # bytes of those writes together
+        self._written = 0  # bytes of all writes
+        self._taken = self._taken_at_first = 0  # bytes of them that were taken, at the last look and at the first
         self._held = 0  # bytes of this connection that are counted with those of all
         self._began = self._moved = 0.0  # when the first look was, and when the client last took something
         self._timer: asyncio.TimerHandle | None = None
 
     def wrote(self, size: int) -> None:
-        """Count bytes that are about to be written."""
-        if not self._transport.get_write_buffer_size():
-            self._written = 0
+        """Count bytes that are about to be written. O(1), amortised."""
+        self._forget_taken(self._transport.get_write_buffer_size())
+        self._writes.append(size)
+        self._kept += size
         self._written += size
 
     def begin(self) -> None:
@@ -64,7 +68,8 @@ class Watch:
             self._taken = self._taken_at_first = self._written - left
             self._all.watched.add(self)
             self._wait()
-        self._hold(self._written)
+        self._forget_taken(left)
+        self._hold(self._kept)
         self._all.weigh()
 
     def end(self) -> None:
@@ -74,7 +79,6 @@ class Watch:
             self._timer = None
             self._all.watched.discard(self)
             self._hold(0)
-            self._written = self._transport.get_write_buffer_size()
 
     def cut(self) -> None:
         """Drop what is unread, with the connection."""
@@ -101,6 +105,11 @@ class Watch:
             self.cut()
             return
         self._wait()
+
+    def _forget_taken(self, left: int) -> None:
+        """Forget the writes of which nothing is left: each is given back as a whole."""
+        while self._writes and self._kept - self._writes[0] >= left:
+            self._kept -= self._writes.popleft()
 
     def _hold(self, held: int) -> None:
         self._all.bytes += held - self._held

@@ -1,7 +1,7 @@
 // Call: one call of the user, as a sequence of turns in the isolate of the schema's engine.
 //
 // No thread waits for the GIL while it holds an isolate's lock. A call that needs nodes not lowered
-// yet throws Missing; the lock is released, Python lowers the nodes, and the call is repeated. A
+// yet throws Missing; the lock is released, the nodes are lowered, and the call is repeated. A
 // long call releases the GIL meanwhile.
 #pragma once
 #include <nanobind/nanobind.h>
