@@ -295,7 +295,7 @@ def check_twin(schema: dict[str, Any], draft: str, formats: bool) -> None:
     slow = SlowTwins(twin)
     vars(twin.lowering)["_twins"] = slow
     more: list[int] = []
-    for node in (*range(len(front.documents.schemas)),) * 2:
+    for node in (front.lowering.root, *(*range(len(front.documents.schemas)),) * 2):
         found = front.drafts([node])
         assert isinstance(found, Drafts)
         nodes = found.nodes
@@ -311,12 +311,13 @@ def check_twin(schema: dict[str, Any], draft: str, formats: bool) -> None:
 
 def test_drafts_bring_what_is_asked_for_next() -> None:
     """Members, items, what applies in place and required members inside: one call where there were three."""
+    long = {"enum": [str(i) for i in range(1100)]}
     schema = {
         "properties": {
             "a": {"allOf": [{"$ref": "#/$defs/d"}]},
             "b": {"items": {"properties": {"c": {"enum": ["c"]}, "e": {"maxLength": 3, "pattern": "x"}}}},
         },
-        "$defs": {"d": {"properties": {"x": {"type": "null"}, "y": {"enum": ["y"]}}, "required": ["x"]}},
+        "$defs": {"d": {"properties": {"x": {"type": "null"}, "y": long}, "required": ["x"]}},
     }
     front = FrontEnd(schema, Options(), {})
     asked: list[list[int]] = []
@@ -331,5 +332,23 @@ def test_drafts_bring_what_is_asked_for_next() -> None:
     matcher = engine.matcher(single_bytes().native)
     for byte in b'{"a": {"x": ':
         assert matcher.accept(byte)
-    (optional,) = [at for at, one in enumerate(front.documents.schemas) if at > 1 and one == {"enum": ["y"]}]
+    (optional,) = [at for at, one in enumerate(front.documents.schemas) if at > 1 and one == long]
     assert asked[1:] == [[optional]]  # once the object is there in which it may be
+
+
+def test_the_first_call_lowers_below_what_is_asked_for() -> None:
+    """The nearest first, up to 64 nodes, none twice, and no schema of more than 1,024 parts; later calls don't."""
+    last = {"properties": {f"k{i}": {"maxLength": i} for i in range(100)}}
+    chain: dict[str, Any] = {"items": {"items": last}, "enum": [[str(i) for i in range(200)]]}
+    for _ in range(20):
+        chain = {"properties": {"a": chain, "b": {"minLength": 2, "pattern": "x"}}}
+    front = FrontEnd(chain, Options(), {})
+    found = front.drafts([front.lowering.root])
+    assert isinstance(found, Drafts)
+    assert len(found.nodes) == len(set(found.nodes)) == 64
+    schemas = front.documents.schemas
+    properties = [at for at in found.nodes if "maxLength" in schemas[at]]
+    assert [schemas[at]["maxLength"] for at in properties] == list(range(len(properties)))
+    assert len(properties) == 64 - 1 - 20 - 1 - 2  # the root, the `a` of each, one `b` for all, and the items
+    left = [at for at, one in enumerate(schemas) if at > 1 and "maxLength" in one and at not in found.nodes]
+    assert front.drafts(left[:1]).nodes == left[:1]

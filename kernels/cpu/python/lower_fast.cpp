@@ -191,11 +191,13 @@ class Nodes {
       : tables_(tables), twins_(twins), positions_(twins.positions()), front_(front) {}
 
   // Lowers these nodes, and of those that they lead to and that were never lowered, what
-  // Goals::lacking would ask for next: each call of Python takes as long as a few nodes.
+  // Goals::lacking would ask for next: each call of Python takes as long as a few nodes. The first
+  // call goes on below them: what it lowers no later mask waits for.
   Drafts lower(const std::vector<Id>& nodes) {
     Drafts out;
     try {
       lower(nodes, out);
+      if (twins_.is_first_call()) lower_beforehand(out);
     } catch (const guard::Limit& limit) {
       out.limit = limit;  // thrown again where the engine takes the drafts
     }
@@ -222,6 +224,30 @@ class Nodes {
       twins_.set_visit(node, {visit.record, depth});
       follow(out.each[visit.record], depth, &todo);
     }
+  }
+
+  // Lowers nodes below those that were lowered, the nearest first, as long as a first mask hardly
+  // takes longer by it. A large one, such as a long enum, is left to the mask that needs it.
+  void lower_beforehand(Drafts& out) {
+    constexpr std::size_t kNodes = 64;   // in all
+    constexpr std::size_t kWords = 512;  // names and values, in all
+    constexpr Index kLarge = 1024;       // parts of a schema, with those below it
+    std::size_t words = 0;
+    for (std::size_t at = 0; at < out.each.size(); ++at)
+      for (std::size_t d = 0; d < out.each[at].size(); ++d)
+        for (std::size_t i = 0; i < out.each[at][d].atom.nodes.size(); ++i) {
+          if (out.each.size() >= kNodes || words >= kWords) return;
+          const Id node = out.each[at][d].atom.nodes[i];
+          if (node <= kFalse || parts(node) > kLarge || twins_.is_given(node)) continue;
+          out.each.push_back(record(node));
+          out.nodes.push_back(node);
+          for (const Draft& draft : out.each.back())
+            words += draft.names.size() + draft.values.size();
+        }
+  }
+  Index parts(Id node) const {
+    const SchemaPositions::Place& place = positions_[node];
+    return positions_.tree(place.document)[place.node].end - place.node;
   }
 
   static void follow(const Record& record, int depth, std::vector<std::pair<Id, int>>* todo) {

@@ -56,6 +56,7 @@ class Twins {
     int depth;           // how far it was followed; -1: not in this call
   };
   void begin_call() { ++call_; }
+  bool is_first_call() const { return call_ == 1; }
   // What this call knows of a node.
   Visit visit(Id node) {
     const About& about = of(node);
