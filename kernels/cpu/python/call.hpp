@@ -14,6 +14,7 @@
 #include "python/lower_fast.hpp"
 #include "python/read_records.hpp"
 #include "runtime/isolate.hpp"
+#include "support/allocator.hpp"
 
 namespace guard {
 
@@ -54,7 +55,9 @@ struct Front : std::enable_shared_from_this<Front> {
         fail(std::move(failing)),
         direct(NodeLowering::of(lower)),
         places_{
-            place_in(apart ? Isolates::instance().make() : Isolates::instance().common(), false)} {}
+            place_in(apart ? Isolates::instance().make() : Isolates::instance().common(), false)} {
+    prepare_heap();
+  }
   // A place for this thread: where the schema was compiled, unless the thread has a home elsewhere.
   std::shared_ptr<Place> place() {
     const std::shared_ptr<Isolate> home = Isolates::instance().home();

@@ -9,6 +9,9 @@
 // back to the list of the thread that frees it. When that list has many more blocks of a size than
 // the thread uses, a batch goes to a pool of that size, from which all threads take blocks before
 // they start a new page. Pages are never returned to the system; they hold at most kRegion bytes.
+// The system provides memory for a page when it is first written, which takes a microsecond for
+// each 4 kB. A compile has it provided for many pages at once, so that the masks after it don't
+// wait.
 // Objects larger than kMost, and all objects once the region is full, come from malloc. Without
 // GUARD_HEAP (sanitizers, other systems), everything comes from malloc.
 #include "support/allocator.hpp"
@@ -95,7 +98,8 @@ struct Lease {
 
 #ifdef GUARD_HEAP
 std::atomic<char*> region{nullptr};
-std::atomic<std::size_t> pages{0};
+std::atomic<std::size_t> pages{0};        // those in use
+std::atomic<std::size_t> ready{0};        // those for which the system has provided memory
 std::uint8_t grains_of[kRegion / kPage];  // by page
 
 // Free blocks of one size that belong to no thread, in batches: the first block of a batch links to
@@ -144,6 +148,7 @@ void set_up() {
                    if (heap)
                      for (Size& size : heap->sizes) size = {};
                    for (Pool& pool : pools) pool.forget();
+                   pages = std::max(pages.load(), ready.load());
                  });
 }
 #else
@@ -296,6 +301,21 @@ void release(void* block) noexcept {
 }
 
 }  // namespace
+
+void guard::prepare_heap() {
+#if defined(GUARD_HEAP) && defined(MADV_POPULATE_WRITE)
+  constexpr std::size_t kReady = 32, kLast = kRegion / kPage;
+  mine();
+  char* const first = region.load(std::memory_order_relaxed);
+  const std::size_t used = pages.load(std::memory_order_relaxed);
+  const std::size_t from = std::max(used, ready.load(std::memory_order_relaxed));
+  const std::size_t to = std::min(used + 2 * kReady, kLast);
+  if (!first || from >= std::min(used + kReady, kLast)) return;
+  ready = to;  // another thread may do the same pages, which does no harm
+  madvise(first + from * kPage, (to - from) * kPage,
+          MADV_POPULATE_WRITE);  // before Linux 5.14 nothing
+#endif
+}
 
 std::int64_t guard::total_held() {
   std::int64_t out = 0;

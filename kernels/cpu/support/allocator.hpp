@@ -20,6 +20,9 @@ inline constinit thread_local bool allocations_may_fail GUARD_TLS = false;
 inline std::int64_t held() {
   return held_here ? held_here->load(std::memory_order_relaxed) : 0;
 }  // bytes that this thread allocated, less those that it freed; only differences are meaningful
+// Has the system provide memory for the heap's next pages, if there is little (0.5 MB) of it; then
+// 1 MB is ready, which took some 50 us.
+void prepare_heap();
 std::int64_t total_held();  // bytes in use, over all threads; small objects count as the blocks
                             // that hold them
 // For tests: makes the n-th allocation from now on fail, counted within this thread's turns
