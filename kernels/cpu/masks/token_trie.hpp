@@ -2,14 +2,16 @@
 //
 // Node i spells one more byte than its parent. Its subtree is the nodes [i, skip(i)), so a walk is
 // one loop over an array that skips subtrees that cannot match. Several tokens may have the same
-// bytes. A suffix trie has the same form, for the remaining bytes of tokens that leave a lexeme. A
-// node with many children has a table of them by byte, for walks that know which bytes may come.
+// bytes. A suffix trie has the same form, for the remaining bytes of tokens that leave a lexeme.
+// Siblings lie far apart, so a node with several children has a list of them with their bytes, and
+// one with many a table by byte, for walks that know which bytes may come.
 // Immutable, so thread-safe. Does not own the tokens' bytes, which are only read by the
 // constructor.
 #pragma once
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <span>
 
 #include "support/base.hpp"
 #include "support/bytes.hpp"
@@ -38,23 +40,39 @@ class Trie {
   std::int32_t longest() const { return longest_; }
   std::size_t nbytes() const {
     return nodes_.size() * sizeof nodes_[0] + tokens_.size() * 4 +
-           children_.size() * sizeof children_[0];
+           children_.size() * sizeof children_[0] + few_.size() * sizeof few_[0];
   }
-  bool is_wide(std::int32_t node) const { return at(node).wide >= 0; }
+  bool is_wide(std::int32_t node) const { return at(node).few == kWide; }
   std::int32_t child(std::int32_t node, std::uint8_t byte) const {
-    return children_[static_cast<std::size_t>(at(node).wide)].at[byte];
+    return children_[static_cast<std::size_t>(at(node).below)].at[byte];
   }  // requires a wide node; -1: it has no such child
   const Bytes& bytes_of(std::int32_t node) const {
-    return children_[static_cast<std::size_t>(at(node).wide)].bytes;
+    return children_[static_cast<std::size_t>(at(node).below)].bytes;
   }  // of a wide node's children
+  class Child {
+   public:
+    Child(std::int32_t node, std::uint8_t byte)
+        : node_and_byte_(static_cast<std::uint32_t>(node) << 8 | byte) {}
+    std::int32_t node() const { return static_cast<std::int32_t>(node_and_byte_ >> 8); }
+    std::uint8_t byte() const { return static_cast<std::uint8_t>(node_and_byte_); }
+
+   private:
+    std::uint32_t node_and_byte_;
+  };
+  // The children of a node that is not wide, in order.
+  std::span<const Child> few(std::int32_t node) const {
+    const Node& n = at(node);
+    return {few_.data() + n.below, n.few};
+  }
 
  private:
   static constexpr std::size_t kWide = 16;
+  static constexpr std::int32_t kMostListed = 1 << 24;  // nodes that a Child can name
   struct Node {  // all that a walk needs of a node is in one cache line
     std::int32_t skip = 0, first = 0;
-    std::int32_t wide = -1;  // index into children_; -1: few children
+    std::int32_t below = 0;  // where its children begin in few_; of a wide one, its children_
     std::uint16_t depth = 0;
-    std::uint8_t byte = 0;
+    std::uint8_t byte = 0, few = 0;  // its byte; its children, kWide: a wide one
   };
   const Node& at(std::int32_t node) const { return nodes_[static_cast<std::size_t>(node)]; }
   Node& at(std::int32_t node) { return nodes_[static_cast<std::size_t>(node)]; }
@@ -65,16 +83,20 @@ class Trie {
     Bytes bytes;
   };
   std::deque<ByByte> children_;
+  std::vector<Child> few_;
   std::int32_t longest_ = 0;
 };
 
 inline std::int32_t Trie::find(std::int32_t node, std::string_view bytes) const {
   for (char b : bytes) {
     const std::uint8_t byte = static_cast<std::uint8_t>(b);
-    std::int32_t next = is_wide(node) ? child(node, byte) : node + 1;
-    const std::int32_t end = skip(node);
-    while (!is_wide(node) && next < end && this->byte(next) != byte) next = skip(next);
-    if (next < 0 || next >= end) return -1;
+    std::int32_t next = -1;
+    if (is_wide(node))
+      next = child(node, byte);
+    else
+      for (const Child& c : few(node))
+        if (c.byte() == byte) next = c.node();
+    if (next < 0) return -1;
     node = next;
   }
   return node;
@@ -83,29 +105,35 @@ inline std::int32_t Trie::find(std::int32_t node, std::string_view bytes) const 
 class Children {  // iterates over a node's children, in order: all (null), or those whose byte is
                   // in the set. The trie must outlive it
  public:
-  Children(const Trie& trie, std::int32_t node, const Bytes* among)
-      : trie_(&trie), node_(node), next_(node + 1), all_(!among) {
+  Children(const Trie& trie, std::int32_t node, const Bytes* among) : trie_(&trie), node_(node) {
+    if (trie.is_wide(node)) {
+      among_ = trie.bytes_of(node);
+      if (among) among_.keep(*among);
+      next_ = 0;
+      return;
+    }
+    all_ = !among;
     if (among) among_ = *among;
-    by_byte_ = among && trie.is_wide(node);
-    if (by_byte_) next_ = 0, among_.keep(trie.bytes_of(node));
+    few_ = trie.few(node);
   }
   std::int32_t next() {  // -1: none is left
-    if (by_byte_) {
+    if (next_ >= 0) {
       next_ = among_.next(next_);
       return next_ < 256 ? trie_->child(node_, static_cast<std::uint8_t>(next_++)) : -1;
     }
-    while (next_ < trie_->skip(node_)) {
-      const std::int32_t child = next_;
-      next_ = trie_->skip(child);
-      if (all_ || among_.has(trie_->byte(child))) return child;
+    while (!few_.empty()) {
+      const Trie::Child child = few_.front();
+      few_ = few_.subspan(1);
+      if (all_ || among_.has(child.byte())) return child.node();
     }
     return -1;
   }
 
  private:
   const Trie* trie_;
-  std::int32_t node_, next_;  // a node, or a byte
-  bool all_, by_byte_;
+  std::int32_t node_, next_ = -1;  // a wide node, and a byte
+  bool all_ = false;
+  std::span<const Trie::Child> few_;
   Bytes among_;
 };
 
@@ -116,8 +144,8 @@ inline Trie::Trie(std::vector<Spelled> tokens) {
   });
   std::vector<std::int32_t> path{0};
   const auto open = [this](std::uint8_t byte, std::size_t depth) {
-    nodes_.push_back({0, static_cast<std::int32_t>(tokens_.size()), -1,
-                      static_cast<std::uint16_t>(depth), byte});
+    nodes_.push_back(
+        {0, static_cast<std::int32_t>(tokens_.size()), 0, static_cast<std::uint16_t>(depth), byte});
   };
   open(0, 0);
   std::string_view last;
@@ -140,8 +168,15 @@ inline Trie::Trie(std::vector<Spelled> tokens) {
   for (std::int32_t node = 0; node < size(); ++node) {
     std::size_t n = 0;
     for (std::int32_t child = node + 1; child < skip(node) && n < kWide; child = skip(child)) ++n;
-    if (n < kWide) continue;
-    at(node).wide = static_cast<std::int32_t>(children_.size());
+    at(node).few = static_cast<std::uint8_t>(n);
+    if (n < kWide && skip(node) <= kMostListed) {
+      at(node).below = static_cast<std::int32_t>(few_.size());
+      for (std::int32_t child = node + 1; child < skip(node); child = skip(child))
+        few_.push_back({child, byte(child)});
+      continue;
+    }
+    at(node).few = kWide;
+    at(node).below = static_cast<std::int32_t>(children_.size());
     ByByte& all = children_.emplace_back();
     all.at.fill(-1);
     for (std::int32_t child = node + 1; child < skip(node); child = skip(child))
