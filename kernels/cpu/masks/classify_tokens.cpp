@@ -9,9 +9,7 @@ namespace guard {
 
 namespace {
 using Key = std::pair<Id, std::int32_t>;  // (state, characters)
-bool is_number_byte(std::uint8_t b) {
-  return (b >= '0' && b <= '9') || b == '.' || b == '-' || b == '+' || b == 'e' || b == 'E';
-}
+const Bytes kNumber{"0123456789.-+eE"}, kNumberOrEnd{"0123456789.-+eE,}] \n\r\t"};
 }  // namespace
 
 LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
@@ -406,30 +404,33 @@ LexemeMask& LexemeMasks::number(Numbers& numbers, Id state) {
   if (slot) return slot->used = true, *slot;
   Draft draft(words(), true, false);
   const Trie& trie = v_.whole_.trie;
-  std::vector<Id> path(static_cast<std::size_t>(trie.longest()) + 1, state);
-  for (std::int32_t i = 1; i < trie.size();) {
-    const std::size_t depth = static_cast<std::size_t>(trie.depth(i));
-    const Id from = path[depth - 1];
+  struct Part {  // a node's children, and the state that its bytes lead to
+    Children children;
+    Id from;
+  };
+  std::vector<Part> path{{Children(trie, 0, &kNumber), state}};
+  while (!path.empty()) {
+    const std::int32_t i = path.back().children.next();
+    if (i < 0) {
+      path.pop_back();
+      continue;
+    }
+    const Id from = path.back().from;
     const std::uint8_t byte = trie.byte(i);
-    if (!is_number_byte(byte)) {
-      if (depth > 1 && may_follow(byte) && byte != ':' && numbers.accepts_any(from)) {
-        auto& list = draft.exits[{from, 0}];
-        for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
-          list.push_back(
-              {std::string_view(v_.tokens_[static_cast<std::size_t>(*t)]).substr(depth - 1), *t});
-      }
-      i = trie.skip(i);
+    if (!kNumber.has(byte)) {
+      if (!numbers.accepts_any(from)) continue;
+      auto& list = draft.exits[{from, 0}];
+      const std::size_t before = static_cast<std::size_t>(trie.depth(i)) - 1;
+      for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
+        list.push_back(
+            {std::string_view(v_.tokens_[static_cast<std::size_t>(*t)]).substr(before), *t});
       continue;
     }
     kernel_clock.tick();
     const Id next = numbers.step(from, byte);
-    if (next == Numbers::kDead) {
-      i = trie.skip(i);
-      continue;
-    }
-    path[depth] = next;
+    if (next == Numbers::kDead) continue;
     draft.stay({next, 0}, {trie.begin(i), trie.end(i), nullptr}, true);
-    ++i;
+    if (trie.skip(i) > i + 1) path.push_back({Children(trie, i, &kNumberOrEnd), next});
   }
   return keep(slot, std::move(draft));
 }

@@ -97,41 +97,10 @@ struct LexemeMasks::Reading {
 
   // Reads the tokens below a node. Their first `top` bytes lead to the state `there`.
   void read(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
-    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1)
-      path.resize(static_cast<std::size_t>(trie.longest()) + 1);
-    path[0] = there;
-    for (std::int32_t i = node + (trie.depth(node) == top); i < trie.skip(node);) {
-      const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
-      const auto [from, chars] = path[depth - 1];
-      const std::uint8_t byte = trie.byte(i);
-      if (byte == '"' && !raw && texts.is_whole(from)) {
-        if (texts.may_end(from)) leave(trie, i, depth, {from, chars});
-        i = trie.skip(i);
-        continue;
-      }
-      kernel_clock.tick();
-      const Id next = texts.step(from, byte);
-      if (next == Texts::kDead) {
-        i = trie.skip(i);
-        continue;
-      }
-      const bool whole = texts.is_whole(next);
-      path[depth] = {next, chars + (detailed && whole)};
-      if (next == loop && (*loops)[static_cast<std::size_t>(i)]) {
-        draft.stay(path[depth], {trie.begin(i), trie.subtree_end(i), nullptr}, whole);
-        i = trie.skip(i);
-        continue;
-      }
-      draft.stay(path[depth], {trie.begin(i), trie.end(i), nullptr}, whole);
-      if (raw && texts.open(next) >= 0) {
-        open(trie, i, path[depth]);
-        if (texts.commit(next) >= 0) {
-          i = trie.skip(i);
-          continue;
-        }
-      }
-      ++i;
-    }
+    if (trie.depth(node) == top)
+      read_below(trie, node, top, there);
+    else
+      read_nodes(trie, node, trie.skip(node), top, there);
   }
 
   // Adds exits for the tokens below node i, at which a value may begin.
@@ -199,6 +168,71 @@ struct LexemeMasks::Reading {
 
  private:
   static constexpr std::size_t kFewOf = 4;  // few: less than one in so many
+
+  // Reads the tokens below a node whose bytes from the `top`th on lead to the state. Where few of
+  // many children may follow, it goes from one of these to the next.
+  void read_below(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
+    if (trie.is_wide(node)) {
+      Bytes some = texts.begins(there.first);
+      some.add('\\');
+      if (!raw) some.add('"');
+      some.keep(trie.bytes_of(node));
+      if (some.size() * kFewOf < trie.bytes_of(node).size()) {
+        for (int b = some.next(0); b < 256; b = some.next(b + 1)) {
+          const std::int32_t child = trie.child(node, static_cast<std::uint8_t>(b));
+          read_nodes(trie, child, trie.skip(child), top, there);
+        }
+        return;
+      }
+    }
+    read_nodes(trie, node + 1, trie.skip(node), top, there);
+  }
+
+  // The same of the nodes [begin, end), which have one parent.
+  void read_nodes(const Trie& trie, std::int32_t begin, std::int32_t end, std::int32_t top,
+                  Key there) {
+    if (begin == end) return;
+    if (path.size() < static_cast<std::size_t>(trie.longest()) + 1)
+      path.resize(static_cast<std::size_t>(trie.longest()) + 1);
+    path[static_cast<std::size_t>(trie.depth(begin) - top) - 1] = there;
+    for (std::int32_t i = begin; i < end;) {
+      const std::size_t depth = static_cast<std::size_t>(trie.depth(i) - top);
+      const auto [from, chars] = path[depth - 1];
+      const std::uint8_t byte = trie.byte(i);
+      if (byte == '"' && !raw && texts.is_whole(from)) {
+        if (texts.may_end(from)) leave(trie, i, depth, {from, chars});
+        i = trie.skip(i);
+        continue;
+      }
+      kernel_clock.tick();
+      const Id next = texts.step(from, byte);
+      if (next == Texts::kDead) {
+        i = trie.skip(i);
+        continue;
+      }
+      const bool whole = texts.is_whole(next);
+      const Key to = path[depth] = {next, chars + (detailed && whole)};
+      if (next == loop && (*loops)[static_cast<std::size_t>(i)]) {
+        draft.stay(to, {trie.begin(i), trie.subtree_end(i), nullptr}, whole);
+        i = trie.skip(i);
+        continue;
+      }
+      draft.stay(to, {trie.begin(i), trie.end(i), nullptr}, whole);
+      if (raw && texts.open(next) >= 0) {
+        open(trie, i, to);
+        if (texts.commit(next) >= 0) {
+          i = trie.skip(i);
+          continue;
+        }
+      }
+      if (!trie.is_wide(i)) {
+        ++i;
+        continue;
+      }
+      read_below(trie, i, top, to);
+      i = trie.skip(i);
+    }
+  }
 
   // The same of the nodes [begin, end), which have one parent.
   void read_plain_nodes(const Trie& trie, std::int32_t begin, std::int32_t end, Key from) {
