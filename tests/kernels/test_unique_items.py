@@ -156,7 +156,26 @@ def test_a_token_that_crosses_items_is_judged_by_the_values_that_it_writes() -> 
         assert reader.accept_bytes(end) is valid
 
 
-ENDS = ["", ",", ", ", ",\n", "]", "]]", ',"', ',"a', ',"x', ":", ",,", "x"]
+ENDS = [
+    "",
+    ",",
+    ", ",
+    ",\n",
+    "]",
+    "]]",
+    ',"',
+    ', "',
+    ',"a',
+    ',"x',
+    ',"a",',
+    ",1",
+    '],["a","',
+    '],["a","a',
+    '],["a","a"',
+    ":",
+    ",,",
+    "x",
+]
 ITEMS: list[dict[str, Any]] = [
     {"type": "string"},
     {"type": "string", "pattern": "^(x|[ab]{1,3})$"},
@@ -164,6 +183,7 @@ ITEMS: list[dict[str, Any]] = [
     {"type": "string", "enum": ["a", "ab", "b", "ba", "abb", "\u00e9"]},
     {"type": ["string", "integer"], "pattern": "^[ab]{0,2}$"},
     {"anyOf": [{"const": "a"}, {"type": "string", "minLength": 2}]},
+    {"anyOf": [{"enum": ["a", "ab", "b"]}, {"type": "integer"}]},
 ]
 
 
@@ -179,20 +199,21 @@ MORE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("item", ITEMS)
 @pytest.mark.parametrize("more", MORE)
-@pytest.mark.parametrize("within", [False, True])
-def test_a_token_that_ends_an_item_is_allowed_where_its_bytes_are(item: Any, more: Any, within: bool) -> None:
+@pytest.mark.parametrize("within", [None, {}, {"uniqueItems": True}])
+def test_a_token_that_ends_an_item_is_allowed_where_its_bytes_are(item: Any, more: Any, within: Any) -> None:
     """Of many tokens that end an item and go on alike, masks ask one; each is what its bytes say."""
     texts = ["", *map("".join, itertools.chain(*(itertools.product("ab", repeat=n) for n in (1, 2, 3))))]
     texts += ["x", "\u00e9", "\\u0061", "\\", "c", "cc", "ac", "bc"]
     tokens = [text + '"' + end for text in texts for end in ENDS]
+    tokens += ["  ", ' "', ',  "', " \n ]", '["', '["a"', "[1", ',  "a"']
     words = sorted({bytes([byte]) for byte in range(256)} | {token.encode() for token in tokens})
     vocabulary = guard.Vocabulary.from_bytes([*words, b""], eos=[len(words)])
     schema = {"type": "array", "uniqueItems": True, "items": item, **more}
-    if within:
-        schema = {"type": "array", "uniqueItems": True, "items": schema}
+    if within is not None:
+        schema = {"type": "array", "items": schema, **within}
     compiled = guard.compile(schema, whitespace="any", spelling="any")
     walks = Random(json.dumps([item, more, within]))
-    likely = {number for number, word in enumerate(words) if len(word) > 1 or word in b'[",ab'}
+    likely = {number for number, word in enumerate(words) if len(word) > 1 or word in b'[",ab1'}
     for _ in range(6):
         at = compiled.matcher(vocabulary)
         for _ in range(20):

@@ -337,7 +337,7 @@ bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const
     *to = at_point(*f.parent, f.parent->level, is_behind, arena);
     return to->state != Texts::kDead && commit(to, is_behind, arena);
   }
-  const bool compared = f.kind == Kind::Array && levels_[f.level].records;
+  const bool compared = f.kind == Kind::Array && levels_[f.level].records && &f != forgets_;
   *to = Config{};
   to->text = text;
   const Id value = compared || f.barred ? compared_.value_of(text, f.mark, last) : -1;
@@ -350,11 +350,12 @@ bool Stepper::ended(const Frame& f, Type type, std::span<const Id> labels, const
   return true;
 }
 
-bool Stepper::are_items_alike(const Frame& f) {
+bool Stepper::are_items_alike(const Frame& f, bool opening) {
   const Level& level = levels_[f.level];
   return f.kind == Kind::Array && level.records && !f.barred && !f.parent->records &&
          level.alternatives.size() == 1 &&
-         constraints_.unique.has_room(level.alternatives[0].shape, f.count, 1);
+         constraints_.unique.has_room(level.alternatives[0].shape, f.count, 1,
+                                      opening ? goals_.of_type(Type::String) : kTrue);
 }
 
 // The number of items from which on their number does not matter; kInf: it always matters.

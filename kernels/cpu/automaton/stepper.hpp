@@ -40,8 +40,22 @@ class Stepper {
   // none.
   Config told(const Config& at, Arena& arena);
   // In an array whose items are compared: does each string that ends with the same labels leave the
-  // same? Between items, that is: the beginning of the next one may tell it from others.
-  bool are_items_alike(const Frame& f);
+  // same? Between items, that is: the beginning of the next one may tell it from others. `opening`:
+  // and does each also leave the same to a next item of which nothing but its opening quote is
+  // known?
+  bool are_items_alike(const Frame& f, bool opening);
+  // While it lives, an item that ends in this frame is not compared with later ones. Null: it is.
+  class Forgetting {
+   public:
+    Forgetting(Stepper& stepper, const Frame* items) : stepper_(stepper) {
+      stepper.forgets_ = items;
+    }
+    ~Forgetting() { stepper_.forgets_ = nullptr; }
+    Forgetting(const Forgetting&) = delete;
+
+   private:
+    Stepper& stepper_;
+  };
   // While it lives, each change between text and values is appended to `events`, with its offset.
   class Telling {
    public:
@@ -112,6 +126,7 @@ class Stepper {
   const Format* format_;  // null: the engine reads one value
   Texts& texts_;
   Numbers& numbers_;
+  const Frame* forgets_ = nullptr;
   bool tells_ = false;  // whether containers that begin now must have all compared values told
   ListMap<Id> after_, children_;
   Interner<Joint> joints_;

@@ -199,12 +199,12 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
                        });
 }
 
-bool UniqueItems::has_room(Id id, std::int32_t at, std::size_t spare) {
+bool UniqueItems::has_room(Id id, std::int32_t at, std::size_t spare, Id within) {
   const Row& row = arrays_[id];
   const bool steady = row.some.empty() && row.counts.empty() && row.clauses.empty() &&
                       row.repeat < 0 && std::ranges::all_of(row.rules, &Span::is_everywhere);
   if (!steady || row.unique < 0 || at >= row.hi) return false;
-  const Id base = arrays_.base_of(row, 0);
+  const Id base = goals_.conj(arrays_.base_of(row, 0), within);
   goals_.need({base});
   const std::size_t taken = goals_.values_in(row.unique).size(),
                     owed = static_cast<std::size_t>(std::max(row.lo - at, 1));

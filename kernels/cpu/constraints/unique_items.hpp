@@ -25,8 +25,8 @@ class UniqueItems {
   std::vector<Id> single_values(Id goal);  // all values if they are few, else one of them
   // Is there certainly a value for one more item, and for all that the row owes? Decided without
   // the values written, by how many they are. `at` is the number of items written, `spare` a number
-  // of further values that must be there.
-  bool has_room(Id row, std::int32_t at, std::size_t spare = 0);
+  // of further values that must be there, all of them of the goal `within`.
+  bool has_room(Id row, std::int32_t at, std::size_t spare = 0, Id within = kTrue);
   // The goal, within `base`, under which an item leaves the row viable. `at` includes this item.
   Id viable_after(Id row, std::int32_t at, Id base);
   struct Witness;  // a plan for the rest of a row

@@ -32,6 +32,18 @@ inline bool may_come(std::string_view text) {  // after white space; requires a 
   return text.substr(0, word.size()) == word.substr(0, text.size());
 }
 
+// The bytes of a text inside of a string of an array, up to and with the quote that ends the
+// string; 0 where that is not certain, or where the text begins another item. `opening`: an item of
+// which there is nothing but the opening quote does not count.
+inline std::size_t end_of_item(std::string_view text, bool opening) {
+  const std::size_t end = text.find_first_of("\"\\");
+  if (end == text.npos || text[end] == '\\') return 0;
+  const std::size_t next = text.find_first_not_of(", \t\n\r", end + 1);
+  const bool begins = next != text.npos && text[next] != ']' &&
+                      !(opening && text[next] == '"' && next + 1 == text.size());
+  return begins ? 0 : end + 1;
+}
+
 // How far a text reaches that follows a key (`colon`), or begins where a value begins. Never: it is
 // not JSON. Within: at most to the value's end. Beyond: further. Raises *deepest to the deepest
 // nesting. O(bytes).

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 
+#include "lexers/outline.hpp"
 #include "masks/mask_filler.hpp"
 
 namespace guard {
@@ -203,17 +204,9 @@ void MaskFiller::add_inside(const Suffixes& among, std::int32_t node, const Conf
   }
 }
 
-// The bytes up to and with the quote that ends a string; 0 where that is not certain, or where the
-// token begins another item, which must differ from this one.
-std::size_t MaskFiller::end_of_item(std::string_view token) {
-  const std::size_t end = token.find_first_of("\"\\");
-  if (end == std::string_view::npos || token[end] == '\\') return 0;
-  const std::size_t next = token.find_first_not_of(", \t\n\r", end + 1);
-  return next == std::string_view::npos || token[next] == ']' ? end + 1 : 0;
-}
-
 // Marks the tokens that leave the lexeme. If the frame records values, the text itself matters, not
-// only the state; but where items abound, all that end in one state leave the same.
+// only the state; but where items abound, all that end in one state leave the same, and as if they
+// were compared with nothing.
 void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink) {
   const bool text = at.lex != Lex::Number;
   const auto leave = [&](Id state, std::int32_t chars, const Suffixes& rest) {
@@ -227,30 +220,38 @@ void MaskFiller::add_exits(const Config& at, const LexemeMask& mask, Sink& sink)
     sink.add(rest.trie.begin(0), rest.trie.end(0), after);
     below(rest, 0, after, sink);
   };
+  if (!at.top->records) {
+    for (const Exit& exit : mask.exits) leave(exit.state, exit.chars, *exit.rest);
+    return;
+  }
+  Stepper& stepper = engine_.stepper;
   const bool ends = text && texts_.may_end(at.state);  // false if a quote would belong to an escape
-  const bool alike =
-      at.top->records && ends && sink.budget < 0 && engine_.stepper.are_items_alike(*at.top);
+  const bool alike = ends && sink.budget < 0 && stepper.are_items_alike(*at.top, false),
+             opening = alike && stepper.are_items_alike(*at.top, true);
   for (const Exit& exit : mask.exits) {
-    if (!at.top->records) {
-      leave(exit.state, exit.chars, *exit.rest);
-      continue;
-    }
     const Trie& rest = exit.rest->trie;
     std::unordered_map<std::string_view, bool> known;  // what follows an item: may it?
     for (const Id* t = rest.begin(0); t != rest.subtree_end(0); ++t) {
       const std::string_view bytes = sink.vocabulary.bytes(*t);
       if (ends && bytes[0] == '"') continue;
-      const std::size_t end = alike ? end_of_item(bytes) : 0;
+      const std::size_t end = alike ? end_of_item(bytes, opening) : 0;
       const auto like = end > 0 ? known.find(bytes.substr(end)) : known.end();
       if (like != known.end()) {
         like->second ? sink.set(*t) : sink.clear(*t);
         continue;
       }
+      const Stepper::Forgetting forgetting(stepper, end > 0 ? at.top : nullptr);
       add_alone(at, {bytes, *t}, sink);
       if (end > 0) known[bytes.substr(end)] = sink.has(*t);
     }
   }
-  if (at.top->records && ends) leave(at.state, 0, sink.vocabulary.quoted());
+  if (!ends) return;
+  {
+    const Stepper::Forgetting forgetting(stepper, alike ? at.top : nullptr);
+    leave(at.state, 0, sink.vocabulary.quoted());
+  }
+  for (const Spelled& t : sink.vocabulary.quoted_beyond())
+    if (alike && sink.has(t.token) && end_of_item(t.bytes, opening) == 0) add_alone(at, t, sink);
 }
 
 // Does the budget suffice after every token that stays inside of the text? Decided without a
@@ -291,7 +292,7 @@ bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Con
 // Marks the tokens below the node from a position between two lexemes, where any white space is
 // allowed. False: the case does not apply, and nothing was marked.
 bool MaskFiller::fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
-  if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End || at.top->records ||
+  if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End ||
       engine_.is_too_deep(at) || sink.nested == Sink::kMostNested)
     return false;
   const GapMask* gap = sink.masks.gap(among, node, options_.longest_run - at.gap);
@@ -309,7 +310,8 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
                              Sink& sink) {
   const bool inner = node != 0 || &among != &sink.vocabulary.whole();
   if (!sink.factors) return false;
-  if (at.lex == Lex::None) return fill_gap(among, node, at, sink);
+  // Where the text is recorded each step costs more, but few tokens go on behind a lexeme.
+  if (at.lex == Lex::None) return !(inner && at.top->records) && fill_gap(among, node, at, sink);
   if (at.lex == Lex::Literal || engine_.is_too_deep(at)) return false;
   if (at.lex == Lex::Raw && texts_.few_next(at.state)) return false;
   const bool is_alone =

@@ -90,7 +90,6 @@ class MaskFiller {
   void add_inside(const Suffixes& among, std::int32_t node, const Config& at, LexemeMask& mask,
                   bool bounded, bool ample, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);
-  static std::size_t end_of_item(std::string_view token);
   bool affords_any(const Suffixes& among, std::int32_t node, const Config& at, bool bounded,
                    Sink& sink);
 

@@ -96,6 +96,8 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
   }
   closing_ = Trie(std::move(closing));
   holding_quotes_ = {2, Trie(std::move(holding))};
+  for (const Spelled& s : ended)
+    if (end_of_item(s.bytes, false) == 0) quoted_beyond_.push_back(s);
   for (Spelled& s : ended) s.bytes.remove_prefix(1);
   quoted_ = {1, Trie(std::move(ended))};
   other_ = Trie(std::move(other));
@@ -310,7 +312,8 @@ std::size_t Vocabulary::nbytes() const {
                   holding_quotes_.trie.nbytes() + usable_.size() + is_plain_.size() +
                   many_.size() * words() * 4 +
                   (many_at_.size() + spelled_first_.size() + 2 * spelled_.size()) * 4 +
-                  chars_.size() * 2 + short_.size() * words() * 4;
+                  quoted_beyond_.size() * sizeof quoted_beyond_[0] + chars_.size() * 2 +
+                  short_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
   return n + quoted_.trie.nbytes();
 }

@@ -106,6 +106,8 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
   const Suffixes& quoted() const {
     return quoted_;
   }  // tokens that begin with a closing quote, by the bytes after it
+  // Those of them that begin another item, or end an object.
+  const std::vector<Spelled>& quoted_beyond() const { return quoted_beyond_; }
   Id id() const { return id_; }  // never used again
   std::int32_t chars(Id token) const {
     return chars_[static_cast<std::size_t>(token)];
@@ -133,6 +135,7 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
       other_;     // tokens of complete characters with classes, by class; and all others, by bytes
   Trie closing_;  // tokens inside of which a string may end
   Suffixes quoted_, holding_quotes_;
+  std::vector<Spelled> quoted_beyond_;
   bool spells_bytes_ = true;
   std::int32_t before_quote_ = 0;  // the most characters of a token before a quote
   std::vector<char> is_plain_;
