@@ -35,35 +35,50 @@ bool may_end_escaped(const Trie& trie, std::int32_t escape, const Bytes& bytes) 
 }
 }  // namespace
 
-// The bytes that may come next in a declared name or a written key.
+// Calls use(byte, ranges) for each byte that may come next in a declared name or a written key,
+// with those that go on with it, in order.
+template <class F>
+void MaskFiller::each_next(const Frame& f, const KeyRanges& c, F use) {
+  const auto name = [&](std::int32_t i) -> std::string_view {
+    return f.names->texts[static_cast<std::size_t>(i)];
+  };
+  const auto extra = [&](std::int32_t i) -> std::string_view { return f.extras->texts[i]; };
+  // The texts are sorted and share all bytes before `depth`. So one that ends here, and has no next
+  // byte, comes first, and those with the same next byte are adjacent.
+  constexpr int kNone = 256;
+  const auto byte_of = [&](std::string_view text) -> int {
+    return static_cast<std::uint8_t>(text[static_cast<std::size_t>(c.depth)]);
+  };
+  const auto begin = [&](std::int32_t lo, std::int32_t hi, const auto& text_at) {
+    return lo < hi && static_cast<std::int32_t>(text_at(lo).size()) == c.depth ? lo + 1 : lo;
+  };
+  const auto beyond = [&](std::int32_t lo, std::int32_t hi, int byte, const auto& text_at) {
+    while (lo < hi) {  // by bisection: the first text with another next byte
+      const std::int32_t half = lo + (hi - lo) / 2;
+      if (byte_of(text_at(half)) == byte)
+        lo = half + 1;
+      else
+        hi = half;
+    }
+    return lo;
+  };
+  KeyRanges some = c;
+  ++some.depth;
+  some.hi = begin(c.lo, c.hi, name), some.xhi = begin(c.xlo, c.xhi, extra);
+  while (some.hi < c.hi || some.xhi < c.xhi) {
+    some.lo = some.hi, some.xlo = some.xhi;
+    const int named = some.lo < c.hi ? byte_of(name(some.lo)) : kNone,
+              written = some.xlo < c.xhi ? byte_of(extra(some.xlo)) : kNone,
+              byte = std::min(named, written);
+    if (named == byte) some.hi = beyond(some.lo + 1, c.hi, byte, name);
+    if (written == byte) some.xhi = beyond(some.xlo + 1, c.xhi, byte, extra);
+    use(static_cast<std::uint8_t>(byte), some);
+  }
+}
+
 Bytes MaskFiller::bytes_among(const Frame& f, const KeyRanges& c) {
   Bytes out;
-  const auto add = [&](std::int32_t lo, std::int32_t hi, const auto& text_at) {
-    while (lo < hi) {
-      const std::string_view text = text_at(lo);
-      // The texts are sorted and share all bytes before `depth`, so texts with the same next byte
-      // are adjacent, and the last of them is found by bisection. A text that ends here has no next
-      // byte.
-      std::int32_t same = lo + 1;
-      if (static_cast<std::int32_t>(text.size()) > c.depth) {
-        const std::uint8_t byte =
-            static_cast<std::uint8_t>(text[static_cast<std::size_t>(c.depth)]);
-        out.add(byte);
-        for (std::int32_t most = hi; same < most;) {  // the first text with another next byte
-          const std::int32_t half = same + (most - same) / 2;
-          if (static_cast<std::uint8_t>(text_at(half)[static_cast<std::size_t>(c.depth)]) == byte)
-            same = half + 1;
-          else
-            most = half;
-        }
-      }
-      lo = same;
-    }
-  };
-  add(c.lo, c.hi, [&](std::int32_t i) {
-    return std::string_view(f.names->texts[static_cast<std::size_t>(i)]);
-  });
-  add(c.xlo, c.xhi, [&](std::int32_t i) { return f.extras->texts[i]; });
+  each_next(f, c, [&](std::uint8_t byte, const KeyRanges&) { out.add(byte); });
   return out;
 }
 
@@ -106,13 +121,14 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
     }
     return engine_.step(now, byte, after, sink.arena);
   };
-  Few<Position, 16> path{{static_cast<const KeyRanges&>(from), node}};
-  while (!path.empty()) {
-    const Position at = path[path.size() - 1];
-    path.truncate(path.size() - 1);
+  // Breadth first, and each node is loaded before the others are looked at: a trie is larger than
+  // the caches near to the processor.
+  Few<Position, 16> path{{static_cast<const KeyRanges&>(from), node}}, next;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    const Position at = path[i];
     const bool named = at.lo < at.hi && length(name_at(at.lo)) == at.depth;
     const bool extra = at.xlo < at.xhi && length(f.extras->texts[at.xlo]) == at.depth;
-    if (const std::int32_t quote = named || extra ? trie.find(at.node, "\"") : -1; quote >= 0) {
+    if (const std::int32_t quote = named || extra ? trie.child_at(at.node, '"') : -1; quote >= 0) {
       // The class's mask took this text for a key of the class. It is a name or an already written
       // key, so everything after its quote is decided anew.
       for (const Id* t = trie.begin(quote); t != trie.subtree_end(quote); ++t) sink.clear(*t);
@@ -122,29 +138,34 @@ void MaskFiller::overlay_known(const Suffixes& among, std::int32_t node, const C
         below(among, quote, after, sink);
       }
     }
-    Bytes bytes = bytes_among(f, at);
-    const std::int32_t escape = trie.find(at.node, "\\");
+    Bytes bytes;
+    next.clear();
+    each_next(f, at, [&](std::uint8_t byte, const KeyRanges& some) {
+      bytes.add(byte);
+      if (byte < 0x20 || byte == '"' || byte == '\\') return;  // JSON spells them as escapes only
+      const std::int32_t child = trie.child_at(at.node, byte);
+      if (child < 0) return;
+      trie.load(child);
+      next.push_back({some, child});
+    });
+    const std::int32_t escape = trie.child_at(at.node, '\\');
     if (escape >= 0 && (closed || may_end_escaped(trie, escape, escapes_of(bytes))))
       if (Config after; step_from(at, '\\', &after)) {
         sink.add(trie.begin(escape), trie.end(escape), after);
         overlay_all(among, escape, after, sink);
       }
-    bytes.remove('"');
-    bytes.remove('\\');
-    bytes.remove_controls();  // JSON spells them as escapes only
-    Children children(trie, at.node, &bytes);
-    for (std::int32_t child = children.next(); child >= 0; child = children.next()) {
-      Position next = at;
-      next.node = child;
-      if (!engine_.keys.narrow(f, &next, trie.byte(child))) continue;
+    for (const Position& longer : next) {
+      const std::int32_t child = longer.node;
       if (closed) {
-        std::int32_t name = next.lo;
-        while (name < next.hi && !engine_.viability.may_come(f, name)) ++name;
+        std::int32_t name = longer.lo;
+        while (name < longer.hi && !engine_.viability.may_come(f, name)) ++name;
         // No writable name and no class has this beginning, so the mask has no bit there to clear.
-        if (name == next.hi) continue;
+        if (name == longer.hi) continue;
         for (const Id* t = trie.begin(child); t != trie.end(child); ++t) sink.set(*t);
       }
-      if (trie.skip(child) > child + 1) path.push_back(next);
+      if (trie.skip(child) == child + 1) continue;
+      trie.load_children(child);
+      path.push_back(longer);
     }
   }
 }

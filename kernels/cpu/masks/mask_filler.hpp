@@ -103,6 +103,8 @@ class MaskFiller {
 
   // Keys (fill_keys.cpp).
   void fill_key(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink);
+  template <class F>
+  static void each_next(const Frame& f, const KeyRanges& at, F use);
   static Bytes bytes_among(const Frame& f, const KeyRanges& at);
   void overlay(const Suffixes& among, std::int32_t node, const Config& from, bool ample,
                Sink& sink);

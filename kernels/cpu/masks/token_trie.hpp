@@ -59,6 +59,17 @@ class Trie {
    private:
     std::uint32_t node_and_byte_;
   };
+  std::int32_t child_at(std::int32_t node, std::uint8_t byte) const {
+    if (is_wide(node)) return child(node, byte);
+    for (const Child& c : few(node))
+      if (c.byte() == byte) return c.node();
+    return -1;
+  }  // -1: it has no such child
+  // Loads a node ahead of its use, or the list of its children.
+  void load(std::int32_t node) const { __builtin_prefetch(&at(node)); }
+  void load_children(std::int32_t node) const {
+    if (!is_wide(node)) __builtin_prefetch(few(node).data());
+  }
   // The children of a node that is not wide, in order.
   std::span<const Child> few(std::int32_t node) const {
     const Node& n = at(node);
@@ -89,15 +100,8 @@ class Trie {
 
 inline std::int32_t Trie::find(std::int32_t node, std::string_view bytes) const {
   for (char b : bytes) {
-    const std::uint8_t byte = static_cast<std::uint8_t>(b);
-    std::int32_t next = -1;
-    if (is_wide(node))
-      next = child(node, byte);
-    else
-      for (const Child& c : few(node))
-        if (c.byte() == byte) next = c.node();
-    if (next < 0) return -1;
-    node = next;
+    node = child_at(node, static_cast<std::uint8_t>(b));
+    if (node < 0) return -1;
   }
   return node;
 }

@@ -29,7 +29,6 @@ class Bytes {
     for (std::size_t i = 0; i < words_.size(); ++i) words_[i] &= others.words_[i];
   }
   void remove(std::uint8_t byte) { words_[byte >> 6] &= ~(1ull << (byte & 63)); }
-  void remove_controls() { words_[0] &= ~0xffffffffull; }  // those below a space
   bool has(std::uint8_t byte) const { return words_[byte >> 6] >> (byte & 63) & 1; }
   std::size_t size() const {
     std::size_t n = 0;
