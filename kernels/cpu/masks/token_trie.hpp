@@ -49,20 +49,14 @@ class Trie {
   const Bytes& bytes_of(std::int32_t node) const {
     return children_[static_cast<std::size_t>(at(node).below)].bytes;
   }  // of a wide node's children
-  class Child {
-   public:
-    Child(std::int32_t node, std::uint8_t byte)
-        : node_and_byte_(static_cast<std::uint32_t>(node) << 8 | byte) {}
-    std::int32_t node() const { return static_cast<std::int32_t>(node_and_byte_ >> 8); }
-    std::uint8_t byte() const { return static_cast<std::uint8_t>(node_and_byte_); }
-
-   private:
-    std::uint32_t node_and_byte_;
+  struct Child {
+    std::int32_t node;
+    std::uint8_t byte;
   };
   std::int32_t child_at(std::int32_t node, std::uint8_t byte) const {
     if (is_wide(node)) return child(node, byte);
     for (const Child& c : few(node))
-      if (c.byte() == byte) return c.node();
+      if (c.byte == byte) return c.node;
     return -1;
   }  // -1: it has no such child
   // Loads a node ahead of its use, or the list of its children.
@@ -78,7 +72,6 @@ class Trie {
 
  private:
   static constexpr std::size_t kWide = 16;
-  static constexpr std::int32_t kMostListed = 1 << 24;  // nodes that a Child can name
   struct Node {  // all that a walk needs of a node is in one cache line
     std::int32_t skip = 0, first = 0;
     std::int32_t below = 0;  // where its children begin in few_; of a wide one, its children_
@@ -128,7 +121,7 @@ class Children {  // iterates over a node's children, in order: all (null), or t
     while (!few_.empty()) {
       const Trie::Child child = few_.front();
       few_ = few_.subspan(1);
-      if (all_ || among_.has(child.byte())) return child.node();
+      if (all_ || among_.has(child.byte)) return child.node;
     }
     return -1;
   }
@@ -169,11 +162,12 @@ inline Trie::Trie(std::vector<Spelled> tokens) {
   }
   for (std::int32_t node : path) at(node).skip = static_cast<std::int32_t>(nodes_.size());
   open(0, 0);  // behind the last
+  few_.reserve(nodes_.size());
   for (std::int32_t node = 0; node < size(); ++node) {
     std::size_t n = 0;
     for (std::int32_t child = node + 1; child < skip(node) && n < kWide; child = skip(child)) ++n;
     at(node).few = static_cast<std::uint8_t>(n);
-    if (n < kWide && skip(node) <= kMostListed) {
+    if (n < kWide) {
       at(node).below = static_cast<std::int32_t>(few_.size());
       for (std::int32_t child = node + 1; child < skip(node); child = skip(child))
         few_.push_back({child, byte(child)});
