@@ -115,7 +115,7 @@ def by_value(tokens: Sequence[Token], text: str) -> dict[str, float]:
                 total += tokens[number].logprob
             at += size
             number += 1
-        found[pointer] = math.exp(total)
+        found[pointer] = math.exp(min(0.0, total))
     return found
 
 

@@ -326,7 +326,7 @@ MUTANTS = (
     Mutant(
         "masks/fill_keys.cpp",
         "the beginning of a name that is no longer writable stays allowed",
-        "        if (name == next.hi) continue;\n",
+        "        if (name == longer.hi) continue;\n",
         "",
     ),
     Mutant(

@@ -197,9 +197,13 @@ class Nodes {
     Drafts out;
     try {
       lower(nodes, out);
-      if (twins_.is_first_call()) lower_beforehand(out);
     } catch (const guard::Limit& limit) {
       out.limit = limit;  // thrown again where the engine takes the drafts
+      return out;
+    }
+    try {
+      if (twins_.is_first_call()) lower_beforehand(out);
+    } catch (const guard::Limit&) {  // told to the call that needs the node
     }
     return out;
   }

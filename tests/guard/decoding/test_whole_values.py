@@ -161,6 +161,11 @@ def test_the_probability_of_a_value_is_that_of_its_tokens() -> None:
     assert by_value(tokens, "another text") == {}
 
 
+def test_no_value_is_more_probable_than_certain() -> None:
+    """A log-probability above 0 is none; one of 710 has no number."""
+    assert by_value((Token("1", 710.0, 0.0, None),), "1") == {"": 1.0}
+
+
 def test_a_model_that_can_not_refuses() -> None:
     class Other(TransformersModel):
         can_score = False
