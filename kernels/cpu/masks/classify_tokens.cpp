@@ -41,6 +41,7 @@ LexemeMask& LexemeMasks::keep(Slot& slot, Draft draft) {
 // Reads the plain tokens below a node of plain_ whose last characters lead to different states.
 // With `among`, reads only those whose last byte is in it.
 void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, const Bytes* among) {
+  constexpr std::size_t kAhead = 12;  // nodes that are loaded before they are looked at
   const Trie& trie = v_.whole_.trie;
   char32_t head = 0;         // of the character before: all but its last six bits
   Id behind = Texts::kDead;  // the state after these
@@ -68,7 +69,9 @@ void LexemeMasks::read_parted(Reading& reading, std::int32_t node, Key before, c
     }
     ++at.second;
     for (; from != upto; ++from) {
-      const std::int32_t i = v_.spelled_[static_cast<std::size_t>(from - v_.spelled_last_.begin())];
+      const auto k = static_cast<std::size_t>(from - v_.spelled_last_.begin());
+      const std::int32_t i = v_.spelled_[k];
+      if (k + kAhead < v_.spelled_.size()) trie.load(v_.spelled_[k + kAhead]);
       if (among)  // read_plain() took them for other characters
         for (const Id* t = trie.begin(i); t != trie.subtree_end(i); ++t)
           if (v_.is_plain(*t)) reading.draft.all.remove(*t);
