@@ -203,7 +203,8 @@ class Nodes {
     }
     try {
       if (twins_.is_first_call()) lower_beforehand(out);
-    } catch (const guard::Limit&) {  // told to the call that needs the node
+    } catch (const guard::Limit&) {
+      return out;  // the limit is told to the call that needs the node
     }
     return out;
   }
