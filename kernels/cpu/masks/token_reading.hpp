@@ -149,43 +149,41 @@ struct LexemeMasks::Reading {
           list.push_back({vocabulary.end_of(*t, trie.depth(j) - trie.depth(i)), *t});
   }
 
-  // Reads the plain tokens below a node, byte by byte. Where few of many children may follow, it
-  // goes from one of these to the next.
+  // Reads the plain tokens below a node, byte by byte.
   void read_plain(const Trie& trie, std::int32_t node, Key from) {
-    if (trie.is_wide(node)) {
-      Bytes some = texts.begins(from.first);
-      some.keep(trie.bytes_of(node));
-      if (some.size() * kFewOf < trie.bytes_of(node).size()) {
-        for (int b = some.next(0); b < 256; b = some.next(b + 1)) {
-          const std::int32_t child = trie.child(node, static_cast<std::uint8_t>(b));
-          read_plain_nodes(trie, child, trie.skip(child), from);
-        }
-        return;
-      }
-    }
-    read_plain_nodes(trie, node + 1, trie.skip(node), from);
+    each_run(trie, node, from.first, "", [&](std::int32_t begin, std::int32_t end) {
+      read_plain_nodes(trie, begin, end, from);
+    });
   }
 
  private:
   static constexpr std::size_t kFewOf = 4;  // few: less than one in so many
 
-  // Reads the tokens below a node whose bytes from the `top`th on lead to the state. Where few of
-  // many children may follow, it goes from one of these to the next.
-  void read_below(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
+  // Calls read(begin, end) for the nodes below this one, whose bytes lead to the state. Where few
+  // of many children may follow, it goes from one of these to the next. `more`: bytes that may
+  // follow beside those of the state's characters.
+  template <class F>
+  void each_run(const Trie& trie, std::int32_t node, Id state, std::string_view more, F read) {
     if (trie.is_wide(node)) {
-      Bytes some = texts.begins(there.first);
-      some.add('\\');
-      if (!raw) some.add('"');
+      Bytes some = texts.begins(state);
+      some.add(Bytes(more));
       some.keep(trie.bytes_of(node));
       if (some.size() * kFewOf < trie.bytes_of(node).size()) {
         for (int b = some.next(0); b < 256; b = some.next(b + 1)) {
           const std::int32_t child = trie.child(node, static_cast<std::uint8_t>(b));
-          read_nodes(trie, child, trie.skip(child), top, there);
+          read(child, trie.skip(child));
         }
         return;
       }
     }
-    read_nodes(trie, node + 1, trie.skip(node), top, there);
+    read(node + 1, trie.skip(node));
+  }
+
+  // Reads the tokens below a node whose bytes from the `top`th on lead to the state.
+  void read_below(const Trie& trie, std::int32_t node, std::int32_t top, Key there) {
+    each_run(
+        trie, node, there.first, raw ? "\\" : "\\\"",
+        [&](std::int32_t begin, std::int32_t end) { read_nodes(trie, begin, end, top, there); });
   }
 
   // The same of the nodes [begin, end), which have one parent.
