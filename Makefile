@@ -206,9 +206,9 @@ sanitize-threads: build
 
 # The engine and its judge under libFuzzer, ASan and UBSan, with a compiler of their own.
 $(FUZZ_KERNEL): $(NATIVE) $(wildcard fuzz/kernel/*.cpp fuzz/kernel/*.hpp) | $(STAMPS)/tools
-	@if ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' | \
-	  $(CLANGXX) -x c++ -fsanitize=fuzzer,address -o /dev/null - 2> /dev/null; then \
-	  echo "No clang with libFuzzer, which the kernel's fuzzer is built with (Debian: apt-get install clang)" >&2; exit 1; fi
+	@if ! printf '%s\n' '#include <ranges>' 'extern "C" int LLVMFuzzerTestOneInput(const char*, long n) { return std::views::iota(0L, n)[0] > 0; }' | \
+	  $(CLANGXX) -std=c++20 -x c++ -fsanitize=fuzzer,address -o /dev/null - 2> /dev/null; then \
+	  echo "No clang with libFuzzer that reads C++20's ranges (from 16 on), which the kernel's fuzzer is built with (Debian 13: apt-get install clang)" >&2; exit 1; fi
 	$(BIN)/cmake -S . -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_CXX_COMPILER=$(CLANGXX) -DGUARD_FUZZ=ON -DGUARD_SANITIZE=ON
 	$(BIN)/cmake --build build/fuzz
 	@mkdir -p build/fuzz/found && touch $@
