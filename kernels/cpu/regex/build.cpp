@@ -117,7 +117,7 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
     case Tree::Alt: {
       std::vector<Id> kids;
       for (const Tree& kid : tree.kids) kids.push_back(build(kid, then, places));
-      return alt(std::move(kids));
+      return alt(kids);
     }
     case Tree::Repeat: {
       if (!looks(tree))
@@ -143,7 +143,7 @@ Id Langs::build(const Tree& tree, Id then, const Places& places) {
       const bool apart = std::none_of(tree.kids.begin(), tree.kids.end(), looks);
       std::vector<Id> kids;
       for (const Tree& kid : tree.kids) kids.push_back(build(kid, apart ? kEps : then, places));
-      return apart ? cat(both(std::move(kids)), then) : both(std::move(kids));
+      return apart ? cat(both(kids), then) : both(kids);
     }
     case Tree::Not: return cat(no(build(tree.kids[0], kEps, places)), then);
     case Tree::Punycode:
@@ -233,7 +233,7 @@ Id Langs::now(Id place) {
   }
   std::vector<Id> kids;
   for (Id k : node.kids) kids.push_back(now(k));
-  return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+  return node.kind == Kind::Alt ? alt(kids) : both(kids);
 }
 
 Id Langs::reached(Id r) {
@@ -245,7 +245,7 @@ Id Langs::reached(Id r) {
   if (node.kind != Kind::Alt && node.kind != Kind::And) return r;
   std::vector<Id> kids;
   for (Id k : node.kids) kids.push_back(reached(k));
-  return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+  return node.kind == Kind::Alt ? alt(kids) : both(kids);
 }
 
 void Langs::look_behinds(const Tree& tree, const Places& places, Places* out) {

@@ -131,27 +131,42 @@ Id Langs::grouped(Id a, Id groups) {
              : make({.kind = Kind::Grouped, .a = a, .b = groups, .kids = {}});
 }
 
+// A row leads to few states, and most rows tell the same groups apart, so the pieces of those that
+// do are found once.
 LangRow Langs::grouped_row(Id a, Id of) {
   const LangRow& own = raw(a);
   const CharGroups& groups = char_groups_[of];
-  std::vector<std::pair<Id, Id>> known;  // a row leads to few states
+  std::vector<std::pair<Id, Id>> known;  // states, and the same over all characters
   const auto grouped_at = [&](std::size_t piece) {
     const Id to = own.next[piece];
-    for (const auto& [state, made] : known)
-      if (state == to) return made;
-    return known.emplace_back(to, grouped(to, of)).second;
+    for (std::size_t k = 0; k < known.size(); ++k)
+      if (known[k].first == to) return k;
+    known.push_back({to, grouped(to, of)});
+    return known.size() - 1;
   };
   LangRow out;
   std::size_t i = 0;
-  for (; own.upto[i] < CharGroups::kFrom - 1; ++i) out.add(own.upto[i], grouped_at(i));
-  out.add(CharGroups::kFrom - 1, grouped_at(i));
-  std::vector<Id> next;
+  for (; own.upto[i] < CharGroups::kFrom - 1; ++i)
+    out.add(own.upto[i], known[grouped_at(i)].second);
+  out.add(CharGroups::kFrom - 1, known[grouped_at(i)].second);
+  known.clear();  // so that states are numbered by the groups alone
+  std::vector<Id> alike{of};
   for (const std::uint32_t first : groups.first) {
     while (own.upto[i] < first) ++i;
-    next.push_back(grouped_at(i));
+    alike.push_back(static_cast<Id>(grouped_at(i)));
   }
-  for (std::size_t k = 0; k < groups.upto.size(); ++k)
-    out.add(groups.upto[k], next[static_cast<std::size_t>(groups.group[k])]);
+  const LangRow& merged = remember(merged_groups_, alike, [&] {
+    LangRow made;
+    for (std::size_t k = 0; k < groups.upto.size(); ++k)
+      made.add(groups.upto[k], alike[static_cast<std::size_t>(groups.group[k]) + 1]);
+    return made;
+  });
+  const bool joins = out.next.back() == known[static_cast<std::size_t>(merged.next[0])].second;
+  const std::size_t n = out.next.size() - joins;
+  out.upto.resize(n), out.next.resize(n);
+  out.upto.insert(out.upto.end(), merged.upto.begin(), merged.upto.end());
+  out.next.reserve(n + merged.next.size());
+  for (const Id to : merged.next) out.next.push_back(known[static_cast<std::size_t>(to)].second);
   return out;
 }
 

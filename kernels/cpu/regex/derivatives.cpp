@@ -15,26 +15,59 @@ constexpr std::size_t kBroad =
 constexpr std::size_t kLong = 48;  // states of a search from which on it may be a long one
 }  // namespace
 
+namespace {
+// The results of a function of lists of so many ids, each with a hash that the caller knows.
+class Joined {
+ public:
+  explicit Joined(std::size_t size) : size_(size) {}
+  template <class F>
+  Id of(const std::vector<Id>& ids, std::size_t hash, F join) {
+    const auto is_it = [&](std::size_t i) {
+      return hashes_[i] == hash && std::equal(ids.begin(), ids.end(), ids_.data() + i * size_);
+    };
+    if (slots_.empty()) {
+      for (std::size_t i = 0; i < hashes_.size(); ++i)
+        if (is_it(i)) return results_[i];
+    } else {
+      for (std::size_t at = first(hash); slots_[at] >= 0; at = (at + 1) & (slots_.size() - 1))
+        if (const auto i = static_cast<std::size_t>(slots_[at]); is_it(i)) return results_[i];
+    }
+    const Id result = join(ids);
+    hashes_.push_back(hash), results_.push_back(result);
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    if (slots_.empty() ? hashes_.size() > kFew : hashes_.size() * 2 > slots_.size())
+      spread();
+    else if (!slots_.empty())
+      put(hashes_.size() - 1);
+    return result;
+  }
+
+ private:
+  static constexpr std::size_t kFew = 32;  // so many are compared one by one
+  std::size_t first(std::size_t hash) const { return (hash >> 32) & (slots_.size() - 1); }
+  void put(std::size_t i) {
+    std::size_t at = first(hashes_[i]);
+    while (slots_[at] >= 0) at = (at + 1) & (slots_.size() - 1);
+    slots_[at] = static_cast<std::int32_t>(i);
+  }
+  void spread() {  // over twice as many slots
+    slots_.assign(std::max(kFew * 4, slots_.size() * 2), -1);
+    for (std::size_t i = 0; i < hashes_.size(); ++i) put(i);
+  }
+  std::size_t size_;
+  std::vector<std::size_t> hashes_;
+  std::vector<Id> results_, ids_;    // ids_: the lists, one after the other
+  std::vector<std::int32_t> slots_;  // by hash; -1: free
+};
+}  // namespace
+
 template <class F>
 LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
-  constexpr std::size_t kFew = 32;
-  struct Joined {
-    std::size_t hash;
-    std::vector<Id> kids;
-    Id next;
-  };
   LangRow out;
   std::vector<std::size_t> at(rows.size(), 0);
   std::vector<Id> kids(rows.size(), 0);
   std::size_t hash = 0;  // a sum over the kids, so that it can be updated for the few that change
-  std::vector<Joined> few;  // a cache: many pieces have the same successors
-  std::unordered_map<std::vector<Id>, Id, VectorHash> many;
-  const auto joined = [&]() -> Id {
-    for (const Joined& way : few)
-      if (way.hash == hash && way.kids == kids) return way.next;
-    if (few.size() < kFew) return few.emplace_back(Joined{hash, kids, join(kids)}).next;
-    return remember(many, kids, [&] { return join(kids); });
-  };
+  Joined joined(rows.size());  // many pieces have the same successors
   const auto go = [&](std::size_t row) {
     const Id next = rows[row]->next[at[row]];
     hash +=
@@ -46,8 +79,7 @@ LangRow Langs::combine(const std::vector<const LangRow*>& rows, F join) {
     kernel_clock.tick(Op::Pattern);
     std::uint32_t upto = kMaxChar;
     for (std::size_t i = 0; i < rows.size(); ++i) upto = std::min(upto, rows[i]->upto[at[i]]);
-    const Id next = joined();
-    out.add(upto, next);
+    out.add(upto, joined.of(kids, hash, join));
     if (upto == kMaxChar) return out;
     for (std::size_t i = 0; i < rows.size(); ++i)
       if (rows[i]->upto[at[i]] == upto) ++at[i], go(i);
@@ -163,7 +195,7 @@ const LangRow& Langs::raw(Id r) {
         ways.push_back(node.b);
       else if (bodies_[node.a].may_be_none)
         ways.push_back(round(node, true));
-      out = raw(alt(std::move(ways)));
+      out = raw(alt(ways));
       break;
     }
     case Kind::Repeat: {
@@ -225,10 +257,15 @@ Id Langs::after(Id r, std::uint32_t c) {
     case Kind::And: {
       std::vector<Id> kids;
       for (Id k : node.kids) kids.push_back(after(k, c));
-      return node.kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+      return node.kind == Kind::Alt ? alt(kids) : both(kids);
     }
     case Kind::Not: return no(after(node.a, c));
     case Kind::Maybe: return maybe(after(node.a, c));
+    case Kind::Repeat: {
+      const std::int32_t lo = std::max(node.lo - 1, 0), hi = node.hi == kInf ? kInf : node.hi - 1;
+      const Id more = repeat(node.a, lo, hi);
+      return each_then(after(node.a, c), more);
+    }
     case Kind::Grouped: return grouped(after(node.a, char_groups_[node.b].read(c)), node.b);
     default: return raw(r).at(c);
   }
@@ -437,7 +474,7 @@ Id Langs::relaxed(Id r, std::int32_t* most) {
   } else {
     std::vector<Id> kids;
     for (Id k : node.kids) kids.push_back(relaxed(k, &own));
-    out = kind == Kind::Alt ? alt(std::move(kids)) : both(std::move(kids));
+    out = kind == Kind::Alt ? alt(kids) : both(kids);
   }
   nodes_[r].relaxed = out, nodes_[r].most = own;
   return *most = std::min(*most, own), out;
@@ -472,7 +509,7 @@ Id Langs::cut(Id r, std::int32_t chars, Cut* how) {
   if (node.kind == Kind::Alt) {
     std::vector<Id> kids;
     for (const Id k : node.kids) kids.push_back(cut(k, chars, how));
-    return alt(std::move(kids));
+    return alt(kids);
   }
   return r;
 }

@@ -182,7 +182,7 @@ Id Langs::each_then(Id a, Id b) {
   if (nodes_[a].kind != Kind::Alt) return cat(a, b);
   std::vector<Id> kids = nodes_[a].kids;
   for (Id& k : kids) k = cat(k, b);
-  return alt(std::move(kids));
+  return alt(kids);
 }
 
 Id Langs::no(Id a) {
@@ -192,7 +192,7 @@ Id Langs::no(Id a) {
     std::vector<Id> kids = n.kids;
     const bool any = n.kind == Kind::Alt;
     for (Id& k : kids) k = no(k);
-    return any ? both(std::move(kids)) : alt(std::move(kids));
+    return any ? both(kids) : alt(kids);
   }
   return make({.kind = Kind::Not, .a = a, .kids = {}});
 }
@@ -203,8 +203,9 @@ Id Langs::maybe(Id a) {
              : make({.kind = Kind::Maybe, .a = a, .kids = {}});
 }
 
-Id Langs::alt(std::vector<Id> kids) {
+Id Langs::alt(const std::vector<Id>& kids) {
   std::vector<Id> flat;
+  flat.reserve(kids.size());
   for (Id k : kids) {
     if (k == kAll) return kAll;
     if (k == kNone) continue;
@@ -216,17 +217,29 @@ Id Langs::alt(std::vector<Id> kids) {
   if (flat.size() < 2) return flat.empty() ? kNone : flat[0];
   std::sort(flat.begin(), flat.end());
   flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
-  // Merges several finite sets of words into one, and several character sets into one.
-  std::vector<std::u32string_view> merged;
-  std::vector<Id> rest;
+  join_alike(&flat);
+  drop_covered(&flat);
+  if (flat.size() == 1) return flat[0];
+  for (Id k : flat)
+    if (nodes_[k].kind == Kind::Not && !nodes_[k].unsure &&
+        std::binary_search(flat.begin(), flat.end(), nodes_[k].a))
+      return kAll;
+  return make({.kind = Kind::Alt, .kids = std::move(flat)});
+}
+
+// Makes several finite sets of words one, and several character sets one.
+void Langs::join_alike(std::vector<Id>* kids) {
   std::size_t tables = 0, sets = 0;
-  Ranges ranges;
-  for (Id k : flat) {
+  for (Id k : *kids) {
     const Node& n = nodes_[k];
     if (n.kind == Kind::Words) ++tables;
     if (n.kind == Kind::Set) ++sets;
   }
-  for (Id k : flat) {
+  if (tables < 2 && sets < 2) return;
+  std::vector<std::u32string_view> merged;
+  std::vector<Id> rest;
+  Ranges ranges;
+  for (Id k : *kids) {
     const Node& n = nodes_[k];
     if (n.kind == Kind::Words && tables > 1) {
       for (std::int32_t i = n.lo; i < n.hi; ++i) merged.push_back(word_of(n, i));
@@ -239,14 +252,8 @@ Id Langs::alt(std::vector<Id> kids) {
   }
   if (tables > 1) rest.push_back(words(WordList(std::move(merged))));
   if (sets > 1) rest.push_back(set(normalised(std::move(ranges))));
-  if (tables > 1 || sets > 1) std::sort(rest.begin(), rest.end());
-  drop_covered(&rest);
-  if (rest.size() == 1) return rest[0];
-  for (Id k : rest)
-    if (nodes_[k].kind == Kind::Not && !nodes_[k].unsure &&
-        std::binary_search(rest.begin(), rest.end(), nodes_[k].a))
-      return kAll;
-  return make({.kind = Kind::Alt, .kids = std::move(rest)});
+  std::sort(rest.begin(), rest.end());
+  *kids = std::move(rest);
 }
 
 // Drops an alternative b next to a*b, which contains it, and the empty text next to another
@@ -268,8 +275,9 @@ void Langs::drop_covered(std::vector<Id>* kids) {
   }
 }
 
-Id Langs::both(std::vector<Id> kids) {
+Id Langs::both(const std::vector<Id>& kids) {
   std::vector<Id> flat;
+  flat.reserve(kids.size());
   for (Id k : kids) {
     if (k == kNone) return kNone;
     if (k == kAll) continue;
@@ -312,7 +320,7 @@ Id Langs::both(std::vector<Id> kids) {
   }
   if (excluded.size() > 1) {
     std::erase_if(flat, [&](Id k) { return nodes_[k].kind == Kind::Not && is_words(nodes_[k].a); });
-    flat.push_back(no(alt(std::move(excluded))));
+    flat.push_back(no(alt(excluded)));
     std::sort(flat.begin(), flat.end());
     if (flat.size() == 1) return flat[0];
   }
@@ -334,7 +342,7 @@ Id Langs::distributed(const std::vector<Id>& kids) {
   }
   std::vector<Id> out;
   for (auto& way : ways) out.push_back(both(std::move(way)));
-  return alt(std::move(out));
+  return alt(out);
 }
 
 Id Langs::filtered(Id leaf, const std::vector<Id>& others) {

@@ -129,8 +129,8 @@ class Langs {
   Langs();
   Id set(Ranges ranges);
   Id cat(Id a, Id b);
-  Id alt(std::vector<Id> kids);
-  Id both(std::vector<Id> kids);
+  Id alt(const std::vector<Id>& kids);
+  Id both(const std::vector<Id>& kids);
   Id no(Id a);
   Id repeat(Id a, std::int32_t lo, std::int32_t hi);
   Id words(WordList words);                   // exactly these texts
@@ -167,6 +167,7 @@ class Langs {
   bool may_end(const Quoting& q) const;  // may a quotation end here?
   bool live(Id r);                       // does it contain a text?
   const LangRow& raw(Id r);              // the derivatives, dead states among them
+  Id after(Id r, std::uint32_t c);       // raw(r).at(c), by the parts if there is no row yet
   const LangRow& row(Id r);              // the same with kNone for dead states: asks for each
   bool meets(Id r, std::int64_t lo, std::int64_t hi);  // is there a text of lo to hi characters?
   Id goes_on(Id r);  // a language, of nearly all texts, whose every text is a prefix of one in r,
@@ -294,6 +295,7 @@ class Langs {
   Id now(Id place);  // the condition of a reached look-behind on the text that follows
   Id reached(Id r);  // the same language here, with the look-behinds at its front decided
   Id each_then(Id a, Id b);
+  void join_alike(std::vector<Id>* kids);
   void drop_covered(std::vector<Id>* kids);
   Id distributed(const std::vector<Id>& kids);
   Id build(const Tree& tree, Id then, const Places& places);
@@ -305,9 +307,8 @@ class Langs {
   std::pair<std::int64_t, std::int64_t> left_to_write(Id r) const;
   std::int64_t longest(Id r);  // an upper bound of any text's characters, by the parts
   bool learn_least(Id r);      // fills least_from_ for r and all that it leads to; false: too many
-  signed char live_apart(Id r);     // live() of a conjunction with parts of bounded length, as a
-                                    // search of few states tells; -1: unknown
-  Id after(Id r, std::uint32_t c);  // raw(r).at(c), by the parts if there is no row yet
+  signed char live_apart(Id r);  // live() of a conjunction with parts of bounded length, as a
+                                 // search of few states tells; -1: unknown
   bool is_grouped(Id r) const { return nodes_[r].kind == Kind::Grouped; }
   void look_behinds(const Tree& tree, const Places& places, Places* out);
   Id place_of(const Tree& look);
@@ -347,6 +348,7 @@ class Langs {
   Blocks<LangRow> rows_;
   Interner<Body> bodies_;
   Interner<CharGroups> char_groups_;
+  ListMap<LangRow> merged_groups_;  // see grouped_row: pieces, with numbers in place of states
   std::int64_t rest_behind(Id r, std::int64_t n);
   bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
   bool knows_length(Id r, std::int64_t lo, std::int64_t hi) const {

@@ -98,7 +98,7 @@ signed char Langs::live_apart(Id r) {
   std::vector<Id> second(half, first.end());
   first.erase(half, first.end());
   using Triple = std::array<Id, 3>;
-  const Triple start{both(std::move(bounded)), both(std::move(first)), both(std::move(second))};
+  const Triple start{both(bounded), both(first), both(second)};
   if (!learn_least(start[1]) || !learn_least(start[2])) return -1;
   struct Place {
     Triple at;
