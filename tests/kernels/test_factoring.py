@@ -351,6 +351,35 @@ def test_masks_of_real_schemas_are_those_by_bytes(real: tuple[Any, guard.Vocabul
     assert compared > 100
 
 
+#: Texts whose states tell the characters of a class apart, or the letters of scripts.
+APART = [
+    ({"format": "regex"}, "^[b-dx-z]a"),
+    ({"format": "regex"}, "[\u4e00a-c]\u9fff"),
+    ({"format": "idn-hostname"}, "b\u00fcch.\u043f\u0440\u0438"),
+    ({"format": "idn-hostname"}, "\u05d0\u05d1.co"),
+    ({"format": "idn-email"}, "j\u00f6@\u4f8b\u3048.com"),
+    ({"pattern": "^(?!(foo|bar|qux|zap|wee))[a-z]+$"}, "foq"),
+    ({"pattern": "^(?:[a-m][n-z]|[n-z][a-m])+$"}, "anbo"),
+    ({"pattern": "^(?:([0-4])[5-9]|([5-9])[A-Z]+)*$"}, "05"),
+    ({"pattern": "^[\u0430-\u0440\u4e00-\u5000\u3041-\u3060]+[a-f]?$"}, "\u0431\u4e01\u3042"),
+    ({"pattern": "^\\p{L}+$"}, "\u00e9\u0e01\ud55c"),
+    ({"pattern": "^(?:\\p{Lu}\\p{Ll}*)+$"}, "Ab"),
+]
+
+
+@pytest.mark.parametrize(("said", "text"), APART)
+def test_characters_that_a_state_tells_apart_are_read_right(
+    real: tuple[Any, guard.Vocabulary], said: dict[str, Any], text: str
+) -> None:
+    """Behind each beginning, by a real vocabulary, without a budget and under exactly the least one."""
+    _, vocabulary = real
+    matcher = guard.compile({"type": "string", **said}, spelling="any").matcher(vocabulary)
+    for char in ["", '"', *text]:
+        assert matcher.accept_bytes(char.encode())
+        both(matcher, vocabulary, None)
+        both(matcher, vocabulary, matcher.distance())
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_budgets_of_real_schemas_are_what_distances_say(seed: int, data: Path) -> None:
     """Random walks under schemas of MaskBench: a token is let through if the way behind it fits, by distance()."""

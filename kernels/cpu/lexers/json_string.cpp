@@ -248,6 +248,7 @@ const Bytes& Texts::begins(Id state) {
     const LangRow& row = langs_.raw(k.lang);
     for (std::size_t i = 0; i < row.next.size(); ++i) {
       const std::uint32_t lo = i == 0 ? 0 : row.upto[i - 1] + 1;
+      if (lo >= 0x80 && out.has(0x80)) break;  // all bytes of other characters were added
       if (!langs_.live(row.next[i]) || !row.is_writable(i)) continue;
       if (lo < 0x80)
         out.add(static_cast<std::uint8_t>(lo),
@@ -314,6 +315,21 @@ Id Texts::after_char(const State& from, std::uint32_t c, Range* alike) {
   }
   if (to.net >= 0) close(&to);
   return is_alive(to.components) ? intern(std::move(to)) : kDead;
+}
+
+Id Texts::after(Id state, std::string_view text) {
+  State now = states_[state];
+  for (const char32_t c : decode_utf8(text)) {
+    kernel_clock.tick(Op::Pattern);
+    State to = after(now);
+    for (const Component& k : now.components)
+      if (const Id next = langs_.after(k.lang, c); langs_.live(next))
+        to.components.push_back({next, k.index});
+    if (to.net >= 0) close(&to);
+    if (!is_alive(to.components)) return kDead;
+    now = std::move(to);
+  }
+  return intern(std::move(now));
 }
 
 // Records where the bytes from `from` to `upto` lead.

@@ -137,6 +137,9 @@ class Texts {
     }
     return fill(state, byte);
   }
+  // The state after complete characters, of which none is spelled as an escape. Makes no tables for
+  // the states on the way, which nobody else may come to. Requires is_whole(state).
+  Id after(Id state, std::string_view text);
   // The common transition of all characters of a class; kSplit if they lead to different states.
   // Requires is_whole(state).
   static constexpr Id kSplit = -2;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "masks/joint_states.hpp"
 #include "masks/token_reading.hpp"
 
 namespace guard {
@@ -107,11 +108,61 @@ Id most_of(Texts& texts, Id state, std::uint8_t cls, Bytes* others) {
 }
 }  // namespace
 
+// The same, of tokens whose last `chars` characters follow the state.
+void LexemeMasks::read_spelled(Reading& reading, std::int32_t node, std::size_t chars, Id state) {
+  const Trie& trie = v_.whole_.trie;
+  for (std::int32_t k = v_.spelled_first_[static_cast<std::size_t>(node)];
+       k < v_.spelled_first_[static_cast<std::size_t>(node) + 1]; ++k) {
+    kernel_clock.tick();
+    const std::int32_t i = v_.spelled_[static_cast<std::size_t>(k)];
+    const std::string_view bytes =  // of the first token below, which begins with these characters
+        v_.bytes(*trie.begin(i)).substr(0, static_cast<std::size_t>(trie.depth(i)));
+    std::size_t from = bytes.size();
+    for (std::size_t n = 0; n < chars; ++n)
+      while ((static_cast<std::uint8_t>(bytes[--from]) & 0xC0) == 0x80) {}
+    Id at = state;
+    for (const char byte : bytes.substr(from))
+      at = reading.texts.step(at, static_cast<std::uint8_t>(byte));
+    if (at == Texts::kDead) continue;
+    reading.draft.stay({at, 0}, {trie.begin(i), trie.end(i), nullptr}, true);
+    reading.read_plain(trie, i, {at, 0});
+  }
+}
+
+// Reads the plain tokens below a node of plain_ whose last characters lead to different states, as
+// long as these go on alike. Details are not told apart.
+void LexemeMasks::read_jointly(Reading& reading, std::int32_t node, Id state, JointStates& joint) {
+  const Trie& plain = v_.plain_;
+  const Id first = joint.after_one(state, plain.byte(node));
+  if (first == JointStates::kApart) return read_parted(reading, node, {state, 0}, nullptr);
+  std::vector<Id> path(static_cast<std::size_t>(plain.longest()) + 1, first);
+  std::unordered_set<Id> ended;  // sets of states
+  for (std::int32_t i = node; i < plain.skip(node);) {
+    kernel_clock.tick();
+    const auto depth = static_cast<std::size_t>(plain.depth(i));
+    const Id to = i == node ? first : joint.after(path[depth - 1], plain.byte(i));
+    if (to < 0) {
+      if (to == JointStates::kApart)
+        read_spelled(reading, i, depth - static_cast<std::size_t>(plain.depth(node)) + 1, state);
+      i = plain.skip(i);
+      continue;
+    }
+    path[depth] = to;
+    if (plain.begin(i) != plain.end(i)) {
+      if (ended.insert(to).second)
+        for (const Id end : joint.states(to)) reading.draft.end(end);
+      reading.draft.all.add(v_.run_of(i), words());
+    }
+    ++i;
+  }
+}
+
 // Reads all tokens of the vocabulary. Plain tokens are read one class at a time while all
 // characters of the class lead to one state. If only a few lead elsewhere, all tokens are first
-// treated like the majority, and the exceptions are then read by bytes. Tokens of classes that lead
-// back to the state are memoised in loops_.
+// treated like the majority, and the exceptions are then read by bytes. If many do, the states are
+// followed together. Tokens of classes that lead back to the state are memoised in loops_.
 void LexemeMasks::read_plain(Reading& reading, Id state) {
+  constexpr std::int32_t kManyNodes = 30;  // so many are worth the states' tables by class
   struct Rest {
     std::int32_t node, end;
     Key from;
@@ -119,6 +170,7 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
   };
   Texts& texts = reading.texts;
   reading.read(v_.other_, 0, 0, {state, 0});
+  JointStates joint(texts);
   std::vector<Rest> rests;
   std::vector<Key> path(static_cast<std::size_t>(v_.plain_.longest()) + 1, Key{state, 0});
   const auto read_rests = [&](std::int32_t upto) {
@@ -137,7 +189,10 @@ void LexemeMasks::read_plain(Reading& reading, Id state) {
         Rest rest{i, v_.plain_.skip(i), from, {}};
         next = reading.detailed || reading.raw ? Texts::kDead
                                                : most_of(texts, from.first, cls, &rest.bytes);
-        if (next == Texts::kDead)
+        if (next == Texts::kDead && !reading.detailed && !reading.raw &&
+            v_.plain_.skip(i) - i > kManyNodes)
+          read_jointly(reading, i, from.first, joint);
+        else if (next == Texts::kDead)
           read_parted(reading, i, from, nullptr);
         else
           rests.push_back(rest), reading.draft.all.to_bits(words());

@@ -341,7 +341,9 @@ void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Confi
   if (!ample || bounded)
     add_inside(among, node, at, sink.masks.text(texts_, at.state, true, among, node), bounded,
                ample, sink);
-  LexemeMask& mask = sink.masks.text(texts_, at.state, bounded, among, node);
+  // Any mask of the state has its exits; the one without details has fewer of them.
+  const bool detailed = bounded || (!ample && !sink.masks.has_text(at.state, among, node));
+  LexemeMask& mask = sink.masks.text(texts_, at.state, detailed, among, node);
   if (ample && !bounded) add_inside(among, node, at, mask, false, ample, sink);
   at.top->kind == Kind::Root&& at.top->parent ? walk(sink.vocabulary.holding_quotes(), 0, at, sink)
                                               : add_exits(at, mask, sink);

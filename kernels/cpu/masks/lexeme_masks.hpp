@@ -84,6 +84,7 @@ struct Split {  // tokens after a key or before a value: those that end within t
   bool used = true;
 };
 
+class JointStates;
 class LexemeMasks {
  public:
   // Takes 1/`part` of the bytes that the vocabulary allows for caches. Keeps a reference to the
@@ -98,6 +99,10 @@ class LexemeMasks {
   // The mask over the tokens below a node, whose bytes are read from there. `detailed` also groups
   // them by final state and number of characters, for bounds and budgets.
   LexemeMask& text(Texts& texts, Id state, bool detailed, const Suffixes& among, std::int32_t node);
+  // Whether that mask without details was made.
+  bool has_text(Id state, const Suffixes& among, std::int32_t node) {
+    return slot(&texts_, among, state, node) != nullptr;
+  }
   LexemeMask& number(Numbers& numbers, Id state);
   // The mask over the tokens below a node, with at most `room` bytes of white space; null: no token
   // begins with any.
@@ -170,6 +175,8 @@ class LexemeMasks {
   Split read_split(const Trie& trie, std::int32_t node, bool colon);
   void read_parted(Reading& reading, std::int32_t node, std::pair<Id, std::int32_t> from,
                    const Bytes* among);
+  void read_spelled(Reading& reading, std::int32_t node, std::size_t chars, Id state);
+  void read_jointly(Reading& reading, std::int32_t node, Id state, JointStates& joint);
   struct Place {
     Id suffixes, state;
     std::int32_t node;

@@ -72,19 +72,28 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
   draft->exit_bytes = mask.exit_bytes;
   draft->known_odd = mask.odd, draft->escaped = mask.escaped, draft->listed = mask.listed;
   if (!whole) return true;
-  std::vector<Id> out;
-  const auto check = [&](Id t) {
-    if (v_.chars(t) + mask.rest <= most) return;
-    const Id at = after(texts, state, t);
-    if (at == Texts::kDead) return out.push_back(t);
-    if (draft->rest < 0) return;
-    const std::int64_t rest = texts.near(at);
-    draft->rest = rest < 0 ? -1 : std::max(draft->rest, rest);
+  std::vector<Id> longest_tokens, out;
+  const auto note = [&](Id t) {
+    kernel_clock.tick();
+    if (v_.chars(t) + mask.rest > most) longest_tokens.push_back(t);
   };
   const Tokens& inside = *mask.all;
-  for (Id t : inside.few) kernel_clock.tick(), check(t);
+  for (Id t : inside.few) note(t);
   for (Id t : inside.bits.empty() ? std::vector<Id>{} : v_.long_)
-    if (inside.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) check(t);
+    if (inside.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) note(t);
+  // Many share their beginnings, and so the states on the way.
+  constexpr std::size_t kFew = 16;
+  const bool are_few = longest_tokens.size() <= kFew;
+  for (Id t : longest_tokens) {
+    const Id at =
+        are_few && v_.is_plain(t) ? texts.after(state, v_.bytes(t)) : after(texts, state, t);
+    if (at == Texts::kDead) {
+      out.push_back(t);
+    } else if (draft->rest >= 0) {
+      const std::int64_t rest = texts.near(at);
+      draft->rest = rest < 0 ? -1 : std::max(draft->rest, rest);
+    }
+  }
   if (out.empty()) return true;
   Tokens all = *mask.all;
   all.to_bits(words());

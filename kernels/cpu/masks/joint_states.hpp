@@ -1,0 +1,56 @@
+// JointStates: states of a text that are followed together, one class of characters at a time.
+//
+// Where the characters of a class lead to many states, as after `[` in a regular expression, whose
+// states know the last character, tokens are not read byte by byte as long as all of these states
+// go on alike: a token is inside, or is not, whichever of them it leads to. What they have in
+// common is found once for each set of states (a subset construction). Requires the isolate's lock.
+#pragma once
+#include "lexers/json_string.hpp"
+
+namespace guard {
+
+class JointStates {
+ public:
+  static constexpr Id kNowhere = -1;  // no character of the class may follow any of the states
+  static constexpr Id kApart = -2;    // it may follow some of them only, or that is not known
+  explicit JointStates(Texts& texts) : texts_(texts) {}
+  // The set of the states that a class leads to from one state.
+  Id after_one(Id state, std::uint8_t cls) { return after(sets_.intern({{state}}), cls); }
+  // The same from a set: another one, kNowhere or kApart. O(states, characters of the class), once.
+  Id after(Id set, std::uint8_t cls) {
+    return remember(after_, std::pair{set, Id{cls}}, [&] { return find(set, cls); });
+  }
+  const std::vector<Id>& states(Id set) const { return sets_[set].ids; }
+
+ private:
+  // Steps in all, from which on nothing is known: most tokens would take as many by bytes.
+  static constexpr std::size_t kMost = 20'000;
+  Id find(Id set, std::uint8_t cls) {
+    const Range chars = classes()[cls].front();
+    const bool is_range = classes()[cls].size() == 1 && chars.hi < 0x80;
+    std::vector<Id> to;
+    bool ends = false;
+    const auto add = [&](Id next) {
+      next == Texts::kDead ? void(ends = true) : to.push_back(next);
+    };
+    for (const Id state : std::vector<Id>(sets_[set].ids)) {
+      kernel_clock.tick(Op::Pattern);
+      const Id next = texts_.step_class(state, cls);
+      steps_ += next == Texts::kSplit ? chars.hi - chars.lo + 1 : 1;
+      if ((next == Texts::kSplit && !is_range) || steps_ > kMost) return kApart;
+      if (next != Texts::kSplit) add(next);
+      for (std::uint32_t c = chars.lo; next == Texts::kSplit && c <= chars.hi; ++c)
+        add(texts_.step(state, static_cast<std::uint8_t>(c)));
+      if (ends && !to.empty()) return kApart;
+    }
+    if (to.empty()) return kNowhere;
+    sort_unique(&to);
+    return sets_.intern({std::move(to)});
+  }
+  Texts& texts_;
+  Interner<IdSet> sets_;
+  std::unordered_map<std::pair<Id, Id>, Id, PairHash> after_;
+  std::size_t steps_ = 0;
+};
+
+}  // namespace guard
