@@ -171,7 +171,7 @@ Id Scalars::folded(const std::vector<StringPiece>& pieces) {
   for (const StringPiece& p : pieces)
     parts.push_back(p.lo == 0 && p.hi == kInf ? p.lang
                                               : langs.both({p.lang, langs.of_length(p.lo, p.hi)}));
-  return langs.alt(std::move(parts));
+  return langs.alt(parts);
 }
 
 }  // namespace guard

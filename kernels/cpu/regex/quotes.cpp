@@ -36,7 +36,7 @@ bool Langs::quoting(Id r, Quoting* out) {
   if (leaf == others.end()) return false;
   const Id found = *leaf;
   others.erase(leaf);
-  return take(found, both(std::move(others)));
+  return take(found, both(others));
 }
 
 bool Langs::may_end(const Quoting& q) const {

@@ -341,7 +341,7 @@ Id Langs::distributed(const std::vector<Id>& kids) {
     ways = std::move(longer);
   }
   std::vector<Id> out;
-  for (auto& way : ways) out.push_back(both(std::move(way)));
+  for (const auto& way : ways) out.push_back(both(way));
   return alt(out);
 }
 
