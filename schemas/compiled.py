@@ -493,7 +493,7 @@ def single_bytes() -> Vocabulary:
 
 
 def warmed(vocabulary: Vocabulary) -> Vocabulary:
-    """Return a vocabulary with the masks that most schemas share; a tokenizer's is given them once, in some 50 ms."""
+    """Return a vocabulary with the masks that most schemas share; a tokenizer's is given them once, in some 60 ms."""
     if vocabulary.is_cold:
         import jsonschema_rs  # noqa: F401 - loaded now, so that no schema waits for it while others decode
 

@@ -467,7 +467,14 @@ Id Texts::fill_class(Id state, std::uint8_t cls) {
     quick_[static_cast<std::size_t>(state)].by_class = class_tables_.back().data();
     if (table[cls] != -1) return table[cls];
   }
-  const Id out = common(State(states_[state]), classes()[cls]);
+  const State from = states_[state];
+  if (cls >= kBeyond)  // most states don't tell these classes apart
+    if (const Id next = common(from, beyond_ascii()); next != kSplit) {
+      Id* const by_class = quick_[static_cast<std::size_t>(state)].by_class;
+      std::fill(by_class + kBeyond, by_class + kClasses, next);
+      return next;
+    }
+  const Id out = common(from, classes()[cls]);
   return quick_[static_cast<std::size_t>(state)].by_class[cls] = out;
 }
 
