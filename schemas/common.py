@@ -12,6 +12,30 @@ _YEARS = [f"{year}-01-01" for year in (1970, 1985, 1999, 2000, 2005, 2010, 2015,
 _MINUTES = [("00", "Z"), ("15", ".5Z"), ("30", "+01:00"), ("45", "-05:30")]
 _TIMES = [f"{hour:02}:{minute}:00{zone}" for hour in range(24) for minute, zone in _MINUTES]
 
+#: How identifiers, slugs, codes and versions are usually written. Their tokens by class are found once for all patterns
+#: that go round in the same classes.
+_NAMES = {
+    "^[a-z]+$": '"ab"',
+    "^[a-z0-9]+$": '"ab1"',
+    "^[a-z0-9_]+$": '"ab_1"',
+    "^[a-z][a-z0-9-]*$": '"ab-1"',
+    "^[a-z0-9]+(-[a-z0-9]+)*$": '"ab-1"',
+    "^[a-z0-9.-]+$": '"ab-1.c"',
+    "^[a-zA-Z]+$": '"Ab"',
+    "^[a-zA-Z0-9]+$": '"Ab1"',
+    "^[a-zA-Z0-9-]+$": '"Ab-1"',
+    "^[a-zA-Z_][a-zA-Z0-9_]*$": '"Ab_1"',
+    "^[a-zA-Z0-9_-]+$": '"Ab-1"',
+    "^[a-zA-Z0-9_.-]+$": '"Ab-1.c"',
+    "^[A-Z][A-Z0-9_]*$": '"AB_1"',
+    "^[A-Z]{2,3}$": '"AB"',
+    "^[0-9a-f]+$": '"0af"',
+    "^#[0-9a-fA-F]{6}$": '"#00FFaa"',
+    "^[0-9]+\\.[0-9]+\\.[0-9]+$": '"1.0.12"',
+    "^\\S+$": '"ab"',
+    "^[^/]+$": '"ab"',
+    "^.+$": '"ab"',
+}
 #: What a client connects to; told apart by digits and dots, so that each of the first bytes is another state.
 _HOST = {"type": "string", "anyOf": [{"format": "hostname"}, {"format": "ipv4"}, {"format": "ipv6"}]}
 #: What most schemas say of a scalar, each with texts. A language takes up to some milliseconds, and its first masks a
@@ -26,6 +50,7 @@ COMMON: list[tuple[dict[str, Any], list[str]]] = [
     ({"type": "boolean"}, ["true"]),
     ({"type": "string", "minLength": 1}, ['"ab"']),
     ({"type": "string", "pattern": "^.*$"}, ['"ab"']),
+    *(({"type": "string", "pattern": pattern}, [text]) for pattern, text in _NAMES.items()),
     ({"type": "string", "format": "date"}, [f'"{date}"' for date in _DATES + _YEARS]),
     ({"type": "string", "format": "time"}, [f'"{time}"' for time in _TIMES]),
     (

@@ -354,9 +354,9 @@ MUTANTS = (
         "chars - 1",
     ),
     Mutant(
-        "masks/classify_tokens.cpp",
+        "masks/plain_tokens.cpp",
         "characters of a class that lead elsewhere are taken for the others",
-        "if (v_.is_plain(*t)) reading.draft.all.remove(*t);",
+        "if (v_.is_plain(*t)) reading_.draft.all.remove(*t);",
         "",
     ),
     Mutant(

@@ -142,27 +142,27 @@ void LexemeMasks::keep_scalar(std::span<const Id> key, std::shared_ptr<const Tok
   scalars_.insert_or_assign({key.begin(), key.end()}, Scalar{std::move(tokens)});
 }
 
-const LexemeMasks::Loop& LexemeMasks::loop(const std::vector<std::uint8_t>& classes) {
-  Loop& found = remember(loops_, classes, [&] {
+const LexemeMasks::Loop& LexemeMasks::loop(std::int32_t node, const Bytes& classes) {
+  Loop& found = remember(loops_, LoopKey{node, classes}, [&] {
     Loop loop;
-    std::array<bool, kClasses> inside{};
-    for (std::uint8_t cls : classes) inside[cls] = true;
-    for (std::int32_t i = 1; i < v_.plain_.size();) {
-      const std::uint8_t cls = v_.plain_.byte(i);
-      if (!inside[cls]) {
+    const Trie& plain = v_.plain_;
+    if (are_many(static_cast<std::size_t>(plain.subtree_end(node) - plain.end(node)), words()))
+      loop.tokens.to_bits(words());
+    for (std::int32_t i = node + 1; i < plain.skip(node);) {
+      const std::uint8_t cls = plain.byte(i);
+      if (!classes.has(cls)) {
         loop.leaving.push_back({cls, i});
-        i = v_.plain_.skip(i);
+        i = plain.skip(i);
         continue;
       }
-      if (v_.plain_.begin(i) != v_.plain_.end(i)) {
+      if (plain.begin(i) != plain.end(i)) {
         loop.tokens.add(v_.run_of(i), words());
-        loop.lengths.add(static_cast<std::uint8_t>(std::min(v_.plain_.depth(i), 255)));
+        loop.lengths.add(static_cast<std::uint8_t>(std::min(plain.depth(i), 255)));
       }
       ++i;
     }
-    std::stable_sort(loop.leaving.begin(), loop.leaving.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-    held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+    std::ranges::sort(loop.leaving);
+    held_ += loop.nbytes();
     return loop;
   });
   found.used = true;
@@ -239,8 +239,7 @@ void LexemeMasks::trim() {
   std::erase_if(gaps_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, gap] : gaps_) gap.used = false, held_ += gap.nbytes();
   std::erase_if(loops_, [](const auto& entry) { return !entry.second.used; });
-  for (auto& [_, loop] : loops_)
-    loop.used = false, held_ += loop.tokens.nbytes() + loop.leaving.size() * sizeof loop.leaving[0];
+  for (auto& [_, loop] : loops_) loop.used = false, held_ += loop.nbytes();
   std::erase_if(arounds_, [](const auto& entry) { return !entry.second.used; });
   for (auto& [_, around] : arounds_) around.used = false, held_ += around.nbytes();
   std::erase_if(splits_, [](const auto& entry) { return !entry.second.used; });

@@ -138,6 +138,7 @@ class LexemeMasks {
  private:
   struct Draft;
   struct Reading;
+  class PlainReading;
   Id after(Texts& texts, Id state, Id token) const;  // the state after a token's text
   std::shared_ptr<const Tokens> inside_like(Texts& texts, Id state, Id other);
   void read_plain(Reading& reading, Id state);
@@ -147,15 +148,28 @@ class LexemeMasks {
   static constexpr std::int32_t kCut = 4;  // characters that read_cut() tells apart
   bool read_cut(Reading& reading, Id state);
   const LexemeMask::Long& longer(LexemeMask& mask);
-  struct Loop {  // plain tokens that consist of some classes only
+  struct Loop {  // plain tokens below a node of plain_, behind which they consist of some classes
+                 // only
     Tokens tokens;
     Bytes lengths;  // the numbers of characters that occur
     std::vector<std::pair<std::uint8_t, std::int32_t>>
         leaving;  // (class, node of plain_) where another class follows such a text; sorted by
                   // class
     bool used = true;
+    std::size_t nbytes() const {
+      return sizeof *this + tokens.nbytes() + leaving.capacity() * sizeof leaving[0];
+    }
   };
-  const Loop& loop(const std::vector<std::uint8_t>& classes);
+  struct LoopKey {
+    std::int32_t node;
+    Bytes classes;
+    bool operator==(const LoopKey&) const = default;
+    std::size_t hash() const {
+      return mix(hash_of(std::span<const std::uint64_t>(classes.words())),
+                 static_cast<std::size_t>(node));
+    }
+  };
+  const Loop& loop(std::int32_t node, const Bytes& classes);
   struct Around {             // of a raw text that all but a few ASCII characters lead back to
     Tokens all;               // the tokens without these characters
     std::vector<Id> partial;  // of them, those that end inside of a character
@@ -173,10 +187,12 @@ class LexemeMasks {
   bool read_around(Reading& reading, Id state);
   Gap read_gap(const Trie& trie, std::int32_t node) const;
   Split read_split(const Trie& trie, std::int32_t node, bool colon);
-  void read_parted(Reading& reading, std::int32_t node, std::pair<Id, std::int32_t> from,
-                   const Bytes* among);
-  void read_spelled(Reading& reading, std::int32_t node, std::size_t chars, Id state);
-  void read_jointly(Reading& reading, std::int32_t node, Id state, JointStates& joint);
+  struct KeyHash {
+    template <class Key>
+    std::size_t operator()(const Key& key) const {
+      return key.hash();
+    }
+  };
   struct Place {
     Id suffixes, state;
     std::int32_t node;
@@ -186,13 +202,10 @@ class LexemeMasks {
                  static_cast<std::size_t>(node));
     }
   };
-  struct PlaceHash {
-    std::size_t operator()(const Place& p) const { return p.hash(); }
-  };
   using Slot = std::unique_ptr<LexemeMask>;
   struct Masks {
     Blocks<Slot> whole;  // over all tokens, by state; detailed masks are too rare for this table
-    std::unordered_map<Place, Slot, PlaceHash> others;
+    std::unordered_map<Place, Slot, KeyHash> others;
   };
   Slot& slot(Masks* masks, const Suffixes& among, Id state, std::int32_t node);
   using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
@@ -212,7 +225,7 @@ class LexemeMasks {
     bool used = true;
   };
   ListMap<Scalar> scalars_;
-  std::unordered_map<std::vector<std::uint8_t>, Loop, VectorHash> loops_;
+  std::unordered_map<LoopKey, Loop, KeyHash> loops_;
   std::unordered_map<std::string, Around> arounds_;  // by these characters
   using Content =
       std::vector<std::uint64_t>;  // tokens, each with the number of its remaining bytes

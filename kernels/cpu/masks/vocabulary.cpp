@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <numeric>
+#include <utility>
 
 #include "lexers/outline.hpp"
 
@@ -79,6 +80,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
   is_plain_.assign(tokens_.size(), 0);
   for (const Spelled& s : plain) is_plain_[static_cast<std::size_t>(s.token)] = 1;
   plain_ = Trie(std::move(plain));
+  note_below();
   std::vector<Spelled> closing, ended, holding;
   for (const Spelled& s : other) {
     const std::size_t quote = s.bytes.find('"'), behind = quote + 1;
@@ -129,17 +131,32 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
     for (std::size_t i = 0; i < words(); ++i) short_[n][i] |= short_[n - 1][i];
 }
 
+// Notes the classes below the nodes of plain_ that many tokens share. O(nodes).
+void Vocabulary::note_below() {
+  below_at_.assign(static_cast<std::size_t>(plain_.size()), -1);
+  // From the last node to the first: by depth, the classes of the nodes whose parent is to come.
+  std::vector<Bytes> open(static_cast<std::size_t>(plain_.longest()) + 2);
+  for (std::int32_t i = plain_.size(); i-- > 0;) {
+    const auto depth = static_cast<std::size_t>(plain_.depth(i));
+    const Bytes classes = std::exchange(open[depth + 1], {});
+    open[depth].add(classes), open[depth].add(plain_.byte(i));
+    if (i > 0 && plain_.subtree_end(i) - plain_.end(i) < kManyBelow) continue;
+    below_at_[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(below_.size());
+    below_.push_back(classes);
+  }
+}
+
 // Finds the nodes of the whole trie that spell a node of plain_. O(nodes).
 void Vocabulary::match_plain() {
   struct Place {
     std::int32_t node;         // of plain_, after the last complete character; -1: none
-    std::uint32_t lead, left;  // of an incomplete character: its bits so far, and the number of
-                               // missing bytes
+    std::uint32_t lead, left,  // of an incomplete character: its bits so far, the number of missing
+        least;                 // bytes, and the least character of its length
   };
   // Pre-order: path[d] is the place after the first d bytes of the path to the current node, so
   // each node costs one step from its parent.
   const Trie& trie = whole_.trie;
-  std::vector<Place> path(static_cast<std::size_t>(trie.longest()) + 1, Place{0, 0, 0});
+  std::vector<Place> path(static_cast<std::size_t>(trie.longest()) + 1, Place{0, 0, 0, 0});
   struct Found {
     std::int32_t node, i;  // of plain_, and of the whole trie
     char32_t last;
@@ -153,10 +170,24 @@ void Vocabulary::match_plain() {
     if (follows)
       place.lead = place.lead << 6 | (byte & 0x3F), --place.left;
     else if (byte < 0x80)
-      place.lead = byte;
+      place.lead = byte, place.least = 0;
     else
-      place.left = byte < 0xE0 ? 1 : byte < 0xF0 ? 2 : 3, place.lead = byte & (0x3Fu >> place.left);
+      place.left = byte < 0xE0   ? 1
+                   : byte < 0xF0 ? 2
+                                 : 3,
+      place.lead = byte & (0x3Fu >> place.left),
+      place.least = byte < 0xE0   ? 0x80
+                    : byte < 0xF0 ? 0x800
+                                  : 0x10000;
+    // Longer spellings, halves of surrogate pairs, and what is beyond the last character are no
+    // UTF-8.
+    const bool is_char =
+        place.lead >= place.least && place.lead <= 0x10FFFF && place.lead >> 11 != 0xD800 >> 11;
     if (fits && !place.left) {
+      if (!is_char) {
+        i = trie.skip(i);
+        continue;
+      }
       const char cls = static_cast<char>(class_of(place.lead));
       place.node = plain_.find(place.node, {&cls, 1});
       if (place.node >= 0) found.push_back({place.node, i, place.lead});
@@ -308,12 +339,13 @@ std::vector<Id> take_tokens(std::span<std::uint32_t> row) {
 }
 
 std::size_t Vocabulary::nbytes() const {
-  std::size_t n = whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() +
-                  holding_quotes_.trie.nbytes() + usable_.size() + is_plain_.size() +
-                  many_.size() * words() * 4 +
-                  (many_at_.size() + spelled_first_.size() + 2 * spelled_.size()) * 4 +
-                  quoted_beyond_.size() * sizeof quoted_beyond_[0] + chars_.size() * 2 +
-                  short_.size() * words() * 4;
+  std::size_t n =
+      whole_.trie.nbytes() + plain_.nbytes() + other_.nbytes() + closing_.nbytes() +
+      holding_quotes_.trie.nbytes() + usable_.size() + is_plain_.size() +
+      many_.size() * words() * 4 +
+      (many_at_.size() + below_at_.size() + spelled_first_.size() + 2 * spelled_.size()) * 4 +
+      below_.size() * sizeof below_[0] + quoted_beyond_.size() * sizeof quoted_beyond_[0] +
+      chars_.size() * 2 + short_.size() * words() * 4;
   for (const std::string& t : tokens_) n += sizeof t + (t.size() > 15 ? t.size() + 1 : 0);
   return n + quoted_.trie.nbytes();
 }

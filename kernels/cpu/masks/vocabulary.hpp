@@ -57,11 +57,16 @@ struct Tokens {  // a set of tokens: a list, or if they are many, bits: bit t % 
 // Lists the tokens of a row of bits, and clears them. In no order. O(words + tokens).
 std::vector<Id> take_tokens(std::span<std::uint32_t> row);
 
-// A set that many rows are made of: as bits where setting them one by one takes longer than joining
-// all words. Where these fill more than two pages, new memory for them takes longer than some sets.
-inline std::shared_ptr<const Tokens> part_of_rows(Tokens tokens, std::size_t words) {
+// Does setting so many tokens one by one take longer than joining all words of a row? Where these
+// fill more than two pages, new memory for them takes longer than some sets.
+inline bool are_many(std::size_t tokens, std::size_t words) {
   constexpr std::size_t kTwoPages = 2048;
-  if (tokens.few.size() > words / (words > kTwoPages ? 2 : 8)) tokens.to_bits(words);
+  return tokens > words / (words > kTwoPages ? 2 : 8);
+}
+
+// A set that many rows are made of, as bits where that is faster.
+inline std::shared_ptr<const Tokens> part_of_rows(Tokens tokens, std::size_t words) {
+  if (are_many(tokens.few.size(), words)) tokens.to_bits(words);
   return std::make_shared<const Tokens>(std::move(tokens));
 }
 
@@ -120,11 +125,18 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
  private:
   friend class LexemeMasks;              // which uses all tables below
   static constexpr Id kOwnSuffixes = 3;  // whole_, quoted_, holding_quotes_
+  void note_below();
   void match_plain();
   Tokens::Run run_of(std::int32_t i) const {  // the tokens at a node of plain_
     const std::int32_t many = many_at_[static_cast<std::size_t>(i)];
     return {plain_.begin(i), plain_.end(i),
             many < 0 ? nullptr : many_[static_cast<std::size_t>(many)].data()};
+  }
+  // The classes that follow a node of plain_, if so many tokens share its characters that those of
+  // some classes are worth remembering; else null. Never null for the root.
+  const Bytes* below(std::int32_t i) const {
+    const std::int32_t at = below_at_[static_cast<std::size_t>(i)];
+    return at < 0 ? nullptr : &below_[static_cast<std::size_t>(at)];
   }
   bool is_plain(Id token) const { return is_plain_[static_cast<std::size_t>(token)]; }
   std::vector<std::string> tokens_;
@@ -148,6 +160,9 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
       spelled_;  // by node of plain_, the nodes of the whole trie with these classes, ordered by
                  // the last character
   std::vector<char32_t> spelled_last_;  // the last character of each
+  static constexpr std::ptrdiff_t kManyBelow = 64;
+  std::vector<std::int32_t> below_at_;  // by node of plain_: the index of its classes; -1: none
+  std::vector<Bytes> below_;
   static constexpr std::ptrdiff_t kMany = 500;
   std::vector<std::int32_t> many_at_;  // by node of plain_: the index of the bits of its tokens, if
                                        // they are at least kMany, else -1

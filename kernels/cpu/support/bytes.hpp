@@ -35,6 +35,8 @@ class Bytes {
     for (std::uint64_t word : words_) n += static_cast<std::size_t>(std::popcount(word));
     return n;
   }
+  bool operator==(const Bytes&) const = default;
+  const std::array<std::uint64_t, 4>& words() const { return words_; }
   int next(int from) const {  // the least member of at least `from`; 256: there is none
     for (; from < 256; from = (from | 63) + 1)
       if (const std::uint64_t left = words_[static_cast<std::size_t>(from) >> 6] >> (from & 63))
