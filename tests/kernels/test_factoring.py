@@ -311,6 +311,62 @@ def test_a_quote_behind_a_backslash_ends_no_item() -> None:
     assert 256 in both(matcher, tokens, None)
 
 
+@pytest.mark.parametrize("pattern", ["^.*(?<!q.*)b$", "^[^]*(?<!q[^]*)b$", "^.*(?<=^.{3})$", "(?<!^no.*)yes$"])
+@pytest.mark.parametrize("where", ["value", "key"])
+def test_what_looks_behind_a_wide_beginning_may_die(pattern: str, where: str) -> None:
+    """Without the look-behind, a leading `.*` would let any text go on."""
+    words = [b"q", b"qa", b"no", b"abcd", b'ab"', b'qb"', b"yes"]
+    tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), *words, b""], eos=[256 + len(words)])
+    schema = {"pattern": pattern} if where == "value" else {"type": "object", "propertyNames": {"pattern": pattern}}
+    matcher = guard.compile({"type": "string", **schema} if where == "value" else schema, spelling="any").matcher(
+        tokens
+    )
+    for text in (b'"' if where == "value" else b'{"', b"a", b"c"):
+        assert matcher.accept_bytes(text)
+        both(matcher, tokens, None)
+        for more in (0, 1, 4):
+            both(matcher, tokens, matcher.distance() + more)
+
+
+def test_under_a_scarce_budget_a_far_bound_on_length_decides() -> None:
+    """The end of the fewest characters, one of three bytes, fits behind ten; that of the fewest bytes does not."""
+    tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), b"a" * 10, b""], eos=[257])
+    matcher = guard.compile({"type": "string", "pattern": "^a*(?:\u4e2d|bc)$", "maxLength": 11}).matcher(tokens)
+    for text in (b'"', b"a", b"aa"):
+        assert matcher.accept_bytes(text)
+        for more in range(4):
+            both(matcher, tokens, matcher.distance() + more)
+
+
+@pytest.mark.parametrize("pattern", ["^[AB][ab]", "^[a-c\u00e9]*$", "^(?:\u00e9|[ab]x)*$", "[\U00040000-\U00042000]"])
+def test_bytes_that_are_no_utf8_are_no_characters(pattern: str) -> None:
+    """Spellings longer than a character's own, halves of surrogate pairs, what is beyond the last character."""
+    words = ["c181", "c1a1", "e08181", "e083a9", "f0808181", "c0b0", "eda080", "f4908080", "f1808080", "c3a9"]
+    tokens = guard.Vocabulary.from_bytes(
+        [*(bytes([b]) for b in range(256)), *map(bytes.fromhex, words), b""], eos=[256 + len(words)]
+    )
+    matcher = guard.compile({"type": "string", "pattern": pattern}).matcher(tokens)
+    for text in (b'"', b"A"):
+        for remaining in (None, matcher.distance(), matcher.distance() + 5):
+            both(matcher, tokens, remaining)
+        if not matcher.accept_bytes(text):
+            break
+
+
+@pytest.mark.parametrize("options", [{}, {"key_order": "any"}, {"key_order": "any", "spelling": "any"}])
+def test_a_key_that_a_token_writes_can_not_come_again_behind_its_comma(options: dict[str, str]) -> None:
+    """Under budgets that are counted in tokens."""
+    for words, begun in (
+        ([b'", "z": 0, ', b'", "": 0, ', b'"": 0}'], b'{"a": "'),
+        ([b'": 0, ', b'z": 0, ', b'"": 0}'], b'{"a": 1, "'),
+    ):
+        tokens = guard.Vocabulary.from_bytes([*(bytes([b]) for b in range(256)), *words, b""], eos=[259])
+        matcher = guard.compile({"type": "object"}, **options).matcher(tokens)
+        assert matcher.accept_bytes(begun)
+        for remaining in range(1, 12):
+            both(matcher, tokens, remaining)
+
+
 @pytest.fixture(scope="module")
 def real(data: Path) -> tuple[Any, guard.Vocabulary]:
     """A real tokenizer and its vocabulary."""
@@ -364,6 +420,12 @@ APART = [
     ({"pattern": "^[\u0430-\u0440\u4e00-\u5000\u3041-\u3060]+[a-f]?$"}, "\u0431\u4e01\u3042"),
     ({"pattern": "^\\p{L}+$"}, "\u00e9\u0e01\ud55c"),
     ({"pattern": "^(?:\\p{Lu}\\p{Ll}*)+$"}, "Ab"),
+    ({"pattern": "^[A-Z][a-z0-9_]*$"}, "Ab1"),
+    ({"pattern": "^[a-z](?:[a-z-]|[0-9][0-9])*$"}, "ab12"),
+    ({"pattern": "^(?:[a-pr-z]|q[0-9])(?:[a-z]|[A-Z]+[0-9])*$"}, "aq"),
+    ({"pattern": "^(?:[a-z]*[a-pr-z][a-z ]*[^q])*$"}, "a q"),
+    ({"pattern": "^(?:(?:[b-z]|a[A-Z])+(?: [A-Z]|[0-9]))*$"}, "ba"),
+    ({"pattern": "^[A-Za-z]{2,60}$", "minLength": 3, "maxLength": 40}, "abcdefghijklmnopqrstuvwxyz"),
 ]
 
 

@@ -324,6 +324,9 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
     }
     if (asking) asked = asking->keys;
   }
+  // What a token writes behind a comma depends on its key, which can't come again.
+  if (sink.counts(at))
+    for (const Spelled& t : mask.listed) add_alone(at, t, sink);
   // No distance needed a search, and the object has no requirement on single keys.
   const bool alike =
       !std::exchange(sink.reckons, sink.reckons || reckoned) && levels_.info(at.top->level).bare;
@@ -332,7 +335,8 @@ void MaskFiller::exit_key(const Suffixes& among, std::int32_t node, const Config
       [&](const Spelled& t) {  // a key written before can only increase the distance
         if (sink.has(t.token)) add_alone(at, t, sink);
       };
-  for (const Spelled& t : mask.listed) look_again(t);
+  if (!sink.counts(at))
+    for (const Spelled& t : mask.listed) look_again(t);
   if (even) return;
   std::string begun;
   for (const KeyText* k = at.key; k; k = k->before) begun.push_back(static_cast<char>(k->byte));

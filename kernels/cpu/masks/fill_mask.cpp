@@ -61,7 +61,7 @@ void MaskFiller::check_end(const Config& at, const Vocabulary& vocabulary, std::
   if (const std::int64_t left = distances_(at, vocabulary, symbols); left >= 0 && left <= budget)
     throw Limit{
         "distance", -1,
-        "what compared items take to their end was reckoned too low, and no token leads there within remaining=" +
+        "what is missing to the end was reckoned too low, and no token leads there within remaining=" +
             std::to_string(budget)};
 }
 
@@ -161,6 +161,14 @@ bool MaskFiller::is_near(const Config& at, LexemeMasks& masks) {
   const std::int64_t rest =
       masks.rest(texts_, masks.text(texts_, at.state, false, masks.vocabulary().whole(), 0));
   return rest < 0 || room < longest + rest;
+}
+
+// Does the text have an upper bound on its length?
+bool MaskFiller::has_most(const Config& at) {
+  const Spec& spec = texts_.spec(at.spec);
+  return spec.bounded && std::ranges::any_of(texts_.components(at.state), [&](const Component& c) {
+           return spec.at(c.index).hi != kInf;
+         });
 }
 
 // Marks the tokens that stay inside of the lexeme. `ample`: the budget suffices after each of them.
@@ -336,8 +344,11 @@ bool MaskFiller::fill_lexeme(const Suffixes& among, std::int32_t node, const Con
 }
 
 void MaskFiller::fill_text(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
-  const bool bounded = is_near(at, sink.masks);
-  const bool ample = affords_any(among, node, at, bounded, sink);
+  const bool near = is_near(at, sink.masks);
+  const bool ample = affords_any(among, node, at, near, sink);
+  // A bound is far if a shortest end fits before it. Under a scarce budget the end of the fewest
+  // bytes is looked for, which may have more characters.
+  const bool bounded = near || (!ample && has_most(at));
   if (!ample || bounded)
     add_inside(among, node, at, sink.masks.text(texts_, at.state, true, among, node), bounded,
                ample, sink);

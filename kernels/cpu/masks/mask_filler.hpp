@@ -87,6 +87,7 @@ class MaskFiller {
                                   const Vocabulary& vocabulary);
   static Id next_link(const Place& from, std::uint8_t byte, const Sink& sink);
   bool is_near(const Config& at, LexemeMasks& masks);
+  bool has_most(const Config& at);
   void add_inside(const Suffixes& among, std::int32_t node, const Config& at, LexemeMask& mask,
                   bool bounded, bool ample, Sink& sink);
   void add_exits(const Config& at, const LexemeMask& mask, Sink& sink);

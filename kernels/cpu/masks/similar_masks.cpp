@@ -83,7 +83,7 @@ bool LexemeMasks::read_relaxed(Texts& texts, Id state, const Suffixes& among, st
     if (inside.bits[static_cast<std::size_t>(t) / 32] >> (t % 32) & 1) note(t);
   // Many share their beginnings, and so the states on the way.
   constexpr std::size_t kFew = 16;
-  const bool are_few = longest_tokens.size() <= kFew && texts.is_whole(state);
+  const bool are_few = longest_tokens.size() <= kFew;
   for (Id t : longest_tokens) {
     const Id at =
         are_few && v_.is_plain(t) ? texts.after(state, v_.bytes(t)) : after(texts, state, t);

@@ -270,7 +270,8 @@ Id Langs::goes_on(Id r) {
     const Id groups = n.b;
     return grouped(goes_on(n.a), groups);
   }
-  if (n.kind == Kind::Cat) return live(r) ? goes_on(n.a) : kNone;
+  if (n.kind == Kind::Cat)  // what looks behind may be dead after some text
+    return live(r) && !nodes_[n.b].moves ? goes_on(n.a) : kNone;
   Id out = kNone;
   if (n.kind == Kind::Alt)
     for (std::size_t i = 0; i < n.kids.size() && out != kAll; ++i)
@@ -293,7 +294,7 @@ std::int64_t Langs::enough(Id r) const {
   const Node& n = nodes_[r];
   if (r == kAll) return 0;
   if (n.kind == Kind::Grouped) return enough(n.a);
-  if (n.kind == Kind::Cat) {
+  if (n.kind == Kind::Cat && !nodes_[n.b].moves) {
     const std::int64_t first = enough(n.a), rest = some_text(n.b);
     return first < 0 || rest < 0 ? -1 : first + rest;
   }
