@@ -25,6 +25,7 @@ FUNCTION = "guard_sums_up_days"  #: A function of SQLite's that connections of t
 
 #: Execution options of a server's reading connection: read-only, one snapshot.
 READING = {"guard_reads": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+_IS_TRACE = "SELECT 1 FROM sqlite_master WHERE name = 'guard_schema'"
 _PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
 #: A process that stands still in a transaction is cut off, because others wait for its locks.
 _BEGIN_POSTGRES = f"SET LOCAL lock_timeout = {{ms}}; SET LOCAL idle_in_transaction_session_timeout = {STILL_MS}"
@@ -121,9 +122,12 @@ def _on_connect(connection: Any, _record: object) -> None:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     if not pages:  # only a file without a first page can be told to shrink page by page
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
+    # The mode stays with the file: another program's, which may be refused, keeps its own.
+    if not pages or connection.execute(_IS_TRACE).fetchone():
+        connection.execute("PRAGMA journal_mode=WAL").close()
     # Deleted data is overwritten, not only unlinked: retention is a promise.
-    pragmas = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON")
-    for pragma in (*pragmas, f"journal_size_limit={WAL_BYTES}"):
+    pragmas = ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", f"journal_size_limit={WAL_BYTES}")
+    for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").close()
 
 

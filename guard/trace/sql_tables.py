@@ -329,7 +329,12 @@ DIVIDED = 11
 #: An SQLite trigger that refuses the records of a Guard older than version 11, which would sum up too little. Only
 #: connections of later ones have the function (databases.py). It is looked up, but never called: a call of Python waits
 #: for the GIL, up to 5 ms a record beside a busy thread.
-REFUSING = f"CREATE TRIGGER newer BEFORE INSERT ON calls BEGIN SELECT {FUNCTION}() WHERE 0; END"
+TRIGGER = "newer"
+REFUSING = f"CREATE TRIGGER {TRIGGER} BEFORE INSERT ON calls BEGIN SELECT {FUNCTION}() WHERE 0; END"
+
+
+class TakenError(Exception):
+    """A name of the trace's is in use by another program; the text is that name."""
 
 
 def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None]) -> int:
@@ -337,13 +342,16 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
 
     `upgrade` is called for tables older than version 5, and counts the records, which no statement can. Tables of a
     newer Guard are left unchanged; the caller must refuse their version. On PostgreSQL, tables stop at version 10 until
-    `partitions.check_constraints` has made them ready; then call this again.
+    `partitions.check_constraints` has made them ready; then call this again. Raises TakenError, having written nothing,
+    where there is no trace yet and another program has a table of the same name.
     """
     is_sqlite = connection.dialect.name == "sqlite"
     if not is_sqlite:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({partitions.ADVISORY_LOCK})")
     version = version_of(connection)
     if version is None:
+        if taken := _taken(connection):
+            raise TakenError(taken[0])
         TABLES.create_all(connection)
         _refuse_older(connection) if is_sqlite else partitions.divide(connection)
         connection.execute(SCHEMA.insert().values(version=VERSION))
@@ -365,13 +373,26 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
     return version
 
 
+def _taken(connection: sa.Connection) -> list[str]:
+    """Return the trace's names that are in use already: of tables, indexes, and what else it makes."""
+    names = [*TABLES.tables, *(index.name for table in TABLES.tables.values() for index in table.indexes)]
+    if connection.dialect.name == "sqlite":  # which does not tell upper from lower case
+        names.append(TRIGGER)
+        there = "SELECT lower(name) FROM sqlite_master"
+    else:
+        names.append("calls_id_seq")
+        there = "SELECT relname FROM pg_class WHERE pg_table_is_visible(oid)"
+    found = set(connection.exec_driver_sql(there).scalars())
+    return [name for name in names if name in found]
+
+
 def _refuse_older(connection: sa.Connection) -> None:
     """Make the trigger, in place of an earlier form of it."""
     made = connection.exec_driver_sql(
-        "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = 'newer'"
+        f"SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = '{TRIGGER}'"  # noqa: S608 (ours)
     ).scalar()
     if made != REFUSING:
-        connection.exec_driver_sql("DROP TRIGGER IF EXISTS newer")
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {TRIGGER}")
         connection.exec_driver_sql(REFUSING)
 
 

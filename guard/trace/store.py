@@ -162,9 +162,16 @@ class TraceStore:
                 with engine.begin() as connection:
                     version = sql_tables.prepare(connection, self._upgrade)
             self._check_version(version)
+            if before is None and self.path is not None:
+                self._database.dispose()  # connections from now on see that the file is a trace
             self._upkeep.make_partitions([], seconds)
             if before is not None and before < VERSION:
                 self._upkeep.sum_up()
+        except sql_tables.TakenError as error:
+            raise TraceError(
+                f"the trace {self.place} is another program's database: it has its own {error}; "
+                "name another in GUARD_TRACE"
+            ) from None
         except Late as error:
             raise self._late(error, seconds) from error
         except self._database.errors as error:

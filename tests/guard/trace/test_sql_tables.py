@@ -217,3 +217,61 @@ def test_what_refuses_an_older_guard_runs_no_python_and_replaces_an_earlier_form
         assert connection.execute("SELECT sql FROM sqlite_master WHERE name = 'newer'").fetchall() == [
             (sql_tables.REFUSING,)
         ]
+
+
+def _another_programs(place: str, *statements: str) -> sa.Engine:
+    """Return an engine on a database that another program has made."""
+    url = place.replace("postgresql://", "postgresql+psycopg://") if "://" in place else f"sqlite:///{place}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("CREATE TABLE calls (id INTEGER, who TEXT)", "calls"),
+        ("CREATE TABLE keys (a TEXT)", "keys"),
+        ("CREATE VIEW feedback AS SELECT 1 AS a", "feedback"),
+        ("CREATE INDEX ix_calls_started ON people (name)", "ix_calls_started"),
+    ],
+)
+def test_a_database_in_which_another_program_has_the_name_is_refused_unchanged(
+    place: str, statement: str, name: str
+) -> None:
+    engine = _another_programs(place, "CREATE TABLE people (name TEXT)", statement)
+    before = None if "://" in place else Path(place).read_bytes()
+    tables = _shape(engine)
+    for use in (lambda s: s.write(CALL), lambda s: s.check_writable(), lambda s: s.record("k", {})):
+        store = TraceStore(place)
+        with pytest.raises(TraceError, match=rf"is another program's database: it has its own {name}; name another"):
+            use(store)
+        assert list(store.each()) == []
+        store.close()
+    assert _shape(engine) == tables
+    assert before is None or Path(place).read_bytes() == before
+    engine.dispose()
+
+
+def test_another_programs_trigger_is_not_replaced(trace_file: Path) -> None:
+    _another_programs(
+        str(trace_file),
+        "CREATE TABLE people (name TEXT)",
+        "CREATE TRIGGER Newer BEFORE INSERT ON people BEGIN SELECT 1; END",
+    ).dispose()
+    with pytest.raises(TraceError, match="it has its own newer"):
+        TraceStore(trace_file).write(CALL)
+
+
+def test_a_database_of_another_program_without_such_names_is_shared(place: str) -> None:
+    engine = _another_programs(place, "CREATE TABLE people (name TEXT)", "INSERT INTO people VALUES ('Ada')")
+    store = TraceStore(place)
+    assert store.write(CALL).number == 1
+    store.close()
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT name FROM people").scalars().all() == ["Ada"]
+        if "://" not in place:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    engine.dispose()
