@@ -1,12 +1,13 @@
 """Files that only their owner may read: the trace, its exports, the access log.
 
-An existing file keeps its mode, except a trace made by an older Guard.
+A file that holds something keeps its mode, except a trace made by an older Guard.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -14,9 +15,16 @@ FILE, FOLDER = 0o600, 0o700
 
 
 def make_file(path: str) -> None:
-    """Create a file and its folders where they are missing."""
+    """Create a file and its folders where they are missing; an empty file, too, is its owner's from then on."""
     Path(path).parent.mkdir(mode=FOLDER, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, FILE))
+    file = os.open(path, os.O_CREAT | os.O_WRONLY, FILE)
+    try:
+        found = os.fstat(file)
+    finally:
+        os.close(file)
+    if stat.S_ISREG(found.st_mode) and not found.st_size:  # not a device
+        with contextlib.suppress(PermissionError):  # it may be another's, who decides
+            Path(path).chmod(FILE)
 
 
 def close_to_others(path: str) -> None:

@@ -81,10 +81,26 @@ def test_a_trace_that_an_older_guard_made_is_its_owners_from_then_on(trace_file:
 
 def test_a_mode_that_somebody_has_given_a_file_or_folder_stays(trace_file: Path) -> None:
     trace_file.parent.chmod(0o755)
-    trace_file.touch()
+    TraceStore(trace_file).write(CALL)
     trace_file.chmod(0o640)
     TraceStore(trace_file).write(CALL)
     assert (mode(trace_file), mode(trace_file.parent)) == (0o640, 0o755)
+
+
+def test_an_empty_file_that_becomes_a_trace_is_its_owners(trace_file: Path) -> None:
+    trace_file.touch(0o644)
+    store = TraceStore(trace_file)
+    store.write(CALL)
+    assert {mode(file) for file in trace_file.parent.glob("trace.db*")} == {0o600}
+    store.close()
+
+
+def test_an_empty_device_keeps_its_mode(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    private_files.make_file(str(tmp_path / "pipe"))
+    os.close(reader)
+    assert mode(tmp_path / "pipe") == 0o644
 
 
 @pytest.mark.parametrize("arguments", [("export", "--format", "sft", "--output"), ("show", "1", "--html")])
