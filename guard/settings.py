@@ -100,7 +100,8 @@ class Settings(FileSettings):
             place = variable if os.environ.get(variable) else _place(file, name)
             words = worded(first["msg"])
             joint = " " if words.startswith("must") else ": "
-            raise SettingError(f"the setting {name}={written(first['input'])} ({place}){joint}{words}") from None
+            said = name if name == "trace" else f"{name}={written(first['input'])}"  # a URL may hold a password
+            raise SettingError(f"the setting {said} ({place}){joint}{words}") from None
         except (ValueError, RecursionError) as error:  # guard.toml is not TOML
             raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
         return settings

@@ -26,7 +26,7 @@ def marker(store: TraceStore) -> Path:
     """Return the path of the file that records that keys were needed."""
     if store.path is not None:
         return Path(f"{store.path}-keys-needed")
-    name = hashlib.sha256(store.place.encode()).hexdigest()[:32]
+    name = hashlib.sha256(store.identity.encode()).hexdigest()[:32]
     return platformdirs.user_state_path("guard", appauthor=False) / "keys-needed" / name
 
 

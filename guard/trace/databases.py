@@ -9,6 +9,7 @@ by row. In both, a reader sees one snapshot.
 from __future__ import annotations
 
 import os
+import urllib.parse
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,8 +53,10 @@ class Database:
             self.engine = _postgresql(name)
             sa.event.listen(self.engine, "begin", _begin_postgresql)
             self.reader = self.engine.execution_options(**READING)
-        #: The file, or the URL without its password.
-        self.place = self.path or self.engine.url.render_as_string(hide_password=True)
+        #: The file, or the URL without its password and without the values of its query, which may hold others.
+        self.place = self.path or _shown(self.engine.url)
+        #: What tells it apart from others. Never shown: of a URL, the query may hold secrets.
+        self.identity = self.path or self.engine.url.render_as_string(hide_password=True)
         self.mark = "?" if self.is_sqlite else "%s"
         #: The statement that begins a transaction of the writer's. SQLite takes the write lock at once, so that a
         #: writer waits for another instead of failing half-way.
@@ -95,6 +98,10 @@ def _postgresql(name: str) -> sa.Engine:
     scheme, _, rest = name.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise TraceError(f"the trace can't be a {scheme}:// URL; name a file, or postgresql://USER@HOST/DATABASE")
+    head, _, query = rest.partition("?")
+    # A second @ is part of a password, the rest of which would be taken for the host's name, and shown.
+    if "".join([head, *(item.partition("=")[0] for item in query.split("&"))]).count("@") > 1:
+        raise TraceError("the trace's URL has more than one @; write an @ of a user's name or a password as %40")
     try:
         url = sa.make_url(f"postgresql+psycopg://{rest}")
         wanted = {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
@@ -104,6 +111,12 @@ def _postgresql(name: str) -> sa.Engine:
         raise TraceError("the trace's URL can't be read; write it as postgresql://USER@HOST/DATABASE") from None
     except ModuleNotFoundError as error:
         raise TraceError(f"a trace in PostgreSQL needs {error.name}: pip install 'guard-slm[postgres]'") from error
+
+
+def _shown(url: sa.URL) -> str:
+    """Return a URL for messages."""
+    query = "&".join(f"{urllib.parse.quote(name)}=***" for name in url.query)
+    return url.set(query={}).render_as_string(hide_password=True) + (f"?{query}" if query else "")
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

@@ -96,7 +96,8 @@ class TraceStore:
         self.retention = retention
         self._database = Database(self._name)
         self.path = self._database.path  #: The path of the file; None for a server.
-        self.place = self._database.place  #: The file, or the URL without its password.
+        self.place = self._database.place  #: The file, or the URL without its secrets, for messages.
+        self.identity = self._database.identity  #: What tells it apart from others; never shown.
         self._engine = self._database.engine
         is_sqlite = self._database.is_sqlite
         self._mark = self._database.mark

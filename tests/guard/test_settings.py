@@ -198,3 +198,13 @@ def test_a_served_model_s_settings_are_told_without_patterns_and_tuples(tmp_path
         ServeSettings.load(file)
     assert words in str(caught.value)
     assert "pattern" not in str(caught.value)
+
+
+def test_a_trace_that_is_no_text_is_not_shown_since_it_may_hold_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GUARD_TRACE")
+    file = tmp_path / "guard.toml"
+    file.write_text('trace = ["postgresql://u:hush-hush@host/db"]\n')
+    with pytest.raises(SettingError, match=r"^the setting trace \(guard\.toml, line 1\) must be a text$"):
+        Settings.load(file)

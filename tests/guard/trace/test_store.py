@@ -407,6 +407,14 @@ def test_a_file_that_is_no_trace_is_named(trace_file: Path) -> None:
         ("mysql://u:hush-hush@host/db", "can't be a mysql:// URL; name a file, or postgresql://USER@HOST/DATABASE"),
         ("postgresql://u:hush-hush@host:port/db", "the trace's URL can't be read; write it as postgresql://"),
         ("postgresql://u:hush-hush@127.0.0.1:9/db", r"u:\*\*\*@127.0.0.1:9/db can't be read: .*; name another"),
+        (
+            "postgresql://u@127.0.0.1:9/db?password=hush-hush&sslpassword=hush-hush",
+            r"u@127.0.0.1:9/db\?password=\*\*\*&sslpassword=\*\*\* can't be read: .*; name another",
+        ),
+        ("postgresql://u:a@hush-hush@127.0.0.1:9/db", "more than one @; write an @ of a user's name or a password as"),
+        ("postgresql://u:a@hush-hush/b@127.0.0.1:9/db", "more than one @"),
+        ("postgresql://u:a@hush-hush?b@127.0.0.1:9/db", "more than one @"),
+        ("postgresql://u%40x:hush-hush%40@127.0.0.1:9/db?application_name=a@b", r"u%40x:\*\*\*@127.0.0.1:9/db\?app"),
     ],
 )
 def test_a_url_that_leads_nowhere_is_said_in_one_line_without_its_password(url: str, words: str) -> None:
