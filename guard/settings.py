@@ -20,7 +20,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from guard.errors import SettingError
 from guard.kernels.json_pointer import pointer
-from guard.support.bounds import MOST_COUNT, MOST_DAYS, MOST_SECONDS, MOST_TEMPERATURE, not_bool, written
+from guard.support.bounds import (
+    LEAST_SEED,
+    MOST_COUNT,
+    MOST_DAYS,
+    MOST_SECONDS,
+    MOST_SEED,
+    MOST_TEMPERATURE,
+    not_bool,
+    written,
+)
 
 #: What a number may be where a person sets one, of each kind.
 Count = Annotated[int, BeforeValidator(not_bool), Field(ge=0, le=MOST_COUNT)]
@@ -64,7 +73,9 @@ class Settings(FileSettings):
 
     model: str = Field(default="smollm2", min_length=1, description="the model asked")
     retries: Count = Field(default=2, description="re-asks after the first attempt")
-    seed: Annotated[int, BeforeValidator(not_bool)] = Field(default=0, ge=-(2**63), lt=2**64, description="of sampling")
+    seed: Annotated[int, BeforeValidator(not_bool)] = Field(
+        default=0, ge=LEAST_SEED, le=MOST_SEED, description="of sampling"
+    )
     max_tokens: Annotated[Count, Field(ge=1)] | None = Field(
         default=None, description="of each attempt's completion; None: 512, and more where they cut an answer"
     )

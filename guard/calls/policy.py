@@ -17,7 +17,17 @@ from typing import Any, Literal
 
 from guard.decoding.confidence import Confidence
 from guard.kernels.cached import cached_property
-from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, MOST_USD, check, check_kind
+from guard.support.bounds import (
+    LEAST_SEED,
+    MOST_COUNT,
+    MOST_SECONDS,
+    MOST_SEED,
+    MOST_SUM,
+    MOST_TEMPERATURE,
+    MOST_USD,
+    check,
+    check_kind,
+)
 
 Failure = Literal["invalid", "length", "refusal", "error", "schema", "confidence", "budget"]
 Action = Literal["ask", "escalate", "return", "fail"]
@@ -88,7 +98,7 @@ class Policy:
         if self.max_tokens is not None:
             check("max_tokens", self.max_tokens, 1, MOST_COUNT, is_whole=True)
         check("temperature", self.temperature, 0, MOST_TEMPERATURE)
-        check("seed", self.seed, -(2**63), 2**64 - 1, is_whole=True)
+        check("seed", self.seed, LEAST_SEED, MOST_SEED, is_whole=True)
         check("thinking", self.thinking, 0, MOST_COUNT, is_whole=True)
         if self.repetition not in REPETITION:
             raise ValueError(f"repetition={self.repetition!r} must be one of {', '.join(REPETITION)}")

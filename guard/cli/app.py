@@ -45,7 +45,15 @@ from guard.cli.console import (
     spoken,
     table,
 )
-from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, MOST_COUNT, MOST_SECONDS, MOST_USD
+from guard.support.bounds import (
+    CONCURRENCY,
+    LEAST_SEED,
+    MOST_CONCURRENCY,
+    MOST_COUNT,
+    MOST_SECONDS,
+    MOST_SEED,
+    MOST_USD,
+)
 
 if TYPE_CHECKING:
     from guard.models import Progress
@@ -162,7 +170,7 @@ def run(
     system: Annotated[str | None, typer.Option(help="What the system says before it all.")] = None,
     documents: Documents = None,
     retries: Annotated[int | None, bounded(0, MOST_COUNT, "Re-asks after an answer that is not valid.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of sampling.")] = None,
+    seed: Annotated[int | None, bounded(LEAST_SEED, MOST_SEED, "Of sampling.")] = None,
     max_tokens: Annotated[int | None, bounded(1, MOST_COUNT, "Of each answer; it always ends inside.")] = None,
     seconds: Annotated[
         float | None,

@@ -30,6 +30,13 @@ def read_text(path: Path) -> str:
     return text
 
 
+def version_of(name: str) -> tuple[str, int] | None:
+    """Return the function and the number of `FUNCTION@VERSION`; None of what is none."""
+    function, at, number = name.rpartition("@")
+    is_number = number.isdecimal() and len(number) < 10  # Python reads no number of thousands of digits
+    return (function, int(number)) if at and is_number else None
+
+
 def resolve(target: str) -> Any:
     """Return the type that an argument names: the text of a JSON Schema, a format, or the object `module:name`."""
     if not target:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard.cli import trace, tune
+from guard.cli import named, trace, tune
 from guard.cli.console import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
@@ -25,6 +25,7 @@ from guard.cli.console import (
     say_json,
     table,
 )
+from guard.support.bounds import MOST_COUNT
 
 if TYPE_CHECKING:
     from guard.tuning.registry import Registry, Version
@@ -48,7 +49,7 @@ def shadow(
     data: Annotated[
         Path | None, typer.Option(metavar="FILE.jsonl", help="Right answers from a file, as for guard tune.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Questions, the newest.")] = 200,
+    limit: Annotated[int, bounded(1, MOST_COUNT, "Questions, the newest.")] = 200,
     margin: Annotated[float, bounded(0, 1, "By which the new one may be worse, in shares of right answers.")] = 0.02,
     precision: Annotated[float, bounded(0, 1, "Of answers that NEW is to serve alone; gives a threshold.")] = 0.95,
     quick: Annotated[
@@ -152,13 +153,14 @@ def _named(registry: Registry, name: str) -> tuple[str, Version | None]:
     """Return the model's name and the version that `FUNCTION@VERSION` stands for; other names stay as they are."""
     from guard.errors import GuardError
 
-    function, at, number = name.rpartition("@")
-    if not at or not number.isdecimal() or not registry.versions(function):
+    at = named.version_of(name)
+    if at is None or not registry.versions(at[0]):
         return name, None
-    if int(number) == 0:
+    function, number = at
+    if number == 0:
         return registry.model(function, 0), None
     try:
-        version = registry.version(function, int(number))
+        version = registry.version(function, number)
     except GuardError as error:
         raise Problem(first_line(error)) from None
     return registry.model(function, version.number), version
@@ -172,5 +174,5 @@ def _folder(name: str) -> Path | None:
 
 
 def _number(name: str, function: str) -> int | None:
-    of, at, number = name.rpartition("@")
-    return int(number) if at and of == function and number.isdecimal() else None
+    at = named.version_of(name)
+    return at[1] if at is not None and at[0] == function else None

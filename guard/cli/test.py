@@ -35,7 +35,7 @@ from guard.cli.console import (
 )
 from guard.cli.named import read_text, resolve_type
 from guard.models.local.cache import cache_dir
-from guard.support.bounds import MOST_COUNT, MOST_SECONDS
+from guard.support.bounds import LEAST_SEED, MOST_COUNT, MOST_SECONDS, MOST_SEED
 
 if TYPE_CHECKING:
     from guard.testing.evaluation import Case, Comparison, Evaluation
@@ -77,7 +77,9 @@ def harness(
         typer.Option(metavar="SCHEMA_OR_MODULE:TYPE", help="What the function returns, where it does not tell."),
     ] = None,
     runs: Annotated[int, bounded(0, MOST_COUNT, "Answers drawn beside each fault alone.")] = 100,
-    seed: Annotated[int, typer.Option(help="Decides what is drawn; printed, so that a run can be repeated.")] = 0,
+    seed: Annotated[
+        int, bounded(LEAST_SEED, MOST_SEED, "Decides what is drawn; printed, so that a run can be repeated.")
+    ] = 0,
     seconds: Annotated[
         float | None,
         bounded(0.1, MOST_SECONDS, "When to stop looking, for each subject."),

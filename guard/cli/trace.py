@@ -37,7 +37,8 @@ from guard.cli.console import (
 )
 from guard.decoding.places import listed
 from guard.support import private_files
-from guard.support.bounds import MOST_DAYS, MOST_SUM
+from guard.support.bounds import MOST_COUNT, MOST_DAYS, MOST_SUM, SHOWN
+from guard.support.clipping import cut_short
 from guard.support.plain_text import plain, plain_json
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ _UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}  #: Of --since
 
 app = typer.Typer(help="Look into the record of every call.", no_args_is_help=True, rich_markup_mode="markdown")
 
-Number = Annotated[int, typer.Argument(help="The call's number in `guard trace list`.")]
+Number = Annotated[int, typer.Argument(min=0, max=MOST_SUM, help="The call's number in `guard trace list`.")]
 Function = Annotated[str | None, typer.Option(help="Only calls of this function.")]
 Since = Annotated[
     str | None, typer.Option(metavar="WHEN", help="Only calls since then: 2026-01-31, 2026-01-31T12:00 (UTC), 7d, 12h.")
@@ -61,7 +62,7 @@ Since = Annotated[
 
 @app.command("list", epilog=examples("guard trace list", "guard trace list --outcome ValidationFailed --json"))
 def list_(
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, bounded(1, MOST_COUNT, "How many, the newest first.")] = 20,
     outcome: Annotated[str | None, typer.Option(help="Only calls that ended so: valid, or an error's name.")] = None,
     function: Function = None,
     as_json: AsJson = False,
@@ -481,12 +482,15 @@ def since_of(when: str | None) -> float | None:
     if when is None:
         return None
     if ago := re.fullmatch(r"(\d+)([mhdw])", when):
-        return time.time() - int(ago[1]) * _UNITS[ago[2]]
+        seconds = float(ago[1]) * _UNITS[ago[2]]
+        if seconds > MOST_DAYS * _UNITS["d"]:
+            raise Problem(f"--since {cut_short(when, SHOWN)} must be at most {MOST_DAYS:g} days ago")
+        return time.time() - seconds
     try:
         moment = datetime.datetime.fromisoformat(when)
     except ValueError:
         raise Problem(
-            f"--since {when} must be a date, a time, or an age: 2026-01-31, 2026-01-31T12:00, 7d, 12h"
+            f"--since {cut_short(when, SHOWN)} must be a date, a time, or an age: 2026-01-31, 2026-01-31T12:00, 7d, 12h"
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
 

@@ -26,6 +26,7 @@ from guard.cli.console import (
     say_json,
     spoken,
 )
+from guard.support.bounds import LEAST_SEED, MOST_COUNT, MOST_SEED
 
 if TYPE_CHECKING:
     from guard.tuning.examples import Pair
@@ -67,13 +68,13 @@ def tune(
     minutes: Annotated[float, bounded(0.01, 10_000, "Of training at most.")] = 10.0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Exactly so many instead; on one thread the same seed gives the same weights."),
+        bounded(1, MOST_COUNT, "Exactly so many instead; on one thread the same seed gives the same weights."),
     ] = None,
     branches: Annotated[
         int,
         bounded(1, 100, "Times that the second half is trained, each in another order; the mean is kept."),
     ] = 1,
-    seed: Annotated[int, typer.Option(help="Of the order of examples, and of what is trained.")] = 0,
+    seed: Annotated[int, bounded(LEAST_SEED, MOST_SEED, "Of the order of examples, and of what is trained.")] = 0,
     memory: Annotated[float, bounded(0.1, 10_000, "Gigabytes that the process takes at most, about.")] = 3.0,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="A new folder. Default: the function's next in the registry.")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard.cli import model_show, trace
+from guard.cli import model_show, named, trace
 from guard.cli.console import AsJson, Problem, bounded, console, examples, first_line, say, say_json, spoken, table
 from guard.errors import GuardError
+from guard.support.bounds import SHOWN
+from guard.support.clipping import cut_short
 
 if TYPE_CHECKING:
     from guard.tuning.registry import Registry, Version
@@ -208,10 +210,10 @@ def _known(registry: Registry, function: str) -> str:
 
 
 def _at(name: str) -> tuple[str, int]:
-    function, at, number = name.rpartition("@")
-    if not at or not number.isdecimal():
-        raise Problem(f"{name} must name a version, as shop.read@2")
-    return function, int(number)
+    at = named.version_of(name)
+    if at is None:
+        raise Problem(f"{cut_short(name, SHOWN)} must name a version, as shop.read@2")
+    return at
 
 
 def _version(registry: Registry, name: str) -> Version:

@@ -19,6 +19,7 @@ MOST_SUM = 2**53  #: Largest sum: of tokens of a budget, calls of a trace.
 MOST_USD = 1e9  #: Largest budget in US dollars.
 MOST_TEMPERATURE = 100.0  #: Highest temperature. All tokens are equally likely long before.
 MOST_DAYS = 100_000.0  #: Longest time for which records are kept.
+LEAST_SEED, MOST_SEED = -(2**63), 2**64 - 1  #: Seeds that torch and all providers take.
 MOST_CONCURRENCY = 1024  #: Most calls of one run at the same time; each takes a thread.
 CONCURRENCY = 8  #: The default of that.
 SHOWN = 100  #: Characters of a value that a message shows.

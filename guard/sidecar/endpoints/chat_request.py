@@ -19,6 +19,7 @@ from guard.sidecar.constraints import Language, understood
 from guard.sidecar.endpoints import custom_tools
 from guard.sidecar.endpoints.functions import in_tools
 from guard.sidecar.errors import ApiError, bad
+from guard.support.bounds import LEAST_SEED, MOST_SEED
 
 Kind = Literal["text", "json", "schema", "string", "calls"]
 
@@ -95,7 +96,7 @@ class ChatBody(_Part):
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
     stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    seed: int | None = Field(default=None, ge=LEAST_SEED, le=MOST_SEED)
     max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)

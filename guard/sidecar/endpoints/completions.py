@@ -20,6 +20,7 @@ from guard.sidecar.endpoints.chat_request import MOST_STOPS, ChatRequest, Stream
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
+from guard.support.bounds import LEAST_SEED, MOST_SEED
 
 #: Fields that every model of Guard's honours.
 HEEDED = ("model", "prompt", "stream", "stream_options", "n", "stop", "seed", "max_tokens", "temperature")
@@ -36,7 +37,7 @@ class CompletionBody(BaseModel):
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=128)
     stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**64)
+    seed: int | None = Field(default=None, ge=LEAST_SEED, le=MOST_SEED)
     max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)
 

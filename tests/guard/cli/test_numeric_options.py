@@ -15,7 +15,7 @@ import typer
 from guard.cli import app
 
 #: None of them means any of these.
-NEVER = ("nan", "-inf", "-1", "1e400", "", "1,5")
+NEVER = ("nan", "-inf", "-1", "1e400", "", "1,5", str(2**64), "9" * 5000)
 #: What may be below zero.
 SIGNED = ("--seed",)
 
@@ -79,3 +79,36 @@ def test_what_is_no_number_ends_in_one_line(
         assert said.out == ""
         assert said.err.count("\n") == 1, (never, said)
         assert option in said.err, (never, said)
+
+
+@pytest.mark.parametrize("number", ["-1", str(2**63), "9" * 5000, "x"])
+@pytest.mark.parametrize("words", [["show"], ["replay"], ["feedback", "--right"]])
+def test_what_is_no_calls_number_ends_in_one_line(
+    words: list[str], number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app.main(["trace", *words, "--", number])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out, said.err.count("\n")) == (2, "", 1), said
+    assert "number" in said.err
+
+
+@pytest.mark.parametrize("age", [f"{2**63 - 1}d", f"{2**63 - 1}h", "9" * 5000 + "m", "100001d"])
+@pytest.mark.parametrize("words", [["trace", "stats"], ["trace", "export", "--format", "sft"], ["economics", "f"]])
+def test_an_age_beyond_all_records_ends_in_one_line(
+    words: list[str], age: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app.main([*words, "--since", age])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out, said.err.count("\n")) == (2, "", 1), said
+    assert said.err.startswith(f"guard: --since {age[:90]}")
+    assert said.err.endswith(" must be at most 100000 days ago\n")
+    assert len(said.err) < 200
+
+
+def test_a_version_of_more_digits_than_python_reads_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app.main(["models", "promote", "shop.read@" + "9" * 5000])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("… must name a version, as shop.read@2\n")
