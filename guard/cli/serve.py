@@ -88,8 +88,9 @@ def create(
 
     if not name.strip() or not name.isprintable():
         raise Problem(f"a key's name must be a printable text, not {name!r}")
+    store = _store(config)
     key, text = module.create(
-        _store(config),
+        store,
         name,
         is_operator=operator,
         requests_per_minute=requests_per_minute,
@@ -97,10 +98,14 @@ def create(
         usd_per_day=usd_per_day,
         may_train=training,
     )
-    if as_json:
-        say_json({**_shown(key), "key": text})
-    else:
-        say(text)
+    try:
+        if as_json:
+            say_json({**_shown(key), "key": text})
+        else:
+            say(text)
+    except Problem as problem:
+        module.revoke(store, key.id)
+        raise Problem(f"{problem}; the key, which nobody has seen, is revoked") from None
 
 
 @keys.command("list", epilog=examples("guard keys list", "guard keys list --json"))

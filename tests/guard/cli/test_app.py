@@ -19,6 +19,7 @@ from scripted import Scripted, reply
 import guard
 from guard.cli import app
 from guard.cli.console import spoken
+from guard.sidecar import keys
 from guard.trace import TraceStore
 
 SCHEMA = {
@@ -606,7 +607,11 @@ def test_where_what_is_printed_can_not_be_written_a_line_says_so(
             stdout.close()
     why = "No space left on device" if way == "full" else "Broken pipe"
     assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f"guard: standard output can't be written: {why}"
+    revoked = "; the key, which nobody has seen, is revoked" if arguments == ("keys", "create", "shop") else ""
+    assert capsys.readouterr().err.splitlines()[-1] == f"guard: standard output can't be written: {why}{revoked}"
+    if revoked:
+        (key,) = keys.every(TraceStore.at(os.environ["GUARD_TRACE"]))
+        assert key.revoked is not None
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "2>/dev/full"])
