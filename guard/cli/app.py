@@ -216,6 +216,8 @@ def run(
         raise Problem("no input; name a file with --input FILE, or - for standard input")
     if output is None and (resume or force):
         raise Problem("--resume and --force are about the file of an earlier run; name it with --output FILE")
+    if resume and force:
+        raise Problem("--resume goes on with an earlier run, and --force begins it anew; give one of them")
     if retry_failed and not resume:
         raise Problem("--retry-failed goes on with an earlier run; give --resume as well")
     if engine not in ("threads", "ray"):

@@ -392,9 +392,8 @@ def _advancing(calls: Iterator[Call], advance: Any) -> Iterator[Call]:
 )
 def feedback(
     number: Number,
-    right: Annotated[
-        bool | None, typer.Option("--right/--wrong", help="Whether the answer is right.", show_default=False)
-    ] = None,
+    right: Annotated[bool, typer.Option("--right", help="The answer is right.")] = False,
+    wrong: Annotated[bool, typer.Option("--wrong", help="The answer is wrong.")] = False,
     value: Annotated[
         str | None, typer.Option(metavar="JSON_OR_FILE", help="What would have been right; checked against the type.")
     ] = None,
@@ -405,12 +404,14 @@ def feedback(
 
     What is said last counts. `guard tune` learns from it before all other answers.
     """
+    if right and (wrong or value is not None):
+        raise Problem(f"--right and {'--wrong' if wrong else '--value'} contradict each other; give one of them")
     store = opened()
     _call(store, number)
     try:
         if value is not None:
             store.correct(number, _json_or_file(value), by)
-        elif right is not None:
+        elif right or wrong:
             store.rate(number, right, by)
     except ValueError as error:
         raise Problem(spoken(error)) from None

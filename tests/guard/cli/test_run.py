@@ -314,6 +314,10 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no Parquet": (("-i", "bad.parquet"), "bad.parquet is no Parquet file that can be read: "),
     "ending": (("-i", "a.txt", "-o", "out.xlsx"), "--output out.xlsx must end in .jsonl, .csv, .tsv or .parquet"),
     "no folder": (("-i", "a.txt", "-o", "none/out.csv"), "none/out.csv.partial can't be written: No such file"),
+    "resume anew": (
+        ("-i", "a.txt", "-o", "o.jsonl", "--resume", "--force"),
+        "--resume goes on with an earlier run, and --force begins it anew; give one of them",
+    ),
     "resume what": (("-i", "a.txt", "--resume"), "--resume and --force are about the file of an earlier run"),
     "retry what": (("-i", "a.txt", "-o", "out.csv", "--retry-failed"), "--retry-failed goes on with an earlier run"),
     "concurrency": (("-i", "a.txt", "--concurrency", "0"), "--concurrency must be at least 1; see "),

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import guard
 from guard.cli.app import app
+from guard.cli.console import Problem
 from guard.trace import TraceStore
 from guard.trace.errors import TraceError
 from guard.trace.feedback import Feedback
@@ -111,3 +112,11 @@ def test_the_command_line_takes_feedback(trace_file: Path, tmp_path: Path) -> No
     assert shown == 'call 1 is wrong, by ada; right would be {"total": 5}\n'
     assert (found := said(str(trace_file), call)) is not None
     assert found.by == "ada"
+
+
+@pytest.mark.parametrize("other", [("--wrong",), ("--value", "5")])
+def test_the_command_line_takes_no_contradicting_feedback(trace_file: Path, other: tuple[str, ...]) -> None:
+    call = asked(str(trace_file))
+    with pytest.raises(Problem, match=f"--right and {other[0]} contradict each other"):
+        CliRunner().invoke(app, ["trace", "feedback", "1", *other, "--right"], catch_exceptions=False)
+    assert said(str(trace_file), call) is None
