@@ -11,12 +11,13 @@ import csv
 import glob
 import json
 import os
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from guard.calls import prompts
 from guard.errors import GuardError
@@ -25,6 +26,7 @@ from guard.support.clipping import clipped
 STDIN = Path("-")  #: The name under which standard input is read.
 TEXT = "text"  #: The column that is read where none is named and there are several.
 ROWS = 1_000  #: Of a Parquet file, read at a time.
+_UNREAD = re.compile("[\udc80-\udcff]")  #: Bytes that are not UTF-8, as they are read.
 MOST_COLUMNS = 20  #: That a message names.
 
 csv.field_size_limit(2**31 - 1)  # else a text of more than 131,072 characters would be none
@@ -92,10 +94,11 @@ def text_of(path: Path) -> str:
         data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
     except OSError as error:
         _refuse(path, error)
-    return _decoded(data, str(path))
+    return decoded(data, str(path))
 
 
-def _decoded(data: bytes, name: str) -> str:
+def decoded(data: bytes, name: str) -> str:
+    """Return the text of some bytes; InputError where they are not UTF-8, which says of what they are."""
     try:
         return data.decode("utf-8-sig")  # editors on Windows write a mark of the encoding first
     except UnicodeDecodeError as error:
@@ -225,7 +228,7 @@ class _Jsonl(_TableFile):
     def _row(self, number: int, line: bytes) -> Mapping[str, Any] | str | InputError:
         place = f"{self._path}, line {number}"
         try:
-            row = json.loads(_decoded(line, place))
+            row = json.loads(decoded(line, place))
         except InputError as error:
             return error
         except (ValueError, RecursionError) as error:
@@ -269,16 +272,21 @@ class _Csv(_TableFile):
 
     def _records(self) -> Iterator[list[str]]:
         """Yield every record that is no empty line."""
-        with self._path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=self.separator, strict=True)
+        with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.reader(self._lines(file), delimiter=self.separator, strict=True)
             try:
                 for record in reader:
                     if record:
                         yield record
             except csv.Error as error:
                 raise InputError(f"{self._path}, line {reader.line_num} can't be read: {error}; correct it") from None
-            except UnicodeDecodeError:
-                raise InputError(f"{self._path} is not UTF-8 (after line {reader.line_num}); convert it") from None
+
+    def _lines(self, file: TextIO) -> Iterator[str]:
+        """Yield the lines; what is not UTF-8 was read as surrogates, which UTF-8 never holds."""
+        for number, line in enumerate(file, 1):
+            if not line.isascii() and _UNREAD.search(line):
+                decoded(line.encode("utf-8", "surrogateescape"), f"{self._path}, line {number}")
+            yield line
 
 
 class _Tsv(_Csv):

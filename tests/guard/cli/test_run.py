@@ -310,7 +310,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "column twice": (("-i", "twice.csv"), "twice.csv has the column 'a' twice; rename one"),
     "bad CSV": (("-i", "bad.csv"), "bad.csv, line 2 can't be read: "),
     "no CSV": (("-i", "empty.csv"), "empty.csv is empty; its first line must name the columns"),
-    "binary CSV": (("-i", "binary.csv"), "binary.csv is not UTF-8"),
+    "binary CSV": (("-i", "binary.csv"), "binary.csv, line 2 is not UTF-8 (byte 0); convert it"),
+    "Latin-1 CSV": (("-i", "latin.csv"), "latin.csv, line 4 is not UTF-8 (byte 5); convert it"),
     "no Parquet": (("-i", "bad.parquet"), "bad.parquet is no Parquet file that can be read: "),
     "ending": (("-i", "a.txt", "-o", "out.xlsx"), "--output out.xlsx must end in .jsonl, .csv, .tsv or .parquet"),
     "no folder": (("-i", "a.txt", "-o", "none/out.csv"), "none/out.csv.partial can't be written: No such file"),
@@ -332,6 +333,7 @@ def test_what_is_wrong_is_one_line_before_anything_is_asked(run: Run, model: Ech
     (tmp_path / "bad.csv").write_text('a\n"It says" 1.\n')
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "binary.csv").write_bytes(b"a\n\xff\n")
+    (tmp_path / "latin.csv").write_bytes(b"id,text\n1,ok\n2,ok\n3,caf\xe9\n")
     (tmp_path / "bad.parquet").write_text("It says 1.")
     arguments, words = WRONG[case]
     code, out, err = run(*arguments)
