@@ -185,6 +185,8 @@ def right_answers(
     from guard.tuning import answers
 
     if data is not None:
+        if data.is_dir():
+            raise Problem(f"{data} is a folder; name a file in it")
         if not data.is_file():
             raise Problem(f"no such file: {data}")
         compiled = None if schema is None else targets.from_any(schema, {}).compiled

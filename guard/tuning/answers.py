@@ -13,10 +13,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guard.batch.inputs import decoded
 from guard.calls import rerun
 from guard.errors import GuardError, SchemaError
 from guard.schemas import compile as compiled_of
 from guard.support import strict_json
+from guard.support.bounds import MOST_SUM
 from guard.support.secret_patterns import REDACTED
 from guard.trace.asked_for import target_of
 from guard.trace.feedback import PERSON
@@ -67,29 +69,38 @@ def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator
     Raises GuardError, which names the line, where one has another form.
     """
     known: dict[str, Compiled | None] = {}
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
+            place = f"{path}, line {number}"
+            text = decoded(line, place)
             try:
-                row = strict_json.loads(line)
+                row = strict_json.loads(text)
                 if not isinstance(row, dict):
-                    raise GuardError(f"{path}, line {number} is no object; a line has messages and answer")
-                messages = tuple(dict(message) for message in row["messages"])
-                answer = row["answer"]
-                wanted = row.get("schema", schema)
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                words = f"there is no {error}" if isinstance(error, KeyError) else f"{type(error).__name__} {error}"
-                raise GuardError(f"{path}, line {number}: {words}; a line has messages and answer") from None
-            if wanted is None or not messages:
-                raise GuardError(f"{path}, line {number} has no schema, or no messages; give SCHEMA, or add them")
+                    raise GuardError(f"{place} is no object; a line has messages and answer")
+                messages, answer = row["messages"], row["answer"]
+            except (ValueError, KeyError, RecursionError) as error:
+                words = f"there is no {error}" if isinstance(error, KeyError) else f"it is not JSON ({error})"
+                raise GuardError(f"{place}: {words}; a line has messages and answer") from None
+            wanted, started = row.get("schema", schema), row.get("started", 0.0)
+            if wanted is None or messages == []:
+                raise GuardError(f"{place} has no schema, or no messages; give SCHEMA, or add them")
+            if not isinstance(messages, list) or not all(map(_is_message, messages)):
+                raise GuardError(f"{place}: messages must be a list of objects, each with a role and a content")
+            if isinstance(started, bool) or not isinstance(started, int | float) or abs(started) > MOST_SUM:
+                raise GuardError(f"{place}: started must be a number, seconds since the epoch")
             key = wanted if isinstance(wanted, str) else json.dumps(wanted)
             compiled = _compiled(known, key, functools.partial(compiled_of, wanted))
             if compiled is None:
                 dropped["its schema is refused"] += 1
                 continue
             text = json.dumps(answer, ensure_ascii=False)
-            yield Pair(messages, compiled, text, f"line {number}", float(row.get("started", 0.0)), PERSON)
+            yield Pair(tuple(messages), compiled, text, f"line {number}", float(started), PERSON)
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, dict) and isinstance(message.get("role"), str) and "content" in message
 
 
 def terms(pairs: Iterable[Pair]) -> list[str]:

@@ -36,6 +36,9 @@ FILES: dict[str, bytes] = {
     "model.toml": b'[serve.models.m]\nmodel = "nonesuch:x"\n',
     "typo.toml": b"[serve]\nprot = 3\n",
     "cases.jsonl": b'{"input": 3}\n',
+    "latin.jsonl": b'{"messages": [{"role": "user", "content": "x"}], "answer": {"a": 1}}\n{"a": "\xe9"}\n',
+    "words.jsonl": b'{"messages": "x", "answer": {"a": 1}}\n',
+    "noted.jsonl": b'{"messages": [{"role": "user", "content": "x"}], "answer": {"a": 1}, "started": "x"}\n',
     "trace.db": b"no database at all, really none",
 }
 READ = "run s.json -i in.txt"
@@ -118,6 +121,16 @@ WRONG: list[tuple[str, int, str]] = [
     ("models promote nope@1", 2, "no model of nope was tuned"),
     ("tune s.json --data nope.jsonl", 2, "no such file: nope.jsonl"),
     ("tune s.json --data cases.jsonl", 2, "cases.jsonl, line 1: there is no 'messages'"),
+    ("tune s.json --data folder", 2, "folder is a folder; name a file in it"),
+    ("tune s.json --data latin.jsonl", 2, "latin.jsonl, line 2 is not UTF-8 (byte 7); convert it to UTF-8"),
+    ("tune s.json --data words.jsonl", 2, "words.jsonl, line 1: messages must be a list of objects, each with a role"),
+    ("tune s.json --data noted.jsonl", 2, "noted.jsonl, line 1: started must be a number, seconds since the epoch"),
+    ("tune s.json --data bytes.txt", 2, "bytes.txt, line 1 is not UTF-8 (byte 0)"),
+    (
+        "shadow smollm2 --against smollm2 --function s.json --data bytes.txt",
+        2,
+        "bytes.txt, line 1 is not UTF-8 (byte 0",
+    ),
     ("tune s.json --data list.json", 2, "list.json, line 1 is no object; a line has messages and answer"),
     ("shadow nope@2", 2, "name the other model with --against"),
     ("keys nope", 2, "No such command 'nope'"),

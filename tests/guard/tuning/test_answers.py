@@ -120,7 +120,18 @@ def json_schema(beside: Path) -> str:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("nonsense", "line 2: JSONDecodeError"),
+        ("nonsense", r"line 2: it is not JSON \(Expecting value"),
+        (
+            '{"messages": [{"role": 3, "content": "?"}], "answer": 1, "schema": true}',
+            "line 2: messages must be a list of objects",
+        ),
+        ('{"messages": [["a", "b"]], "answer": 1, "schema": true}', "line 2: messages must be a list of objects"),
+        (
+            '{"messages": [{"role": "user", "content": "?"}], "answer": 1, "schema": true, "started": 1'
+            + "0" * 400
+            + "}",
+            "line 2: started must be a number",
+        ),
         ('{"messages": [], "answer": 1, "schema": true}', "line 2 has no schema, or no messages"),
         ('{"messages": [{"role": "user", "content": "?"}], "answer": 1}', "line 2 has no schema"),
         ('{"messages": [{"role": "user", "content": "?"}]}', "line 2: there is no 'answer'"),
