@@ -67,7 +67,12 @@ class Problem(Exception):  # noqa: N818 (a person's, not the program's)
 
 
 def check_new(path: Path, force: bool) -> None:
-    """Raise a Problem where a file that is to be written is there already, or is a folder; devices are neither."""
+    """Raise a Problem where a file that is to be written is there already, or is a folder, or has no folder to be in.
+
+    Devices are neither. A file is checked before the work whose result it is to hold.
+    """
+    if not path.absolute().parent.is_dir():
+        raise Problem(f"{path} can't be written: there is no folder {path.parent}; make it, or name another file")
     if path.is_dir():
         raise Problem(f"{path} is a folder; name a file in it")
     if path.is_file() and not force:

@@ -126,7 +126,7 @@ def tune(
         except ModelError as error:
             raise Problem(first_line(error), EXIT_MODEL) from error
         except GuardError as error:
-            raise Problem(first_line(error)) from error
+            raise Problem(spoken(error)) from error
         except KeyboardInterrupt:
             raise Problem("interrupted; the same command goes on from the last checkpoint", 130) from None
     if as_json:

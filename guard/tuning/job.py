@@ -105,7 +105,10 @@ def tune(
         told_why = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none was left out"
         raise GuardError(f"{len(examples)} examples are too few, {LEAST} are needed ({told_why})")
     partial = out.with_name(f"{out.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GuardError(f"out={str(out)!r} must be a folder that can be made: {error.strerror}") from None
     with _alone(partial, out):
         adapter = Adapter(base.model, recipe.layers, recipe.rank, recipe.seed)
         spent = clock() - began

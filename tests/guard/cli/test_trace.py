@@ -282,13 +282,13 @@ def test_what_is_too_old_is_deleted(run: Run, place: str, monkeypatch: pytest.Mo
 
 WRONG: list[tuple[list[str], int, str]] = [
     (["show", "9"], 2, "no call 9 in "),
-    (["show", "1", "--html", "absent/call.html"], 2, "absent/call.html can't be written: No such file or directory; "),
+    (["show", "1", "--html", "absent/call.html"], 2, "absent/call.html can't be written: there is no folder absent; "),
     (["stats", "--large", "nobody"], 2, "no price of 'nobody' is known; name a model as openai:gpt-5-mini or "),
     (["stats", "--since", "yesterday"], 2, "--since yesterday must be a date, a time, or an age: "),
     (["export"], 2, "Missing option '--format'"),
     (["export", "--format", "ppo"], 2, "--format ppo must be one of sft, dpo, kto, jsonl, parquet, arrow"),
     (["export", "--format", "parquet"], 2, "--format parquet writes no text; name a file with --output"),
-    (["export", "--format", "sft", "-o", "absent/x"], 2, "absent/x can't be written: No such file or directory; name"),
+    (["export", "--format", "sft", "-o", "absent/x"], 2, "absent/x can't be written: there is no folder absent; make"),
     (["replay", "1"], 1, "the schema of call 1 was not kept, as in traces of version 1; it can't be replayed"),
     (["replay", "2"], 1, "call 2 asked no model; there is nothing to replay"),
     (["replay", "1", "--model", "nonesuch"], 4, "unknown model 'nonesuch'; "),

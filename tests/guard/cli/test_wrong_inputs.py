@@ -133,6 +133,8 @@ WRONG: list[tuple[str, int, str]] = [
     ),
     ("tune s.json --data list.json", 2, "list.json, line 1 is no object; a line has messages and answer"),
     ("shadow nope@2", 2, "name the other model with --against"),
+    ("shadow smollm2 --against smollm2 --function s.json --html no/x.html", 2, "no/x.html can't be written: there is"),
+    ("economics f --html no/x.html", 2, "no/x.html can't be written: there is no folder no; make it, or name another"),
     ("keys nope", 2, "No such command 'nope'"),
     ("nope", 2, "No such command 'nope'"),
 ]

@@ -18,6 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import guard
+from guard.cli.console import spoken
 from guard.errors import GuardError
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
@@ -253,6 +254,14 @@ def test_too_few_examples_are_an_error_that_says_what_became_of_them(base: Path,
     with pytest.raises(GuardError, match=r"1 examples are too few, 8 are needed \(.*asked twice\)"):
         job.tune([pairs()[0]] * 3, tmp_path / "out", model=f"transformers:{base}", recipe=RECIPE)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_can_not_be_made_is_named(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GuardError) as raised:
+        tuned(base, tmp_path / "file" / "x" / "out")
+    said = f"--out {tmp_path}/file/x/out must be a folder that can be made: Not a directory"
+    assert spoken(raised.value) == said
 
 
 def test_memory_that_holds_nothing_is_an_error(base: Path, tmp_path: Path) -> None:
