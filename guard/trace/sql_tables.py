@@ -375,7 +375,7 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
 
 def _taken(connection: sa.Connection) -> list[str]:
     """Return the trace's names that are in use already: of tables, indexes, and what else it makes."""
-    names = [*TABLES.tables, *(index.name for table in TABLES.tables.values() for index in table.indexes)]
+    names = [*TABLES.tables, *(str(index.name) for table in TABLES.tables.values() for index in table.indexes)]
     if connection.dialect.name == "sqlite":  # which does not tell upper from lower case
         names.append(TRIGGER)
         there = "SELECT lower(name) FROM sqlite_master"
