@@ -46,6 +46,7 @@ from guard.support.frames import let_go
 from guard.support.interrupts import injected, is_injected
 from guard.trace.records import VALID, Attempt, Call, Item, Purpose, Shown
 from guard.trace.waits import WAIT_S
+from guard.turns import value as turn_value
 
 if TYPE_CHECKING:
     from guard.output.grounding import GroundingChecker, Located, Places
@@ -396,8 +397,12 @@ class _Run:
         is_json = self.plan.target.is_json
         if reply.finish == "length" and not reply.cut_at:  # of a model that does not tell
             return replace(reply, cut_at=end_of(text) if is_json else ("",))
-        if is_valid and self.plan.policy.repetition != "allow" and (repeated := repeated_at(text, is_json=is_json)):
-            return replace(reply, finish="length", repeated_at=repeated)
+        if is_valid and self.plan.policy.repetition != "allow":
+            repeated = repeated_at(text, is_json=is_json)
+            if self.plan.target.is_turn:
+                repeated += turn_value.repeated_at(text)
+            if repeated:
+                return replace(reply, finish="length", repeated_at=repeated)
         return reply
 
     def _room(self, model: Model, request: Request, reply: Reply) -> int | None:

@@ -49,6 +49,7 @@ class Target:
     checker: Checker
     partials: Callable[[], Partials | TextSoFar]  # makes partial values from pieces
     is_json: bool = True  # False: the answer is text of a format
+    is_turn: bool = False  # whether the value is a turn (guard/turns/value.py)
     grounding: GroundingChecker | None = None  # None: no value is grounded
     refused: SchemaError | None = None  # why masks can't enforce it; only models without masks may then be asked
     made_of: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # what `from_any` was given

@@ -138,7 +138,7 @@ def compiled(schema: Any, name: str, is_checked_only: bool, is_turn: bool = Fals
         target = dataclasses.replace(unmasked, refused=copy.copy(error))  # without the compiler's frames
     # Lazy properties that the event loop reads are computed here.
     _ = target.compiled.hash, target.compiled.is_large
-    return dataclasses.replace(target, name=name, made_of=())  # no pickle is made of it
+    return dataclasses.replace(target, name=name, made_of=(), is_turn=is_turn)  # no pickle is made of it
 
 
 def _key(schema: Any, name: str, within: int, is_checked_only: bool, is_turn: bool) -> tuple[str, int]:

@@ -189,7 +189,7 @@ class Call:
 
     @property
     def repeated_at(self) -> tuple[str, ...]:
-        """JSON Pointers of the value's strings that repeat themselves."""
+        """JSON Pointers of the value's strings, and of a turn's calls, that repeat themselves."""
         return self.answer.reply.repeated_at if self.answer is not None and self.answer.reply is not None else ()
 
     @property

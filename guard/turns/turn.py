@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Values of `tool_choice` besides the name of a tool.
 CHOICES = ("none", "auto", "required")
+_log = logging.getLogger("guard")
 #: "none", "auto", "required", a tool's name, or OpenAI's form of that: {"type": "function", "function": {"name": …}}.
 ToolChoice: TypeAlias = str | Mapping[str, Any]
 
@@ -95,7 +97,7 @@ class Wanted:
 
     tools: tuple[ToolSpec, ...]  # the tools of the conversation
     choice: str = "auto"  # one of CHOICES, or a tool's name
-    most: int = value.MOST_CALLS  # calls in one turn
+    most: int = value.MOST_CALLS  # calls in one turn; 1 where the choice is a tool's name
     response: Any = None  # the schema of an answer without calls; None: a text
     allowed: frozenset[str] | None = None  # names of tools that may be called; None: all
     call_bias: float = 0.0  # added to the logit of a call's first token, under "auto"
@@ -111,6 +113,8 @@ class Wanted:
             raise ValueError(f"call_bias={self.call_bias!r} must be a number; tool_choice forces or forbids a call")
         if self.most < 1:
             raise ValueError(f"max_calls={self.most!r} must be 1 or more")
+        if self.choice not in CHOICES:  # the name of a tool demands one call of it
+            object.__setattr__(self, "most", 1)
 
     @property
     def callable(self) -> tuple[ToolSpec, ...]:
@@ -162,7 +166,7 @@ def target(
         found = outline.checker.check(text)
         return (None, found.findings) if found.findings else _built(said, wanted, stem, response)
 
-    return dataclasses.replace(plain, name="turn", checker=TypeChecker(checked), partials=TextSoFar)
+    return dataclasses.replace(plain, name="turn", checker=TypeChecker(checked), partials=TextSoFar, is_turn=True)
 
 
 def _compiled(wanted: Wanted, options: Mapping[str, Any]) -> targets.Target:
@@ -204,6 +208,8 @@ def _built(
         content = json.dumps(content, ensure_ascii=False)
     if findings:
         return None, tuple(findings)
+    if len(calls) == wanted.most == value.MOST_CALLS:
+        _log.warning("a turn ends at %d calls, and may have had more to make; max_calls allows more", len(calls))
     return Turn(content or "", tuple(calls), answer), ()
 
 

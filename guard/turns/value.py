@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from guard.support import json_pieces
+from guard.support import json_equality, json_pieces
 
 MOST_CALLS = 32  #: Most calls in one turn, unless `max_calls` says otherwise.
+REPEATS = 8  #: How often one call comes in a row where a model says the same over and over.
 
 _OF_TOOL = re.compile(
     r"(?:/anyOf/\d+)?(?:/properties/calls)?/items/anyOf/(\d+)(?:/properties/arguments(/.*)?)?", re.DOTALL
@@ -78,6 +79,18 @@ def read(value: Any) -> tuple[Any, list[dict[str, Any]]]:
     if isinstance(value, list):
         return None, value
     return value.get("content"), value.get("calls", [])
+
+
+def repeated_at(text: str) -> tuple[str, ...]:
+    """Return the JSON Pointer of the calls of a valid turn's text, where REPEATS in a row are the same call."""
+    said = json.loads(text)
+    same, last = 0, None
+    for call in read(said)[1]:
+        same = same + 1 if json_equality.are_equal(call, last) else 1
+        if same == REPEATS:
+            return ("",) if isinstance(said, list) else ("/calls",)
+        last = call
+    return ()
 
 
 def written(content: str | None, calls: Iterable[tuple[str, str]]) -> str:

@@ -15,7 +15,7 @@ from guard.sidecar.endpoints.chat_request import ChatRequest
 from guard.sidecar.errors import bad
 from guard.tools import ToolSpec
 from guard.turns import asking_again, value, words
-from guard.turns.turn import Wanted
+from guard.turns.turn import CHOICES, Wanted
 
 
 def schema(chat_request: ChatRequest, is_native: bool, is_masked: bool) -> dict[str, Any]:
@@ -25,6 +25,8 @@ def schema(chat_request: ChatRequest, is_native: bool, is_masked: bool) -> dict[
     """
     parallel = chat_request.chat.parallel_tool_calls
     several = is_native if parallel is None else parallel
+    if is_masked and chat_request.choice not in CHOICES:
+        several = False  # the name of a tool demands one call of it; a provider may make more
     return value.schema(
         ((one.name, _named(one.parameters) if is_masked else one.parameters) for one in chat_request.functions),
         must_call=chat_request.choice != "auto",

@@ -122,6 +122,29 @@ def test_so_many_calls_as_were_allowed(tmp_path: Path) -> None:
             ask.turn("?", [BALANCE], **settings)
 
 
+def test_a_named_tool_is_called_exactly_once(tmp_path: Path) -> None:
+    one = {"name": "balance", "arguments": {"account": 7}}
+    ask = asked(ScriptedModel(json.dumps([one, one]), json.dumps([one])), tmp_path)
+    turn = ask.turn("?", [weather, BALANCE], tool_choice="balance", max_calls=3)
+    assert [call.arguments for call in turn.calls] == [{"account": 7}]
+    assert [finding.expected for finding in turn.record.attempts[0].findings] == ["at most 1 items"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"repetition": "allow"}])
+def test_a_call_that_comes_over_and_over_is_marked(tmp_path: Path, settings: dict[str, Any]) -> None:
+    calls = [{"name": "balance", "arguments": {"account": n}} for n in (1, *[2] * 7, 1, *[3] * 8)]
+    for said, at in ((calls, ("",)), (calls[:-1], ()), ({"content": "x", "calls": calls}, ("/calls",))):
+        turn = asked(ScriptedModel(json.dumps(said)), tmp_path, **settings).turn("?", [BALANCE], tool_choice="required")
+        assert len(turn.calls) >= len(calls) - 1
+        assert turn.record.repeated_at == (() if settings else at)
+
+
+def test_a_turn_that_ends_at_the_limit_of_calls_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = json.dumps([{"name": "balance", "arguments": {"account": n}} for n in range(value.MOST_CALLS)])
+    assert len(asked(ScriptedModel(said), tmp_path).turn("?", [BALANCE]).calls) == 32
+    assert caplog.messages == ["a turn ends at 32 calls, and may have had more to make; max_calls allows more"]
+
+
 def test_an_answer_without_calls_is_of_the_type(tmp_path: Path) -> None:
     ask = asked(ScriptedModel('{"content": {"words": "x"}}'), tmp_path)
     turn = ask.turn("?", [weather], response=Note)
