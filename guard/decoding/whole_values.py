@@ -7,11 +7,12 @@ them: the tokens of many candidates go through the model in one pass, each seein
 `WAVES` times; a candidate that was not reached then counts as less probable.
 
 A text is cut into tokens as the tokenizer does. Its last token may also hold the quote that ends it, and more: the
-probabilities of all tokens that end it in the same way are added.
+probabilities of all tokens that end it in the same way are added. So are those of the spellings of a number.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import itertools
 import json
@@ -19,7 +20,8 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +47,12 @@ Encode = Callable[[bytes], Sequence[int]]
 
 @dataclass(frozen=True)
 class Scored:
-    """A candidate with what the model thinks of it."""
+    """A candidate with what the model thinks of it: of the spellings of a number, the most probable one."""
 
     text: bytes
     tokens: tuple[int, ...]  # without the one that ends it
     rest: bytes  # of the text, in the token that ends it
-    logprob: float  # of all of its tokens, the one that ends it included
+    logprob: float  # of all of its tokens, the one that ends it included; of all spellings
     ends: tuple[int, ...]  # the tokens that may end it, the likeliest first
 
 
@@ -153,7 +155,26 @@ def scored(
             *(child for node in wave for child in node.children.values() if child.row == -2),
         ]
     unreached = sum(math.exp(node.logprob) for node in open_nodes)
-    return Candidates(sorted(found, key=lambda one: (-one.logprob, len(one.text), one.text)), unreached)
+    return Candidates(_by_value(found, is_text=is_text), unreached)
+
+
+def _by_value(found: Sequence[Scored], *, is_text: bool) -> list[Scored]:
+    """Return one candidate for each value, its most probable spelling with the probability of all: 7 is 7.0."""
+    values: dict[Any, list[Scored]] = {}
+    for one in sorted(found, key=_rank):
+        value = one.text if is_text else json.loads(one.text, parse_int=Decimal, parse_float=Decimal)  # or None
+        values.setdefault(value, []).append(one)
+    return sorted(
+        (
+            dataclasses.replace(same[0], logprob=float(np.logaddexp.reduce([one.logprob for one in same])))
+            for same in values.values()
+        ),
+        key=_rank,
+    )
+
+
+def _rank(one: Scored) -> tuple[float, int, bytes]:
+    return -one.logprob, len(one.text), one.text
 
 
 def _likeliest(nodes: Sequence[_Node], most: int) -> list[_Node]:

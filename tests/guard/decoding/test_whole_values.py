@@ -16,7 +16,7 @@ from transformers import MistralConfig, MistralForCausalLM
 import guard
 from guard.decoding import whole_values
 from guard.decoding.confidence import Token, by_value
-from guard.decoding.whole_values import Candidates, Endings, Scored, posterior, scored, token_logprobs
+from guard.decoding.whole_values import Candidates, Endings, Scored, alternatives, posterior, scored, token_logprobs
 from guard.errors import Unsupported
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel
@@ -131,6 +131,30 @@ def test_what_is_likely_is_found_in_few_tokens() -> None:
     found = scored(texts, row(ids["c"]), encode, Endings(vocabulary), vocabulary, evaluate, is_text=True).found
     assert all(size <= most for size, most in zip(sizes, whole_values.WAVES, strict=False))
     assert found
+
+
+def test_the_spellings_of_a_number_are_one_candidate() -> None:
+    vocabulary = tiny.vocabulary()
+    comma = next(t for t in range(vocabulary.size) if vocabulary.token_bytes(t) == b",")
+    ids = {one: tiny.tokenizer()(one, add_special_tokens=False).input_ids[0] for one in "0123456789."}
+    row = np.full(vocabulary.size, -60.0, np.float32)
+    row[[ids["7"], ids["8"]]] = np.log([0.5, 0.3])
+    behind = np.full(vocabulary.size, -60.0, np.float32)
+    behind[[comma, ids["."], ids["0"]]] = np.log([0.5, 0.4, 0.1])
+
+    def encode(text: bytes) -> list[int]:
+        return [*(ids[chr(byte)] for byte in text[:-1]), comma]
+
+    def evaluate(tokens: list[int], _: list[int]) -> Any:
+        return np.stack([behind] * len(tokens))
+
+    texts = [b"7", b"7.0", b"8.0", b"8", b"70"]
+    choice = scored(texts, row, encode, Endings(vocabulary), vocabulary, evaluate, is_text=False)
+    assert [one.text for one in choice.found] == [b"7", b"8", b"70"]
+    assert [np.exp(one.logprob) for one in choice.found] == pytest.approx([0.26, 0.156, 0.025])
+    told = alternatives(choice, choice.found[0], is_text=False)
+    assert [one.value for one in told] == [8, 70]
+    assert [one.confidence for one in told] == pytest.approx([0.156 / 0.441, 0.025 / 0.441])
 
 
 @pytest.mark.parametrize("unreached", [0.0, 0.125])
