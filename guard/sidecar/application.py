@@ -240,8 +240,11 @@ class Sidecar:
                 for path, page in (*operator.PAGES.items(), *versions.PAGES.items())
             ),
             *(Route(path, _Endpoint(self, decide), methods=post) for path, decide in versions.DECISIONS.items()),
-            Route("/guard/models/shadow", _Page(self._shadow_runs.state), methods=get),
-            Route("/guard/models/shadow", _Endpoint(self, self._shadow_runs.start), methods=post),
+            Route(
+                "/guard/models/shadow",
+                _ByMethod(_Page(self._shadow_runs.state), _Endpoint(self, self._shadow_runs.start)),
+                methods=["GET", "POST"],
+            ),
             Route("/guard/models/shadow/cancel", _Endpoint(self, self._shadow_runs.cancel), methods=post),
             Route("/guard/feedback", _Endpoint(self, functools.partial(operator.feedback, sidecar=self)), methods=post),
             Route(
@@ -568,6 +571,16 @@ class _Page:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002 (ASGI's)
         status, body, *kind = await self._handle(scope)
         await answer(send, scope["context"], status, body, kind or [JSON])
+
+
+class _ByMethod:
+    """An endpoint that is one for POST, and another one else. A path has one route, which knows all its methods."""
+
+    def __init__(self, page: _Page, endpoint: _Endpoint) -> None:
+        self._page, self._endpoint = page, endpoint
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await (self._endpoint if scope["method"] == "POST" else self._page)(scope, receive, send)
 
 
 async def _until_gone(context: RequestContext, receive: Any, work: Any) -> None:

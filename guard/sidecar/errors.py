@@ -54,6 +54,7 @@ class ApiError(Exception):
         retry_after: float | None = None,
         is_final: bool = False,
         ends_connection: bool = False,
+        allow: str = "",
         **more: Any,
     ) -> None:
         super().__init__(message)
@@ -62,6 +63,7 @@ class ApiError(Exception):
         self.is_final = is_final  # SDKs are told not to ask again by themselves
         # The rest of the body is not read.
         self.ends_connection = ends_connection or status in (408, 413)
+        self.allow = allow  # the methods that the path takes, of a 405
         self.more = more
 
     @property
@@ -83,6 +85,8 @@ class ApiError(Exception):
             named.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after))))
         if self.is_final:
             named.append((b"x-should-retry", b"false"))
+        if self.allow:
+            named.append((b"allow", self.allow.encode()))
         if self.ends_connection:
             named.append((b"connection", b"close"))
         return named

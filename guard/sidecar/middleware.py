@@ -203,7 +203,9 @@ def _refusal(error: Exception, context: RequestContext) -> ApiError:
         return errors.of(error)
     if isinstance(error, HTTPException):  # of the router
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-        return ApiError(error.status_code, f"{context.method} {context.path[:200]}: {error.detail}", code=code)
+        allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+        words = f"{context.method} {context.path[:200]}: {error.detail}"
+        return ApiError(error.status_code, f"{words}; it takes {allow}" if allow else words, code=code, allow=allow)
     _log.error("%s failed", context.id, exc_info=error)
     return ApiError(500, f"the sidecar failed; its log has the cause under {context.id}", code="internal_error")
 

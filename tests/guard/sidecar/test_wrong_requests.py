@@ -112,6 +112,31 @@ WRONG: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        *((path, "POST") for path in BODIES),
+        ("/v1/responses/resp_1", "DELETE, GET, HEAD"),
+        ("/v1/models", "GET, HEAD"),
+        ("/v1/models/m", "GET, HEAD"),
+        ("/health/live", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
+        ("/ui", "GET, HEAD"),
+        ("/guard/stats", "GET, HEAD"),
+        ("/guard/models/shadow", "GET, HEAD, POST"),
+        ("/guard/models/promote", "POST"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_405_and_names_those_that_it_does(
+    three_kinds: Sidecar, path: str, allowed: str
+) -> None:
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - set(allowed.split(", ")):
+        reply = three_kinds.ask(method, path)
+        assert (reply.status, reply.headers["allow"]) == (405, allowed)
+        if method != "HEAD":
+            assert reply.json["error"]["message"].endswith(f"{path}: Method Not Allowed; it takes {allowed}")
+
+
 @pytest.mark.parametrize(("path", "wrong", "param", "models"), WRONG)
 def test_a_wrong_request_is_400_and_says_where(
     three_kinds: Sidecar,
