@@ -489,6 +489,7 @@ class Sidecar:
 
     async def _live(self, asked: Passage, events: Any, chat_request: ChatRequest, plan: Any) -> None:
         line = EventSender(asked.context, asked.send)
+        asked.context.first = asked.served.own_name
         async with line.ending():
             async with contextlib.aclosing(self.pipeline.pieces(chat_request, plan)) as parts:
                 async for part in parts:

@@ -190,6 +190,7 @@ class Relay:
                 more, refused = {}, True
 
     async def _model_stream(self, run: _PassthroughRun, line: EventSender, tier: Served) -> None:
+        run.context.first = tier.own_name
         events = run.endpoint.events(run.context, run.body)
         request = dataclasses.replace(run.endpoint.request(run.body, tier, run.left()), told=run.cut.append)
         async with contextlib.aclosing(Tier(tier).astream(request)) as parts:

@@ -29,6 +29,7 @@ class RequestContext:
     """The state of one request. Belongs to one task."""
 
     __slots__ = (
+        "_named",
         "attempts",
         "began",
         "cache_creation_tokens",
@@ -39,6 +40,7 @@ class RequestContext:
         "cost",
         "ends",
         "escalations",
+        "first",
         "first_valid",
         "guarantee",
         "id",
@@ -76,6 +78,8 @@ class RequestContext:
         self.record_for: Purpose = "operation"  # what its record may be used for
         self.model = ""  # as asked for, once it is known to be served
         self.served = ""  # who answered, by its own name
+        self.first = ""  # who is asked first, by its own name; of a live stream
+        self._named = ""
         self.tier = 0
         self.attempts = 0
         self.re_asks = 0
@@ -167,13 +171,20 @@ class RequestContext:
             self.cached_tokens = added((self.cached_tokens, reply.cached_tokens))
             self.cache_creation_tokens = added((self.cache_creation_tokens, reply.cache_creation_tokens))
 
+    @property
+    def answering(self) -> str:
+        """The name of the model in an answer: of who answers, as far as that is known, and in all of a stream one."""
+        if not self._named:
+            self._named = self.served or self.first or self.model
+        return self._named
+
     def headers(self) -> list[Header]:
         """Return the `x-guard-*` headers, as far as their values are known now."""
         named: list[Header] = [(b"x-request-id", self.id.encode())]
         if self.guarantee:
             named.append((b"x-guard-stream", self.guarantee.encode()))
         if self.model:
-            named += [(b"x-guard-model", _sound(self.served or self.model)), (b"x-guard-tier", b"%d" % self.tier)]
+            named += [(b"x-guard-model", _sound(self.served or self.first or self.model)), (b"x-guard-tier", b"%d" % self.tier)]
         if self.attempts:  # else nothing is known yet: a stream that begins live
             cost = "unknown" if self.cost is None else f"{self.cost:.8f}".rstrip("0").rstrip(".")
             named += [

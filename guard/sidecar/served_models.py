@@ -69,6 +69,11 @@ class Served:
             raise ModelError(f"{self.name} is not loaded yet")
         return self._model
 
+    @property
+    def own_name(self) -> str:
+        """The name by which it is told of as the model of an answer that has only begun."""
+        return self.model.name if self.upstream is None else self.upstream_model
+
     def at(self, path: str) -> Upstream | None:
         """Return the upstream if it answers at a path of OpenAI's protocol, else None."""
         return self.upstream if self.upstream is not None and self.upstream.speaks(path) else None

@@ -238,8 +238,8 @@ class ChatEvents:
 
     def _head(self) -> dict[str, Any]:
         context = self._context
-        model = context.served or context.model
-        return {"id": self._id, "object": "chat.completion.chunk", "created": int(context.began), "model": model}
+        head = {"id": self._id, "object": "chat.completion.chunk", "created": int(context.began)}
+        return {**head, "model": context.answering}
 
 
 class Cut:

@@ -130,7 +130,7 @@ class CompletionEvents:
     def text(self, piece: str) -> Iterator[bytes]:
         """Yield the events of a piece of text."""
         if piece := self._cut.feed(piece):
-            yield event(_whole(self._context, piece, None, self._context.model))
+            yield event(_whole(self._context, piece, None, self._context.answering))
 
     def call(self, _: str) -> Iterator[bytes]:
         """Yield nothing: a call comes whole, at the end."""
@@ -148,9 +148,9 @@ class CompletionEvents:
         """Yield the events that end the answer."""
         reply, rest = choice.reply, self._cut.feed(_said(choice)) + self._cut.end()
         finish = "stop" if self._cut.is_over else FINISH.get(reply.finish, reply.finish)
-        yield event(_whole(self._context, rest, finish, reply.model))
+        yield event(_whole(self._context, rest, finish, self._context.answering))
         if (self._body.get("stream_options") or {}).get("include_usage"):
-            last = _whole(self._context, "", None, reply.model)
+            last = _whole(self._context, "", None, self._context.answering)
             yield event({**last, "choices": [], "usage": usage(self._context)})
 
 

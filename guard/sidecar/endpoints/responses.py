@@ -381,7 +381,6 @@ def response(context: RequestContext, body: Mapping[str, Any], choice: Choice) -
         **_head(context, body),
         "status": status,
         "incomplete_details": {"reason": reason} if is_cut else None,
-        "model": choice.reply.model,
         "output": output,
         "usage": used,
     }
@@ -401,7 +400,7 @@ def _head(context: RequestContext, body: Mapping[str, Any]) -> dict[str, Any]:
         "incomplete_details": None,
         "instructions": body.get("instructions"),
         "metadata": body.get("metadata") or {},
-        "model": context.served or context.model,
+        "model": context.answering,
         "parallel_tool_calls": body.get("parallel_tool_calls", True),
         "previous_response_id": body.get("previous_response_id"),
         "store": body.get("store") is not False,

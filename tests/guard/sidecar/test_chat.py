@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sidecars import Reply, Sidecar, model, serving, serving_here
+from sidecars import HERE, OWN, THERE, Reply, Sidecar, model, serving, serving_here
 
 from guard.sidecar.request_context import RequestContext
 from guard.testing import fake_server
@@ -67,6 +67,43 @@ def test_an_answer_of_a_schema_is_valid_and_its_head_tells_how_it_came(
         "x-guard-cost": "unknown",
     }
     assert reply.json["usage"] == {"prompt_tokens": 22, "completion_tokens": 14, "total_tokens": 36}
+
+
+USER = {"role": "user", "content": "Hi"}
+PLAIN: Any = {
+    "/v1/chat/completions": {"messages": [USER], "max_tokens": 5, "stream_options": {"include_usage": True}},
+    "/v1/completions": {"prompt": "Hi", "max_tokens": 5},
+    "/v1/responses": {"input": "Hi", "max_output_tokens": 20},
+    "/v1/messages": {"messages": [USER], "max_tokens": 5},
+}
+
+
+def models_of(said: Any) -> set[str]:
+    """Return what an answer, or an event of one, names as its model."""
+    places = (said, said.get("response") or {}, said.get("message") or {}) if isinstance(said, dict) else ()
+    return {place["model"] for place in places if "model" in place}
+
+
+@pytest.mark.parametrize("name", [HERE, OWN, THERE])
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [*PLAIN.items(), ("/v1/chat/completions", {"messages": [USER], "response_format": {"type": "json_object"}})],
+)
+def test_an_answer_has_one_model_the_one_that_answered_streamed_or_not(
+    three_kinds: Sidecar, path: str, fields: dict[str, Any], name: str
+) -> None:
+    if ("response_format" in fields or path == "/v1/completions") and name != HERE:
+        pytest.skip("the provider writes the prose of a chat")
+    own = f"transformers:{three_kinds.folder / 'tiny'}" if name == HERE else "served-1"
+    asked = {"model": name, **fields}
+    whole = three_kinds.ask("POST", path, {k: v for k, v in asked.items() if k != "stream_options"})
+    assert (whole.status, models_of(whole.json)) == (200, {own}), whole.data
+    events = three_kinds.ask("POST", path, {**asked, "stream": True})
+    (streamed,) = set[str]().union(*map(models_of, events.events))
+    assert streamed == own or (name, streamed) == (OWN, "x")  # as it was asked for: its provider has not said more yet
+    assert whole.headers["x-guard-model"] == own
+    if name == HERE:
+        assert events.headers["x-guard-model"] == own
 
 
 def test_fields_that_are_not_known_here_go_to_the_provider_with_every_attempt(
