@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -133,15 +134,19 @@ class Settings(FileSettings):
 def default_file() -> Path:
     """Return where guard.toml is read from: the working directory, else the user's folder, where there may be none."""
     here = Path("guard.toml")
-    return here if here.is_file() else platformdirs.user_config_path("guard", appauthor=False) / "guard.toml"
+    return here if here.exists() else platformdirs.user_config_path("guard", appauthor=False) / "guard.toml"
 
 
 def _check_names(file: Path, known: set[str]) -> None:
     """Raise SettingError where a file sets what there is not: it would be left out without a word."""
     try:
         said = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return  # no file, or none that can be read: whoever reads it says so
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:  # a folder, or a file that this user may not read: it would be left out
+        raise SettingError(f"{file} can't be read: {error.strerror}; correct it or remove it") from None
+    except (ValueError, RecursionError):
+        return  # whoever reads it says so
     for name in said:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -156,16 +161,26 @@ def _check_environment(known: set[str]) -> None:
     """
     for name in os.environ:
         upper = name.upper()
-        if not upper.startswith(PREFIX) or upper in known or upper in _OTHERS or upper.startswith(f"{PREFIX}SERVE__"):
+        if (
+            not upper.startswith(PREFIX)
+            or upper in known
+            or upper in _OTHERS
+            or upper.startswith(f"{PREFIX}{SERVE.upper()}__")
+        ):
             continue
         if near := difflib.get_close_matches(upper, known | _OTHERS, 1, cutoff=0.8):
             raise SettingError(f"the environment variable {name}: there is no such setting; did you mean {near[0]}?")
-        if name not in _told:
-            _told.add(name)
-            _log.warning("the environment variable %s is no setting of Guard's; there are %s", name, _listed(known))
+        tell_unknown(name, known)
 
 
-def _listed(names: set[str]) -> str:
+def tell_unknown(name: str, known: Collection[str]) -> None:
+    """Tell the log, once, of a variable that is no setting."""
+    if name not in _told:
+        _told.add(name)
+        _log.warning("the environment variable %s is no setting of Guard's; there are %s", name, _listed(known))
+
+
+def _listed(names: Collection[str]) -> str:
     return ", ".join(sorted(names))
 
 

@@ -9,18 +9,37 @@ import asyncio
 import datetime
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import IO, Any
 
 import pydantic_core
 
+from guard.errors import SettingError
 from guard.sidecar.request_context import RequestContext
 from guard.support import private_files
 
 _log = logging.getLogger("guard.sidecar")
 
 DELAY = 0.1  #: Seconds for which lines may wait for others.
+
+
+def check(place: str) -> None:
+    """Raise SettingError where no log can be written to a place. Nothing is made there."""
+    if place in ("", "-"):
+        return
+    path = Path(place)
+    if path.is_dir():
+        raise _unwritable(place, "it is a folder")
+    if not path.exists() and not path.parent.is_dir():
+        raise _unwritable(place, f"there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise _unwritable(place, "this user may not write there")
+
+
+def _unwritable(place: str, why: str) -> SettingError:
+    return SettingError(f"access_log={place!r} can't be written: {why}")
 
 
 class AccessLog:
@@ -31,7 +50,10 @@ class AccessLog:
         if place == "-":
             self._file = sys.stdout
         elif place:
-            self._file = private_files.open_text(Path(place), "a")  # open as long as the process
+            try:
+                self._file = private_files.open_text(Path(place), "a")  # open as long as the process
+            except OSError as error:
+                raise _unwritable(place, error.strerror or str(error)) from None
         self._lines: list[str] = []
 
     def write(self, context: RequestContext) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import gc
 import ipaddress
@@ -33,7 +34,7 @@ import uvicorn
 from guard import kernels, models
 from guard.errors import GuardError, ModelError, SettingError
 from guard.settings import Settings
-from guard.sidecar import key_requirement
+from guard.sidecar import access_log, key_requirement
 from guard.sidecar import settings as settings_module
 from guard.sidecar.keys import Keyring
 from guard.sidecar.settings import ServeSettings
@@ -85,9 +86,15 @@ def check(start: Start) -> ServeSettings:
             models.check_there(model.model)
         except ModelError as error:
             raise ModelError(f"the model {name} can't be served: {error.message}") from None
+    try:
+        models.check_there(common.model)
+    except ModelError as error:
+        raise SettingError(f"the setting model={common.model!r}: {error.message}") from None
     store = _store(common)
     store.check_writable()
+    access_log.check(serve.access_log)
     _check_keys(serve, store)
+    _check_addresses(serve)
     return serve
 
 
@@ -402,14 +409,44 @@ def _store(common: Settings) -> TraceStore:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _check_addresses(serve: ServeSettings) -> None:
+    """Raise SettingError where an address can't be this machine's; a port may be in use by a server that runs now."""
+    asked = [("host", serve.host, "port", serve.port)]
+    if serve.metrics_port is not None:
+        asked.append(("metrics_host", serve.metrics_host, "metrics_port", serve.metrics_port))
+    found = []
+    for host_name, host, port_name, port in asked:
+        try:
+            with _bound(host, 0) as listener:
+                found.append(ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]))
+            with _bound(host, port):
+                pass
+        except (OSError, ValueError) as error:  # ValueError: of a name that is none
+            if getattr(error, "errno", None) != errno.EADDRINUSE:
+                words = getattr(error, "strerror", None) or error
+                raise SettingError(f"can't listen on {host_name}={host!r}, {port_name}={port}: {words}") from None
+    is_one = len(set(found)) < len(found) or any(address.is_unspecified for address in found)
+    if is_one and serve.metrics_port == serve.port != 0:
+        raise SettingError(f"metrics_port={serve.metrics_port} is also the port; name another")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        listener = _bound(host, port)
         listener.listen(BACKLOG)
     except OSError as error:
         raise SettingError(

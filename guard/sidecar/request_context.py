@@ -184,7 +184,10 @@ class RequestContext:
         if self.guarantee:
             named.append((b"x-guard-stream", self.guarantee.encode()))
         if self.model:
-            named += [(b"x-guard-model", _sound(self.served or self.first or self.model)), (b"x-guard-tier", b"%d" % self.tier)]
+            named += [
+                (b"x-guard-model", _sound(self.served or self.first or self.model)),
+                (b"x-guard-tier", b"%d" % self.tier),
+            ]
         if self.attempts:  # else nothing is known yet: a stream that begins live
             cost = "unknown" if self.cost is None else f"{self.cost:.8f}".rstrip("0").rstrip(".")
             named += [

@@ -6,6 +6,7 @@ file's line and the key. Secrets are never in the file: `api_key = "env:NAME"` n
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
@@ -17,9 +18,10 @@ from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource, Se
 
 from guard import models
 from guard.errors import ModelError, SettingError
-from guard.settings import Count, FileSettings, Number, Seconds, Settings, default_file, line_of, worded
+from guard.settings import Count, FileSettings, Number, Seconds, Settings, default_file, line_of, tell_unknown, worded
 from guard.support.bounds import MOST_DAYS, MOST_SECONDS, written
 
+PREFIX = "GUARD_SERVE__"  #: Of the environment's variables that are settings of the sidecar.
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
 _SECRET = frozenset({"api_key", "base_url"})  #: Keys whose values no message shows. Neither are those of unknown keys.
 _ORIGIN = r"https?://[^\s/?#@*]+"  #: An origin as browsers send it: no path, no wildcard.
@@ -124,7 +126,7 @@ class ServeSettings(FileSettings):
     """How the sidecar listens, what it allows, and which models it serves."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GUARD_SERVE__",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -193,6 +195,7 @@ class ServeSettings(FileSettings):
     @classmethod
     def load(cls, file: Path | None = None) -> ServeSettings:
         """Read the settings. Raises SettingError, which names the line and the key."""
+        _check_environment()
         path = file or default_file()
         text = _read(path, is_needed=file is not None)
         try:
@@ -231,11 +234,31 @@ def _read(path: Path, *, is_needed: bool) -> str:
             raise SettingError(f"no such file: {path}; check the name") from None
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} can't be read: {error}") from None
+        raise SettingError(f"{path} can't be read: {getattr(error, 'strerror', error)}") from None
+
+
+def _check_environment() -> None:
+    """Raise SettingError where a variable is nearly a setting's name; the log is told once of any other that is none.
+
+    What comes behind `GUARD_SERVE__MODELS__` is checked with the models.
+    """
+    fields = ServeSettings.model_fields
+    for name in os.environ:
+        rest = name.upper().removeprefix(PREFIX.rstrip("_"))  # GUARD_SERVE_PORT is meant for one, too
+        if rest == name.upper() or not rest.startswith("_"):
+            continue
+        key, *more = rest.lstrip("_").lower().split("__")
+        if rest.startswith("__") and key in fields and (key == "models" or not more):
+            continue
+        if near := difflib.get_close_matches(key, fields, 1):
+            meant = "__".join([PREFIX + near[0].upper(), *(part.upper() for part in more if near[0] == "models")])
+            raise SettingError(f"the environment variable {name}: there is no such setting; did you mean {meant}?")
+        tell_unknown(name, [f"{PREFIX}{field.upper()}" for field in fields])
 
 
 def _where(path: Path, text: str, error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    # A key that there is not comes first: it may be why another one is missing.
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     loc = tuple(str(part) for part in first["loc"])
     message = worded(first["msg"])
     if not loc and (named := re.match(r"(models\.[^ ]+) ", message)):
@@ -252,10 +275,13 @@ def _where(path: Path, text: str, error: ValidationError) -> str:
 
 def _place(path: Path, text: str, loc: tuple[str, ...]) -> str:
     """Return the place of a key: the file's line, or the environment variable that sets it."""
+    key = f"serve.{'.'.join(loc)}"
     for length in range(len(loc), 0, -1):
-        variable = "GUARD_SERVE__" + "__".join(loc[:length]).upper()
+        variable = PREFIX + "__".join(loc[:length]).upper()
         if variable in {name.upper() for name in os.environ}:
             return variable
         if (line := line_of(text, ("serve", *loc[:length]))) is not None:
-            return f"{path}, line {line}, serve.{'.'.join(loc)}"
-    return f"{path}, serve.{'.'.join(loc)}" if loc else str(path)
+            return f"{path}, line {line}, {key}"
+        if within := [name for name in os.environ if name.upper().startswith(f"{variable}__")]:
+            return f"{within[0]}, {key}"
+    return f"{path}, {key}" if loc else str(path)

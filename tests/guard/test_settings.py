@@ -134,6 +134,14 @@ def test_a_setting_that_there_is_not_is_told(tmp_path: Path) -> None:
         Settings.load(file)
 
 
+def test_a_file_that_can_not_be_read_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "guard.toml").mkdir()
+    for kind in (Settings, ServeSettings):
+        with pytest.raises(SettingError, match=r"^guard\.toml can't be read: Is a directory"):
+            kind.load()
+
+
 def test_a_variable_that_is_nearly_a_setting_is_refused_with_the_name_that_is_meant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

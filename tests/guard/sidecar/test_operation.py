@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,8 +20,9 @@ import pytest
 from sidecars import Sidecar, model, serving
 
 from guard.errors import SettingError
-from guard.sidecar import settings
+from guard.sidecar import keys, process, settings
 from guard.testing import fake_server
+from guard.trace import TraceStore
 
 SLOW = fake_server.Answer("Hello.", change=lambda body: [1.5, body])
 
@@ -283,6 +285,90 @@ def test_check_says_whether_it_could_start(tmp_path: Path) -> None:
     bad = subprocess.run(command, capture_output=True, text=True, check=False)
     assert bad.returncode == 2
     assert bad.stderr.startswith(f"guard: {file}, line 2, serve.port: ")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('model = "transformers:/nonesuch"\n', "the setting model='transformers:/nonesuch': no such folder: /nonesuch"),
+        ("[serve]\nport = 18123\nmetrics_port = 18123\n", "metrics_port=18123 is also the port; name another"),
+        (
+            "[serve]\nport = 18123\nmetrics_port = 18123\nmetrics_host = '0.0.0.0'\n",
+            "metrics_port=18123 is also the port; name another",
+        ),
+        (
+            "[serve]\nmetrics_port = 0\nmetrics_host = 'nohost.invalid'\n",
+            "can't listen on metrics_host='nohost.invalid', metrics_port=0: ",
+        ),
+        ("[serve]\nhost = 'nohost.invalid'\n", "can't listen on host='nohost.invalid', port=8080: "),
+        ("[serve]\nhost = '192.0.2.1'\n", "can't listen on host='192.0.2.1', port=8080: Cannot assign requested"),
+        ("[serve]\naccess_log = '/'\n", "access_log='/' can't be written: it is a folder"),
+        ("[serve]\naccess_log = '/nonesuch/a'\n", "access_log='/nonesuch/a' can't be written: there is no folder"),
+    ],
+)
+def test_settings_that_no_server_can_start_with_are_named_by_the_check_and_the_start(
+    tmp_path: Path, lines: str, said: str
+) -> None:
+    (tmp_path / "guard.toml").write_text(f'trace = "{tmp_path / "t.db"}"\n{lines}')
+    keys.create(TraceStore(tmp_path / "t.db"), "x")  # a host beyond loopback needs one
+    start = process.Start(tmp_path / "guard.toml")
+    for begun in (process.check, process.run):
+        with pytest.raises(SettingError) as raised:
+            begun(start)
+        assert str(raised.value).startswith(said)
+
+
+def test_the_check_passes_while_a_server_runs(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        file = tmp_path / "guard.toml"
+        log = tmp_path / "access.jsonl"
+        lines = f"port = {port}\nmetrics_port = {port}\nmetrics_host = '127.0.0.2'\naccess_log = '{log}'\n"
+        file.write_text(f'trace = "{tmp_path / "t.db"}"\n[serve]\n{lines}')
+        assert process.check(process.Start(file)).port == port
+        assert not log.exists()
+        with pytest.raises(SettingError, match=f"^can't listen on 127.0.0.1:{port}: Address already in use"):
+            process.run(process.Start(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "PROT",
+            "the environment variable GUARD_SERVE__PROT: there is no such setting; did you mean GUARD_SERVE__PORT?",
+        ),
+        ("PORT__X", "the environment variable GUARD_SERVE__PORT__X: there is no such setting; did you mean GUARD_SER"),
+        ("MODEL__FAST__MODEL", "the environment variable GUARD_SERVE__MODEL__FAST__MODEL: there is no such setting;"),
+        ("MODELS__FAST__FOO", "GUARD_SERVE__MODELS__FAST__FOO: there is no such key; known are model, "),
+        ("MODELS__FAST__RETRIES", "GUARD_SERVE__MODELS__FAST__RETRIES, serve.models.fast.model: Field required"),
+    ],
+)
+def test_a_variable_that_is_no_setting_of_the_sidecar_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(f"GUARD_SERVE__{name}", "1")
+    with pytest.raises(SettingError) as raised:
+        settings.load()
+    assert str(raised.value).startswith(said)
+
+
+def test_a_variable_with_one_underscore_is_refused_and_an_unknown_one_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GUARD_SERVE__FOO", "1")
+    monkeypatch.setattr("guard.settings._told", set())
+    for _ in range(2):
+        settings.load()
+    (told,) = caplog.messages
+    assert told.startswith(
+        "the environment variable GUARD_SERVE__FOO is no setting of Guard's; there are GUARD_SERVE__A"
+    )
+    monkeypatch.setenv("GUARD_SERVE_PORT", "1")
+    with pytest.raises(SettingError, match=r"GUARD_SERVE_PORT: there is no such setting; did you mean GUARD_SERVE__P"):
+        settings.load()
 
 
 # -- Credentials -------------------------------------------------------------------------------------------------------
