@@ -307,8 +307,9 @@ def test_check_says_whether_it_could_start(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_no_server_can_start_with_are_named_by_the_check_and_the_start(
-    tmp_path: Path, lines: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, said: str
 ) -> None:
+    monkeypatch.delenv("GUARD_TRACE", raising=False)
     (tmp_path / "guard.toml").write_text(f'trace = "{tmp_path / "t.db"}"\n{lines}')
     keys.create(TraceStore(tmp_path / "t.db"), "x")  # a host beyond loopback needs one
     start = process.Start(tmp_path / "guard.toml")
