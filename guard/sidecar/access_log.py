@@ -30,6 +30,8 @@ def check(place: str) -> None:
     if place in ("", "-"):
         return
     path = Path(place)
+    if "\0" in place:
+        raise _unwritable(place, "no file has such a name")
     if path.is_dir():
         raise _unwritable(place, "it is a folder")
     if not path.exists() and not path.parent.is_dir():

@@ -7,6 +7,7 @@ file's line and the key. Secrets are never in the file: `api_key = "env:NAME"` n
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from guard import models
 from guard.errors import ModelError, SettingError
@@ -209,6 +210,8 @@ class ServeSettings(FileSettings):
             settings: ServeSettings = kind()
         except ValidationError as error:
             raise SettingError(f"{_where(path, text, error)}") from None
+        except SettingsError:
+            raise SettingError(f'{_not_json()}: a list or a table is written as JSON here, such as ["one"]') from None
         for name, model in settings.models.items():
             try:
                 model.secret()
@@ -254,6 +257,19 @@ def _check_environment() -> None:
             meant = "__".join([PREFIX + near[0].upper(), *(part.upper() for part in more if near[0] == "models")])
             raise SettingError(f"the environment variable {name}: there is no such setting; did you mean {meant}?")
         tell_unknown(name, [f"{PREFIX}{field.upper()}" for field in fields])
+
+
+def _not_json() -> str:
+    """Return the name of a variable that must be JSON, and is none."""
+    texts = ModelSettings.model_fields.keys() - {"escalate_to"}
+    for name, value in os.environ.items():
+        key, *more = name.upper().removeprefix(PREFIX).lower().split("__")
+        if name.upper().startswith(PREFIX) and key in ("models", "origins") and (len(more) < 2 or more[1] not in texts):
+            try:
+                json.loads(value)
+            except (ValueError, RecursionError):
+                return name
+    return f"{PREFIX}…"
 
 
 def _where(path: Path, text: str, error: ValidationError) -> str:

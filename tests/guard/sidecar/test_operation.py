@@ -303,6 +303,7 @@ def test_check_says_whether_it_could_start(tmp_path: Path) -> None:
         ("[serve]\nhost = 'nohost.invalid'\n", "can't listen on host='nohost.invalid', port=8080: "),
         ("[serve]\nhost = '192.0.2.1'\n", "can't listen on host='192.0.2.1', port=8080: Cannot assign requested"),
         ("[serve]\naccess_log = '/'\n", "access_log='/' can't be written: it is a folder"),
+        ('[serve]\naccess_log = "a\\u0000b"\n', "access_log='a\\x00b' can't be written: no file has such a name"),
         ("[serve]\naccess_log = '/nonesuch/a'\n", "access_log='/nonesuch/a' can't be written: there is no folder"),
     ],
 )
@@ -353,6 +354,21 @@ def test_a_variable_that_is_no_setting_of_the_sidecar_is_named(
     with pytest.raises(SettingError) as raised:
         settings.load()
     assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ORIGINS", "https://a.example"), ("MODELS", '{"a":'), ("MODELS__A", "x"), ("MODELS__A__ESCALATE_TO", "b")],
+)
+def test_a_variable_that_must_be_json_and_is_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GUARD_SERVE__MODELS__A__MODEL", "smollm2")
+    monkeypatch.setenv(f"GUARD_SERVE__{name}", value)
+    with pytest.raises(SettingError) as raised:
+        settings.load()
+    assert str(raised.value).startswith(f"GUARD_SERVE__{name}")
 
 
 def test_a_variable_with_one_underscore_is_refused_and_an_unknown_one_is_logged_once(
