@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
+#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -305,9 +307,8 @@ std::vector<Id> take_tokens(std::span<std::uint32_t> row) {
     for (std::size_t at = from; at < end; at += kBlock) {
       std::array<std::uint64_t, kBlock / 2> block{};
       const std::size_t length = std::min(kBlock, end - at);
-      if (length == kBlock) {
-        for (std::size_t i = 0; i < block.size(); ++i)
-          block[i] = row[at + 2 * i] | std::uint64_t{row[at + 2 * i + 1]} << 32;
+      if (length == kBlock && std::endian::native == std::endian::little) {
+        std::memcpy(block.data(), row.data() + at, sizeof block);
       } else {
         for (std::size_t i = 0; i < length; ++i)
           block[i / 2] |= std::uint64_t{row[at + i]} << (i % 2 * 32);
