@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import re
 import sys
 import types
 import typing
@@ -17,24 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pydantic
+import pydantic_core
 import typing_extensions
-from pydantic.errors import (
-    PydanticInvalidForJsonSchema,
-    PydanticSchemaGenerationError,
-    PydanticUndefinedAnnotation,
-    PydanticUserError,
-)
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.typed.notes import Beyond, take_notes
 
-_TROUBLES = (
-    PydanticUserError,
-    PydanticUndefinedAnnotation,
-    PydanticSchemaGenerationError,
-    PydanticInvalidForJsonSchema,
-    NameError,
-)
+#: What Pydantic writes before an error of what it builds: `SchemaError: `, `error: `.
+_KIND = re.compile(r"\w*error: ", re.IGNORECASE)
 
 
 def is_schema(schema: object) -> bool:
@@ -72,11 +63,25 @@ def described(annotation: Any) -> Described:
         raise SchemaError(Finding("", None, words, "write it behind the type: Annotated[str, …]"))
     try:
         return Described(*take_notes(adapter(annotation).json_schema(schema_generator=Generator)))
-    except _TROUBLES as error:
+    except Exception as error:  # Pydantic's own are of many kinds, and a type's own code may raise others
         name = getattr(annotation, "__qualname__", repr(annotation))
-        reason = str(error).partition("\n")[0].partition(". Set `arbitrary_types_allowed")[0]
-        fix = "use a type that Pydantic can read from JSON"
-        raise SchemaError(Finding("", None, f"{name} has no JSON Schema: {reason}", fix)) from error
+        raise SchemaError(Finding("", None, f"{name} has no JSON Schema: {_reason(error)}", _fix(error))) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a type, of many lines the one that says it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, pydantic_core.SchemaError):  # the first lines say only where it is
+        return _KIND.sub("", lines[-1].strip(), count=1)
+    return lines[0].partition(". Set `arbitrary_types_allowed")[0].rstrip(".")
+
+
+def _fix(error: Exception) -> str:
+    if not isinstance(error, pydantic_core.SchemaError):
+        return "use a type that Pydantic can read from JSON"
+    if "regex" not in str(error):
+        return "correct it"
+    return "correct the pattern, or give it as re.compile(…), which Python's re reads"
 
 
 def _says_more(annotation: Any) -> bool:

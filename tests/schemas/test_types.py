@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 import typing
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -93,6 +94,72 @@ def test_a_type_without_json_is_refused_in_words() -> None:
 
     with pytest.raises(SchemaError, match="Socket has no JSON Schema: Unable to generate pydantic-core schema"):
         FrontEnd(Socket, Options(), {})
+
+
+class Hook:
+    """Its own code fails while Pydantic builds."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
+        """Fail."""
+        raise RuntimeError("no core schema today")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "why"),
+    [
+        (
+            Annotated[str, pydantic.Field(pattern="^(?=a)b$")],
+            (
+                "look-around, including look-ahead and look-behind, is not supported;"
+                " correct the pattern, or give it as re.compile(…), which Python's re reads"
+            ),
+        ),
+        (
+            dict[str, list[Annotated[str, pydantic.Field(pattern="(")]]],
+            "unclosed group; correct the pattern, or give it as re.compile(…), which Python's re reads",
+        ),
+        (Annotated[int, pydantic.Field(ge="x")], "'ge' must be coercible to an integer; correct it"),
+        (Annotated[str, pydantic.Field(min_length=-3)], "can't convert negative int to unsigned; correct it"),
+        (
+            Annotated[int, pydantic.Discriminator("x")],
+            (
+                "The core schema type 'int' is not a valid discriminated union variant;"
+                " use a type that Pydantic can read from JSON"
+            ),
+        ),
+        (Hook, "no core schema today; use a type that Pydantic can read from JSON"),
+    ],
+)
+def test_whatever_pydantic_raises_while_it_builds_is_a_refusal(annotation: Any, why: str) -> None:
+    """Of many lines the one that says why, and the way out."""
+    with pytest.raises(SchemaError) as caught:
+        types.json_schema(annotation)
+    assert str(caught.value).partition(" has no JSON Schema: ")[2] == why
+
+
+def test_a_compiled_pattern_is_read_by_pythons_re() -> None:
+    """The way out that the refusal names."""
+    told = types.json_schema(Annotated[str, pydantic.Field(pattern=re.compile("^(?=a)a$"))])
+    assert told == {"type": "string", "pattern": "^(?=a)a$"}
+
+
+class Held(pydantic.BaseModel):
+    kind: type[int] | None = None
+
+
+@pytest.mark.parametrize("annotation", [type[int], list[type[int]], type[int] | None, dict[str, type[Order]], Held])
+def test_a_class_is_read_from_no_json(annotation: Any) -> None:
+    """Pydantic's own schema of it lets everything through, and then reads nothing."""
+    with pytest.raises(SchemaError, match=r"Cannot generate a JsonSchema for core_schema.IsSubclassSchema \(<class "):
+        types.json_schema(annotation)
+
+
+def test_a_class_beside_what_is_read_is_left_out_as_a_function_is() -> None:
+    """What can be read is."""
+    assert (
+        types.json_schema(type[int] | int) == types.json_schema(typing.Callable[[], int] | int) == {"type": "integer"}
+    )
 
 
 @pytest.mark.parametrize("schema", [True, {}, "true", b"{}"])
