@@ -88,6 +88,10 @@ class Generator(GenerateJsonSchema):
                 return found
         return noted(found, note)
 
+    def is_subclass_schema(self, schema: Any) -> Schema:
+        """Refuse classes, which no JSON is read as; Pydantic's own schema of them lets everything through."""
+        return self.handle_invalid_for_json_schema(schema, f"core_schema.IsSubclassSchema ({schema['cls']})")
+
     # ---- numbers ----
 
     def float_schema(self, schema: Any) -> Schema:
