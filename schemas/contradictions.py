@@ -19,6 +19,7 @@ from guard.schemas.documents import Documents
 from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.lowering import Lowering, literals
 from guard.schemas.ops import ARRAY, FALSE, OBJECT, TRUE, Op, Record
+from guard.schemas.scan import UNCOUNTED, is_uncounted
 
 SECONDS = 0.2  #: For which a schema's contradictions are looked for, once it is known that it has some.
 PORTION = 0.2  #: Of the seconds of an exploration, what branches may take that nothing can meet.
@@ -89,6 +90,8 @@ def contradiction(front: Questioned, empty: Iterable[int], within: str = "") -> 
     schemas = front.documents.schemas
     deepest = sorted(inside, key=lambda place: (-place.count("/"), "$ref" in schemas[places[place]])) or [within]
     keywords = _contradicting(front, places[deepest[0]]) if inside else []
+    if uncounted := _uncounted(front, places.get(deepest[0], FALSE), keywords):
+        return uncounted
     message = NOTHING
     if not within:
         message += f", nor what is asked at {', '.join(deepest[1:MOST_PLACES])}" if deepest[1:-1] else ""
@@ -107,6 +110,18 @@ def _contradicting(front: Questioned, position: int) -> list[str]:
     found = Questions(front).ask([front.without(position, keyword) for keyword in keywords], SECONDS)
     meant = [keyword for keyword, is_empty in zip(keywords, found, strict=True) if is_empty is False]
     return sorted(meant, key=lambda keyword: keyword != "type")
+
+
+def _uncounted(front: Questioned, position: int, keywords: Iterable[str]) -> Finding | None:
+    """Return what is to be said where one of the keywords asks for more than the engine counts."""
+    documents = front.documents
+    for keyword in keywords:
+        count = "minContains" if keyword == "contains" else keyword
+        is_known = count in documents.homes[position].dialect.keywords
+        if is_known and is_uncounted(count, documents.schemas[position].get(count)):
+            where = f"{documents.pointer(position)}/{count}"
+            return Finding(where, count, f"{count} asks for more than {UNCOUNTED}", "lower it, or leave it out")
+    return None
 
 
 class _Records:

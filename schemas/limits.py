@@ -14,6 +14,8 @@ from guard.kernels.errors import Finding, SchemaError
 
 #: The largest `depth`: Python's own readers and the validators recurse over JSON, which is safe this deep.
 MAX_DEPTH = 900
+#: No text reaches so many: the engine counts in 32 bits.
+MOST_COUNT = 2**31 - 1
 #: The fields that the engine holds to; what else it meets is a bound of its own, which nobody can raise.
 ENGINE_LIMITS = ("alternatives", "states", "seconds", "memory")
 

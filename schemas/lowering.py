@@ -23,6 +23,7 @@ from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
 from guard.schemas.grounding.keyword import KEYWORD, is_optional, rule_of
 from guard.schemas.keywords import SUPPORTED
+from guard.schemas.limits import MOST_COUNT
 from guard.schemas.numbers import decimal
 from guard.schemas.ops import (
     ARRAY,
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 
 _EVERYTHING = NULL | BOOLEAN | NUMBER | STRING | ARRAY | OBJECT
 _TYPE_BITS = {"null": NULL, "boolean": BOOLEAN, "number": NUMBER, "string": STRING, "array": ARRAY, "object": OBJECT}
-#: A count that no text reaches: the engine counts in 32 bits.
-_ENDLESS = 2**31 - 1
-
 #: Keywords of scalars that say what they say wherever they stand.
 _PLAIN = frozenset(
     (
@@ -450,10 +448,10 @@ def _range(least_word: str, most_word: str, op: Op, kind: int) -> _How:
         if keyword == most_word and low is not None:
             return
         least, most = int(low or 0), -1 if high is None else int(high)
-        if least > _ENDLESS or 0 <= most < least:
+        if least > MOST_COUNT or 0 <= most < least:
             c.record.append((_TYPE, _EVERYTHING & ~kind))
-        elif least or 0 <= most <= _ENDLESS:
-            c.record.append((code, least, most if most <= _ENDLESS else -1))
+        elif least or 0 <= most <= MOST_COUNT:
+            c.record.append((code, least, most if most <= MOST_COUNT else -1))
 
     return how
 
@@ -580,10 +578,10 @@ def _contains(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
         most = -1
     if (c.position, "minContains") in lowering.dropped:
         least = 0
-    if least > _ENDLESS or 0 <= most < least:
+    if least > MOST_COUNT or 0 <= most < least:
         c.record.append((_TYPE, _EVERYTHING & ~ARRAY))
     else:  # with a minimum of 0, too: it says in which order the keys of items come
-        c.record.append((_CONTAINS, lowering.child(c, value), least, most if most <= _ENDLESS else -1))
+        c.record.append((_CONTAINS, lowering.child(c, value), least, most if most <= MOST_COUNT else -1))
 
 
 def _unique(_: Lowering, c: _Context, __: str, value: Any) -> None:

@@ -23,7 +23,7 @@ from guard.schemas.documents import Documents, ReferenceTarget, Step, subschemas
 from guard.schemas.grounding.keyword import KEYWORD, rule_of
 from guard.schemas.grounding.notations import marks
 from guard.schemas.keywords import IN_PLACE, NOT_SUPPORTED_YET, SILENT, SUPPORTED, UNEVALUATED, Dialect, Holds
-from guard.schemas.limits import Limits, limit_error
+from guard.schemas.limits import MOST_COUNT, Limits, limit_error
 from guard.schemas.numbers import TooManyDigitsError, decimal
 from guard.schemas.ops import FALSE
 
@@ -199,6 +199,13 @@ def _endless(documents: Documents, at: tuple[int, str]) -> SchemaError:
 _COUNTS = frozenset({"minItems", "minLength", "minProperties"})
 #: Keywords that constrain nothing unless another one stands beside them.
 HAS_NO_SENSE_ALONE = {"then": "if", "else": "if", "minContains": "contains", "maxContains": "contains"}
+
+UNCOUNTED = f"{MOST_COUNT:,}, and the engine counts no further"
+
+
+def is_uncounted(keyword: str, value: Any) -> bool:
+    """Say whether a keyword asks for more than the engine counts, so that no text meets it."""
+    return (keyword in _COUNTS or keyword == "minContains") and (value or 0) > MOST_COUNT
 
 
 def _says_nothing(schema: dict[str, Any], keyword: str, value: Any) -> bool:
@@ -428,5 +435,7 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: b
                 note = "of the inputs of each call; where there are none, of nothing"
             elif keyword in HAS_NO_SENSE_ALONE and HAS_NO_SENSE_ALONE[keyword] not in schema:
                 status, note = ANNOTATION, f"{keyword} means nothing without {HAS_NO_SENSE_ALONE[keyword]}"
+            elif is_uncounted(keyword, value):
+                note = f"nothing can meet it: it asks for more than {UNCOUNTED}"
             lines.append(ReportLine(at + json_pointer.pointer([keyword]), keyword, status, note))
     return lines

@@ -170,3 +170,33 @@ def test_a_part_that_nothing_can_meet_is_refused_beside_others() -> None:
     compiled.check_satisfiable(["/anyOf/0", "/anyOf/1"])  # what is no object meets it
     with pytest.raises(guard.SchemaError, match="/anyOf/2: nothing can meet it; correct what contradicts itself: type"):
         compiled.check_satisfiable(["/anyOf/1", "/anyOf/2"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "at"),
+    [
+        ({"type": "array", "minItems": 2**31}, "/minItems"),
+        ({"type": "string", "minLength": 2**31}, "/minLength"),
+        ({"type": "object", "minProperties": 10**22}, "/minProperties"),
+        ({"type": "array", "contains": {}, "minContains": 2**31}, "/minContains"),
+        ({"type": "array", "items": {"type": "string", "minLength": 2**31}, "minItems": 1}, "/items/minLength"),
+    ],
+)
+def test_a_count_that_the_engine_does_not_reach_is_no_contradiction(schema: dict[str, Any], at: str) -> None:
+    keyword = at.rpartition("/")[2]
+    with pytest.raises(guard.SchemaError) as caught:
+        guard.compile(schema).check_satisfiable()
+    words = f"{keyword} asks for more than 2,147,483,647, and the engine counts no further; lower it, or leave it out"
+    assert str(caught.value) == f"{at}: {words}"
+
+
+def test_the_largest_count_is_enforced() -> None:
+    guard.compile({"type": "array", "minItems": 2**31 - 1}).check_satisfiable()
+    guard.compile({"type": "array", "maxItems": 2**70}).check_satisfiable()
+
+
+def test_a_branch_that_asks_for_too_many_is_told_so() -> None:
+    schema = {"anyOf": [{"type": "string", "minLength": 2**31}, {"type": "integer"}]}
+    notes = {line.pointer: line.note for line in guard.compile(schema).report}
+    words = "nothing can meet it: it asks for more than 2,147,483,647, and the engine counts no further"
+    assert notes["/anyOf/0/minLength"] == words
