@@ -264,9 +264,10 @@ class Guard:
         The messages are sent unchanged, after the system message and the examples; a text becomes one user's message.
         They should tell the model what it needs to know about the fields; `guard.structured` writes such a prompt
         itself. `seed` is for this call. `sources` are the texts that quoted and stated values come from, one text or
-        several by name; None means the user's messages. `record_for` is for this call too.
+        several by name; None means the user's messages. `record_for` is for this call too. Other settings are the
+        Guard's: `guard.Guard().using(max_tokens=60).generate(…)`.
         """
-        return whole(*self.traced(wanted, messages, **given))
+        return whole(*self.run(self._planned("generate", wanted, messages, given)))
 
     @overload
     async def agenerate(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
@@ -276,7 +277,7 @@ class Guard:
     async def agenerate(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> T: ...
     async def agenerate(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Any:
         """Do what `generate` does, async."""
-        return whole(*await self.atraced(wanted, messages, **given))
+        return whole(*await self.arun(self._planned("agenerate", wanted, messages, given)))
 
     @overload
     def traced(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
@@ -286,7 +287,7 @@ class Guard:
     def traced(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
     def traced(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]:
         """Return the value and the record of the call."""
-        return self.run(self._planned(wanted, messages, **given))
+        return self.run(self._planned("traced", wanted, messages, given))
 
     @overload
     async def atraced(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> tuple[T, Call]: ...
@@ -298,7 +299,7 @@ class Guard:
     ) -> tuple[T, Call]: ...
     async def atraced(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> tuple[Any, Call]:
         """Do what `traced` does, async."""
-        return await self.arun(self._planned(wanted, messages, **given))
+        return await self.arun(self._planned("atraced", wanted, messages, given))
 
     @overload
     def stream(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> Stream[T]: ...
@@ -308,7 +309,7 @@ class Guard:
     def stream(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> Stream[T]: ...
     def stream(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> Stream[Any]:
         """Return an iterator of partial values while they arrive; the last one is the validated value."""
-        return self.run_stream(self._planned(wanted, messages, **given))
+        return self.run_stream(self._planned("stream", wanted, messages, given))
 
     @overload
     def astream(self, wanted: type[T], messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[T]: ...
@@ -318,7 +319,7 @@ class Guard:
     def astream(self, wanted: TypeForm[T], messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[T]: ...
     def astream(self, wanted: Any, messages: Prompt, **given: Unpack[CallArguments]) -> AsyncStream[Any]:
         """Do what `stream` does, async."""
-        return self.arun_stream(self._planned(wanted, messages, **given))
+        return self.arun_stream(self._planned("astream", wanted, messages, given))
 
     def turn(self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]) -> Turn:
         """Return the model's next turn: its text and its tool calls, all validated.
@@ -351,7 +352,7 @@ class Guard:
         return AsyncTurnStream(AsyncStream(_adrive(steps(plan), self, plan, Attempts()), as_it_is))
 
     def _turn(self, messages: Prompt, tools: Iterable[Any], asked: TurnSettings) -> Plan:
-        check_names("turn", asked, tuple(TurnSettings.__annotations__))
+        _check_arguments("turn", asked, TurnSettings)
         wanted = {name: one for name, one in asked.items() if name not in ("thinking", "seed")}
         may_be = turns.asked_for(tools, **wanted, options=self.options)  # type: ignore[arg-type] # checked by name above
         return self.turn_plan(may_be, messages, thinking=asked.get("thinking"), seed=asked.get("seed"))
@@ -370,14 +371,9 @@ class Guard:
         plan = self.plan(asked.target(conversation, self.options), conversation, function=function)
         return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
 
-    def _planned(
-        self,
-        wanted: Any,
-        messages: Prompt,
-        seed: int | None = None,
-        sources: Inputs = None,
-        record_for: Purpose | None = None,
-    ) -> Plan:
+    def _planned(self, called: str, wanted: Any, messages: Prompt, given: CallArguments) -> Plan:
+        _check_arguments(called, given, CallArguments)
+        seed, sources, record_for = given.get("seed"), given.get("sources"), given.get("record_for")
         target = self.target(wanted)
         asked = chat_messages.checked(messages)
         if self.system and asked[0]["role"] == "system":
@@ -471,6 +467,16 @@ SETTING_NAMES = (
 #: The options of `guard.compile`, listed here because importing it takes time.
 _OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
+
+
+def _check_arguments(called: str, given: Iterable[str], known: type) -> None:
+    """Raise TypeError for an argument that one call does not take; of a setting it says where that is given."""
+    names = tuple(known.__annotations__)
+    for name in given:
+        if name in SETTING_NAMES and name not in names:
+            words = f"{called}() takes no {name!r}, which is a setting"
+            raise TypeError(f"{words}; give it to the Guard, or write using({name}=…).{called}(…)")
+    check_names(called, given, names)
 
 
 def _text(name: str, value: Any) -> str:

@@ -86,6 +86,20 @@ INTEGER = guard.compile({"type": "integer"})
         (lambda: ANY.Guard(retires=2), "Guard() takes no 'retires'; did you mean retries?"),
         (lambda: ANY.structured(retires=2), "structured() takes no 'retires'; did you mean retries?"),
         (lambda: ANY.Guard().using(retires=2), "using() takes no 'retires'; did you mean retries?"),
+        (lambda: ANY.Guard().generate(int, "x", sed=3), "generate() takes no 'sed'; did you mean seed?"),
+        (lambda: ANY.Guard().traced(int, "x", source="y"), "traced() takes no 'source'; did you mean sources?"),
+        (lambda: ANY.Guard().stream(int, "x", sed=3), "stream() takes no 'sed'; did you mean seed?"),
+        (
+            lambda: ANY.Guard().generate(int, "x", max_tokens=3),
+            (
+                "generate() takes no 'max_tokens', which is a setting; "
+                "give it to the Guard, or write using(max_tokens=…).generate(…)"
+            ),
+        ),
+        (
+            lambda: ANY.Guard().turn("x", retries=3),
+            "turn() takes no 'retries', which is a setting; give it to the Guard, or write using(retries=…).turn(…)",
+        ),
         (lambda: ANY.Guard(options={"formts": True}), "guard.compile() takes no 'formts'; did you mean formats?"),
         (lambda: ANY.structured("smollm2"), "structured() decorates functions; name the model as @guard.structured(mo"),
         (lambda: ANY.Guard(examples=5), "examples=… must be a list of pairs"),
