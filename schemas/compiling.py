@@ -51,8 +51,9 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
     references may lead to. docs/explanation/json-text.md explains the other options.
 
     Raises SchemaError where the schema is not valid, goes beyond `limits`, or says something that can't be enforced
-    exactly. With `inexact="residual"` the last is left to validation instead, and `report` says so. Raises TypeError
-    or ValueError for an argument of another kind, or a value that an option does not have.
+    exactly. With `inexact="residual"` the last is left to validation instead, and `report` says so. A schema that no
+    value meets compiles; `check_satisfiable` refuses it, as does whatever asks a model. Raises TypeError or ValueError
+    for an argument of another kind, or a value that an option does not have.
 
     The same schema under the same options is the same object again while it is held, or once it was asked for twice
     (schemas/kept.py). With `documents`, which are read only as far as references lead, it is compiled anew.

@@ -8,7 +8,7 @@ import types
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -227,6 +227,19 @@ def test_a_schema_that_is_refused_is_refused_when_the_function_is_decorated() ->
     with pytest.raises(guard.SchemaError) as caught:
         with_type(Hostile, "")
     assert caught.value.pointer == "/properties/twins/pattern"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (Annotated[int, Field(gt=3, lt=4)], "type, exclusiveMaximum, exclusiveMinimum"),
+        (Annotated[set[bool], Field(min_length=3)], "type, items, minItems, uniqueItems"),
+    ],
+)
+def test_a_type_that_nothing_can_meet_is_refused_when_the_function_is_decorated(wanted: Any, words: str) -> None:
+    with pytest.raises(guard.SchemaError) as caught:
+        with_type(wanted, "")
+    assert str(caught.value) == f"(root): nothing can meet it; correct what contradicts itself: {words}"
 
 
 def test_an_argument_that_cannot_be_shown_is_named() -> None:
