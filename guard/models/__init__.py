@@ -2,9 +2,9 @@
 
 Names are `smollm2` (the embedded default), `gemma-3-270m`, `transformers:PATH_OR_ID`, `llamacpp:FILE`, `openai:NAME`
 (any server that speaks OpenAI's protocol), `ollama:NAME`, `vllm:NAME` and `lmstudio:NAME` (such a server at its usual
-local address) and `anthropic:NAME`. `flaky:SEED` and `adversarial:SEED` misbehave, for tests. An object that is a Model
-passes through. A process loads each name once, and imports the model's library only then: torch and transformers,
-llama.cpp, or a provider's SDK.
+local address), `anthropic:NAME` and `tuned:FUNCTION` (what `guard tune` made). `flaky:SEED` and `adversarial:SEED`
+misbehave, for tests. An object that is a Model passes through. A process loads each name once, and imports the model's
+library only then: torch and transformers, llama.cpp, or a provider's SDK.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ KNOWN = (
     "openai:NAME",
     "anthropic:NAME",
     *(f"{server}:NAME" for server in SERVERS),
+    "tuned:FUNCTION",
     *(f"{kind}:SEED" for kind in _MISBEHAVING),
 )
 _loaded: dict[str, Model] = {}
@@ -58,7 +59,7 @@ def check_name(name: str) -> None:
         return  # an installed package's kind, which checks the rest itself
     if owner := next((kind for start, kind in _FAMILIES.items() if name.startswith(start)), None):
         raise ModelError(f"unknown model {name!r}; did you mean {owner}:{name}?")
-    if near := difflib.get_close_matches(kind, [*_EMBEDDED, *_KINDS], 1, cutoff=0.75):
+    if near := difflib.get_close_matches(kind, [*_EMBEDDED, *_KINDS, "tuned"], 1, cutoff=0.75):
         form = next(known for known in KNOWN if known.partition(":")[0] == near[0])
         raise ModelError(f"unknown model {name!r}; did you mean {form}?")
     raise ModelError(f"unknown model {name!r}; known are {', '.join(KNOWN)}")
