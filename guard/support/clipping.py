@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+LINE_LENGTH = 400  #: Characters of an error of others that a message shows.
 GOT_LENGTH = 120  #: Characters of a value that a message shows; longer ones are clipped.
 
 
 def cut_short(text: str, most: int) -> str:
     """Return a text of at most `most` characters; a longer one is cut and ends in "…"."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def one_line(error: BaseException, most: int = LINE_LENGTH) -> str:
+    """Return what an error says in one line: its first, and the others where that ends in a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return cut_short(" ".join(lines) if lines[0].endswith(":") else lines[0], most)
 
 
 def clipped(value: object) -> str:

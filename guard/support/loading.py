@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from guard.support.clipping import one_line
+
 MOST_NAMES = 20  #: Of a module, that a message lists.
 
 
@@ -54,8 +56,8 @@ def load_module(place: str) -> ModuleType:
     except SystemExit as error:
         raise LoadError(f"{place} can't be imported: it ends the program, with {error.code!r}; correct it") from None
     except Exception as error:
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise LoadError(f"{place} can't be imported: {type(error).__name__}: {said}; correct it") from None
+        words = f"{place} can't be imported: {type(error).__name__}: {one_line(error)}; correct it"
+        raise LoadError(words) from None
     finally:
         sys.path.pop(0)
 

@@ -29,6 +29,7 @@ from guard.errors import GuardError, ModelError
 from guard.models.local.embedded import SOURCES
 from guard.models.local.packed_linear import is_fast_in_bfloat16
 from guard.models.local.transformers import TransformersModel, quiet
+from guard.support.clipping import one_line
 from guard.tuning.answers import terms
 from guard.tuning.examples import Example, Pair, cut, deduplicated, split
 from guard.tuning.lora import Adapter
@@ -72,7 +73,7 @@ def load(name: str) -> TransformersModel:
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             model = transformers.AutoModelForCausalLM.from_pretrained(str(folder), local_files_only=True, dtype=dtype)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"can't load {folder}: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"can't load {folder}: {one_line(error)}") from error
     return TransformersModel(name, model, tokenizer)
 
 

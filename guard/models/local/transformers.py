@@ -18,6 +18,7 @@ from guard.errors import ModelError, Unsupported
 from guard.models.base import Request, Sampling
 from guard.models.chat_messages import without_system
 from guard.models.local.local_model import LocalModel, Tools
+from guard.support.clipping import one_line
 
 # torch's threads on a CPU wait for each other many times a token. On a shared machine, busy waiting halves the speed or
 # worse; sleeping has no measurable cost. The variable is read when torch is loaded, so it is set before.
@@ -98,11 +99,11 @@ class TransformersModel(LocalModel):
         __init__. There too, what `guard pull` made of a GGUF in blocks of four bits decodes by these
         (guard/models/local/llama.py), unless a `dtype` is named. `share` is __init__'s.
         """
-        path = Path(path_or_id)
+        path = Path(path_or_id).expanduser()
         is_local = path.exists()
         if not is_local and (path.is_absolute() or str(path_or_id).startswith((".", "~"))):
             raise ModelError(f"no such folder: {path_or_id}")
-        source = str(path.expanduser() if is_local else path_or_id)
+        source = str(path if is_local else path_or_id)
         device = device or _device()
         try:
             with quiet(is_local):
@@ -116,10 +117,10 @@ class TransformersModel(LocalModel):
             model = model.to(device)
             pack(model)
             made = cls(name or f"transformers:{path_or_id}", model, tokenizer, share=share)
-            made._calibrations = Calibrations(path.expanduser()) if is_local else None
+            made._calibrations = Calibrations(path) if is_local else None
             return made
         except (OSError, ValueError, RuntimeError) as error:
-            raise ModelError(f"can't load {path_or_id}: {_first_line(error)}") from error
+            raise ModelError(f"can't load {path_or_id}: {one_line(error)}") from error
 
     @property
     def calibration(self) -> Calibration | None:
@@ -185,7 +186,7 @@ class TransformersModel(LocalModel):
                     )
                 yield session
         except RuntimeError as error:  # torch's: out of memory, a device that fails
-            raise ModelError(f"{self._name} failed: {_first_line(error)}") from error
+            raise ModelError(f"{self._name} failed: {one_line(error)}") from error
 
     def _endings_of(self, vocabulary: Vocabulary) -> Endings:
         if vocabulary not in self._endings:
@@ -358,7 +359,3 @@ def quiet(is_local: bool = True) -> Iterator[None]:
         yield
     finally:
         logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -369,6 +369,8 @@ def test_a_template_without_a_system_message_gets_it_in_the_first_other() -> Non
     [
         ("gpt-9", "unknown model 'gpt-9'; did you mean openai:gpt-9?"),
         ("none", "unknown model 'none'; known are smollm2, gemma-3-270m, transformers:PATH_OR_ID, llamacpp:FILE"),
+        ("none", r"known are .*, anthropic:NAME, .*, tuned:FUNCTION, flaky:SEED, adversarial:SEED$"),
+        ("tund:shop.read", "unknown model 'tund:shop.read'; did you mean tuned:FUNCTION?"),
         ("transformers:", "unknown model 'transformers:'"),
         ("transformers:/no/such/folder", "no such folder: /no/such/folder"),
         ("transformers:./none", "no such folder: ./none"),
@@ -381,11 +383,30 @@ def test_a_model_that_is_not_there_is_one_line(name: str, message: str) -> None:
 
 
 def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path) -> None:
-    """The line names the folder."""
+    """It is told before torch is loaded, as `guard pull` tells it; also at the start of a run and of a server."""
+    words = f"{tmp_path} holds no model: it needs config.json and a .safetensors file, and a tokenizer"
+    for step in (models.load, models.check_there, lambda name: models.pull(name.removeprefix("transformers:"))):
+        with pytest.raises(ModelError) as caught:
+            step(f"transformers:{tmp_path}")
+        assert str(caught.value) == words
+
+
+def test_a_model_without_its_tokenizer_is_one_whole_line(tmp_path: Path) -> None:
+    """What transformers says of it is a list behind a colon."""
+    tiny.llama().save_pretrained(tmp_path)
     with pytest.raises(ModelError) as caught:
         models.load(f"transformers:{tmp_path}")
-    assert str(caught.value).startswith(f"can't load {tmp_path}: ")
-    assert "\n" not in str(caught.value)
+    said = str(caught.value)
+    assert said.startswith(f"can't load {tmp_path}: Couldn't instantiate the backend tokenizer from one of: ")
+    assert len(said) > len(f"can't load {tmp_path}: Couldn't instantiate the backend tokenizer from one of: ")
+    assert "\n" not in said
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.touch()
+    with pytest.raises(ModelError, match=r"is no folder; name a model's, or a \.gguf file as llamacpp:FILE$"):
+        models.check_there(f"transformers:{file}")
 
 
 def test_an_object_is_a_model_if_it_answers() -> None:
