@@ -22,6 +22,7 @@ from typing import Any, NoReturn, TextIO
 from guard.calls import prompts
 from guard.errors import GuardError
 from guard.support.clipping import clipped
+from guard.support.strict_json import unread
 
 STDIN = Path("-")  #: The name under which standard input is read.
 TEXT = "text"  #: The column that is read where none is named and there are several.
@@ -232,7 +233,7 @@ class _Jsonl(_TableFile):
         except InputError as error:
             return error
         except (ValueError, RecursionError) as error:
-            return InputError(f"{place} is not JSON ({error}); correct it")
+            return InputError(f"{place} {unread(error)}; correct it")
         if isinstance(row, Mapping | str):
             return row
         return InputError(f"{place} is {clipped(row)}, and neither an object nor a text")

@@ -26,6 +26,7 @@ from guard.cli.console import (
     spoken,
     table,
 )
+from guard.support.strict_json import unread
 
 if TYPE_CHECKING:
     from guard.batch.inputs import Input, Inputs
@@ -147,8 +148,8 @@ def _right(source: Input, column: str | None) -> dict[str, Any] | None:
     if isinstance(said, str):
         try:
             said = json.loads(said)
-        except ValueError:
-            raise Problem(f"{source}: {column} is not JSON; it must be the right answer", EXIT_INPUT) from None
+        except (ValueError, RecursionError) as error:
+            raise Problem(f"{source}: {column} {unread(error)}; it must be the right answer", EXIT_INPUT) from None
     if said is not None and not isinstance(said, dict):
         raise Problem(f"{source}: {column} is no object; it must be the right answer", EXIT_INPUT)
     return said

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from guard.cli.console import Problem
 from guard.support.bounds import written
 from guard.support.loading import LoadError, load
+from guard.support.strict_json import unread
 
 if TYPE_CHECKING:
     from guard.tools import ToolSpec
@@ -75,8 +76,13 @@ def _schema_text(path: str, or_else: str = "") -> str:
     text = read_text(Path(path))
     try:
         schema = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Problem(f"{path} {unread(error)}; give a JSON Schema{or_else}") from None
     except (ValueError, RecursionError) as error:
-        raise Problem(f"{path} is not JSON ({error}); give a JSON Schema{or_else}") from None
+        from guard.schemas.limits import Limits
+
+        most = f"a schema has {Limits().depth} levels at most, and numbers of {Limits().digits:,} digits"
+        raise Problem(f"{path} {unread(error)}; {most}") from None
     if not isinstance(schema, dict | bool):
         raise Problem(f"{path} is JSON but no JSON Schema: a schema is an object or a boolean")
     return text

@@ -40,6 +40,7 @@ from guard.support import private_files
 from guard.support.bounds import MOST_COUNT, MOST_DAYS, MOST_SUM, SHOWN
 from guard.support.clipping import cut_short
 from guard.support.plain_text import plain, plain_json
+from guard.support.strict_json import unread
 
 if TYPE_CHECKING:
     from guard.schemas.grounding.sources import Place
@@ -432,8 +433,8 @@ def _json_or_file(given: str) -> Any:
     text = read_text(Path(given)) if not given.lstrip().startswith(("{", "[", '"')) and Path(given).is_file() else given
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise Problem(f"--value is not JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise Problem(f"--value {unread(error)}; correct it") from None
 
 
 @app.command("prune", epilog=examples("guard trace prune --days 30", "guard trace prune --calls 100000"))

@@ -6,6 +6,7 @@ For schemas, schemas/jsontext.py reports such faults as findings with their plac
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, NoReturn
 
 from guard.support.clipping import clipped
@@ -35,3 +36,12 @@ def loads(text: str) -> Any:
     `json.loads` makes a decoder for each text, which takes longer than reading a small one.
     """
     return json.loads(text) if text.startswith("\ufeff") else _decoder.decode(text)  # which says what is wrong
+
+
+def unread(error: ValueError | RecursionError) -> str:
+    """Word why a JSON text can't be read: what is wrong with it, or which bound of Python's reader it is beyond."""
+    if isinstance(error, RecursionError):
+        return "is nested more deeply than Python reads"
+    if str(error).startswith("Exceeds the limit"):
+        return f"holds a number of more than the {sys.get_int_max_str_digits():,} digits that Python reads"
+    return f"is not JSON ({error})"

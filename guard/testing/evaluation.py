@@ -22,6 +22,7 @@ from guard.decoding import confidence
 from guard.errors import CallError, GuardError, SchemaError, SettingError
 from guard.output.target import Target
 from guard.support.json_equality import are_equal
+from guard.support.strict_json import unread
 from guard.testing.oracle import plain
 from guard.trace.records import Call
 
@@ -131,23 +132,23 @@ class Comparison:
     words: str
 
 
+def _read(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} {unread(error)}; correct it") from None
+
+
 def read_cases(path: Path, text: str) -> list[Case]:
     """Read cases: JSON lines, or one JSON list, of {"input" or "file", "expected", "schema"}.
 
     A "file" is read relative to the cases' own folder. Raises ValueError, which names the line.
     """
-    stripped = text.lstrip()
-    if stripped.startswith("["):
-        listed = json.loads(text)
-        numbered = list(enumerate(listed, 1))
+    if text.lstrip().startswith("["):
+        numbered = list(enumerate(_read(text, str(path)), 1))
     else:
-        numbered = []
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                try:
-                    numbered.append((number, json.loads(line)))
-                except ValueError as error:
-                    raise ValueError(f"{path}, line {number}: no JSON ({error})") from None
+        lines = enumerate(text.splitlines(), 1)
+        numbered = [(number, _read(line, f"{path}, line {number}")) for number, line in lines if line.strip()]
     cases = []
     for number, given in numbered:
         where = f"{path}, case {number}"

@@ -124,7 +124,7 @@ def test_cases_are_lines_or_a_list_and_may_name_files(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("", "holds no case"),
-        ("{", "line 1: no JSON"),
+        ("{", "line 1 is not JSON"),
         ("[1]", "case 1: must be an object"),
         ('{"expected": 1}', 'case 1: one of "input" and "file" must be there'),
         ('{"input": "x", "wanted": 1}', "case 1: unknown key 'wanted'"),

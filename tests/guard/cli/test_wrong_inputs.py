@@ -18,6 +18,9 @@ FILES: dict[str, bytes] = {
     "bytes.json": b"\xff\xfe\x00",
     "empty.json": b"",
     "deep.json": b"[" * 5000 + b"]" * 5000,
+    "deep.jsonl": b"[" * 5000 + b"]" * 5000,
+    "long.json": b'{"type": "integer", "minimum": ' + b"9" * 5000 + b"}",
+    "long.jsonl": b'{"input": ' + b"9" * 5000 + b"}",
     "list.json": b"[1, 2]",
     "digits.json": b'{"type": "number", "multipleOf": 0.1000000000000000000001}',
     "endless.json": b'{"type": "string", "maxLength": 1e400}',
@@ -41,6 +44,7 @@ FILES: dict[str, bytes] = {
     "noted.jsonl": b'{"messages": [{"role": "user", "content": "x"}], "answer": {"a": 1}, "started": "x"}\n',
     "trace.db": b"no database at all, really none",
 }
+MOST = "a schema has 400 levels at most, and numbers of 1,000 digits"
 READ = "run s.json -i in.txt"
 TRACED = "trace list"  #: Where GUARD_TRACE names trace.db.
 
@@ -55,7 +59,16 @@ WRONG: list[tuple[str, int, str]] = [
     ("run reference.json -i in.txt", 3, "hand it in with --document"),
     ("run bytes.json -i in.txt", 2, "bytes.json is not UTF-8"),
     ("run empty.json -i in.txt", 2, "empty.json is empty"),
-    ("run deep.json -i in.txt", 2, "deep.json is not JSON"),
+    ("run deep.json -i in.txt", 2, f"deep.json is nested more deeply than Python reads; {MOST}"),
+    ("run long.json -i in.txt", 2, f"long.json holds a number of more than the 4,300 digits that Python reads; {MOST}"),
+    ("check s.json --document urn:b=deep.json", 2, "deep.json is nested more deeply than Python reads; a schema has"),
+    (
+        "run s.json -i deep.jsonl --column a",
+        2,
+        "deep.jsonl, line 1 is nested more deeply than Python reads; corr",
+    ),
+    ("test s.json --model flaky:1 --cases deep.jsonl", 2, "deep.jsonl is nested more deeply than Python reads"),
+    ("test s.json --model flaky:1 --cases long.jsonl", 2, "long.jsonl, line 1 holds a number of more than the 4,300"),
     ("run list.json -i in.txt", 2, "no JSON Schema: a schema is an object or a boolean"),
     ("run folder -i in.txt", 2, "folder can't be read"),
     ("run app.py -i in.txt", 2, "name a type or a structured function of app.py"),
