@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guard.cli import named
 from guard.cli.console import (
     EXIT_INPUT,
     EXIT_MODEL,
@@ -60,6 +61,9 @@ def advise(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Default: the settings'.")] = None,
     instruction: Annotated[str | None, typer.Option(help="What the model is told to do.")] = None,
+    documents: named.Documents = None,
+    draft: named.Draft = None,
+    inexact: named.Inexact = False,
     choose: Annotated[str, typer.Option(help="auto, greedy or score: how grounded values are chosen.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -77,6 +81,7 @@ def advise(
     if not paths:
         raise Problem("no documents; name files with --docs FILE")
     given: Any = {"choose": choose, **({"model": model} if model is not None else {})}
+    given |= {"options": options} if (options := named.compile_options(documents, draft, inexact)) else {}
     try:
         read = Inputs(paths, column, (right,) if right is not None else ())
         guard, wanted, function = asker(target, given)

@@ -59,10 +59,6 @@ if TYPE_CHECKING:
     from guard.models import Progress
     from guard.output.schema_report import Inspection
 
-Documents = Annotated[
-    list[str] | None,
-    typer.Option("--document", metavar="URI=FILE", help="What a reference leads to. May be repeated."),
-]
 SHOWN_LINES = 60  #: Keywords that `guard check` lists without being asked to list them all.
 
 app = typer.Typer(
@@ -168,7 +164,9 @@ def run(
         typer.Option(help=f"What the model is told to do. Default: a function's own words, else {INSTRUCTION!r}"),
     ] = None,
     system: Annotated[str | None, typer.Option(help="What the system says before it all.")] = None,
-    documents: Documents = None,
+    documents: named.Documents = None,
+    draft: named.Draft = None,
+    inexact: named.Inexact = False,
     retries: Annotated[int | None, bounded(0, MOST_COUNT, "Re-asks after an answer that is not valid.")] = None,
     seed: Annotated[int | None, bounded(LEAST_SEED, MOST_SEED, "Of sampling.")] = None,
     max_tokens: Annotated[int | None, bounded(1, MOST_COUNT, "Of each answer; it always ends inside.")] = None,
@@ -238,7 +236,7 @@ def run(
         "repetition": repetition,
         "choose": choose,
         "system": system,
-        "options": {"documents": named.documents(documents)} if documents else None,
+        "options": named.compile_options(documents, draft, inexact) or None,
     }
     try:
         given: Any = {name: value for name, value in settings.items() if value is not None}
@@ -272,14 +270,9 @@ def check(
     mcp: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Start an MCP server, and check the arguments of its tools.")
     ] = None,
-    inexact: Annotated[
-        bool, typer.Option(help="Let keywords that can't be enforced exactly through, marked residual.")
-    ] = False,
-    draft: Annotated[
-        str | None,
-        typer.Option(help="How a schema without $schema is read: draft4 … openapi3.1. Default: draft2020-12."),
-    ] = None,
-    documents: Documents = None,
+    inexact: named.Inexact = False,
+    draft: named.Draft = None,
+    documents: named.Documents = None,
     key_order: Annotated[str, typer.Option(help="schema or any, as for guard.compile.")] = "schema",
     formats: Annotated[bool, typer.Option(help="Whether formats constrain.")] = True,
     seconds: Annotated[

@@ -246,7 +246,10 @@ _NAMES = {"faults": "fault", "documents": "document"}
 _OPTIONS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"documents=\{'([^']*)': \.\.\.\}"), r"--document \1=FILE"),
     (re.compile(r"\bdocuments=$"), "--document URI=FILE"),
-    (re.compile(r'compile with inexact="residual"'), "give --inexact"),
+    (
+        re.compile(r'compile with inexact="residual" and validate the finished value'),
+        "give --inexact, which leaves it to validation",
+    ),
     (re.compile(r'\bdraft="([\w.-]+)"'), r"--draft \1"),
     (re.compile(r"\bdraft=(?=[: ])"), "--draft"),
     (re.compile(r"with limits=(guard\.Limits\(\w+=\.\.\.\))"), r"with \1 in Python"),

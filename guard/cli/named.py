@@ -7,7 +7,9 @@ import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from guard.cli.console import Problem
 from guard.support.bounds import written
@@ -16,6 +18,24 @@ from guard.support.strict_json import unread
 
 if TYPE_CHECKING:
     from guard.tools import ToolSpec
+
+
+Documents = Annotated[
+    list[str] | None,
+    typer.Option("--document", metavar="URI=FILE", help="What a reference leads to. May be repeated."),
+]
+Draft = Annotated[
+    str | None,
+    typer.Option(help="How a schema without $schema is read: draft4 … openapi3.1. Default: draft2020-12."),
+]
+Inexact = Annotated[bool, typer.Option(help="Leave keywords that can't be enforced exactly to validation.")]
+
+
+def compile_options(given: list[str] | None, draft: str | None, inexact: bool) -> dict[str, Any]:
+    """Return the options of `guard.compile` that a command line names."""
+    options: dict[str, Any] = {"documents": documents(given)} if given else {}
+    options |= {"draft": draft} if draft is not None else {}
+    return {**options, "inexact": "residual"} if inexact else options
 
 
 def read_text(path: Path) -> str:

@@ -154,7 +154,10 @@ def asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated
             complain(f"{target}: {spoken(finding)}")
         return guard, wanted, None
     if "options" in settings:
-        raise Problem(f"--document is for schemas; {target} has the documents that it was decorated with; leave it out")
+        words = (
+            f"--document, --draft and --inexact are for schemas; {target} has the options that it was decorated with"
+        )
+        raise Problem(f"{words}; leave them out")
     if len(found.inputs) != 1:
         raise Problem(f"{target} takes {', '.join(found.inputs) or 'nothing'}; guard run gives it one text")
     used: Any = found.using(**settings)
