@@ -19,7 +19,7 @@ from guard.batch.map_run import AnyResults, MapOptions, MapRun, Question, Result
 from guard.batch.ray_mapper import PlannedMapper, check_trace
 from guard.calls.pipeline import Guard
 from guard.calls.steps import Plan
-from guard.errors import CallError, GuardError
+from guard.errors import CallError, GuardError, ModelError
 from guard.support.bounds import MOST_COUNT, MOST_USD, check
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RayEngine:
 
 
 def results(guard: Guard, questions: Iterable[Question], options: MapOptions, engine: Chosen) -> RayResults[Any]:
-    """Begin a run; ValueError for an engine that there is not, GuardError where Ray is not installed."""
+    """Begin a run; ValueError for an engine that there is not, ModelError where Ray is not installed."""
     chosen = RayEngine() if engine == "ray" else engine
     if not isinstance(chosen, RayEngine):
         raise ValueError(f"engine={engine!r} must be 'threads', 'ray', or a guard.integrations.ray.RayEngine")
@@ -61,11 +61,11 @@ def results(guard: Guard, questions: Iterable[Question], options: MapOptions, en
 
 
 def check_installed() -> None:
-    """Raise GuardError where Ray Data is missing."""
+    """Raise ModelError where Ray Data is missing, as where a model's library is."""
     try:
         import ray.data  # noqa: F401 (whether it is there)
     except ImportError:
-        raise GuardError("batches on Ray need ray: pip install 'guard-slm[ray]'") from None
+        raise ModelError("batches on Ray need ray: pip install 'guard-slm[ray]'") from None
 
 
 class RayResults(AnyResults[R]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,26 @@ def test_a_wrong_environment_is_told_in_one_line(
     assert (ended.value.code, said.count("\n")) == (4, 1)
     assert said.startswith("guard: openai:x can't be asked: ")
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("package", "more", "words"),
+    [
+        ("ray", "--engine ray --model flaky:1", "batches on Ray need ray: pip install 'guard-slm[ray]'"),
+        ("llama_cpp", "--model llamacpp:in.txt", "GGUF files need llama_cpp: pip install 'guard-slm[llamacpp]'"),
+    ],
+)
+def test_a_package_that_is_missing_ends_in_one_code(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    more: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv("GUARD_TRACE", str(folder / "calls.db"))
+    monkeypatch.delitem(sys.modules, "guard.models.local.llamacpp", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SystemExit) as ended:
+        app.main(shlex.split(f"{READ} {more}"))
+    assert (ended.value.code, capsys.readouterr().err) == (4, f"guard: {words}\n")
