@@ -9,6 +9,7 @@ that need them.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -35,12 +36,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the command line's options."""
     group = parser.getgroup("guard", "models that misbehave, and recorded ones")
     group.addoption("--guard-record", action="store_true", help="record what models answer anew, for guard_replay")
-    group.addoption("--guard-cases", type=int, metavar="N", help="cases of each test marked guard")
+    group.addoption("--guard-cases", type=_count, metavar="N", help="cases of each test marked guard")
     group.addoption("--guard-seed", type=int, default=0, metavar="SEED", help="of the first case (default: 0)")
 
 
+def _count(given: str) -> int:
+    if not given.isdecimal() or int(given) < 1:
+        raise argparse.ArgumentTypeError(f"{given!r} must be a whole number from 1 on")
+    return int(given)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker; refuse to record where CI is set."""
+    if config.getoption("guard_record") and os.environ.get("CI"):
+        raise pytest.UsageError("--guard-record: nothing is recorded where CI is set; record elsewhere, and commit it")
     config.addinivalue_line(
         "markers",
         "guard(schema=None, cases=10, seed=0, faults=all, rate=1.0): run the test with a flaky_model of `cases` seeds;"
@@ -55,7 +64,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker is None or "flaky_model" not in metafunc.fixturenames:
         return
     given = _given(marker)
-    cases = metafunc.config.getoption("guard_cases") or given.get("cases", CASES)
+    cases = metafunc.config.getoption("guard_cases") or given.get("cases", CASES)  # the option is never 0
     first = metafunc.config.getoption("guard_seed") + given.get("seed", 0)
     seeds = range(first, first + cases)
     metafunc.parametrize("flaky_model", seeds, indirect=True, ids=[f"seed={seed}" for seed in seeds])
@@ -279,4 +288,7 @@ def _given(marker: pytest.Mark) -> dict[str, Any]:
     unknown = given.keys() - set(_NAMES)
     if unknown:
         raise pytest.UsageError(f"@pytest.mark.guard knows no {sorted(unknown)[0]!r}; it knows {', '.join(_NAMES)}")
+    cases = given.get("cases", CASES)
+    if not isinstance(cases, int) or isinstance(cases, bool) or cases < 1:
+        raise pytest.UsageError(f"@pytest.mark.guard(cases={cases!r}): cases must be a whole number from 1 on")
     return given

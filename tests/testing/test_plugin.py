@@ -117,6 +117,28 @@ def test_options_set_the_cases_and_the_first_seed(pytester: pytest.Pytester) -> 
     pytester.runpytest("--guard-cases", "2", "--guard-seed", "9").assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize("count", ["0", "-3", "x", "1.5"])
+def test_a_count_of_cases_that_runs_nothing_is_wrong_usage(pytester: pytest.Pytester, count: str) -> None:
+    result = pytester.runpytest(f"--guard-cases={count}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*argument --guard-cases: '{count}' must be a whole number from 1 on"])
+
+
+@pytest.mark.parametrize("count", [0, -3, True, 1.5])
+def test_a_marker_whose_count_of_cases_runs_nothing_is_refused(pytester: pytest.Pytester, count: object) -> None:
+    pytester.makepyfile(
+        f"""
+    import pytest
+
+    @pytest.mark.guard(cases={count})
+    def test_it(flaky_model): ...
+    """
+    )
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*@pytest.mark.guard(cases={count}): cases must be a whole number from 1 on"])
+
+
 def test_a_marker_with_an_unknown_argument_is_refused(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -199,6 +221,15 @@ def test_in_ci_nothing_is_recorded(pytester: pytest.Pytester, monkeypatch: pytes
     result.stdout.fnmatch_lines(
         ["*nothing is recorded in guard_replays/test_app/test_read.json; run pytest --guard-record*"]
     )
+    assert not (pytester.path / "guard_replays").exists()
+
+
+def test_to_record_in_ci_is_wrong_usage(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytester.makepyfile(test_app=APP + "    MAIL = 'two teas'\n" + REPLAYED)
+    monkeypatch.setenv("CI", "1")
+    result = pytester.runpytest("--guard-record")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--guard-record: nothing is recorded where CI is set; record elsewhere*"])
     assert not (pytester.path / "guard_replays").exists()
 
 
