@@ -19,6 +19,7 @@ import typer
 from guard.cli.console import (
     EXIT_MODEL,
     EXIT_NO_ANSWER,
+    EXIT_SCHEMA,
     AsJson,
     Force,
     Problem,
@@ -27,6 +28,7 @@ from guard.cli.console import (
     complain,
     console,
     examples,
+    first_line,
     progress,
     say,
     say_json,
@@ -161,6 +163,7 @@ def harness(
 
 def _searched(subject: str, schema: str | None, options: dict[str, Any], report: Any) -> Report:
     from guard.calls.pipeline import Guard
+    from guard.errors import SchemaError
     from guard.testing.search import Check
 
     wanted = None if schema is None else resolve_type(schema)[0]
@@ -173,6 +176,8 @@ def _searched(subject: str, schema: str | None, options: dict[str, Any], report:
     try:
         search = Check(found, schema=wanted, **options)
         made = search.run(lambda done, known: report(subject, done, known))
+    except SchemaError as error:  # in the library's words: this command has no options of compiling
+        raise Problem(f"the schema is refused: {first_line(error)}", EXIT_SCHEMA) from None
     except (TypeError, ValueError) as error:
         raise Problem(spoken(error)) from None
     if made.subject == "guard.Guard":
@@ -254,6 +259,9 @@ def _evaluate(
     except (ValueError, OSError) as error:
         raise Problem(spoken(error)) from None
     mine = [(name, _of_schema(known, name, given)) for name in given]
+    if cases is None:
+        asked_first = f"{EXAMPLES[0]!r} to {EXAMPLES[-1]!r}"
+        say(f"no --cases are named: each model is asked {asked_first}, which tells validity and cost alone", err=True)
     evaluations: list[Evaluation] = []
     total = len(models) * sum(len(part) for _, part in mine)
     with progress(total, "asking") as (report, advance):

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from guard.calls.decorator import Decorated
+from guard.errors import SchemaError
 from guard.output.target import Target
 from guard.testing import subjects
 from guard.testing.app_adapters import Stage
@@ -211,11 +212,14 @@ class Check:
         subject.gives_nothing = run.ended_well and run.value is None
         asks_nothing = not first.asks and not first.refused and not run.asks
         has_answered = run.ended_well or first.ended_well or isinstance(run.error, subjects.ServedError)
+        if asks_nothing and isinstance(run.error, SchemaError):  # no model is asked by a schema that is refused
+            raise run.error
         if asks_nothing and not has_answered and not run.is_stuck:
             raise ValueError(
                 f"{subject} was called, and asked no model, and {outcome(run)}: nothing can be learned from that;"
                 " see that it runs, and that its model is the harness (OPENAI_BASE_URL, --port)"
             )
+        self.asks_nothing = asks_nothing
         if asks_nothing:
             self.report.notes.append("no request reached the harness: only what comes back is looked at")
         if subject.path is None:
@@ -249,7 +253,16 @@ class Check:
         return {**self.subject.options, "inexact": "residual"}
 
     def _check_seen(self) -> None:
-        """Raise ValueError where no valid answer led to a value, and nothing tells why: then nothing was tested."""
+        """Raise ValueError where no model was asked, or no valid answer led to a value, and nothing tells why.
+
+        Then nothing was tested. A service at an address may ask a model of its own, and is judged by what it answers.
+        """
+        is_service = subjects.is_address(self._given)
+        if self.asks_nothing and not self.report.asks and not self._stuck and not is_service:
+            raise ValueError(
+                f"{self.subject} never asked a model, so that nothing can be said of it; see that its model is the"
+                " harness: a parameter brings it, or OPENAI_BASE_URL (docs/testing.md)"
+            )
         if self.seen_value or self.report.outcomes["value"] or not self.report.asks or self._is_late():
             return
         advice = {invariant.name for invariant in self.invariants if invariant.is_advice}

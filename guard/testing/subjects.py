@@ -451,7 +451,7 @@ def from_any(
     """
     if isinstance(subject, Subject):
         return subject
-    if isinstance(subject, str) and subject.startswith(("http://", "https://")):
+    if is_address(subject):
         return _of_server(subject, ASKED_FOR if schema is None else schema)
     if isinstance(subject, str):
         return from_any(imported(subject), schema=schema, inputs=inputs, options=options)
@@ -472,6 +472,11 @@ def from_any(
     name = f"{getattr(subject, '__module__', '')}.{getattr(subject, '__qualname__', type(subject).__name__)}"
     home = sys.modules.get(getattr(subject, "__module__", ""))
     return Subject(name, subject, wanted=schema, inputs=inputs, options=options, home=home)
+
+
+def is_address(subject: Any) -> bool:
+    """Whether a subject is named by the address of a server."""
+    return isinstance(subject, str) and subject.startswith(("http://", "https://"))
 
 
 def imported(place: str) -> Any:

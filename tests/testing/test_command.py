@@ -200,6 +200,53 @@ def test_what_can_t_even_be_called_is_no_success(
     assert re.search("asked no model, and it raised (ConnectError|ValueError)", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("subject", ["none.py:bare", "none.py:of_a_text", "none.py:of_a_schema"])
+def test_a_function_that_asks_no_model_is_no_success(
+    subject: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether its invariants hold or not: an answer of its own is none of a model's."""
+    monkeypatch.chdir(tmp_path)
+    Path("none.py").write_text(
+        "def bare():\n    return 3\ndef of_a_text(text: str) -> int:\n    return 3\n"
+        "def of_a_schema(text: str, model: object) -> dict[str, int]:\n    return {'n': len(text)}\n",
+        "utf-8",
+    )
+    assert called(subject, "--runs", "1") == 2
+    assert capsys.readouterr().err == (
+        f"guard: {subject.replace('.py:', '.')} never asked a model, so that nothing can be said of it; see that its"
+        " model is the harness: a parameter brings it, or OPENAI_BASE_URL (docs/testing.md)\n"
+    )
+
+
+@pytest.mark.parametrize("subject", ["back.json", "back.py:T", "back.py:read"])
+def test_a_schema_that_is_refused_exits_with_3(
+    subject: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("back.json").write_text(json.dumps({"type": "string", "pattern": r"(a)\1"}), "utf-8")
+    Path("back.py").write_text(
+        "import guard, re\nfrom pydantic import BaseModel, Field\n"
+        "class T(BaseModel):\n    s: str = Field(json_schema_extra={'pattern': r'(a)\\1'})\n"
+        "def read(text: str) -> T:\n    return guard.Guard().generate(T, text)\n",
+        "utf-8",
+    )
+    assert called(subject, "--runs", "1") == 3
+    said = capsys.readouterr().err
+    assert said.startswith("guard: the schema is refused: ")
+    assert "the back-reference at character 3 of " in said
+    assert "--inexact" not in said
+
+
+def test_an_evaluation_without_cases_says_what_it_asks(schema: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(schema, "--model", "adversarial:1", "--max-tokens", "60", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)
+    assert err == (
+        "no --cases are named: each model is asked 'Make up example number 1.' to 'Make up example number 5.', which"
+        " tells validity and cost alone\n"
+    )
+
+
 def test_a_report_that_can_t_be_written_is_said_before_the_work(
     schema: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
