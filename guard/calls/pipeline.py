@@ -352,7 +352,7 @@ class Guard:
         return AsyncTurnStream(AsyncStream(_adrive(steps(plan), self, plan, Attempts()), as_it_is))
 
     def _turn(self, messages: Prompt, tools: Iterable[Any], asked: TurnSettings) -> Plan:
-        _check_arguments("turn", asked, TurnSettings)
+        check_names("turn", asked, tuple(TurnSettings.__annotations__), SETTING_NAMES)
         wanted = {name: one for name, one in asked.items() if name not in ("thinking", "seed")}
         may_be = turns.asked_for(tools, **wanted, options=self.options)  # type: ignore[arg-type] # checked by name above
         return self.turn_plan(may_be, messages, thinking=asked.get("thinking"), seed=asked.get("seed"))
@@ -372,7 +372,7 @@ class Guard:
         return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
 
     def _planned(self, called: str, wanted: Any, messages: Prompt, given: CallArguments) -> Plan:
-        _check_arguments(called, given, CallArguments)
+        check_names(called, given, tuple(CallArguments.__annotations__), SETTING_NAMES)
         seed, sources, record_for = given.get("seed"), given.get("sources"), given.get("record_for")
         target = self.target(wanted)
         asked = chat_messages.checked(messages)
@@ -467,16 +467,6 @@ SETTING_NAMES = (
 #: The options of `guard.compile`, listed here because importing it takes time.
 _OPTION_NAMES = ("key_order", "whitespace", "spelling", "formats", "draft", "documents", "inexact", "limits")
 _checked = validators.check_validators
-
-
-def _check_arguments(called: str, given: Iterable[str], known: type) -> None:
-    """Raise TypeError for an argument that one call does not take; of a setting it says where that is given."""
-    names = tuple(known.__annotations__)
-    for name in given:
-        if name in SETTING_NAMES and name not in names:
-            words = f"{called}() takes no {name!r}, which is a setting"
-            raise TypeError(f"{words}; give it to the Guard, or write using({name}=…).{called}(…)")
-    check_names(called, given, names)
 
 
 def _text(name: str, value: Any) -> str:

@@ -45,9 +45,15 @@ def check_kind(name: str, value: Any, kind: Any, words: str) -> None:
         raise TypeError(f"{name}={written(value)} must be {words}")
 
 
-def check_names(function: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise TypeError for an argument that a function does not take; the error names the closest known one."""
+def check_names(function: str, given: Iterable[str], known: Sequence[str], settings: Sequence[str] = ()) -> None:
+    """Raise TypeError for an argument that a function does not take; the error names the closest known one.
+
+    `settings` are those of the Guard whose method the function is.
+    """
     for name in given:
+        if name not in known and name in settings:
+            advice = f"give it to the Guard, or write using({name}=…).{function}(…)"
+            raise TypeError(f"{function}() takes no {name!r}, which is a setting; {advice}")
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             advice = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known)}"

@@ -455,7 +455,7 @@ def from_any(
         return _of_server(subject, ASKED_FOR if schema is None else schema)
     if isinstance(subject, str):
         return from_any(imported(subject), schema=schema, inputs=inputs, options=options)
-    if isinstance(subject, type):
+    if isinstance(subject, type) or typing.get_origin(subject) is not None:  # `Annotated[str, …]` can be called, too
         from guard.calls.pipeline import Guard
 
         return _of_guard(Guard(), subject, options)

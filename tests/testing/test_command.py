@@ -218,7 +218,7 @@ def test_a_function_that_asks_no_model_is_no_success(
     )
 
 
-@pytest.mark.parametrize("subject", ["back.json", "back.py:T", "back.py:read"])
+@pytest.mark.parametrize("subject", ["back.json", "back.py:T", "back.py:L", "back.py:read"])
 def test_a_schema_that_is_refused_exits_with_3(
     subject: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +227,7 @@ def test_a_schema_that_is_refused_exits_with_3(
     Path("back.py").write_text(
         "import guard, re\nfrom pydantic import BaseModel, Field\n"
         "class T(BaseModel):\n    s: str = Field(json_schema_extra={'pattern': r'(a)\\1'})\n"
+        "L = list[T]\n"
         "def read(text: str) -> T:\n    return guard.Guard().generate(T, text)\n",
         "utf-8",
     )
