@@ -311,6 +311,67 @@ def test_a_quote_behind_a_backslash_ends_no_item() -> None:
     assert 256 in both(matcher, tokens, None)
 
 
+def looking() -> st.SearchStrategy[str]:
+    """Patterns with looks in both directions, beside parts that nearly any text meets."""
+    atoms = st.sampled_from(
+        ["a", "b", "q", ".", "[^]", "[^q]", "[a-c]", r"\\w", "\u4e2d", ".*", "[^]*", "[^q]*", "^", "$"]
+    )
+    return st.recursive(
+        atoms,
+        lambda inner: st.one_of(
+            st.tuples(inner, inner).map("".join),
+            st.tuples(inner, inner).map(lambda two: f"(?:{two[0]}|{two[1]})"),
+            st.tuples(inner, st.sampled_from(["*", "+", "?", "{2,4}"])).map(lambda two: f"(?:{two[0]}){two[1]}"),
+            st.tuples(st.sampled_from(["(?=", "(?!", "(?<=", "(?<!"]), inner).map(lambda two: f"{two[0]}{two[1]})"),
+        ),
+        max_leaves=7,
+    )
+
+
+@given(
+    pattern=looking(),
+    bounds=st.sampled_from([{}, {}, {"maxLength": 3}, {"maxLength": 12}, {"minLength": 2}]),
+    spelling=st.sampled_from(["canonical", "any"]),
+    seed=st.integers(0, 1000),
+)
+def test_masks_of_patterns_that_look_around_are_those_by_bytes(
+    pattern: str, bounds: dict[str, int], spelling: Any, seed: int
+) -> None:
+    """Along random texts, without a budget and under scarce ones."""
+    words = [
+        "aa",
+        "ab",
+        "qa",
+        "bq",
+        "abcab",
+        "aaaaaaaaaa",
+        "\u4e2d",
+        "\u4e2da",
+        'a"',
+        'b"',
+        'q"',
+        "\\n",
+        "a\\",
+        "\\u00",
+    ]
+    tokens = guard.Vocabulary.from_bytes(
+        [*(bytes([b]) for b in range(256)), *(word.encode() for word in words), b""], eos=[256 + len(words)]
+    )
+    r = Random(seed)
+    try:
+        matcher = guard.compile({"type": "string", "pattern": pattern, **bounds}, spelling=spelling).matcher(tokens)
+        for _ in range(8):
+            least = matcher.distance()
+            for more in (0, 1, 3) if least >= 0 else ():  # -1: there is no such text
+                both(matcher, tokens, least + more)
+            allowed = both(matcher, tokens, None).tolist()
+            liked = [token for token in allowed if token >= 256 or chr(token) in "abq"] or allowed
+            if not liked or not matcher.accept(int(r.choice(liked))) or matcher.is_finished():
+                break
+    except guard.SchemaError:
+        return  # there is no such text, or a limit is met
+
+
 @pytest.mark.parametrize("pattern", ["^.*(?<!q.*)b$", "^[^]*(?<!q[^]*)b$", "^.*(?<=^.{3})$", "(?<!^no.*)yes$"])
 @pytest.mark.parametrize("where", ["value", "key"])
 def test_what_looks_behind_a_wide_beginning_may_die(pattern: str, where: str) -> None:
