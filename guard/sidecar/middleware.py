@@ -76,8 +76,9 @@ class Watched:
             if len(headers) < len(scope["headers"]):
                 _check_once(scope["headers"])
             await self._app(scope, receive, send)
-        except Gone:
+        except Gone as gone:
             context.status = CLIENT_GONE
+            frames.let_go(gone)  # its context may be a failure that the call was recording
         except asyncio.CancelledError:
             if context.status or not side.is_draining:
                 raise

@@ -104,6 +104,26 @@ def test_a_client_that_leaves_leaves_no_circle(watched: Any, what: str) -> None:
     assert found(sidecar) == {}
 
 
+@pytest.mark.parametrize("what", ASKED)
+def test_a_client_that_leaves_as_its_time_is_over_leaves_no_circle(watched: Any, what: str) -> None:
+    """While the failure is recorded, which its frames know."""
+    sidecar, provider = watched
+    provider.answers = ENDS["late"]
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}], **ASKED[what]})
+
+    def leave(number: int) -> None:
+        client = http.client.HTTPConnection(sidecar.host, sidecar.port)
+        client.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        time.sleep(1 + number * 0.003)  # the time limit is a second
+        client.close()
+
+    for _ in range(2):
+        with ThreadPoolExecutor(TIMES) as threads:
+            list(threads.map(leave, range(TIMES)))
+    time.sleep(1)
+    assert found(sidecar) == {}
+
+
 def test_a_schema_that_only_the_judge_knows_leaves_no_circle(watched: Any) -> None:
     sidecar, provider = watched
     provider.answers = ['"b"']
