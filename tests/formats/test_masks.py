@@ -73,7 +73,7 @@ def test_masks_of_xgrammar_s_cases_are_those_by_brute_force(data: Path) -> None:
 def check_random(seed: int) -> Counter[str]:
     r = Random(seed)
     try:
-        compiled = guard.compile(form(r))
+        compiled = guard.compile(form(r), whitespace=r.choice(["spaced", "spaced", "any", "flexible"]))
     except guard.SchemaError:
         return Counter(refused=1)
     matcher = compiled.matcher(BYTES)
@@ -93,6 +93,68 @@ def test_masks_of_random_formats_are_those_by_brute_force() -> None:
 @given(st.integers(0, 2**32))
 def test_masks_of_a_random_format_are_those_by_brute_force(seed: int) -> None:
     check_random(seed)
+
+
+@pytest.mark.parametrize("begin", ["", "<a>", "<a>\n"])
+def test_a_format_decides_on_the_text_before_a_value(begin: str) -> None:
+    """White space was let through there with whitespace="any", and then refused."""
+    words = [b"\n1", b"  true", b"\t{", b">\ntrue"]
+    tokens = guard.Vocabulary.from_bytes([*SINGLE_BYTES, *words, b""], eos=[256 + len(words)])
+    compiled = guard.compile(formats.tag(begin, formats.json({"type": ["boolean", "object"]}), "!"), whitespace="any")
+    for seed in range(4):
+        check_walk(compiled, tokens, f"{begin}true!".encode(), Random(seed))
+    matcher = compiled.matcher(tokens)
+    assert matcher.accept_bytes(begin.encode())
+    assert not {*b" \n\t"} & set(allowed(matcher, tokens).tolist())
+
+
+@pytest.mark.parametrize(("first", "second"), [(" zz", " "), ("a~", "a")])
+def test_texts_that_the_same_character_leaves_have_masks_of_their_own(first: str, second: str) -> None:
+    """Where so many tokens hold the character that their mask is one of bits, a later text was given that mask."""
+    many = [f"{second}{chr(33 + number)}".encode() for number in range(60)]
+    tokens = guard.Vocabulary.from_bytes([*SINGLE_BYTES, *many, b""], eos=[256 + len(many)])
+    for exclude in (first, second, first, second):
+        matcher = guard.compile(formats.any_text(excludes=[exclude])).matcher(tokens)
+        assert allowed(matcher, tokens).tolist() == by_bytes(matcher, tokens, None)
+
+
+UNIQUE = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True, "minItems": 1}
+CALLED = {"type": "object", "properties": {"n": {"type": "integer"}, "u": UNIQUE}, "required": ["n", "u"]}
+
+
+@pytest.mark.parametrize("schema", [UNIQUE, CALLED, {"type": "integer"}, {"type": "object", "minProperties": 1}])
+@pytest.mark.parametrize("begin", ["<c>\n", "\n", '"', "\\"])
+def test_a_distance_is_the_same_whatever_was_asked_before(begin: str, schema: dict[str, Any]) -> None:
+    """A line feed before a value counted twice, and what the value takes was remembered as one token more."""
+    turn = formats.tag(begin, formats.json(schema), "\n</c>")
+    found = []
+    for number, at in enumerate([(b"", begin.encode()), (begin.encode(), b"")]):
+        compiled = guard.compile(turn, limits=guard.Limits(seconds=7 + number))  # tables of its own
+        told = {}
+        for text in at:
+            matcher = compiled.matcher(BYTES)
+            assert matcher.accept_bytes(text)
+            told[text] = matcher.distance()
+        found.append(told)
+    assert found[0] == found[1]
+    assert found[0][b""] == found[0][begin.encode()] + len(begin)
+
+
+@pytest.mark.parametrize("schema", [UNIQUE, CALLED])
+@pytest.mark.parametrize("begin", ["<c>\n", '"', "x"])
+def test_a_budget_of_exactly_the_distance_leads_to_the_end_of_a_format(begin: str, schema: dict[str, Any]) -> None:
+    compiled = guard.compile(formats.tag(begin, formats.json(schema), "\n</c>"))
+    for seed in range(60):
+        r = Random(seed)
+        matcher = compiled.matcher(BYTES)
+        left = matcher.distance() + r.choice([0, 0, 1, 2, 3])
+        while not matcher.is_finished():
+            may = allowed(matcher, BYTES, left).tolist()
+            assert may, f"a dead end with {left} left: seed {seed}"
+            assert matcher.accept(
+                r.choice([token for token in may if token < 128 and chr(token) in '01[]{}",nu\n'] or may)
+            )
+            left -= 1
 
 
 def test_a_class_of_characters_that_parts_is_read_apart_up_to_a_value() -> None:

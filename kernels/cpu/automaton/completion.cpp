@@ -94,8 +94,10 @@ Id Completions::extend(Config now, std::int64_t left) {
     made.link.bytes = left;
     chain.links.push_back(std::move(made));
     if (link.kind != Link::Byte && link.kind != Link::Symbol) break;
+    // Of a format's text, a distance counts some bytes more than once.
+    const bool is_told = now.lex != Lex::Raw && next.lex != Lex::Raw;
     now = next;
-    left = link.kind == Link::Byte && now.lex != Lex::Raw && left > 1 ? left - 1 : -1;
+    left = link.kind == Link::Byte && is_told && left > 1 ? left - 1 : -1;
     while (!chain.begun.empty() && now.top->phase == Phase::After && now.lex == Lex::None &&
            now.top->depth <= chain.begun.back().depth) {
       const Draft::Member& member = chain.begun.back();

@@ -13,13 +13,18 @@ namespace gaps {
 constexpr std::int32_t kNewline = 100, kTabs = 200, kMaxSpaces = 40, kMaxTabs = 10;
 }
 
+// May there be white space at all? Inside of a format, the format decides on the text around a
+// value.
+inline bool may_have_gap(const Frame& f) {
+  return f.phase != Phase::End && !(f.kind == Kind::Root && f.phase == Phase::Value && f.parent);
+}
+
 // The gap after one more byte of white space; -1: it is not allowed.
 inline std::int32_t gap_after(const Options& options, const Frame& f, std::int32_t gap,
                               std::uint8_t byte) {
   using namespace gaps;
   const bool leading = f.kind == Kind::Root && f.phase == Phase::Value;
-  if (f.phase == Phase::End || (leading && f.parent))
-    return -1;  // inside of a format, the format decides on the text around a value
+  if (!may_have_gap(f)) return -1;
   switch (options.whitespace) {
     case Whitespace::Compact: return -1;
     case Whitespace::Any: return gap < options.longest_run ? gap + 1 : -1;

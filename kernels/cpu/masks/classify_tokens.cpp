@@ -75,8 +75,8 @@ bool LexemeMasks::read_around(Reading& reading, Id state) {
   } else {
     Tokens row = around.all;
     row.add(draft.all, words());
-    around.more = draft.all.few;
-    draft.known = around.row = std::make_shared<const Tokens>(std::move(row));
+    draft.known = std::make_shared<const Tokens>(std::move(row));
+    if (draft.all.bits.empty()) around.more = draft.all.few, around.row = draft.known;
   }
   return true;
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 
+#include "automaton/whitespace.hpp"
 #include "lexers/outline.hpp"
 #include "masks/mask_filler.hpp"
 
@@ -300,8 +301,8 @@ bool MaskFiller::affords_any(const Suffixes& among, std::int32_t node, const Con
 // Marks the tokens below the node from a position between two lexemes, where any white space is
 // allowed. False: the case does not apply, and nothing was marked.
 bool MaskFiller::fill_gap(const Suffixes& among, std::int32_t node, const Config& at, Sink& sink) {
-  if (options_.whitespace != Whitespace::Any || at.top->phase == Phase::End ||
-      engine_.is_too_deep(at) || sink.nested == Sink::kMostNested)
+  if (options_.whitespace != Whitespace::Any || !may_have_gap(*at.top) || engine_.is_too_deep(at) ||
+      sink.nested == Sink::kMostNested)
     return false;
   const GapMask* gap = sink.masks.gap(among, node, options_.longest_run - at.gap);
   if (!gap) return false;
