@@ -76,10 +76,8 @@ class LexemeMasks::PlainReading {
   Reading& reading_;
   Texts& texts_;
   JointStates joint_;
-  std::vector<Key> path_;      // by depth, where the characters up to it lead
-  std::vector<Rest> rests_;    // exceptions that are still to be read
-  Id looping_ = Texts::kDead;  // a state,
-  Bytes again_;                // and the classes that lead back to it
+  std::vector<Key> path_;    // by depth, where the characters up to it lead
+  std::vector<Rest> rests_;  // exceptions that are still to be read
 };
 
 // From a state to which classes lead back, reads the tokens below a node that many share. False:
@@ -87,15 +85,10 @@ class LexemeMasks::PlainReading {
 bool LexemeMasks::PlainReading::read_loop(std::int32_t node, Id state) {
   const Bytes* below = v_.below(node);
   if (!below || texts_.open(state) >= 0) return false;
-  if (state != looping_) {
-    looping_ = state, again_ = {};
-    const Bytes& all = *v_.below(0);
-    for (int cls = all.next(0); cls < 256; cls = all.next(cls + 1))
-      if (texts_.step_class(state, static_cast<std::uint8_t>(cls)) == state)
-        again_.add(static_cast<std::uint8_t>(cls));
-  }
-  Bytes again = again_;
-  again.keep(*below);
+  Bytes again;
+  for (int cls = below->next(0); cls < 256; cls = below->next(cls + 1))
+    if (texts_.step_class(state, static_cast<std::uint8_t>(cls)) == state)
+      again.add(static_cast<std::uint8_t>(cls));
   if (again == Bytes()) return false;
   const Loop& loop = masks_.loop(node, again);
   if (loop.lengths != Bytes()) reading_.draft.stay_alike(state, loop.tokens, loop.lengths);

@@ -133,8 +133,10 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<Id> ends,
     for (std::size_t i = 0; i < words(); ++i) short_[n][i] |= short_[n - 1][i];
 }
 
-// Notes the classes below the nodes of plain_ that many tokens share. O(nodes).
+// Notes the classes below the nodes of plain_ that so many tokens share that to join a row takes
+// less than to set them. O(nodes).
 void Vocabulary::note_below() {
+  const auto many = static_cast<std::ptrdiff_t>(words() / 8);
   below_at_.assign(static_cast<std::size_t>(plain_.size()), -1);
   // From the last node to the first: by depth, the classes of the nodes whose parent is to come.
   std::vector<Bytes> open(static_cast<std::size_t>(plain_.longest()) + 2);
@@ -142,7 +144,7 @@ void Vocabulary::note_below() {
     const auto depth = static_cast<std::size_t>(plain_.depth(i));
     const Bytes classes = std::exchange(open[depth + 1], {});
     open[depth].add(classes), open[depth].add(plain_.byte(i));
-    if (i > 0 && plain_.subtree_end(i) - plain_.end(i) < kManyBelow) continue;
+    if (i > 0 && plain_.subtree_end(i) - plain_.end(i) <= many) continue;
     below_at_[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(below_.size());
     below_.push_back(classes);
   }

@@ -160,7 +160,6 @@ class Vocabulary : public std::enable_shared_from_this<Vocabulary> {
       spelled_;  // by node of plain_, the nodes of the whole trie with these classes, ordered by
                  // the last character
   std::vector<char32_t> spelled_last_;  // the last character of each
-  static constexpr std::ptrdiff_t kManyBelow = 64;
   std::vector<std::int32_t> below_at_;  // by node of plain_: the index of its classes; -1: none
   std::vector<Bytes> below_;
   static constexpr std::ptrdiff_t kMany = 500;

@@ -262,6 +262,15 @@ bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   return rest >= 0 && lo + rest <= hi;
 }
 
+// Has a part of it texts whatever came before? What looks behind may be dead after some text.
+bool Langs::is_steady(Id r) {
+  const Node& n = nodes_[r];
+  if (!n.moves) return live(r);
+  for (std::size_t i = 0; n.kind == Kind::Alt && i < n.kids.size(); ++i)
+    if (is_steady(n.kids[i])) return true;
+  return false;
+}
+
 Id Langs::goes_on(Id r) {
   const Node& n = nodes_[r];
   if (r == kAll || (n.kind == Kind::Not && is_words(n.a))) return kAll;
@@ -270,8 +279,7 @@ Id Langs::goes_on(Id r) {
     const Id groups = n.b;
     return grouped(goes_on(n.a), groups);
   }
-  if (n.kind == Kind::Cat)  // what looks behind may be dead after some text
-    return live(r) && !nodes_[n.b].moves ? goes_on(n.a) : kNone;
+  if (n.kind == Kind::Cat) return live(r) && is_steady(n.b) ? goes_on(n.a) : kNone;
   Id out = kNone;
   if (n.kind == Kind::Alt)
     for (std::size_t i = 0; i < n.kids.size() && out != kAll; ++i)
@@ -294,11 +302,18 @@ std::int64_t Langs::enough(Id r) const {
   const Node& n = nodes_[r];
   if (r == kAll) return 0;
   if (n.kind == Kind::Grouped) return enough(n.a);
-  if (n.kind == Kind::Cat && !nodes_[n.b].moves) {
-    const std::int64_t first = enough(n.a), rest = some_text(n.b);
+  if (n.kind == Kind::Cat) {
+    const std::int64_t first = enough(n.a), rest = steady_text(n.b);
     return first < 0 || rest < 0 ? -1 : first + rest;
   }
   return n.kind == Kind::Alt ? least_of(n.kids, [this](Id k) { return enough(k); }) : -1;
+}
+
+// The same as some_text(), whatever came before.
+std::int64_t Langs::steady_text(Id r) const {
+  const Node& n = nodes_[r];
+  if (!n.moves) return some_text(r);
+  return n.kind == Kind::Alt ? least_of(n.kids, [this](Id k) { return steady_text(k); }) : -1;
 }
 
 std::int64_t Langs::some_text(Id r) const {

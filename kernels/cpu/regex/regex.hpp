@@ -208,6 +208,8 @@ class Langs {
   void seal() { nodes_.seal(), sets_.seal(), tables_.seal(); }
 
  private:
+  bool is_steady(Id r);
+  std::int64_t steady_text(Id r) const;
   enum class Kind : std::uint8_t {
     None,
     Eps,
