@@ -14,14 +14,6 @@ constexpr std::size_t kLargest =
     50000;  // states of a language that is counted; patterns that people write need fewer than 500
 constexpr std::size_t kMaxFront =
     64;  // states reached at once, up to which costs are memoised by length
-
-template <class Bytes>
-std::int64_t least_of(const std::vector<Id>& kids, Bytes bytes_of) {  // least known; -1: none
-  std::int64_t out = -1;
-  for (Id k : kids)
-    if (const std::int64_t bytes = bytes_of(k); bytes >= 0 && (out < 0 || bytes < out)) out = bytes;
-  return out;
-}
 }  // namespace
 
 // The fewest characters from any state after n characters to an end; -1: no text is that long.
@@ -260,68 +252,6 @@ bool Langs::meets(Id r, std::int64_t lo, std::int64_t hi) {
   if (found >= 0) return found;
   const std::int64_t rest = rest_behind(r, lo);
   return rest >= 0 && lo + rest <= hi;
-}
-
-// Has a part of it texts whatever came before? What looks behind may be dead after some text.
-bool Langs::is_steady(Id r) {
-  const Node& n = nodes_[r];
-  if (!n.moves) return live(r);
-  for (std::size_t i = 0; n.kind == Kind::Alt && i < n.kids.size(); ++i)
-    if (is_steady(n.kids[i])) return true;
-  return false;
-}
-
-Id Langs::goes_on(Id r) {
-  const Node& n = nodes_[r];
-  if (r == kAll || (n.kind == Kind::Not && is_words(n.a))) return kAll;
-  if (is_wide(r)) return r;
-  if (n.kind == Kind::Grouped) {
-    const Id groups = n.b;
-    return grouped(goes_on(n.a), groups);
-  }
-  if (n.kind == Kind::Cat) return live(r) && is_steady(n.b) ? goes_on(n.a) : kNone;
-  Id out = kNone;
-  if (n.kind == Kind::Alt)
-    for (std::size_t i = 0; i < n.kids.size() && out != kAll; ++i)
-      if (const Id k = goes_on(n.kids[i]); k == kAll || out == kNone) out = k;
-  return out;
-}
-
-bool Langs::is_wide(Id r) const {
-  const Node& n = nodes_[r];
-  if (n.kind != Kind::Repeat || n.lo != 0 || n.hi != kInf || nodes_[n.a].kind != Kind::Set)
-    return false;
-  const Ranges& ranges =
-      sets_[nodes_[n.a].a]
-          .ranges;  // tokens with an excluded character are read one by one; few should have one
-  return std::any_of(ranges.begin(), ranges.end(),
-                     [](const Range& range) { return range.lo <= 0x20 && range.hi >= 0x2000; });
-}
-
-std::int64_t Langs::enough(Id r) const {
-  const Node& n = nodes_[r];
-  if (r == kAll) return 0;
-  if (n.kind == Kind::Grouped) return enough(n.a);
-  if (n.kind == Kind::Cat) {
-    const std::int64_t first = enough(n.a), rest = steady_text(n.b);
-    return first < 0 || rest < 0 ? -1 : first + rest;
-  }
-  return n.kind == Kind::Alt ? least_of(n.kids, [this](Id k) { return enough(k); }) : -1;
-}
-
-// The same as some_text(), whatever came before.
-std::int64_t Langs::steady_text(Id r) const {
-  const Node& n = nodes_[r];
-  if (!n.moves) return some_text(r);
-  return n.kind == Kind::Alt ? least_of(n.kids, [this](Id k) { return steady_text(k); }) : -1;
-}
-
-std::int64_t Langs::some_text(Id r) const {
-  const Node& n = nodes_[r];
-  if (n.kind == Kind::Grouped) return some_text(n.a);
-  return n.bytes >= 0 || n.kind != Kind::Alt
-             ? n.bytes
-             : least_of(n.kids, [this](Id k) { return some_text(k); });
 }
 
 bool Langs::is_endless(Id r) {
