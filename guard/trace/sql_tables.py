@@ -388,9 +388,8 @@ def _taken(connection: sa.Connection) -> list[str]:
 
 def _refuse_older(connection: sa.Connection) -> None:
     """Make the trigger, in place of an earlier form of it."""
-    made = connection.exec_driver_sql(
-        f"SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = '{TRIGGER}'"  # noqa: S608 (ours)
-    ).scalar()
+    of_name = sa.text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = :name")
+    made = connection.execute(of_name, {"name": TRIGGER}).scalar()
     if made != REFUSING:
         connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {TRIGGER}")
         connection.exec_driver_sql(REFUSING)

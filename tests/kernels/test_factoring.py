@@ -311,6 +311,18 @@ def test_a_quote_behind_a_backslash_ends_no_item() -> None:
     assert 256 in both(matcher, tokens, None)
 
 
+@pytest.mark.parametrize("pattern", ["^(?:[a-z]+[0-9]+)*$", "^[A-Z]?(?:[a-z]+[0-9]+)*[a-z]*$"])
+def test_tokens_of_any_length_are_read_in_a_bounded_stack(pattern: str) -> None:
+    """Each letter leads back to its state, as each digit does to its own, 20,000 times in turn: the process died."""
+    ends = [bytes([byte]) for byte in b"abcdefghijklmnopqrstuvwxyz"]
+    tokens = guard.Vocabulary.from_bytes(
+        [*(bytes([b]) for b in range(256)), *(b"a1" * 20_000 + end for end in ends), b""], eos=[256 + len(ends)]
+    )
+    matcher = guard.compile({"type": "string", "pattern": pattern}).matcher(tokens)
+    assert matcher.accept_bytes(b'"')
+    assert {*range(256, 256 + len(ends))} <= {*both(matcher, tokens, None).tolist()}
+
+
 def looking() -> st.SearchStrategy[str]:
     """Patterns of parts that nearly any text meets, of looks in both directions, and of a few characters."""
     wide = st.sampled_from([".*", "[^]*", "[^q]*", "(?:a|.*)"])

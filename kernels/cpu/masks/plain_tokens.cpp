@@ -55,6 +55,7 @@ class LexemeMasks::PlainReading {
 
  private:
   static constexpr std::int32_t kManyNodes = 30;  // so many are worth the states' tables by class
+  static constexpr int kMostNested = 16;  // loops within loops; further ones are read by nodes
   struct Rest {
     std::int32_t node, end;
     Key from;
@@ -78,13 +79,14 @@ class LexemeMasks::PlainReading {
   JointStates joint_;
   std::vector<Key> path_;    // by depth, where the characters up to it lead
   std::vector<Rest> rests_;  // exceptions that are still to be read
+  int nested_ = 0;           // loops that are being read
 };
 
 // From a state to which classes lead back, reads the tokens below a node that many share. False:
 // this does not apply, and nothing was read.
 bool LexemeMasks::PlainReading::read_loop(std::int32_t node, Id state) {
   const Bytes* below = v_.below(node);
-  if (!below || texts_.open(state) >= 0) return false;
+  if (!below || nested_ == kMostNested || texts_.open(state) >= 0) return false;
   Bytes again;
   for (int cls = below->next(0); cls < 256; cls = below->next(cls + 1))
     if (texts_.step_class(state, static_cast<std::uint8_t>(cls)) == state)
@@ -92,6 +94,7 @@ bool LexemeMasks::PlainReading::read_loop(std::int32_t node, Id state) {
   if (again == Bytes()) return false;
   const Loop& loop = masks_.loop(node, again);
   if (loop.lengths != Bytes()) reading_.draft.stay_alike(state, loop.tokens, loop.lengths);
+  ++nested_;
   for (std::size_t k = 0; k < loop.leaving.size(); ++k) {
     const auto [cls, i] = loop.leaving[k];
     if (texts_.step_class(state, cls) == Texts::kDead) {
@@ -101,6 +104,7 @@ bool LexemeMasks::PlainReading::read_loop(std::int32_t node, Id state) {
     path_[static_cast<std::size_t>(v_.plain_.depth(i)) - 1] = {state, v_.plain_.depth(i) - 1};
     read(i, v_.plain_.skip(i));
   }
+  --nested_;
   return true;
 }
 

@@ -15,7 +15,7 @@ std::int64_t least_of(const std::vector<Id>& kids, Bytes bytes_of) {  // least k
 }
 }  // namespace
 
-// Has a part of it texts whatever came before? What looks behind may be dead after some text.
+// What looks behind may be dead after some text.
 bool Langs::is_steady(Id r) {
   const Node& n = nodes_[r];
   if (!n.moves) return live(r);
@@ -62,7 +62,6 @@ std::int64_t Langs::enough(Id r) const {
   return n.kind == Kind::Alt ? least_of(n.kids, [this](Id k) { return enough(k); }) : -1;
 }
 
-// The same as some_text(), whatever came before.
 std::int64_t Langs::steady_text(Id r) const {
   const Node& n = nodes_[r];
   if (!n.moves) return some_text(r);

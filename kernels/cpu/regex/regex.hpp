@@ -208,8 +208,6 @@ class Langs {
   void seal() { nodes_.seal(), sets_.seal(), tables_.seal(); }
 
  private:
-  bool is_steady(Id r);
-  std::int64_t steady_text(Id r) const;
   enum class Kind : std::uint8_t {
     None,
     Eps,
@@ -352,7 +350,9 @@ class Langs {
   Interner<CharGroups> char_groups_;
   ListMap<LangRow> merged_groups_;  // see grouped_row: pieces, with numbers in place of states
   std::int64_t rest_behind(Id r, std::int64_t n);
-  bool is_wide(Id r) const;  // any number of nearly any characters: `.*`
+  bool is_steady(Id r);                  // has a part of it texts whatever came before?
+  std::int64_t steady_text(Id r) const;  // some_text() of such a part; -1: unknown
+  bool is_wide(Id r) const;              // any number of nearly any characters: `.*`
   bool knows_length(Id r, std::int64_t lo, std::int64_t hi) const {
     const auto known = a_length_.find(r);
     return known != a_length_.end() && known->second >= lo && known->second <= hi;
