@@ -338,3 +338,26 @@ def test_arguments_of_another_type_are_refused_in_one_line(arguments: Any, words
         Vocabulary.from_bytes(*arguments)
     with pytest.raises(TypeError, match=r"^token=None must be the id of a token$"):
         Vocabulary.from_bytes([b"a", b""], [1], alphabet=b"a").token_bytes(None)
+
+
+def test_masks_beyond_the_limit_are_forgotten_as_others_are_filled() -> None:
+    """A little with each mask: what is held stays near the limit, and no mask is another."""
+
+    def walked(limit: int) -> tuple[list[int], list[bytes]]:
+        pieces = [bytes([a, b]) for a in b"abcdefxyz" for b in b"abcdefxyz"]
+        vocabulary = guard.Vocabulary.from_bytes([*(bytes([n]) for n in range(256)), *pieces, b""], eos=[256 + len(pieces)])
+        before, held, rows = vocabulary.native.nbytes, [], []
+        vocabulary.native.limit(masks=limit, rows=4_000_000)
+        row = allocate_bitmask(1, vocabulary.size)
+        for n in range(400):
+            matcher = guard.compile({"type": "string", "pattern": f"^[a-f]+{n}x*$"}).matcher(vocabulary)
+            for token in b'"abc':
+                matcher.fill_bitmask(row)
+                rows.append(row.tobytes())
+                assert matcher.accept(token)
+            held.append(vocabulary.native.nbytes - before)
+        return held, rows
+
+    (all_held, all_rows), (held, rows) = walked(40_000_000), walked(10_000)
+    assert rows == all_rows
+    assert max(held) < all_held[-1] / 3, "without a limit there is much more"

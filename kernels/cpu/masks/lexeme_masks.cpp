@@ -220,47 +220,6 @@ std::size_t Gap::nbytes() const {
   return n;
 }
 
-void LexemeMasks::trim() {
-  // Second chance (clock algorithm): drops the masks not used since the last trim, and marks the
-  // others as unused. Bytes are counted again from scratch, since shared parts may have been freed
-  // with other masks.
-  if (held_ <= v_.most_masks / part_) return;
-  held_ = 0;
-  for (Masks* masks : {&texts_, &detailed_, &numbers_}) {
-    const auto look = [this](Slot& mask) {
-      if (mask && !mask->used) mask = nullptr;
-      if (mask) mask->used = false, held_ += mask->nbytes();
-    };
-    for (std::size_t i = 0; i < masks->whole.size(); ++i) look(masks->whole[i]);
-    for (auto& [_, mask] : masks->others) look(mask);
-    std::erase_if(masks->others, [](const auto& entry) { return !entry.second; });
-  }
-  cuts_.clear();
-  std::erase_if(gaps_, [](const auto& entry) { return !entry.second.used; });
-  for (auto& [_, gap] : gaps_) gap.used = false, held_ += gap.nbytes();
-  std::erase_if(loops_, [](const auto& entry) { return !entry.second.used; });
-  for (auto& [_, loop] : loops_) loop.used = false, held_ += loop.nbytes();
-  std::erase_if(arounds_, [](const auto& entry) { return !entry.second.used; });
-  for (auto& [_, around] : arounds_) around.used = false, held_ += around.nbytes();
-  std::erase_if(splits_, [](const auto& entry) { return !entry.second.used; });
-  for (auto& [_, split] : splits_) split.used = false, held_ += sizeof split;
-  std::erase_if(scalars_, [](const auto& entry) { return !entry.second.used; });
-  for (auto& [key, scalar] : scalars_)
-    scalar.used = false, held_ += scalar.tokens->nbytes() + key.size() * sizeof(Id);
-  held_ += count_suffixes();
-}
-
-// The bytes of all suffixes that are still in use. Removes those without an owner.
-std::size_t LexemeMasks::count_suffixes() {
-  std::size_t n = 0;
-  std::erase_if(suffixes_, [&](const auto& entry) {
-    const std::shared_ptr<const Suffixes> found = entry.second.lock();
-    if (found) n += found->trie.nbytes();
-    return !found;
-  });
-  return n;
-}
-
 void LexemeMasks::add_lengths(const Inside& group,
                               const std::function<bool(std::int32_t)>& is_wanted,
                               std::uint32_t* row) const {

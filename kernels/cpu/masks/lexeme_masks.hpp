@@ -56,7 +56,7 @@ struct LexemeMask {
     std::vector<Id> tokens;  // if they are few
   };
   std::unique_ptr<Long> longer;  // null: not looked for yet
-  bool used = true;              // since the last trim()
+  bool used = true;              // since trim() last came by
   std::size_t nbytes() const;    // without shared parts
 };
 
@@ -121,8 +121,8 @@ class LexemeMasks {
   void add_lengths(const Inside& group, const std::function<bool(std::int32_t)>& is_wanted,
                    std::uint32_t* row) const;
   const std::vector<Inside>& by_state(LexemeMask& mask);
-  // To be called between fills: if the masks exceed their limit, frees those that were not used
-  // since the last call.
+  // To be called between fills: while the masks exceed their limit, frees some of those that were
+  // not used for long.
   void trim();
   // A row of zeros, in which a part of a mask is made; to be given back as such.
   std::vector<std::uint32_t> take_clear_row() {
@@ -211,7 +211,6 @@ class LexemeMasks {
   using Gaps = std::unordered_map<std::pair<Id, Id>, Gap, PairHash>;
   LexemeMask& keep(Slot& slot, Draft draft);
   std::shared_ptr<const Suffixes> suffixes(std::vector<Spelled> list);
-  std::size_t count_suffixes();
   std::size_t words() const { return v_.words(); }
   const Vocabulary& v_;
   std::weak_ptr<const Vocabulary> held_by_;
@@ -230,8 +229,14 @@ class LexemeMasks {
   using Content =
       std::vector<std::uint64_t>;  // tokens, each with the number of its remaining bytes
   std::unordered_map<Content, std::weak_ptr<const Suffixes>, VectorHash> suffixes_;
-  Id made_ = Vocabulary::kOwnSuffixes;                  // number of suffixes so far
-  std::size_t held_ = 0;                                // bytes of all masks and suffixes
+  Id made_ = Vocabulary::kOwnSuffixes;  // number of suffixes so far
+  std::size_t held_ = 0;                // bytes of all masks and suffixes
+  struct Hand {                         // of trim()
+    int table = -1;                     // -1: it rests
+    std::size_t at = 0;                 // in the table
+    std::size_t found = 0, before = 0;  // bytes of what it left; held_ when it set out
+  };
+  Hand hand_;
   std::vector<std::vector<std::uint32_t>> clear_rows_;  // as many as parts were nested at most
 };
 

@@ -368,6 +368,11 @@ class Langs {
   std::unordered_map<Id, std::int64_t> shortest_;
   std::unordered_map<Id, std::int64_t> longest_;
   // Characters of a shortest text, of each state and all that it leads to; kInf: there is none.
+  using Triple = std::array<Id, 3>;
+  struct TripleHash {
+    std::size_t operator()(const Triple& t) const { return hash_of(std::span<const Id>(t)); }
+  };
+  std::unordered_set<Triple, TripleHash> dead_apart_;  // conjunctions that live_apart() found empty
   std::unordered_map<Id, std::int64_t> least_from_;
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<Id, std::int64_t> cheapest_;

@@ -8,7 +8,10 @@
 namespace guard {
 
 namespace {
-constexpr std::size_t kMost = 2048;  // states of a half, and triples that are visited
+constexpr std::size_t kMost = 2048;  // states of a half
+constexpr std::size_t kMostTriples =
+    8192;                                 // that are visited: a longer search costs more elsewhere
+constexpr std::size_t kMostDead = 65536;  // that are remembered
 }  // namespace
 
 std::int64_t Langs::longest(Id r) {
@@ -97,21 +100,22 @@ signed char Langs::live_apart(Id r) {
   const auto half = first.begin() + static_cast<std::ptrdiff_t>(first.size() / 2);
   std::vector<Id> second(half, first.end());
   first.erase(half, first.end());
-  using Triple = std::array<Id, 3>;
   const Triple start{both(bounded), both(first), both(second)};
   if (!learn_least(start[1]) || !learn_least(start[2])) return -1;
+  if (dead_apart_.size() > kMostDead) dead_apart_.clear();
   struct Place {
     Triple at;
     std::size_t before;  // the place that leads here, by this character
     std::uint32_t by;
   };
   std::vector<Place> places;
-  std::unordered_set<std::vector<Id>, VectorHash> seen;
+  std::unordered_set<Triple, TripleHash> seen;
   std::priority_queue<std::pair<std::int64_t, std::size_t>> best;  // of equal ones, the last found
   const auto add = [&](const Triple& to, std::size_t before, std::uint32_t by) {
     if (to[0] == kNone || to[1] == kNone || to[2] == kNone) return;
     const std::int64_t a = least_from_.at(to[1]), b = least_from_.at(to[2]);
-    if (std::max(a, b) > longest(to[0]) || !seen.emplace(to.begin(), to.end()).second) return;
+    if (std::max(a, b) > longest(to[0]) || dead_apart_.contains(to) || !seen.insert(to).second)
+      return;
     best.push({-(a + b), places.size()});
     places.push_back({to, before, by});
   };
@@ -131,7 +135,7 @@ signed char Langs::live_apart(Id r) {
       }
       return 1;
     }
-    if (seen.size() > kMost) return -1;
+    if (seen.size() > kMostTriples) return -1;
     const std::array<const LangRow*, 3> rows{&raw(q[0]), &raw(q[1]), &raw(q[2])};
     std::array<std::size_t, 3> at{};
     for (std::uint32_t from = 0; from <= kMaxChar;) {
@@ -144,6 +148,7 @@ signed char Langs::live_apart(Id r) {
       from = upto + 1;
     }
   }
+  for (const Triple& dead : seen) dead_apart_.insert(dead);
   return 0;
 }
 

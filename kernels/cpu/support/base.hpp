@@ -24,6 +24,7 @@
 
 #include "support/allocator.hpp"
 #include "support/opcodes.hpp"
+#include "support/slots.hpp"
 
 namespace guard {
 
@@ -239,7 +240,7 @@ class Interner {
   Id intern(T value) {
     const bool few = sealed_.empty() && table_.empty();
     std::size_t h = few ? 0 : value.hash();
-    if (const Id known = sealed_.empty() ? -1 : in(sealed_, h, value); known >= 0) return known;
+    if (const Slot* const known = sealed_.find(h, Is<T>{this, h, value})) return known->id;
     if (table_.empty()) {
       if (const Id known = among_few(value); known >= 0) return known;
       if (items_.size() - before_ < kFew) {
@@ -249,31 +250,27 @@ class Interner {
       table_ = table_of_few();
       if (few) h = value.hash();
     }
-    if (table_.size() <= (items_.size() - before_) * 2) table_ = grown(table_, table_.size() * 2);
-    const std::size_t at = slot_of(table_, h, value);
-    if (table_[at].id < 0) {
+    const auto make = [&] {
       items_.push_back(std::move(value));
-      table_[at] = {h, static_cast<Id>(items_.size() - 1)};
-    }
-    return table_[at].id;
+      return Slot{h, static_cast<Id>(items_.size() - 1)};
+    };
+    return table_.try_emplace(h, Is<T>{this, h, value}, make).first->id;
   }
   // The id of the value that equals `like`, or -1. Equal values must have equal hashes.
   template <class Like>
   Id find(const Like& like) const {
     if (sealed_.empty() && table_.empty()) return among_few(like);
     const std::size_t h = like.hash();
-    const Id known = sealed_.empty() ? -1 : in(sealed_, h, like);
-    return known >= 0 ? known : table_.empty() ? among_few(like) : in(table_, h, like);
+    const Is<Like> is{this, h, like};
+    if (const Slot* const known = sealed_.find(h, is)) return known->id;
+    if (table_.empty()) return among_few(like);
+    const Slot* const known = table_.find(h, is);
+    return known ? known->id : -1;
   }
-  // Later values go into a separate, small table. In the large one, each would dirty another page,
-  // which a child of fork() has to copy, and its next doubling would delay one mask by a
-  // millisecond.
+  // Later values go into a table of their own. In the large one, each would dirty another page,
+  // which a child of fork() has to copy.
   void seal() {
-    std::size_t size = kLeast;
-    while (size <= items_.size() * 2) size *= 2;
-    const Slots later = table_.empty() ? table_of_few() : std::move(table_);
-    sealed_ = grown(sealed_, size);
-    for (const Slot& slot : later) put(&sealed_, slot);
+    for (std::size_t i = before_; i < items_.size(); ++i) put(&sealed_, i);
     table_.clear(), before_ = items_.size();
   }
   T& operator[](Id id) { return items_[static_cast<std::size_t>(id)]; }
@@ -282,11 +279,20 @@ class Interner {
 
  private:
   struct Slot {
-    std::size_t hash = 0;
+    std::size_t full = 0;  // the hash
     Id id = -1;
+    bool is_used() const { return id >= 0; }
+    std::size_t hash() const { return full; }
   };
-  using Slots = std::vector<Slot>;
-  static constexpr std::size_t kLeast = 16;  // slots of a table
+  template <class Like>
+  struct Is {
+    const Interner* among;
+    std::size_t hash;
+    const Like& like;
+    bool operator()(const Slot& slot) const {
+      return slot.full == hash && (*among)[slot.id] == like;
+    }
+  };
   // So few values are compared one by one, without a table: most engines have no more of a kind.
   static constexpr std::size_t kFew = 4;
   template <class Like>
@@ -295,37 +301,18 @@ class Interner {
       if (items_[i] == like) return static_cast<Id>(i);
     return -1;
   }
-  Slots table_of_few() const {
-    Slots out(kLeast);
-    for (std::size_t i = before_; i < items_.size(); ++i)
-      put(&out, {items_[i].hash(), static_cast<Id>(i)});
-    return out;
+  void put(Slots<Slot>* table, std::size_t i) const {
+    const std::size_t h = items_[i].hash();
+    table->try_emplace(
+        h, [](const Slot&) { return false; }, [&] { return Slot{h, static_cast<Id>(i)}; });
   }
-  template <class Like>
-  Id in(const Slots& table, std::size_t hash, const Like& like) const {
-    return table[slot_of(table, hash, like)].id;
-  }
-  template <class Like>
-  std::size_t slot_of(const Slots& table, std::size_t hash, const Like& like) const {
-    std::size_t at = hash & (table.size() - 1);
-    while (table[at].id >= 0 &&
-           (table[at].hash != hash || !(items_[static_cast<std::size_t>(table[at].id)] == like)))
-      at = (at + 1) & (table.size() - 1);
-    return at;
-  }
-  static void put(Slots* table, const Slot& slot) {
-    if (slot.id < 0) return;
-    std::size_t at = slot.hash & (table->size() - 1);
-    while ((*table)[at].id >= 0) at = (at + 1) & (table->size() - 1);
-    (*table)[at] = slot;
-  }
-  static Slots grown(const Slots& table, std::size_t size) {
-    Slots out(size);
-    for (const Slot& slot : table) put(&out, slot);
+  Slots<Slot> table_of_few() const {
+    Slots<Slot> out;
+    for (std::size_t i = before_; i < items_.size(); ++i) put(&out, i);
     return out;
   }
   Blocks<T> items_;
-  Slots sealed_, table_;
+  Slots<Slot> sealed_, table_;
   std::size_t before_ = 0;  // values in the sealed table
 };
 

@@ -1,18 +1,16 @@
-// FlatMap: a hash table for memo tables of small values, in one array.
+// FlatMap: a hash table for memo tables of small values.
 //
-// Open addressing with linear probing; at most half of the slots are used. Entries are not nodes of
-// their own, so a lookup reads one cache line, and growing moves a block of memory: the doubling of
-// a table of nodes takes milliseconds, for which one mask would have to wait. The price: what
-// find() and try_emplace() return is valid only until the next insertion or erasure, so values are
-// copied.
+// Entries are not nodes of their own, so a lookup reads one cache line, and no insertion moves many
+// (support/slots.hpp): the doubling of a table of nodes takes milliseconds, for which one mask
+// would have to wait. The price: what find() and try_emplace() return is valid only until the next
+// insertion or erasure, so values are copied.
 #pragma once
 #include <cstddef>
-#include <cstdint>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "support/base.hpp"
+#include "support/slots.hpp"
 
 namespace guard {
 
@@ -23,65 +21,36 @@ struct IdHash {  // ids are counted, so they lie apart
 template <class Key, class Value, class Hash>
 class FlatMap {
   static_assert(std::is_trivially_copyable_v<Value>);
-  struct Slot {
+
+ public:
+  struct Entry {
     Key first{};
     Value second{};
     bool used = false;
+    bool is_used() const { return used; }
+    std::size_t hash() const { return Hash{}(first); }
   };
-
- public:
-  using Entry = Slot;
   // Null: there is none.
-  const Entry* find(const Key& key) const {
-    if (slots_.empty()) return nullptr;
-    const Slot& slot = slots_[place_of(slots_, key)];
-    return slot.used ? &slot : nullptr;
-  }
+  const Entry* find(const Key& key) const { return slots_.find(Hash{}(key), Is{key}); }
   static constexpr const Entry* end() { return nullptr; }
   bool contains(const Key& key) const { return find(key) != nullptr; }
   // The entry, and whether it is new.
   std::pair<Entry*, bool> try_emplace(const Key& key, Value value) {
-    if (2 * (size_ + 1) > slots_.size()) grow();
-    Slot& slot = slots_[place_of(slots_, key)];
-    const bool is_new = !slot.used;
-    if (is_new) slot = {key, value, true}, ++size_;
-    return {&slot, is_new};
+    return slots_.try_emplace(Hash{}(key), Is{key}, [&] { return Entry{key, value, true}; });
   }
   Value& operator[](const Key& key) { return try_emplace(key, {}).first->second; }
-  // Later entries of the same run move up, so that no probe ends too early (Knuth 6.4, algorithm
-  // R).
   void erase(const Key& key) {
-    if (!contains(key)) return;
-    const std::size_t mask = slots_.size() - 1;
-    std::size_t hole = place_of(slots_, key);
-    for (std::size_t at = (hole + 1) & mask; slots_[at].used; at = (at + 1) & mask) {
-      const std::size_t home = Hash{}(slots_[at].first) & mask;
-      if (((at - home) & mask) >= ((at - hole) & mask)) slots_[hole] = slots_[at], hole = at;
-    }
-    slots_[hole] = {};
-    --size_;
+    if (Entry* const entry = slots_.find(Hash{}(key), Is{key})) slots_.erase(entry);
   }
-  void clear() { slots_.clear(), size_ = 0; }
-  std::size_t size() const { return size_; }
+  void clear() { slots_.clear(); }
+  std::size_t size() const { return slots_.size(); }
 
  private:
-  using Slots = std::vector<Slot>;
-  // The slot of a key, or the free one in which it belongs.
-  static std::size_t place_of(const Slots& slots, const Key& key) {
-    const std::size_t mask = slots.size() - 1;
-    std::size_t at = Hash{}(key)&mask;
-    while (slots[at].used && !(slots[at].first == key)) at = (at + 1) & mask;
-    return at;
-  }
-  void grow() {
-    constexpr std::size_t kLeast = 8;
-    Slots larger(slots_.empty() ? kLeast : 2 * slots_.size());
-    for (const Slot& slot : slots_)
-      if (slot.used) larger[place_of(larger, slot.first)] = slot;
-    slots_ = std::move(larger);
-  }
-  Slots slots_;
-  std::size_t size_ = 0;
+  struct Is {
+    const Key& key;
+    bool operator()(const Entry& entry) const { return entry.first == key; }
+  };
+  Slots<Entry> slots_;
 };
 
 // A memo table by one id, or by two.
