@@ -372,7 +372,8 @@ class Langs {
   struct TripleHash {
     std::size_t operator()(const Triple& t) const { return hash_of(std::span<const Id>(t)); }
   };
-  std::unordered_set<Triple, TripleHash> dead_apart_;  // conjunctions that live_apart() found empty
+  // By triples of live_apart(): the length of a text; -1: there is none.
+  std::unordered_map<Triple, std::int64_t, TripleHash> apart_;
   std::unordered_map<Id, std::int64_t> least_from_;
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<Id, std::int64_t> cheapest_;

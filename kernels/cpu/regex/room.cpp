@@ -10,8 +10,8 @@ namespace guard {
 namespace {
 constexpr std::size_t kMost = 2048;  // states of a half
 constexpr std::size_t kMostTriples =
-    8192;                                 // that are visited: a longer search costs more elsewhere
-constexpr std::size_t kMostDead = 65536;  // that are remembered
+    8192;                                  // that are visited: a longer search costs more elsewhere
+constexpr std::size_t kMostKnown = 65536;  // that are remembered
 }  // namespace
 
 std::int64_t Langs::longest(Id r) {
@@ -91,6 +91,8 @@ bool Langs::learn_least(Id r) {
 // either half the shortest texts are known (a pattern database: Culberson, Schaeffer 1998), and a
 // triple is left alone where a half needs more characters than the bounded parts have room for. A
 // search of the conjunctions themselves would meet each state of the halves once for each length.
+// What it finds of a triple, the next search knows: for a token's state, it begins a few characters
+// further on.
 signed char Langs::live_apart(Id r) {
   if (nodes_[r].kind != Kind::And || nodes_[r].unsure) return -1;
   std::vector<Id> bounded, first;
@@ -102,7 +104,7 @@ signed char Langs::live_apart(Id r) {
   first.erase(half, first.end());
   const Triple start{both(bounded), both(first), both(second)};
   if (!learn_least(start[1]) || !learn_least(start[2])) return -1;
-  if (dead_apart_.size() > kMostDead) dead_apart_.clear();
+  if (apart_.size() > kMostKnown) apart_.clear();
   struct Place {
     Triple at;
     std::size_t before;  // the place that leads here, by this character
@@ -114,9 +116,10 @@ signed char Langs::live_apart(Id r) {
   const auto add = [&](const Triple& to, std::size_t before, std::uint32_t by) {
     if (to[0] == kNone || to[1] == kNone || to[2] == kNone) return;
     const std::int64_t a = least_from_.at(to[1]), b = least_from_.at(to[2]);
-    if (std::max(a, b) > longest(to[0]) || dead_apart_.contains(to) || !seen.insert(to).second)
-      return;
-    best.push({-(a + b), places.size()});
+    if (std::max(a, b) > longest(to[0]) || !seen.insert(to).second) return;
+    const auto known = apart_.find(to);
+    if (known != apart_.end() && known->second < 0) return;
+    best.push({known != apart_.end() ? 1 : -(a + b), places.size()});
     places.push_back({to, before, by});
   };
   for (add(start, 0, 0); !best.empty();) {
@@ -124,16 +127,22 @@ signed char Langs::live_apart(Id r) {
     const std::size_t here = best.top().second;
     const Triple q = places[here].at;
     best.pop();
-    if (accepts(q[0]) && accepts(q[1]) && accepts(q[2])) {
+    const auto known = apart_.find(q);
+    if (known != apart_.end() || (accepts(q[0]) && accepts(q[1]) && accepts(q[2]))) {
+      std::int64_t length = known != apart_.end() ? known->second : 0;
       std::vector<std::uint32_t> text;
-      for (std::size_t i = here; i > 0; i = places[i].before) text.push_back(places[i].by);
-      Id state = r;
-      for (; !text.empty(); text.pop_back()) {  // every state along the text is live, too
-        nodes_[state].live = 1;
-        a_length_.try_emplace(state, static_cast<std::int64_t>(text.size()));
-        state = raw(state).at(text.back());
+      for (std::size_t i = here;; i = places[i].before, ++length) {
+        apart_.try_emplace(places[i].at, length);
+        if (i == 0) break;
+        text.push_back(places[i].by);
       }
-      return 1;
+      for (Id state = r;; --length) {  // every state along the text is live, too
+        nodes_[state].live = 1;
+        a_length_.try_emplace(state, length);
+        if (text.empty()) return 1;
+        state = raw(state).at(text.back());
+        text.pop_back();
+      }
     }
     if (seen.size() > kMostTriples) return -1;
     const std::array<const LangRow*, 3> rows{&raw(q[0]), &raw(q[1]), &raw(q[2])};
@@ -148,7 +157,7 @@ signed char Langs::live_apart(Id r) {
       from = upto + 1;
     }
   }
-  for (const Triple& dead : seen) dead_apart_.insert(dead);
+  for (const Triple& dead : seen) apart_.try_emplace(dead, -1);
   return 0;
 }
 

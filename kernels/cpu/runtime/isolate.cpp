@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "support/allocator.hpp"
+#include "support/lanes.hpp"
 #include "support/thread_pool.hpp"
 
 namespace guard {
@@ -43,6 +44,7 @@ void Flushed::free() {
   }
   Account* const account = Account::current();
   if (account) account->settle();
+  if (all && Isolates::instance().free_beside(this)) return;
   engines.clear();
   tables.reset();
   if (account && all) account->forget();
@@ -184,6 +186,39 @@ void Isolates::make_room(const Isolate* under) {
     lock.unlock();
     flushed.free();
   }
+}
+
+struct Isolates::Freeing final : Lanes::Task {
+  Flushed what;
+  bool run() override {
+    what.engines.clear();
+    what.tables.reset();
+    return false;
+  }
+};
+
+bool Isolates::free_beside(Flushed* what) {
+  constexpr std::size_t kMost = 2;  // that may wait: a thread that flushes more frees it itself
+  Lanes& lanes = Lanes::instance();
+  const std::lock_guard lock(lock_);
+  std::erase_if(freeing_, [&](std::unique_ptr<Freeing>& task) {
+    if (lanes.is_busy(*task)) return false;
+    if (lanes.is_lost(*task)) (void)task.release();  // half freed, by a thread of the parent
+    return true;
+  });
+  if (freeing_.size() >= kMost) return false;
+  std::unique_ptr<Freeing> task;
+  try {
+    task = std::make_unique<Freeing>();
+    freeing_.reserve(kMost);
+    task->what = std::exchange(*what, {});
+    lanes.add(this, *task);
+  } catch (const std::exception&) {  // no memory, or no thread
+    if (task) *what = std::move(task->what);
+    return false;
+  }
+  freeing_.push_back(std::move(task));
+  return true;
 }
 
 void Isolates::forget_vocabularies() {

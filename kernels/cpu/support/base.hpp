@@ -216,19 +216,32 @@ using Labels = Few<Id, 8>;
 template <class T>
 class Blocks {
  public:
+  Blocks() = default;
+  Blocks(Blocks&& other) noexcept
+      : blocks_(std::move(other.blocks_)), size_(std::exchange(other.size_, 0)) {}
+  Blocks& operator=(Blocks&& other) noexcept {
+    std::swap(blocks_, other.blocks_), std::swap(size_, other.size_);
+    return *this;
+  }
+  ~Blocks() {
+    for (std::size_t i = 0; i < size_; ++i) std::destroy_at(&(*this)[i]);
+    for (T* block : blocks_)
+      if (block) std::allocator<T>().deallocate(block, kBlock);
+  }
   void push_back(T value) {
-    if (size_ % kBlock == 0) blocks_.emplace_back().reserve(kBlock);
-    blocks_.back().push_back(std::move(value));
+    if (size_ == kBlock * blocks_.size()) blocks_.push_back(nullptr);
+    if (!blocks_.back()) blocks_.back() = std::allocator<T>().allocate(kBlock);
+    std::construct_at(&(*this)[size_], std::move(value));
     ++size_;
   }
   T& operator[](std::size_t i) { return blocks_[i / kBlock][i % kBlock]; }
   const T& operator[](std::size_t i) const { return blocks_[i / kBlock][i % kBlock]; }
-  T& back() { return blocks_.back().back(); }
+  T& back() { return (*this)[size_ - 1]; }
   std::size_t size() const { return size_; }
 
  private:
   static constexpr std::size_t kBlock = 8;
-  std::vector<std::vector<T>> blocks_;
+  std::vector<T*> blocks_;  // the last one may be null: there was no memory for it
   std::size_t size_ = 0;
 };
 
