@@ -344,8 +344,8 @@ def test_masks_beyond_the_limit_are_forgotten_as_others_are_filled() -> None:
     """A little with each mask: what is held stays near the limit, and no mask is another."""
 
     def walked(limit: int) -> tuple[list[int], list[bytes]]:
-        pieces = [bytes([a, b]) for a in b"abcdefxyz" for b in b"abcdefxyz"]
-        vocabulary = guard.Vocabulary.from_bytes([*(bytes([n]) for n in range(256)), *pieces, b""], eos=[256 + len(pieces)])
+        pieces = [bytes([n]) for n in range(256)] + [bytes([a, b]) for a in b"abcdefxyz" for b in b"abcdefxyz"]
+        vocabulary = guard.Vocabulary.from_bytes([*pieces, b""], eos=[len(pieces)])
         before, held, rows = vocabulary.native.nbytes, [], []
         vocabulary.native.limit(masks=limit, rows=4_000_000)
         row = allocate_bitmask(1, vocabulary.size)
