@@ -193,7 +193,7 @@ def is_beyond(one: Time) -> bool:
 
 
 def measure(into: Times, docs: list[dict[str, Any]], vocabulary: guard.Vocabulary, order: str, chunk: int) -> None:
-    """Time all schemas; where some are beyond a bar, these and all before them again, with the least of each call."""
+    """Time all schemas; where one is beyond a bar, all of its process again, with the least of each call."""
     gc.collect()
     gc.freeze()  # a child's garbage collection would go through all schemas and tokens here: 450 ms in any call
     for at in range(0, len(docs), chunk):

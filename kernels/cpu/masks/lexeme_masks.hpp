@@ -10,12 +10,12 @@
 #pragma once
 #include <functional>
 #include <memory>
-#include <unordered_set>
 
 #include "lexers/json_number.hpp"
 #include "lexers/json_string.hpp"
 #include "masks/mask_cache.hpp"
 #include "masks/vocabulary.hpp"
+#include "support/flat_map.hpp"
 
 namespace guard {
 
@@ -216,7 +216,7 @@ class LexemeMasks {
   std::weak_ptr<const Vocabulary> held_by_;
   std::size_t part_;
   Masks texts_, detailed_, numbers_;
-  std::unordered_set<Id> cuts_;  // states for which read_cut() was asked once
+  Memo<bool> cuts_;  // states for which read_cut() was asked once
   Gaps gaps_;
   std::unordered_map<std::pair<Id, Id>, Split, PairHash> splits_;
   struct Scalar {

@@ -135,7 +135,7 @@ bool LexemeMasks::read_cut(Reading& reading, Id state) {
   const Id cut = texts.cut(state, kBegun);
   if (cut == Texts::kDead || cut == state) return false;
   if (const Id again = texts.cut(cut, kBegun); again != Texts::kDead && again != cut) return false;
-  if (!slot(&texts_, v_.whole_, cut, 0) && cuts_.insert(cut).second) return false;
+  if (!slot(&texts_, v_.whole_, cut, 0) && cuts_.try_emplace(cut, true).second) return false;
   LexemeMask& mask = text(texts, cut, false, v_.whole_, 0);
   if (!longer(mask).are_few) return false;
   std::vector<Id> out;

@@ -24,6 +24,7 @@
 #include "regex/unicode.hpp"
 #include "regex/word_list.hpp"
 #include "support/base.hpp"
+#include "support/flat_map.hpp"
 
 namespace guard {
 
@@ -373,7 +374,7 @@ class Langs {
     std::size_t operator()(const Triple& t) const { return hash_of(std::span<const Id>(t)); }
   };
   // By triples of live_apart(): the length of a text; -1: there is none.
-  std::unordered_map<Triple, std::int64_t, TripleHash> apart_;
+  FlatMap<Triple, std::int64_t, TripleHash> apart_;
   std::unordered_map<Id, std::int64_t> least_from_;
   std::unordered_map<Id, bool> endless_;
   std::unordered_map<Id, std::int64_t> cheapest_;

@@ -117,9 +117,9 @@ signed char Langs::live_apart(Id r) {
     if (to[0] == kNone || to[1] == kNone || to[2] == kNone) return;
     const std::int64_t a = least_from_.at(to[1]), b = least_from_.at(to[2]);
     if (std::max(a, b) > longest(to[0]) || !seen.insert(to).second) return;
-    const auto known = apart_.find(to);
-    if (known != apart_.end() && known->second < 0) return;
-    best.push({known != apart_.end() ? 1 : -(a + b), places.size()});
+    const auto* const known = apart_.find(to);
+    if (known && known->second < 0) return;
+    best.push({known ? 1 : -(a + b), places.size()});
     places.push_back({to, before, by});
   };
   for (add(start, 0, 0); !best.empty();) {
@@ -127,9 +127,9 @@ signed char Langs::live_apart(Id r) {
     const std::size_t here = best.top().second;
     const Triple q = places[here].at;
     best.pop();
-    const auto known = apart_.find(q);
-    if (known != apart_.end() || (accepts(q[0]) && accepts(q[1]) && accepts(q[2]))) {
-      std::int64_t length = known != apart_.end() ? known->second : 0;
+    const auto* const known = apart_.find(q);
+    if (known || (accepts(q[0]) && accepts(q[1]) && accepts(q[2]))) {
+      std::int64_t length = known ? known->second : 0;
       std::vector<std::uint32_t> text;
       for (std::size_t i = here;; i = places[i].before, ++length) {
         apart_.try_emplace(places[i].at, length);

@@ -70,11 +70,6 @@ class Slots {
     part.slots[hole] = {};
     --part.used, --size_;
   }
-  template <class Use>
-  void each(Use use) const {
-    first_.each(use);
-    for (const Part& part : others_) part.each(use);
-  }
 
  private:
   static constexpr std::size_t kMean = 256;  // entries of a part, on average
