@@ -26,9 +26,13 @@ Id Scalars::number_set(std::vector<Id> pieces) {
     }
     pieces = std::move(kept);
   }
-  if (pieces.size() > limits_.alternatives)
-    throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
+  must_be_few(pieces.size());
   return number_sets_.intern({std::move(pieces)});
+}
+
+void Scalars::must_be_few(std::size_t intervals) const {
+  if (intervals > limits_.alternatives)
+    throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
 }
 
 bool Scalars::is_point(Id id) const {
@@ -81,8 +85,7 @@ Id Scalars::numbers_and(Id a, Id b) {
   const std::vector<Id>&few = number_sets_[a].ids, &many = number_sets_[b].ids;
   const std::vector<Id>&few_wide = wide_pieces(a), &many_wide = wide_pieces(b);
   const std::size_t points = few.size() - few_wide.size();
-  if (points * many_wide.size() + few_wide.size() * many.size() > limits_.alternatives * 10)
-    throw Limit{"alternatives", -1, "numbers fall into too many intervals"};
+  must_be_few((points * many_wide.size() + few_wide.size() * many.size()) / 10);
   std::vector<Id> out;
   for (Id point : few)
     if (std::binary_search(many.begin(), many.end(), point) && is_point(point))
@@ -135,19 +138,22 @@ struct Scalars::NumberAlgebra {
     return one_of(*this, yes, no, sign);
   }
   Id values(const std::vector<Id>& list, bool sign) const {
-    std::vector<Id> points;
-    Piece others;
-    for (Id v : list) {
-      if (g->lexicon_.values[v].kind != Value::Number) continue;
-      const Decimal& d = g->lexicon_.values[v].number;
-      Piece p;
-      p.has_lo = p.has_hi = true;
-      p.lo = p.hi = d;
-      points.push_back(g->lexicon_.numbers.piece(std::move(p)));
-      others.not_values.push_back(d);
+    std::vector<Id> found;
+    for (Id v : list)
+      if (g->lexicon_.values[v].kind == Value::Number) found.push_back(v);
+    sort_unique(&found);
+    if (sign) {
+      g->must_be_few(found.size());  // before each of a million has a piece
+      for (Id& v : found) {
+        Piece p;
+        p.has_lo = p.has_hi = true;
+        p.lo = p.hi = g->lexicon_.values[v].number;
+        v = g->lexicon_.numbers.piece(std::move(p));
+      }
+      return g->number_set(std::move(found));
     }
-    if (sign) return g->number_set(std::move(points));
-    Piece out;
+    Piece others, out;
+    for (Id v : found) others.not_values.push_back(g->lexicon_.values[v].number);
     Numbers::merge({}, others, &out);  // sorts
     return just(std::move(out));
   }

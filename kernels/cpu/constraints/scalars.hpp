@@ -47,6 +47,7 @@ class Scalars {
   Id numbers_and(Id a, Id b);
   Id numbers_or(const std::vector<Id>& sets);
   Id number_set(std::vector<Id> pieces);
+  void must_be_few(std::size_t intervals) const;
   bool is_point(Id piece)
       const;  // whether it is one value without other conditions, so that equal ones are one piece
   const std::vector<Id>& wide_pieces(Id number_set);  // those that are not points
