@@ -196,6 +196,11 @@ class Stdout:
         with _problem():
             self._stream.flush()
 
+    @property
+    def is_read(self) -> bool:
+        """Whether there is a stream behind it: not where the shell closed it, `>&-`."""
+        return not isinstance(self._stream, Nowhere)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 

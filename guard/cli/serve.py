@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from guard.cli.console import (
     AsJson,
     Problem,
+    Stdout,
     bounded,
     console,
     examples,
@@ -88,6 +90,8 @@ def create(
 
     if not name.strip() or not name.isprintable():
         raise Problem(f"a key's name must be a printable text, not {name!r}")
+    if isinstance(sys.stdout, Stdout) and not sys.stdout.is_read:
+        raise Problem("standard output is closed, so that nobody would see the key; send it to a file or a program")
     store = _store(config)
     key, text = module.create(
         store,

@@ -617,6 +617,16 @@ def test_where_what_is_printed_can_not_be_written_a_line_says_so(
         assert key.revoked is not None
 
 
+def test_no_key_is_made_that_nobody_would_see(tmp_path: Path) -> None:
+    """With standard output closed."""
+    trace = tmp_path / "calls.db"
+    command = ["sh", "-c", '"$0" -m guard keys create shop >&-', sys.executable]
+    environment = {**os.environ, "GUARD_TRACE": str(trace)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr.startswith("guard: standard output is closed")) == (2, True), done.stderr
+    assert keys.every(TraceStore.at(str(trace))) == []
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "2>/dev/full"])
 def test_closed_streams_and_a_full_standard_error_change_no_exit_code(tmp_path: Path, closed: str) -> None:
     (tmp_path / "good.json").write_text("{}")
