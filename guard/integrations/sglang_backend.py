@@ -53,7 +53,7 @@ class SGLangGrammar(BaseGrammarObject):
             return
         self.current_token = token
         if not self.answer.accept([token]):
-            raise ValueError(f"guard: token {token} lies outside of its mask")
+            raise ValueError(f"guard: {self.answer.failure or f'token {token} lies outside of its mask'}")
 
     def rollback(self, k: int) -> None:
         """Take back the last k tokens."""
@@ -235,7 +235,7 @@ def keep_budget(req: Any) -> None:
         return
     answer.limit = limit
     if reasoner is not None and limit is not None and not reasoner.reasoning_in_grammar:
-        room = max(0, limit - answer.matcher.distance() - len(reasoner.think_end_ids))
+        room = max(0, limit - answer.distance() - len(reasoner.think_end_ids))
         reasoner.max_think_tokens = min(room, reasoner.max_think_tokens) if reasoner.max_think_tokens >= 0 else room
         ends = list(answer.vocabulary.tokens.eos)
         reasoner.think_excluded_token_ids = [*(reasoner.think_excluded_token_ids or ()), *ends]

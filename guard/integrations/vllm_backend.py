@@ -13,7 +13,7 @@ from vllm.v1.structured_output.backend_types import StructuredOutputBackend, Str
 
 from guard.integrations import seams
 from guard.integrations.engine_metrics import StepCount
-from guard.integrations.token_grammar import TokenGrammar, compile_constraint, fill, vocabulary_of
+from guard.integrations.token_grammar import TokenGrammar, compile_constraint, fill, forbid, vocabulary_of
 from guard.kernels.bitmask import WORD
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class VLLMGrammar(StructuredOutputGrammar):
         """Accept tokens and return whether all were allowed; tokens after the end of the answer are ignored."""
         if self.answer.accept(tokens) == len(tokens) or self.answer.is_finished:
             return True
-        _log.error("guard: request %s went on with tokens outside of its mask", request_id)
+        why = f"ends: {self.answer.failure}" if self.answer.failure else "went on with tokens outside of its mask"
+        _log.error("guard: request %s %s", request_id, why)
         return False
 
     def validate_tokens(self, tokens: list[int]) -> list[int]:
@@ -231,7 +232,8 @@ class VLLMBackend(StructuredOutputBackend):
                     row.accepted += 1
                 else:
                     row.refused = row.first + depth
-                    _log.error("guard: request %s has a draft outside of its mask", row.request.request_id)
+                    if row.grammar.answer.failure is None:  # else accept_tokens says so
+                        _log.error("guard: request %s has a draft outside of its mask", row.request.request_id)
 
     def _let_reason(self, manager: Any, request: Any, words: NDArray[np.int32]) -> None:
         """Mask reasoning: anything but the end of the sequence, while the answer still fits.
@@ -244,13 +246,11 @@ class VLLMBackend(StructuredOutputBackend):
         end = getattr(manager._get_reasoner(request), "end_token_id", None)
         if not isinstance(end, int) or answer.tokens:
             return
-        bits = words.view("uint32")
-        if answer.limit is not None and answer.limit - answer.before <= answer.matcher.distance() + 1:
+        if answer.limit is not None and answer.limit - answer.before <= answer.distance() + 1:
             words[:] = 0
-            bits[end // WORD] = 1 << end % WORD
+            words.view("uint32")[end // WORD] = 1 << end % WORD
             return
-        for token in self.vocabulary.tokens.eos:
-            bits[token // WORD] &= 0xFFFFFFFF ^ 1 << token % WORD
+        forbid(words, self.vocabulary.tokens.eos)
 
 
 def constraint_of(asked: Any) -> tuple[str, str]:

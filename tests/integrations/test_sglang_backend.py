@@ -140,6 +140,10 @@ def test_masks_of_a_step_are_filled_in_one_call_and_those_of_others_by_themselve
 def test_a_token_outside_of_the_mask_is_an_error(backend: Any) -> None:
     with pytest.raises(ValueError, match="token 5 lies outside"):
         backend.dispatch_json(json.dumps(SCHEMA)).accept_token(5)
+    given_up = backend.dispatch_json(json.dumps(SCHEMA))
+    given_up.answer.give_up("it took too long")
+    with pytest.raises(ValueError, match="guard: it took too long"):
+        given_up.accept_token(5)
 
 
 def req(grammar: Any, max_new_tokens: int) -> Any:

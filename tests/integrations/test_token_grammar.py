@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import guard
+from guard.integrations import token_grammar
 from guard.integrations.token_grammar import TokenGrammar, check_request, compile_constraint, fill, vocabulary_of
 from guard.kernels import allocate_bitmask
 
@@ -120,6 +121,47 @@ def test_rows_of_several_schemas_are_filled_in_one_call_and_others_stay() -> Non
     for row, one in zip([5, 0, 2, 3], several, strict=True):
         assert words[row].tolist() == mask(one).tolist()
     assert words[[1, 4]].tolist() == [[77] * words.shape[1]] * 2
+
+
+#: The least integer that is a multiple of all of these takes most of a second to find, and again for nearly every mask.
+SLOW = {
+    "type": "array",
+    "items": {"type": "integer"},
+    "allOf": [{"contains": {"type": "integer", "multipleOf": n}} for n in (7, 11, 13, 17, 19, 23, 29, 31)],
+}
+
+
+@pytest.mark.parametrize("way", ["a limit", "a slow distance", "a slow mask", "an error in a mask"])
+def test_what_takes_too_long_or_meets_a_limit_ends_one_request_and_no_other(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on with anything but an end, and accepts nothing: the engine then ends it with an error."""
+    seconds, why = (0.02, "above the limit seconds=0.02") if way == "a limit" else (60, "kept other requests waiting")
+    one = TokenGrammar(guard.compile(SLOW, limits=guard.Limits(seconds=seconds)), VOCABULARY, 200)
+    one.patience = 0.05 if way == "a slow distance" else 60
+    if way in ("a slow mask", "an error in a mask"):
+        assert one.distance() == 4
+        one.patience = 0.05
+    if way == "an error in a mask":
+        why, original = "out of states", token_grammar.fill_bitmasks
+
+        def raising(matchers: Any, *rest: Any) -> Any:
+            if one.matcher in matchers:
+                raise guard.SchemaError(guard.Finding("", None, why, ""), limit="states")
+            return original(matchers, *rest)
+
+        monkeypatch.setattr(token_grammar, "fill_bitmasks", raising)
+    good, words = grammar(SCHEMAS[0]), allocate_bitmask(2, SIZE)
+    for _ in range(2):
+        fill([one, good], words, [1, 0])
+        assert words[0].tolist() == mask(grammar(SCHEMAS[0])).tolist()
+        assert why in str(one.failure)
+        others = [token for token in range(SIZE) if token not in VOCABULARY.tokens.eos]
+        assert allowed(words[1]) == others
+        assert [one.accept([token]) for token in (others[0], VOCABULARY.tokens.eos[0])] == [0, 0]
+        assert not one.is_finished
+        assert one.agreed(others[:2], 4) == []
+        one.reset()
 
 
 def test_forced_text_stands_behind_drafts() -> None:

@@ -239,6 +239,18 @@ class TestMasks:
         assert len(longest) < len(tokens[3:])
         assert 3 + len(longest) <= 8
 
+    def test_a_request_that_was_given_up_ends_with_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
+        """VLLM ends a request whose tokens are refused."""
+        one = manager(config(drafts=4))
+        each = request(json={"type": "boolean"}, max_tokens=8)
+        started(one, each)
+        grammar = each.structured_output_request.grammar
+        grammar.answer.give_up("it took too long")
+        assert one.validate_tokens(each, [5, 6]) == []
+        assert not grammar.accept_tokens("a", [5])
+        assert not grammar.is_terminated()
+        assert "request a ends: it took too long" in caplog.text
+
     def test_what_is_beyond_the_stubs_seams_stays_vllms(self) -> None:
         one = manager(config("xgrammar"))
         each = request()
