@@ -25,7 +25,8 @@ What is mended, by the kind that the edits bear:
 - "NaN" is null, as in JavaScript's own JSON: both say that there is no number. Infinity is one, so it is not mended.
 
 Not mended: cut-off values, missing values and colons, bare words, hexadecimal, `...`, JSON inside a string (it is valid
-as it is). A key written twice is left to validation.
+as it is); a comment that may stand for what was left out, `[1, 2, // ... 98 more`. A key written twice is left to
+validation.
 
 Time and memory are linear in the text, however deep it nests. tests/guard/output/test_repair.py
 """
@@ -50,6 +51,13 @@ _MARK = re.compile(r"(`{3,}+)(?:[A-Za-z][\w+.-]*+)?|[\[{]")
 #: What stands before and behind a value that is a member or an item of something larger.
 _IS_KEY = re.compile(r"[\"'”’]\s*:\s*\Z")
 _GOES_ON = re.compile(r"\s*+,\s*+[\"'“‘{\[]")
+#: What a comment says that stands for items or members which were not written.
+_LEFT_OUT = re.compile(
+    r"\.\.|…|\b(?:more|rest|remaining|remainder|others?|additional|further|etc|and so (?:on|forth)|continue[sd]?"
+    r"|similar(?:ly)?|omit(?:s|ted)?|left out|skip(?:s|ped)?|truncat\w*|abbreviat\w*|abridged|elided|shortened"
+    r"|snip(?:ped)?)\b",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[^\W\d]\w*+")
 _KEY = re.compile(r"(?:[^\W\d]|\$)[\w$-]*+")
 _NUMBER = re.compile(
@@ -257,6 +265,7 @@ class _LenientReader:
         self.sure = False  # whether what was read is JSON without doubt: more than a bracket and a word
         self.closing: list[str] = []  # the brackets that are due, innermost last
         self.comma = -1  # the last comma, where nothing has followed it yet
+        self.comment = -1  # the last comment
 
     def edits_by_place(self) -> list[Edit]:
         """Return the edits in order: whether a comma is a trailing one is known only after the comments behind it."""
@@ -334,6 +343,8 @@ class _LenientReader:
         if missing:
             self.edit(at, "missing bracket", "", "".join(missing))
         if self.comma >= 0:
+            if char == "]" and self.comment > self.comma:  # it may stand for further items
+                raise _BrokenError
             self.edit(self.comma, "trailing comma", ",")
             self.comma = -1
 
@@ -350,8 +361,9 @@ class _LenientReader:
             elif comments and self.is_comment(at):
                 end = self.comment_end(at)
                 self.edit(at, "comment", text[at:end])
-                if end == len(text):  # it may have swallowed the end of the value
+                if end == len(text) or _LEFT_OUT.search(text, at, end):  # it may have swallowed the end of the value
                     raise _BrokenError
+                self.comment = at
                 at = end
             else:
                 return at

@@ -116,6 +116,11 @@ LEFT = {
     "a cut-off list": '{"a": [1, 2,',
     "a cut-off member": '{"a": 1, "b":',
     "a cut-off key": '{"a": 1, "b"',
+    "items left out, in a comment": '{"items": [1, 2, // ... 98 more\n]}',
+    "items left out before the last one": "[1, /* … */ 100]",
+    "items left out, without a comma": "[1, 2 // and so on\n]",
+    "members left out": '{"a": 1, /* rest omitted */}',
+    "what a comment behind the last comma of an array stands for": "[1, 2, // und 98 weitere\n]",
     "an end in a comment": '{"a": "x" // y}',
     "an end in a comment without an end": '{"a": "x" /* y}',
     "an end in a comment at the start": "[/*",
@@ -324,7 +329,8 @@ def damaged(r: random.Random, value: Any, damages: frozenset[str], gaps: tuple[s
                 comma = "\n"
             if comma == "," and brackets == "{}" and slip("doubled commas"):
                 comma = ",,"
-            out += part + gap() + comma + gap()
+            behind = r.choice(gaps) if last and comma and brackets == "[]" else gap()  # a comment may stand for items
+            out += part + gap() + comma + behind
         return out + brackets[1]
 
     def written(item: Any) -> str:
