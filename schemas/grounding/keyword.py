@@ -17,6 +17,8 @@ Kind = Literal["quoted", "number", "date"]
 Within = Literal["cell", "line", "paragraph"]
 WITHIN: tuple[Within, ...] = get_args(Within)
 
+MOST_PLACES = 1_000  #: Most places reported for one value in one text.
+
 _MEMBERS = ("input", "within", "once", "locales")
 _NUMBERS = {"number", "integer"}
 

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from guard.schemas.grounding.keyword import Within
+from guard.schemas.grounding.keyword import MOST_PLACES, Within
 from guard.schemas.grounding.word_bounds import bounds
 from guard.schemas.ops import Rx, Tree
 
@@ -24,7 +24,6 @@ _GAPS = re.compile(r" \s+|[^\S ]\s*")
 _CELL_GAPS = re.compile(r"\s*[|\t]\s*| \s+|[^\S ]\s*")
 _WRAP = re.compile(r"(?<=[^\W\d_])[-‐\u00ad][^\S\n\r]*(?:\r\n|\n|\r)[^\S\n\r]*(?=[^\W\d_])")
 _SEPARATOR = re.compile(r"(?:\r\n|\n|\r(?!\n))[^\S\n\r]*[\n\r]\s*")
-MOST_PLACES = 1_000  #: Most places reported for one value in one text.
 
 
 class QuotableText:

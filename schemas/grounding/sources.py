@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
-from guard.schemas.grounding.keyword import SourceRule, Within
-from guard.schemas.grounding.quotes import MOST_PLACES, QuotableText
-from guard.schemas.grounding.stated_dates import dates
+from guard.schemas.grounding.keyword import MOST_PLACES, SourceRule, Within
+from guard.schemas.grounding.quotes import QuotableText
+from guard.schemas.grounding.stated_dates import StatedDates, dates
 from guard.schemas.grounding.stated_numbers import numbers
 from guard.schemas.ops import Rx, Tree
 
@@ -39,7 +39,7 @@ class Sources:
         self.texts = dict(texts)
         self._quotes: dict[tuple[str, Within], QuotableText] = {}
         self._numbers: dict[tuple[str, tuple[str, ...]], dict[Decimal, Spans]] = {}
-        self._dates: dict[tuple[str, tuple[str, ...]], dict[str, Spans]] = {}
+        self._dates: dict[tuple[str, tuple[str, ...]], StatedDates] = {}
         self._places: dict[tuple[SourceRule, str | Decimal], list[Place]] = {}
         self._trees: dict[SourceRule, Tree] = {}
 
@@ -121,7 +121,7 @@ class Sources:
             self._numbers[key] = numbers(self.texts[name], locales)
         return self._numbers[key]
 
-    def _dates_of(self, name: str, locales: tuple[str, ...]) -> dict[str, Spans]:
+    def _dates_of(self, name: str, locales: tuple[str, ...]) -> StatedDates:
         key = name, locales
         if key not in self._dates:
             self._dates[key] = dates(self.texts[name], locales)

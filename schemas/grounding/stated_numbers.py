@@ -64,7 +64,7 @@ def numbers(text: str, locales: tuple[str, ...] = ()) -> dict[Decimal, list[Span
 
 
 def _taken(text: str, locales: tuple[str, ...]) -> Iterator[Span]:
-    spans = sorted(span for spans in dates(text, locales).values() for span in spans)
+    spans = dates(text, locales).spans
     yield from spans
     undated = _without(text, spans)  # a number behind a date is not the rest of a telephone number
     for pattern in (*_MARKED, _TELEPHONE):

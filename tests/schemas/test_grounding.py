@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import pickle
+import re
+import time
 import unicodedata
 from decimal import Decimal
 from random import Random
@@ -14,11 +16,11 @@ from pydantic import BaseModel
 
 import guard
 from guard.schemas import types
-from guard.schemas.grounding.keyword import KEYWORD, SourceRule, rule_of
+from guard.schemas.grounding.keyword import KEYWORD, MOST_PLACES, SourceRule, rule_of
 from guard.schemas.grounding.notations import months
 from guard.schemas.grounding.quotes import QuotableText
 from guard.schemas.grounding.sources import Sources
-from guard.schemas.grounding.stated_dates import dates
+from guard.schemas.grounding.stated_dates import _folded, dates
 from guard.schemas.grounding.stated_numbers import numbers
 
 
@@ -134,10 +136,61 @@ def test_numbers_count_by_value_where_they_stand_as_numbers(text: str, locales: 
         ("before 28 February (2026 season)", {"2026-02-28"}),
         ("31/02/2026", set()),
         ("no date 99", set()),
+        ("3 Auguſt 1795", {"1795-08-03"}),
+        ("3 APRİL 2026", {"2026-04-03"}),
+        ("3 aprıl 2026", {"2026-04-03"}),
+        ("0026-05-14", {"0026-05-14"}),
+        ("14.05.0026", {"0026-05-14"}),
+        ("12.05.2026-14.05.2026", {"2026-05-12", "2026-05-14"}),
+        ("2026-05-12/2026-05-14", {"2026-05-12", "2026-05-14"}),
+        ("2026-05-12-2026-05-14", {"2026-05-12", "2026-05-14"}),
+        ("2026-05-12T08:00Z/2026-05-14T18:00Z", {"2026-05-12", "2026-05-14"}),
+        ("3 May 2026-14 May 2026", {"2026-05-03", "2026-05-14"}),
+        ("12-14 May 2026", {"2026-05-12", "2026-05-14"}),
+        ("May 12–14, 2026", {"2026-05-12", "2026-05-14"}),
+        ("the code 12-34-2026-05-12", set()),
     ],
 )
 def test_dates_have_all_their_readings(text: str, found: set[str]) -> None:
     assert set(dates(text)) == found
+    assert not found & set(map(str, numbers(text)))
+
+
+def test_a_month_counts_in_every_case_that_its_pattern_takes() -> None:
+    for locale in ((), ("tr",), ("el",), ("az",), ("ru",)):
+        for name, number in months(locale).items():
+            for case in (name, name.upper(), name.title(), name.replace("s", "ſ"), name.upper().replace("I", "İ")):
+                found = dates(f"3 {case} 2026", locale)
+                assert not re.fullmatch(name, case, re.I) or f"2026-{number:02}-03" in found, case
+
+
+def test_every_letter_folds_as_a_pattern_takes_it() -> None:
+    letters = sorted(
+        {letter for locale in ("en", "fr", "tr", "el", "ru", "vi") for letter in "".join(months((locale,)))}
+    )
+    takes = re.compile("[" + re.escape("".join(letters)) + "]", re.I)
+    for char in filter(takes.match, map(chr, range(0x110000))):
+        assert any(_folded(char) == _folded(one) for one in letters if re.fullmatch(re.escape(one), char, re.I)), char
+
+
+def test_a_day_without_a_year_takes_each_year_that_is_stated() -> None:
+    text = "28 February; 29 February 2024; of 2023 and 2024, or 2025: 1 May, May 1st"
+    found = dates(text)
+    assert {date: [text[start:end] for start, end in spans] for date, spans in found.items()} == {
+        **{f"{year}-02-28": ["28 February"] for year in (2023, 2024, 2025)},
+        **{f"{year}-05-01": ["1 May", "May 1st"] for year in (2023, 2024, 2025)},
+        "2024-02-29": ["29 February 2024"],
+    }
+
+
+def test_days_times_years_take_no_longer_than_both() -> None:
+    years = "; ".join(map(str, range(1900, 2100)))
+    began = time.process_time()
+    found = dates(f"{years}\n{'1 May ' * 8_000}")
+    assert len(found) == 200
+    assert {len(found[date]) for date in found} == {MOST_PLACES}
+    assert set(numbers(f"{years}\n{'1 May ' * 8_000}")) == {Decimal(year) for year in range(1900, 2100)}
+    assert time.process_time() - began < 3
 
 
 def test_types_say_it_in_their_schemas() -> None:
