@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from guard.schemas.grounding.quotes import compared
+from guard.schemas.grounding.normal_form import compared
 from guard.schemas.grounding.stated_numbers import numbers
 from guard.support.subschemas import applying
 

@@ -1,7 +1,7 @@
 """Quotes: the substrings of a text that may be quoted, and the places where they occur.
 
-Comparison takes a normal form of the text: NFC, one space for each run of white space, and a line feed for each break
-that a quotation may not cross. Each of its characters remembers its place in the original text. Where quotations may
+Comparison takes the normal form of the text (normal_form.py), with a line feed for each break that a quotation may not
+cross. Each of its characters remembers its place in the original text. Where quotations may
 join lines (within="paragraph"), a word hyphenated at the end of a line is kept in three forms, each in a paragraph of
 its own: as written, joined without the hyphen, and joined with it.
 """
@@ -11,9 +11,10 @@ from __future__ import annotations
 import bisect
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from guard.schemas.grounding.keyword import MOST_PLACES, Within
+from guard.schemas.grounding.normal_form import clusters, compared, nfc
 from guard.schemas.grounding.word_bounds import bounds
 from guard.schemas.ops import Rx, Tree
 
@@ -22,7 +23,8 @@ _COLUMN = 3  #: Spaces that separate columns; a tab does, too.
 #: White space that is not a single space; between cells, the cell border.
 _GAPS = re.compile(r" \s+|[^\S ]\s*")
 _CELL_GAPS = re.compile(r"\s*[|\t]\s*| \s+|[^\S ]\s*")
-_WRAP = re.compile(r"(?<=[^\W\d_])[-‐\u00ad][^\S\n\r]*(?:\r\n|\n|\r)[^\S\n\r]*(?=[^\W\d_])")
+#: A hyphen at the end of a line; not one inside a Hangul syllable that is written in parts.
+_WRAP = re.compile(r"(?<=[^\W\d_])[-‐\u00ad][^\S\n\r]*(?:\r\n|\n|\r)[^\S\n\r]*(?=[^\W\d_\u1160-\u11ff\ud7b0-\ud7ff])")
 _SEPARATOR = re.compile(r"(?:\r\n|\n|\r(?!\n))[^\S\n\r]*[\n\r]\s*")
 
 
@@ -54,13 +56,19 @@ class QuotableText:
         if not wanted or wanted[0] == " " or wanted[-1] == " ":
             return []
         found: set[tuple[int, int]] = set()
-        at = self.compared.find(wanted)
-        while at >= 0 and len(found) < MOST_PLACES:
-            end = at + len(wanted)
-            if self.starts[at] and self.ends[end]:
-                found.add((self._place(at)[0], self._place(end - 1)[1]))
-            at = self.compared.find(wanted, at + 1)
+        for at in self._quoted(wanted):
+            found.add((self._place(at)[0], self._place(at + len(wanted) - 1)[1]))
+            if len(found) == MOST_PLACES:
+                break
         return sorted(found)
+
+    def _quoted(self, wanted: str) -> Iterator[int]:
+        """Yield where a text stands between bounds, in the normal form."""
+        for begins in _occurrences(self.compared, wanted):
+            ends = range(begins.start + len(wanted), begins.stop + len(wanted), begins.step)
+            starts = self.starts[begins.start : begins.stop : begins.step]
+            for index in _set_in_both(starts, self.ends[ends.start : ends.stop : ends.step]):
+                yield begins[index]
 
     def _place(self, index: int) -> tuple[int, int]:
         """Return the place in the original text of a character of the normal form."""
@@ -99,17 +107,14 @@ class QuotableText:
             start = end
 
     def _add_words(self, start: int, end: int) -> None:
-        """Append words in NFC with single spaces between them. A composed character takes the place of its cluster."""
+        """Append words in NFC with single spaces between them. A character takes the place of its cluster."""
         words = self.text[start:end]
         if self._is_plain or unicodedata.is_normalized("NFC", words):
             self._put(words, start, -1)
             return
-        at = 0
-        for until in range(1, len(words) + 1):
-            if until == len(words) or _begins_cluster(words, at, until):
-                for char in unicodedata.normalize("NFC", words[at:until]):
-                    self._put(char, start + at, start + until)
-                at = until
+        for at, until in clusters(words):
+            for char in nfc(words[at:until]):
+                self._put(char, start + at, start + until)
 
     def _put(self, chars: str, begin: int, end: int) -> None:
         self._parts.append(chars)
@@ -119,20 +124,40 @@ class QuotableText:
         self._size += len(chars)
 
 
-def compared(value: str) -> str:
-    """Return the normal form of a value: NFC, with one space for each run of white space."""
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", value))
+def _occurrences(text: str, wanted: str) -> Iterator[range]:
+    """Yield the places of a text in another, in order. O(characters), however much they overlap."""
+    at = text.find(wanted)
+    while at >= 0:
+        following = text.find(wanted, at + 1)
+        step = following - at
+        if following < 0 or step > len(wanted):
+            yield range(at, at + 1)
+            at = following
+            continue
+        found = range(at, _end_of_period(text, at, step) - len(wanted) + 1, step)
+        yield found
+        at = text.find(wanted, found[-1] + 1)
 
 
-def _begins_cluster(part: str, start: int, at: int) -> bool:
-    """Whether no character from `at` on composes with one in `start` to `at`."""
-    if part[at].isascii():
-        return True
-    end = at + 1
-    while end < len(part) and unicodedata.combining(part[end]):
-        end += 1
-    normalize = unicodedata.normalize
-    return normalize("NFC", part[start:end]) == normalize("NFC", part[start:at]) + normalize("NFC", part[at:end])
+def _end_of_period(text: str, start: int, step: int) -> int:
+    """Return up to where a text repeats, from `start` on, what stood `step` characters before."""
+    end, size = start + step, 1
+    while text.startswith(text[end - step : end - step + size], end):
+        end += size
+        size *= 2
+    while size := size // 2:
+        if text.startswith(text[end - step : end - step + size], end):
+            end += size
+    return end
+
+
+def _set_in_both(one: bytes, other: bytes) -> Iterator[int]:
+    """Yield the indexes at which two strings of bytes, 0 or 1, both have a 1."""
+    both = (int.from_bytes(one) & int.from_bytes(other)).to_bytes(len(one))
+    at = both.find(1)
+    while at >= 0:
+        yield at
+        at = both.find(1, at + 1)
 
 
 def _has_line_break(space: str) -> bool:

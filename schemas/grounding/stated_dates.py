@@ -94,12 +94,13 @@ def _whole(text: str, locales: tuple[str, ...]) -> Iterator[tuple[str, Span]]:
             ends.add(match.end())
     left = sorted(ends)
     while left:  # what ends there may be the first date of a range
-        until = _UNTIL.match(text, left.pop())
-        for _, form in forms if until is not None else ():
-            if until is not None and (match := form.match(text, until.end())) is not None:
-                yield from _read(match, locales)
-                left += {match.end()} - ends
-                ends.add(match.end())
+        if (until := _UNTIL.match(text, left.pop())) is None:
+            continue
+        for _, form in forms:
+            if (second := form.match(text, until.end())) is not None:
+                yield from _read(second, locales)
+                left += {second.end()} - ends
+                ends.add(second.end())
 
 
 def _read(match: re.Match[str], locales: tuple[str, ...]) -> Iterator[tuple[str, Span]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import pickle
 import re
 import time
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 import guard
 from guard.schemas import types
 from guard.schemas.grounding.keyword import KEYWORD, MOST_PLACES, SourceRule, rule_of
+from guard.schemas.grounding.normal_form import clusters, nfc
 from guard.schemas.grounding.notations import months
 from guard.schemas.grounding.quotes import QuotableText
 from guard.schemas.grounding.sources import Sources
@@ -86,6 +88,62 @@ def test_every_quotation_stands_in_the_text_as_it_was_given() -> None:
                     for a, b in places:
                         stands = " ".join(unicodedata.normalize("NFC", text[a:b]).split())
                         assert within == "paragraph" or value in (stands, " ".join(value.split())), (text, value)
+
+
+def test_what_a_text_may_be_quoted_as_is_found_in_it() -> None:
+    r = Random(7)
+    chars = "ab-\n ᄀ가ᅡᆨe\u0301\u0323\u0f71\u0f72\u0f73\u0344\u09c7\u09be<\u0338"
+    for _ in range(2_000):
+        quotes = QuotableText("".join(r.choice(chars) for _ in range(r.randint(0, 10))), "paragraph")
+        assert unicodedata.is_normalized("NFC", quotes.compared), quotes.text
+        for start, end in itertools.combinations(range(len(quotes.compared) + 1), 2):
+            value = quotes.compared[start:end]
+            if quotes.starts[start] and quotes.ends[end] and "\n" not in value:
+                assert quotes.find(value), (quotes.text, value)
+
+
+def test_the_normal_form_is_the_one_of_unicode() -> None:
+    r = Random(8)
+    chars = "aé\u0301\u0323\u0f71\u0f72\u0f73\u0344\u09c7\u09beᄀ가ᅡᆨ"
+    for length in (0, 3, 20, 80) * 50:
+        text = "".join(r.choice(chars) for _ in range(length))
+        text += "".join(r.choice("\u0301\u0323\u0f73") for _ in range(length))
+        assert nfc(text) == unicodedata.normalize("NFC", text), text
+        parts = [text[start:end] for start, end in clusters(text)]
+        assert "".join(parts) == text
+        assert "".join(map(nfc, parts)) == nfc(text), text
+
+
+def test_overlapping_places_are_all_found() -> None:
+    r = Random(9)
+    for _ in range(3_000):
+        word = "".join(r.choice("xy ") for _ in range(r.randint(1, 4)))
+        text = "".join(r.choice([word * 3, word[:2], "x", "y ", " "]) for _ in range(r.randint(0, 8)))
+        quotes = QuotableText(text, "cell")
+        lines = quotes.compared
+        for start, end in itertools.combinations(range(len(lines) + 1), 2):
+            value = lines[start:end]
+            if value.strip() == value and "\n" not in value:
+                at = [i for i in range(len(lines)) if lines.startswith(value, i)]
+                right = [i for i in at if quotes.starts[i] and quotes.ends[i + len(value)]]
+                assert list(quotes._quoted(value)) == right, (text, value)
+
+
+@pytest.mark.parametrize("text", ["a" + "\u0301" * 40_000, "a" + "\u0301\u0323" * 20_000, "\u0f73" * 40_000])
+def test_many_marks_of_one_letter_take_no_longer_than_others(text: str) -> None:
+    began = time.process_time()
+    assert QuotableText(text, "cell").find(text)
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("x" * 400_000, "x" * 16_000), ("xx " * 100_000, "x xx " + "xx " * 5_000 + "x")]
+)
+def test_a_long_value_is_looked_for_in_linear_time(text: str, value: str) -> None:
+    quotes = QuotableText(text, "cell")
+    began = time.process_time()
+    assert quotes.find(value) == []
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
