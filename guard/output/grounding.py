@@ -10,6 +10,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from guard.errors import SchemaError, Truncated, Unchecked, ValidationFailed, Violation
@@ -56,13 +57,18 @@ class GroundingChecker:
 
     def check(self, text: str, sources: Sources) -> Located:
         """Check a text that is valid by the schema; Unchecked where that would take too long."""
+        from guard.schemas.grounding.walk import TooMuchWorkError, size  # here: few types need it
+
         value = json.loads(text)
-        if _leaves(value) * sources.size > MOST_WORK:
+        if size(value) * sources.size > MOST_WORK:
             raise Unchecked("the answer has too many values to look for all of them in inputs of this length")
         try:
-            found = self._walk.grounded(value, sources)
+            found = self._walk.grounded(value, sources, json.loads(text, parse_float=_written))
         except RecursionError:
             return Located(too_deep(text), {})
+        except TooMuchWorkError:
+            words = "the grounded values of the answer could not be found: too many branches of unions fit its parts"
+            raise Unchecked(words) from None
         places = {pointer(one.path): one.places for one in found if one.places}
         return Located((*map(_finding, (one for one in found if not one.places)), *_once(found)), places)
 
@@ -110,18 +116,12 @@ def _value_place(place: str) -> str:
     return pointer([name for before, name in itertools.pairwise(steps) if before == "properties"])
 
 
-def _leaves(value: Any) -> int:
-    """Return the number of texts and numbers in a value."""
-    count, left = 0, [value]
-    while left:
-        part = left.pop()
-        if isinstance(part, dict):
-            left += part.values()
-        elif isinstance(part, list):
-            left += part
-        else:
-            count += 1
-    return count
+def _written(number: str) -> Decimal | float:
+    """Return a number as it is written, or a float where its exponent is beyond any decimal."""
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return float(number)
 
 
 def _finding(one: Grounded) -> Violation:
@@ -138,11 +138,10 @@ def _finding(one: Grounded) -> Violation:
 
 def _once(found: Sequence[Grounded]) -> list[Violation]:
     """Return findings about equal items of a list whose items must be quoted once."""
-    seen: set[tuple[Any, ...]] = set()
+    seen: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     out = []
     for one in found:
-        key = (one.path[:-1], one.value)
-        if one.rule.once and key in seen:
+        first = seen.setdefault((one.path[:-1], one.value), one.path)
+        if one.rule.once and first != one.path:
             out.append(Violation(pointer(one.path), ONCE, "an item that the list has not yet", clipped(one.value)))
-        seen.add(key)
     return out

@@ -65,10 +65,13 @@ class QuotableText:
     def _quoted(self, wanted: str) -> Iterator[int]:
         """Yield where a text stands between bounds, in the normal form."""
         for begins in _occurrences(self.compared, wanted):
-            ends = range(begins.start + len(wanted), begins.stop + len(wanted), begins.step)
-            starts = self.starts[begins.start : begins.stop : begins.step]
-            for index in _set_in_both(starts, self.ends[ends.start : ends.stop : ends.step]):
-                yield begins[index]
+            first, end, step = begins.start, begins.stop, begins.step
+            starts = self.starts[first:end:step]
+            ends = self.ends[first + len(wanted) : end + len(wanted) : step]
+            if len(begins) > 1:
+                yield from (begins[index] for index in _set_in_both(starts, ends))
+            elif starts == ends == b"\1":
+                yield first
 
     def _place(self, index: int) -> tuple[int, int]:
         """Return the place in the original text of a character of the normal form."""

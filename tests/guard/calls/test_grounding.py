@@ -15,6 +15,7 @@ from scripted import Scripted
 
 import guard
 from guard.calls.rerun import replay
+from guard.output.grounding import GroundingChecker
 from guard.schemas.grounding.keyword import SourceRule
 from guard.schemas.grounding.sources import Sources
 from guard.trace import TraceStore
@@ -197,3 +198,71 @@ def test_hostile_inputs_take_no_longer_than_others() -> None:
                 rule = SourceRule(kind, within=within)
                 sources.numbers(rule) if kind == "number" else sources.tree(rule)
         assert time.process_time() - began < 5, part
+
+
+def located(schema: Any, answer: str, text: str) -> tuple[list[str], dict[str, Any]]:
+    """Return the places of findings, and the places of values."""
+    found = GroundingChecker(guard.compile(schema)).check(answer, Sources({"text": text}))
+    return [finding.at for finding in found.findings], dict(found.places)
+
+
+STRING, NUMBER = {"type": "string", "x-guard-from": "input"}, {"type": "number", "x-guard-from": "input"}
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+
+
+def test_a_recursive_union_takes_no_longer_the_deeper_an_answer_is() -> None:
+    def node(**more: Any) -> dict[str, Any]:
+        return {"type": "object", "properties": {"c": {"$ref": "#/$defs/t"}, "v": STRING, **more}}
+
+    schema = {"$ref": "#/$defs/t", "$defs": {"t": {"anyOf": [node(), node(w={"type": "integer"})]}}}
+    began = time.process_time()
+    findings, _ = located(schema, '{"c":' * 60 + '{"v": "dog"}' + "}" * 60, "a cat")
+    assert findings == ["/c" * 60 + "/v"]
+    assert time.process_time() - began < 2
+
+
+def test_what_is_said_twice_of_a_value_is_found_once() -> None:
+    one = {"properties": {"c": {"$ref": "#/$defs/t"}, "v": STRING}}
+    schema = {"$ref": "#/$defs/t", "$defs": {"t": {"type": "object", "allOf": [one, {**one, "title": "again"}]}}}
+    assert located(schema, '{"c":' * 60 + '{"v": "dog"}' + "}" * 60, "a cat")[0] == ["/c" * 60 + "/v"]
+    once = {"type": "string", "x-guard-from": {"within": "line", "once": True}}
+    twice = {"type": "array", "uniqueItems": True, "items": {"allOf": [once, {**once, "minLength": 1}]}}
+    assert located(twice, '["cat", "a"]', "a cat")[0] == []
+    assert located(twice, '["cat", "cat"]', "a cat")[0] == ["/1"]
+
+
+def test_too_many_branches_are_refused_and_not_left_unlooked_at() -> None:
+    node = {"type": "array", "items": {"$ref": "#/$defs/t"}}
+    leaves = [STRING, {"type": "string", "minLength": 1}]
+    schema = {"$ref": "#/$defs/t", "$defs": {"t": {"anyOf": [*leaves, node, {**node, "minItems": 1}]}}}
+    answer = "[" * 100 + ",".join(['"dog"'] * 40_000) + "]" * 100
+    with pytest.raises(guard.Unchecked, match="too many branches of unions"):
+        located(schema, answer, "a cat")
+
+
+@pytest.mark.parametrize("said", ["0.1234567890123456789", "12345678901234567.25", "1204.50", "7"])
+def test_a_number_counts_as_it_is_written(said: str) -> None:
+    assert located(NUMBER, said, f"it is {said} now") == ([], {"": (("text", 6, 6 + len(said)),)})
+    assert located(NUMBER, said + "1" if "." in said else said + ".1", f"it is {said} now")[0] == [""]
+    assert located(NUMBER, "1e9999999999999999999999", f"it is {said} now")[0] == [""]
+
+
+def test_what_a_draft_ignores_grounds_nothing() -> None:
+    items = {"$schema": DRAFT_7, "type": "array", "items": STRING, "prefixItems": [{}]}
+    assert located(items, '["dog"]', "a cat")[0] == ["/0"]
+    beside = {"$ref": "#/definitions/any", "properties": {"v": STRING}}
+    schema = {
+        "$schema": DRAFT_7,
+        "definitions": {"any": {}},
+        "properties": {"a": beside, "b": {"$ref": "#/properties/a/properties/v"}},
+    }
+    assert located(schema, '{"a": {"v": "dog"}, "b": "dog"}', "a cat")[0] == ["/b"]
+
+
+def test_patterns_of_other_properties_are_asked_of_nobody() -> None:
+    schema = {
+        "properties": {"a": STRING},
+        "patternProperties": {"^\\p{L}$": {"type": "string"}},
+        "additionalProperties": {"type": "string"},
+    }
+    assert located(schema, '{"a": "cat", "b": "dog", "12": "dog"}', "a cat") == ([], {"/a": (("text", 2, 5),)})
