@@ -179,6 +179,7 @@ class FrontEnd:
         """Return this front end with the inputs of a call."""
         found = copy(self)
         found.sources = sources
+        found._is_recorded |= self.scan.chosen
         found._twins = Twins(self.schemas)
         vars(found).pop("lowering", None)
         return found

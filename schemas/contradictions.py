@@ -128,7 +128,8 @@ class _Records:
     """Records that are asked about, numbered behind a schema's nodes. It refers to no engine, as one refers to it."""
 
     def __init__(self, front: Questioned) -> None:
-        self._front, self._first = front, len(front.documents.schemas)
+        self._front = front
+        self._first = 2 * len(front.documents.schemas)  # a schema has two nodes at most (lowering.py)
         self._records: list[Record] = []
 
     def add(self, records: Sequence[Record]) -> range:

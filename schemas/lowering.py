@@ -1,7 +1,8 @@
 """Lowering: from a position and a scope to a record, the flat conjunction that the engine works on.
 
 A node is a number: a position of `Documents` where the scope is empty, which it is unless a schema uses dynamic
-references, and a number of its own otherwise. Nodes are lowered when the engine asks, with those that a mask will need
+references, and a number of its own otherwise. A branch of `oneOf` with values from the inputs of a call has a second
+node, for what it says without the inputs. Nodes are lowered when the engine asks, with those that a mask will need
 next. In a record the differences between drafts are gone: `dependencies` is split, items have positions, bounds are
 exact decimals and inclusive or not, names are texts that JSON can write. A scan (scan.py) has been over every position
 before, so that nothing here can be refused.
@@ -18,6 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guard.kernels._native import KeywordTable, LoweringTables, Twins
+from guard.kernels.cached import cached_property
 from guard.kernels.unicode_text import is_unicode
 from guard.schemas import regex, string_formats
 from guard.schemas.documents import Documents, Scope
@@ -39,10 +41,12 @@ from guard.schemas.ops import (
     Op,
     Record,
 )
-from guard.schemas.scan import inexact_positions
+from guard.schemas.scan import grounded_positions, inexact_positions
 
 if TYPE_CHECKING:
     from guard.schemas.grounding.sources import Sources
+
+UNGROUNDED: Scope = (("", 0),)  #: The scope in which no value comes from the inputs of a call.
 
 _EVERYTHING = NULL | BOOLEAN | NUMBER | STRING | ARRAY | OBJECT
 _TYPE_BITS = {"null": NULL, "boolean": BOOLEAN, "number": NUMBER, "string": STRING, "array": ARRAY, "object": OBJECT}
@@ -175,9 +179,14 @@ class Lowering:
 
     def node(self, position: int, scope: Scope) -> int:
         """Return the node of a position that is reached in a scope."""
-        if not self.documents.dynamic or position <= FALSE:
+        if position <= FALSE:
             return position
-        scope = self.documents.enter(scope, position)
+        if scope == UNGROUNDED:
+            scope = UNGROUNDED if position in self.grounded else ()
+        elif self.documents.dynamic:
+            scope = self.documents.enter(scope, position)
+        else:
+            return position
         if not scope:
             return position
         key = position, scope
@@ -261,11 +270,22 @@ class Lowering:
         if not schema:
             return TRUE
         position = self.documents.homes[context.position].document.places[id(schema)]
-        if self.documents.dynamic:
+        if self.documents.dynamic or context.scope:
             return self.node(position, context.scope)
         if self._tables is None:
             return position
         return self._twins.first(self._tables, position, context.dialect.tables)
+
+    @cached_property
+    def grounded(self) -> frozenset[int]:
+        """The positions at which, or below which, a value comes from the inputs of a call; none where there is none."""
+        return grounded_positions(self.documents) if self.sources is not None else frozenset()
+
+    def is_grounded(self, context: _Context, schema: Any) -> bool:
+        """Say whether a value at or below a schema right below the one being lowered comes from inputs."""
+        if type(schema) is not dict or not schema or context.scope == UNGROUNDED:
+            return False
+        return self.documents.homes[context.position].document.places[id(schema)] in self.grounded
 
     def loose(self, context: _Context, schema: Any) -> bool:
         """Say whether something below a schema is left to validation, so that its record admits too much."""
@@ -387,8 +407,15 @@ def _any_of(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
 
 
 def _one_of(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
-    loose = any(lowering.loose(c, child) for child in value)
-    c.record.append((_ANY if loose else _ONE, [lowering.child(c, child) for child in value]))
+    nodes = [lowering.child(c, child) for child in value]
+    if any(lowering.loose(c, child) for child in value):
+        c.record.append((_ANY, nodes))
+    elif any(lowering.is_grounded(c, child) for child in value):
+        # That only one branch fits is said without the inputs, of which no other validator knows.
+        ungrounded = _Context(lowering.documents, c.position, UNGROUNDED)
+        c.record += [(_ANY, nodes), (_ONE, [lowering.child(ungrounded, child) for child in value])]
+    else:
+        c.record.append((_ONE, nodes))
 
 
 def _not(lowering: Lowering, c: _Context, _: str, value: Any) -> None:
@@ -460,7 +487,7 @@ def _range(least_word: str, most_word: str, op: Op, kind: int) -> _How:
 
 
 def _source(lowering: Lowering, c: _Context, _: str, __: Any) -> None:
-    if lowering.sources is None:
+    if lowering.sources is None or c.scope == UNGROUNDED:
         return
     rule = rule_of(c.schema)
     if rule.kind == "number":

@@ -61,6 +61,7 @@ class Scan:
     troubles: list[Trouble]
     unevaluated: bool  # some unevaluated* is enforced, so that annotations matter
     grounded: bool = False  # some value comes from the inputs of a call
+    chosen: bool = False  # some such value is in a branch of oneOf
     slow_formats: set[str] = field(default_factory=set)
 
     def findings(self, documents: Documents) -> list[Finding]:
@@ -100,7 +101,7 @@ def scan(documents: Documents, start: int = 0) -> Scan:
     if documents.resolved or schemas.may_loop():
         check_loops(documents)
     if out.grounded:
-        _check_grounded(documents)
+        _check_grounded(documents, out)
     return out
 
 
@@ -305,21 +306,32 @@ _NOT_GROUNDED = frozenset(
 )
 
 
-def _check_grounded(documents: Documents) -> None:
-    """Refuse grounded values where what is left of them would not be exact."""
-    grounded = [(at, KEYWORD) for at in range(2, len(documents.schemas)) if KEYWORD in documents.schemas[at]]
-    around = inexact_positions(documents, frozenset(grounded))
+def grounded_positions(documents: Documents) -> frozenset[int]:
+    """Return every position at which, or below which, a value comes from the inputs of a call."""
+    return inexact_positions(documents, frozenset((at, KEYWORD) for at in _grounded(documents)))
+
+
+def _grounded(documents: Documents) -> list[int]:
+    return [at for at in range(2, len(documents.schemas)) if KEYWORD in documents.schemas[at]]
+
+
+def _check_grounded(documents: Documents, out: Scan) -> None:
+    """Refuse grounded values where what is left of them would not be exact; note whether some are below oneOf."""
+    around = grounded_positions(documents)
     for position in around:
         home = documents.homes[position]
         schema = documents.schemas[position]
         for steps, child in subschemas(schema, home.dialect.keywords):
             keyword = str(steps[0])
+            if home.document.places.get(id(child)) not in around:
+                continue
+            out.chosen |= keyword == "oneOf"
             is_open = keyword == "additionalProperties" and schema.get("patternProperties")
-            if (keyword in _NOT_GROUNDED or is_open) and home.document.places.get(id(child)) in around:
+            if keyword in _NOT_GROUNDED or is_open:
                 where = f"{documents.pointer(position)}/{keyword}"
                 message = f"a value below {keyword} can't be grounded"
                 raise SchemaError(Finding(where, keyword, message, f"say {KEYWORD} in properties, items or branches"))
-    for position, _ in grounded:
+    for position in _grounded(documents):
         if rule_of(documents.schemas[position]).once and not _is_once(documents, position):
             where, words = f"{documents.pointer(position)}/{KEYWORD}", "once is said of items of a list that differ"
             raise SchemaError(Finding(where, KEYWORD, words, "say uniqueItems: true beside items, or leave once out"))

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from guard.schemas.documents import Documents
 from guard.schemas.grounding.keyword import KEYWORD, SourceRule, rule_of
 from guard.schemas.grounding.sources import Place, Sources
-from guard.schemas.scan import inexact_positions
+from guard.schemas.scan import grounded_positions
 
 Path = tuple[str | int, ...]
 _Below: TypeAlias = tuple[Any, Any, Path]
@@ -41,9 +41,8 @@ class GroundedWalk:
 
     def __init__(self, documents: Documents, is_valid: Callable[[int, Any], bool]) -> None:
         self.documents, self.is_valid = documents, is_valid
-        said = [at for at in range(2, len(documents.schemas)) if KEYWORD in documents.schemas[at]]
-        self.around = inexact_positions(documents, frozenset((at, KEYWORD) for at in said))
-        self.rules = {at: rule_of(documents.schemas[at]) for at in said}
+        self.around = grounded_positions(documents)
+        self.rules = {at: rule_of(documents.schemas[at]) for at in self.around if KEYWORD in documents.schemas[at]}
 
     def grounded(self, value: Any, sources: Sources, written: Any = None) -> list[Grounded]:
         """Return the grounded values of a valid answer, in order, each once.

@@ -82,15 +82,17 @@ def _drawn(r: Random, pair: tuple[str, str], world: str) -> Drawn:
 
 
 def _with_inputs(r: Random, drawn: Drawn) -> Drawn:
-    """Return a case with inputs where a value is grounded; without its marks where they are refused."""
+    """Return a case with inputs where a value is grounded; without its marks where they are refused, or not told."""
     if KEYWORD not in keywords_in([drawn.schema, drawn.documents]):
         return drawn
+    is_refused = not inputs.is_told([drawn.schema, drawn.documents])
     try:
         guard.compile(drawn.schema, draft=drawn.default or drawn.draft, documents=drawn.documents)
     except guard.SchemaError as error:
-        if KEYWORD in str(error) or "grounded" in str(error):
-            schema, documents = without([drawn.schema, drawn.documents], KEYWORD)
-            return replace(drawn, schema=schema, documents=documents)
+        is_refused |= KEYWORD in str(error) or "grounded" in str(error)
+    if is_refused:
+        schema, documents = without([drawn.schema, drawn.documents], KEYWORD)
+        return replace(drawn, schema=schema, documents=documents)
     return replace(drawn, inputs=inputs.draw(r))
 
 

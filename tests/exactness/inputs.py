@@ -8,12 +8,14 @@ never stand side by side: what they state together is another question.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
 KEYWORD = "x-guard-from"
 NAMES = ("a", "b")  #: Of inputs.
+_REFERENCES = ("$ref", "$recursiveRef", "$dynamicRef")
 
 
 class Piece(NamedTuple):
@@ -187,16 +189,39 @@ def _quotes(pieces: Pieces) -> set[str]:
 
 
 def told(schema: Any, inputs: dict[str, Input]) -> Any:
-    """Return a schema that lists what the inputs state instead of saying `x-guard-from`."""
+    """Return a schema that lists what the inputs state instead of saying `x-guard-from`.
+
+    That only one branch of `oneOf` fits is asked without the inputs. `is_told` says where that can be written so.
+    """
     if isinstance(schema, list):
         return [told(item, inputs) for item in schema]
     if not isinstance(schema, dict):
         return schema
     out = {k: v if k in ("const", "enum") else told(v, inputs) for k, v in schema.items() if k != KEYWORD}
+    if isinstance(schema.get("oneOf"), list) and KEYWORD in json.dumps(schema["oneOf"]):
+        out["allOf"] = [*out.get("allOf", []), {"anyOf": out["oneOf"]}]
+        out["oneOf"] = unmarked(schema["oneOf"])
     if KEYWORD in schema and "type" in schema:
         values = _stated(schema, inputs)
         out["allOf"] = [*out.get("allOf", []), {"enum": values} if values else {"not": {}}]
     return out
+
+
+def is_told(schema: Any) -> bool:
+    """Whether no branch of `oneOf` refers to what may come from an input."""
+    if isinstance(schema, list):
+        return all(map(is_told, schema))
+    if not isinstance(schema, dict):
+        return True
+    said = json.dumps(schema.get("oneOf"))
+    return not any(f'"{word}"' in said for word in _REFERENCES) and all(map(is_told, schema.values()))
+
+
+def unmarked(schema: Any) -> Any:
+    """Return a schema without `x-guard-from`."""
+    if isinstance(schema, dict):
+        return {k: v if k in ("const", "enum") else unmarked(v) for k, v in schema.items() if k != KEYWORD}
+    return [unmarked(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _stated(schema: dict[str, Any], inputs: dict[str, Input]) -> list[Any]:

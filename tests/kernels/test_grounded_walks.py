@@ -5,6 +5,7 @@ GROUNDED_WALKS=4000 walks so often, instead of a few times.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gzip
 import json
@@ -23,7 +24,8 @@ from guard.decoding.mask_buffer import allowed_tokens
 from guard.errors import SchemaError
 from guard.kernels.bitmask import allocate_bitmask
 from guard.output.grounding import GroundingChecker
-from guard.schemas.compiled import Compiled
+from guard.output.target import from_any
+from guard.schemas.compiled import Compiled, single_bytes
 from guard.schemas.grounding.keyword import KEYWORD
 from guard.schemas.grounding.sources import Sources
 
@@ -122,3 +124,59 @@ def test_walks_end_and_say_what_the_document_says() -> None:
     print(f"{ended} walks ended, {grounded} grounded values")
     assert ended > WALKS // 2
     assert grounded
+
+
+def leaf(draw: random.Random) -> Any:
+    """Return a schema of a scalar, marked or not."""
+    string, number = {"type": "string", KEYWORD: "input"}, {"type": "number", KEYWORD: "input"}
+    return draw.choice([
+        *(string, {**string, "pattern": "^c"}, {**string, "minLength": 4}, {**string, "type": ["string", "null"]}),
+        *({**string, "format": "date"}, number, {**number, "type": "integer"}, {"type": "integer"}, {"type": "null"}),
+        *({"type": "string"}, {"type": "string", "pattern": "^d"}, {"enum": ["cat", "dog", 5]}, {"const": "dog"}, True),
+    ])  # fmt: skip
+
+
+def drawn(draw: random.Random, depth: int) -> Any:
+    """Return a schema in which branches overlap."""
+    kind = draw.random()
+    if depth == 0 or kind < 0.3:
+        return leaf(draw)
+    if kind < 0.6:
+        branches = [drawn(draw, depth - 1), drawn(draw, depth - 1)]
+        return {draw.choice(["anyOf", "oneOf", "oneOf", "allOf"]): branches}
+    if kind < 0.7:
+        return {"$ref": "#/$defs/other"}
+    if kind < 0.85:
+        head = {"prefixItems": [drawn(draw, depth - 1)]} if draw.random() < 0.4 else {}
+        return {"type": "array", "items": drawn(draw, depth - 1), "maxItems": 2, **head}
+    members = {"properties": {name: drawn(draw, depth - 1) for name in "ab"}, "additionalProperties": False}
+    return {"type": "object", **members, **draw.choice([{}, {"required": ["a"]}])}
+
+
+def value(draw: random.Random, depth: int) -> Any:
+    """Return a value that such a schema may have."""
+    kind = draw.random()
+    if depth == 0 or kind < 0.6:
+        return draw.choice(["cat", "dog", "a cat", "c", 5, 7, 5.5, None, "2026-05-14", "2026-05-15"])
+    if kind < 0.8:
+        return [value(draw, depth - 1) for _ in range(draw.randrange(3))]
+    return {name: value(draw, depth - 1) for name in "ab" if draw.random() < 0.7}
+
+
+def test_masks_and_the_check_agree_on_branches_that_overlap() -> None:
+    draw, sources = random.Random(7), Sources({"input": "a cat has 5 and 5.50\n14.05.2026"})
+    agreed = 0
+    for _ in range(WALKS * 20):
+        schema = {"allOf": [drawn(draw, 3)], "$defs": {"other": drawn(draw, 1)}}
+        with contextlib.suppress(guard.SchemaError):
+            target = from_any(schema, {})
+            if target.grounding is None:
+                continue
+            compiled = target.compiled.grounded(sources)
+            for text in {json.dumps(value(draw, 3)) for _ in range(20)}:
+                matcher = compiled.matcher(single_bytes())
+                is_allowed = all(map(matcher.accept, text.encode())) and matcher.can_stop()
+                is_right = not target.check(text)[1] and not target.grounding.check(text, sources).findings
+                assert is_allowed == is_right, (schema, text)
+                agreed += is_right
+    assert agreed > WALKS
