@@ -12,6 +12,7 @@ from typing import Any
 
 from guard.errors import Violation
 from guard.models.chat_messages import Messages, copied
+from guard.schemas.grounding.json_text import JsonText
 from guard.support.clipping import clipped
 
 TEMPLATE = "typed/2"  #: Name and version of what `build` writes; change it with the words.
@@ -98,12 +99,14 @@ def inputs(sources: Any) -> dict[str, str]:
 
 
 def as_text(value: object) -> str:
-    """Return an argument as a prompt shows it: text unchanged, anything else as JSON."""
+    """Return an argument as a prompt shows it: text unchanged, anything else as a JsonText."""
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        return value.decode()
     from pydantic_core import to_json
 
-    return to_json(value, indent=2).decode() if not isinstance(value, bytes) else value.decode()
+    return JsonText(to_json(value, indent=2).decode())
 
 
 def pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:

@@ -11,6 +11,7 @@ from guard.calls.policy import FIRST_TOKENS, Policy
 from guard.errors import CallError, Violation
 from guard.models.base import Model, Reply, Request
 from guard.output import target as targets
+from guard.schemas.grounding.json_text import JsonText
 from guard.support.secret_patterns import REDACTED
 from guard.trace.asked_for import target_of
 from guard.trace.errors import TraceError
@@ -109,8 +110,14 @@ def _sources(target: targets.Target, attempt: Attempt) -> Sources | None:
         return None
     from guard.schemas.grounding.sources import Sources  # here: few calls need it
 
-    texts = {name: str(attempt.messages[at.message].get("content")) for name, at in attempt.inputs.items()}
-    return Sources({name: texts[name][at.start : at.start + at.length] for name, at in attempt.inputs.items()})
+    inputs = {}
+    for name, at in attempt.inputs.items():
+        text = str(attempt.messages[at.message].get("content"))[at.start : at.start + at.length]
+        inputs[name] = JsonText(text) if at.is_json else text
+    try:
+        return Sources(inputs)
+    except ValueError:
+        raise TraceError("the record no longer has the input as it was; the call can't be replayed") from None
 
 
 #: Of a call's options, those that decide its first answer.

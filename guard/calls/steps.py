@@ -41,6 +41,7 @@ from guard.models.base import Model, Reply, Request
 from guard.output import target as targets
 from guard.output.checking import Checked, Checker
 from guard.output.repair import Edit
+from guard.schemas.grounding.json_text import JsonText
 from guard.support.clipping import clipped
 from guard.support.frames import let_go
 from guard.support.interrupts import injected, is_injected
@@ -598,7 +599,7 @@ def shown(sources: Mapping[str, str], messages: chat_messages.Messages) -> dict[
             content = message.get("content")
             at = content.find(bare) if bare and isinstance(content, str) and message.get("role") == "user" else -1
             if at >= 0:
-                found[name] = Shown(index, at, len(text) - len(text.lstrip()), len(bare))
+                found[name] = Shown(index, at, len(text) - len(text.lstrip()), len(bare), isinstance(text, JsonText))
     return found
 
 

@@ -42,6 +42,7 @@ class Shown(NamedTuple):
     start: int  #: Offset in its content, in characters.
     skipped: int  #: Characters of white space at the input's beginning that the message leaves out.
     length: int  #: Characters of the input that it shows.
+    is_json: bool = False  #: Whether it is shown as JSON, and the texts within it are the sources.
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
+from guard.schemas.grounding.json_text import JsonNumber, JsonText
 from guard.schemas.grounding.keyword import MOST_PLACES, SourceRule, Within
 from guard.schemas.grounding.quotes import QuotableText
 from guard.schemas.grounding.stated_dates import StatedDates, dates
@@ -21,7 +22,7 @@ from guard.schemas.ops import Rx, Tree
 class Place(NamedTuple):
     """A place where an input states a value."""
 
-    input: str  #: The input's name.
+    input: str  #: The input's name, and a JSON Pointer to the text within it where it is JSON: "mail/body".
     start: int  #: Characters from the start of the original text.
     end: int
 
@@ -30,13 +31,21 @@ Spans: TypeAlias = "list[tuple[int, int]]"
 
 
 class Sources:
-    """The texts of one call's inputs by name, with what they state."""
+    """The texts of one call's inputs by name, with what they state.
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        for name, text in texts.items():
+    Those of a JsonText are named by the input's name and a JSON Pointer: "mail/body".
+    """
+
+    def __init__(self, inputs: Mapping[str, str]) -> None:
+        self._given = dict(inputs)
+        self.texts: dict[str, str] = {}
+        self._named: dict[str, list[str]] = {}  # the names of the texts of each input
+        for name, text in inputs.items():
             if not all(isinstance(part, str) for part in (name, text)):
                 raise TypeError("sources=… must be texts by name")
-        self.texts = dict(texts)
+            texts = {name + at: leaf for at, leaf in text.leaves()} if isinstance(text, JsonText) else {name: text}
+            self.texts |= texts
+            self._named[name] = [*texts]
         self._quotes: dict[tuple[str, Within], QuotableText] = {}
         self._numbers: dict[tuple[str, tuple[str, ...]], dict[Decimal, Spans]] = {}
         self._dates: dict[tuple[str, tuple[str, ...]], StatedDates] = {}
@@ -51,7 +60,7 @@ class Sources:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the texts only; the results are found again."""
-        return Sources, (self.texts,)
+        return Sources, (self._given,)
 
     @property
     def size(self) -> int:
@@ -83,7 +92,7 @@ class Sources:
         return sorted({number for name in self._names(rule) for number in self._numbers_of(name, rule.locales)})
 
     def _names(self, rule: SourceRule) -> list[str]:
-        return list(self.texts) if rule.input is None else [rule.input] if rule.input in self.texts else []
+        return list(self.texts) if rule.input is None else self._named.get(rule.input, [])
 
     def _spans(self, rule: SourceRule, name: str, value: str | Decimal) -> Spans:
         if isinstance(value, Decimal):
@@ -118,7 +127,9 @@ class Sources:
     def _numbers_of(self, name: str, locales: tuple[str, ...]) -> dict[Decimal, Spans]:
         key = name, locales
         if key not in self._numbers:
-            self._numbers[key] = numbers(self.texts[name], locales)
+            text = self.texts[name]
+            told = {Decimal(text): [(0, len(text))]} if isinstance(text, JsonNumber) else numbers(text, locales)
+            self._numbers[key] = told
         return self._numbers[key]
 
     def _dates_of(self, name: str, locales: tuple[str, ...]) -> StatedDates:

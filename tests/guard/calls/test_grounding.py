@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from scripted import Scripted
 
 import guard
+from guard.calls import prompts
 from guard.calls.rerun import replay
 from guard.output.grounding import GroundingChecker
 from guard.schemas.grounding.keyword import SourceRule
@@ -152,6 +153,70 @@ def test_what_the_user_says_is_the_source_otherwise(store: TraceStore) -> None:
     asked = guard.Guard(model=Scripted('"seven"'), trace=store, system="one two three")
     _, call = asked.traced({"type": "string", "x-guard-from": "input"}, "Read: seven")
     assert call.sources == {"": (("messages/0", 6, 11),)}
+
+
+class Mail(BaseModel):
+    """An argument that is shown as JSON."""
+
+    subject: str
+    body: str
+    parts: list[float | str | None] = []
+
+
+class Read(BaseModel):
+    """What is read of it."""
+
+    who: Annotated[str | None, guard.Quoted()] = None
+    total: Annotated[float | None, guard.Stated()] = None
+
+
+@pytest.mark.parametrize(
+    ("body", "value", "place"),
+    [
+        ("Yours,\nAnna Smith", {"who": "Anna Smith"}, ("mail/body", 7, 17)),
+        ("Yours,\nAnna Smith", {"who": "nAnna Smith"}, None),
+        ('the "Blue" house', {"who": 'the "Blue" house'}, ("mail/body", 0, 16)),
+        ("a\tb", {"who": "tb"}, None),
+        ("Total:\n12.50 EUR", {"total": 12.5}, ("mail/body", 7, 12)),
+        ("", {"total": 1.204}, ("mail/parts/0", 0, 5)),
+        ("", {"total": 1204}, None),  # the number is written as JSON, and has one reading
+        ("", {"who": "a/b"}, ("mail/parts/1", 0, 3)),
+        ("", {"who": "body"}, None),  # the name of a member, and of no input
+        ("", {"who": "null"}, None),
+    ],
+)
+def test_an_argument_that_is_no_text_states_its_texts_and_numbers(
+    store: TraceStore, body: str, value: dict[str, Any], place: tuple[str, int, int] | None
+) -> None:
+    answer = json.dumps(value)
+
+    @guard.structured(model=Scripted(answer), trace=store, retries=0)
+    def ask(mail: Mail) -> Read:
+        """Read the mail."""
+
+    mail = Mail(subject="hi", body=body, parts=[1.204, "a/b", None])
+    if place is None:
+        with pytest.raises(guard.ValidationFailed, match=r"the input"):
+            ask(mail)
+        return
+    _, call = ask.traced(mail)
+    assert call.sources == {f"/{next(iter(value))}": (place,)}
+    kept = store.read(call.number or 0)
+    assert kept is not None
+    assert kept.attempts[0].inputs["mail"].is_json
+    for said, outcome in ((answer, "valid"), ('{"who": "subject"}', "ValidationFailed")):
+        again = store.read(replay(store, kept, Scripted(said)).call or 0)
+        assert again is not None
+        assert again.outcome == outcome
+
+
+def test_masks_are_of_the_texts_within_an_argument() -> None:
+    text = prompts.as_text(Mail(subject="hi", body="Yours,\nAnna Smith"))
+    compiled = guard.compile({"type": "string", "x-guard-from": "/mail"}).grounded(Sources({"mail": text, "more": "x"}))
+    vocabulary = guard.Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b"</s>"], eos=[256])
+    for said, is_accepted in (("Anna Smith", True), ("nAnna Smith", False), ("hi", True), ("x", False)):
+        matcher = compiled.matcher(vocabulary)
+        assert (matcher.accept_bytes(json.dumps(said).encode()) and matcher.can_stop()) is is_accepted
 
 
 def test_a_list_that_is_quoted_once_says_no_item_twice(store: TraceStore) -> None:
