@@ -93,7 +93,11 @@ def _loop(messages: Prompt, tools: Iterable[Any], settings: Mapping[str, Any]) -
 
 
 class ToolLoop:
-    """A running conversation. The arguments are those of `run_tools`, and the function's name in the trace."""
+    """A running conversation.
+
+    The arguments are those of `run_tools`, the function's name in the trace, and the inputs of grounded values, by
+    default what the user said.
+    """
 
     def __init__(
         self,
@@ -106,6 +110,7 @@ class ToolLoop:
         response: Any = None,
         on_error: str = "tell",
         function: str = "",
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         check("max_turns", max_turns, 1, MOST_COUNT, is_whole=True)
         if on_error not in ("tell", "raise"):
@@ -118,7 +123,7 @@ class ToolLoop:
         self._turns: list[Turn] = []
         self._most, self._choice, self._parallel = max_turns, tool_choice, parallel
         self._response, self._on_error, self._whole = response, on_error, guard
-        self._start, self._function = time.perf_counter(), function
+        self._start, self._function, self._sources = time.perf_counter(), function, sources
 
     def run(self) -> Conversation:
         """Run the conversation. Blocks."""
@@ -186,7 +191,7 @@ class ToolLoop:
         asked = turns.asked_for(
             self.tools, choice, parallel=self._parallel, response=self._response, options=guard.options
         )
-        return guard.turn_plan(asked, self.messages, function=self._function)
+        return guard.turn_plan(asked, self.messages, function=self._function, sources=self._sources)
 
     def _taken(self, made: Turn, call: Call) -> Turn:
         turn = turns.finished(made, call)

@@ -156,8 +156,15 @@ class Decorated(Generic[P, R]):
         return shown
 
     def _conversation(self, *args: P.args, **kwargs: P.kwargs) -> ToolLoop:
-        messages = self.messages(*args, **kwargs)
-        return ToolLoop(self.guard.using(system=""), messages, self.tools, response=self.wanted, function=self.name)
+        inputs = self._given(*args, **kwargs)
+        return ToolLoop(
+            self.guard.using(system=""),
+            self._asking(inputs),
+            self.tools,
+            response=self.wanted,
+            function=self.name,
+            sources=inputs,
+        )
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
         """Return the plan of a call, which `guard.Guard` carries out."""

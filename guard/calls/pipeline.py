@@ -365,10 +365,12 @@ class Guard:
         thinking: int | None = None,
         seed: int | None = None,
         function: str = "",
+        sources: Mapping[str, str] | None = None,
     ) -> Plan:
-        """Return the plan of a turn, which `run` and `arun` carry out."""
+        """Return the plan of a turn, which `run` and `arun` carry out; `sources` are by default what the user said."""
         conversation = turns.conversation(messages, self.system)
-        plan = self.plan(asked.target(conversation, self.options), conversation, function=function)
+        found = chat_messages.said_by_user(conversation) if sources is None else sources
+        plan = self.plan(asked.target(conversation, self.options), conversation, function=function, sources=found)
         return turns.shaped(plan, asked.wanted, thinking=thinking, seed=seed)
 
     def _planned(self, called: str, wanted: Any, messages: Prompt, given: CallArguments) -> Plan:

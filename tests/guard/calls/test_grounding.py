@@ -219,6 +219,65 @@ def test_masks_are_of_the_texts_within_an_argument() -> None:
         assert (matcher.accept_bytes(json.dumps(said).encode()) and matcher.can_stop()) is is_accepted
 
 
+def note(name: Annotated[str, guard.Quoted()]) -> str:
+    """Note a name."""
+    return f"noted {name}, as Berta did"
+
+
+def lamp(on: bool) -> str:
+    """Turn the lamp on or off."""
+    return "on" if on else "off"
+
+
+NOTE = {
+    "name": "note",
+    "parameters": {
+        "type": "object",
+        "properties": {"name": {"type": "string", "x-guard-from": "input"}},
+        "required": ["name"],
+    },
+}
+
+
+@pytest.mark.parametrize("tool", [note, NOTE])
+def test_a_turn_states_what_the_user_said(store: TraceStore, tool: Any) -> None:
+    said = '[{"name": "note", "arguments": {"name": "%s"}}]'
+    asked = guard.Guard(model=Scripted(said % "Berta", said % "Anna"), trace=store, retries=1, system="Ask Berta")
+    turn = asked.turn("I am Anna", [tool, lamp], tool_choice="note")
+    assert turn.calls[0].arguments == {"name": "Anna"}
+    assert turn.record.sources == {"/0/arguments/name": (("messages/1", 5, 9),)}
+    assert [(f.at, f.rule) for f in turn.record.attempts[0].findings] == [("/0/arguments/name", "quoted")]
+    with pytest.raises(guard.ValidationFailed, match="the input states no /arguments/name"):
+        asked.turn("…", [tool], tool_choice="note")
+
+
+def test_a_conversation_with_tools_states_what_the_user_said(store: TraceStore) -> None:
+    said = '[{"name": "note", "arguments": {"name": "Anna"}}]'
+    done = guard.run_tools("I am Anna", [note], model=Scripted(said, '{"content": "Done."}'), trace=store)
+    assert (done.text, len(done.turns)) == ("Done.", 2)
+    berta = said.replace("Anna", "Berta")  # whom the tool names, and not the user
+    with pytest.raises(guard.ValidationFailed, match="stands in the input"):
+        guard.run_tools("I am Anna", [note], model=Scripted(said, berta), trace=store, retries=0)
+
+
+def test_the_inputs_of_a_function_with_tools_are_its_arguments(store: TraceStore) -> None:
+    call, answer = '[{"name": "lamp", "arguments": {"on": true}}]', '{"content": {"who": "%s"}}'
+
+    def ask(*answers: str) -> Any:
+        @guard.structured(model=Scripted(*answers), tools=[lamp], trace=store, retries=0)
+        def read(mail: Mail) -> Read:
+            """Read what Berta wrote."""
+
+        return read.traced(Mail(subject="hi", body="I am\nAnna"))
+
+    for said in ([answer % "Anna"], [call, answer % "Anna"]):
+        value, record = ask(*said)
+        assert value == Read(who="Anna")
+        assert record.sources == {"/content/who": (("mail/body", 5, 9),)}
+    with pytest.raises(guard.ValidationFailed, match="stands in the input"):
+        ask(call, answer % "Berta")
+
+
 def test_a_list_that_is_quoted_once_says_no_item_twice(store: TraceStore) -> None:
     asked = guard.Guard(model=Scripted('["Anna", "Smith", "Anna"]', '["Anna", "Smith"]'), trace=store, retries=1)
     value, call = asked.traced(Annotated[list[str], guard.Quoted(once=True)], "Anna Smith asked Anna")
