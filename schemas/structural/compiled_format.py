@@ -102,9 +102,11 @@ class CompiledFormat(Compiled):
             self._front = front = FrontEnd(True, options, documents, roots=[*values])
         except SchemaError as error:
             raise places.placed(error) from None
-        if front.scan.grounded:
-            fix = "ask for the JSON Schema itself"
-            raise places.as_told(SchemaError(Finding("", KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)))
+        for place, one in (("", front), *net.fronts):
+            if one.scan.grounded:
+                fix = "ask for the JSON Schema itself"
+                finding = Finding(place, KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)
+                raise places.as_told(SchemaError(finding))
         self._engine = self._made()
         self._engine.start()
         if dead := prune(net, self._engine):

@@ -439,6 +439,15 @@ def test_what_tags_can_not_keep_is_refused_with_its_pointer(word, schema, style)
     assert finding.pointer == f"/format/content/json_schema/{word}"
 
 
+@pytest.mark.parametrize("style", [*sorted(STYLES), "cohere_xml", "text", "json"])
+def test_a_grounded_value_is_refused_in_every_style(style):
+    name = {"type": "string", "x-guard-from": "input"}
+    schema = name if style == "text" else {"type": "object", "properties": {"name": name}, "required": ["name"]}
+    for form in (formats.json(schema, style=style), formats.tag("<a>", formats.json(schema, style=style), "</a>")):
+        with pytest.raises(guard.SchemaError, match="x-guard-from can't be told inside of a format"):
+            guard.compile(form)
+
+
 def test_keys_with_delimiters_are_escaped_or_left_out():
     schema = {"type": "object", "properties": {"a<b": {"type": "integer"}}, "additionalProperties": False}
     kimi = guard.compile(formats.json(schema, style="kimi_k3_xml"))
