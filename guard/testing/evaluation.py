@@ -179,8 +179,10 @@ def evaluate(
     """Ask a model for each case. The trace records the calls, as always; the model's errors are outcomes."""
     outcomes = []
     for number, case in enumerate(cases):
-        messages = prompts.build(instruction, {"text": case.input}, target.shown_schema)
-        plan = guard.plan(target, messages, template=prompts.template(target.is_json), function="guard test")
+        inputs = {"text": case.input}
+        messages = prompts.build(instruction, inputs, target.shown_schema)
+        more: Any = {"template": prompts.template(target.is_json), "function": "guard test", "sources": inputs}
+        plan = guard.plan(target, messages, **more)
         try:
             value, call = guard.run(plan)
             outcomes.append(_outcome(number, case, call, plain(value)))

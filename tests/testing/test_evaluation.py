@@ -53,6 +53,13 @@ def test_each_case_is_one_call_and_each_field_is_right_or_not() -> None:
     assert {name: (m.mean, m.count) for name, m in found.fields.items()} == {"name": (0.5, 2), "at.n": (1.0, 1)}
 
 
+def test_the_input_of_a_case_states_its_grounded_values() -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string", "x-guard-from": "/text"}}}
+    target, model = targets.from_any(schema, {}), ScriptedModel('{"name": "one"}', '{"name": "one"}')
+    found = evaluate(target, guard.Guard(model, retries=0), CASES, schema="s", model="m", instruction="Read one.")
+    assert [o.outcome for o in found.outcomes] == ["valid", "ValidationFailed"]
+
+
 def test_a_case_without_an_answer_is_an_outcome_and_all_of_its_fields_are_wrong() -> None:
     found = evaluated("m", guard.Refused("no"), '{"name": "b"}')
     assert [o.outcome for o in found.outcomes] == ["Refused", "valid"]
