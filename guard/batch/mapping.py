@@ -68,8 +68,8 @@ def map(  # noqa: A001 (called as the built-in is)
     `engine="ray"` asks with the workers of a Ray cluster (guard/batch/ray_engine.py), `concurrency` at once on each; a
     `guard.integrations.ray.RayEngine` says how many there are, what each needs, and what they may spend together.
 
-    Raises TypeError for a function that is not structured, ValueError for a setting that can't be, TraceError where the
-    run can't be recorded.
+    Raises TypeError for a function that is not structured, or that has tools, ValueError for a setting that can't be,
+    TraceError where the run can't be recorded.
     """
     questions = _questions(function, inputs)
     return results(function.guard, questions, MapOptions(concurrency, ordered, resume, retry_failed), engine)
@@ -281,6 +281,7 @@ class AsyncResults(Generic[R]):
 def _questions(function: Decorated[..., Any], inputs: tuple[Iterable[Any], ...]) -> Iterator[Question]:
     if not isinstance(function, Decorated):
         raise TypeError(f"map() takes a function that guard.structured made, not {function!r}")
+    function.check_single("map()")
     if not inputs:
         raise TypeError("map() needs an iterable of inputs: guard.map(read, texts)")
     for iterable in inputs:

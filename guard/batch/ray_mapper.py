@@ -156,6 +156,7 @@ class Mapper(QuestionMapper):
     ) -> None:
         if not isinstance(function, Decorated):
             raise TypeError(f"Mapper() takes a function that guard.structured made, not {function!r}")
+        function.check_single("Mapper()")
         super().__init__(function.guard, run, concurrency, retry_failed, limits)
         self._function, self._name, self._key = function, run, key
         self._columns = tuple(function.inputs if columns is None else columns)

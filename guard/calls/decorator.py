@@ -166,8 +166,15 @@ class Decorated(Generic[P, R]):
             sources=inputs,
         )
 
+    def check_single(self, user: str) -> None:
+        """Raise TypeError where a call may take several turns: what asks one question an input has no tools."""
+        if self.tools:
+            way_out = "call it for each input, or decorate a function without tools"
+            raise TypeError(f"{user} asks {self.name} in one turn, and its tools need more; {way_out}")
+
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> Plan:
-        """Return the plan of a call, which `guard.Guard` carries out."""
+        """Return the plan of a call, which `guard.Guard` carries out; TypeError where the function has tools."""
+        self.check_single("plan()")
         inputs = self._given(*args, **kwargs)
         template = prompts.template(self.target.is_json)
         return self.guard.plan(self.target, self._asking(inputs), template=template, function=self.name, sources=inputs)
@@ -231,7 +238,8 @@ class Structured(Decorated[P, R]):
         return self.guard.run(self.plan(*args, **kwargs))
 
     def stream(self, *args: P.args, **kwargs: P.kwargs) -> Stream[R]:
-        """Return an iterator of partial values; the last one is the value."""
+        """Return an iterator of partial values; the last one is the value. TypeError where the function has tools."""
+        self.check_single("stream()")
         return self.guard.run_stream(self.plan(*args, **kwargs))
 
 
@@ -268,7 +276,8 @@ class AsyncStructured(Decorated[P, R]):
         return await self.guard.arun(self.plan(*args, **kwargs))
 
     def stream(self, *args: P.args, **kwargs: P.kwargs) -> AsyncStream[R]:
-        """Return an async iterator of partial values; the last one is the value."""
+        """Return an async iterator of partial values; the last one is the value. TypeError as for `Structured`."""
+        self.check_single("stream()")
         return self.guard.arun_stream(self.plan(*args, **kwargs))
 
 

@@ -158,6 +158,8 @@ def asker(target: str, settings: CallSettings) -> tuple[Guard, Target, Decorated
             f"--document, --draft and --inexact are for schemas; {target} has the options that it was decorated with"
         )
         raise Problem(f"{words}; leave them out")
+    if found.tools:
+        raise Problem(f"{target} has tools, and guard run asks in one turn; call the function in a program")
     if len(found.inputs) != 1:
         raise Problem(f"{target} takes {', '.join(found.inputs) or 'nothing'}; guard run gives it one text")
     used: Any = found.using(**settings)
@@ -252,15 +254,11 @@ def questions(guard: Guard, wanted: Target, inputs: Inputs, words: Decorated[...
         except InputError as error:
             yield Question(source, None, error)
             continue
-        if isinstance(words, str):
-            messages, name = (
-                prompts.build(words, {"text": text}, wanted.shown_schema, system=guard.system),
-                FUNCTION,
-            )
-        else:
-            messages, name = words.messages(text), words.name
-        sources = {"text" if isinstance(words, str) else words.inputs[0]: text}
-        more: Any = {"template": prompts.template(wanted.is_json), "function": name, "sources": sources}
+        if not isinstance(words, str):
+            yield Question.planned(source, functools.partial(words.plan, text))
+            continue
+        messages = prompts.build(words, {"text": text}, wanted.shown_schema, system=guard.system)
+        more: Any = {"template": prompts.template(wanted.is_json), "function": FUNCTION, "sources": {"text": text}}
         yield Question.planned(source, functools.partial(guard.plan, wanted, messages, **more))
 
 

@@ -384,6 +384,8 @@ def test_inputs_are_read_as_they_are_needed() -> None:
         (lambda: guard.map(len, ["x"]), TypeError, "takes a function that guard.structured made, not <built-in"),
         (lambda: guard.map(reader(Counting())), TypeError, "needs an iterable of inputs"),
         (lambda: guard.map(reader(Counting()), "text"), TypeError, r"guard.map\(read, \[text\]\)"),
+        (lambda: guard.map(reader(Counting(), tools=[texts]), ["x"]), TypeError, r"map\(\) asks .*its tools need more"),
+        (lambda: guard.amap(reader(Counting(), tools=[texts]), ["x"]), TypeError, "decorate a function without tools"),
         (lambda: guard.map(reader(Counting()), [], concurrency=0), ValueError, "concurrency=0 must be at least 1"),
         (lambda: guard.map(reader(Counting()), [], concurrency=2.5), ValueError, "must be a whole number"),
         (lambda: guard.map(reader(Counting()), [], concurrency=5000), ValueError, "must be at most 1,024"),

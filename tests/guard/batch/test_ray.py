@@ -26,6 +26,7 @@ from pydantic import BaseModel
 import guard
 from guard.batch.ray_engine import RayEngine, check_sendable
 from guard.batch.ray_limits import LeaseLedger, LimitedModel
+from guard.batch.ray_mapper import Mapper
 from guard.models.base import Reply, Request
 from guard.testing.fake_server import Answer, ClientRequest, Server
 
@@ -239,6 +240,11 @@ def test_what_can_t_be_sent_is_named() -> None:
     read = reader("openai:fake", validators=[locked])
     with pytest.raises(TypeError, match=r"^the validator .*locked can't be sent"):
         check_sendable(read.guard, read.plan("x"))
+
+
+def test_a_function_with_tools_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(TypeError, match=r"^Mapper\(\) asks .*read in one turn, and its tools need more"):
+        Mapper(reader(tools=[len]), "run")
 
 
 @needs_ray

@@ -135,6 +135,10 @@ def count(text: str) -> dict[str, int]:
 def compare(one: str, other: str) -> bool:
     "Say whether they are alike."
 
+@guard.structured(tools=[print])
+def look(text: str) -> bool:
+    "Look it up."
+
 class Desk:
     @guard.structured
     def read(self, mail: str) -> int:
@@ -159,6 +163,9 @@ def test_run_asks_a_structured_function_with_its_own_words_and_settings(
     assert run("run", "functions.py:Desk.read", "--input", "a.txt") == (0, "5\n", "")
     code, _, err = run("run", "functions.py:compare", "--input", "a.txt")
     assert (code, err) == (2, "guard: functions.py:compare takes one, other; guard run gives it one text\n")
+    code, _, err = run("run", "functions.py:look", "--input", "a.txt")
+    assert code == 2
+    assert err == "guard: functions.py:look has tools, and guard run asks in one turn; call the function in a program\n"
 
 
 def test_run_takes_what_references_lead_to(run: Run, answers: Callable[..., Scripted], tmp_path: Path) -> None:

@@ -310,6 +310,23 @@ def test_a_structured_function_may_call_before_it_answers(tmp_path: Path) -> Non
     assert any(message["role"] == "tool" for message in record.attempts[0].messages)
 
 
+def test_a_function_with_tools_is_streamed_and_planned_nowhere(tmp_path: Path) -> None:
+    model = ScriptedModel('{"words": "sunny"}')
+
+    @guard.structured(model=model, trace=tmp_path / "trace.db", tools=[weather])
+    def note(question: str) -> Note:
+        """Answer with a note."""
+
+    @guard.structured(model=model, trace=tmp_path / "trace.db", tools=[weather])
+    async def anote(question: str) -> Note:
+        """Answer with a note."""
+
+    for refused, name in ((note.stream, "stream"), (anote.stream, "stream"), (note.plan, "plan")):
+        with pytest.raises(TypeError, match=rf"^{name}\(\) asks .*note in one turn, and its tools need more; call it"):
+            refused("Weather in Ulm?")
+    assert model.requests == []
+
+
 # ---- the value -------------------------------------------------------------------------------------------------------
 
 
