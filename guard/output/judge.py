@@ -67,9 +67,8 @@ _NOT_MEANT = (
     *(("type", 0, True), ("const", 1, True)),
     *(("enum", 1, False), ("additionalProperties", 0, False), ("required", 0, False)),
 )
-#: A class, or an escape outside of one; the ends of a text that ECMA 262 writes otherwise; what Rust reads otherwise.
-#: What a number has that may be too small for a float: an exponent of three digits, or as many zeros after the point.
-_MAY_VANISH = re.compile(r"[eE]-[0-9]{3}|\.0{100}")
+#: What a number has that no float may hold: three digits of exponent, a hundred zeros after the point, or 309 digits.
+_MAY_NOT_FIT = re.compile(r"[eE][-+]?[0-9]{3}|\.0{100}|(?<![0-9])[0-9]{309}")
 _NO_LIMIT = 2**62  #: Steps of backtracking. A time limit ends it; a limit of steps would call valid values invalid.
 
 
@@ -135,9 +134,9 @@ class Judge:
 
 
 def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
-    """Read JSON by RFC 8259, without duplicate keys; return the value, or a finding."""
+    """Read JSON by RFC 8259, without duplicate keys and numbers beyond a float; return the value, or a finding."""
     try:
-        value = _read_vanishing(text) if _MAY_VANISH.search(text) else strict_json.loads(text)
+        value = _read_exactly(text) if _MAY_NOT_FIT.search(text) else strict_json.loads(text)
         text.encode()
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -153,15 +152,20 @@ def read(text: str) -> tuple[Any, tuple[Violation, ...]]:
 
 
 def _fraction(text: str) -> float:
-    """Return the nearest float, but 0 only for zero: 1e-400 must stay above 0 and not be an integer."""
+    """Return the nearest float, but 0 only for zero: 1e-400 must stay above 0 and not be an integer.
+
+    ValueError where there is none: 1e400 is no infinity.
+    """
     number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is beyond what a float holds")
     if number == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
         return math.copysign(5e-324, number)
     return number
 
 
-def _read_vanishing(text: str) -> Any:
-    """Read strict JSON with numbers that may be too small for a float."""
+def _read_exactly(text: str) -> Any:
+    """Read strict JSON with numbers that may be too small or too large for a float."""
     return json.loads(text, object_pairs_hook=unique_members, parse_constant=no_constant, parse_float=_fraction)
 
 

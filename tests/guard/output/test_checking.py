@@ -68,6 +68,17 @@ REFUSED = [
 ]
 
 
+@pytest.mark.parametrize("number", ["3e+799", "-1e400", "1E999", "9" * 309 + ".5", "9" * 400 + "e0"])
+@pytest.mark.parametrize("wanted", [{"type": "number"}, {}, {"items": {"minimum": 0}}, float, list[float]])
+def test_a_number_beyond_a_float_is_no_infinity(wanted: Any, number: str) -> None:
+    for text in (number, f"[1, {number}]"):
+        checked = checker(wanted).check(text)
+        assert [finding.expected for finding in checked.findings] == ["JSON (a number is beyond what a float holds)"]
+        assert (checked.value, checked.repaired) == (None, None)
+    for text in ("1e308", "-1.7976931348623157e+308", "0e999", "1e-999"):
+        assert not checker({"type": "number"}).check(text).findings
+
+
 @pytest.mark.parametrize(("schema", "text"), REFUSED)
 def test_what_the_mask_engine_refuses_is_invalid(schema: Any, text: str) -> None:
     (finding,) = checker(schema).check(text).findings
