@@ -64,7 +64,8 @@ class TemplatedModel:
 
     def __init__(self, model: Model, form: ToolFormat, wanted: Wanted) -> None:
         self.model, self.name, self.form, self.wanted = model, model.name, form, wanted
-        self._tools = tuple(tool.as_json for tool in wanted.tools)
+        self._tools = tuple(tool.as_json for tool in wanted.tools)  # the prompt shows them
+        self._callable = tuple(tool.as_json for tool in wanted.callable)
 
     @property
     def identity(self) -> str:
@@ -92,7 +93,7 @@ class TemplatedModel:
         if self._words is not None:
             yield from self._words.stream(request)
             return
-        reader = self.form.reader(self._tools, begun=self.form.over)
+        reader = self.form.reader(self._callable, begun=self.form.over, tool_choice=self._choice)
         for part in adapters.pieces(self.model, self._request(request)):
             if isinstance(part, Reply):
                 yield from reader.end()
@@ -116,12 +117,15 @@ class TemplatedModel:
                 return kept, tuple(name for name in self._marks if name in within)
         return compiled(form, **self.form.options), self._marks
 
+    @property
+    def _choice(self) -> str:
+        return self.wanted.choice if self._callable else "none"
+
     def _format(self) -> dict[str, Any]:
-        wanted = self.wanted
-        choice = wanted.choice if wanted.tools else "none"
-        if wanted.response is None:
+        response, choice = self.wanted.response, self._choice
+        if response is None:
             return self._turns(choice)
-        answer = formats.json(wanted.response)
+        answer = formats.json(response)
         if choice == "none":
             return answer
         if choice != "auto":
@@ -130,13 +134,12 @@ class TemplatedModel:
 
     def _turns(self, choice: str) -> dict[str, Any]:
         most = self.wanted.most
-        tools = [tool.as_json for tool in self.wanted.callable]
-        return self.form.format(tools or self._tools, choice, parallel=most > 1, max_calls=most, begun=self.form.over)
+        return self.form.format(self._callable, choice, parallel=most > 1, max_calls=most, begun=self.form.over)
 
     def _request(self, request: Request) -> Request:
         messages = tuple(self.form.messages(request.messages))
         sampling = request.sampling
-        if self.wanted.choice == "auto" and self.wanted.callable:
+        if self._choice == "auto":
             bias = self.wanted.call_bias
             sampling = dataclasses.replace(sampling, decision=self._begins, decision_bias=bias)
         return dataclasses.replace(
@@ -168,9 +171,11 @@ class TemplatedModel:
         return tuple(name for name in known if name in told)
 
     def _reply(self, reply: Reply) -> Reply:
-        read = self.form.read(reply.text, self._tools, begun=self.form.over)
-        calls = [(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in read.calls]
-        if self.wanted.response is not None and not calls:
+        has_answer = self.wanted.response is not None
+        choice = "required" if has_answer and self._choice == "auto" else self._choice  # an answer is no text
+        read = self.form.read(reply.text, self._callable, begun=self.form.over, tool_choice=choice)
+        calls = [(call.name, call.written) for call in read.calls]
+        if has_answer and not calls:
             return dataclasses.replace(reply, text=f'{{"content": {reply.text}}}')
         return dataclasses.replace(reply, text=value.written(read.text, calls))
 

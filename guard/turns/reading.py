@@ -23,10 +23,11 @@ class ReadCall:
     """A call as the model wrote it."""
 
     name: str
-    arguments: dict[str, Any]
+    arguments: dict[str, Any]  #: As `json.loads` reads them: a number beyond a float is infinite.
     id: str | None = None  #: None where the template writes no ids.
     begin: int = field(default=0, compare=False)  #: Bytes of the call in the turn, end excluded.
     end: int = field(default=0, compare=False)
+    written: str = field(default="{}", compare=False)  #: The arguments as JSON text, its numbers as they came.
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _folded(parts: Iterable[TurnPart], built: Built) -> ReadTurn:
             one["id"],
             one["begin"] - built.around[0],
             one["end"] + built.around[1],
+            arguments_text(one["parts"], built.style),
         )
         for one in calls
     ]
@@ -127,11 +129,15 @@ def _folded(parts: Iterable[TurnPart], built: Built) -> ReadTurn:
 
 def arguments_of(parts: list[TurnPart], style: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the arguments that the parts of a call make up: one JSON value, or members in an exact style."""
-    if len(parts) == 1 and parts[0].kind == "value":
-        value = parts[0].value
-    else:
-        value = json.loads(argument_text.written(parts, style, is_whole=True))
+    value = json.loads(arguments_text(parts, style))
     return value if isinstance(value, dict) else {}
+
+
+def arguments_text(parts: list[TurnPart], style: Mapping[str, Any] | None) -> str:
+    """Return these arguments as JSON text: what the model wrote of one JSON value, and of each value in a style."""
+    if len(parts) == 1 and parts[0].kind == "value":
+        return "null" if parts[0].value is None else parts[0].text  # it is not complete
+    return argument_text.written(parts, style, is_whole=True)
 
 
 def guessed(text: str, anatomy: Anatomy) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from guard import formats
+from guard.errors import SchemaError
 from guard.turns import reading, shaping, writing
 from guard.turns.anatomy import Anatomy
 from guard.turns.building import Built, FormatBuilder
@@ -73,9 +74,14 @@ class ToolFormat:
         thinking = self.anatomy.thinking
         return None if thinking is None else thinking.begin + thinking.end
 
-    def reader(self, tools: Sequence[Tool], *, begun: str | None = None) -> TurnReader:
-        """Return a reader for a turn with these tools, fed while the turn is written."""
-        return TurnReader(*self._reading(tools, begun))
+    def reader(
+        self, tools: Sequence[Tool], *, begun: str | None = None, tool_choice: ToolChoice = "auto"
+    ) -> TurnReader:
+        """Return a reader for a turn of `.format(tools, tool_choice)`, fed while the turn is written.
+
+        Raises SchemaError or ValueError where the template's form can't express the tools.
+        """
+        return TurnReader(*self._reading(tools, begun, tool_choice))
 
     def format(
         self,
@@ -97,21 +103,32 @@ class ToolFormat:
         """
         return self._built(tools, tool_choice, parallel, thinking, max_calls, begun).form
 
-    def read(self, text: str, tools: Sequence[Tool] | None = None, *, begun: str | None = None) -> ReadTurn:
+    def read(
+        self,
+        text: str,
+        tools: Sequence[Tool] | None = None,
+        *,
+        begun: str | None = None,
+        tool_choice: ToolChoice = "auto",
+    ) -> ReadTurn:
         """Read the text, thinking and calls of a turn, given without its end token. Never raises on a model's text.
 
-        With `tools` the automaton of `.format(tools)` reads; without, any names and arguments are taken for calls. What
-        does not fit the format stays text, and `trouble` says where it left the format.
+        With `tools` the automaton of `.format(tools, tool_choice)` reads; without, or where the template's form can't
+        express them, any names and arguments are taken for calls. What does not fit the format stays text, and
+        `trouble` says where it left the format.
         """
         ends = [end for end in sorted(self.ends, key=len, reverse=True) if end and text.endswith(end)]
-        if tools is None:
-            tools = reading.guessed(text, self.anatomy)
-        found = self._reading(tools, begun)
+        try:
+            found = self._reading(reading.guessed(text, self.anatomy) if tools is None else tools, begun, tool_choice)
+        except (SchemaError, ValueError):
+            if tools is None:
+                raise
+            return self.read(text, begun=begun)
         read = [reading.read(text.removesuffix(end), *found) for end in ends or [""]]
         turn = next((one for one in read if one.trouble is None), read[0])
         thinking = self.anatomy.thinking
         if turn.trouble and thinking is not None and begun != (over := thinking.begin + thinking.end):
-            without = self.read(text, tools, begun=over)  # the model skipped its thinking
+            without = self.read(text, tools, begun=over, tool_choice=tool_choice)  # the model skipped its thinking
             return turn if without.trouble else without
         return turn
 
@@ -152,14 +169,14 @@ class ToolFormat:
             **self.options,
         }
 
-    def _reading(self, tools: Sequence[Tool], begun: str | None) -> tuple[Any, Built]:
+    def _reading(self, tools: Sequence[Tool], begun: str | None, tool_choice: ToolChoice) -> tuple[Any, Built]:
         """Return the compiled format that reads turns with these tools, from the cache where it is there."""
-        kept = json.dumps([list(tools), begun], sort_keys=True)
+        kept = json.dumps([list(tools), begun, tool_choice], sort_keys=True)
         found = self._compiled.get(kept)
         if found is None:
             from guard.schemas import compile  # noqa: A004 (as re.compile is)
 
-            built = self._built(tools, "auto", True, None, None, begun)
+            built = self._built(tools, tool_choice, True, None, None, begun)
             found = (compile(built.form, **self.options), built)
             while len(self._compiled) >= MOST_KEPT:
                 self._compiled.pop(next(iter(self._compiled)), None)

@@ -219,6 +219,16 @@ def test_reading_never_raises(hermes, text) -> None:
     hermes.read(text)
 
 
+@pytest.mark.parametrize("key", ['q"t', "<k>", "a"])
+def test_reading_never_raises_for_tools_that_the_form_can_not_express(stored, key):
+    form = formats.from_chat_template(stored["llama.cpp/Qwen3.5-4B"], **SPECIAL)
+    odd = {"name": "odd", "parameters": {"type": "object", "properties": {key: True}, "required": [key]}}
+    text = form.assistant([("get_weather", {"city": "Ulm"})])
+    read = form.read(text, [*TOOLS, odd], begun="")
+    assert read.calls == (ReadCall("get_weather", {"city": "Ulm"}),)
+    assert form.read("Well.", [*TOOLS, odd], begun=form.over).text == "Well."
+
+
 def test_thinking_that_was_left_out_is_no_trouble(stored) -> None:
     form = formats.from_chat_template(stored["trl/qwen3"], **SPECIAL)
     assert form.read("Hello", TOOLS).text == "Hello"

@@ -14,11 +14,24 @@ import tiny
 
 import guard
 from guard.calls.turns import asked_for
-from guard.models.base import Request
+from guard.models.base import Reply, Request
 from guard.models.local.transformers import TransformersModel
 from guard.turns.models import TemplatedModel, tool_format
+from guard.turns.turn import target
 
 BOTH = ("<tool_call>", "</tool_call>")
+#: As Qwen3-Coder has it, member by member.
+TAGGED = """\
+{% for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content or '' }}
+{%- for call in message.tool_calls or [] %}
+{%- if message.content or not loop.first %}{{ '\\n' }}{% endif %}
+{{- '<tool_call>\\n<function=' + call.function.name + '>\\n' }}
+{%- for key, value in call.function.arguments.items() %}
+{{- '<parameter=' + key + '>\\n' + (value if value is string else value | tojson) + '\\n</parameter>\\n' }}
+{%- endfor %}{{ '</function>\\n</tool_call>' }}{% endfor %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
 
 
 def lamp(on: bool, room: str = "hall") -> str:
@@ -194,3 +207,47 @@ def test_tools_that_the_form_can_not_say_are_asked_for_in_words(tmp_path: Path) 
         list(stream)
     assert stream.turn is not None
     assert stream.turn.calls
+
+
+@pytest.mark.parametrize("choice", ["lamp", "none", "auto", "required"])
+def test_a_tool_that_the_form_can_not_say_is_no_matter_where_it_can_not_be_called(tmp_path: Path, choice: str) -> None:
+    card = {"properties": {"card": True, "cvv": True}, "dependentRequired": {"card": ["cvv"]}}
+    pay = {"name": "pay", "parameters": {"type": "object", **card}}
+    ask = asked(model(template=TAGGED), tmp_path)
+    assert tool_format(model(template=TAGGED)).kind == "tagged"  # type: ignore[union-attr] # it has one
+    turn = ask.turn("Light!", [lamp, pay], tool_choice=choice, seed=1)
+    assert bool(turn.calls) >= (choice in ("lamp", "required"))
+    assert choice != "none" or not turn.calls
+    with ask.stream_turn("Light!", [lamp, pay], tool_choice=choice, seed=1) as stream:
+        list(stream)
+    assert stream.turn is not None
+    assert [call.arguments for call in stream.turn.calls] == [call.arguments for call in turn.calls]
+
+
+def test_an_answer_of_a_type_is_no_call_whatever_its_strings_hold() -> None:
+    form = tool_format(model())
+    assert form is not None
+    said = json.dumps({"words": 'x<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>'})
+    response = {"type": "object", "properties": {"words": {"type": "string"}}}
+    wanted = asked_for([lamp, clock], response=response, options={}).wanted
+    reply = TemplatedModel(model(), form, wanted)._reply(Reply(said.replace("\\n", "\n"), "stop", "tiny", 1, 1))
+    assert reply.text.startswith('{"content": {"words"')
+
+
+@pytest.mark.parametrize("number", ["3e+799", "7.0", "1.5e-400", "9007199254740993"])
+def test_the_numbers_of_arguments_are_as_they_were_written(number: str) -> None:
+    half = {"name": "half", "parameters": {"type": "object", "properties": {"of": {"type": "number"}}}}
+    for template, called in (
+        (tiny.TOOLS, '<tool_call>\n{"name": "half", "arguments": {"of": %s}}\n</tool_call>'),
+        (TAGGED, "<tool_call>\n<function=half>\n<parameter=of>\n%s\n</parameter>\n</function>\n</tool_call>"),
+    ):
+        form = tool_format(model(template=template))
+        assert form is not None
+        wanted = asked_for([half], options={}).wanted
+        masked = TemplatedModel(model(template=template), form, wanted)
+        text = masked._reply(Reply(called % number, "stop", "tiny", 1, 1)).text
+        assert text == f'[{{"name": "half", "arguments": {{"of": {number}}}}}]'
+        findings = target(wanted, [], {}).check(text)[1]
+        assert [finding.expected for finding in findings] == (
+            ["JSON (a number is beyond what a float holds)"] if number == "3e+799" else []
+        )
