@@ -164,7 +164,8 @@ class FormatBuilder:
                 rest = begin[len(head) :] if begin.startswith(head) else None
                 if rest is not None:
                     empty = self._is(formats.const(one.no_arguments), Says("call", name))
-                    content = formats.union(formats.sequence(*self._const(rest), content), empty)
+                    usual = [self._is(one, Says("call", name)) for one in self._const(rest)]
+                    content = formats.union(formats.sequence(*usual, content), empty)
                     begin = head
         return self._is(formats.tag(begin, content, ""), Says("call", name))
 

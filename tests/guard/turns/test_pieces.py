@@ -20,7 +20,7 @@ SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_t
 SHAPES = (
     *("trl/qwen3", "trl/gemma4", "trl/lfm2_v2", "llama.cpp/Qwen3.5-4B", "llama.cpp/Qwen3-Coder"),
     *("llama.cpp/GLM-4.7-Flash", "llama.cpp/MiniMax-M2", "llama.cpp/Kimi-K2-Thinking"),
-    "llama.cpp/mistralai-Mistral-Nemo-Instruct-2407",
+    *("llama.cpp/mistralai-Mistral-Nemo-Instruct-2407", "llama.cpp/deepseek-ai-DeepSeek-V4"),
 )
 
 
@@ -70,6 +70,17 @@ def test_every_cut_of_a_turn_makes_the_same_whole(form: Any, seed: int) -> None:
     assert whole.trouble is None
     for longest in (1, 3, 9, len(text) + 1):
         assert told(form.reader(trials.TOOLS, begun=""), cut(text, draw, longest)) == meant
+
+
+@pytest.mark.parametrize("calls", [[{}], [{"zone": "x"}], [{}, {"zone": "x"}, {}]])
+def test_calls_without_arguments_come_once(form: Any, calls: list[Any]) -> None:
+    clock = {"name": "clock", "parameters": {"type": "object", "properties": {"zone": {"type": "string"}}}}
+    made = [("clock", arguments) for arguments in calls if form.anatomy.several or len(calls) == 1]
+    if not made:
+        pytest.skip("one call in a turn")
+    text = form.assistant(made)
+    for longest in (1, 3, len(text)):
+        assert told(form.reader([clock], begun=""), cut(text, random.Random(7), longest)) == ("", made)
 
 
 def test_no_more_text_is_held_back_than_a_mark_is_long(form: Any) -> None:
