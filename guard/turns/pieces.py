@@ -18,6 +18,12 @@ MOST_HEAD = 100  #: Characters before a text in its JSON object.
 SHARE = 256  #: A turn is read again once it has grown by one part in so many: O(bytes) in all.
 HURRY = 64  #: Pieces behind a mark after each of which a turn is read again, until a call's arguments begin.
 MOST_HURRY = 1024  #: The same in a whole turn, so that marks in arguments cost no more.
+LONGEST_ESCAPE = len(r"\ud83d\ude00")  #: Characters of a JSON string that may be one escape.
+#: What can be decoded of a JSON string's content: up to its closing quote, an incomplete escape, or one that is none.
+_INSIDE = re.compile(
+    r"""(?:[^"\\]++|\\["\\/bfnrt]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"""
+    r"""|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"""
+)
 
 
 class CallPiece(str):
@@ -165,26 +171,11 @@ class Spoken:
             self._is_text, piece = True, self._head[opening.end() :]
         if not self._is_text:
             return ""
-        text, self._held = self._held + piece, ""
-        end = _whole(text)
-        if end < len(text) and text[end] == '"':
+        text = self._held + piece
+        whole = _INSIDE.match(text)
+        assert whole is not None
+        self._held = text[whole.end() :]
+        if self._held.startswith('"') or len(self._held) >= LONGEST_ESCAPE:  # it ends, or is no JSON: the check tells
             self._is_text = False
-        else:
-            self._held = text[end:]
-        said: str = json.loads(f'"{text[:end]}"')
+        said: str = json.loads(f'"{whole[0]}"', strict=False)
         return said
-
-
-def _whole(text: str) -> int:
-    """Return how much of a JSON string's content can be decoded: up to its closing quote or an incomplete escape."""
-    at = 0
-    while at < len(text) and text[at] != '"':
-        width = 1
-        if text[at] == "\\":
-            width = 6 if text[at + 1 : at + 2] == "u" else 2
-            if width == 6 and text[at + 2 : at + 4].lower() in ("d8", "d9", "da", "db"):
-                width = 12  # a surrogate pair
-        if at + width > len(text):
-            return at
-        at += width
-    return at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import guard
 from guard import formats
+from guard.models.scripted import ScriptedModel
 from guard.turns import pieces, trials
-from guard.turns.pieces import CallPiece
+from guard.turns.pieces import CallPiece, Spoken
 
 DATA = Path(os.environ.get("GUARD_DATA") or Path(__file__).parents[4] / "shared" / "data")
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
@@ -123,3 +128,47 @@ def test_a_long_argument_comes_while_it_is_written(form: Any) -> None:
         if written > 0:
             told_of_it = len(told) - len('{"city": "')
             assert written - told_of_it <= 20 + len(text) // pieces.SHARE
+
+
+# ---- the text of a turn that is written as JSON ----------------------------------------------------------------------
+
+
+def spoken(pieces: list[str]) -> str:
+    reader = Spoken()
+    return "".join([reader.feed(piece) for piece in pieces])
+
+
+@given(st.text(), st.booleans(), st.randoms())
+def test_every_cut_of_a_text_in_json_says_the_same(said: str, is_ascii: bool, draw: random.Random) -> None:
+    written = json.dumps({"content": said, "calls": []}, ensure_ascii=is_ascii)
+    for longest in (1, 5, len(written)):
+        assert spoken(cut(written, draw, longest)) == said
+
+
+@given(st.text(st.sampled_from('\\\\\\uudD8c3F0"n\n, x'), max_size=40), st.randoms())
+def test_of_what_is_no_json_the_text_before_is_said(rest: str, draw: random.Random) -> None:
+    written = '{"content": "so ' + rest
+    said = spoken(cut(written, draw, 3))
+    assert said == spoken([written])
+    assert said.startswith("so ")
+    assert said.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (r"\ud83d", ""),
+        (r"a \udc00 b c d e f g", "a "),
+        (r"a \q b c d e f g h", "a "),
+        ("a\nb", "a\nb"),
+        (r"\ud83d\ude00", "😀"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_not_said(tmp_path: Path, content: str, said: str) -> None:
+    answer = f'{{"content": "{content}", "calls": [{{"name": "lamp", "arguments": {{"on": true}}}}]}}'
+    lamp = {"name": "lamp", "parameters": {"type": "object", "properties": {"on": {"type": "boolean"}}}}
+    asked = guard.Guard(model=ScriptedModel(answer, pieces=2), retries=0, repair=False, trace=tmp_path / "trace.db")
+    events: list[Any] = []
+    with contextlib.suppress(guard.ValidationFailed), asked.stream_turn("Light!", [lamp]) as stream:
+        events += stream
+    assert "".join(event.text for event in events) == said
