@@ -137,6 +137,7 @@ class MapRun:
         self._asked = self._handed_on = 0
         self._waiting: dict[int, Result[Any]] = {}  # in order: for an earlier one
         self._is_over = False
+        self._fault: Exception | None = None  # what the inputs ended with, where that was one
 
     @property
     def is_prepared(self) -> bool:
@@ -150,7 +151,10 @@ class MapRun:
             self._kept = {} if name is None else self._guard.store.items(name)
 
     def next(self, under_way: int) -> tuple[int, Question] | None:
-        """Return the next question and its number; None where there is none, or enough wait."""
+        """Return the next question and its number; None where there is none, or enough wait.
+
+        Inputs that end with an exception end there: what was begun is handed on first, then `end` raises it.
+        """
         if self._is_over or under_way >= 2 * self.options.concurrency:
             return None
         if self.options.ordered and self._asked - self._handed_on >= AHEAD + self.options.concurrency:
@@ -161,12 +165,21 @@ class MapRun:
         except StopIteration:
             self._is_over = True
             return None
+        except Exception as error:
+            self._is_over, self._fault = True, error
+            return None
         self._asked += 1
         return index, question
 
+    def end(self) -> None:
+        """Raise what the inputs ended with, once, where that was an exception; all results are handed on."""
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+
     def stop(self) -> None:
         """Give no further question out."""
-        self._is_over = True
+        self._is_over, self._fault = True, None
 
     def take(self, result: Result[Any]) -> None:
         """Take a result, and put what may be handed on among the ready ones."""

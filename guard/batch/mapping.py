@@ -117,6 +117,7 @@ class Results(AnyResults[R]):
                 self._ask(task)
             if not self._under_way:
                 _abandon(self._todo, self._threads)
+                run.end()
                 raise StopIteration
             done = self._done.get()
             self._under_way -= 1
@@ -242,40 +243,55 @@ class AsyncResults(Generic[R]):
 
     async def __anext__(self) -> Result[R]:
         run = self._run
-        if not run.is_prepared:
-            await asyncio.to_thread(run.prepare)
-        limit = run.options.concurrency
-        while not run.ready:
-            while len(self._tasks) < limit and (question := run.next(len(self._tasks))) is not None:
-                task = asyncio.create_task(run.aresult(*question))
-                self._tasks.add(task)
-                task.add_done_callback(self._ended.put_nowait)
-            if not self._tasks:
-                raise StopAsyncIteration
-            task = await self._ended.get()
-            self._tasks.discard(task)
-            try:
+        try:
+            if not run.is_prepared:
+                await asyncio.to_thread(run.prepare)
+            while not run.ready:
+                self._begin()
+                if not self._tasks:
+                    run.end()
+                    raise StopAsyncIteration
+                task = await self._ended.get()
+                self._tasks.discard(task)
                 run.take(task.result())
-            except BaseException:
-                await self.aclose()
-                raise
+        except Exception:
+            await self.aclose()
+            raise
+        except BaseException:  # cancelled or interrupted: nobody is left to take what the calls under way would bring
+            await self._cancel()
+            raise
         return run.ready.popleft()
+
+    def _begin(self) -> None:
+        """Begin as many calls as may be under way."""
+        run = self._run
+        while len(self._tasks) < run.options.concurrency and (question := run.next(len(self._tasks))) is not None:
+            task = asyncio.create_task(run.aresult(*question))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended.put_nowait)
 
     async def aclose(self) -> None:
         """Start nothing more, and wait for the calls under way; cancelled meanwhile, it cancels them."""
         self._run.stop()
-        tasks, self._tasks = self._tasks, set()
         try:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._tasks:
+                await asyncio.wait(self._tasks)
         finally:
-            for task in tasks:
-                task.cancel()
+            await self._cancel()
+
+    async def _cancel(self) -> None:
+        """Start nothing more, cancel the calls under way, and wait until they are recorded as far as they came."""
+        self._run.stop()
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await (self.aclose() if kind is None or issubclass(kind, Exception) else self._cancel())
 
 
 def _questions(function: Decorated[..., Any], inputs: tuple[Iterable[Any], ...]) -> Iterator[Question]:

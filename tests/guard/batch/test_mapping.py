@@ -245,8 +245,10 @@ def test_several_iterables_are_several_arguments() -> None:
 
     (result,) = guard.map(read.using(model=Second()), ["4 x"], ["en"])
     assert result.input == ("4 x", "en")
+    results = guard.map(read.using(model=Second()), ["4 x", "5 y"], ["en"])
+    assert next(results).input == ("4 x", "en")
     with pytest.raises(ValueError, match="argument 2 is shorter"):
-        list(guard.map(read.using(model=Second()), ["4 x", "5 y"], ["en"]))
+        next(results)
 
 
 def test_async_and_streamed_functions_are_mapped_as_well() -> None:
@@ -330,6 +332,100 @@ def test_leaving_an_async_run_waits_for_the_calls_under_way_and_cancelling_cance
     asyncio.run(leave())
     assert len(model.asked) <= 4 * 3
     assert TraceStore.at(trace_file).count() == len(model.asked)
+
+
+class Slow:
+    """Answers from a task, each at its own pace; counts who was asked and who answered."""
+
+    name = "slow"
+
+    def __init__(self, seconds: Callable[[int], float] = lambda _: 30.0) -> None:
+        self.asked: list[int] = []
+        self.answered: list[int] = []
+        self._seconds = seconds
+
+    async def agenerate(self, request: Request) -> Reply:
+        number = int(request.messages[0]["content"].split()[0])
+        self.asked.append(number)
+        await asyncio.sleep(self._seconds(number))
+        self.answered.append(number)
+        return Reply(json.dumps({"n": number}), "stop", "slow", 10, 5, cost=0.001)
+
+    def generate(self, _: Request) -> Reply:
+        raise AssertionError("only tasks ask")
+
+
+async def iterated(results: Any) -> None:
+    async for _ in results:
+        pass
+
+
+async def within(results: Any) -> None:
+    async with results:
+        await anext(results)
+        await asyncio.sleep(30)
+
+
+@pytest.mark.parametrize("way", [iterated, within])
+@pytest.mark.parametrize("end", ["cancel", "timeout"])
+def test_a_task_that_is_cancelled_leaves_no_call_under_way_and_all_are_recorded(
+    way: Any, end: str, trace_file: Path
+) -> None:
+    model = Slow(lambda number: 0.0 if number < 3 else 30.0)
+
+    async def leave() -> None:
+        results = guard.amap(reader(model), texts(range(50)), concurrency=5, resume="numbers")
+        if end == "timeout":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await way(results)
+        else:
+            task = asyncio.create_task(way(results))
+            await asyncio.sleep(0.5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert [result async for result in results] == []
+
+    asyncio.run(leave())
+    assert sorted(model.answered) == [0, 1, 2]
+    outcomes = sorted(call.outcome for call in TraceStore.at(trace_file).each())
+    assert outcomes == ["CancelledError"] * (len(model.asked) - 3) + ["valid"] * 3
+
+
+@WAYS
+@given(count=st.integers(0, 12), concurrency=st.integers(1, 4), ordered=st.booleans())
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_inputs_that_end_with_an_exception_hand_on_what_was_begun_first(
+    way: str, count: int, concurrency: int, ordered: bool
+) -> None:
+    def inputs() -> Iterator[str]:
+        yield from texts(range(count))
+        raise KeyError("the inputs' own")
+
+    def taken(results: Iterator[guard.Result[Number]]) -> Iterator[int]:
+        with pytest.raises(KeyError, match="the inputs' own"):
+            yield from (result.value.n for result in results)
+        assert list(results) == []
+
+    async def ataken() -> list[int]:
+        results, found = guard.amap(reader(model), inputs(), concurrency=concurrency, ordered=ordered), list[int]()
+        with pytest.raises(KeyError, match="the inputs' own"):
+            await all_into(found, results)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return found
+
+    async def all_into(found: list[int], results: Any) -> None:
+        async for result in results:
+            found += [result.value.n]
+
+    model = Counting(lambda _: time.sleep(0.002))
+    if way == "map":
+        found = list(taken(guard.map(reader(model), inputs(), concurrency=concurrency, ordered=ordered)))
+    else:
+        found = asyncio.run(ataken())
+    assert (found if ordered else sorted(found)) == sorted(model.asked) == list(range(count))
 
 
 def test_no_result_is_handed_on_before_its_record_and_the_model_is_asked_meanwhile(
