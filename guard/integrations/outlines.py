@@ -3,17 +3,22 @@
 The schema is passed to outlines as the output type, which its masks or its provider enforce. A schema that outlines
 refuses is described in words. outlines returns only text: tokens are counted by the model's tokenizer where it has one
 and estimated elsewhere, the price is unknown, and a blocking model can't be stopped at a deadline.
+
+A model in this process answers one request at a time; the others wait for their turn, at most until their deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import json
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from guard.errors import BudgetExceeded, GuardError, ModelError
@@ -41,6 +46,14 @@ _BUDGET = {
     **dict.fromkeys(("SGLang", "AsyncSGLang", "OpenAI", "AsyncOpenAI"), "max_tokens"),
 }
 
+#: Kinds of models that run in this process and bear one request at a time. A generator of outlines has one logits
+#: processor, which knows where the one answer is that it masks; to make another costs as much as to compile the schema.
+#: llama.cpp, MLX and vLLM keep one state of their own besides.
+_ALONE = frozenset({"Transformers", "LlamaCpp", "MLXLM", "VLLMOffline"})
+
+#: The turn at each model of these kinds, which may be wrapped more than once.
+_TURNS: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
+
 #: Makes the options of a request to outlines.
 Options = Callable[[Request], Mapping[str, Any]]
 
@@ -62,6 +75,8 @@ class OutlinesModel:
         self._name = name or f"outlines:{own or type(model).__name__}"
         self._options = options or self._usual_options
         self._generator = functools.lru_cache(CACHED)(self._make_generator)
+        is_alone = not _ALONE.isdisjoint(kind.__name__ for kind in type(model).__mro__)
+        self._lock = _TURNS.setdefault(model, threading.Lock()) if is_alone else None
 
     @property
     def name(self) -> str:
@@ -71,14 +86,28 @@ class OutlinesModel:
     def generate(self, request: Request) -> Reply:
         """Answer a request."""
         start = time.perf_counter()
-        generator, mode, messages = self._asked(request)
+        with self._turn(request.seconds):
+            generator, mode, messages = self._asked(request)
+            try:
+                text = generator(Chat(messages), **self._options(request))
+            except GuardError:
+                raise
+            except Exception as error:
+                raise self._failed(error) from error
+            return self._reply(text, request, mode, messages, time.perf_counter() - start)
+
+    @contextlib.contextmanager
+    def _turn(self, seconds: float | None) -> Iterator[None]:
+        """Have the model alone, where it must be; BudgetExceeded where others are at it for so many seconds."""
+        if self._lock is None:
+            yield
+            return
+        if not self._lock.acquire(timeout=-1 if seconds is None else min(seconds, threading.TIMEOUT_MAX)):
+            raise self._late(seconds)
         try:
-            text = generator(Chat(messages), **self._options(request))
-        except GuardError:
-            raise
-        except Exception as error:
-            raise self._failed(error) from error
-        return self._reply(text, request, mode, messages, time.perf_counter() - start)
+            yield
+        finally:
+            self._lock.release()
 
     def _asked(self, request: Request) -> tuple[Any, str, list[dict[str, Any]]]:
         known = sys.exception()
@@ -133,6 +162,11 @@ class OutlinesModel:
     def _failed(self, error: Exception) -> ModelError:
         return ModelError(f"{self._name} failed: {type(error).__name__}: {said_by(str(error))}")
 
+    def _late(self, seconds: float | None) -> BudgetExceeded:
+        return BudgetExceeded(
+            f"{self._name} gave no answer within the {seconds:.3g} s that were left; raise the budget of seconds"
+        )
+
 
 class AsyncOutlinesModel(OutlinesModel):
     """An async model of outlines."""
@@ -152,10 +186,7 @@ class AsyncOutlinesModel(OutlinesModel):
             async with asyncio.timeout(request.seconds):
                 text = await generator(Chat(messages), **self._options(request))
         except TimeoutError:
-            raise BudgetExceeded(
-                f"{self._name} gave no answer within the {request.seconds:.3g} s that were left; raise the budget of"
-                " seconds"
-            ) from None
+            raise self._late(request.seconds) from None
         except Exception as error:
             raise self._failed(error) from error
         return self._reply(text, request, mode, messages, time.perf_counter() - start)

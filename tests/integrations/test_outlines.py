@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+import threading
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import openai
 import outlines
 import pytest
 import tiny
 import torch
+from pydantic import BaseModel, Field
 
 import guard
 from guard.errors import BudgetExceeded, ModelError
@@ -32,9 +35,15 @@ def request(schema: Any = SCHEMA, **changes: Any) -> Request:
     return Request(({"role": "user", "content": "What is it?"},), compiled, **{"max_tokens": 60, **changes})
 
 
+@pytest.fixture(autouse=True)
+def no_kernel_is_compiled() -> Iterator[None]:
+    """Compiling them takes longer than they run."""
+    with torch._dynamo.config.patch(disable=True):
+        yield
+
+
 @pytest.mark.filterwarnings("ignore")  # outlines' and its engine's own
-def test_a_local_model_of_outlines_answers_under_its_masks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch._dynamo.config, "disable", True)  # it compiles its kernels for longer than they run
+def test_a_local_model_of_outlines_answers_under_its_masks() -> None:
     model = from_outlines(outlines.from_transformers(tiny.llama(), tiny.tokenizer()))
     assert isinstance(model, Model)
     reply = model.generate(request({"enum": ["invoice", "receipt"]}))
@@ -45,6 +54,52 @@ def test_a_local_model_of_outlines_answers_under_its_masks(monkeypatch: pytest.M
     assert reply.cost is None
     cut = model.generate(request(None, max_tokens=5))
     assert (cut.finish, cut.mode) == ("length", "prompt")
+
+
+class Letter(BaseModel):
+    """What a letter is."""
+
+    kind: Literal["refund", "replacement", "information"]
+    n: int = Field(ge=0, le=99)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_local_model_of_outlines_answers_several_threads_as_it_answers_one() -> None:
+    """They shared a logits processor, so that each was masked by where another was."""
+    local = outlines.from_transformers(tiny.llama(), tiny.tokenizer())
+
+    @guard.structured(model=from_outlines(local), retries=0, max_tokens=60)
+    def read(letter: str) -> Letter:
+        """Read the letter."""
+
+    def answers(concurrency: int) -> list[Any]:
+        results = guard.map(read, [f"{n} is broken. " * (n + 1) for n in range(6)], concurrency=concurrency)
+        return [repr(result.error or result.value) for result in results]
+
+    alone = answers(1)
+    assert answers(6) == alone
+    assert "kind=" in "".join(alone)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_who_waits_for_a_local_model_of_outlines_waits_until_the_deadline() -> None:
+    local = outlines.from_transformers(tiny.llama(), tiny.tokenizer())
+    is_at_it, may_end = threading.Event(), threading.Event()
+
+    def held(_: Request) -> dict[str, Any]:
+        is_at_it.set()
+        assert may_end.wait(30)
+        return {"max_new_tokens": 2}
+
+    first = threading.Thread(target=from_outlines(local, options=held).generate, args=[request(None)])
+    first.start()
+    assert is_at_it.wait(30)
+    other = from_outlines(local)  # the same model, wrapped again
+    with pytest.raises(BudgetExceeded, match="within the 0.1 s that were left"):
+        other.generate(request(None, seconds=0.1))
+    may_end.set()
+    first.join(30)
+    assert other.generate(request(None, max_tokens=2)).completion_tokens > 0
 
 
 def test_a_provider_of_outlines_is_given_the_schema() -> None:
