@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from guard.batch.kept_values import as_json
 from guard.calls import prompts
 from guard.errors import GuardError
 from guard.support.clipping import clipped
@@ -44,7 +45,7 @@ class Input:
     name: str  # of the file, as given
     row: int | None  # of a table, from 1; None: the file is the text
     read: Callable[[], str] = field(repr=False)
-    columns: Mapping[str, Any] = field(default_factory=dict)  # those of the row that go along into the output
+    columns: Mapping[str, Any] = field(default_factory=dict)  # those that go along into the output, as JSON has them
 
     def __str__(self) -> str:
         return self.name if self.row is None else f"{self.name}, row {self.row}"
@@ -87,6 +88,13 @@ class Inputs:
     def __iter__(self) -> Iterator[Input]:
         for source in self._sources:
             yield from source.inputs()
+
+
+def row_count(path: Path) -> int:
+    """Return how many rows a table has; InputError where it can't be read as what its ending says."""
+    table = _KINDS[path.suffix.lower()](path, None, ())
+    assert isinstance(table, _TableFile)
+    return table.looked_at()[1]
 
 
 def text_of(path: Path) -> str:
@@ -164,10 +172,7 @@ class _TableFile(_Source):
     """A file whose rows are inputs. A subclass says which columns it has, and what is in them."""
 
     def count(self) -> int:
-        try:
-            columns, count = self._looked_at()
-        except OSError as error:
-            _refuse(self._path, error)
+        columns, count = self.looked_at()
         if self._column is None and columns:
             self._column = TEXT if TEXT in columns else columns[0]
             if TEXT not in columns and len(columns) > 1:
@@ -179,12 +184,19 @@ class _TableFile(_Source):
 
     def inputs(self) -> Iterator[Input]:
         for number, row in enumerate(self._rows(), 1):
-            kept = {name: row.get(name) for name in self._keep} if isinstance(row, Mapping) else {}
+            kept = {name: as_json(row.get(name)) for name in self._keep} if isinstance(row, Mapping) else {}
             yield Input(str(self._path), number, self._reader(number, row), kept)
+
+    def looked_at(self) -> tuple[list[str], int]:
+        """Return the columns, empty where rows are texts, and how many rows there are; InputError where none can be."""
+        try:
+            return self._looked_at()
+        except OSError as error:
+            _refuse(self._path, error)
 
     @abstractmethod
     def _looked_at(self) -> tuple[list[str], int]:
-        """Return the columns, empty where rows are texts, and how many rows there are."""
+        """Do what `looked_at` does, or raise an OSError."""
 
     @abstractmethod
     def _rows(self) -> Iterator[Mapping[str, Any] | str | InputError]:
@@ -210,12 +222,13 @@ class _Jsonl(_TableFile):
     """A JSON value on each line: an object by column, or a text. Lines of white space are none."""
 
     def _looked_at(self) -> tuple[list[str], int]:
+        wanted = {self._column or TEXT, *self._keep}
         columns: dict[str, None] = {}
         count = 0
         for row in self._rows():
             count += 1
-            if isinstance(row, Mapping) and len(columns) <= MOST_COLUMNS:
-                columns.update(dict.fromkeys(row))
+            if isinstance(row, Mapping):
+                columns.update(dict.fromkeys(row if len(columns) <= MOST_COLUMNS else wanted & row.keys()))
                 if self._column in row:
                     columns.update(dict.fromkeys(self._keep))  # a row may lack what others have
         return list(columns), count
@@ -296,6 +309,10 @@ class _Tsv(_Csv):
     separator = "\t"
 
 
+#: What pyarrow raises where Python has no such value: a date after 9999, nanoseconds without pandas, no UTF-8.
+_UNPYTHONIC = (ValueError, OverflowError)
+
+
 class _Parquet(_TableFile):
     """Parquet, by pyarrow."""
 
@@ -305,8 +322,21 @@ class _Parquet(_TableFile):
 
     def _rows(self) -> Iterator[Mapping[str, Any] | str | InputError]:
         names = list(dict.fromkeys([self._column or "", *self._keep]))
+        read = 0
         for batch in self._opened().iter_batches(ROWS, columns=names):
-            yield from batch.to_pylist()
+            try:
+                rows = batch.to_pylist()
+            except _UNPYTHONIC:
+                rows = [self._row(read + at + 1, batch.slice(at, 1)) for at in range(len(batch))]
+            yield from rows
+            read += len(batch)
+
+    def _row(self, number: int, batch: Any) -> Mapping[str, Any] | InputError:
+        try:
+            row: Mapping[str, Any] = batch.to_pylist()[0]
+        except _UNPYTHONIC as error:
+            return InputError(f"{self._path}, row {number} holds a value that can't be read: {error}; correct it")
+        return row
 
     def _opened(self) -> Any:
         parquet = pyarrow_parquet()

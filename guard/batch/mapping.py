@@ -61,7 +61,7 @@ def map(  # noqa: A001 (called as the built-in is)
     `resume` names the run. What was recorded under this name is not asked again, wherever the program was killed:
     answers, and calls that the model answered without a valid value, unless `retry_failed`. Inputs are told by what
     they ask and for which type, so that their order may change. The records are the trace's: what that drops is
-    forgotten.
+    forgotten. What is on record is looked up as the run begins: one run at a time has a name.
 
     Leaving the iterator (or its `with`) starts nothing more and waits for the calls under way, which are recorded.
 

@@ -5,7 +5,8 @@ whoever wants to may look. At the end they become the output and `OUTPUT.failure
 that was killed has no output; its answers are in the trace, from which `--resume` writes the partial files anew.
 
 In CSV and Parquet the members of an answer are columns, lists and objects in them are JSON. A type that mixes kinds of
-values in a column, or has integers beyond 64 bits, is text there, so that nothing is rounded.
+values in a column, or has integers beyond 64 bits, is text there, so that nothing is rounded. No two things share a
+column: a member of the answer whose name is another's is `value.NAME`, and a column that goes along has no such name.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from guard.batch.inputs import InputError, pyarrow_parquet
+from guard.batch.inputs import InputError, pyarrow_parquet, row_count
 from guard.kernels.unicode_text import is_unicode, json_text
 
 ROWS = 1_000  #: Of a Parquet file, written at a time.
@@ -25,7 +26,8 @@ _INT64 = range(-(2**63), 2**63)
 _EXACT = range(-(2**53), 2**53 + 1)  #: Integers that a float holds.
 
 _MARKS = ("cut_at", "repeated_at")  #: JSON Pointers to what is not whole in an answer.
-_OWN = ("call", *_MARKS)  #: Columns that stand behind an answer's members.
+_OWN = frozenset({"input", "row", "call", *_MARKS})  #: Columns of CSV and Parquet that are no answer's members.
+_MEMBER = "value."  #: Before the name of a member that is another column's.
 
 Row = Mapping[str, Any]  #: "input", "row" and "columns" of a table; "value", "call" and figures; or "error" and words.
 
@@ -33,19 +35,26 @@ Row = Mapping[str, Any]  #: "input", "row" and "columns" of a table; "value", "c
 class Output:
     """The files of one run; one process at a time writes them."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the output's name; InputError where its ending says no format, or it can't be written."""
+    def __init__(self, path: Path, keep: Collection[str] = ()) -> None:
+        """Take the output's name and the columns that go along.
+
+        InputError where its ending says no format, it can't be written, or a column has a name of the output's own.
+        """
         convert = _FORMATS.get(path.suffix.lower())
         if convert is None:
             raise InputError(f"--output {path} must end in .jsonl, .csv, .tsv or .parquet")
         if convert is _to_parquet:
             pyarrow_parquet()
-        self.path, self._convert = path, convert
+        if convert is not _to_jsonl:
+            _check_kept(keep)
+        self.path, self._convert, self._keep = path, convert, keep
         self.failures = path.with_name(f"{path.name}.failures.jsonl")
         self.partial = path.with_name(f"{path.name}.partial")
         self._partial_failures = path.with_name(f"{path.name}.failures.partial")
         self._rows: IO[str] | None = None
         self._failed: IO[str] | None = None
+        if folder := next((path for path in self.files if path.is_dir()), None):
+            raise InputError(f"{folder} is a folder, and the run would write a file there; name another --output")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -56,6 +65,14 @@ class Output:
     def is_begun(self) -> bool:
         """Whether an earlier run has left answers."""
         return self.path.exists() or (self.partial.exists() and self.partial.stat().st_size > 0)
+
+    def answered(self) -> int:
+        """Return how many answers an earlier run has left; InputError where its output is no longer one."""
+        lines = 0
+        if self.partial.exists():
+            with self.partial.open("rb") as file:
+                lines = sum(1 for _ in file)
+        return max(lines, row_count(self.path) if self.path.exists() else 0)
 
     def begin(self) -> None:
         """Open the partial files, empty; InputError where that can't be, or another process has them open."""
@@ -82,7 +99,7 @@ class Output:
         assert self._rows is not None
         assert self._failed is not None
         made = self.path.with_name(f"{self.path.name}.tmp")
-        self._convert(self.partial, made)
+        self._convert(self.partial, made, self._keep)
         made.replace(self.path)
         self._failed.close()
         if self._partial_failures.stat().st_size:
@@ -127,36 +144,36 @@ def _lines(path: Path) -> Iterator[Row]:
             yield json.loads(line)
 
 
-def _to_jsonl(partial: Path, made: Path) -> None:
+def _to_jsonl(partial: Path, made: Path, _: Collection[str]) -> None:
     with partial.open("rb") as source, made.open("wb") as target:
         while chunk := source.read(1 << 20):
             target.write(chunk)
         _sync(target)
 
 
-def _to_csv(partial: Path, made: Path, separator: str = ",") -> None:
-    columns = _columns(partial)
+def _to_csv(partial: Path, made: Path, keep: Collection[str], separator: str = ",") -> None:
+    columns = _columns(partial, keep)
     with made.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=separator)
         writer.writerow(columns)
-        for row in map(_flat, _lines(partial)):
+        for row in _flat_rows(partial, keep):
             writer.writerow([_cell(row.get(name)) for name in columns])
         _sync(file)
 
 
-def _to_tsv(partial: Path, made: Path) -> None:
-    _to_csv(partial, made, "\t")
+def _to_tsv(partial: Path, made: Path, keep: Collection[str]) -> None:
+    _to_csv(partial, made, keep, "\t")
 
 
-def _to_parquet(partial: Path, made: Path) -> None:
+def _to_parquet(partial: Path, made: Path, keep: Collection[str]) -> None:
     import pyarrow as pa
 
     kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    columns = _columns(partial)
+    columns = _columns(partial, keep)
     schema = pa.schema([(name, kinds.get(kind, pa.string())) for name, kind in columns.items()])
     with pyarrow_parquet().ParquetWriter(made, schema) as writer:
         batch: list[dict[str, Any]] = []
-        for row in map(_flat, _lines(partial)):
+        for row in _flat_rows(partial, keep):
             batch.append({name: _typed(row.get(name), kind) for name, kind in columns.items()})
             if len(batch) == ROWS:
                 writer.write_table(pa.Table.from_pylist(batch, schema))
@@ -172,20 +189,40 @@ def _sync(file: IO[Any]) -> None:
     os.fsync(file.fileno())
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    """Return a row as columns: where it comes from, columns that go along, the answer's members, its call, marks."""
-    flat = {name: row[name] for name in ("input", "row") if name in row} | dict(row.get("columns", {}))
-    value = row["value"]
-    for name, member in (value if isinstance(value, Mapping) else {"value": value}).items():
-        flat[f"value.{name}" if name in flat or name in _OWN else name] = member
-    # Which members were cut, or repeat themselves, is said wherever one was.
-    return {**flat, "call": row["call"], **{name: row[name] for name in _MARKS if row.get(name)}}
+def _check_kept(keep: Collection[str]) -> None:
+    """Raise InputError where a column that goes along would be taken for another."""
+    for name in keep:
+        if name in _OWN or (name.startswith(_MEMBER) and _is_taken(name.removeprefix(_MEMBER), keep)):
+            raise InputError(
+                f"--keep {name}: CSV and Parquet outputs have a column of that name already; rename it in the table, or"
+                " name an --output that ends in .jsonl, where columns stand apart"
+            )
 
 
-def _columns(partial: Path) -> dict[str, str]:
+def _is_taken(name: str, keep: Collection[str]) -> bool:
+    """Whether a member of this name, or one that is called so to be told apart, would share a column."""
+    while name not in _OWN and name not in keep:
+        if not name.startswith(_MEMBER):
+            return False
+        name = name.removeprefix(_MEMBER)
+    return True
+
+
+def _flat_rows(partial: Path, keep: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield each row as columns: where it comes from, what goes along, the answer's members, its call, marks."""
+    for row in _lines(partial):
+        flat = {name: row[name] for name in ("input", "row") if name in row} | dict(row.get("columns", {}))
+        value = row["value"]
+        for name, member in (value if isinstance(value, Mapping) else {"value": value}).items():
+            flat[_MEMBER + name if _is_taken(name, keep) else name] = member
+        # Which members were cut, or repeat themselves, is said wherever one was.
+        yield {**flat, "call": row["call"], **{name: row[name] for name in _MARKS if row.get(name)}}
+
+
+def _columns(partial: Path, keep: Collection[str]) -> dict[str, str]:
     """Return the columns of all rows, in the order in which they come, and of what kind each is."""
     kinds: dict[str, set[str]] = {"input": set()}
-    for row in map(_flat, _lines(partial)):
+    for row in _flat_rows(partial, keep):
         for name, value in row.items():
             kinds.setdefault(name, set()).update(_kinds(value))
     return {name: _joined(found) for name, found in kinds.items()}
@@ -226,7 +263,7 @@ def _typed(value: Any, kind: str) -> Any:
     return float(value) if kind == "float" else _cell(value) if kind == "text" else value
 
 
-_FORMATS: Mapping[str, Callable[[Path, Path], None]] = {
+_FORMATS: Mapping[str, Callable[[Path, Path, Collection[str]], None]] = {
     ".jsonl": _to_jsonl,
     ".ndjson": _to_jsonl,
     ".csv": _to_csv,

@@ -222,7 +222,7 @@ def run(
         raise Problem(f"--engine {engine} must be threads or ray")
     try:
         read = Inputs(paths, column, keep or ())
-        write = None if output is None else Output(output)
+        write = None if output is None else Output(output, keep or ())
     except InputError as error:
         raise Problem(str(error)) from None
     settings = {

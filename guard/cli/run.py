@@ -234,14 +234,17 @@ def _begun(guard: Guard, batch: Batch, stack: contextlib.ExitStack) -> str | Non
 def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> None:
     """Raise a Problem where an output that is there would be lost: it is not the run's that is resumed, or has more."""
     there = output.path if output.path.exists() else output.partial
-    known = len(guard.store.items(name))
-    if not known:
+    if not guard.store.items(name):
         raise Problem(f"{there} is there already, and no run that the trace knows wrote it; --force writes over it")
     if not batch.resume:
         raise Problem(f"{there} is there already; --resume goes on with that run, --force begins it anew")
-    if known > len(batch.inputs):
+    try:
+        answered = output.answered()
+    except InputError as error:
+        raise Problem(f"{error}, or give --force, which begins the run anew") from None
+    if answered > len(batch.inputs):
         raise Problem(
-            f"{there} has answers to {known:,} inputs, and {len(batch.inputs):,} are named now; name those as well,"
+            f"{there} has answers to {answered:,} inputs, and {len(batch.inputs):,} are named now; name those as well,"
             " another --output, or --force, which begins it anew"
         )
 

@@ -95,7 +95,7 @@ def test_who_waits_for_a_local_model_of_outlines_waits_until_the_deadline() -> N
     first.start()
     assert is_at_it.wait(30)
     other = from_outlines(local)  # the same model, wrapped again
-    with pytest.raises(BudgetExceeded, match="within the 0.1 s that were left"):
+    with pytest.raises(BudgetExceeded, match=r"within the 0\.1 s that were left"):
         other.generate(request(None, seconds=0.1))
     may_end.set()
     first.join(30)
