@@ -419,6 +419,10 @@ class Sidecar:
         asked = Passage(context, Responses(body), served, whole, raw if whole is body else None, send, keep)
         with params.named(params.RESPONSES, body):
             if is_plain:
+                for tier in served.tiers:
+                    if tier.upstream is not None and tier.upstream.is_translated:  # it is asked as a chat
+                        chat = await large.done(context.size, responses.as_chat, whole)
+                        await check_translated(chat, tier, context.size)
                 await self._relayed(asked)
             else:
                 chat_request = await large.done(context.size, responses.chat_of, whole)

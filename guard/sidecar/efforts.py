@@ -36,7 +36,7 @@ def check(body: Mapping[str, Any], served: Served, limit: int, param: str = "") 
     if len(told) > 1:
         raise bad(f"{EFFORT} and {BUDGET} both say how long to think; send one of them", param)
     if told == [EFFORT]:
-        if body[EFFORT] not in SHARES:
+        if not isinstance(body[EFFORT], str) or body[EFFORT] not in SHARES:
             raise bad(f"{param} must be one of none, {', '.join(SHARES)}", param)
         return
     given = body[BUDGET]

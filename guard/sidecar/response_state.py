@@ -50,9 +50,10 @@ class Turns:
         has_reference = any(_is_reference(item) for item in items)
         if previous is None and not has_reference:
             return body
-        if previous is not None and not isinstance(previous, str):
-            raise bad("previous_response_id must be a text", "previous_response_id")
-        wanted = {str(item.get("id")) for item in items if _is_reference(item) and _is_id(item.get("id"))}
+        for number, item in enumerate(items):
+            if _is_reference(item) and not isinstance(item.get("id"), str):
+                raise bad(f"input.{number}.id must be a text", f"input.{number}.id")
+        wanted = {item["id"] for item in items if _is_reference(item) and _is_id(item["id"])}
         if len(items) > MOST_ITEMS:
             raise bad(f"input has {len(items):,} items; at most {MOST_ITEMS:,} are taken", "input")
         if previous is not None and not _is_id(previous):
@@ -60,7 +61,7 @@ class Turns:
         else:
             turns = await self._book(self._chain, _owner(context), previous, seconds=context.patience)
         sizes = await self._book(self._sizes, _owner(context), wanted, seconds=context.patience)
-        named = sum(sizes.get(str(item.get("id")), 0) for item in items if _is_reference(item))  # once for each time
+        named = sum(sizes.get(item["id"], 0) for item in items if _is_reference(item))  # once for each time
         size = named + sum(of for _, of in turns or ())
         if size > most_bytes:
             raise bad("what the request goes on from is too long", "previous_response_id")
@@ -74,8 +75,8 @@ class Turns:
             words = f"response {str(previous)[:100]!r} is not kept here; send the whole input"
             raise bad(words, "previous_response_id", "previous_response_not_found")
         for number, item in enumerate(items):
-            if _is_reference(item) and item.get("id") not in found:
-                raise _missing(f"item {str(item.get('id'))[:100]!r}", f"input.{number}.id")
+            if _is_reference(item) and item["id"] not in found:
+                raise _missing(f"item {item['id'][:100]!r}", f"input.{number}.id")
         resolved = [found[item["id"]] if _is_reference(item) else item for item in items]
         rest = {key: value for key, value in body.items() if key != "previous_response_id"}
         return {**rest, "input": [*before, *resolved]}
@@ -89,11 +90,7 @@ class Turns:
         count = len(_items(body))
         items = _items(asked)[-count:] if count else []  # earlier items are stored already
         row = {"input": items, "response": dict(response)}
-        output = response.get("output")
-        named = {response["id"]: row}
-        for item in output if isinstance(output, list) else ():
-            if isinstance(item, Mapping) and _is_id(item.get("id")):
-                named[item["id"]] = {"item": dict(item)}
+        named = {response["id"]: row, **{item["id"]: {"item": dict(item)} for item in _named(response)}}
         previous = body.get("previous_response_id")
         await self._book(self._write, _owner(context), named, response["id"], previous, seconds=context.patience)
 
@@ -112,7 +109,7 @@ class Turns:
     async def forget(self, context: RequestContext, name: str) -> None:
         """Delete a response. Raises ApiError where there is none."""
         response = await self.read(context, name)
-        names = [name, *(item["id"] for item in response.get("output") or () if _is_id(item.get("id")))]
+        names = [name, *(item["id"] for item in _named(response))]
         await self._book(self._delete, _owner(context), names, seconds=context.patience)
 
     # -- In a thread ---------------------------------------------------------------------------------------------------
@@ -213,6 +210,13 @@ class Turns:
 def _items(body: Mapping[str, Any]) -> list[Any]:
     given = body.get("input")
     return given if isinstance(given, list) else [{"role": "user", "content": given}]
+
+
+def _named(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the items of a response's output that have an id by which they can be kept."""
+    output = response.get("output")
+    listed = output if isinstance(output, list) else []
+    return [item for item in listed if isinstance(item, Mapping) and _is_id(item.get("id"))]
 
 
 def _is_reference(item: Any) -> bool:

@@ -62,7 +62,6 @@ class Pipeline:
         for tier in tiers:
             if tier.upstream is None:
                 chat.check_local(chat_request, tier)
-            await chat.check_translated(chat_request.body, tier, context.size)
         if all(tier.upstream is None for tier in tiers):
             await large.done(context.size, tool_calls.texts, chat_request.chat.messages)
         if chat_request.chat.logprobs and not first.is_masked:
@@ -82,6 +81,8 @@ class Pipeline:
         if (everything := chat_request.with_all_tools) is not None:  # later turns may call the others
             schema = await large.done(context.size, tool_calls.schema, everything, True, False)
             await self._target(context, everything, schema, total, is_checked_only=True)
+        for tier in tiers:  # what is translated is a schema by now
+            await chat.check_translated(chat_request.body, tier, context.size)
         messages = tuple(dict(custom_tools.in_functions(message)) for message in chat_request.chat.messages)
         policy = Policy(
             retries=0 if is_live else served.settings.retries,

@@ -175,7 +175,7 @@ def _parts(content: Any, at: str, known: frozenset[str]) -> list[dict[str, Any]]
     for number, part in enumerate(content):
         place = f"{at}.{number}"
         kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind not in known:
+        if not isinstance(kind, str) or kind not in known:
             raise UnsayableError(place, f"Anthropic's protocol has no part of type {str(kind)[:60]!r} here")
         text = part.get(kind)
         if kind in _OWN:

@@ -48,9 +48,12 @@ def as_function(call: Any) -> Any:
 def as_custom(call: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, Any]:
     """Return a call of a function as a custom call, where it is one of these custom tools."""
     function = call.get("function")
-    if not isinstance(function, Mapping) or function.get("name") not in names:
+    if not isinstance(function, Mapping):
         return call
-    custom = {"name": function["name"], "input": input_of(function["arguments"])}
+    name, arguments = function.get("name"), function.get("arguments")
+    if not isinstance(name, str) or name not in names or not isinstance(arguments, str):
+        return call
+    custom = {"name": name, "input": input_of(arguments)}
     return {**{key: value for key, value in call.items() if key != "function"}, "type": "custom", "custom": custom}
 
 

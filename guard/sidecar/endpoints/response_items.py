@@ -23,6 +23,8 @@ def messages(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     is_turn = False  # whether the last message is the assistant's, and still going on
     for number, item in enumerate(items):
         at, kind = f"input.{number}", item.get("type", "message")
+        if not isinstance(kind, str):
+            raise bad(f"{at}.type must be a text", f"{at}.type")
         if kind == "reasoning":
             continue
         if kind in _CALLS:
@@ -40,9 +42,13 @@ def messages(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if kind in ("function_call_output", "custom_tool_call_output"):
             found.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _output(at, item)})
             continue
+        if kind != "message":
+            raise bad(f"an item of type {kind[:60]!r} can't be asked of this model", f"{at}.type")
         role = item.get("role")
-        if kind != "message" or not isinstance(role, str):
-            raise bad(f"an item of type {str(kind)[:60]!r} can't be asked of this model", f"{at}.type")
+        if not isinstance(role, str):
+            if role is None:
+                raise bad(f"{at}.role is missing", f"{at}.role", "missing_required_parameter")
+            raise bad(f"{at}.role must be a text", f"{at}.role")
         found.append({"role": role, "content": _content(f"{at}.content", item.get("content"))})
         is_turn = role == "assistant"
     return found

@@ -34,6 +34,10 @@ class Response(BaseModel):
     model: str = Field(min_length=1)
     input: str | list[dict[str, Any]]
     instructions: str | None = None
+    store: bool | None = None
+    previous_response_id: str | None = None
+    background: bool | None = None
+    parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
@@ -268,7 +272,7 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the chat request of the same meaning. Raises ApiError where there is none."""
     asked: Response = checked(Response, dict(body))
     for name in _NOT_HERE:
-        if body.get(name):
+        if body.get(name) is not None:
             raise bad(f"{name} needs what this server does not keep; send the whole input", name, "unsupported_value")
     said = (
         response_items.messages(asked.input)

@@ -230,6 +230,7 @@ def test_a_template_that_shows_earlier_thinking_gets_it(here: Sidecar) -> None:
     [
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
         ({"reasoning_effort": 3}, "reasoning_effort"),
+        ({"reasoning_effort": ["low"]}, "reasoning_effort"),
         ({"reasoning_effort": "low", "thinking": {"type": "enabled", "budget_tokens": 9}}, "reasoning_effort"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
         ({"thinking": {"type": "enabled", "budget_tokens": True}}, "thinking.budget_tokens"),
