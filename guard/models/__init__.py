@@ -66,7 +66,9 @@ def check_name(name: str) -> None:
 
 
 def check_there(name: str) -> None:
-    """Raise ModelError where a name stands for a local file or folder that does not exist. The network is not used.
+    """Raise ModelError where a name stands for a local file, folder or tuned model that does not exist.
+
+    The network is not used, and no weights are loaded.
 
     Embedded models and ids of the hub pass: they are fetched when they are loaded.
     """
@@ -78,6 +80,8 @@ def check_there(name: str) -> None:
         from guard.models.local import hub
 
         hub.check_path(rest)
+    if kind == "tuned":
+        _registered(kind, rest, name)  # which reads the registry, and loads no weights
 
 
 def load(model: str | Model, progress: Progress | None = None) -> Model:

@@ -13,6 +13,8 @@ import secrets
 import time
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from guard.trace import TraceStore
 from guard.trace.sql_tables import KEYS
 
@@ -85,6 +87,14 @@ def every(store: TraceStore) -> list[Key]:
     return [Key(**{**row, **{name: bool(row[name]) for name in _FLAGS}}) for row in rows]
 
 
+def are_there(store: TraceStore) -> bool:
+    """Whether there is a key that is not revoked. Looks only: an older Guard's trace stays as it is."""
+    with store.looking() as connection:
+        if connection is None or not sa.inspect(connection).has_table(KEYS.name):
+            return False
+        return connection.execute(sa.select(KEYS.c.id).where(KEYS.c.revoked.is_(None)).limit(1)).first() is not None
+
+
 def revoke(store: TraceStore, key_id: str) -> bool:
     """Revoke a key by its id. Returns False where there is no such key, or it was revoked before."""
     with store.begin() as connection:
@@ -105,11 +115,6 @@ class Keyring:
         keys = every(self._store)
         self._good = {key.id: key for key in keys if key.revoked is None}
         self.is_used = self.is_used or bool(keys)
-
-    @property
-    def has_good(self) -> bool:
-        """Whether there is any key that is not revoked."""
-        return bool(self._good)
 
     def find(self, text: str) -> Key | None:
         """Return the key of a text, or None. Takes the same time whether the id is known or not."""

@@ -34,9 +34,8 @@ import uvicorn
 from guard import kernels, models
 from guard.errors import GuardError, ModelError, SettingError
 from guard.settings import Settings
-from guard.sidecar import access_log, key_requirement
+from guard.sidecar import access_log, key_requirement, keys
 from guard.sidecar import settings as settings_module
-from guard.sidecar.keys import Keyring
 from guard.sidecar.settings import ServeSettings
 from guard.support import memory
 from guard.support.plain_text import plain, plain_line
@@ -79,7 +78,10 @@ class Start:
 
 
 def check(start: Start) -> ServeSettings:
-    """Return the settings if a server can start with them. Raises GuardError, which says why not."""
+    """Return the settings if a server can start with them. Raises GuardError, which says why not.
+
+    It only looks: nothing is made, and a trace of an older Guard stays as it is.
+    """
     serve, common = start.settings()
     for name, model in serve.models.items():
         try:
@@ -91,7 +93,7 @@ def check(start: Start) -> ServeSettings:
     except ModelError as error:
         raise SettingError(f"the setting model={common.model!r}: {error.message}") from None
     store = _store(common)
-    store.check_writable()
+    store.check_usable()
     access_log.check(serve.access_log)
     _check_keys(serve, store)
     _check_addresses(serve)
@@ -101,6 +103,7 @@ def check(start: Start) -> ServeSettings:
 def run(start: Start) -> int:
     """Serve until a signal ends it; returns the exit code."""
     serve = check(start)
+    _store(start.settings()[1]).check_writable()
     if serve.needs_key is False:
         key_requirement.forget(_store(start.settings()[1]))
     _more_files(serve.connections)
@@ -390,9 +393,7 @@ def _check_keys(serve: ServeSettings, store: TraceStore) -> None:
         )
     if is_local and not serve.needs_key:
         return
-    keys = Keyring(store)
-    keys.refresh()
-    if keys.has_good:
+    if keys.are_there(store):
         return
     if is_local:
         raise SettingError("needs_key = true, and there is no key yet: make one with `guard keys create NAME`")

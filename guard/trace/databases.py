@@ -8,8 +8,12 @@ by row. In both, a reader sees one snapshot.
 
 from __future__ import annotations
 
+import functools
 import os
+import sqlite3
+import stat
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -79,6 +83,39 @@ class Database:
         self.engine.dispose()
         if self.is_sqlite:
             self.reader.dispose()
+
+    def viewer(self) -> sa.Engine:
+        """Return an engine that looks at what is there. Of a file that nobody has open, it makes no file beside it."""
+        if self.path is None:
+            return self.reader
+        mode = "mode=ro" if os.path.exists(f"{self.path}-shm") else "immutable=1"  # noqa: PTH110 (as `is_there`)
+        place = f"file:{urllib.parse.quote(os.path.abspath(self.path))}?{mode}"  # noqa: PTH100 (without resolving links)
+        opened = functools.partial(sqlite3.connect, place, uri=True, timeout=WAIT_S)
+        return sa.create_engine("sqlite://", creator=opened, poolclass=sa.pool.NullPool)
+
+    def refusal(self) -> str | None:
+        """Return why this user could not write here, as far as can be told without writing; None where they could."""
+        if self.path is None:
+            with self.engine.connect() as connection:
+                is_read_only = connection.scalar(sa.text("SELECT current_setting('transaction_read_only')::boolean"))
+            return "the database is read-only" if is_read_only else None
+        path = Path(self.path).absolute()
+        if path.is_dir():
+            return "it is a folder"
+        folder = next(each for each in path.parents if each.exists())
+        if not folder.is_dir():
+            return f"{folder} is no folder"
+        wanted = [folder, *([path] if path.exists() else [])]  # SQLite makes files beside it
+        refused = next((each for each in wanted if not os.access(each, os.W_OK)), None)
+        return None if refused is None else f"this user may not write {refused}"
+
+    def is_file(self) -> bool:
+        """Whether it is a regular file, or may become one. True of a server and of a folder, which SQLite refuses."""
+        try:
+            mode = os.stat(self.path).st_mode if self.path is not None else stat.S_IFREG  # noqa: PTH116 (as `is_there`)
+        except (OSError, ValueError):
+            return True
+        return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
     def is_there(self) -> bool:
         """Whether the file exists. Always True of a server, which only a query can tell of."""

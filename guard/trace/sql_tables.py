@@ -350,8 +350,7 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({partitions.ADVISORY_LOCK})")
     version = version_of(connection)
     if version is None:
-        if taken := _taken(connection):
-            raise TakenError(taken[0])
+        check_free(connection)
         TABLES.create_all(connection)
         _refuse_older(connection) if is_sqlite else partitions.divide(connection)
         connection.execute(SCHEMA.insert().values(version=VERSION))
@@ -371,6 +370,12 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
     if not is_counted:
         upgrade(connection)
     return version
+
+
+def check_free(connection: sa.Connection) -> None:
+    """Raise TakenError where there is no trace yet, and another program has a table of the same name."""
+    if taken := _taken(connection):
+        raise TakenError(taken[0])
 
 
 def _taken(connection: sa.Connection) -> list[str]:
@@ -399,7 +404,10 @@ def version_of(connection: sa.Connection) -> int | None:
     """Return the version of the tables, or None where there are none."""
     if not sa.inspect(connection).has_table(SCHEMA.name):
         return None
-    return connection.scalar(sa.select(SCHEMA.c.version))
+    version = connection.scalar(sa.select(SCHEMA.c.version))
+    if not isinstance(version, int | None):
+        raise sa.exc.InvalidRequestError(f"the version of its tables is {str(version)[:40]!r}, which is no number")
+    return version
 
 
 def insertion(

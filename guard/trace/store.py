@@ -128,6 +128,13 @@ class TraceStore:
         if not self.is_ready:
             aside(functools.partial(self._prepared, seconds))
 
+    def check_usable(self) -> None:
+        """Raise TraceError where `check_writable` would; nothing is created or migrated."""
+        if (why := self._database.refusal()) is not None:
+            raise TraceError(f"the trace {self.place} can't be written: {why}; name another in GUARD_TRACE")
+        with self.looking():
+            pass
+
     def _prepared(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         if not self._preparing.acquire(timeout=max(0.0, seconds)):  # once for all threads of the process
@@ -150,6 +157,7 @@ class TraceStore:
 
     def _prepare(self, seconds: float) -> None:
         self._ready = False
+        self._check_kind()
         try:
             if self.path is not None:
                 self.close()  # the file may have been deleted under the open connections
@@ -169,10 +177,7 @@ class TraceStore:
             if before is not None and before < VERSION:
                 self._upkeep.sum_up()
         except sql_tables.TakenError as error:
-            raise TraceError(
-                f"the trace {self.place} is another program's database: it has its own {error}; "
-                "name another in GUARD_TRACE"
-            ) from None
+            raise self._taken(error) from None
         except Late as error:
             raise self._late(error, seconds) from error
         except self._database.errors as error:
@@ -548,6 +553,7 @@ class TraceStore:
         if not self._database.is_there():
             yield None
             return
+        self._check_kind()
         try:
             engine = self._database.reader
             if not self._ready:
@@ -563,6 +569,41 @@ class TraceStore:
                 yield connection
         except self._database.errors as error:
             raise self._error("can't be read", error) from error
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[sa.Connection | None]:
+        """Open a transaction that reads a trace of any version as it is, or None where there is none yet.
+
+        It migrates nothing and leaves nothing behind, whoever looks.
+        """
+        if not self._database.is_there():
+            yield None
+            return
+        self._check_kind()
+        try:
+            with self._database.viewer().connect() as connection:
+                version = sql_tables.version_of(connection)
+                if version is None:
+                    sql_tables.check_free(connection)
+                else:
+                    self._check_version(version)
+                yield None if version is None else connection
+        except sql_tables.TakenError as error:
+            raise self._taken(error) from None
+        except self._database.errors as error:
+            raise self._error("can't be read", error) from error
+
+    def _check_kind(self) -> None:
+        """Raise TraceError for what SQLite would wait for, such as a pipe."""
+        if not self._database.is_file():
+            raise TraceError(
+                f"the trace {self.place} is neither a file nor a new one's name; name another in GUARD_TRACE"
+            )
+
+    def _taken(self, error: sql_tables.TakenError) -> TraceError:
+        return TraceError(
+            f"the trace {self.place} is another program's database: it has its own {error}; name another in GUARD_TRACE"
+        )
 
     def _check_version(self, version: int) -> None:
         if version > VERSION:

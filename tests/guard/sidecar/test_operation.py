@@ -17,6 +17,7 @@ from typing import Any
 
 import postgres
 import pytest
+import sqlalchemy as sa
 from sidecars import Sidecar, model, serving
 
 from guard.errors import SettingError
@@ -285,6 +286,76 @@ def test_check_says_whether_it_could_start(tmp_path: Path) -> None:
     bad = subprocess.run(command, capture_output=True, text=True, check=False)
     assert bad.returncode == 2
     assert bad.stderr.startswith(f"guard: {file}, line 2, serve.port: ")
+
+
+def checked(folder: Path, lines: str = "", *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Return what `guard serve --check` says of the trace below `folder`, with one model."""
+    config = folder / "guard.toml"
+    config.write_text(
+        f'trace = "{folder / "a/b/t.db"}"\n[serve]\nport = 0\n{lines}\n[serve.models.m]\nmodel = "smollm2"\n'
+    )
+    command = [sys.executable, "-m", "guard", "serve", "--check", "--config", str(config), *options]
+    plain = {name: value for name, value in os.environ.items() if name != "GUARD_TRACE"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**plain, **env})
+
+
+def test_check_makes_no_trace(tmp_path: Path) -> None:
+    assert checked(tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["guard.toml"]
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_check_leaves_an_older_trace_as_it_is(tmp_path: Path, has_key: bool) -> None:
+    place = tmp_path / "a" / "b" / "t.db"
+    store = TraceStore(place)
+    if has_key:
+        keys.create(store, "shop")
+    store.check_writable()
+    with store.begin() as connection:
+        connection.execute(sa.text("UPDATE guard_schema SET version = 9"))
+    store.close()
+    before = place.read_bytes(), sorted(place.parent.iterdir())
+    done = checked(tmp_path, 'host = "0.0.0.0"')
+    assert done.returncode == (0 if has_key else 2), done.stderr
+    assert ("there is no key yet" in done.stderr) is not has_key
+    assert (place.read_bytes(), sorted(place.parent.iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda place: place.mkdir(), "it is a folder"),
+        (lambda place: os.mkfifo(place), "is neither a file nor a new one's name"),
+        (
+            lambda place: place.write_text("Not a database, and longer than a header of one." * 9),
+            "file is not a database",
+        ),
+        (
+            lambda place: sqlite3.connect(place).execute("CREATE TABLE calls (x)").connection.close(),
+            "another program's",
+        ),
+    ],
+)
+def test_check_says_why_a_trace_can_not_be_written(tmp_path: Path, spoil: Any, said: str) -> None:
+    place = tmp_path / "a" / "b" / "t.db"
+    place.parent.mkdir(parents=True)
+    spoil(place)
+    done = checked(tmp_path)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_check_says_that_a_folder_of_the_trace_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    done = checked(tmp_path)
+    assert f"{tmp_path / 'a'} is no folder" in done.stderr
+
+
+@pytest.mark.parametrize("lines", ["", '[serve.models.t]\nmodel = "tuned:x"'])
+def test_check_knows_which_models_were_tuned(tmp_path: Path, lines: str) -> None:
+    done = checked(tmp_path, lines, GUARD_REGISTRY=str(tmp_path / "models"))
+    assert (done.returncode, "no model of x was tuned" in done.stderr) == ((4, True) if lines else (0, False))
 
 
 @pytest.mark.parametrize(

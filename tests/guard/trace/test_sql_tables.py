@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
+import os
 import re
 import sqlite3
 from pathlib import Path
@@ -23,6 +24,7 @@ from guard.trace import (
     sql_tables,
 )
 from guard.trace.records import Attempt, Call
+from guard.trace.sql_tables import SCHEMA, version_of
 
 #: The tables of version 1 as Guard 0.1 made them, with a call that failed a first time and one whose model raised.
 VERSION_1 = """
@@ -244,7 +246,12 @@ def test_a_database_in_which_another_program_has_the_name_is_refused_unchanged(
     engine = _another_programs(place, "CREATE TABLE people (name TEXT)", statement)
     before = None if "://" in place else Path(place).read_bytes()
     tables = _shape(engine)
-    for use in (lambda s: s.write(CALL), lambda s: s.check_writable(), lambda s: s.record("k", {})):
+    for use in (
+        lambda s: s.write(CALL),
+        lambda s: s.check_writable(),
+        lambda s: s.check_usable(),
+        lambda s: s.record("k", {}),
+    ):
         store = TraceStore(place)
         with pytest.raises(TraceError, match=rf"is another program's database: it has its own {name}; name another"):
             use(store)
@@ -253,6 +260,48 @@ def test_a_database_in_which_another_program_has_the_name_is_refused_unchanged(
     assert _shape(engine) == tables
     assert before is None or Path(place).read_bytes() == before
     engine.dispose()
+
+
+def test_a_trace_is_looked_at_as_it_is(place: str) -> None:
+    store = TraceStore(place)
+    store.check_usable()
+    with store.looking() as connection:
+        assert connection is None
+    assert "://" in place or not Path(place).exists()
+    store.check_writable()
+    with store.begin() as connection:
+        connection.execute(SCHEMA.update().values(version=VERSION - 1))
+    other = TraceStore(place)
+    other.check_usable()
+    with other.looking() as connection:
+        assert connection is not None
+        assert version_of(connection) == VERSION - 1
+    with store.begin() as connection:
+        connection.execute(SCHEMA.update().values(version=VERSION + 1))
+    with pytest.raises(TraceError, match="upgrade Guard"):
+        other.check_usable()
+    store.close()
+    other.close()
+
+
+def test_a_version_that_is_no_number_is_said(trace_file: Path) -> None:
+    store = TraceStore(trace_file)
+    store.write(CALL)
+    with store.begin() as connection:
+        connection.exec_driver_sql("UPDATE guard_schema SET version = 'x'")
+    store.close()
+    for use in (TraceStore.check_writable, TraceStore.check_usable, lambda s: list(s.each())):
+        with pytest.raises(TraceError, match=r"the version of its tables is 'x', which is no number"):
+            use(TraceStore(trace_file))
+
+
+def test_a_pipe_is_no_trace(tmp_path: Path) -> None:
+    """To open it would wait for whoever writes into it."""
+    os.mkfifo(tmp_path / "pipe")
+    store = TraceStore(tmp_path / "pipe")
+    for use in (store.check_writable, store.check_usable, lambda: list(store.each())):
+        with pytest.raises(TraceError, match="is neither a file nor a new one's name; name another in GUARD_TRACE"):
+            use()
 
 
 def test_another_programs_trigger_is_not_replaced(trace_file: Path) -> None:
