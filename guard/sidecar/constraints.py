@@ -56,6 +56,21 @@ NOTES = frozenset(
 )
 #: Members of a response_format that do not change what it asks for.
 _FORMAT_NOTES = frozenset({"type", "name", "description", "strict"})
+#: Fields that hold lists or tables of wishes: an empty one asks for nothing. Elsewhere an empty object may ask for
+#: something, as that of `web_search_options` does, or is a value of a wrong type.
+_LISTS = frozenset(
+    {
+        *("functions", "tools", "stop", "stop_token_ids", "bad_words", "documents", "plugins", "models"),
+        *("logits_processors", "stop_regex", "grammar_triggers"),
+    }
+)
+_TABLES = frozenset(
+    {
+        *("logit_bias", "chat_template_kwargs", "mm_processor_kwargs", "vllm_xargs", "kv_transfer_params", "options"),
+        *("guided_decoding", "guided_decoding_params", "extra_body", "structured_outputs.extra_body", "reasoning"),
+        *("sampling_params", "provider"),
+    }
+)
 #: Values with which a field asks for nothing.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(
@@ -177,9 +192,12 @@ def is_neutral(field: str, value: Any) -> bool:
     """Whether a value asks for nothing."""
     if (field in SCHEMAS and (value is False or value in ({}, []))) or (field in CHOICES and value == []):
         return False  # these are schemas too, or a list that no text is in
-    if value is None or value is False or value in ("", [], {}):
+    kept = _NEUTRAL.get(field, ())
+    if value is None or value == "" or (value == [] and field in _LISTS) or (value == {} and field in _TABLES):
         return True
-    return any(value == other and (value is True) == (other is True) for other in _NEUTRAL.get(field, ()))
+    if value is False:
+        return not any(other is True for other in kept)  # where that is the default, false asks for something
+    return any(value == other and (value is True) == (other is True) for other in kept)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Each is enforced, or refused with 400 and its name: on a model that decodes here
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from sidecars import Reply, Sidecar, serving_here
 
 import guard
 from guard.sidecar import constraints
+from guard.sidecar.endpoints import chat
 from guard.sidecar.errors import ApiError
 from guard.testing import fake_server
 
@@ -327,6 +330,11 @@ def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing
         "modalities": ["text"],
         "response_format": {"type": "text"},
         "tools": [],
+        "functions": [],
+        "stop_token_ids": [],
+        "reasoning": {},
+        "echo": False,
+        "skip_special_tokens": True,
         "chat_template_kwargs": {"enable_thinking": False},
         "verbosity": "medium",
         "reasoning_effort": "none",
@@ -335,6 +343,36 @@ def test_a_field_that_nobody_knows_is_refused_here_and_one_that_asks_for_nothing
         "store": True,
     }
     assert ask(here, PATHS[0], max_tokens=5, **nothing).status == 200
+
+
+EMPTY: dict[str, Any] = {
+    "web_search_options": {},  # which turns the search on
+    "audio": {},
+    "prediction": {},
+    "functions": {},
+    "reasoning_effort": [],
+    "thinking": {},
+    "constrained_to": [],
+    "guided_regex": {},
+    "guided_json_object": [],
+    "structured_outputs.nonesuch": {},
+    "skip_special_tokens": False,
+}
+
+
+@pytest.mark.parametrize("field", EMPTY)
+def test_an_empty_value_that_asks_for_something_is_refused_here(here: Sidecar, field: str) -> None:
+    reply = ask(here, PATHS[0], max_tokens=5, **nested(field, EMPTY[field]))
+    assert (reply.status, reply.json["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize("empty", [[], {}])
+@pytest.mark.parametrize("field", sorted(CompletionCreateParamsBase.__annotations__.keys() - constraints.NOTES))
+def test_openais_fields_are_honoured_or_refused_where_they_are_empty(field: str, empty: Any) -> None:
+    honoured = (*chat.HEEDED, *chat.SAMPLING)
+    asks = field not in honoured and {"functions": [], "logit_bias": {}}.get(field) != empty
+    with pytest.raises(ApiError, match=f"^{field} ") if asks else contextlib.nullcontext():
+        constraints.check_known({field: empty}, honoured, "m")
 
 
 # ---- before a provider ----
