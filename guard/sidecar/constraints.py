@@ -245,6 +245,10 @@ def _formats(body: Mapping[str, Any]) -> Iterator[_Wanted]:
     else:
         raise bad(f"response_format.type {str(kind)[:60]!r} is not known", "response_format.type")
     _check_members(given, used)
+    if used == "json_schema" and isinstance(named := given["json_schema"], Mapping):
+        for key, value in named.items():
+            if key not in (*_FORMAT_NOTES, "schema") and value is not None:
+                raise _refused(f"response_format.json_schema.{key}", "is nothing that a json_schema has")
     yield wanted
 
 

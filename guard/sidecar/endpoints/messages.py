@@ -31,6 +31,20 @@ COUNT_PATH = "/v1/messages/count_tokens"
 #: Efforts of OpenAI's protocol, each with the budget of thinking tokens below which it is chosen.
 EFFORTS: Sequence[tuple[int, str]] = ((4096, "low"), (16_384, "medium"))
 _CACHE = "cache_control"
+#: Members of each kind of block, and of each kind of source, beside `type`. Thinking is its own provider's to read.
+_MEMBERS: Mapping[str, frozenset[str]] = {
+    "text": frozenset({"text", "citations", _CACHE}),
+    "image": frozenset({"source", _CACHE}),
+    "document": frozenset({"source", "title", "context", "citations", _CACHE}),
+    "tool_use": frozenset({"id", "name", "input", "caller", _CACHE}),
+    "tool_result": frozenset({"tool_use_id", "content", "is_error", _CACHE}),
+}
+_SOURCES: Mapping[str, frozenset[str]] = {
+    "base64": frozenset({"media_type", "data"}),
+    "text": frozenset({"media_type", "data"}),
+    "url": frozenset({"url"}),
+}
+_OURS = {"type": "direct"}  #: Who called a tool, where that is not Anthropic's own code.
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -331,7 +345,7 @@ def _joined(content: str | list[dict[str, Any]], where: str) -> str | list[dict[
         return content
     for at, block in enumerate(content):
         if block.get("type") != "text":
-            raise _unknown(block, f"{where}.{at}")
+            raise _unknown_kind(block, f"{where}.{at}")
     return _together([_part(block, f"{where}.{at}") for at, block in enumerate(content)], "\n\n")
 
 
@@ -348,6 +362,9 @@ def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool,
             case "text":
                 texts.append(_part(block, place))
             case "tool_use":
+                _check_members(block, _MEMBERS["tool_use"], place)
+                if block.get("caller") not in (None, _OURS):
+                    raise _unknown_member("caller", place)
                 given = block.get("input")
                 if not isinstance(given, Mapping):
                     raise bad(f"{place}.input: it must be an object", f"{place}.input")
@@ -361,7 +378,7 @@ def _assistant(content: str | list[dict[str, Any]], where: str, *, thinks: bool,
                 if thinks and is_signed:
                     signed.append(block)
             case _:
-                raise _unknown(block, place)
+                raise _unknown_kind(block, place)
     message: dict[str, Any] = {"role": "assistant", "content": _together(texts, "") if texts or not calls else None}
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
@@ -381,13 +398,16 @@ def _user(content: str | list[dict[str, Any]], where: str) -> Iterator[dict[str,
             parts.append(_part(block, f"{where}.{at}"))
             continue
         place = f"{where}.{at}"
-        name, inner = _text(block, "tool_use_id", place), block.get("content")
-        blocks = [{"type": "text", "text": inner}] if isinstance(inner, str) else inner or []
+        _check_members(block, _MEMBERS["tool_result"], place)
+        name, inner, failed = _text(block, "tool_use_id", place), block.get("content"), block.get("is_error")
+        if not isinstance(failed, bool | None):
+            raise bad(f"{place}.is_error: it must be true or false", f"{place}.is_error")
+        blocks = [{"type": "text", "text": inner}] if isinstance(inner, str) else [] if inner is None else inner
         if not isinstance(blocks, list) or not all(isinstance(each, Mapping) for each in blocks):
             raise bad(f"{place}.content: it must be text or a list of blocks", f"{place}.content")
         given = [_part(each, f"{place}.content.{number}") for number, each in enumerate(blocks)]
         texts = [part for part in given if part["type"] == "text"]
-        if block.get("is_error"):
+        if failed:
             texts.insert(0, {"type": "text", "text": "Error:"})
         other = [part for part in given if part["type"] != "text"]
         if other:  # a tool's message can only be text
@@ -408,24 +428,42 @@ def _part(block: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _part_itself(block: Mapping[str, Any], where: str) -> dict[str, Any]:
     kind, source = block.get("type"), block.get("source")
     source = source if isinstance(source, Mapping) else {}
+    if kind in ("text", "image", "document"):
+        _check_members(block, _MEMBERS[kind], where)
+        if source.get("type") in ("base64", "text", "url"):
+            _check_members(source, _SOURCES[source["type"]], f"{where}.source")
+    cites = block.get("citations")
+    if cites and not (kind == "document" and isinstance(cites, Mapping) and cites.get("enabled") is False):
+        raise bad(f"{where}.citations: no citations can be asked for", f"{where}.citations", "unsupported_value")
     if kind == "text":
         return {"type": "text", "text": _text(block, "text", where)}
     if kind == "image" and source.get("type") == "base64":
         return {"type": "image_url", "image_url": {"url": _data_url(source, where)}}
     if kind == "image" and source.get("type") == "url":
         return {"type": "image_url", "image_url": {"url": _text(source, "url", f"{where}.source")}}
-    cites = block.get("citations")
-    if kind == "document" and cites and not (isinstance(cites, Mapping) and cites.get("enabled") is False):
-        raise bad(f"{where}.citations: no citations can be asked for", f"{where}.citations", "unsupported_value")
+    for name in ("title", "context") if kind == "document" else ():
+        if block.get(name) is not None:
+            _text(block, name, where)
     if kind == "document" and source.get("type") == "text":
-        words = [block.get(name) for name in ("title", "context")]
-        lines = [word for word in words if isinstance(word, str)]
+        lines = [block[name] for name in ("title", "context") if block.get(name) is not None]
         return {"type": "text", "text": "\n\n".join([*lines, _text(source, "data", f"{where}.source")])}
     if kind == "document" and source.get("type") == "base64":
-        title = block.get("title")
-        name = title if isinstance(title, str) and title else "document.pdf"
+        if block.get("context"):  # a file has a name, and nothing else
+            raise _unknown_member("context", where)
+        name = block.get("title") or "document.pdf"
         return {"type": "file", "file": {"filename": name, "file_data": _data_url(source, where)}}
-    raise _unknown(block, where)
+    raise _unknown_kind(block, where)
+
+
+def _check_members(block: Mapping[str, Any], known: frozenset[str], where: str) -> None:
+    """Refuse a member that a chat can't express; null says nothing."""
+    for name, value in block.items():
+        if name not in known and name != "type" and value is not None:
+            raise _unknown_member(name, where)
+
+
+def _unknown_member(name: str, where: str) -> ApiError:
+    return bad(f"{where}.{name}: it is not known here; leave it out", f"{where}.{name}", "unsupported_value")
 
 
 def _data_url(source: Mapping[str, Any], where: str) -> str:
@@ -439,7 +477,7 @@ def _text(block: Mapping[str, Any], name: str, where: str) -> str:
     return value
 
 
-def _unknown(block: Mapping[str, Any], where: str) -> ApiError:
+def _unknown_kind(block: Mapping[str, Any], where: str) -> ApiError:
     source = block.get("source")
     of = f" from {str(source.get('type'))[:60]!r}" if isinstance(source, Mapping) else ""
     return bad(f"{where}: a block of type {str(block.get('type'))[:60]!r}{of} can't be asked of this model", where)

@@ -36,6 +36,10 @@ CITY = {
 WEATHER = {"name": "weather", "description": "How warm it is.", "input_schema": CITY, "strict": True}
 PNG = {"type": "base64", "media_type": "image/png", "data": "aGk="}
 BASE = {"model": "m", "max_tokens": 9}
+TEXT = {"type": "text", "text": "x"}
+USE = {"type": "tool_use", "id": "t1", "name": "weather", "input": {}}
+RETURNED = {"type": "tool_result", "tool_use_id": "t1", "content": "21"}
+NOTES = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}}
 
 
 class Invoice(pydantic.BaseModel):
@@ -182,6 +186,14 @@ def test_what_tools_returned_stands_right_after_their_calls() -> None:
     ]
 
 
+def test_blocks_as_sdks_send_them_back_are_known() -> None:
+    said = [{**TEXT, "citations": None}, {**USE, "caller": {"type": "direct"}, "toolset_name": None}]
+    returned = [{**RETURNED, "content": None, "is_error": None}]
+    messages = chat(messages=[user("Hi"), {"role": "assistant", "content": said}, user(returned)])["messages"]
+    assert (messages[1]["content"], messages[2]["content"]) == ("x", "")
+    assert len(messages[1]["tool_calls"]) == 1
+
+
 @pytest.mark.parametrize("signature", [SIGNATURE, "a provider's own"])
 def test_thinking_of_turns_that_are_over_and_of_others_is_dropped(signature: str) -> None:
     thought = {"type": "thinking", "thinking": "Hm.", "signature": signature}
@@ -201,6 +213,37 @@ def test_thinking_of_turns_that_are_over_and_of_others_is_dropped(signature: str
         ({"messages": [user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])]}, "messages.0.content.0"),
         ({"messages": [user([{"type": "tool_result", "content": "21"}])]}, "messages.0.content.0.tool_use_id"),
         ({"messages": [user([{"type": "document", "citations": []}])]}, "messages.0.content.0"),
+        *(
+            ({"messages": [user([{**RETURNED, "content": wrong}])]}, "messages.0.content.0.content")
+            for wrong in (0, 5, False, {}, {"type": "text", "text": "x"}, ["x"])
+        ),
+        *(
+            ({"messages": [user([{**RETURNED, "is_error": wrong}])]}, "messages.0.content.0.is_error")
+            for wrong in ("false", "no", 0, [])
+        ),
+        *(
+            ({"messages": [user([{**block, "nonesuch": 0}])]}, "messages.0.content.0.nonesuch")
+            for block in ({"type": "text", "text": "x"}, {"type": "image", "source": PNG}, RETURNED)
+        ),
+        (
+            {"messages": [user([{"type": "image", "source": {**PNG, "detail": "low"}}])]},
+            "messages.0.content.0.source.detail",
+        ),
+        ({"messages": [user([{**RETURNED, "content": [{**TEXT, "x": 1}]}])]}, "messages.0.content.0.content.0.x"),
+        ({"messages": [user([{**TEXT, "citations": [{}]}])]}, "messages.0.content.0.citations"),
+        ({"messages": [user([{**NOTES, "title": 3}])]}, "messages.0.content.0.title"),
+        ({"messages": [user([{**NOTES, "source": PNG, "context": "x"}])]}, "messages.0.content.0.context"),
+        (
+            {
+                "messages": [
+                    user("Hi"),
+                    {"role": "assistant", "content": [{**USE, "caller": {"type": "x"}}]},
+                    user("So?"),
+                ]
+            },
+            "messages.1.content.0.caller",
+        ),
+        ({"system": [{**TEXT, "nonesuch": 0}]}, "system.0.nonesuch"),
         ({"metadata": {"user_id": 7}}, "metadata.user_id"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools"),
         ({"tools": [WEATHER], "tool_choice": {"type": "tool"}}, "tool_choice.name"),

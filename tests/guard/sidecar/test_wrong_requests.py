@@ -12,6 +12,7 @@ from guard.testing import fake_server
 USER = {"role": "user", "content": "Hi"}
 OBJECT = {"type": "object"}
 BAD = {"type": "objekt"}
+NAMED = {"name": "x", "schema": OBJECT, "x": 1}
 FUNCTION = {"name": "act", "parameters": OBJECT}
 TOOL = {"type": "function", "function": FUNCTION}
 CHAT, COMPLETION, RESPONSE, MESSAGE = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"
@@ -112,6 +113,8 @@ WRONG: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
     (RESPONSE, {"previous_response_id": "resp_nope"}, "previous_response_id", OURS),
     (RESPONSE, {"max_output_tokens": 0}, "max_output_tokens", ALL),
     (RESPONSE, {"text": {"format": {"type": "xml"}}}, "text.format.type", ALL),
+    (RESPONSE, {"text": {"format": {**NAMED, "type": "json_schema"}}}, "text.format.x", ALL),
+    (CHAT, {"response_format": {"type": "json_schema", "json_schema": NAMED}}, "response_format.json_schema.x", ALL),
     (RESPONSE, {"tools": [{"type": "function", "name": "a", "parameters": BAD}]}, "tools.0.parameters", ALL),
     (MESSAGE, {"max_tokens": 0}, "max_tokens", ALL),
     (MESSAGE, {"nonesuch": 1}, "nonesuch", ALL),
