@@ -17,7 +17,8 @@ from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.unicode_text import is_unicode
 from guard.schemas.documents import Documents
 from guard.schemas.grounding.keyword import KEYWORD
-from guard.schemas.lowering import Lowering, literals
+from guard.schemas.literals import literals
+from guard.schemas.lowering import Lowering
 from guard.schemas.ops import ARRAY, FALSE, OBJECT, TRUE, Op, Record
 from guard.schemas.scan import UNCOUNTED, is_uncounted
 
