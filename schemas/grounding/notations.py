@@ -25,10 +25,10 @@ december/dec
 janeiro/jan fevereiro/fev março/mar abril/abr maio/mai junho/jun julho/jul agosto/ago setembro/set outubro/out
 novembro/nov dezembro/dez
 """
-_SPACES = " \u00a0\u202f\u2009"
+SPACES = " \u00a0\u202f\u2009"  #: Between groups of digits.
 _APOSTROPHES = "'’"
 #: A decimal mark and the marks between groups of digits, where no locale is named.
-_ALL = ((".", "," + _APOSTROPHES + _SPACES), (",", "." + _APOSTROPHES + _SPACES))
+_ALL = ((".", "," + _APOSTROPHES + SPACES), (",", "." + _APOSTROPHES + SPACES))
 
 
 @functools.lru_cache(256)
@@ -40,7 +40,7 @@ def marks(locales: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     for locale in map(_locale, locales):
         symbols = locale.number_symbols["latn"]
         group = symbols["group"]
-        alike = next((others for others in (_SPACES, _APOSTROPHES) if group in others), group)
+        alike = next((others for others in (SPACES, _APOSTROPHES) if group in others), group)
         found.append((symbols["decimal"], alike))
     return tuple(dict.fromkeys(found))
 

@@ -1,7 +1,7 @@
 """The numbers that a text states, each with its places.
 
 Digits inside a date, a time, a code, a telephone number or an address are not numbers. A number in an ambiguous
-notation has each of its values: 1.234 is also 1234, unless the locales rule that out.
+notation has each of its values: 1.234 is also 1234, unless the locales rule that out, and 100 200 is also 100 and 200.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 
-from guard.schemas.grounding.notations import marks
+from guard.schemas.grounding.notations import SPACES, marks
 from guard.schemas.grounding.stated_dates import Span, dates
 
 MOST_DIGITS = 40  #: Most digits of a number; longer ones are not numbers.
 
-_GROUPS = ",.'’ \u00a0\u202f\u2009"
+_GROUPS = ",.'’" + SPACES
 _NUMBER = re.compile(
     r"(?:(?<!\w)|(?<=EUR)|(?<=USD)|(?<=GBP)|(?<=CHF)|(?<=JPY))[-+−]?"
     rf"(?:\d{{1,3}}(?:[{_GROUPS}]\d{{2,3}}){{0,9}}[{_GROUPS}]\d{{3}}(?:[.,]\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
-    rf"(?!\d)(?:\s?[kK]\b)?"
+    rf"(?!\d)(?:[eE][-+]?\d{{1,2}}(?!\w)|[{SPACES}]?[kK]\b)?"
 )
 _CURRENCY, _UNIT = "(?:EUR|USD|GBP|CHF|JPY)", "(?:[KMGT]B|KG|KM|AM|PM)"
 #: Texts whose digits are not numbers. Each is searched for separately, because they overlap.
@@ -34,6 +34,7 @@ _MARKED = tuple(
             rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]{{2,}}\d+\w*",  # LS6, INV2026
             rf"\b\d+(?!(?:{_CURRENCY}|{_UNIT})\b)[A-Z]{{2,}}\b",  # 2AB
             r"(?<!\w)\w*\d[^\W\d_]{4,}\w*",  # 4chan
+            r"\d[eE][-+]?\d{3,}",  # beyond all that is counted
             r"(?<!\d)\d+(?:-\w+)+",  # 12-34-AB
             r"(?<!\d)\d+(?:\.\d+){2,}(?!\d)",  # versions, addresses
             r"https?://\S+|(?<!\S)[^\s@]+@\S+|#\w+|(?<!\*)\*+\d+",
@@ -42,7 +43,9 @@ _MARKED = tuple(
 )
 #: Telephone numbers: nine digits or more, or four pairs. Digits of different columns are none.
 _TELEPHONE = re.compile(r"\+?\(?\d(?:(?: ?[-/()]{1,3} ?| )?\d){8,}|(?<!\d)\d\d(?:[ -]\d\d){3}(?!\d)")
-_GROUPED = re.compile(r"[-+−]?\d{1,3}(?:[ .]\d{3})+")  # a number with groups of digits
+#: What looks like a code or a telephone number, and is a number: one with groups of digits, a power of ten, or digits
+#: alone that begin with no zero.
+_NUMBER_ALL_THE_SAME = re.compile(r"[-+−]?\d{1,3}(?:[ .]\d{3})+|\d+[eE][-+]?\d{1,2}|[1-9]\d*")
 
 
 def numbers(text: str, locales: tuple[str, ...] = ()) -> dict[Decimal, list[Span]]:
@@ -69,7 +72,7 @@ def _taken(text: str, locales: tuple[str, ...]) -> Iterator[Span]:
     undated = _without(text, spans)  # a number behind a date is not the rest of a telephone number
     for pattern in (*_MARKED, _TELEPHONE):
         for match in pattern.finditer(undated if pattern is _TELEPHONE else text):
-            if _GROUPED.fullmatch(match.group()) is None and "=" not in match.group():
+            if _NUMBER_ALL_THE_SAME.fullmatch(match.group()) is None and "=" not in match.group():
                 yield match.span()
 
 
@@ -85,21 +88,29 @@ def _without(text: str, spans: list[Span]) -> str:
 
 def _values(written: str, locales: tuple[str, ...]) -> set[Decimal]:
     """Return the values that a written number may have; one with a minus, which may be a dash, also without it."""
-    thousand = 1000 if written[-1] in "kK" else 1
-    digits = written.rstrip("kK ").replace("−", "-")
+    digits, power = _scaled(written.replace("−", "-"))
     bare = digits.lstrip("+-")
     if len(bare) > MOST_DIGITS:
         return set()
-    found: set[Decimal] = set()
-    for decimal, groups in marks(locales):
-        pattern = _notation(decimal, groups)
-        if pattern.fullmatch(bare):
-            found.add(_read(bare, decimal) * thousand)
-        elif any(space in bare for space in " \u00a0\u202f\u2009"):  # two numbers side by side
-            for part in bare.split():
-                if pattern.fullmatch(part):
-                    found.add(_read(part, decimal) * thousand)
-    return found | {-value for value in found} if digits.startswith("-") else found
+    first, *others = bare.split()  # spaces may be between groups of digits, or between numbers
+    signed = _readings(bare, locales, power) | _readings(first, locales, 0 if others else power)
+    found = signed | {value.copy_negate() for value in signed} if digits.startswith("-") else signed
+    for part in others[:-1]:
+        found |= _readings(part, locales, 0)
+    return found | _readings(others[-1], locales, power) if others else found
+
+
+def _scaled(written: str) -> tuple[str, int]:
+    """Return a written number without what stands for a power of ten, and the power."""
+    if written[-1] in "kK":
+        return written[:-1].rstrip(), 3
+    digits, mark, power = written.lower().partition("e")
+    return digits, int(power) if mark else 0
+
+
+def _readings(bare: str, locales: tuple[str, ...], power: int) -> set[Decimal]:
+    pairs = marks(locales)
+    return {_read(bare, decimal, power) for decimal, groups in pairs if _notation(decimal, groups).fullmatch(bare)}
 
 
 @functools.lru_cache(64)
@@ -109,6 +120,8 @@ def _notation(decimal: str, groups: str) -> re.Pattern[str]:
     return re.compile(rf"(?:{grouped}|\d+)(?:{point}\d+)?|{point}\d+")
 
 
-def _read(bare: str, decimal: str) -> Decimal:
+def _read(bare: str, decimal: str, power: int) -> Decimal:
+    """Return the value of a number; exactly, as arithmetic of decimals is not."""
     whole, _, fraction = bare.partition(decimal)
-    return Decimal(re.sub(r"\D", "", whole) + "." + fraction if fraction else re.sub(r"\D", "", whole))
+    digits = re.sub(r"\D", "", whole)
+    return Decimal(f"{digits}.{fraction}e{power}")

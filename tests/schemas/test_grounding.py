@@ -16,7 +16,9 @@ import pytest
 from pydantic import BaseModel
 
 import guard
+from guard.output.grounding import GroundingChecker
 from guard.schemas import types
+from guard.schemas.compiled import single_bytes
 from guard.schemas.grounding.keyword import KEYWORD, MOST_PLACES, SourceRule, rule_of
 from guard.schemas.grounding.normal_form import clusters, nfc
 from guard.schemas.grounding.notations import months
@@ -174,10 +176,33 @@ def test_a_long_value_is_looked_for_in_linear_time(text: str, value: str) -> Non
         ("key=1205", (), {"1205"}),
         ("EUR13.50", (), {"13.5"}),
         ("12'345.60", ("de_CH",), {"12345.6"}),
+        ("sizes 100 200 300", (), {"100200300", "100", "200", "300"}),
+        ("1 234 567,89", (), {"1234567.89", "1", "234", "567.89"}),
+        ("-1 234", (), {"1234", "-1234", "1", "-1", "234"}),
+        ("1 200k", (), {"1200000", "1", "200000"}),
+        ("rooms 12,13", (), {"12.13"}),
+        ("1e5 -2.5E-3 1e500", (), {"100000", "0.0025", "-0.0025"}),
+        ("1234567890", (), {"1234567890"}),
+        ("123456789 EUR", (), {"123456789"}),
+        ("0123456789 +491234567890", (), set()),
+        ("DE89 3704 0044 0532 0130 00", (), set()),
+        ("45\nk", (), {"45"}),
+        ("٣٤٥", (), {"345"}),
+        ("0.1234567890123456789012345678901234567", (), {"0.1234567890123456789012345678901234567"}),
     ],
 )
 def test_numbers_count_by_value_where_they_stand_as_numbers(text: str, locales: Any, found: set[str]) -> None:
     assert set(numbers(text, locales)) == {Decimal(value) for value in found}
+
+
+def test_a_power_of_ten_and_many_digits_are_masked_as_they_are_checked() -> None:
+    compiled = guard.compile({"type": "number", KEYWORD: "input"})
+    for said, written in (("1e5", "100000"), ("1234567890",) * 2, ("1e-9", "0.000000001"), (f"0.{'12' * 17}",) * 2):
+        sources = Sources({"text": f"it is {said} now"})
+        matcher = compiled.grounded(sources).matcher(single_bytes())
+        assert all(map(matcher.accept, written.encode())), said
+        assert matcher.can_stop()
+        assert not GroundingChecker(compiled).check(written, sources).findings
 
 
 @pytest.mark.parametrize(
