@@ -110,14 +110,23 @@ class QuotableText:
             start = end
 
     def _add_words(self, start: int, end: int) -> None:
-        """Append words in NFC with single spaces between them. A character takes the place of its cluster."""
+        """Append words in NFC with single spaces between them. What is composed takes the place of its cluster."""
         words = self.text[start:end]
         if self._is_plain or unicodedata.is_normalized("NFC", words):
             self._put(words, start, -1)
             return
         for at, until in clusters(words):
-            for char in nfc(words[at:until]):
-                self._put(char, start + at, start + until)
+            self._add_cluster(words[at:until], start + at)
+
+    def _add_cluster(self, cluster: str, start: int) -> None:
+        composed = nfc(cluster)
+        head = _alike(cluster, composed)
+        tail = _alike(cluster[head:][:0:-1], composed[head:][:0:-1])
+        begin, end = start + head, start + len(cluster) - tail
+        self._put(composed[:head], start, -1)
+        for char in composed[head : len(composed) - tail]:
+            self._put(char, begin, end)
+        self._put(composed[len(composed) - tail :], end, -1)
 
     def _put(self, chars: str, begin: int, end: int) -> None:
         self._parts.append(chars)
@@ -125,6 +134,12 @@ class QuotableText:
         self._begins.append(begin)
         self._ends.append(end)
         self._size += len(chars)
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many characters two texts share at their start."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _occurrences(text: str, wanted: str) -> Iterator[range]:

@@ -62,6 +62,8 @@ def quoted(text: str, value: str, within: Any = "cell") -> list[str]:
         ("the infor-\r\nmation desk", "information desk", "paragraph", ["infor-\r\nmation desk"]),
         ("Caf\u0065\u0301 Noir", "Café Noir", "cell", ["Cafe\u0301 Noir"]),
         ("Café Noir", "Cafe\u0301", "cell", ["Café"]),
+        ("e\u0301\u0301 a", "é\u0301 a", "cell", ["e\u0301\u0301 a"]),
+        ("%\u0323\u0301\u0323", "\u0323\u0323\u0301", "cell", ["\u0323\u0301\u0323"]),
         ("東京都港区", "港区", "cell", ["港区"]),
         ("a a a", "a", "cell", ["a", "a", "a"]),
         ("a b", " a", "cell", []),
