@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 import sidecars
-from attack import answers, bodies, http, pages, schemas
+from attack import answers, bodies, grounded, http, pages, schemas
 from attack.cases import BODY_S, CASES, FIRST_TOKEN_S, HEAD_S, MODEL, TOTAL_S, Case
 from attack.client import exchange
 from attack.judge import Verdict, check_record, judged
@@ -34,7 +34,7 @@ GOAL_S = 0.05  #: p99 of a bystander, beyond what the same question costs withou
 GOAL_BYTES = 1_000_000_000
 MOST_BYTES = 3_000_000_000  #: Beyond which the machine's other users would suffer.
 LOOK_S = 0.2  #: Between two looks at memory.
-FAMILIES = (http, bodies, schemas, answers, pages)  #: Imported, they fill CASES.
+FAMILIES = (http, bodies, schemas, grounded, answers, pages)  #: Imported, they fill CASES.
 TESTS = Path(__file__).parents[1]
 
 
