@@ -48,8 +48,8 @@ class CallPiece(str):
 class TurnReader:
     """Reads a turn in a model's own form while it is written, with the automaton that masks it.
 
-    Text that may be the start of a call's mark is held back. Arguments come as JSON text while they are written, in
-    whatever style (argument_text.py). Belongs to one thread.
+    Text that may be the start of a call's mark, or that may yet be thinking, is held back. Arguments come as JSON text
+    while they are written, in whatever style (argument_text.py). Belongs to one thread.
     """
 
     def __init__(self, compiled: CompiledFormat, built: Built) -> None:
@@ -85,6 +85,8 @@ class TurnReader:
 
     def _fresh(self, *, is_whole: bool) -> Iterator[str]:
         parts = self._compiled.parts(self._matcher, bytes(self._data))
+        if not is_whole and self._may_be_thinking(parts):
+            return
         said, calls = folded(parts, self._built)
         is_settled = is_whole or not self._ends_in_text(parts)
         text = said if is_settled else said[: len(said) - self._held(said)]
@@ -102,6 +104,18 @@ class TurnReader:
             if delta := arguments[self._calls[index] :]:
                 self._calls[index] = len(arguments)
                 yield CallPiece(delta, index)
+
+    def _may_be_thinking(self, parts: list[TurnPart]) -> bool:
+        """Whether what looks like text may yet turn out to be thinking, or the mark that begins it."""
+        from guard.turns import reading
+
+        if self._built.thinking is None:
+            return False
+        begin, end = (text.encode() for text in self._built.thinking)
+        if begin:
+            return len(self._data) < len(begin) and begin.startswith(self._data)
+        kinds = {says.kind for part in parts if (says := reading.says_of(part, self._built)) is not None}
+        return kinds <= {"text"} and end not in self._data
 
     def _ends_in_text(self, parts: list[TurnPart]) -> bool:
         from guard.turns import reading

@@ -26,6 +26,8 @@ SHAPES = (
     *("trl/qwen3", "trl/gemma4", "trl/lfm2_v2", "llama.cpp/Qwen3.5-4B", "llama.cpp/Qwen3-Coder"),
     *("llama.cpp/GLM-4.7-Flash", "llama.cpp/MiniMax-M2", "llama.cpp/Kimi-K2-Thinking"),
     *("llama.cpp/mistralai-Mistral-Nemo-Instruct-2407", "llama.cpp/deepseek-ai-DeepSeek-V4"),
+    *("llama.cpp/LFM2.5-8B-A1B", "llama.cpp/ByteDance-Seed-OSS"),
+    "llama.cpp/Apriel-1.6-15b-Thinker-fixed",  # thinking that nothing begins
 )
 
 
@@ -86,6 +88,21 @@ def test_calls_without_arguments_come_once(form: Any, calls: list[Any]) -> None:
     text = form.assistant(made)
     for longest in (1, 3, len(text)):
         assert told(form.reader([clock], begun=""), cut(text, random.Random(7), longest)) == ("", made)
+
+
+@pytest.mark.parametrize("begun", [None, ""])
+@pytest.mark.parametrize(("calls", "text"), [([("ping", {})], ""), ([], "Hi there. <think a < b")])
+def test_thinking_and_its_marks_are_no_text(form: Any, begun: str | None, calls: Any, text: str) -> None:
+    if form.anatomy.thinking is None:
+        pytest.skip("no thinking")
+    for thought in ("I wonder. <b Well", *([""] if begun is not None or not form.opened else [])):
+        whole = form.assistant(calls, text, thought)
+        whole = whole if begun is not None else whole.removeprefix(form.opened)
+        read = form.read(whole, trials.TOOLS, begun=begun)
+        if read.trouble is None:
+            for longest in (1, 3, len(whole)):
+                come = told(form.reader(trials.TOOLS, begun=begun), cut(whole, random.Random(3), longest))
+                assert come == (read.text, calls)
 
 
 def test_no_more_text_is_held_back_than_a_mark_is_long(form: Any) -> None:
