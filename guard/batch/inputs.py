@@ -213,7 +213,10 @@ class _TableFile(_Source):
             value = row if isinstance(row, str) else row.get(self._column or "")
             if value is None:
                 raise InputError(f"{self._path}, row {number} has nothing in the column {self._column!r}")
-            return prompts.as_text(value)
+            try:
+                return prompts.as_text(value)
+            except prompts.UnshowableError as error:
+                raise InputError(f"{self._path}, row {number} holds no text in {self._column!r}: {error}") from None
 
         return read
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 from guard import errors
-from guard.calls import validators
+from guard.batch.inputs import InputError
+from guard.calls import prompts, validators
 from guard.calls.pipeline import Guard
 from guard.calls.steps import Plan, Record
 from guard.errors import CallError, GuardError
@@ -65,11 +66,13 @@ class Question:
 
     @classmethod
     def planned(cls, given: Any, plan: Callable[[], Plan]) -> Self:
-        """Plan what is asked of an input. One that can't be asked about, as it is too long, has the error alone."""
+        """Plan what is asked of an input. One that can't be asked about, too long or no text, has an error alone."""
         try:
             return cls(given, plan())
-        except CallError as error:
+        except (CallError, InputError) as error:
             return cls(given, None, error)
+        except prompts.UnshowableError as error:
+            return cls(given, None, InputError(str(error)))
 
 
 @dataclass(frozen=True)

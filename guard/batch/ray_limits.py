@@ -3,13 +3,15 @@
 Before each request a worker takes a lease of the most that the request can cost, by the price of its model; the actor
 says how long the request must wait for its turn. Afterwards the worker settles the lease with what it did cost. So the
 job never spends more than its budget: a request whose lease does not fit waits for others to be settled, and is refused
-once none is out. A lease that nobody settles (its worker was killed) counts as spent after LEASE_S.
+once none is out. One whose turn comes only after the seconds that are left of its call's budget is refused at once, and
+takes no turn. A lease that nobody settles (its worker was killed) counts as spent after LEASE_S.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -67,12 +69,23 @@ class LeaseLedger:
         self._settled = asyncio.Condition()
         self._turn = 0.0  # when the next request may begin
 
-    async def lease(self, name: str, usd: float, seconds: float) -> float | None:
-        """Return how many seconds a request must wait; None where there is no money for it any more."""
-        if self._usd is not None and not await self._afforded(name, usd, seconds):
-            return None
+    async def lease(self, name: str, usd: float, seconds: float, patience: float | None = None) -> float | None:
+        """Return how many seconds a request must wait; None where there is no money for it any more.
+
+        One that would wait longer than its patience has no lease and no turn: it would wait for ever.
+        """
+        until = math.inf if patience is None else time.monotonic() + patience
+        try:
+            async with asyncio.timeout(patience):
+                if self._usd is not None and not await self._afforded(name, usd, seconds):
+                    return None
+        except TimeoutError:
+            return math.inf
         now = time.monotonic()
         begin = max(self._turn, now)
+        if begin > until:
+            await self.settle(name, 0.0)
+            return math.inf
         self._turn = begin + self._interval
         return begin - now
 
@@ -144,7 +157,8 @@ class LimitedModel:
         if most is None and self._limits.usd is not None:
             raise ModelError(f"no price of {self.name} is known, so it can't be asked under the job's budget of money")
         name, ledger = uuid.uuid4().hex, self._limits.actor
-        wait = await ledger.lease.remote(name, most or 0.0, max(LEASE_S, request.seconds or 0.0))
+        until = None if request.seconds is None else time.monotonic() + request.seconds
+        wait = await ledger.lease.remote(name, most or 0.0, max(LEASE_S, request.seconds or 0.0), request.seconds)
         if wait is None:
             raise BudgetExceeded(f"what is left of the job's budget of ${self._limits.usd:g} does not pay this request")
         cost = 0.0
@@ -155,11 +169,27 @@ class LimitedModel:
             request.cut(reply)
 
         try:
+            self._left(until, wait)
             await asyncio.sleep(wait)
+            seconds = self._left(until)
             usd = request.usd if self._limits.usd is None else min(most or 0.0, request.usd or MOST_USD)
-            reply = await adapters.agenerate(self._model, dataclasses.replace(request, usd=usd, told=told))
+            reply = await adapters.agenerate(
+                self._model, dataclasses.replace(request, usd=usd, seconds=seconds, told=told)
+            )
             cost = reply.cost or 0.0
             return reply
         finally:
             if self._limits.usd is not None:
                 ledger.settle.remote(name, cost)
+
+    def _left(self, until: float | None, wait: float = 0.0) -> float | None:
+        """Return how many seconds are left of a call's budget after a wait; BudgetExceeded where none are."""
+        if until is None:
+            return None
+        left = until - time.monotonic() - wait
+        if left <= 0:
+            raise BudgetExceeded(
+                f"the job's limits let {self.name} be asked only after the seconds that were left; raise the budget of"
+                " seconds, or the job's limits"
+            )
+        return left

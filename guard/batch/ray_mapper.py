@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import pickle
 import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from guard.batch.inputs import InputError
 from guard.batch.map_run import MapOptions, MapRun, Question, Result, digest
 from guard.calls.decorator import Decorated
 from guard.calls.pipeline import Guard
@@ -24,7 +26,7 @@ from guard.calls.steps import Plan
 from guard.errors import CallError, GuardError
 from guard.support.bounds import CONCURRENCY, MOST_CONCURRENCY, check
 from guard.trace import TraceError, TraceStore
-from guard.trace.records import Item
+from guard.trace.records import Call, Item
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +109,7 @@ class PlannedMapper(QuestionMapper):
             results = await self.results([Question(None, self._planned(row)) for row in batch.to_pylist()])
         except Exception as error:
             numbers, results, raised = numbers.slice(0, 1), [Result(0, None)], _pickled(error)
-        answered = with_results(numbers, results)
+        answered = with_results(numbers, results, [result.call for result in results])
         yield answered.append_column("raised", pa.array([raised] * len(answered), pa.binary()))
 
     def _planned(self, row: Mapping[str, Any]) -> Plan:
@@ -140,7 +142,8 @@ class Mapper(QuestionMapper):
     A batch gains the columns of COLUMNS. `run` names the run: rows that the trace has under that name are not asked
     again. `columns` are the columns of the function's arguments, by default those of the same names. Rows with the same
     question and type share one answer, unless `key` names a column that identifies rows. `concurrency` is that of each
-    worker.
+    worker. A row whose argument is null or no text is a failure of its own (InputError), as `guard run` has it; null
+    may stand for a parameter whose default is None.
     """
 
     def __init__(
@@ -160,6 +163,10 @@ class Mapper(QuestionMapper):
         super().__init__(function.guard, run, concurrency, retry_failed, limits)
         self._function, self._name, self._key = function, run, key
         self._columns = tuple(function.inputs if columns is None else columns)
+        called: Any = function
+        parameters = inspect.signature(called).parameters
+        named = zip(self._columns, function.inputs, strict=False)
+        self._optional = {column for column, name in named if parameters[name].default is None}
 
     async def __call__(self, batch: pa.Table) -> AsyncIterator[pa.Table]:
         """Answer a batch."""
@@ -174,36 +181,46 @@ class Mapper(QuestionMapper):
         if taken := [name for name in COLUMNS if name in names]:
             raise ValueError(f"the batch has a column {taken[0]!r} already; rename it: dataset.rename_columns(…)")
         results = await self.results([self._question(row) for row in batch.to_pylist()])
-        yield with_results(batch, results)
+        yield with_results(batch, results, await asyncio.to_thread(self._calls, results))
+
+    def _calls(self, results: Sequence[Result[Any]]) -> list[Call | None]:
+        """Return the record of each result, that of a failure from the trace: an error has no figures."""
+        numbers = [result.error.call if isinstance(result.error, CallError) else None for result in results]
+        read = {number: self._guard.store.read(number) for number in {*numbers} if number is not None}
+        return [result.call or read.get(number or 0) for result, number in zip(results, numbers, strict=True)]
 
     def _question(self, row: Mapping[str, Any]) -> Question:
         return Question.planned(None, lambda: self._of_row(row))
 
     def _of_row(self, row: Mapping[str, Any]) -> Plan:
+        for name in self._columns:
+            if row[name] is None and name not in self._optional:
+                raise InputError(f"the row has nothing in the column {name!r}")
         plan: Plan = self._function.plan(*(row[name] for name in self._columns))
-        key = digest(plan) if self._key is None else f"{digest(plan)}-{row[self._key]}"
-        return dataclasses.replace(plan, item=Item(self._name, key))
+        # A row without a key is like all that ask the same and have none.
+        told_apart = "" if self._key is None or row[self._key] is None else f"-{row[self._key]}"
+        return dataclasses.replace(plan, item=Item(self._name, f"{digest(plan)}{told_apart}"))
 
 
-def with_results(batch: pa.Table, results: Sequence[Result[Any]]) -> pa.Table:
-    """Return a batch with what became of its rows."""
+def with_results(batch: pa.Table, results: Sequence[Result[Any]], calls: Sequence[Call | None]) -> pa.Table:
+    """Return a batch with what became of its rows, and figures of their calls."""
     import pyarrow as pa
 
-    rows = [_row(result) for result in results]
+    rows = [_row(result, call) for result, call in zip(results, calls, strict=True)]
     for name, kind in COLUMNS.items():
         batch = batch.append_column(name, pa.array([row[name] for row in rows], pa.type_for_alias(kind)))
     return batch
 
 
-def _row(result: Result[Any]) -> dict[str, Any]:
+def _row(result: Result[Any], call: Call | None) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"is_kept": result.is_kept}
-    call, error = result.call, result.error
+    error = result.error
     if call is not None:
-        costs = [attempt.reply.cost for attempt in call.attempts if attempt.reply is not None]
-        known = None if None in costs else sum(cost for cost in costs if cost is not None)
-        row |= {"value": call.text, "call": call.number, "tokens": call.tokens, "cost": known, "seconds": call.seconds}
+        row |= {"call": call.number, "tokens": call.tokens, "cost": call.cost, "seconds": call.seconds}
     if isinstance(error, GuardError):
         row |= {"error": type(error).__name__, "message": str(error)}
+    elif call is not None:
+        row["value"] = call.text
     if isinstance(error, CallError):
         row["call"] = error.call
     return row

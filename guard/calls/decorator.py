@@ -446,5 +446,6 @@ def return_type(function: Callable[..., Any], local: Mapping[str, Any]) -> Any:
 def _as_text(name: str, value: object) -> str:
     try:
         return prompts.as_text(value)
-    except ValueError as error:  # pydantic_core's errors of serialisation, and undecodable bytes
-        raise ValueError(f"the argument {name}={type(value).__name__} can't be shown to a model: {error}") from None
+    except prompts.UnshowableError as error:
+        words = f"the argument {name}={type(value).__name__} can't be shown to a model: {error}"
+        raise prompts.UnshowableError(words) from None

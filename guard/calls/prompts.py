@@ -98,15 +98,20 @@ def inputs(sources: Any) -> dict[str, str]:
     raise ValueError(f"sources={clipped(sources)} must be a text, or texts by name")
 
 
+class UnshowableError(ValueError):
+    """A value can't be shown to a model: bytes that are not UTF-8, or what JSON has no form for."""
+
+
 def as_text(value: object) -> str:
-    """Return an argument as a prompt shows it: text unchanged, anything else as a JsonText."""
+    """Return an argument as a prompt shows it: text unchanged, else as a JsonText; UnshowableError where there is none."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bytes):
-        return value.decode()
     from pydantic_core import to_json
 
-    return JsonText(to_json(value, indent=2).decode())
+    try:
+        return value.decode() if isinstance(value, bytes) else JsonText(to_json(value, indent=2).decode())
+    except ValueError as error:  # pydantic_core's errors of serialisation, and undecodable bytes
+        raise UnshowableError(str(error)) from None
 
 
 def pairs(examples: Any) -> tuple[tuple[Any, Any], ...]:

@@ -97,6 +97,16 @@ def test_an_input_that_is_too_long_is_a_result_and_the_others_are_answered(way: 
 
 
 @WAYS
+def test_an_input_that_no_model_can_be_shown_is_a_result_and_the_others_are_answered(way: str) -> None:
+    model = Counting()
+    results = collected(way, reader(model), [b"1", b"\xff", object(), "4"], concurrency=1, resume="bytes")
+    assert [result.answer and result.answer.n for result in results] == [1, None, None, 4]
+    assert [type(result.error).__name__ for result in results[1:3]] == ["InputError", "InputError"]
+    assert str(results[1].error).startswith("the argument text=bytes can't be shown to a model: 'utf-8' codec can't")
+    assert model.asked == [1, 4]
+
+
+@WAYS
 @given(numbers=st.lists(st.integers(0, 50), max_size=25), concurrency=st.integers(1, 9), ordered=st.booleans())
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_input_has_one_result_whatever_fails_and_however_many_are_asked_at_once(

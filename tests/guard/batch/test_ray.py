@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -283,6 +285,120 @@ def test_the_trace_says_what_is_recorded_of_some_inputs_and_what_a_run_has_cost(
     assert store.items("numbers", some) == {key: every[key] for key in some}
     assert store.items("numbers", []) == {}
     assert (store.spent("numbers"), store.spent("another")) == (0.75, 0.0)
+
+
+def test_a_request_whose_turn_comes_too_late_takes_neither_turn_nor_lease() -> None:
+    async def run() -> None:
+        shared = ledger(per_second=2, usd=1.0)
+        assert await shared.lease("a", 0.5, 600, 10.0) == 0
+        assert await shared.lease("late", 0.5, 600, 0.1) == math.inf
+        assert (await shared.lease("b", 0.5, 600, 10.0) or 1) <= 0.5
+        began = time.monotonic()
+        assert await shared.lease("poor", 0.5, 600, 0.1) == math.inf  # others may be settled with less, but not in time
+        assert time.monotonic() - began < 5
+        await shared.settle("a", 0.0)
+        assert (await shared.lease("c", 0.5, 600, 10.0) or 0) <= 1.0
+
+    asyncio.run(run())
+
+
+def test_the_wait_for_a_job_s_turn_counts_in_the_budget_of_seconds() -> None:
+    class Slow(Silent):
+        """Takes as long as it may."""
+
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+
+        async def agenerate(self, request: Request) -> Reply:
+            assert request.seconds is not None
+            self.seconds.append(request.seconds)
+            return Reply('{"number": 1}', "stop", "m", 1, 1)
+
+    model = Slow()
+
+    async def run() -> list[str]:
+        shared = ledger(per_second=1)
+        actor = SimpleNamespace(lease=Remote(shared.lease), settle=Remote(shared.settle))
+        limited = LimitedModel(model, SimpleNamespace(usd=None, actor=actor))  # type: ignore[arg-type]
+        read = reader(limited, retries=0, budget=guard.Budget(seconds=1.5))
+        results = guard.amap(read, ["a", "b", "c", "d"], concurrency=4)
+        return sorted([type(result.error).__name__ async for result in results])
+
+    began = time.monotonic()
+    assert asyncio.run(run()) == ["BudgetExceeded", "BudgetExceeded", "NoneType", "NoneType"]
+    assert time.monotonic() - began < 2.8  # and not the three seconds after which the last one's turn would come
+    first, second = model.seconds
+    assert 0.5 < first <= 1.5
+    assert 0 < second <= 0.55
+
+
+def mapped(function: Any, rows: list[dict[str, Any]], schema: Any = None, **options: Any) -> list[dict[str, Any]]:
+    """Return what a Mapper makes of rows, where the test runs."""
+    import pyarrow as pa
+
+    async def run() -> list[dict[str, Any]]:
+        mapper = Mapper(function, "numbers", **options)
+        return [row async for table in mapper(pa.Table.from_pylist(rows, schema)) for row in table.to_pylist()]
+
+    return asyncio.run(run())
+
+
+class Echo(Silent):
+    """Answers with what it is asked, which is no number where it says so; counts questions."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def generate(self, request: Request) -> Reply:
+        text = request.messages[0]["content"].split("\n\n")[0]
+        self.asked.append(text)
+        return Reply('{"number": "none"}' if "bad" in text else '{"number": 1}', "stop", "m", 10, 5, cost=0.5)
+
+
+@needs_ray
+def test_a_row_without_a_text_is_a_failure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guard.batch.ray_mapper.check_trace", lambda _: None)
+    model = Echo()
+    rows = [{"text": b"a"}, {"text": None}, {"text": b"\xff"}]
+    first, empty, binary = mapped(reader(model), rows)
+    assert (first["value"], first["error"], model.asked) == ('{"number": 1}', None, ["a"])
+    assert (empty["error"], empty["message"]) == ("InputError", "the row has nothing in the column 'text'")
+    assert binary["error"] == "InputError"
+    assert binary["message"].startswith("the argument text=bytes can't be shown to a model: ")
+    assert (empty["call"], empty["tokens"], binary["value"]) == (None, None, None)
+
+
+@needs_ray
+def test_null_stands_for_a_parameter_that_may_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guard.batch.ray_mapper.check_trace", lambda _: None)
+
+    @guard.structured(model=Echo())
+    def read(text: str, hint: str | None = None) -> Number:  # type: ignore[empty-body]
+        """Read the number."""
+
+    rows = [{"body": "a", "about": None}, {"body": None, "about": "b"}]
+    found = mapped(read, rows, columns=["body", "about"])
+    assert [row["error"] for row in found] == [None, "InputError"]
+
+
+@needs_ray
+def test_a_key_that_is_null_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guard.batch.ray_mapper.check_trace", lambda _: None)
+    rows = [{"text": "a", "id": key} for key in (None, "None", "None", "b", None, "")]
+    calls = [row["call"] for row in mapped(reader(Echo()), rows, key="id")]
+    assert [calls.index(call) for call in calls] == [0, 1, 1, 3, 0, 5]
+
+
+@needs_ray
+def test_a_row_without_an_answer_has_the_figures_of_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guard.batch.ray_mapper.check_trace", lambda _: None)
+    read = reader(Echo(), retries=1)
+    for is_kept in (False, True):
+        good, bad = mapped(read, [{"text": "a"}, {"text": "bad"}])
+        assert (good["tokens"], good["cost"], good["value"]) == (15, 0.5, '{"number": 1}')
+        assert (bad["error"], bad["value"], bad["tokens"], bad["cost"]) == ("ValidationFailed", None, 30, 1.0)
+        assert bad["seconds"] > 0
+        assert bad["is_kept"] is is_kept
 
 
 class Remote:

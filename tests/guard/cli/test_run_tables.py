@@ -170,6 +170,16 @@ def test_a_row_that_python_cant_hold_is_a_failure_of_its_own(run: Run, model: Sa
     assert failed["message"].startswith("in.parquet, row 2 holds a value that can't be read: ")
 
 
+def test_a_cell_that_is_no_text_is_a_failure_of_its_own(run: Run, model: Same, tmp_path: Path) -> None:
+    cells = pa.array([b"1", b"\xff", None])
+    pyarrow.parquet.write_table(pa.table({"text": cells, "k": [1, 2, 3]}), tmp_path / "in.parquet")
+    assert run("-i", "in.parquet", "--keep", "k", "-o", "out.jsonl")[0] == 2
+    assert [(row["row"], row["k"]) for row in read(tmp_path / "out.jsonl")] == [(1, 1)]
+    bad, empty = map(json.loads, (tmp_path / "out.jsonl.failures.jsonl").read_text().splitlines())
+    assert bad["message"].startswith("in.parquet, row 2 holds no text in 'text': 'utf-8' codec can't decode byte 0xff")
+    assert empty["message"] == "in.parquet, row 3 has nothing in the column 'text'"
+
+
 @pytest.mark.parametrize("target", FORMATS)
 @pytest.mark.parametrize("kept", [["call"], ["input"], ["row"], ["cut_at"], ["id", "value.id"], ["value.call"]])
 def test_a_kept_column_is_never_anothers(run: Run, model: Same, tmp_path: Path, kept: list[str], target: str) -> None:
