@@ -19,7 +19,7 @@ from guard.batch.map_run import AnyResults, MapOptions, MapRun, Question, Result
 from guard.batch.ray_mapper import PlannedMapper, check_trace
 from guard.calls.pipeline import Guard
 from guard.calls.steps import Plan
-from guard.errors import CallError, GuardError, ModelError
+from guard.errors import CallError, ModelError
 from guard.support.bounds import MOST_COUNT, MOST_USD, check
 
 if TYPE_CHECKING:
@@ -179,11 +179,11 @@ class RayResults(AnyResults[R]):
         if row["error"] is None:
             value, _ = question.plan.target.check(row["value"])
             return Result(index, given, value, call=call, is_kept=is_kept)
-        kind: type[GuardError] = getattr(errors, row["error"], GuardError)
-        error = kind(row["message"])
-        if isinstance(error, CallError):
-            attempts = () if call is None else call.attempts
-            error = error.recorded(attempts[-1].findings if attempts else (), attempts, row["call"])
+        if row["failed"] is not None:
+            return Result(index, given, error=pickle.loads(row["failed"]))  # noqa: S301 (our own worker's)
+        kind: type[CallError] = getattr(errors, row["error"], CallError)
+        attempts = () if call is None else call.attempts
+        error = kind(row["message"]).recorded(attempts[-1].findings if attempts else (), attempts, row["call"])
         return Result(index, given, error=error, is_kept=is_kept)
 
 

@@ -110,11 +110,18 @@ class PlannedMapper(QuestionMapper):
         except Exception as error:
             numbers, results, raised = numbers.slice(0, 1), [Result(0, None)], _pickled(error)
         answered = with_results(numbers, results, [result.call for result in results])
+        answered = answered.append_column("failed", pa.array(map(_unrecorded, results), pa.binary()))
         yield answered.append_column("raised", pa.array([raised] * len(answered), pa.binary()))
 
     def _planned(self, row: Mapping[str, Any]) -> Plan:
         messages, sources = pickle.loads(row["asked"])  # noqa: S301 (our own driver's)
         return dataclasses.replace(self._plan, messages=messages, sources=sources, item=Item(self._name, row["key"]))
+
+
+def _unrecorded(result: Result[Any]) -> bytes | None:
+    """Return a failure of which the record does not say all: a schema's limit has findings of its own."""
+    error = result.error
+    return None if error is None or isinstance(error, CallError) else _pickled(error)
 
 
 def _pickled(error: Exception) -> bytes:
