@@ -210,6 +210,7 @@ class Sidecar:
         models.load()
         self._ended.append(self.models)
         self.settings, self.models = settings, models
+        self.turns = Turns(self.store, self.book, settings.responses_kept, settings.responses_days)
 
     def _stack(self) -> Any:
         """Put the middleware in order, the outermost last."""

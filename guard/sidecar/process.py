@@ -51,7 +51,7 @@ SWITCH_S = 0.0003  #: Switch interval of the GIL; Python's default is 5 ms. 0.1 
 #: Settings that are read at the start only.
 STARTED = frozenset(
     {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
-    | {"keep_alive_seconds", "access_log", "needs_key"}
+    | {"keep_alive_seconds", "access_log", "needs_key", "origins"}
 )
 ENGINE_BYTES = 192_000_000  #: Bound of the mask engine's tables; lower than in a program that serves nobody else.
 SPARE_FILES = 256  #: File descriptors reserved for other uses than clients' connections.
@@ -120,6 +120,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, start: Start, sidecar: Any) -> None:
         super().__init__(config)
         self._start, self._sidecar = start, sidecar
+        self._at_start: ServeSettings = sidecar.settings  # of which those of STARTED stay in force
         self._draining: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._is_asked = False  # to reload, since the settings were last read
@@ -173,7 +174,7 @@ class _Server(uvicorn.Server):
         except Exception:  # on any failure the old settings stay
             _log.exception("not reloaded, and served on as before")
         else:
-            _log.info("reloaded: %s", _changes(before, serve))
+            _log.info("reloaded: %s", _changes(before, serve, self._at_start))
 
 
 def _check_models(before: ServeSettings, after: ServeSettings) -> None:
@@ -185,7 +186,7 @@ def _check_models(before: ServeSettings, after: ServeSettings) -> None:
         )
 
 
-def _changes(before: ServeSettings, after: ServeSettings) -> str:
+def _changes(before: ServeSettings, after: ServeSettings, at_start: ServeSettings) -> str:
     """Return the words of the log about a reload: what has changed, and what needs a restart."""
     default = "" if "models" in after.model_fields_set else " (the default: no model is named)"
     words = [f"serving {', '.join(after.models)}{default}"]
@@ -196,10 +197,9 @@ def _changes(before: ServeSettings, after: ServeSettings) -> str:
         f"{what} {', '.join(names)}" for what, names in (("new", new), ("gone", gone), ("changed", other)) if names
     ]
     fields = [name for name in ServeSettings.model_fields if name != "models"]
-    changed = [name for name in fields if getattr(before, name) != getattr(after, name)]
-    if live := [name for name in changed if name not in STARTED]:
+    if live := [name for name in fields if name not in STARTED and getattr(before, name) != getattr(after, name)]:
         words.append(f"changed {', '.join(live)}")
-    if late := [name for name in changed if name in STARTED]:
+    if late := [name for name in fields if name in STARTED and getattr(at_start, name) != getattr(after, name)]:
         words.append(f"{', '.join(late)} will change at a restart")
     return "; ".join(words if len(words) > 1 else [*words, "nothing has changed"])
 

@@ -183,6 +183,29 @@ class ServeSettings(FileSettings):
                 raise ValueError(f"{origin!r} must be an origin, as a browser sends it: https://app.example")
         return value
 
+    @field_validator("models", mode="before")
+    @classmethod
+    def _are_named_by_the_file(cls, value: Any) -> Any:
+        """Give a model's settings from the environment, whose names have no case, to the model of the file."""
+        named = cls.values.get("models")
+        if not isinstance(value, dict) or not isinstance(named, dict):
+            return value
+        found = {name: given for name, given in value.items() if name in named}
+        for name, given in value.items():
+            if name in named:
+                continue
+            meant = [other for other in named if other.lower() == name.lower()]
+            if len(meant) > 1:
+                words = (
+                    f"{' and '.join(meant)} differ in capitals alone, which no variable can tell; set it in the file"
+                )
+                raise ValueError(f"models.{name} {words}")
+            (place,) = meant or [name]
+            before = found.get(place)
+            both = isinstance(before, dict) and isinstance(given, dict)
+            found[place] = {**before, **given} if both else given
+        return found
+
     @model_validator(mode="after")
     def _tiers_are_served(self) -> ServeSettings:
         for name, model in self.models.items():

@@ -253,6 +253,29 @@ def test_variables_of_the_environment_override_the_file(tmp_path: Path, monkeypa
         settings.load(file)
 
 
+def test_a_variable_is_of_the_model_whose_name_differs_in_capitals_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text("[serve.models.A]\nmodel = 'openai:x'\nretries = 4\n[serve.models.b]\nmodel = 'smollm2'\n")
+    monkeypatch.setenv("GUARD_SERVE__MODELS__A__CONCURRENCY", "5")
+    monkeypatch.setenv("GUARD_SERVE__MODELS__C__MODEL", "openai:y")
+    found, _ = settings.load(file)
+    assert {name: (m.model, m.retries, m.concurrency) for name, m in found.models.items()} == {
+        "A": ("openai:x", 4, 5),
+        "b": ("smollm2", 2, None),
+        "c": ("openai:y", 2, None),
+    }
+    monkeypatch.setenv("GUARD_SERVE__MODELS__A__CONCURRENCY", "none")
+    with pytest.raises(SettingError, match=r"^GUARD_SERVE__MODELS__A__CONCURRENCY: must be a whole number"):
+        settings.load(file)
+    monkeypatch.setenv("GUARD_SERVE__MODELS__A__CONCURRENCY", "5")
+    file.write_text("[serve.models.FAst]\nmodel = 'openai:x'\n[serve.models.faST]\nmodel = 'smollm2'\n")
+    monkeypatch.setenv("GUARD_SERVE__MODELS__FAST__CONCURRENCY", "5")
+    with pytest.raises(SettingError, match="FAst and faST differ in capitals alone, which no variable can tell"):
+        settings.load(file)
+
+
 def test_without_settings_it_is_smollm2_on_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found, _ = settings.load()

@@ -104,12 +104,15 @@ def test_a_reload_says_what_has_changed(tmp_path: Path, caplog: pytest.LogCaptur
         return ServeSettings.load(tmp_path / "guard.toml")
 
     one, two, default = MODEL.format(n=1), MODEL.format(n=2), read("[serve]\n")
-    assert _changes(read(one), read(one)) == "serving m1; nothing has changed"
-    assert _changes(read(one), read(two)) == "serving m2; new m2; gone m1"
-    assert _changes(read(one), read(one + "retries = 0\n")) == "serving m1; changed m1"
-    assert _changes(default, read("[serve]\nport = 1\n")) == (
+    assert _changes(read(one), read(one), read(one)) == "serving m1; nothing has changed"
+    assert _changes(read(one), read(two), read(one)) == "serving m2; new m2; gone m1"
+    assert _changes(read(one), read(one + "retries = 0\n"), read(one)) == "serving m1; changed m1"
+    assert _changes(default, read("[serve]\nport = 1\n"), default) == (
         "serving smollm2 (the default: no model is named); port will change at a restart"
     )
+    moved = read(one + "[serve]\nport = 1\n")
+    assert _changes(moved, read(one), read(one)) == "serving m1; nothing has changed"
+    assert _changes(moved, moved, read(one)) == "serving m1; port will change at a restart"
     with caplog.at_level(logging.INFO, "guard.sidecar"):
         sidecar: Any = _Sidecar(read(one), set())
         empty = tmp_path / "empty.toml"
