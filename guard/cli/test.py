@@ -259,6 +259,11 @@ def _evaluate(
     except (ValueError, OSError) as error:
         raise Problem(spoken(error)) from None
     mine = [(name, _of_schema(known, name, given)) for name in given]
+    try:
+        for name, part in mine:
+            evaluation.check_expected(from_any(resolve_type(name)[0], {"inexact": "residual"}), part)
+    except ValueError as error:
+        raise Problem(spoken(error)) from None
     if cases is None:
         asked_first = f"{EXAMPLES[0]!r} to {EXAMPLES[-1]!r}"
         say(f"no --cases are named: each model is asked {asked_first}, which tells validity and cost alone", err=True)

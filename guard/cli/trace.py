@@ -36,7 +36,7 @@ from guard.cli.console import (
     table,
 )
 from guard.decoding.places import listed
-from guard.support import private_files
+from guard.support import private_files, strict_json
 from guard.support.bounds import MOST_COUNT, MOST_DAYS, MOST_SUM, SHOWN
 from guard.support.clipping import cut_short
 from guard.support.plain_text import plain, plain_json
@@ -432,7 +432,7 @@ def _json_or_file(given: str) -> Any:
 
     text = read_text(Path(given)) if not given.lstrip().startswith(("{", "[", '"')) and Path(given).is_file() else given
     try:
-        return json.loads(text)
+        return strict_json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Problem(f"--value {unread(error)}; correct it") from None
 

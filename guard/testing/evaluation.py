@@ -21,6 +21,7 @@ from guard.calls.pipeline import Guard
 from guard.decoding import confidence
 from guard.errors import CallError, GuardError, SchemaError, SettingError
 from guard.output.target import Target
+from guard.support import strict_json
 from guard.support.json_equality import are_equal
 from guard.support.strict_json import unread
 from guard.testing.oracle import plain
@@ -41,6 +42,7 @@ class Case:
     input: str
     expected: Any = _MISSING
     schema: str = ""
+    place: str = field(default="", compare=False)  # where it is written
 
     @property
     def is_known(self) -> bool:
@@ -134,7 +136,7 @@ class Comparison:
 
 def _read(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
+        return strict_json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{place} {unread(error)}; correct it") from None
 
@@ -147,7 +149,7 @@ def read_cases(path: Path, text: str) -> list[Case]:
     if text.lstrip().startswith("["):
         numbered = list(enumerate(_read(text, str(path)), 1))
     else:
-        lines = enumerate(text.splitlines(), 1)
+        lines = enumerate(text.split("\n"), 1)  # other ends of lines may stand in a text
         numbered = [(number, _read(line, f"{path}, line {number}")) for number, line in lines if line.strip()]
     cases = []
     for number, given in numbered:
@@ -155,15 +157,42 @@ def read_cases(path: Path, text: str) -> list[Case]:
         if not isinstance(given, dict):
             raise ValueError(f'{where}: must be an object {{"input": …, "expected": …}}')
         unknown = given.keys() - {"input", "file", "expected", "schema"}
-        if unknown or ("input" in given) == ("file" in given):
-            what = f"unknown key {sorted(unknown)[0]!r}" if unknown else 'one of "input" and "file" must be there'
-            raise ValueError(f"{where}: {what}")
-        content = given["input"] if "input" in given else (path.parent / given["file"]).read_text("utf-8")
-        text_of = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-        cases.append(Case(text_of, given.get("expected", _MISSING), str(given.get("schema", ""))))
+        if unknown:
+            raise ValueError(f"{where}: unknown key {sorted(unknown)[0]!r}")
+        if ("input" in given) == ("file" in given):
+            which = 'both "input" and "file" are there' if "file" in given else 'neither "input" nor "file" is there'
+            raise ValueError(f"{where}: {which}; give one of them")
+        if not isinstance(given.get("schema", ""), str):
+            raise ValueError(f'{where}: "schema" must be a text, the name of a schema')
+        text = _file(path.parent, given["file"], where) if "file" in given else _input(given["input"], where)
+        cases.append(Case(text, given.get("expected", _MISSING), given.get("schema", ""), where))
     if not cases:
         raise ValueError(f"{path} holds no case")
     return cases
+
+
+def _input(given: Any, where: str) -> str:
+    if not isinstance(given, str | dict | list):
+        raise ValueError(f'{where}: "input" must be a text, an object or a list')
+    return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+
+
+def _file(folder: Path, name: Any, where: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f'{where}: "file" must be the name of a file')
+    try:
+        return (folder / name).read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{where}: {folder / name} is not UTF-8; convert it") from None
+    except (OSError, ValueError) as error:  # ValueError: of a name that no file has
+        raise ValueError(f"{where}: {folder / name} can't be read: {getattr(error, 'strerror', error)}") from None
+
+
+def check_expected(target: Target, cases: Iterable[Case]) -> None:
+    """Raise ValueError for a case that expects what the type does not allow: no model could ever be right."""
+    for case in cases:
+        if case.is_known:
+            target.written(case.expected, f"{case.place}: expected")
 
 
 def evaluate(

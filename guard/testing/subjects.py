@@ -494,6 +494,8 @@ def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Map
     @_like(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         staged = function.using(model=names[0], escalate_to=names[1:], trace=None, mode="live")
+        if not staged._bound:
+            staged = staged.__get__(object())  # of a method, that of any object: self is no input
         if isinstance(function, Structured):
             return _Traced(*staged.traced(*args, **kwargs))
         return staged(*args, **kwargs)

@@ -200,6 +200,21 @@ def test_what_can_t_even_be_called_is_no_success(
     assert re.search("asked no model, and it raised (ConnectError|ValueError)", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_method_is_called_of_any_object(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"desk_{kind[:3]}"
+    Path(f"{name}.py").write_text(
+        "import guard\nclass Desk:\n    @guard.structured\n"
+        f"    {kind} read(self, mail: str) -> int:\n        'Read.'\n",
+        "utf-8",
+    )
+    assert called(f"{name}.py:Desk.read", "--runs", "2") == 0
+    assert "invariants hold" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("subject", ["none.py:bare", "none.py:of_a_text", "none.py:of_a_schema"])
 def test_a_function_that_asks_no_model_is_no_success(
     subject: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

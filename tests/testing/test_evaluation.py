@@ -15,7 +15,7 @@ import guard
 from guard.models.scripted import ScriptedModel
 from guard.output import target as targets
 from guard.testing import evaluation
-from guard.testing.evaluation import Case, Evaluation, compare, evaluate, mean, read_cases, share
+from guard.testing.evaluation import Case, Evaluation, check_expected, compare, evaluate, mean, read_cases, share
 from guard.testing.figures import page
 from guard.testing.plots import write
 
@@ -133,13 +133,32 @@ def test_cases_are_lines_or_a_list_and_may_name_files(tmp_path: Path) -> None:
         ("", "holds no case"),
         ("{", "line 1 is not JSON"),
         ("[1]", "case 1: must be an object"),
-        ('{"expected": 1}', 'case 1: one of "input" and "file" must be there'),
+        ('{"expected": 1}', 'case 1: neither "input" nor "file" is there; give one of them'),
+        ('{"input": "x", "file": "a.txt"}', 'case 1: both "input" and "file" are there; give one of them'),
+        *(
+            (f'{{"input": {one}}}', 'case 1: "input" must be a text, an object or a list')
+            for one in ("1", "null", "true")
+        ),
+        ('{"file": 1}', 'case 1: "file" must be the name of a file'),
+        ('{"file": "nosuch.txt"}', r"case 1: .*nosuch\.txt can't be read: No such file or directory"),
+        ('{"input": "x", "schema": 1}', 'case 1: "schema" must be a text'),
+        ('{"input": "x", "input": "y"}', r"line 1 is not JSON \(the key 'input' is there twice in one object\)"),
+        ('{"input": "x", "expected": {"n": 1, "n": 2}}', "the key 'n' is there twice"),
         ('{"input": "x", "wanted": 1}', "case 1: unknown key 'wanted'"),
     ],
 )
 def test_cases_that_can_t_be_read_are_said_with_their_place(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_cases(tmp_path / "cases.jsonl", text)
+
+
+def test_a_case_that_expects_what_the_type_does_not_allow_is_said(tmp_path: Path) -> None:
+    target = targets.from_any({"type": "object", "properties": {"name": {"type": "string"}}}, {})
+    lines = '{"input": "\u2028", "expected": {"name": "a"}}\n{"input": "x"}\n'
+    check_expected(target, read_cases(tmp_path / "cases.jsonl", lines))
+    wrong = read_cases(tmp_path / "cases.jsonl", f'{lines}{{"input": "x", "expected": {{"name": 1}}}}')
+    with pytest.raises(ValueError, match=r"cases\.jsonl, case 3: expected: the answer is not valid: .*name"):
+        check_expected(target, wrong)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

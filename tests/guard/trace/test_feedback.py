@@ -114,6 +114,14 @@ def test_the_command_line_takes_feedback(trace_file: Path, tmp_path: Path) -> No
     assert found.by == "ada"
 
 
+def test_the_command_line_takes_no_correction_with_a_key_twice(trace_file: Path) -> None:
+    call = asked(str(trace_file))
+    twice = ["trace", "feedback", "1", "--value", '{"total": 3, "total": 4}']
+    with pytest.raises(Problem, match=r"--value is not JSON \(the key 'total' is there twice"):
+        CliRunner().invoke(app, twice, catch_exceptions=False)
+    assert said(str(trace_file), call) is None
+
+
 @pytest.mark.parametrize("other", [("--wrong",), ("--value", "5")])
 def test_the_command_line_takes_no_contradicting_feedback(trace_file: Path, other: tuple[str, ...]) -> None:
     call = asked(str(trace_file))
