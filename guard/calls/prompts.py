@@ -103,7 +103,7 @@ class UnshowableError(ValueError):
 
 
 def as_text(value: object) -> str:
-    """Return an argument as a prompt shows it: text unchanged, else as a JsonText; UnshowableError where there is none."""
+    """Return an argument as a prompt shows it: text unchanged, else a JsonText; UnshowableError where there is none."""
     if isinstance(value, str):
         return value
     from pydantic_core import to_json
