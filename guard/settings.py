@@ -34,7 +34,7 @@ from guard.support.bounds import (
 
 #: What a number may be where a person sets one, of each kind.
 Count = Annotated[int, BeforeValidator(not_bool), Field(ge=0, le=MOST_COUNT)]
-Number = Annotated[float, BeforeValidator(not_bool), Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[float, BeforeValidator(not_bool), Field(allow_inf_nan=False)]
 Seconds = Annotated[Number, Field(le=MOST_SECONDS)]
 
 
@@ -80,7 +80,7 @@ class Settings(FileSettings):
     max_tokens: Annotated[Count, Field(ge=1)] | None = Field(
         default=None, description="of each attempt's completion; None: 512, and more where they cut an answer"
     )
-    temperature: Number = Field(default=0.0, le=MOST_TEMPERATURE, description="0 is greedy")
+    temperature: Number = Field(default=0.0, ge=0, le=MOST_TEMPERATURE, description="0 is greedy")
     trace: str | None = Field(
         default=None, description="file of the trace, or postgresql:// URL; None: a file in the user's data folder"
     )
@@ -108,9 +108,8 @@ class Settings(FileSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = pointer(first["loc"]).removeprefix("/")
-            variable = f"{PREFIX}{name.upper()}"
-            place = variable if os.environ.get(variable) else _place(file, name)
-            words = worded(first["msg"])
+            place = variable_of(f"{PREFIX}{name}") or _place(file, name)
+            words = worded(first["msg"], first["input"])
             joint = " " if words.startswith("must") else ": "
             said = name if name == "trace" else f"{name}={written(first['input'])}"  # a URL may hold a password
             raise SettingError(f"the setting {said} ({place}){joint}{words}") from None
@@ -195,8 +194,19 @@ _KINDS = {
 }
 
 
-def worded(message: str) -> str:
-    """Return what Pydantic says of a setting in words of ours: "must be at least 0"."""
+def variable_of(name: str) -> str | None:
+    """Return the environment's variable of a name, in whichever capitals it is set; None where none is."""
+    found = [each for each, value in os.environ.items() if each.upper() == name.upper() and value]
+    return found[-1] if found else None  # the last one counts
+
+
+def worded(message: str, given: Any = None) -> str:
+    """Return what Pydantic says of a setting in words of ours: "must be at least 0".
+
+    `given` is the value: of NaN it says that it is beyond a bound.
+    """
+    if str(given).strip().lower() in ("nan", "+nan", "-nan"):
+        return "must be a finite number"
     message = message.removeprefix("Value error, ")
     should = re.fullmatch(r"\w+ should (.*)", message, re.DOTALL)
     if should is None:

@@ -37,6 +37,7 @@ EXAMPLES = examples(
     "guard tune app.py:read_invoice --minutes 30",
     "guard tune schema.json --data answers.jsonl --out ./tuned",
 )
+SHOWN = 10  #: Most names of functions that a message lists.
 SAID_EVERY_S = 10.0  #: Between two lines of progress where nobody looks at a bar.
 
 
@@ -191,9 +192,16 @@ def right_answers(
             raise Problem(f"no such file: {data}")
         compiled = None if schema is None else targets.from_any(schema, {}).compiled
         return list(answers.from_file(data, dropped, None if compiled is None else compiled.arguments()["schema"]))
+    store = trace.opened()
+    if function is not None and next(store.each(function=function), None) is None:
+        there = sorted({row.about.function for row in store.ledger() if row.about.function})
+        known = (
+            f"there are calls of {', '.join(there[:SHOWN])}{' …' * (len(there) > SHOWN)}" if there else "it has none"
+        )
+        raise Problem(f"no call of a function {function} is on record in {store.place}; {known}")
     schema_hash = None if schema is None else targets.from_any(schema, {}).compiled.hash
     return list(
         answers.from_trace(
-            trace.opened(), dropped, own=own, function=function, schema_hash=schema_hash, since=trace.since_of(since)
+            store, dropped, own=own, function=function, schema_hash=schema_hash, since=trace.since_of(since)
         )
     )

@@ -19,7 +19,18 @@ from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource, Se
 
 from guard import models
 from guard.errors import ModelError, SettingError
-from guard.settings import Count, FileSettings, Number, Seconds, Settings, default_file, line_of, tell_unknown, worded
+from guard.settings import (
+    Count,
+    FileSettings,
+    Number,
+    Seconds,
+    Settings,
+    default_file,
+    line_of,
+    tell_unknown,
+    variable_of,
+    worded,
+)
 from guard.support.bounds import MOST_DAYS, MOST_SECONDS, written
 
 PREFIX = "GUARD_SERVE__"  #: Of the environment's variables that are settings of the sidecar.
@@ -161,7 +172,9 @@ class ServeSettings(FileSettings):
     keep_alive_seconds: Count = Field(
         default=75, ge=1, le=int(MOST_SECONDS), description="for which an idle connection stays open"
     )
-    drain_seconds: Seconds = Field(default=30.0, description="for which running requests may finish after SIGTERM")
+    drain_seconds: Seconds = Field(
+        default=30.0, ge=0, description="for which running requests may finish after SIGTERM"
+    )
     responses_kept: Count = Field(default=10_000, description="of each key, for previous_response_id; 0: none")
     responses_days: Annotated[Number, Field(gt=0, le=MOST_DAYS)] = Field(default=30.0, description="for which they are")
     training: bool = Field(
@@ -299,7 +312,7 @@ def _where(path: Path, text: str, error: ValidationError) -> str:
     # A key that there is not comes first: it may be why another one is missing.
     first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     loc = tuple(str(part) for part in first["loc"])
-    message = worded(first["msg"])
+    message = worded(first["msg"], first["input"])
     if not loc and (named := re.match(r"(models\.[^ ]+) ", message)):
         loc = tuple(named[1].split("."))
     known = ""
@@ -317,8 +330,8 @@ def _place(path: Path, text: str, loc: tuple[str, ...]) -> str:
     key = f"serve.{'.'.join(loc)}"
     for length in range(len(loc), 0, -1):
         variable = PREFIX + "__".join(loc[:length]).upper()
-        if variable in {name.upper() for name in os.environ}:
-            return variable
+        if named := variable_of(variable):
+            return named
         if (line := line_of(text, ("serve", *loc[:length]))) is not None:
             return f"{path}, line {line}, {key}"
         if within := [name for name in os.environ if name.upper().startswith(f"{variable}__")]:

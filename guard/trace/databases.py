@@ -58,7 +58,7 @@ class Database:
             sa.event.listen(self.engine, "begin", _begin_postgresql)
             self.reader = self.engine.execution_options(**READING)
         #: The file, or the URL without its password and without the values of its query, which may hold others.
-        self.place = self.path or _shown(self.engine.url)
+        self.place = self.path or _shown(self.engine.url.set(drivername="postgresql"))
         #: What tells it apart from others. Never shown: of a URL, the query may hold secrets.
         self.identity = self.path or self.engine.url.render_as_string(hide_password=True)
         self.mark = "?" if self.is_sqlite else "%s"

@@ -83,10 +83,11 @@ class Registry:
         return cls(Settings.load().registry_path())
 
     def functions(self) -> list[str]:
-        """Return the names of the functions that have models."""
+        """Return the names of the functions that have models: of a run that was killed there may be none yet."""
         if not self.root.is_dir():
             return []
-        return sorted(urllib.parse.unquote(path.name) for path in self.root.iterdir() if path.is_dir())
+        names = (urllib.parse.unquote(path.name) for path in self.root.iterdir() if path.is_dir())
+        return sorted(name for name in names if self.versions(name))
 
     def versions(self, function: str) -> list[Version]:
         """Return the complete versions of a function, oldest first."""

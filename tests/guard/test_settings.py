@@ -65,6 +65,35 @@ def test_no_number_is_taken_that_is_none_or_beyond_its_bounds(
     assert len(words) < 600
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("trace_days = -1", "must be above 0"),
+        ("trace_days = nan", "must be a finite number"),
+        ("temperature = nan", "must be a finite number"),
+        ("temperature = -1", "must be at least 0"),
+        ("[serve]\nbody_seconds = -1", "must be above 0"),
+        ("[serve]\nbody_seconds = nan", "must be a finite number"),
+        ("[serve]\ndrain_seconds = -1", "must be at least 0"),
+    ],
+)
+def test_the_bound_that_is_said_is_the_one_that_holds(tmp_path: Path, line: str, words: str) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(line)
+    with pytest.raises(SettingError, match=words):
+        (ServeSettings if "serve" in line else Settings).load(file)
+
+
+def test_a_variable_is_named_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("guard_retries", "abc")
+    monkeypatch.setenv("guard_serve__port", "abc")
+    with pytest.raises(SettingError, match=r"retries='abc' \(guard_retries\)"):
+        Settings.load()
+    with pytest.raises(SettingError, match=r"^guard_serve__port: "):
+        ServeSettings.load()
+
+
 def test_the_numbers_are_found_by_their_types() -> None:
     """Or nothing above would be tested."""
     assert {"port", "metrics_port", "drain_seconds", "in_flight"} <= set(_numbers(ServeSettings))

@@ -422,6 +422,7 @@ def test_a_url_that_leads_nowhere_is_said_in_one_line_without_its_password(url: 
         TraceStore(url).latest()
     assert "hush-hush" not in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert "psycopg:" not in str(raised.value)  # which nobody wrote
 
 
 def test_a_file_named_in_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,6 +160,9 @@ def test_the_command_line_tunes_on_the_trace_and_the_result_is_in_the_registry(
     refused = run.invoke(app, command)
     assert isinstance(refused.exception, Problem)
     assert "0 examples are too few, 8 are needed" in str(refused.exception)
+    unknown = run.invoke(app, ["tune", "nosuch"])
+    assert isinstance(unknown.exception, Problem)
+    assert f"no call of a function nosuch is on record in {trace_file}" in str(unknown.exception)
     for number in range(30):
         asked(f"question {number}", RIGHT)
     done = run.invoke(app, [*command, "--json"])

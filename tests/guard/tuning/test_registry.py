@@ -31,6 +31,14 @@ SCHEMA = {
 }
 
 
+def test_a_run_that_was_killed_has_made_no_function(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    registry.place(FUNCTION).joinpath("1.partial").mkdir(parents=True)
+    assert registry.functions() == []
+    registry.place(FUNCTION).joinpath("1").mkdir()
+    assert registry.functions() == [FUNCTION]
+
+
 def version(registry: Registry, number: int, base: str = "smollm2", *, passed_against: int | None = None) -> Path:
     """Put a version into the registry, as a tuning run does."""
     folder = registry.place(FUNCTION) / str(number)
