@@ -215,8 +215,7 @@ class ServeSettings(FileSettings):
                 raise ValueError(f"models.{name} {words}")
             (place,) = meant or [name]
             before = found.get(place)
-            both = isinstance(before, dict) and isinstance(given, dict)
-            found[place] = {**before, **given} if both else given
+            found[place] = {**before, **given} if isinstance(before, dict) and isinstance(given, dict) else given
         return found
 
     @model_validator(mode="after")

@@ -58,7 +58,7 @@ class Database:
             sa.event.listen(self.engine, "begin", _begin_postgresql)
             self.reader = self.engine.execution_options(**READING)
         #: The file, or the URL without its password and without the values of its query, which may hold others.
-        self.place = self.path or _shown(self.engine.url.set(drivername="postgresql"))
+        self.place = self.path if self.path is not None else _shown(self.engine.url.set(drivername="postgresql"))
         #: What tells it apart from others. Never shown: of a URL, the query may hold secrets.
         self.identity = self.path or self.engine.url.render_as_string(hide_password=True)
         self.mark = "?" if self.is_sqlite else "%s"
@@ -99,6 +99,8 @@ class Database:
             with self.engine.connect() as connection:
                 is_read_only = connection.scalar(sa.text("SELECT current_setting('transaction_read_only')::boolean"))
             return "the database is read-only" if is_read_only else None
+        if "\0" in self.path:
+            return "no file has such a name"
         path = Path(self.path).absolute()
         if path.is_dir():
             return "it is a folder"

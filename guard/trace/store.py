@@ -130,7 +130,11 @@ class TraceStore:
 
     def check_usable(self) -> None:
         """Raise TraceError where `check_writable` would; nothing is created or migrated."""
-        if (why := self._database.refusal()) is not None:
+        try:
+            why = self._database.refusal()
+        except self._database.errors as error:
+            raise self._error("can't be written", error) from error
+        if why is not None:
             raise TraceError(f"the trace {self.place} can't be written: {why}; name another in GUARD_TRACE")
         with self.looking():
             pass
@@ -553,7 +557,8 @@ class TraceStore:
         if not self._database.is_there():
             yield None
             return
-        self._check_kind()
+        if not self._ready:
+            self._check_kind()
         try:
             engine = self._database.reader
             if not self._ready:
