@@ -383,20 +383,26 @@ def test_a_task_that_is_cancelled_leaves_no_call_under_way_and_all_are_recorded(
 ) -> None:
     model = Slow(lambda number: 0.0 if number < 3 else 30.0)
 
+    async def answers() -> None:
+        for _ in range(3000):
+            if TraceStore.at(trace_file).count() == 3:
+                return
+            await asyncio.sleep(0.01)
+
     async def leave() -> None:
         results = guard.amap(reader(model), texts(range(50)), concurrency=5, resume="numbers")
-        if end == "timeout":
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await way(results)
-        else:
-            task = asyncio.create_task(way(results))
-            await asyncio.sleep(0.5)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+        limit = asyncio.timeout(None)
+        task = asyncio.create_task(way(results) if end == "cancel" else timed(results, limit))
+        await answers()
+        task.cancel() if end == "cancel" else limit.reschedule(0)
+        with pytest.raises(asyncio.CancelledError if end == "cancel" else TimeoutError):
+            await task
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert [result async for result in results] == []
+
+    async def timed(results: Any, limit: asyncio.Timeout) -> None:
+        async with limit:
+            await way(results)
 
     asyncio.run(leave())
     assert sorted(model.answered) == [0, 1, 2]
