@@ -196,7 +196,7 @@ class ModelAdapter:
         schema = None if compiled is None else compiled.schema
         more: dict[str, Any] = {"temperature": request.temperature}
         if (sources := getattr(compiled, "sources", None)) is not None:
-            more["sources"] = sources.texts
+            more["sources"] = sources.inputs
         return self._stage.ask("model", self.name, request.messages, schema, streaming=streaming, **more)
 
     def _parts(self, ask: ObservedRequest) -> Iterator[str | Reply]:

@@ -244,7 +244,7 @@ class Check:
     def _palette(self, target: Target) -> Palette:
         options = self._strategy_options()
         if target.grounding is not None:
-            sources = sources_of(self.subject.data("")).texts
+            sources = sources_of(self.subject.data("")).inputs
             with contextlib.suppress(ValueError):  # no answer is right for these inputs
                 return Palette(target, target.schema, {**options, "sources": sources})
         return Palette(target, target.schema, options)

@@ -296,7 +296,8 @@ def _sources(attempt: Attempt, redaction: Redaction) -> str | None:
     others = {} if attempt.reply is None else attempt.reply.alternatives
     if not (attempt.sources or attempt.inputs or attempt.fields or others):
         return None
-    parts = {"places": dict(attempt.sources), "inputs": dict(attempt.inputs)}
+    inputs = {name: shown if shown.is_json else shown[:-1] for name, shown in attempt.inputs.items()}
+    parts = {"places": dict(attempt.sources), "inputs": inputs}
     more = {"fields": attempt.fields, "alternatives": dict(others)}
     kept = {**parts, **{name: part for name, part in more.items() if part}}
     return _json({name: redaction.value(part) for name, part in kept.items()})  # these names are no one's text

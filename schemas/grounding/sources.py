@@ -37,7 +37,7 @@ class Sources:
     """
 
     def __init__(self, inputs: Mapping[str, str]) -> None:
-        self._given = dict(inputs)
+        self.inputs = dict(inputs)
         self.texts: dict[str, str] = {}
         self._named: dict[str, list[str]] = {}  # the names of the texts of each input
         for name, text in inputs.items():
@@ -60,7 +60,7 @@ class Sources:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the texts only; the results are found again."""
-        return Sources, (self._given,)
+        return Sources, (self.inputs,)
 
     @property
     def size(self) -> int:
