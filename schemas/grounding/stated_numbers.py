@@ -93,7 +93,11 @@ def _values(written: str, locales: tuple[str, ...]) -> set[Decimal]:
     if len(bare) > MOST_DIGITS:
         return set()
     first, *others = bare.split()  # spaces may be between groups of digits, or between numbers
-    signed = _readings(bare, locales, power) | _readings(first, locales, 0 if others else power)
+    signed = _readings(bare, locales, power)
+    if signed and others and not others[-1].isdigit():  # 1 204,50 is one number
+        others = []
+    else:
+        signed |= _readings(first, locales, 0 if others else power)
     found = signed | {value.copy_negate() for value in signed} if digits.startswith("-") else signed
     for part in others[:-1]:
         found |= _readings(part, locales, 0)
