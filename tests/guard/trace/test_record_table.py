@@ -133,7 +133,7 @@ def test_every_part_of_a_record_is_in_its_row(form: str, tmp_path: Path) -> None
     assert (one["reply"]["text"], one["reply"]["room"], one["reply"]["cost"]) == ("1\0", 2**40, None)
     assert one["reply"]["tokens"][1] == {"text": "", "logprob": 0, "removed": 0, "margin": 1.5, "forced": True}
     assert one["findings"] == [{"at": "/a", "rule": "minimum", "expected": "a number >= 3", "got": "1"}]
-    assert (one["sources"], one["inputs"]) == ({"/a": [["text", 1, 2]]}, {"text": [0, 1, 0, 4]})
+    assert (one["sources"], one["inputs"]) == ({"/a": [["text", 1, 2]]}, {"text": [0, 1, 0, 4, False]})
     assert (one["fields"], one["reply"]["alternatives"]) == (["a"], {"/a": [[4, 0.25]]})
     assert (two["reply"], two["error"]) == (None, "it broke: \ud800\x1a")
     assert three["repairs"] == [{"at": 0, "kind": "prose", "removed": "so: ", "inserted": ""}]
