@@ -589,9 +589,9 @@ def _ids(place: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _types(schema: Mapping[str, Any]) -> list[str]:
-    """Return the types that a schema names, null too where OpenAPI's `nullable` says so."""
+    """Return the types that a schema names, null too where OpenAPI's `nullable` says so. What is no type is left out."""
     named = schema.get("type")
-    types = [named] if isinstance(named, str) else list(named or ())
+    types = [kind for kind in (named if isinstance(named, list) else [named]) if isinstance(kind, str)]
     if types and schema.get("nullable") is True and "null" not in types:
         types.append("null")
     return [kind for kind in types if kind in _TYPES and not (kind == "integer" and "number" in types)]

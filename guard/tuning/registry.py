@@ -26,11 +26,13 @@ from filelock import FileLock
 from guard.errors import GuardError
 from guard.settings import Settings
 from guard.support import private_files
+from guard.support.clipping import clipped
 
 CARD = "tuning.json"  #: A version's lineage, in its folder.
 SHADOW = "shadow.json"  #: A version's shadow report, in its folder.
 SERVING = "serving.json"
 BASE = 0  #: The version number of the base model.
+MOST_NAME = 250  #: Characters of a folder's name: file systems allow 255.
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,11 @@ class Registry:
         return self.place(function) / str(known[-1].number + 1 if known else 1)
 
     def place(self, function: str) -> Path:
-        """Return the folder of a function's versions."""
-        return self.root / urllib.parse.quote(function, safe="<> ")
+        """Return the folder of a function's versions; GuardError where no folder can have its name."""
+        folder = urllib.parse.quote(function, safe="<> ", errors="replace")
+        if len(folder) > MOST_NAME:
+            raise GuardError(f"no function is named {clipped(function)}: {len(function):,} characters are too many")
+        return self.root / folder
 
     def serving(self, function: str) -> Serving:
         """Return the version that serves, and its canary."""

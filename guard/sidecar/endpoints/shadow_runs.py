@@ -70,9 +70,9 @@ class ShadowRuns:
         def work(registry: Registry) -> bytes:
             from guard.tuning import shadow_job
 
-            serving = registry.serving(asked.function).current
-            against = serving if asked.against is None else asked.against
             try:
+                serving = registry.serving(asked.function).current
+                against = serving if asked.against is None else asked.against
                 registry.version(asked.function, asked.version)
                 registry.model(asked.function, against)
             except GuardError as error:

@@ -98,6 +98,9 @@ def test_a_rollback_ends_the_canary_first_and_then_goes_back(registry: Registry)
 
 def test_a_name_can_lead_nowhere_else(registry: Registry) -> None:
     assert registry.place("../../etc").parent == registry.root
+    for name in ("x" * 251, "\N{SNOWMAN}" * 30):
+        with pytest.raises(GuardError, match="characters are too many"):
+            registry.serving(name)
 
 
 DECIDES = """
