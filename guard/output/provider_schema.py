@@ -589,7 +589,7 @@ def _ids(place: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _types(schema: Mapping[str, Any]) -> list[str]:
-    """Return the types that a schema names; null too where OpenAPI's `nullable` says so. What is no type is left out."""
+    """Return the types that a schema names; null too where OpenAPI's `nullable` says so. No other is kept."""
     named = schema.get("type")
     types = [kind for kind in (named if isinstance(named, list) else [named]) if isinstance(kind, str)]
     if types and schema.get("nullable") is True and "null" not in types:
