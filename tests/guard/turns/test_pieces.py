@@ -82,9 +82,7 @@ def test_every_cut_of_a_turn_makes_the_same_whole(form: Any, seed: int) -> None:
 @pytest.mark.parametrize("calls", [[{}], [{"zone": "x"}], [{}, {"zone": "x"}, {}]])
 def test_calls_without_arguments_come_once(form: Any, calls: list[Any]) -> None:
     clock = {"name": "clock", "parameters": {"type": "object", "properties": {"zone": {"type": "string"}}}}
-    made = [("clock", arguments) for arguments in calls if form.anatomy.several or len(calls) == 1]
-    if not made:
-        pytest.skip("one call in a turn")
+    made = [("clock", arguments) for arguments in (calls if form.anatomy.several else calls[:1])]
     text = form.assistant(made)
     for longest in (1, 3, len(text)):
         assert told(form.reader([clock], begun=""), cut(text, random.Random(7), longest)) == ("", made)
@@ -93,9 +91,8 @@ def test_calls_without_arguments_come_once(form: Any, calls: list[Any]) -> None:
 @pytest.mark.parametrize("begun", [None, ""])
 @pytest.mark.parametrize(("calls", "text"), [([("ping", {})], ""), ([], "Hi there. <think a < b")])
 def test_thinking_and_its_marks_are_no_text(form: Any, begun: str | None, calls: Any, text: str) -> None:
-    if form.anatomy.thinking is None:
-        pytest.skip("no thinking")
-    for thought in ("I wonder. <b Well", *([""] if begun is not None or not form.opened else [])):
+    thoughts = ["I wonder. <b Well"] if form.anatomy.thinking is not None else []
+    for thought in (*thoughts, *([""] if begun is not None or not form.opened else [])):
         whole = form.assistant(calls, text, thought)
         whole = whole if begun is not None else whole.removeprefix(form.opened)
         read = form.read(whole, trials.TOOLS, begun=begun)
