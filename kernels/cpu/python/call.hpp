@@ -128,7 +128,7 @@ class Gil {
   Gil(const Gil&) = delete;
   ~Gil() { take(); }
   static void give(void* self) {
-    if (Gil& gil = *static_cast<Gil*>(self); !gil.saved_) gil.saved_ = PyEval_SaveThread();
+    if (Gil& gil = *static_cast<Gil*>(self); !gil.saved_) gil.saved_ = give_gil();
   }
   void take() {
     if (saved_) take_gil(std::exchange(saved_, nullptr));

@@ -12,18 +12,29 @@
 #include <exception>
 #include <thread>
 
+#include "python/handover.hpp"
+
 namespace guard {
 
 [[noreturn]] inline void sleep_until_the_end() {
   while (true) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
+inline PyThreadState* give_gil() {
+  Handover::before_giving();
+  PyThreadState* const saved = PyEval_SaveThread();
+  Handover::after_giving();
+  return saved;
+}
+
 inline void take_gil(PyThreadState* saved) noexcept {
+  Handover::before_taking();
   try {
     PyEval_RestoreThread(saved);
   } catch (...) {
     sleep_until_the_end();
   }
+  Handover::after_taking();
 }
 
 // The time in which other threads of Python run. The GIL must be held where it begins.
@@ -34,7 +45,7 @@ class WithoutGil {
   ~WithoutGil() { take_gil(saved_); }
 
  private:
-  PyThreadState* const saved_ = PyEval_SaveThread();
+  PyThreadState* const saved_ = give_gil();
 };
 
 // The result of f(), which calls Python's code.

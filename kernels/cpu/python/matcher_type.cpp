@@ -257,24 +257,26 @@ void bind_matcher(nb::module_& m) {
           for (const bool yes : is_pending) out.append(yes);
           return out;
         }
-        std::vector<const MaskRow*> known(matchers.size());
-        bool are_known = true;
-        for (std::size_t i = 0; i < matchers.size(); ++i)
-          are_known &= (known[i] = matchers[i]->matcher.known(left_of(i).value_or(-1))) != nullptr;
-        // Finding and copying rows that other matchers have made takes less time than reacquiring
-        // the GIL from another thread.
         const std::size_t nbytes = matchers.size() * view.words * 4;
-        for (std::size_t i = 0; !are_known && matchers.size() > 1 && nbytes <= kShortCopy; ++i) {
-          Matcher& matcher = matchers[i]->matcher;
-          if (!known[i])
-            matchers[i]->in_batch(true, [&] {
-              known[i] = matcher.find(left_of(i).value_or(-1));
-              return true;
-            });
-          if (!known[i]) break;
-          are_known = i + 1 == matchers.size();
-        }
-        if (are_known && nbytes <= kShortCopy) {
+        std::vector<const MaskRow*> known(matchers.size());
+        const auto are_known = [&] {
+          bool yes = true;
+          for (std::size_t i = 0; i < matchers.size(); ++i)
+            yes &= (known[i] = matchers[i]->matcher.known(left_of(i).value_or(-1))) != nullptr;
+          for (std::size_t i = 0; !yes && matchers.size() > 1; ++i) {
+            if (!known[i])
+              matchers[i]->in_batch(true, [&] {
+                known[i] = matchers[i]->matcher.find(left_of(i).value_or(-1));
+                return true;
+              });
+            if (!known[i]) break;
+            yes = i + 1 == matchers.size();
+          }
+          return yes;
+        };
+        // Finding and copying rows that this or other matchers have made takes less time than
+        // reacquiring the GIL from a thread that sleeps.
+        if (nbytes <= kShortCopy && !Handover::is_quick() && are_known()) {
           for (std::size_t i = 0; i < matchers.size(); ++i) write(known[i], i);
           return nb::none();
         }
@@ -285,9 +287,9 @@ void bind_matcher(nb::module_& m) {
           const WithoutGil release;
           for (std::size_t i = 0; i < matchers.size(); ++i) {
             Matcher& matcher = matchers[i]->matcher;
-            if (known[i]) continue;
+            const std::int64_t budget = left_of(i).value_or(-1);
+            if (known[i] || (known[i] = matcher.known(budget))) continue;
             const bool made = matchers[i]->in_batch(false, [&] {
-              const std::int64_t budget = left_of(i).value_or(-1);
               if ((known[i] = matcher.find(budget))) return true;
               if (!matcher.look_ahead().empty()) return false;
               matcher.make(row_of(i), budget);

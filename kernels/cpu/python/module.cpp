@@ -71,7 +71,10 @@ NB_MODULE(_native, m) {
   // A child of fork() must not wait for a thread that does not exist there.
   pthread_atfork([] { Isolates::instance().before_fork(); },
                  [] { Isolates::instance().after_fork(false); },
-                 [] { Isolates::instance().after_fork(true); });
+                 [] {
+                   Isolates::instance().after_fork(true);
+                   Handover::forget_others();
+                 });
 
   m.def("seal", [] {
     const std::shared_ptr<Isolate> common = Isolates::instance().first();
