@@ -60,19 +60,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Echo:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run `guard run schema.json` in a folder of the test's own: exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            app.main(["run", "schema.json", "--retries", "0", *arguments])
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return run
+def schema() -> dict[str, Any]:
+    return SCHEMA
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from guard.batch.inputs import InputError, Inputs
 from guard.batch.kept_values import as_json
 from guard.batch.outputs import Output
-from guard.cli import app
 from guard.models.base import Reply, Request
 from guard.trace import TraceStore
 
@@ -32,7 +31,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 ANSWER = {"value.id": "a", "id": "b", "call": "c"}
-Run = Callable[..., tuple[int, str]]
+Run = Callable[..., tuple[int, str, str]]
 FORMATS = ["out.jsonl", "out.csv", "out.tsv", "out.parquet"]
 
 
@@ -57,18 +56,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Same:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run `guard run schema.json` in a folder of the test's own: exit code and standard error."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
-
-    def run(*arguments: str) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as ended:
-            app.main(["run", "schema.json", "--retries", "0", *arguments])
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, capsys.readouterr().err
-
-    return run
+def schema() -> dict[str, Any]:
+    return SCHEMA
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -108,7 +97,7 @@ def test_whatever_a_parquet_file_holds_is_kept_exactly(
 ) -> None:
     array, expected = KINDS[kind]
     pyarrow.parquet.write_table(pa.table({"text": ["It says 1."], "k": array}), tmp_path / "in.parquet")
-    code, err = run("-i", "in.parquet", "--keep", "k", "-o", target)
+    code, _, err = run("-i", "in.parquet", "--keep", "k", "-o", target)
     assert (code, model.asked) == (0, 1), err
     (row,) = read(tmp_path / target)
     if target != "out.jsonl":
@@ -185,7 +174,7 @@ def test_a_cell_that_is_no_text_is_a_failure_of_its_own(run: Run, model: Same, t
 def test_a_kept_column_is_never_anothers(run: Run, model: Same, tmp_path: Path, kept: list[str], target: str) -> None:
     (tmp_path / "in.jsonl").write_text(json.dumps({"text": "1", **dict.fromkeys(kept, "mine")}))
     keep = [word for name in kept for word in ("--keep", name)]
-    code, err = run("-i", "in.jsonl", *keep, "-o", target)
+    code, _, err = run("-i", "in.jsonl", *keep, "-o", target)
     if target == "out.jsonl":
         (row,) = [json.loads(line) for line in (tmp_path / target).read_text().splitlines()]
         assert (code, row["columns"], row["value"]) == (0, dict.fromkeys(kept, "mine"), ANSWER)
@@ -243,6 +232,7 @@ def test_a_folder_is_no_output(run: Run, model: Same, tmp_path: Path, name: str)
     for more in ((), ("--force",), ("--resume",)):
         assert run("-i", "in.csv", "-o", "out.jsonl", *more) == (
             2,
+            "",
             f"guard: {name} is a folder, and the run would write a file there; name another --output\n",
         )
     assert model.asked == 0
@@ -258,7 +248,7 @@ def test_a_run_with_another_question_can_be_resumed_as_well(
 
     def asked(*more: str) -> tuple[int, int]:
         before = model.asked
-        code, _ = run("-i", "in.csv", "-o", target, "--concurrency", "1", *more)
+        code, *_ = run("-i", "in.csv", "-o", target, "--concurrency", "1", *more)
         return code, model.asked - before
 
     def interrupted(request: Request) -> Reply:
