@@ -33,9 +33,10 @@ Id KeySets::key_rest(std::vector<Id> names, std::vector<Id> langs) {
 std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
   sort_unique(&sets);
   std::vector<Id> names, langs, wide;
+  std::vector<std::pair<Id, Id>> own;  // names, and the sets that hold them alone
   for (Id k : sets) {
     const KeySet& set = key_sets_[k];
-    if (set.kind == KeySet::One) names.push_back(set.id);
+    if (set.kind == KeySet::One) names.push_back(set.id), own.push_back({set.id, k});
     if (set.kind != KeySet::One) wide.push_back(k);
     if (set.kind == KeySet::Lang && set.id != Langs::kAll) langs.push_back(set.id);
     names.insert(names.end(), set.names.begin(), set.names.end());
@@ -43,6 +44,7 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
   }
   sort_unique(&names);
   sort_unique(&langs);
+  std::sort(own.begin(), own.end());
   Langs& l = lexicon_.langs;
   std::vector<std::pair<Id, std::vector<Id>>> parts{
       {Langs::kAll, {}}};  // a language, and those of `langs` that contain it
@@ -102,6 +104,8 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
   }
   std::sort(all.begin(), all.end());
   out.reserve(out.size() + all.size());
+  const std::vector<Id>* const everywhere = langs.empty() && !names.empty() ? wide_of({}) : nullptr;
+  auto alone = own.cbegin();
   std::vector<Id> in;
   for (const auto& [n, listed] : all) {
     tick();
@@ -109,19 +113,22 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
     if (listed >= 0) {
       cls.wide = of_listed[static_cast<std::size_t>(listed)];
     } else {
-      if (const Id own = key_sets_.find(KeySet{KeySet::One, n, {}, {}}); own >= 0 && has(sets, own))
-        cls.own = own;
+      while (alone != own.end() && alone->first < n) ++alone;
+      if (alone != own.end() && alone->first == n) cls.own = alone->second;
       in.clear();
       for (Id lang : langs)
         if (lexicon_.in_lang(lang, n)) in.push_back(lang);
-      cls.wide = wide_of(in);
+      cls.wide = everywhere ? everywhere : wide_of(in);
       if (const auto at = naming.find(n); at != naming.end()) cls.except = at->second;
     }
     out.push_back(std::move(cls));
   }
   std::vector<Id> said;
+  const std::vector<Id>* wide_before = nullptr;
+  Id wide_id = -1;
   for (KeyClass& cls : out) {
-    said = {cls.name, cls.own, wide_.find(IdSpan{*cls.wide})};
+    if (cls.wide != wide_before) wide_before = cls.wide, wide_id = wide_.find(IdSpan{*cls.wide});
+    said = {cls.name, cls.own, wide_id};
     said.insert(said.end(), cls.except.begin(), cls.except.end());
     cls.id = interned(&class_ids_, said);
   }
