@@ -145,7 +145,8 @@ def _postgresql(name: str) -> sa.Engine:
         url = sa.make_url(f"postgresql+psycopg://{rest}")
         wanted = {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
         unsaid = {name: value for name, value in wanted.items() if name not in url.query}
-        return sa.create_engine(url, pool_pre_ping=True, connect_args=unsaid)
+        # What writers do at once is counted row by row; under a stricter default of the server's they would fail.
+        return sa.create_engine(url, pool_pre_ping=True, connect_args=unsaid, isolation_level="READ COMMITTED")
     except (sa.exc.ArgumentError, ValueError):  # the error's own words quote the URL, with its password
         raise TraceError("the trace's URL can't be read; write it as postgresql://USER@HOST/DATABASE") from None
     except ModuleNotFoundError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import postgres
 import pytest
+import recounts
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -262,6 +265,24 @@ def test_threads_and_processes_write_one_trace(place: str) -> None:
         worker.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert [call.number for call in TraceStore.at(place).latest(limit=1000)] == list(range(151, 0, -1))
+
+
+@pytest.mark.parametrize("isolation", ["serializable", r"repeatable\ read"])
+def test_processes_write_at_once_whatever_isolation_the_server_has_as_its_default(
+    postgres_server: postgres.Server, isolation: str
+) -> None:
+    place = f"{postgres_server.place()} -cdefault_transaction_isolation={isolation}"
+    stores = [TraceStore(place) for _ in range(4)]
+    recounts.at_once(*[functools.partial(_write_to, store) for store in stores])
+    assert stores[0].count() == 100
+    recounts.check(stores[0])
+    for store in stores:
+        store.close()
+
+
+def _write_to(store: TraceStore) -> None:
+    for _ in range(25):
+        store.write(CALL)
 
 
 def test_a_trace_deleted_while_open_is_made_anew(trace_file: Path) -> None:
