@@ -55,6 +55,12 @@ TRIES = 20  #: How often a record is tried again whose month another process has
 SPENT = "when its turn came and its rows were made, no time was left"
 
 
+#: In one statement, since two may say something of one call at the same time.
+_SAY = sa.text("""INSERT INTO feedback (call, is_right, value, by, given) VALUES (:call, :is_right, :value, :by, :given)
+    ON CONFLICT (call) DO UPDATE SET is_right = excluded.is_right, value = excluded.value, by = excluded.by,
+    given = excluded.given""")
+
+
 class TraceStore:
     """A trace in one file or one database. Safe to use from any thread and any number of processes.
 
@@ -381,8 +387,7 @@ class TraceStore:
             there = sa.select(CALLS.c.id).where(CALLS.c.id == number).with_for_update(read=True, key_share=True)
             if connection.scalar(there) is None:
                 raise ValueError(f"there is no call {number} in {self.place}")
-            connection.execute(FEEDBACK.delete().where(FEEDBACK.c.call == number))
-            connection.execute(FEEDBACK.insert().values(row))
+            connection.execute(_SAY, row)
 
     def feedback(self, numbers: Sequence[int]) -> dict[int, Feedback]:
         """Return the feedback on calls, by number. Calls without feedback are left out."""
