@@ -32,7 +32,7 @@ from guard.support.aside import aside
 from guard.support.json_equality import are_equal
 from guard.trace import partitions, row_codec, sql_tables, totals
 from guard.trace.asked_for import target_of
-from guard.trace.databases import Database, is_busy
+from guard.trace.databases import Database, is_busy, located
 from guard.trace.errors import TraceError
 from guard.trace.feedback import PERSON, Feedback, Ratings
 from guard.trace.group_commit import Late, Writer
@@ -98,7 +98,7 @@ class TraceStore:
         return store if store is not None and store.is_open else None
 
     def __init__(self, place: str | os.PathLike[str], retention: Retention = Retention()) -> None:  # noqa: B008 (frozen)
-        self._name = os.fspath(place)
+        self._name = located(os.fspath(place))
         self.retention = retention
         self._database = Database(self._name)
         self.path = self._database.path  #: The path of the file; None for a server.
@@ -661,10 +661,7 @@ def _conditions(
 
 def _key(place: str | os.PathLike[str]) -> tuple[int, str]:
     """Return what tells a place apart from others in this process."""
-    name = os.fspath(place)
-    if "://" not in name:
-        name = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (pathlib takes ten times as long)
-    return os.getpid(), name
+    return os.getpid(), located(os.fspath(place))
 
 
 def _close(database: Database, writer: Writer, pid: int) -> None:

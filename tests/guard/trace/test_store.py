@@ -435,13 +435,25 @@ def test_a_file_that_is_no_trace_is_named(trace_file: Path) -> None:
         ("postgresql://u:a@hush-hush@127.0.0.1:9/db", "more than one @; write an @ of a user's name or a password as"),
         ("postgresql://u:a@hush-hush/b@127.0.0.1:9/db", "more than one @"),
         ("postgresql://u:a@hush-hush?b@127.0.0.1:9/db", "more than one @"),
+        (
+            "postgresql://u/x:hush-hush@127.0.0.1:9/db",
+            "has a / before its @; write a / of a user",
+        ),
+        ("host=127.0.0.1 port=9 password=hush-hush", "no file's name; write postgresql://USER@HOST/DATABASE, or ./"),
+        ("password = hush-hush://", "no file's name; write postgresql://USER@HOST/DATABASE"),
+        ("postgresql:u:hush-hush@127.0.0.1:9/db", "no file's name; write postgresql://USER@HOST/DATABASE"),
+        ("Postgres:/u:hush-hush@127.0.0.1:9/db", "no file's name; write postgresql://USER@HOST/DATABASE"),
         ("postgresql://u%40x:hush-hush%40@127.0.0.1:9/db?application_name=a@b", r"u%40x:\*\*\*@127.0.0.1:9/db\?app"),
     ],
 )
-def test_a_url_that_leads_nowhere_is_said_in_one_line_without_its_password(url: str, words: str) -> None:
+def test_a_url_that_leads_nowhere_is_said_in_one_line_without_its_password(
+    url: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for use in (TraceStore.latest, TraceStore.check_usable):
         with pytest.raises(TraceError, match=words.replace("be read: ", "be (read|written): ")) as raised:
             use(TraceStore(url))
+        assert list(tmp_path.iterdir()) == []
         assert "hush-hush" not in str(raised.value)
         assert "\n" not in str(raised.value)
         assert "psycopg:" not in str(raised.value)  # which nobody wrote
