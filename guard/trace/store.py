@@ -55,6 +55,10 @@ TRIES = 20  #: How often a record is tried again whose month another process has
 SPENT = "when its turn came and its rows were made, no time was left"
 
 
+#: What is read of an attempt for a list, in place of columns that may be large.
+_LEFT_OUT = {"messages": sa.literal("[]"), **dict.fromkeys(("repaired", "tokens", "sources"), sa.null())}
+_LEFT_OUT |= {name: sa.case((ATTEMPTS.c[name].isnot(None), "")) for name in ("text", "thinking")}
+_OUTLINE = [_LEFT_OUT[c.name].label(c.name) if c.name in _LEFT_OUT else c for c in ATTEMPTS.c]
 #: In one statement, since two may say something of one call at the same time.
 _SAY = sa.text("""INSERT INTO feedback (call, is_right, value, by, given) VALUES (:call, :is_right, :value, :by, :given)
     ON CONFLICT (call) DO UPDATE SET is_right = excluded.is_right, value = excluded.value, by = excluded.by,
@@ -443,10 +447,13 @@ class TraceStore:
             conditions.append(CALLS.c.id < before)
         return self._select(conditions, (CALLS.c.id.desc(),), limit)
 
-    def failures(self, limit: int = 20, before: int | None = None) -> list[Call]:
-        """Return the latest calls that ended without a value, the newest first."""
-        conditions: list[Any] = [FAILED, *([] if before is None else [CALLS.c.id < before])]
-        return self._select(conditions, (CALLS.c.id.desc(),), limit)
+    def outlines(self, limit: int = 20, before: int | None = None, *, failed: bool = False) -> list[Call]:
+        """Return the latest calls, or those that ended without a value, the newest first, for lists.
+
+        Their attempts are without what may be large: messages, answers, thoughts, tokens, places.
+        """
+        conditions = [*([FAILED] if failed else []), *([] if before is None else [CALLS.c.id < before])]
+        return self._select(conditions, (CALLS.c.id.desc(),), limit, _OUTLINE)
 
     def each(
         self, *, function: str | None = None, outcome: str | None = None, since: float | None = None
@@ -541,16 +548,19 @@ class TraceStore:
     def _late(self, error: Late, seconds: float) -> TraceError:
         return TraceError(f"the trace {self.place} was not written within {max(seconds, 0.0):.3g} s: {error}")
 
-    def _select(self, conditions: list[sa.ColumnElement[bool]], order: Sequence[Any], limit: int) -> list[Call]:
+    def _select(
+        self, conditions: Sequence[Any], order: Sequence[Any], limit: int, columns: Sequence[Any] = (ATTEMPTS,)
+    ) -> list[Call]:
         query = sa.select(CALLS).where(*conditions).order_by(*order).limit(limit)
         with self.reading() as connection:
             if connection is None:
                 return []
             calls = connection.execute(query).all()
             attempts: dict[int, list[Attempt]] = {row.id: [] for row in calls}
-            of_these = sa.select(ATTEMPTS).where(ATTEMPTS.c.call.in_(list(attempts))).order_by(ATTEMPTS.c.number)
-            for row in connection.execute(of_these):
-                attempts[row.call].append(row_codec.attempt_of(row))
+            for at in range(0, len(calls), PAGE):
+                among = ATTEMPTS.c.call.in_([row.id for row in calls[at : at + PAGE]])
+                for row in connection.execute(sa.select(*columns).where(among).order_by(ATTEMPTS.c.number)):
+                    attempts[row.call].append(row_codec.attempt_of(row))
         return [dataclasses.replace(row_codec.call_of(row, attempts[row.id]), _trace=self) for row in calls]
 
     @contextlib.contextmanager

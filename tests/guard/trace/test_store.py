@@ -8,12 +8,14 @@ import dataclasses
 import functools
 import multiprocessing
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ import guard
 from guard.decoding.confidence import Token
 from guard.models.base import Reply
 from guard.output.repair import Edit
+from guard.sidecar.endpoints import operator
 from guard.trace import (
     TraceError,
     TraceStore,
@@ -38,6 +41,7 @@ from guard.trace import (
 )
 from guard.trace.records import Attempt, Call
 from guard.trace.row_codec import LARGE, restored, storable
+from guard.trace.store import PAGE
 
 
 def test_what_is_read_back_is_what_was_written(place: str) -> None:
@@ -85,6 +89,52 @@ def test_pages_of_calls_join_without_a_gap(place: str, monkeypatch: pytest.Monke
     for _ in range(7):
         store.write(CALL)
     assert [call.number for call in store.each()] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_an_outline_shows_in_a_list_what_the_call_shows(place: str) -> None:
+    store = TraceStore.at(place)
+    cut = dataclasses.replace(
+        CALL.attempts[1], reply=reply('{"n": 3}', cut_at=("/n",), repeated_at=("/n",), thinking="x")
+    )
+    for call in (CALL, FAILED, dataclasses.replace(CALL, attempts=(CALL.attempts[0], cut)), CALL):
+        store.write(call)
+    assert [*map(operator._shown, store.outlines())] == [*map(operator._shown, store.latest())]
+    assert [call.number for call in store.outlines(2, before=4)] == [3, 2]
+    assert [call.number for call in store.outlines(failed=True)] == [2]
+    assert store.outlines(failed=True, before=2) == []
+
+
+def test_lists_take_no_memory_for_what_they_do_not_show(place: str) -> None:
+    store = TraceStore.at(place)
+    long = "".join(random.Random(1).choices("abcdefgh ", k=2_000_000))
+    asked = ({"role": "user", "content": long},)
+    attempt = Attempt(1, asked, reply(long, thinking=long), reason="invalid", repaired=long)
+    for _ in range(5):
+        store.write(dataclasses.replace(FAILED, attempts=(attempt,)))
+    tracemalloc.start()
+    try:
+        assert len(store.outlines(failed=True)) == len(store.outlines()) == 5
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000  # of 40 MB
+
+
+def test_however_many_calls_are_read_a_statement_has_few_parameters(place: str) -> None:
+    store = TraceStore.at(place)
+    store.write_all([(CALL, None, 30.0)] * 3 * PAGE)
+    most = 0
+
+    def note(_connection: object, _cursor: object, _statement: str, parameters: Any, *_: object) -> None:
+        nonlocal most
+        most = max(most, len(parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        assert store.latest(limit=10_000) == [CALL] * 3 * PAGE
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert most <= PAGE
 
 
 def test_a_trace_that_is_not_there_yet_reads_as_empty_and_is_not_made(place: str, trace_file: Path) -> None:
