@@ -125,6 +125,30 @@ def test_writers_and_pruners_of_several_processes_at_once_leave_the_totals_exact
         store.close()
 
 
+@pytest.mark.parametrize("days", [3, 365])
+def test_a_clock_that_was_ahead_for_a_time_leaves_the_totals_exact(
+    place: str, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, real = TraceStore.at(place), time.time
+
+    def written() -> None:
+        store.write(dataclasses.replace(_in_minute(0, 1.0), started=time.time()))
+
+    written()
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86_400)
+    written()
+    store._upkeep.sum_up()
+    written()
+    monkeypatch.setattr(time, "time", lambda: real() + (days + 2) * 86_400)
+    store._upkeep.sum_up()
+    monkeypatch.setattr(time, "time", real)
+    written()
+    check(store)
+    assert stats.collect(store.ledger())[-1].calls == 4
+    assert store.prune(Retention(calls=2)) == 2
+    check(store)
+
+
 def test_a_record_that_fails_leaves_no_trace_in_the_totals(place: str) -> None:
     store = TraceStore.at(place)
     deep: Any = "x"
