@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 PAGE = 200  #: Calls that `each` holds in memory at a time.
 TRIES = 20  #: How often a record is tried again whose month another process has dropped.
+_UNUSABLE = "the trace can't be used"
 SPENT = "when its turn came and its rows were made, no time was left"
 
 
@@ -546,7 +547,8 @@ class TraceStore:
         return told
 
     def _late(self, error: Late, seconds: float) -> TraceError:
-        return TraceError(f"the trace {self.place} was not written within {max(seconds, 0.0):.3g} s: {error}")
+        words = f"was not written within {max(seconds, 0.0):.3g} s: {error}"
+        return TraceError(f"the trace {self.place} {words}", f"the trace {words}")
 
     def _select(
         self, conditions: Sequence[Any], order: Sequence[Any], limit: int, columns: Sequence[Any] = (ATTEMPTS,)
@@ -617,24 +619,25 @@ class TraceStore:
         """Raise TraceError for what SQLite would wait for, such as a pipe."""
         if not self._database.is_file():
             raise TraceError(
-                f"the trace {self.place} is neither a file nor a new one's name; name another in GUARD_TRACE"
+                f"the trace {self.place} is neither a file nor a new one's name; name another in GUARD_TRACE", _UNUSABLE
             )
 
     def _taken(self, error: sql_tables.TakenError) -> TraceError:
-        return TraceError(
-            f"the trace {self.place} is another program's database: it has its own {error}; name another in GUARD_TRACE"
-        )
+        words = f"the trace {self.place} is another program's database: it has its own {error}"
+        return TraceError(f"{words}; name another in GUARD_TRACE", _UNUSABLE)
 
     def _check_version(self, version: int) -> None:
         if version > VERSION:
             raise TraceError(
                 f"the trace {self.place} has version {version} of its tables, this Guard writes version {VERSION}; "
-                "upgrade Guard, or name another trace in GUARD_TRACE"
+                "upgrade Guard, or name another trace in GUARD_TRACE",
+                _UNUSABLE,
             )
 
     def _error(self, what: str, error: Exception) -> TraceError:
         cause = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
-        return TraceError(f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE")
+        words = f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE"
+        return TraceError(words, f"the trace {what}")
 
 
 def _opened(name: str, retention: Retention) -> TraceStore:
