@@ -48,8 +48,8 @@ class Retention:
         In one statement, since others delete meanwhile: what they took must be gone from the count as well.
         """
         cursor.execute(
-            f"""WITH there AS (SELECT {COUNT} - {mark} AS beyond)
-            SELECT id FROM calls WHERE (SELECT beyond FROM there) > 0 ORDER BY id LIMIT 1
+            f"""WITH there AS (SELECT {COUNT} - {mark} AS beyond) SELECT id FROM calls ORDER BY id
+            LIMIT (SELECT CASE WHEN beyond > 0 THEN 1 ELSE 0 END FROM there)
             OFFSET (SELECT CASE WHEN beyond > 0 THEN beyond - 1 ELSE 0 END FROM there)""",  # noqa: S608 (our own words)
             (kept - pending,),
         )
