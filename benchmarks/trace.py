@@ -44,7 +44,7 @@ def looks(store: TraceStore, calls: int) -> dict[str, Callable[[], object]]:
         "list: by function": lambda: store.latest(function=FUNCTIONS[3]),
         "list: by outcome": lambda: store.latest(outcome="ValidationFailed"),
         "list: by an outcome that is not there": lambda: store.latest(outcome="Refused"),
-        "list: failures, a page far back": lambda: store.failures(before=calls // 10),
+        "list: failures, a page far back": lambda: store.outlines(before=calls // 10, failed=True),
         "list: from a time on": lambda: next(store.each(since=now - 100 * DAY)),
         "show": lambda: store.read(calls // 2),
         "stats: all": summed,

@@ -129,7 +129,7 @@ def take(folder: Path) -> None:
         with sidecars.serving(Path(scratch), toml, env={"GUARD_REGISTRY": str(Path(scratch) / "models")}) as sidecar:
             calls = sorted(history(random.Random(7), 58), key=lambda call: call.started)
             TraceStore(sidecar.trace).write_all([(call, None, 60.0) for call in calls])
-            whole = next(c for c in TraceStore(sidecar.trace).failures(200) if c.model == "smollm2")
+            whole = next(c for c in TraceStore(sidecar.trace).outlines(200, failed=True) if c.model == "smollm2")
             rated = next(c.number for c in TraceStore(sidecar.trace).latest(limit=50, outcome="valid"))
             address = f"{sidecar.url.removesuffix('/v1')}/ui"
             for scheme in ("light", "dark"):

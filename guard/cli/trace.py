@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import os
 import re
 import sys
 import time
@@ -504,10 +505,22 @@ def _writing(path: Path, force: bool) -> Iterator[IO[str]]:
         return
     check_new(path, force)
     try:
-        with private_files.open_text(path, "w") as file:
+        with _empty_after_errors(path), private_files.open_text(path, "w") as file:
             yield file
     except OSError as error:
         raise Problem(f"{path} can't be written: {error.strerror}; name another file") from None
+
+
+@contextlib.contextmanager
+def _empty_after_errors(path: Path) -> Iterator[None]:
+    """Empty a file that was not written to its end: it would look complete."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if path.is_file():  # not a device or a pipe
+                os.truncate(path, 0)
+        raise
 
 
 def _as_dict(call: Call) -> dict[str, Any]:

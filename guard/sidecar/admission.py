@@ -12,10 +12,9 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any, Self
 
-from guard.sidecar.errors import ApiError
+from guard.sidecar.errors import AGAIN_SECONDS, ApiError
 from guard.sidecar.settings import ServeSettings
 
-AGAIN_SECONDS = 1.0  #: The Retry-After of a 503.
 SHARE = 4  #: One client may hold a quarter of all bytes, or one largest body.
 
 

@@ -296,7 +296,7 @@ class Sidecar:
                 failure = error
             for each in waiting:
                 if not each.done():
-                    each.set_result(None) if failure is None else each.set_exception(TraceError(str(failure)))
+                    each.set_result(None) if failure is None else each.set_exception(TraceError(failure.outline))
                     each.exception()  # retrieved, even if the client has gone and nobody waits
             await asyncio.sleep(MISSES_EVERY_S)
             if not self.contexts:
@@ -348,7 +348,7 @@ class Sidecar:
         except TraceError as error:
             if not self._fault:
                 _log.error("nothing can be recorded, and so nothing is answered: %s", error)
-            self._fault = str(error)
+            self._fault = error.outline
             self._is_faulty.set()
         else:
             self._fault = ""

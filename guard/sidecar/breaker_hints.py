@@ -24,21 +24,24 @@ class BreakerHints:
 
     def __init__(self, store: TraceStore) -> None:
         self._store = store
-        self._known: dict[str, float] = {}  # model → its latest opening, in seconds since the epoch
+        self._told: dict[str, float] = {}  # model → its latest opening here, in seconds since the epoch
+        self._read: dict[str, float] = {}  # model → the opening that was in the database at the last look
 
     def exchange(self, opened: Mapping[str, float]) -> dict[str, float]:
         """Tell when this process's breakers opened; return how many seconds ago others' did that are news here.
 
-        Blocks; raises TraceError.
+        What differs from before is news: an opening is not later than another's where a clock is wrong. Blocks; raises
+        TraceError.
         """
-        news = {model: at for model, at in opened.items() if at > self._known.get(model, 0.0)}
+        news = {model: at for model, at in opened.items() if at and at != self._told.get(model)}
         if news:
             rows = [{"model": model, "opened": at} for model, at in sorted(news.items())]  # in one order: no deadlocks
             with self._store.begin(TELLING_S) as connection:
                 connection.execute(sa.text(_TELL), rows)
-            self._known |= news
+            self._told |= news
+            self._read |= news
         with self._store.reading() as connection:
             found = [] if connection is None else connection.execute(sa.select(BREAKERS)).all()
-        heard = {row.model: row.opened for row in found if row.opened > self._known.get(row.model, 0.0)}
-        self._known |= heard
+        heard = {row.model: row.opened for row in found if row.opened != self._read.get(row.model)}
+        self._read |= heard
         return {model: time.time() - at for model, at in heard.items()}

@@ -8,6 +8,7 @@ not valid, and `call`, the number of the record in the trace.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -35,6 +36,8 @@ _STATUS: Sequence[tuple[type[GuardError], int, str]] = (
     (TraceError, 503, "trace_unavailable"),
     (SchemaError, 400, "invalid_schema"),
 )
+AGAIN_SECONDS = 1.0  #: The Retry-After of a 503.
+_log = logging.getLogger("guard.sidecar")
 #: Statuses of a model's server that are the client's fault, and are passed on.
 PASSED = (400, 404, 413, 422)
 #: The protocol's `type` of an error, by status.
@@ -98,7 +101,11 @@ def bad(message: str, param: str | None = None, code: str = "invalid_value") -> 
 
 
 def of(error: GuardError) -> ApiError:
-    """Return an error of Guard's as the protocol has it."""
+    """Return an error of Guard's as the protocol has it. Of the trace, what a client need not know is in the log."""
+    words = str(error)
+    if isinstance(error, TraceError) and error.outline != words:
+        _log.error("%s", words)
+        words = error.outline
     status, code = next(((s, c) for kind, s, c in _STATUS if isinstance(error, kind)), (500, "internal_error"))
     more: dict[str, Any] = {}
     param = None
@@ -110,10 +117,10 @@ def of(error: GuardError) -> ApiError:
             more["findings"] = [vars(finding) for finding in error.findings]
         if error.call is not None:
             more["call"] = error.call
-    retry_after = getattr(error, "retry_after", None) if status == 429 else None
+    retry_after = AGAIN_SECONDS if status == 503 else getattr(error, "retry_after", None) if status == 429 else None
     return ApiError(
         status,
-        str(error),
+        words,
         code=code,
         param=param,
         retry_after=retry_after,

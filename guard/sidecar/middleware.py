@@ -19,10 +19,9 @@ from starlette.exceptions import HTTPException
 
 from guard.errors import GuardError
 from guard.sidecar import errors, metrics
-from guard.sidecar.admission import AGAIN_SECONDS
 from guard.sidecar.bodies import Gone
 from guard.sidecar.endpoints import message_answers, messages, ui
-from guard.sidecar.errors import ApiError, bad
+from guard.sidecar.errors import AGAIN_SECONDS, ApiError, bad
 from guard.sidecar.keys import Key
 from guard.sidecar.request_context import RequestContext, answer
 from guard.support import frames

@@ -404,10 +404,7 @@ def _check_keys(serve: ServeSettings, store: TraceStore) -> None:
 
 
 def _store(common: Settings) -> TraceStore:
-    return TraceStore(
-        os.path.abspath(common.trace_path()) if "://" not in common.trace_path() else common.trace_path(),  # noqa: PTH100 (without resolving links)
-        Retention(common.trace_days, common.trace_calls),
-    )
+    return TraceStore(common.trace_path(), Retention(common.trace_days, common.trace_calls))
 
 
 def _check_addresses(serve: ServeSettings) -> None:

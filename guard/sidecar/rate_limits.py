@@ -26,6 +26,7 @@ from guard.trace.waits import WAIT_S
 
 MINUTE, DAY = 60, 86_400
 PORTIONS = 512  #: A portion is the limit divided by this, or as many requests as wait for one.
+OVER = 60  #: Minutes after which no process asks for a minute's requests any more.
 READING_S = 0.25  #: Seconds for which a reading of a budget lets requests in without asking the database,
 NEAR = 64  #: unless less than the budget divided by this is left.
 SPENT = ("requests", "tokens", "usd")  #: What is summed up of a key's use.
@@ -186,8 +187,8 @@ class Ledger:
                 return False
             where = SPENDING.c.key == key.id, SPENDING.c.period == period
             connection.execute(SPENDING.update().where(*where).values(requests=SPENDING.c.requests + portion))
-            if used == 0:  # a new minute: the old ones are over
-                old = SPENDING.c.period.like("minute %") & (SPENDING.c.period != period)
+            if used == 0:  # a new minute: the old ones are over, also where a clock is behind or a request has waited
+                old = SPENDING.c.period.like("minute %") & (SPENDING.c.period < f"minute {minute - OVER}")
                 connection.execute(SPENDING.delete().where(SPENDING.c.key == key.id, old))
         with self._taking:
             self._portions[key.id] = minute, portion - 1

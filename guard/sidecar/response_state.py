@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -23,9 +24,13 @@ from guard.trace.sql_tables import RESPONSES
 MOST_BYTES = 100_000_000  #: Most bytes of one key's responses.
 MOST_TURNS = 1_000  #: Longest chain of responses that one may continue.
 MOST_ITEMS = 10_000  #: Most items of one input, references resolved.
-EVERY = 32  #: Responses written between two deletions of what is too old.
+EVERY = 32  #: Responses of one key written between two deletions of what is too old or too much.
 
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
+#: In place of what has the same id: an upstream's may come again, even twice at the same time.
+_KEEP = sa.text("""INSERT INTO responses (owner, id, created, previous, size, body)
+    VALUES (:owner, :id, :created, :previous, :size, :body) ON CONFLICT (owner, id) DO UPDATE SET
+    created = excluded.created, previous = excluded.previous, size = excluded.size, body = excluded.body""")
 
 Book = Callable[..., Awaitable[Any]]  #: Runs work on the database in a thread.
 
@@ -37,7 +42,7 @@ class Turns:
         """Keep at most `most` responses of each key, for `days` days."""
         self._store, self._book = store, book
         self._most, self._days = most, days
-        self._written = 0
+        self._written = Counter[str]()  # by key
 
     async def whole(
         self, context: RequestContext, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
@@ -84,14 +89,19 @@ class Turns:
     async def keep(
         self, context: RequestContext, body: Mapping[str, Any], asked: Mapping[str, Any], response: Mapping[str, Any]
     ) -> None:
-        """Store a response to `body`, which was asked as `asked`. Raises TraceError where that fails."""
+        """Store a response to `body`, which was asked as `asked`. Raises TraceError where that fails.
+
+        One that goes on from an id which can't be kept is not stored: without what was before, it would not be whole.
+        """
+        previous = body.get("previous_response_id")
         if body.get("store") is False or not self._most or not _is_id(response.get("id")):
+            return
+        if previous is not None and not _is_id(previous):
             return
         count = len(_items(body))
         items = _items(asked)[-count:] if count else []  # earlier items are stored already
         row = {"input": items, "response": dict(response)}
         named = {response["id"]: row, **{item["id"]: {"item": dict(item)} for item in _named(response)}}
-        previous = body.get("previous_response_id")
         await self._book(self._write, _owner(context), named, response["id"], previous, seconds=context.patience)
 
     async def read(self, context: RequestContext, name: str) -> dict[str, Any]:
@@ -180,15 +190,13 @@ class Turns:
                 "size": len(text),
                 "body": text,
             }
-            for name, text in texts.items()
+            for name, text in sorted(texts.items())  # in one order: no deadlocks
         ]
         with self._store.begin(seconds) as connection:
-            where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(list(texts))
-            connection.execute(RESPONSES.delete().where(*where))  # an upstream's ids may come again
-            connection.execute(RESPONSES.insert(), rows)
-            if self._written % EVERY == 0:
+            connection.execute(_KEEP, rows)
+            if self._written[owner] % EVERY == 0:
                 self._make_room(connection, owner, now)
-            self._written += 1
+            self._written[owner] += 1
 
     def _make_room(self, connection: sa.Connection, owner: str, now: float) -> None:
         """Delete everyone's rows that are too old, and the oldest of one key beyond its bounds."""

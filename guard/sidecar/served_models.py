@@ -245,7 +245,7 @@ class Models:
     def hear(self, heard: Mapping[str, float]) -> None:
         """Tell circuit breakers that others' opened, and how many seconds ago; an old opening says nothing."""
         for served in self.by_name.values():
-            if heard.get(served.identity, math.inf) < served.settings.breaker_seconds:
+            if abs(heard.get(served.identity, math.inf)) < served.settings.breaker_seconds:
                 served.breaker.hear()
 
     async def close(self) -> None:

@@ -28,7 +28,8 @@ _KEYS = {
 }
 _MARKS = [mark for marks in _KEYS for mark in marks]
 _BEARER = r"[A-Za-z0-9._~+/-]{16,}=*"
-_PASSWORD = r'[^/\s:@"]{1,256}:[^/\s:@"]{1,256}(?=@)'
+#: Of a URL, whose user's name may be empty, and whose password may hold a : or an @ that nobody has escaped.
+_PASSWORD = r'[^/\s:@"]{0,256}:[^/\s"]{1,256}(?=@)'
 _FORM = re.compile(
     "|".join(
         [
@@ -55,7 +56,7 @@ _STARTS = [
 #: Wider forms, for texts where removing too much does no harm: short or masked keys, and - and _ exchanged.
 _WIDE_FORM = re.compile(
     rf"\b(?:{'|'.join(mark.rstrip('-_') + ('[-_]' if mark[-1] in '-_' else '') for mark in _MARKS)})[\w*.-]{{4,}}"
-    r"|(?i:bearer\s+)\S+|(?<=://)[^/\s@]+@"
+    r"|(?i:bearer\s+)\S+|(?<=://)[^/\s]+@"
 )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sqlite3
 import stat
 import urllib.parse
@@ -30,6 +31,11 @@ FUNCTION = "guard_sums_up_days"  #: A function of SQLite's that connections of t
 
 #: Execution options of a server's reading connection: read-only, one snapshot.
 READING = {"guard_reads": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+#: How strings begin that libpq takes, and that are not URLs: their password would become part of a file's name.
+_CONNECTION = re.compile(
+    r"\s*(?:postgres(?:ql)?(?:\+\w+)?:(?!//)|(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=)",
+    re.I,
+)
 _IS_TRACE = "SELECT 1 FROM sqlite_master WHERE name = 'guard_schema'"
 _PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
 #: A process that stands still in a transaction is cut off, because others wait for its locks.
@@ -38,6 +44,18 @@ _BEGIN_POSTGRES = f"SET LOCAL lock_timeout = {{ms}}; SET LOCAL idle_in_transacti
 _ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"
 #: PostgreSQL's codes of a lock time-out and of a deadlock.
 _BUSY = ("55P03", "40P01")
+
+
+def located(name: str) -> str:
+    """Return the URL of a trace as it is, and the path of its file from the root.
+
+    Raises TraceError for other strings that name a server.
+    """
+    if _CONNECTION.match(name):
+        raise TraceError("the trace is no file's name; write postgresql://USER@HOST/DATABASE, or ./ before a file's")
+    if "://" in name:
+        return name
+    return os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (pathlib takes ten times as long)
 
 
 class Database:
@@ -143,9 +161,12 @@ def _postgresql(name: str) -> sa.Engine:
         raise TraceError("the trace's URL has more than one @; write an @ of a user's name or a password as %40")
     try:
         url = sa.make_url(f"postgresql+psycopg://{rest}")
+        if "@" in head and url.username is None:  # all of it would be taken for the database's name, and shown
+            raise TraceError("the trace's URL has a / before its @; write a / of a user's name or a password as %2F")
         wanted = {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
         unsaid = {name: value for name, value in wanted.items() if name not in url.query}
-        return sa.create_engine(url, pool_pre_ping=True, connect_args=unsaid)
+        # What writers do at once is counted row by row; under a stricter default of the server's they would fail.
+        return sa.create_engine(url, pool_pre_ping=True, connect_args=unsaid, isolation_level="READ COMMITTED")
     except (sa.exc.ArgumentError, ValueError):  # the error's own words quote the URL, with its password
         raise TraceError("the trace's URL can't be read; write it as postgresql://USER@HOST/DATABASE") from None
     except ModuleNotFoundError as error:

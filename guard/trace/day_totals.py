@@ -1,8 +1,11 @@
 """Totals by the day: the sums of a day's minutes (totals.py), so that years of records are some thousand rows.
 
 `totals_by_day` holds every day up to the newest that is in it. Retention adds the next one, when it is over for 12
-hours, every thousandth call. Whoever changes a minute afterwards changes the day in the same transaction. Minutes that
-are less than an hour old can't be of such a day as long as the clocks of all writers agree to within half a day.
+hours, every thousandth call. Whoever changes a minute afterwards changes the day in the same transaction.
+
+In SQLite, every change looks whether it is of such a day. On PostgreSQL that would take a round trip, and a day is over
+when the server's clock says so as well: minutes that are less than an hour old can't be of such a day, as long as no
+writer's clock is half a day behind the server's.
 
 Both take an advisory lock on PostgreSQL, shared by writers: a day's sum is either made before a change of it, and the
 change added, or after the change is committed.
@@ -26,7 +29,7 @@ _NAMES = (*COUNTS, *SUMS)
 
 def add(cursor: Any, rows: Sequence[tuple[int, str, str, dict[str, Any]]], *, is_sqlite: bool) -> None:
     """Add changes of minutes, (minute, shape, about, figures), to the days that are summed up already."""
-    late = [row for row in rows if row[0] < time.time() // 60 - LATE]
+    late = rows if is_sqlite else [row for row in rows if row[0] < time.time() // 60 - LATE]
     if not late:
         return
     if not is_sqlite:
@@ -54,12 +57,15 @@ def sum_up(cursor: Any, *, is_sqlite: bool) -> int:
         cursor.execute(f"SELECT pg_try_advisory_xact_lock({_LOCK})")
         if not cursor.fetchone()[0]:
             return 0
-    mark = "?" if is_sqlite else "%s"
+    mark, now = "?" if is_sqlite else "%s", time.time()
+    if not is_sqlite:
+        cursor.execute("SELECT EXTRACT(EPOCH FROM now())::float")
+        now = min(now, cursor.fetchone()[0])
     newest = _newest(cursor)
     first = -(2**62) if newest is None else (newest + 1) * MINUTES
     cursor.execute(f"SELECT MIN(minute) FROM totals WHERE minute >= {mark}", (first,))  # noqa: S608 (a mark)
     (minute,) = cursor.fetchone()
-    if minute is None or (minute // MINUTES + 1) * MINUTES + OVER > time.time() // 60:
+    if minute is None or (minute // MINUTES + 1) * MINUTES + OVER > now // 60:
         return 0
     day = minute // MINUTES
     sums = ", ".join(f"SUM({name})" for name in _NAMES)

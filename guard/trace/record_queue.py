@@ -232,6 +232,9 @@ def weight_of(call: Call) -> int:
 
 def _told(error: BaseException) -> TraceError:
     """Return a copy of an error, so that callers don't share one."""
-    told = TraceError(str(error) if isinstance(error, TraceError) else f"no record was written: {type(error).__name__}")
+    if isinstance(error, TraceError):
+        told = TraceError(str(error), error.outline)
+    else:
+        told = TraceError(f"no record was written: {type(error).__name__}")
     told.__cause__ = error
     return told

@@ -120,7 +120,7 @@ def check(form: str) -> None:
 def _in_batches(file: IO[str], opened: Callable[[Any], Any]) -> Iterator[Write]:
     """Convert some rows at a time, and write them once they fill a row group.
 
-    After an error inside, the file is emptied: with a footer it would look complete.
+    After an error, the caller must empty the file: it may have a footer, and look complete.
     """
     import pyarrow as pa
 
@@ -159,8 +159,6 @@ def _in_batches(file: IO[str], opened: Callable[[Any], Any]) -> Iterator[Write]:
     except BaseException:
         with contextlib.suppress(Exception):
             writer.close()  # else the footer would be written when it is collected
-        with contextlib.suppress(OSError):
-            to.truncate(0)
         raise
 
 

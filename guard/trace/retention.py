@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from guard.support.bounds import MOST_DAYS, MOST_SUM, check
-from guard.trace.totals import Totals, count, records
+from guard.trace.totals import COUNT, Totals, records
 
 EVERY = 1_000  #: Calls written between two deletions.
 MOST = 2_000  #: Most calls deleted in another call's transaction.
@@ -43,11 +43,16 @@ class Retention:
         return Doomed(before, None if self.calls is None else self._newest(cursor, self.calls, mark, pending))
 
     def _newest(self, cursor: Any, kept: int, mark: str, pending: int) -> int | None:
-        """Return the number of the newest call beyond the number to keep; None where there is none."""
-        there = count(cursor) + pending
-        if there <= kept:
-            return None
-        cursor.execute(f"SELECT id FROM calls ORDER BY id LIMIT 1 OFFSET {mark}", (there - kept - 1,))  # noqa: S608 (a mark)
+        """Return the number of the newest call beyond the number to keep; None where there is none.
+
+        In one statement, since others delete meanwhile: what they took must be gone from the count as well.
+        """
+        cursor.execute(
+            f"""WITH there AS (SELECT {COUNT} - {mark} AS beyond) SELECT id FROM calls ORDER BY id
+            LIMIT (SELECT CASE WHEN beyond > 0 THEN 1 ELSE 0 END FROM there)
+            OFFSET (SELECT CASE WHEN beyond > 0 THEN beyond - 1 ELSE 0 END FROM there)""",  # noqa: S608 (our own words)
+            (kept - pending,),
+        )
         found = cursor.fetchone()
         return None if found is None else int(found[0])
 

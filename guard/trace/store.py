@@ -32,7 +32,7 @@ from guard.support.aside import aside
 from guard.support.json_equality import are_equal
 from guard.trace import partitions, row_codec, sql_tables, totals
 from guard.trace.asked_for import target_of
-from guard.trace.databases import Database, is_busy
+from guard.trace.databases import Database, is_busy, located
 from guard.trace.errors import TraceError
 from guard.trace.feedback import PERSON, Feedback, Ratings
 from guard.trace.group_commit import Late, Writer
@@ -52,7 +52,18 @@ if TYPE_CHECKING:
 
 PAGE = 200  #: Calls that `each` holds in memory at a time.
 TRIES = 20  #: How often a record is tried again whose month another process has dropped.
+_UNUSABLE = "the trace can't be used"
 SPENT = "when its turn came and its rows were made, no time was left"
+
+
+#: What is read of an attempt for a list, in place of columns that may be large.
+_LEFT_OUT = {"messages": sa.literal("[]"), **dict.fromkeys(("repaired", "tokens", "sources"), sa.null())}
+_LEFT_OUT |= {name: sa.case((ATTEMPTS.c[name].isnot(None), "")) for name in ("text", "thinking")}
+_OUTLINE = [_LEFT_OUT[c.name].label(c.name) if c.name in _LEFT_OUT else c for c in ATTEMPTS.c]
+#: In one statement, since two may say something of one call at the same time.
+_SAY = sa.text("""INSERT INTO feedback (call, is_right, value, by, given) VALUES (:call, :is_right, :value, :by, :given)
+    ON CONFLICT (call) DO UPDATE SET is_right = excluded.is_right, value = excluded.value, by = excluded.by,
+    given = excluded.given""")
 
 
 class TraceStore:
@@ -92,7 +103,7 @@ class TraceStore:
         return store if store is not None and store.is_open else None
 
     def __init__(self, place: str | os.PathLike[str], retention: Retention = Retention()) -> None:  # noqa: B008 (frozen)
-        self._name = os.fspath(place)
+        self._name = located(os.fspath(place))
         self.retention = retention
         self._database = Database(self._name)
         self.path = self._database.path  #: The path of the file; None for a server.
@@ -381,8 +392,7 @@ class TraceStore:
             there = sa.select(CALLS.c.id).where(CALLS.c.id == number).with_for_update(read=True, key_share=True)
             if connection.scalar(there) is None:
                 raise ValueError(f"there is no call {number} in {self.place}")
-            connection.execute(FEEDBACK.delete().where(FEEDBACK.c.call == number))
-            connection.execute(FEEDBACK.insert().values(row))
+            connection.execute(_SAY, row)
 
     def feedback(self, numbers: Sequence[int]) -> dict[int, Feedback]:
         """Return the feedback on calls, by number. Calls without feedback are left out."""
@@ -438,10 +448,13 @@ class TraceStore:
             conditions.append(CALLS.c.id < before)
         return self._select(conditions, (CALLS.c.id.desc(),), limit)
 
-    def failures(self, limit: int = 20, before: int | None = None) -> list[Call]:
-        """Return the latest calls that ended without a value, the newest first."""
-        conditions: list[Any] = [FAILED, *([] if before is None else [CALLS.c.id < before])]
-        return self._select(conditions, (CALLS.c.id.desc(),), limit)
+    def outlines(self, limit: int = 20, before: int | None = None, *, failed: bool = False) -> list[Call]:
+        """Return the latest calls, or those that ended without a value, the newest first, for lists.
+
+        Their attempts are without what may be large: messages, answers, thoughts, tokens, places.
+        """
+        conditions = [*([FAILED] if failed else []), *([] if before is None else [CALLS.c.id < before])]
+        return self._select(conditions, (CALLS.c.id.desc(),), limit, _OUTLINE)
 
     def each(
         self, *, function: str | None = None, outcome: str | None = None, since: float | None = None
@@ -534,18 +547,22 @@ class TraceStore:
         return told
 
     def _late(self, error: Late, seconds: float) -> TraceError:
-        return TraceError(f"the trace {self.place} was not written within {max(seconds, 0.0):.3g} s: {error}")
+        words = f"was not written within {max(seconds, 0.0):.3g} s: {error}"
+        return TraceError(f"the trace {self.place} {words}", f"the trace {words}")
 
-    def _select(self, conditions: list[sa.ColumnElement[bool]], order: Sequence[Any], limit: int) -> list[Call]:
+    def _select(
+        self, conditions: Sequence[Any], order: Sequence[Any], limit: int, columns: Sequence[Any] = (ATTEMPTS,)
+    ) -> list[Call]:
         query = sa.select(CALLS).where(*conditions).order_by(*order).limit(limit)
         with self.reading() as connection:
             if connection is None:
                 return []
             calls = connection.execute(query).all()
             attempts: dict[int, list[Attempt]] = {row.id: [] for row in calls}
-            of_these = sa.select(ATTEMPTS).where(ATTEMPTS.c.call.in_(list(attempts))).order_by(ATTEMPTS.c.number)
-            for row in connection.execute(of_these):
-                attempts[row.call].append(row_codec.attempt_of(row))
+            for at in range(0, len(calls), PAGE):
+                among = ATTEMPTS.c.call.in_([row.id for row in calls[at : at + PAGE]])
+                for row in connection.execute(sa.select(*columns).where(among).order_by(ATTEMPTS.c.number)):
+                    attempts[row.call].append(row_codec.attempt_of(row))
         return [dataclasses.replace(row_codec.call_of(row, attempts[row.id]), _trace=self) for row in calls]
 
     @contextlib.contextmanager
@@ -602,24 +619,25 @@ class TraceStore:
         """Raise TraceError for what SQLite would wait for, such as a pipe."""
         if not self._database.is_file():
             raise TraceError(
-                f"the trace {self.place} is neither a file nor a new one's name; name another in GUARD_TRACE"
+                f"the trace {self.place} is neither a file nor a new one's name; name another in GUARD_TRACE", _UNUSABLE
             )
 
     def _taken(self, error: sql_tables.TakenError) -> TraceError:
-        return TraceError(
-            f"the trace {self.place} is another program's database: it has its own {error}; name another in GUARD_TRACE"
-        )
+        words = f"the trace {self.place} is another program's database: it has its own {error}"
+        return TraceError(f"{words}; name another in GUARD_TRACE", _UNUSABLE)
 
     def _check_version(self, version: int) -> None:
         if version > VERSION:
             raise TraceError(
                 f"the trace {self.place} has version {version} of its tables, this Guard writes version {VERSION}; "
-                "upgrade Guard, or name another trace in GUARD_TRACE"
+                "upgrade Guard, or name another trace in GUARD_TRACE",
+                _UNUSABLE,
             )
 
     def _error(self, what: str, error: Exception) -> TraceError:
         cause = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
-        return TraceError(f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE")
+        words = f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE"
+        return TraceError(words, f"the trace {what}")
 
 
 def _opened(name: str, retention: Retention) -> TraceStore:
@@ -656,10 +674,7 @@ def _conditions(
 
 def _key(place: str | os.PathLike[str]) -> tuple[int, str]:
     """Return what tells a place apart from others in this process."""
-    name = os.fspath(place)
-    if "://" not in name:
-        name = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 (pathlib takes ten times as long)
-    return os.getpid(), name
+    return os.getpid(), located(os.fspath(place))
 
 
 def _close(database: Database, writer: Writer, pid: int) -> None:

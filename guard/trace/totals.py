@@ -53,6 +53,10 @@ LEDGER = """
         a.cost, a.finish, a.is_estimate, a.is_kept
     FROM calls c LEFT JOIN attempts a ON a.call = c.id
 """
+#: The expression of how many calls there are, without looking at them. One statement has it from one snapshot; in two,
+#: a day that is summed up between them would be counted twice.
+COUNT = f"""CAST(COALESCE((SELECT SUM(ended) FROM totals_by_day), 0) + COALESCE((SELECT SUM(ended) FROM totals
+    WHERE minute >= COALESCE((SELECT MAX(day) + 1 FROM totals_by_day) * {MINUTES}, -{2**62})), 0) AS BIGINT)"""  # noqa: S608 (ours)
 _FIELDS = (
     *("id", "started", "seconds", "function", "target", "model", "options", "outcome"),
     *("number", "tier", "model", "reason", "text", "prompt_tokens", "completion_tokens"),
@@ -270,18 +274,6 @@ def points(connection: sa.Connection, since: int, until: int, step: int) -> list
     longest = sa.func.max(TOTALS.c.max_seconds).label("max_seconds")
     between = TOTALS.c.minute >= since, TOTALS.c.minute < until
     return [(row["bucket"], _row(row)) for row in _summed(connection, TOTALS, *between, by=(bucket,), more=(longest,))]
-
-
-def count(cursor: Any) -> int:
-    """Return how many calls there are, without looking at them."""
-    cursor.execute("SELECT MAX(day) FROM totals_by_day")
-    (newest,) = cursor.fetchone()
-    edge = -(2**62) if newest is None else (newest + 1) * MINUTES
-    cursor.execute(
-        f"""SELECT COALESCE((SELECT SUM(ended) FROM totals_by_day), 0)
-        + COALESCE((SELECT SUM(ended) FROM totals WHERE minute >= {edge}), 0)"""  # noqa: S608 (a number)
-    )
-    return int(cursor.fetchone()[0])
 
 
 def size_above(prompt_tokens: int) -> int:

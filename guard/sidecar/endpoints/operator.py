@@ -143,7 +143,11 @@ async def failures(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(_listed, await sidecar.read(sidecar.store.failures, limit, before))
+    return 200, await _made(_listed, await sidecar.read(_failures, sidecar.store, limit, before))
+
+
+def _failures(store: TraceStore, limit: int, before: int | None) -> list[Call]:
+    return store.outlines(limit, before, failed=True)
 
 
 async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
@@ -152,7 +156,7 @@ async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     `next` is the `before` of the next page, None on the last.
     """
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(_by_kind, await sidecar.read(sidecar.store.failures, MOST_CALLS, before))
+    return 200, await _made(_by_kind, await sidecar.read(_failures, sidecar.store, MOST_CALLS, before))
 
 
 def _by_kind(calls: Sequence[Call]) -> dict[str, Any]:
@@ -176,7 +180,7 @@ async def traces(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(_listed, await sidecar.read(lambda: sidecar.store.latest(limit=limit, before=before)))
+    return 200, await _made(_listed, await sidecar.read(sidecar.store.outlines, limit, before))
 
 
 async def _made(work: Callable[..., dict[str, Any]], *read: Any) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import random
+import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.feather
@@ -18,7 +20,7 @@ from scripted import Scripted, reply
 import guard
 from guard.cli import app
 from guard.schemas.grounding.sources import Place
-from guard.trace import TraceStore
+from guard.trace import TraceError, TraceStore
 from guard.trace.records import Attempt, Call, Shown
 
 Run = Callable[..., tuple[int, str, str]]
@@ -196,6 +198,40 @@ def test_records_are_written_as_a_table(run: Run, place: str, tmp_path: Path) ->
     for chosen in (("--since", "1d"), ("--function", "other")):
         assert run("export", "--format", "parquet", "-o", "some.parquet", *chosen, "--force")[2] == "1 row\n"
         assert pyarrow.parquet.read_table("some.parquet")["function"].to_pylist() == ["other"]
+
+
+FORMS = ("jsonl", "parquet", "arrow", "sft", "kto")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_whose_export_failed_is_empty(
+    form: str, run: Run, trace_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(_store: TraceStore, **_: object) -> Iterator[Call]:
+        yield from [dataclasses.replace(CALL, number=number) for number in range(1, 250)]
+        raise TraceError("the database went away")
+
+    TraceStore.at(trace_file).write(CALL)
+    monkeypatch.setattr(TraceStore, "each", breaking)
+    code, out, err = run("export", "--format", form, "-o", "calls")
+    assert (code, out, err) == (1, "", "guard: the database went away\n")
+    assert (tmp_path / "calls").read_bytes() == b""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_that_does_not_fit_on_the_disk_is_empty(form: str, run: Run, trace_file: Path, tmp_path: Path) -> None:
+    store, draw = TraceStore.at(trace_file), random.Random(form)
+    for _ in range(400):
+        text = json.dumps(draw.randbytes(1_000).hex())
+        store.write(dataclasses.replace(CALL, attempts=(Attempt(1, (ASKED,), reply(text), model="small"),)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        code, _, err = run("export", "--format", form, "-o", "calls")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (code, err) == (2, "guard: calls can't be written: File too large; name another file\n")
+    assert (tmp_path / "calls").read_bytes() == b""
 
 
 def test_a_table_without_pyarrow_writes_over_nothing(

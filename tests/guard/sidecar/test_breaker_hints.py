@@ -13,13 +13,15 @@ from guard.sidecar.breaker_hints import BreakerHints
 from guard.sidecar.circuit_breaker import CLOSED, OPEN, Breaker
 from guard.trace import TraceStore
 
-TURNS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.booleans()), max_size=12)
+#: Which process, which model, whether it opens there, and by how many seconds the process's clock is wrong then.
+CLOCKS = st.sampled_from([0, 0, -400, 31_536_000])
+TURNS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.booleans(), CLOCKS), max_size=12)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
 @given(turns=TURNS)
 def test_each_hears_of_the_latest_opening_by_others_that_it_does_not_know(
-    place: str, turns: list[tuple[int, str, bool]]
+    place: str, turns: list[tuple[int, str, bool, int]]
 ) -> None:
     store = TraceStore.at(place)
     start = time.time()
@@ -29,13 +31,11 @@ def test_each_hears_of_the_latest_opening_by_others_that_it_does_not_know(
     opened: list[dict[str, float]] = [{} for _ in processes]
     told: dict[str, float] = {}  # what the database must hold
     known: list[dict[str, float]] = [{} for _ in processes]
-    for number, (process, model, opens) in enumerate(turns):
+    for number, (process, model, opens, wrong) in enumerate(turns):
         if opens:
-            opened[process][model] = start + number
-        for name, at in opened[process].items():
-            if at > known[process].get(name, 0.0):
-                told[name] = known[process][name] = at
-        news = {name for name, at in told.items() if at > known[process].get(name, 0.0)}
+            opened[process][model] = start + number + wrong
+            told[model] = known[process][model] = start + number + wrong
+        news = {name for name, at in told.items() if at != known[process].get(name)}
         heard = processes[process].exchange(opened[process])
         assert set(heard) == news
         known[process] |= {name: told[name] for name in news}

@@ -15,8 +15,11 @@ from pathlib import Path
 import postgres
 import pytest
 from sidecars import Sidecar, model, serving
+from typer.testing import CliRunner
 
-from guard.sidecar import keys
+from guard.cli.app import app
+from guard.settings import SettingError
+from guard.sidecar import keys, process
 from guard.sidecar.key_requirement import Door, forget, marker
 from guard.testing import fake_server
 from guard.trace import TraceStore
@@ -100,6 +103,24 @@ def test_a_start_remembers_unless_it_is_told_that_nobody_needs_a_key(tmp_path: P
             assert sidecar.chat().status == 200
         with serving(tmp_path, model(provider.url)) as sidecar:
             assert sidecar.chat().status == 200
+
+
+@pytest.mark.parametrize("named", ["~/trace.db", "trace.db"])
+def test_the_sidecar_needs_the_keys_that_the_command_line_makes_wherever_the_trace_is(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("GUARD_TRACE")
+    monkeypatch.chdir(tmp_path)
+    config = tmp_path / "guard.toml"
+    config.write_text(f'trace = "{named}"\n[serve]\nport = 0\nneeds_key = true\n{model("http://127.0.0.1:9")}')
+    with pytest.raises(SettingError, match="there is no key yet"):
+        process.check(process.Start(config))
+    made = CliRunner().invoke(app, ["keys", "create", "shop", "--config", str(config)])
+    assert made.exit_code == 0
+    process.check(process.Start(config))
 
 
 def test_everybody_may_be_asked_for_a_key_and_beyond_loopback_nobody_may_be_let_off(tmp_path: Path) -> None:

@@ -204,6 +204,30 @@ def test_the_trace_may_lie_in_postgresql(tmp_path: Path, postgres_server: postgr
         assert sidecar.end() == 0
 
 
+def test_a_stranger_is_not_told_where_the_trace_is_that_fails(tmp_path: Path) -> None:
+    folder = postgres.binaries()
+    if folder is None:
+        pytest.skip(postgres.INSTALL)
+    with fake_server.Server("Hello.") as provider, postgres.running(folder) as server:
+        trace = server.url.replace("//postgres@", "//postgres:hush-hush@")
+        with serving(tmp_path, model(provider.url), env={"GUARD_TRACE": trace}) as it:
+            assert it.chat().status == 200
+            server.die()
+            failed = it.chat()
+            assert (failed.status, failed.json["error"]["code"]) == (503, "trace_unavailable")
+            assert failed.headers["retry-after"] == "1"
+            it.wait(lambda: it.ask("GET", "/health/ready").status == 503)
+            said = [failed, it.chat(), it.chat(stream=True), it.ask("GET", "/health/ready")]
+            for words in (reply.data.decode() for reply in said):
+                assert "the trace can't be " in words
+                assert "postgres" not in words
+                assert "guard-pg" not in words
+            it.wait(lambda: any("postgresql://postgres:***@/postgres" in line for line in it.errors))
+            assert not any("hush-hush" in line for line in it.errors)
+            server.rise()
+            it.wait(lambda: it.chat().status == 200)
+
+
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with fake_server.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
         sidecar.wait(lambda: sidecar.ask("GET", "/health/live").status == 200)

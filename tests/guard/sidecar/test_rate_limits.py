@@ -107,6 +107,32 @@ def test_one_process_lets_in_exactly_what_a_count_of_each_request_would(
                 judge.requests[int(clock.now // 60)] += refusal is None
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10, deadline=None)
+@given(turns=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(1, 12)), max_size=8))
+def test_a_rate_holds_where_clocks_differ_and_the_minute_has_begun_for_some(
+    place: str, clock: Clock, turns: list[tuple[int, int, int]]
+) -> None:
+    store = TraceStore.at(place)
+    key, _ = keys.create(store, "shop", requests_per_minute=10)
+    ledgers, inside = [Ledger(store) for _ in range(3)], Counter[int]()
+    for number, minute, much in [(0, 0, 20), (1, 1, 1), (0, 0, 20), *turns]:
+        clock.now = START + 60 * minute
+        inside[minute] += sum(asked(ledgers[number], key) is None for _ in range(much))
+    assert max(inside.values()) <= 10
+
+
+def test_minutes_that_are_over_for_long_are_forgotten(place: str, clock: Clock) -> None:
+    store = TraceStore.at(place)
+    key, _ = keys.create(store, "shop", requests_per_minute=10, tokens_per_day=10)
+    ledger = Ledger(store)
+    for _ in range(100):
+        asked(ledger, key)
+        clock.now += 60
+    with store.reading() as connection:
+        assert connection is not None
+        assert connection.scalar(sa.select(sa.func.count()).select_from(SPENDING)) == rate_limits.OVER + 1
+
+
 TURNS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 70)), max_size=6)
 
 

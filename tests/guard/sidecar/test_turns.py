@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -11,11 +12,12 @@ from typing import Any
 
 import openai
 import pytest
+import recounts
 from hypothesis import given
 from hypothesis import strategies as st
 from sidecars import Sidecar, model, says, serving, serving_here
 
-from guard.sidecar import keys
+from guard.sidecar import keys, response_state
 from guard.sidecar.endpoints import response_items
 from guard.sidecar.errors import ApiError
 from guard.sidecar.response_state import Turns
@@ -185,6 +187,39 @@ def test_what_is_kept_is_bounded_for_each_key(place: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(time, "time", lambda: later)
     turns._write("one", {"r39": {}}, seconds=10)
     assert (kept("one"), kept("other")) == ({"r39"}, set())
+
+
+def test_what_is_kept_is_bounded_for_each_key_in_whatever_order_they_ask(place: str) -> None:
+    turns = Turns(TraceStore.at(place), None, most=5, days=1.0)
+    for number in range(2 * response_state.EVERY + 2):
+        for owner in ("one", "other"):
+            turns._write(owner, {f"r{number}": {}}, seconds=10)
+    for owner in ("one", "other"):
+        names = [f"r{number}" for number in range(2 * response_state.EVERY + 2)]
+        assert len(turns._rows(owner, names, seconds=10)) <= 5 + response_state.EVERY
+
+
+def test_ids_that_an_upstream_gives_again_are_kept_by_two_writers_at_once(place: str) -> None:
+    every = [Turns(TraceStore(place), None, most=1000, days=1.0) for _ in range(4)]
+
+    def written(turns: Turns) -> None:
+        for number in range(20):
+            turns._write("k", {"resp_1": {"of": number}, "msg_1": {"of": number}}, seconds=30)
+
+    recounts.at_once(*[functools.partial(written, turns) for turns in every])
+    assert every[0]._rows("k", ["resp_1", "msg_1"], seconds=10) == {"resp_1": {"of": 19}, "msg_1": {"of": 19}}
+    for turns in every:
+        turns._store.close()
+
+
+@pytest.mark.parametrize("previous", ["resp_\0", "x" * 201])
+def test_what_goes_on_from_an_id_that_no_database_takes_is_answered_and_not_kept(
+    sidecar: Sidecar, provider: fake_server.Server, previous: str
+) -> None:
+    provider.answers = [whole("Three.", 77)]
+    assert ask(sidecar, previous_response_id=previous).status == 200
+    assert provider.requests[-1].body["previous_response_id"] == previous
+    assert sidecar.ask("GET", "/v1/responses/resp_up_77").status == 404
 
 
 def test_two_writers_keep_what_each_has_written(place: str) -> None:

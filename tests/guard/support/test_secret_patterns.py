@@ -22,7 +22,7 @@ def test_a_long_text_is_redacted_as_a_short_one(text: str, window: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["sk-" + "a" * 40, "Bearer " + "b" * 200_000, "://user:password@", "AKIA" + "A" * 16]
+    "secret", ["sk-" + "a" * 40, "Bearer " + "b" * 200_000, "://user:password@", "://:pass@:word@", "AKIA" + "A" * 16]
 )
 def test_a_secret_is_found_wherever_a_window_ends(secret: str) -> None:
     for before in range(secret_patterns.WINDOW - 30, secret_patterns.WINDOW + 3):
@@ -49,6 +49,7 @@ def test_an_error_shows_nothing_that_a_record_would_not(text: str) -> None:
         ("hf-abcd, ghp_x1y2z3 and AKIA12****78", "[redacted], [redacted] and [redacted]"),
         ("Authorization: BEARER  abc", "Authorization: [redacted]"),
         ("https://me@host/ and https://me:pw@host/", "https://[redacted]host/ and https://[redacted]host/"),
+        ("https://:pw@host/ and https://me:p@w:@host/", "https://[redacted]host/ and https://[redacted]host/"),
         ("a task-force of 1 and 11", "a task-force of [redacted] and 11"),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 from pathlib import Path
 
 import pytest
+import recounts
 from pydantic import BaseModel
 from scripted import Scripted
 from typer.testing import CliRunner
@@ -46,6 +48,21 @@ def test_an_answer_is_rated_and_corrected_and_the_last_word_counts(place: str) -
     call.correct({"total": 3})
     assert (last := said(place, call)) is not None
     assert (last.right, last.value) == (True, '{"total": 3}')
+
+
+def test_several_may_rate_one_call_at_the_same_time(place: str) -> None:
+    call = asked(place)
+    stores = [TraceStore(place) for _ in range(4)]
+
+    def rated(store: TraceStore) -> None:
+        for number in range(20):
+            store.rate(call.number or 0, bool(number % 2), by="tool")
+
+    recounts.at_once(*[functools.partial(rated, store) for store in stores])
+    assert (last := said(place, call)) is not None
+    assert (last.right, last.by) == (True, "tool")
+    for store in stores:
+        store.close()
 
 
 def test_a_correction_that_only_python_calls_equal_makes_the_answer_wrong(place: str) -> None:

@@ -188,6 +188,23 @@ def test_a_month_that_another_process_has_dropped_is_made_again(server: str) -> 
     other.close()
 
 
+def test_a_default_partition_that_an_operator_has_made_is_left_alone(server: str) -> None:
+    store = TraceStore(server)
+    store.write(_at(time.time()))
+    _run(
+        store, *(f"CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT" for table in ("calls", "attempts", "totals"))
+    )
+    store.close()
+    again = TraceStore(server)
+    for ago in (0, 3 * MONTH, 9 * MONTH):
+        again.write(_at(time.time() - ago))
+    assert _run(again, "SELECT COUNT(*) FROM calls_rest") == [0]
+    assert again.prune(Retention(days=5 * 30)) == 1
+    assert again.count() == 3
+    check(again)
+    again.close()
+
+
 def test_a_reader_holds_up_nobody_who_makes_a_month_and_its_months_records_go_one_by_one(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

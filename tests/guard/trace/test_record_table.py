@@ -7,7 +7,6 @@ import io
 import json
 import math
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,17 +167,6 @@ def test_a_table_is_written_as_it_comes(tmp_path: Path, monkeypatch: pytest.Monk
     assert most + peak < 12e6  # of 30 MB
     metadata = pyarrow.parquet.read_metadata(tmp_path / "calls")
     assert (metadata.num_rows, metadata.num_row_groups) == (6_000, 15)
-
-
-@pytest.mark.parametrize("form", record_table.BINARY)
-def test_a_table_that_was_not_finished_is_none(form: str, tmp_path: Path) -> None:
-    def breaking() -> Iterator[Call]:
-        yield from numbered(*[CALL] * 250)
-        raise TraceError("the database went away")
-
-    with pytest.raises(TraceError, match="went away"):
-        written(form, breaking(), tmp_path / "calls")
-    assert (tmp_path / "calls").read_bytes() == b""
 
 
 @pytest.mark.parametrize("started", [math.inf, math.nan, 1e300])

@@ -33,6 +33,9 @@ from guard.trace.records import Attempt, Call
         "ghp_abcdefghijklmnopqrstuvwx1234",
         "Bearer abcdefghijklmnopqrstuvwxyz",
         "https://user:correct-horse@host/path",
+        "https://:correct-horse@host/path",
+        "https://user:correct:horse@host/path",
+        "https://user:correct@horse:battery@host/path",
         'a"quoted\\pass\nword',
     ],
 )
@@ -98,7 +101,16 @@ def test_tokens_that_spell_a_secret_which_the_text_lacks_are_not_written(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "task-oriented-programming-language", "a: b@c", "https://host/p?a=b@c", "Bearer of news"]
+    "text",
+    [
+        "",
+        "task-oriented-programming-language",
+        "a: b@c",
+        "https://host/p?a=b@c",
+        "Bearer of news",
+        "http://h:80/a@b",
+        "http://h:80, a@b",
+    ],
 )
 def test_a_text_without_secrets_is_left_alone(text: str) -> None:
     assert redacted(text) == text

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sqlite3
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import postgres
 import pytest
+import recounts
 import sqlalchemy as sa
 from sample_calls import CALL
 
@@ -20,6 +24,7 @@ from guard.trace import (
 )
 from guard.trace.records import Call
 from guard.trace.retention import EVERY, Retention
+from guard.trace.transaction import Transaction
 
 
 def _numbers(store: TraceStore) -> list[int | None]:
@@ -93,6 +98,45 @@ def test_others_write_between_the_portions_of_a_pruning(place: str, monkeypatch:
     assert store.prune(Retention(calls=2)) == 7
     assert written[:4] == [10, 11, 12, 13]
     assert _numbers(store) == [8, 9, *written]
+    store.close()
+    other.close()
+
+
+class _Others:
+    """A cursor between whose statements others write."""
+
+    def __init__(self, cursor: Any, others: Callable[[], object]) -> None:
+        self._cursor, self._others, self._asked = cursor, others, 0
+
+    def execute(self, *statement: Any) -> None:
+        self._asked += 1
+        if self._asked == 2:
+            self._others()
+        self._cursor.execute(*statement)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+@pytest.mark.parametrize("others", ["prune", "sum up a day"])
+def test_as_many_calls_are_kept_as_are_set_where_others_delete_or_sum_up_meanwhile(
+    postgres_server: postgres.Server, others: str
+) -> None:
+    place = postgres_server.place()
+    store, other = TraceStore(place), TraceStore(place)
+    for _ in range(30):
+        store.write(_at(3))
+    work = functools.partial(other.prune, Retention(calls=20)) if others == "prune" else other._upkeep.sum_up
+
+    def deleted(to: Transaction) -> None:
+        cursor = _Others(to.cursor, work)
+        doomed = Retention(calls=20).doomed(cursor, "%s")
+        cursor.execute("SELECT 1")  # at the latest now
+        doomed.delete(cursor, to.totals, 30, is_sqlite=False)
+
+    store._writer.commit(deleted)
+    assert _numbers(store) == list(range(11, 31))
+    recounts.check(store)
     store.close()
     other.close()
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import postgres
 import pytest
+import recounts
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,6 +33,7 @@ import guard
 from guard.decoding.confidence import Token
 from guard.models.base import Reply
 from guard.output.repair import Edit
+from guard.sidecar.endpoints import operator
 from guard.trace import (
     TraceError,
     TraceStore,
@@ -35,6 +41,7 @@ from guard.trace import (
 )
 from guard.trace.records import Attempt, Call
 from guard.trace.row_codec import LARGE, restored, storable
+from guard.trace.store import PAGE
 
 
 def test_what_is_read_back_is_what_was_written(place: str) -> None:
@@ -82,6 +89,52 @@ def test_pages_of_calls_join_without_a_gap(place: str, monkeypatch: pytest.Monke
     for _ in range(7):
         store.write(CALL)
     assert [call.number for call in store.each()] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_an_outline_shows_in_a_list_what_the_call_shows(place: str) -> None:
+    store = TraceStore.at(place)
+    cut = dataclasses.replace(
+        CALL.attempts[1], reply=reply('{"n": 3}', cut_at=("/n",), repeated_at=("/n",), thinking="x")
+    )
+    for call in (CALL, FAILED, dataclasses.replace(CALL, attempts=(CALL.attempts[0], cut)), CALL):
+        store.write(call)
+    assert [*map(operator._shown, store.outlines())] == [*map(operator._shown, store.latest())]
+    assert [call.number for call in store.outlines(2, before=4)] == [3, 2]
+    assert [call.number for call in store.outlines(failed=True)] == [2]
+    assert store.outlines(failed=True, before=2) == []
+
+
+def test_lists_take_no_memory_for_what_they_do_not_show(place: str) -> None:
+    store = TraceStore.at(place)
+    long = "".join(random.Random(1).choices("abcdefgh ", k=2_000_000))
+    asked = ({"role": "user", "content": long},)
+    attempt = Attempt(1, asked, reply(long, thinking=long), reason="invalid", repaired=long)
+    for _ in range(5):
+        store.write(dataclasses.replace(FAILED, attempts=(attempt,)))
+    tracemalloc.start()
+    try:
+        assert len(store.outlines(failed=True)) == len(store.outlines()) == 5
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000  # of 40 MB
+
+
+def test_however_many_calls_are_read_a_statement_has_few_parameters(place: str) -> None:
+    store = TraceStore.at(place)
+    store.write_all([(CALL, None, 30.0)] * 3 * PAGE)
+    most = 0
+
+    def note(_connection: object, _cursor: object, _statement: str, parameters: Any, *_: object) -> None:
+        nonlocal most
+        most = max(most, len(parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        assert store.latest(limit=10_000) == [CALL] * 3 * PAGE
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert most <= PAGE
 
 
 def test_a_trace_that_is_not_there_yet_reads_as_empty_and_is_not_made(place: str, trace_file: Path) -> None:
@@ -264,6 +317,24 @@ def test_threads_and_processes_write_one_trace(place: str) -> None:
     assert [call.number for call in TraceStore.at(place).latest(limit=1000)] == list(range(151, 0, -1))
 
 
+@pytest.mark.parametrize("isolation", ["serializable", r"repeatable\ read"])
+def test_processes_write_at_once_whatever_isolation_the_server_has_as_its_default(
+    postgres_server: postgres.Server, isolation: str
+) -> None:
+    place = f"{postgres_server.place()} -cdefault_transaction_isolation={isolation}"
+    stores = [TraceStore(place) for _ in range(4)]
+    recounts.at_once(*[functools.partial(_write_to, store) for store in stores])
+    assert stores[0].count() == 100
+    recounts.check(stores[0])
+    for store in stores:
+        store.close()
+
+
+def _write_to(store: TraceStore) -> None:
+    for _ in range(25):
+        store.write(CALL)
+
+
 def test_a_trace_deleted_while_open_is_made_anew(trace_file: Path) -> None:
     store = TraceStore.at(trace_file)
     store.write(CALL)
@@ -414,13 +485,25 @@ def test_a_file_that_is_no_trace_is_named(trace_file: Path) -> None:
         ("postgresql://u:a@hush-hush@127.0.0.1:9/db", "more than one @; write an @ of a user's name or a password as"),
         ("postgresql://u:a@hush-hush/b@127.0.0.1:9/db", "more than one @"),
         ("postgresql://u:a@hush-hush?b@127.0.0.1:9/db", "more than one @"),
+        (
+            "postgresql://u/x:hush-hush@127.0.0.1:9/db",
+            "has a / before its @; write a / of a user",
+        ),
+        ("host=127.0.0.1 port=9 password=hush-hush", "no file's name; write postgresql://USER@HOST/DATABASE, or ./"),
+        ("password = hush-hush://", "no file's name; write postgresql://USER@HOST/DATABASE"),
+        ("postgresql:u:hush-hush@127.0.0.1:9/db", "no file's name; write postgresql://USER@HOST/DATABASE"),
+        ("Postgres:/u:hush-hush@127.0.0.1:9/db", "no file's name; write postgresql://USER@HOST/DATABASE"),
         ("postgresql://u%40x:hush-hush%40@127.0.0.1:9/db?application_name=a@b", r"u%40x:\*\*\*@127.0.0.1:9/db\?app"),
     ],
 )
-def test_a_url_that_leads_nowhere_is_said_in_one_line_without_its_password(url: str, words: str) -> None:
+def test_a_url_that_leads_nowhere_is_said_in_one_line_without_its_password(
+    url: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for use in (TraceStore.latest, TraceStore.check_usable):
         with pytest.raises(TraceError, match=words.replace("be read: ", "be (read|written): ")) as raised:
             use(TraceStore(url))
+        assert list(tmp_path.iterdir()) == []
         assert "hush-hush" not in str(raised.value)
         assert "\n" not in str(raised.value)
         assert "psycopg:" not in str(raised.value)  # which nobody wrote

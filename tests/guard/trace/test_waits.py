@@ -159,7 +159,7 @@ def test_who_reads_waits_for_nobody(store: TraceStore, place: str) -> None:
         began = time.monotonic()
         assert len(store.latest()) == 1
         assert store.read(1) is not None
-        assert store.failures() == []
+        assert store.outlines(failed=True) == []
         assert sum(row.figures["ended"] for row in store.ledger()) == 1
         assert operator.figures(store, 60, 1.0)["models"]["m"][0]["calls"] == 1
         assert len(keys.every(store)) == 1
