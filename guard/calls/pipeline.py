@@ -51,6 +51,7 @@ from guard.output import target as targets
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.support.bounds import check_kind, check_names
+from guard.support.threads import in_thread, told_apart
 from guard.trace.records import Call, Purpose, check_purpose
 from guard.trace.waits import WAIT_S
 from guard.turns.turn import ToolChoice, Turn
@@ -491,7 +492,10 @@ Partial = Callable[[], Partials | TextSoFar | Events] | None
 
 
 class Stream(Generic[T]):
-    """Iterates over partial values, then the value. Closing it stops the model; the call is still recorded."""
+    """Iterates over partial values, then the value. Closing it stops the model; the call is still recorded.
+
+    One thread reads it at a time: another one that reads or closes it meanwhile gets a ValueError, and ends nothing.
+    """
 
     def __init__(self, driven: Generator[T, None, tuple[T, Call]], end: End = whole) -> None:
         self._driven, self._end = driven, end
@@ -512,6 +516,8 @@ class Stream(Generic[T]):
             last: T = self._end(value, end.value[1])
             return last
         except BaseException as raised:
+            if _is_busy(raised):
+                raise
             self._is_over = True
             if inspect.getgeneratorstate(self._driven) == inspect.GEN_SUSPENDED:  # a signal handler's, in between
                 self._driven.throw(raised)
@@ -519,14 +525,24 @@ class Stream(Generic[T]):
 
     def close(self) -> None:
         """Stop the model, and record what there was."""
+        try:
+            self._driven.close()
+        except BaseException as raised:
+            self._is_over = self._is_over or not _is_busy(raised)
+            raise
         self._is_over = True
-        self._driven.close()
 
     def __enter__(self) -> Stream[T]:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_busy(raised: BaseException) -> bool:
+    """Whether an error is the interpreter's own, of a generator that is at work in another thread."""
+    trace = raised.__traceback__
+    return isinstance(raised, ValueError) and trace is not None and trace.tb_next is None
 
 
 class AsyncStream(Generic[T]):
@@ -676,17 +692,17 @@ async def _ado(step: Step, store: traces.TraceStore) -> Any:
     if isinstance(step, Record):
         return await store.awrite(step.call, step.compiled, step.seconds)
     # A started step is finished even if the caller is cancelled meanwhile.
-    return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))
+    return await asyncio.shield(asyncio.ensure_future(in_thread(_do, step, store)))
 
 
 async def _acheck(step: Validate) -> Checked:
     """Check a text without blocking the event loop."""
     checker, text, mends = step.checker, step.text, step.mends
     is_quick = checker.is_quick(text, mends=mends)
-    near = checker.near(text, mends=mends) if is_quick else await asyncio.to_thread(checker.near, text, mends=mends)
+    near = checker.near(text, mends=mends) if is_quick else await in_thread(checker.near, text, mends=mends)
     if near is not None:
         return near
-    far = functools.partial(checker.far, text, mends=mends, until=step.until)
+    far = functools.partial(told_apart(checker.far), text, mends=mends, until=step.until)
     waiting = asyncio.get_running_loop().run_in_executor(worker_pool.WORKERS.threads, far)
     try:
         async with asyncio.timeout(None if step.until is None else step.until - time.monotonic()):
