@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, model_validator
 from scripted import Scripted, reply
 
 import guard
-from guard.calls.pipeline import Stream
+from guard.calls.value_stream import Stream
 from guard.models.base import Reply, Request
 from guard.models.scripted import ScriptedModel
 from guard.output import partial
