@@ -122,7 +122,7 @@ class Turns:
             while name is not None:
                 query = columns.where(RESPONSES.c.id == name)
                 row = None if connection is None else connection.execute(query).one_or_none()
-                if row is None:
+                if row is None or any(name == one for one, _ in found):  # its server gives ids twice: what was is lost
                     return None
                 found.append((name, int(row.size)))
                 name = row.previous
@@ -195,10 +195,11 @@ class Turns:
         connection.execute(RESPONSES.delete().where(RESPONSES.c.created < now - self._days * 86_400))
         mine = RESPONSES.c.owner == owner
         query = sa.select(RESPONSES.c.created, RESPONSES.c.size).where(mine).order_by(RESPONSES.c.created.desc())
-        size = 0
-        for number, row in enumerate(connection.execute(query), 1):
+        size, turns = 0, set[float]()  # a response and its items were written at one time
+        for row in connection.execute(query):
             size += row.size
-            if number > self._most or size > MOST_BYTES:
+            turns.add(row.created)
+            if len(turns) > self._most or size > MOST_BYTES:
                 connection.execute(RESPONSES.delete().where(mine, RESPONSES.c.created <= row.created))
                 return
 
