@@ -24,7 +24,7 @@ from guard.models.remote.errors import ExchangeError
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.responses import ended
-from guard.sidecar.event_stream import EventSender
+from guard.sidecar.event_stream import EventSender, in_time
 from guard.sidecar.request_context import RequestContext, answer
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
@@ -195,13 +195,14 @@ class Relay:
         run.context.first = tier.own_name
         events = run.endpoint.events(run.context, run.body)
         request = dataclasses.replace(run.endpoint.request(run.body, tier, run.left()), told=run.cut.append)
-        async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
-            async for part in parts:
-                if isinstance(part, Reply):
-                    run.reply = part
-                elif part:
-                    for event in events.thought(part) if isinstance(part, Thought) else events.text(part):
-                        await line.send(event)
+        with in_time(tier.name):
+            async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
+                async for part in parts:
+                    if isinstance(part, Reply):
+                        run.reply = part
+                    elif part:
+                        for event in events.thought(part) if isinstance(part, Thought) else events.text(part):
+                            await line.send(event)
         assert run.reply is not None
         run.events = events
 

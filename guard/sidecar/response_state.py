@@ -116,7 +116,8 @@ class Turns:
 
     def _chain(self, owner: str, previous: str | None, *, seconds: float) -> list[tuple[str, int]] | None:
         """Return the chain of responses before a request, the latest first, with sizes; None where one is missing."""
-        until, found, name = time.monotonic() + seconds, [], previous
+        until, name = time.monotonic() + seconds, previous
+        found: list[tuple[str, int]] = []
         columns = sa.select(RESPONSES.c.previous, RESPONSES.c.size).where(RESPONSES.c.owner == owner)
         with self._store.reading() as connection:
             while name is not None:
