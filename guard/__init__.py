@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from guard.batch.mapping import amap, map  # noqa: A004 (called as the built-in is)
     from guard.calls.conversation import Conversation, arun_tools, run_tools
     from guard.calls.decorator import structured
-    from guard.calls.pipeline import AsyncStream, Guard, Stream
+    from guard.calls.pipeline import Guard
     from guard.calls.policy import Budget, Policy
     from guard.calls.turn_stream import AsyncTurnStream, TurnEvent, TurnStream
+    from guard.calls.value_stream import AsyncStream, Stream
     from guard.decoding.confidence import Confidence
     from guard.decoding.logits_processor import LogitsProcessor
     from guard.errors import (
@@ -129,7 +130,8 @@ _HOMES = {
     "guard.batch.mapping": ("amap", "map"),
     "guard.models.base": ("Model", "Reply", "Request"),
     "guard.output.text_target": ("Pattern",),
-    "guard.calls.pipeline": ("AsyncStream", "Guard", "Stream"),
+    "guard.calls.pipeline": ("Guard",),
+    "guard.calls.value_stream": ("AsyncStream", "Stream"),
     "guard.calls.policy": ("Budget", "Policy"),
     "guard.calls.turn_stream": ("AsyncTurnStream", "TurnEvent", "TurnStream"),
     "guard.decoding.confidence": ("Confidence",),

@@ -20,6 +20,7 @@ from guard.errors import ModelError
 from guard.tools import ToolSpec
 
 MOST_TOOLS = 10_000  #: Most tools of one server.
+MOST_PAGES = 1_000  #: Most pages in which a server may list them: pages may be empty, and never end.
 SECONDS = 30.0  #: Time for a server to start and list its tools.
 _log = logging.getLogger("guard")
 
@@ -31,13 +32,14 @@ class ToolError(Exception):
 async def tools(session: Any) -> tuple[ToolSpec, ...]:
     """Return the tools that a server offers; calling one sends the call to the server.
 
-    A tool returns its structured output as JSON, or its text where there is none. An output that violates the tool's
-    output schema is logged as a warning and passed on. A call raises ToolError where the server reports a failure.
-    ModelError where the server lists more than MOST_TOOLS.
+    A tool returns its structured output as JSON, or its text where there is none; a picture or a sound is named in it,
+    and left out. An output that violates the tool's output schema is logged as a warning and passed on. A call raises
+    ToolError where the server reports a failure. ModelError where the server lists more than MOST_TOOLS, or on more
+    than MOST_PAGES pages.
     """
     found: list[ToolSpec] = []
     cursor = None
-    while True:
+    for _ in range(MOST_PAGES):
         page = await _page(session, cursor)
         found += [_spec(session, tool) for tool in page.tools]
         if len(found) > MOST_TOOLS:
@@ -45,6 +47,7 @@ async def tools(session: Any) -> tuple[ToolSpec, ...]:
         cursor = _of(page, "next_cursor", "nextCursor")
         if not cursor:
             return tuple(found)
+    raise ModelError(f"the MCP server lists its tools on more than {MOST_PAGES:,} pages")
 
 
 async def listed(command: str) -> tuple[ToolSpec, ...]:
@@ -100,7 +103,7 @@ def _spec(session: Any, tool: Any) -> ToolSpec:
 def _calling(session: Any, name: str, output: Any) -> Callable[..., Awaitable[str]]:
     async def call(**arguments: Any) -> str:
         result = await session.call_tool(name, arguments)
-        text = "\n".join(part.text for part in result.content if getattr(part, "type", "") == "text")
+        text = "\n".join(map(_text, result.content))
         if _of(result, "is_error", "isError"):
             raise ToolError(text or f"{name} has failed")
         structured = _of(result, "structured_content", "structuredContent")
@@ -110,6 +113,13 @@ def _calling(session: Any, name: str, output: Any) -> Callable[..., Awaitable[st
 
     call.__name__ = name
     return call
+
+
+def _text(part: Any) -> str:
+    """Return the text of a part of an output, or what stands for a part that has none."""
+    holder = getattr(part, "resource", part)
+    text = getattr(holder, "text", None)
+    return text if isinstance(text, str) else f"[{getattr(part, 'type', 'a part')} left out: it is no text]"
 
 
 def _check(name: str, schema: Mapping[str, Any], output: Any) -> None:

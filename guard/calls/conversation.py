@@ -7,9 +7,9 @@ import contextlib
 import dataclasses
 import inspect
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from guard.calls import turns
 from guard.calls.pipeline import CallSettings, Guard, Prompt
@@ -18,9 +18,12 @@ from guard.calls.steps import Plan
 from guard.errors import BudgetExceeded, CallError
 from guard.models import chat_messages
 from guard.support.bounds import MOST_COUNT, check
+from guard.support.threads import in_thread
 from guard.tools import specs
 from guard.trace.records import Call
 from guard.turns.turn import ToolChoice, Turn, TurnCall
+
+T = TypeVar("T")
 
 MOST_TURNS = 10  #: Most turns by default.
 
@@ -143,7 +146,7 @@ class ToolLoop:
             while not self._is_over:
                 guard = self._guard
                 turn = self._taken(*await guard.arun(self._plan(guard)))
-                self.messages = (*self.messages, *await asyncio.gather(*map(self._aran, turn.calls)))
+                self.messages = (*self.messages, *await _together(map(self._aran, turn.calls)))
         return self._conversation
 
     @contextlib.contextmanager
@@ -208,7 +211,7 @@ class ToolLoop:
     async def _aran(self, call: TurnCall) -> dict[str, Any]:
         try:
             function = call.spec.function if call.spec is not None else None
-            answer = call.run() if inspect.iscoroutinefunction(function) else await asyncio.to_thread(call.run)
+            answer = call.run() if inspect.iscoroutinefunction(function) else await in_thread(call.run)
             return call.result(await answer if inspect.isawaitable(answer) else answer)
         except Exception as error:
             return self._failed(call, error)
@@ -217,6 +220,18 @@ class ToolLoop:
         if self._on_error == "raise":
             raise error
         return call.result(f"{call.name} failed: {type(error).__name__}: {error}")
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return the results of all, in order. Where one raises, or the caller is cancelled, none runs on."""
+    running = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        for one in running:
+            one.cancel()
+        if running:
+            await asyncio.wait(running)
 
 
 def _replies(record: Call) -> list[Any]:

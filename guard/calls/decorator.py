@@ -20,8 +20,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, 
 
 from guard.calls import prompts
 from guard.calls.conversation import ToolLoop
-from guard.calls.pipeline import SETTING_NAMES, AsyncStream, CallSettings, Guard, Stream
+from guard.calls.pipeline import SETTING_NAMES, CallSettings, Guard
 from guard.calls.steps import Plan
+from guard.calls.value_stream import AsyncStream, Stream
 from guard.calls.wholeness import whole
 from guard.models import chat_messages
 from guard.support.bounds import check_kind, check_names

@@ -15,9 +15,9 @@ import functools
 import inspect
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from typing_extensions import TypeForm
 
@@ -41,6 +41,7 @@ from guard.calls.steps import (
     steps,
 )
 from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
+from guard.calls.value_stream import AsyncStream, Ended, Stream
 from guard.calls.wholeness import End, as_it_is, whole
 from guard.decoding.confidence import Confidence
 from guard.errors import SchemaError, Unchecked
@@ -51,6 +52,7 @@ from guard.output import target as targets
 from guard.output.checking import Checked
 from guard.output.partial import UNKNOWN, Partials, TextSoFar
 from guard.support.bounds import check_kind, check_names
+from guard.support.threads import in_thread, told_apart
 from guard.trace.records import Call, Purpose, check_purpose
 from guard.trace.waits import WAIT_S
 from guard.turns.turn import ToolChoice, Turn
@@ -434,7 +436,7 @@ class Guard:
         """Carry out a plan, async; returns the value and the record of the call."""
         async with contextlib.aclosing(_adrive(steps(plan), self, plan, None)) as driven:
             async for event in driven:
-                if isinstance(event, _End):
+                if isinstance(event, Ended):
                     return event.value, event.call
         raise AssertionError("the steps of a call end in a value or an error")
 
@@ -488,81 +490,6 @@ _A_MODEL = "the name of a model, or an object with a name and generate(request)"
 
 #: Makes the partial values of an answer; None where they are not wanted.
 Partial = Callable[[], Partials | TextSoFar | Events] | None
-
-
-class Stream(Generic[T]):
-    """Iterates over partial values, then the value. Closing it stops the model; the call is still recorded."""
-
-    def __init__(self, driven: Generator[T, None, tuple[T, Call]], end: End = whole) -> None:
-        self._driven, self._end = driven, end
-        self._is_over = False
-        self.call: Call | None = None  #: The record, once the value is there.
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        if self._is_over:
-            raise StopIteration
-        try:
-            return next(self._driven)
-        except StopIteration as end:
-            self._is_over = True
-            value, self.call = end.value
-            last: T = self._end(value, end.value[1])
-            return last
-        except BaseException as raised:
-            self._is_over = True
-            if inspect.getgeneratorstate(self._driven) == inspect.GEN_SUSPENDED:  # a signal handler's, in between
-                self._driven.throw(raised)
-            raise
-
-    def close(self) -> None:
-        """Stop the model, and record what there was."""
-        self._is_over = True
-        self._driven.close()
-
-    def __enter__(self) -> Stream[T]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class AsyncStream(Generic[T]):
-    """`Stream` for async code."""
-
-    def __init__(self, driven: AsyncGenerator[Any, None], end: End = whole) -> None:
-        self._driven, self._end = driven, end
-        self.call: Call | None = None  #: The record, once the value is there.
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        event = await anext(self._driven)
-        if isinstance(event, _End):
-            self.call = event.call
-            value: T = self._end(event.value, event.call)
-            return value
-        partial: T = event
-        return partial
-
-    async def aclose(self) -> None:
-        """Stop the model, and record what there was."""
-        await self._driven.aclose()
-
-    async def __aenter__(self) -> AsyncStream[T]:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-
-@dataclasses.dataclass(frozen=True)
-class _End:
-    value: Any
-    call: Call
 
 
 def _drive(
@@ -633,7 +560,7 @@ def _do(step: Step, store: traces.TraceStore) -> Any:
 
 
 async def _adrive(steps: Steps, guard: Guard, plan: Plan, partial: Partial) -> AsyncGenerator[Any, None]:
-    """Carry out the steps of a call, async; yields partial values if they are wanted, and finally an _End."""
+    """Carry out the steps of a call, async; yields partial values if they are wanted, and finally an Ended."""
     store = traces.TraceStore.opened(guard._place)
     if store is None:
         store = await asyncio.to_thread(guard._ready, plan)
@@ -660,7 +587,7 @@ async def _adrive(steps: Steps, guard: Guard, plan: Plan, partial: Partial) -> A
             except BaseException as raised:
                 if inspect.getgeneratorstate(steps) == inspect.GEN_CLOSED:
                     if isinstance(raised, StopIteration):
-                        yield _End(*raised.value)
+                        yield Ended(*raised.value)
                         return
                     raise
                 error = raised
@@ -676,17 +603,17 @@ async def _ado(step: Step, store: traces.TraceStore) -> Any:
     if isinstance(step, Record):
         return await store.awrite(step.call, step.compiled, step.seconds)
     # A started step is finished even if the caller is cancelled meanwhile.
-    return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(_do, step, store)))
+    return await asyncio.shield(asyncio.ensure_future(in_thread(_do, step, store)))
 
 
 async def _acheck(step: Validate) -> Checked:
     """Check a text without blocking the event loop."""
     checker, text, mends = step.checker, step.text, step.mends
     is_quick = checker.is_quick(text, mends=mends)
-    near = checker.near(text, mends=mends) if is_quick else await asyncio.to_thread(checker.near, text, mends=mends)
+    near = checker.near(text, mends=mends) if is_quick else await in_thread(checker.near, text, mends=mends)
     if near is not None:
         return near
-    far = functools.partial(checker.far, text, mends=mends, until=step.until)
+    far = functools.partial(told_apart(checker.far), text, mends=mends, until=step.until)
     waiting = asyncio.get_running_loop().run_in_executor(worker_pool.WORKERS.threads, far)
     try:
         async with asyncio.timeout(None if step.until is None else step.until - time.monotonic()):

@@ -17,6 +17,7 @@ from typing import Any, Self
 from guard.errors import ModelError
 from guard.models.base import Model, Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
+from guard.support.threads import in_thread
 
 _END = object()
 
@@ -33,7 +34,7 @@ async def agenerate(model: Model, request: Request) -> Reply:
         reply: Reply = await ask(request)
         return reply
     if not hasattr(model, "stream"):
-        return await asyncio.to_thread(model.generate, request)
+        return await in_thread(model.generate, request)
     async with contextlib.aclosing(apieces(model, request)) as parts:
         async for part in parts:
             if isinstance(part, Reply):
@@ -139,7 +140,7 @@ async def _apieces(model: Model, request: Request) -> AsyncGenerator[str | Reply
         turn: asyncio.Future[Any] | None = None
         try:
             while True:
-                turn = asyncio.ensure_future(asyncio.to_thread(next, blocking, _END))
+                turn = asyncio.ensure_future(in_thread(next, blocking, _END))
                 part = await asyncio.shield(turn)
                 turn = None
                 if part is _END:

@@ -33,7 +33,7 @@ from guard.sidecar.endpoints.message_answers import MessageConnection
 from guard.sidecar.endpoints.openapi import document
 from guard.sidecar.endpoints.responses import Response, Responses
 from guard.sidecar.errors import ApiError, bad
-from guard.sidecar.event_stream import EventSender
+from guard.sidecar.event_stream import EventSender, in_time
 from guard.sidecar.headers import JSON
 from guard.sidecar.key_requirement import Door
 from guard.sidecar.keys import Key, Keyring
@@ -496,18 +496,19 @@ class Sidecar:
         line = EventSender(asked.context, asked.send)
         asked.context.first = asked.served.own_name
         async with line.ending():
-            async with contextlib.aclosing(self.pipeline.pieces(chat_request, plan)) as parts:
-                async for part in parts:
-                    if isinstance(part, Thought):
-                        last = list(events.thought(part))
-                    elif isinstance(part, CallPiece):
-                        last = list(events.call(part))
-                    else:
-                        last = list(events.text(part) if isinstance(part, str) else events.end(part))
-                    if asked.keep is not None and not isinstance(part, str):
-                        await asked.keep(events.whole)
-                    for event in last:
-                        await line.send(event)
+            with in_time(asked.served.name):
+                async with contextlib.aclosing(self.pipeline.pieces(chat_request, plan)) as parts:
+                    async for part in parts:
+                        if isinstance(part, Thought):
+                            last = list(events.thought(part))
+                        elif isinstance(part, CallPiece):
+                            last = list(events.call(part))
+                        else:
+                            last = list(events.text(part) if isinstance(part, str) else events.end(part))
+                        if asked.keep is not None and not isinstance(part, str):
+                            await asked.keep(events.whole)
+                        for event in last:
+                            await line.send(event)
             await self.settle(asked.context)
 
     def visited(self, context: RequestContext, name: str) -> Served:

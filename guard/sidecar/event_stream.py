@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from guard.errors import GuardError
+from guard.errors import GuardError, TimedOut
 from guard.sidecar.errors import ApiError, of
 from guard.sidecar.headers import EVENTS
 from guard.sidecar.request_context import RequestContext
@@ -38,13 +39,12 @@ class EventSender:
         """End the answer as the block inside ends. After the first event an error becomes an event."""
         try:
             yield
+            await self.end()
         except GuardError as error:
             if not self.is_open:
                 raise
             await self._fail(of(error))
             frames.let_go(error)
-        else:
-            await self.end()
 
     async def _fail(self, error: ApiError) -> None:
         """Send an event that says why the answer ends early; SDKs raise it as an error."""
@@ -61,3 +61,18 @@ class EventSender:
         self._context.sent += len(last)
         self._context.is_answered = True
         await self._send({"type": "http.response.body", "body": last})
+
+
+@contextlib.contextmanager
+def in_time(name: str) -> Iterator[None]:
+    """Raise TimedOut where a model's own deadline strikes while a piece of its stream is passed on to a slow client.
+
+    A deadline cancels its task, and knows that cancellation only where it comes through the stream.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():  # somebody else's: the client is gone, or the process ends
+            raise
+        raise TimedOut(f"{name} gave no whole answer in time: it was read too slowly") from None

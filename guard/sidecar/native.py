@@ -7,12 +7,14 @@ the model's thinking and its text beside calls; the calls themselves come whole,
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from guard.errors import BadReply
 from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import estimated_tokens
 from guard.models.remote import usage
@@ -71,8 +73,13 @@ class Native(Wrapper):
                     for piece in () if said is None else whole.take(said):
                         if not (is_again or whole.calls):
                             yield piece
-        except ExchangeError as failure:
-            raise failure.told() from failure
+        except BaseException as error:
+            if whole.is_begun:  # and was paid for, though nothing of a call was yielded
+                reply = self._reply(whole.answer, request, exchange, time.perf_counter() - start)
+                request.cut(dataclasses.replace(reply, finish="cut"))
+            if isinstance(error, ExchangeError):
+                raise error.told() from error
+            raise
         seconds = time.perf_counter() - start
         yield await self._read(whole.size, whole.answer, request, exchange, seconds)
 
@@ -149,6 +156,11 @@ def _thought(part: Mapping[str, Any]) -> str:
     return next((part[name] for name in _REASONING if isinstance(part.get(name), str)), "")
 
 
+def _begins(part: Mapping[str, Any]) -> bool:
+    """Whether a piece of a call names a tool, as the first one does."""
+    return any(isinstance(of := part.get(kind), Mapping) and of.get("name") for kind in ("function", "custom"))
+
+
 def _blocks(part: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """Return the blocks of thinking that are signed."""
     blocks = part.get("thinking_blocks")
@@ -177,7 +189,8 @@ class _Whole:
     """A chat's answer, put together of the events that it came in."""
 
     def __init__(self) -> None:
-        self.calls: dict[int, _Call] = {}  # by index
+        self.calls: dict[tuple[int, str], _Call] = {}  # by index and id: some servers number all calls 0
+        self._ids: dict[int, str] = {}  # the id of the latest call of an index
         self.size = 0  # characters of their arguments
         self._texts: dict[str, list[str]] = {"content": [], "refusal": [], _REASONING[0]: []}
         self._blocks: list[Mapping[str, Any]] = []
@@ -208,12 +221,18 @@ class _Whole:
                 self._call(call.get("index", at) if isinstance(call, Mapping) else at, call)
         return told
 
-    def _call(self, index: int, part: Any) -> None:
-        call = self.calls.setdefault(index, _Call())
+    def _call(self, index: Any, part: Any) -> None:
+        if not isinstance(index, int):
+            raise BadReply("the model did not answer by the protocol: the index of a call is no number")
+        given = part.get("id") if isinstance(part, Mapping) else None
+        if index not in self._ids or (isinstance(given, str) and given != self._ids[index] and _begins(part)):
+            self._ids[index] = given if isinstance(given, str) else ""
+        key = (index, self._ids[index])
+        call = self.calls.setdefault(key, _Call())
         custom = part.get("custom") if isinstance(part, Mapping) else None
         if isinstance(custom, Mapping):
             if not call.is_custom:
-                call = self.calls[index] = _Call(is_custom=True)
+                call = self.calls[key] = _Call(is_custom=True)
             for texts, text in ((call.name, custom.get("name")), (call.text, custom.get("input"))):
                 texts.append(text if isinstance(text, str) else "")
             self.size += len(call.text[-1])
@@ -226,10 +245,15 @@ class _Whole:
             self.size += len(call.text[-1])
 
     @property
+    def is_begun(self) -> bool:
+        """Whether there is anything of the answer."""
+        return bool(self.calls) or any(self._texts.values())
+
+    @property
     def answer(self) -> dict[str, Any]:
         """The whole answer."""
         message: dict[str, Any] = {name: "".join(parts) or None for name, parts in self._texts.items()}
         message["thinking_blocks"] = self._blocks
         if self.calls:
-            message["tool_calls"] = [self.calls[index].joined() for index in sorted(self.calls)]
+            message["tool_calls"] = [self.calls[key].joined() for key in sorted(self.calls, key=lambda key: key[0])]
         return {**self._head, "choices": [{"message": message, "finish_reason": self._finish or "stop"}]}

@@ -23,7 +23,8 @@ from guard.models.remote import prices, usage
 from guard.models.remote.errors import ExchangeError
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
-from guard.sidecar.event_stream import EventSender
+from guard.sidecar.endpoints.responses import ended
+from guard.sidecar.event_stream import EventSender, in_time
 from guard.sidecar.request_context import RequestContext, answer
 from guard.sidecar.served_models import Served, Tier
 from guard.sidecar.upstream import events_of
@@ -37,7 +38,6 @@ T = TypeVar("T")
 Keep = Callable[[Mapping[str, Any]], Awaitable[None]]  #: Keeps a whole answer for later requests.
 
 CHOICES_BYTES = 16_000_000  #: Bytes of bodies that the choices of one request hold together.
-_ENDED = ("response.completed", "response.incomplete")  #: Events that hold a whole answer.
 
 
 class Endpoint(Protocol):
@@ -172,9 +172,11 @@ class Relay:
                             async for event, said in events:
                                 if said is None:
                                     continue  # [DONE] is sent once the record is committed
-                                run.take(said, run.endpoint.piece(said), exchange.retries)
-                                if keep is not None and said.get("type") in _ENDED:
-                                    await keep(said.get("response") or {})
+                                read = run.endpoint.piece(said)
+                                whole = ended(said)
+                                run.take(said if whole is None else whole, read, exchange.retries)
+                                if keep is not None and whole is not None:
+                                    await keep(whole)
                                 if not (more and said.get("choices") == []):  # usage that the client did not ask for
                                     await line.send(event)
                     except ExchangeError as failure:
@@ -193,13 +195,14 @@ class Relay:
         run.context.first = tier.own_name
         events = run.endpoint.events(run.context, run.body)
         request = dataclasses.replace(run.endpoint.request(run.body, tier, run.left()), told=run.cut.append)
-        async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
-            async for part in parts:
-                if isinstance(part, Reply):
-                    run.reply = part
-                elif part:
-                    for event in events.thought(part) if isinstance(part, Thought) else events.text(part):
-                        await line.send(event)
+        with in_time(tier.name):
+            async with contextlib.aclosing(Tier(tier).astream(request)) as parts:
+                async for part in parts:
+                    if isinstance(part, Reply):
+                        run.reply = part
+                    elif part:
+                        for event in events.thought(part) if isinstance(part, Thought) else events.text(part):
+                            await line.send(event)
         assert run.reply is not None
         run.events = events
 

@@ -126,13 +126,14 @@ class Turns:
 
     def _chain(self, owner: str, previous: str | None, *, seconds: float) -> list[tuple[str, int]] | None:
         """Return the chain of responses before a request, the latest first, with sizes; None where one is missing."""
-        until, found, name = time.monotonic() + seconds, [], previous
+        until, name = time.monotonic() + seconds, previous
+        found: list[tuple[str, int]] = []
         columns = sa.select(RESPONSES.c.previous, RESPONSES.c.size).where(RESPONSES.c.owner == owner)
         with self._store.reading() as connection:
             while name is not None:
                 query = columns.where(RESPONSES.c.id == name)
                 row = None if connection is None else connection.execute(query).one_or_none()
-                if row is None:
+                if row is None or any(name == one for one, _ in found):  # its server gives ids twice: what was is lost
                     return None
                 found.append((name, int(row.size)))
                 name = row.previous
@@ -203,10 +204,11 @@ class Turns:
         connection.execute(RESPONSES.delete().where(RESPONSES.c.created < now - self._days * 86_400))
         mine = RESPONSES.c.owner == owner
         query = sa.select(RESPONSES.c.created, RESPONSES.c.size).where(mine).order_by(RESPONSES.c.created.desc())
-        size = 0
-        for number, row in enumerate(connection.execute(query), 1):
+        size, turns = 0, set[float]()  # a response and its items were written at one time
+        for row in connection.execute(query):
             size += row.size
-            if number > self._most or size > MOST_BYTES:
+            turns.add(row.created)
+            if len(turns) > self._most or size > MOST_BYTES:
                 connection.execute(RESPONSES.delete().where(mine, RESPONSES.c.created <= row.created))
                 return
 

@@ -132,38 +132,35 @@ class Pipeline:
         """
         live = dataclasses.replace(plan, target=dataclasses.replace(plan.target, partials=_StreamedSoFar))
         told, calls = "", 0
+        refusal: Choice | None = None
         stream = self._guard.arun_stream(live, as_it_is)
-        async with stream:
-            async for known in stream:
-                if stream.call is not None:
-                    choice = _choice(chat_request, known, stream.call)
-                    if choice.text is None:  # calls
-                        choice = dataclasses.replace(choice, beside=(choice.beside or "").removeprefix(told))
-                    elif choice.text.startswith(told):
-                        choice = dataclasses.replace(choice, text=choice.text[len(told) :])
-                    else:
-                        raise BadReply("what was streamed is not how the value ends")
-                    yield choice
-                elif isinstance(known, CallPiece):
-                    if known.name and known.number < calls:
-                        raise BadReply("a call that was streamed was not valid")
-                    calls = max(calls, known.number + 1)
-                    yield known
-                elif isinstance(known, Thought):
-                    yield known
-                elif known.startswith(told):
-                    yield known[len(told) :]
-                    told = known
+        try:
+            async with stream:
+                async for known in stream:
+                    if stream.call is not None:
+                        yield _rest(_choice(chat_request, known, stream.call), told)
+                    elif isinstance(known, CallPiece):
+                        if known.name and known.number < calls:
+                            raise BadReply("a call that was streamed was not valid")
+                        calls = max(calls, known.number + 1)
+                        yield known
+                    elif isinstance(known, Thought):
+                        yield known
+                    elif known.startswith(told):
+                        yield known[len(told) :]
+                        told = known
+        except Refused as error:
+            refusal = _refused(error)
+            if told and refusal.refusal is not None:  # what was said can't be unsaid
+                raise
+        if refusal is not None:
+            yield refusal
 
     async def _choice(self, chat_request: ChatRequest, plan: Plan) -> Choice:
         try:
             value, call = await self._guard.arun(plan)
-        except Refused as error:  # a refusal is an answer in the protocol, not an error
-            reply = error.attempts[-1].reply if error.attempts else None
-            if reply is None:
-                raise
-            words = None if isinstance(error, ContentFiltered) else reply.text or error.message
-            return Choice(None, reply, refusal=words)
+        except Refused as error:
+            return _refused(error)
         return _choice(chat_request, value, call)
 
 
@@ -229,6 +226,25 @@ class Worded(Wrapper):
         if not self._told:
             return reply
         return dataclasses.replace(reply, text=tool_calls.still_calls(reply.text, request.messages, self._chat_request))
+
+
+def _refused(error: Refused) -> Choice:
+    """Return a refusal as a choice: it is an answer in the protocol. Raises it where there was no reply."""
+    reply = error.attempts[-1].reply if error.attempts else None
+    if reply is None:
+        raise error
+    words = None if isinstance(error, ContentFiltered) else reply.text or error.message
+    return Choice(None, reply, refusal=words)
+
+
+def _rest(choice: Choice, told: str) -> Choice:
+    """Return a choice without the text that was streamed. Beside calls, the first attempt's text stays."""
+    if choice.text is None:  # calls
+        beside = choice.beside or ""
+        return dataclasses.replace(choice, beside=beside[len(told) :] if beside.startswith(told) else "")
+    if not choice.text.startswith(told):
+        raise BadReply("what was streamed is not how the value ends")
+    return dataclasses.replace(choice, text=choice.text[len(told) :])
 
 
 def _choice(chat_request: ChatRequest, value: Any, call: Call) -> Choice:

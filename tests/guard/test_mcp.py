@@ -135,3 +135,33 @@ def test_an_output_that_breaks_its_schema_is_warned_of(given: Any, is_warned: bo
     with caplog.at_level(logging.WARNING, "guard"):
         assert asyncio.run(call()) == ("one" if given is None else json.dumps(given))
     assert ("output schema" in caplog.text) == is_warned
+
+
+def test_pages_of_tools_that_never_end_are_refused() -> None:
+    class Endless:
+        async def list_tools(self, *_: Any, **__: Any) -> Any:
+            return SimpleNamespace(tools=[], next_cursor="more")
+
+    with pytest.raises(guard.ModelError, match="more than 1,000 pages"):
+        asyncio.run(mcp.tools(Endless()))
+
+
+def test_what_an_output_has_beside_text_is_named(tmp_path: Path) -> None:
+    """A picture alone was told as an empty text, and the text of a resource was lost."""
+    picture = SimpleNamespace(type="image", data="AAAA", mimeType="image/png")
+    page = SimpleNamespace(type="resource", resource=SimpleNamespace(uri="file:a", text="of a page"))
+    words = SimpleNamespace(type="text", text="Here:")
+
+    class Session:
+        async def list_tools(self) -> Any:
+            tool = SimpleNamespace(name="show", description="", input_schema={"type": "object"})
+            return SimpleNamespace(tools=[tool], next_cursor=None)
+
+        async def call_tool(self, *_: Any) -> Any:
+            return SimpleNamespace(content=[words, picture, page], is_error=False)
+
+    async def ask() -> guard.Conversation:
+        model = ScriptedModel('[{"name": "show", "arguments": {}}]', '{"content": "Done."}')
+        return await guard.arun_tools("?", await mcp.tools(Session()), model=model, trace=tmp_path / "trace.db")
+
+    assert asyncio.run(ask()).messages[2]["content"] == "Here:\n[image left out: it is no text]\nof a page"

@@ -332,6 +332,7 @@ class Chunks:
         self._head: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
         self._block: dict[str, Any] = {}  # that is open
+        self._at: Any = None  # its number
         self._calls = 0
 
     def take(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -344,10 +345,13 @@ class Chunks:
                 self._usage = dict(message["usage"])
                 yield self._chunk({"role": "assistant", "content": ""})
             case "content_block_start":
+                self._at = event.get("index")
                 yield from self._begun(event["content_block"])
             case "content_block_delta":
+                self._check_place(event)
                 yield from self._delta(event["delta"])
             case "content_block_stop":
+                self._check_place(event)
                 if self._block["type"] == "tool_use" and not self._block["said"]:
                     yield self._arguments(json.dumps(self._block["input"]))
                 self._block = {}
@@ -360,6 +364,11 @@ class Chunks:
                 self.is_over = True
                 if self._tells_usage:
                     yield {**self._head, "choices": [], "usage": usage(self._usage)}
+
+    def _check_place(self, event: Mapping[str, Any]) -> None:
+        """Raise ValueError where an event is about another block than the open one: they come one after the other."""
+        if not self._block or event.get("index") != self._at:
+            raise ValueError
 
     def _begun(self, block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         self._block = {"thinking": "", "signature": "", "input": {}, "said": False, **block}
@@ -376,7 +385,7 @@ class Chunks:
             case "text_delta":
                 yield self._chunk({"content": _text(delta["text"])})
             case "input_json_delta":
-                if piece := _text(delta["partial_json"]):
+                if (piece := _text(delta["partial_json"])) and self._block["type"] == "tool_use":
                     self._block["said"] = True
                     yield self._arguments(piece)
             case "thinking_delta":

@@ -196,6 +196,8 @@ class ChatEvents:
             yield self._event({"reasoning_content": choice.reply.thinking})
         if rest:
             yield self._event({"content": rest})
+        if choice.refusal is not None:
+            yield self._event({"refusal": choice.refusal})
         deltas = _deltas(choice, self._chat_request)
         for calls in deltas[self._calls :]:
             yield self._event(calls)

@@ -162,6 +162,7 @@ class _Events:
         self._kind = ""  # of the block that is open; "": none is
         self._signature = SIGNATURE  # of thinking
         self._call = -1  # which call that is
+        self._arguments: list[str] = []  # what it has, in pieces
         self._finish, self._stop = "end_turn", None
 
     def take(self, event: sse.Event) -> Iterator[bytes]:
@@ -178,6 +179,8 @@ class _Events:
     def _chunk(self, said: Mapping[str, Any]) -> Iterator[bytes]:
         yield from self._begin(said.get("model"))
         for choice in said.get("choices") or []:
+            if choice.get("index", 0) != 0:  # a message is one choice
+                continue
             delta = choice.get("delta") or {}
             if thought := _thought(delta):
                 yield from self._piece("thinking", "thinking_delta", "thinking", thought)
@@ -191,19 +194,22 @@ class _Events:
                 yield from self._called(call)
             if (finish := choice.get("finish_reason")) and self._finish != "refusal":
                 self._finish = STOP_REASONS.get(finish, "end_turn")
+            if finish:  # before the answer counts as whole
+                yield from self._close()
             self._stop = choice.get("stop_reason") or self._stop
 
     def _called(self, call: Mapping[str, Any]) -> Iterator[bytes]:
         number, function = _known(call.get("index", 0), int), call.get("function") or {}
+        if number < self._call or (number == self._call and self._kind != "tool_use"):
+            raise BadReply("the model's server went back to a call of a tool that was over")
         if number != self._call:
-            if number < self._call:
-                raise BadReply("the model's server went back to a call of a tool that was over")
-            self._call = number
             named = {"id": _known(call["id"], str), "name": _known(function["name"], str)}
             use: dict[str, Any] = {"type": "tool_use", **named, "input": {}}
             yield from self._open("tool_use", use)
+            self._call = number
         if arguments := function.get("arguments"):
-            yield self._delta({"type": "input_json_delta", "partial_json": _known(arguments, str)})
+            self._arguments.append(_known(arguments, str))
+            yield self._delta({"type": "input_json_delta", "partial_json": arguments})
 
     def _piece(self, kind: str, delta: str, field: str, text: str) -> Iterator[bytes]:
         if self._kind != kind:
@@ -229,6 +235,10 @@ class _Events:
         if self._kind == "thinking":
             yield self._delta({"type": "signature_delta", "signature": self._signature})
             self._signature = SIGNATURE
+        if self._kind == "tool_use":
+            if self._finish != "max_tokens":  # which may cut them
+                _input("".join(self._arguments))  # raises where the client could not read it
+            self._arguments.clear()
         if self._kind:
             yield _event("content_block_stop", index=self._at)
         self._kind = ""

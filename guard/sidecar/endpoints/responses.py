@@ -68,15 +68,15 @@ class Responses:
         if not isinstance(kind, str) or not kind.startswith("response."):
             raise BadReply("the model did not answer by the protocol: no event of a response")
         delta = said.get("delta") if kind == "response.output_text.delta" else ""
-        finish = _ended(said.get("response")) if kind in ("response.completed", "response.incomplete") else None
-        return delta if isinstance(delta, str) else "", finish
+        return delta if isinstance(delta, str) else "", self.answer(whole)[1] if (whole := ended(said)) else None
 
     def answer(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
         """Return the text of a whole answer, and how it ended."""
         output = said.get("output")
-        if not isinstance(output, list):
+        if not isinstance(output, list) or not all(isinstance(item, Mapping) for item in output):
             raise BadReply("the model did not answer by the protocol: no output")
-        parts = [part for item in output if isinstance(item, Mapping) for part in item.get("content") or []]
+        contents = [item.get("content") for item in output]
+        parts = [part for content in contents if isinstance(content, list) for part in content]
         return "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping)), _ended(said)
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
@@ -98,12 +98,22 @@ class Responses:
         return ResponseEvents(context, self._original)
 
 
-def _ended(said: Any) -> str:
+def ended(said: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the whole response in an event that ends one, or None in another. Raises BadReply where there is none."""
+    if said.get("type") not in ("response.completed", "response.incomplete"):
+        return None
+    whole = said.get("response")
+    if not isinstance(whole, Mapping) or not whole:
+        raise BadReply("the model did not answer by the protocol: an end without its response")
+    return whole
+
+
+def _ended(said: Mapping[str, Any]) -> str:
     """Return how a response has ended, as a chat's finish reason. Raises BadReply where it has not ended."""
-    status = said.get("status", "completed") if isinstance(said, Mapping) else "completed"
+    status = said.get("status", "completed")
     if status not in ("completed", "incomplete"):
         raise BadReply(f"the model did not answer by the protocol: a response that is {str(status)[:40]!r}")
-    details = said.get("incomplete_details") if isinstance(said, Mapping) else None
+    details = said.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, Mapping) else None
     return "stop" if status == "completed" else "content_filter" if reason == "content_filter" else "length"
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, model_validator
 from scripted import Scripted, reply
 
 import guard
+from guard.calls.value_stream import Stream
 from guard.models.base import Reply, Request
 from guard.models.scripted import ScriptedModel
 from guard.output import partial
@@ -239,6 +240,53 @@ def test_a_stream_that_failed_is_over(trace_file: Path) -> None:
         list(stream)
     assert list(stream) == []
     assert stream.call is None
+
+
+@pytest.mark.parametrize("other", [next, Stream.close])
+def test_another_thread_does_not_end_the_stream_that_one_reads(other: Any, trace_file: Path) -> None:
+    """The reader's loop ended as if all was said: without the value, and without an error."""
+    is_asked, go = threading.Event(), threading.Event()
+
+    class Waits(Scripted):
+        def stream(self, request: Request) -> Iterator[str | Reply]:
+            self.requests.append(request)
+            is_asked.set()
+            assert go.wait(20)
+            yield from (TEXT, reply(TEXT))
+
+    stream = guard.Guard(Waits(TEXT)).stream(Order, ASK)
+    parts: list[Any] = []
+    reader = threading.Thread(target=lambda: parts.extend(stream))
+    reader.start()
+    assert is_asked.wait(20)
+    with pytest.raises(ValueError, match="already executing"):
+        other(stream)
+    go.set()
+    reader.join(20)
+    assert stream.call is not None
+    assert parts[-1].number == "A-1"
+    assert [stored.outcome for stored in TraceStore.at(trace_file).latest()] == ["valid"]
+
+
+@pytest.mark.parametrize("kind", ["model", "validator"])
+def test_stop_iteration_of_an_application_s_code_does_not_hang(kind: str, trace_file: Path) -> None:
+    """Before Python 3.12 no future takes it: the call waited forever."""
+
+    class Stops(Scripted):
+        def generate(self, request: Request) -> Reply:
+            return next(iter(())) if kind == "model" else super().generate(request)
+
+    class Ruled(BaseModel):
+        text: str
+
+        @model_validator(mode="after")
+        def stops(self) -> Ruled:
+            return next(iter(()))
+
+    asked = guard.Guard(Stops(json.dumps({"text": "x" * 300_000})), retries=0)
+    with pytest.raises((guard.ModelError, RuntimeError), match="StopIteration"):
+        asyncio.run(asyncio.wait_for(asked.agenerate(Ruled, ASK), 30))
+    assert len(TraceStore.at(trace_file).latest()) == 1
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])

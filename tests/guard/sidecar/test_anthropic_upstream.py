@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sidecars import Sidecar, serving
 
 from guard.models.remote import anthropic_chat
+from guard.models.remote.anthropic_chat import Chunks
 from guard.sidecar.endpoints import messages
 from guard.sidecar.served_models import Served
 from guard.sidecar.settings import ModelSettings
@@ -572,3 +573,18 @@ def test_a_conversation_comes_through_a_chat_as_it_was(turns: list[dict[str, Any
     chat = messages.as_chat(messages.read(dict(body), is_count=False), model)
     again = anthropic_chat.request(json.loads(json.dumps(chat)), 5)
     assert {**again, "messages": as_is(again["messages"])} == {**body, "messages": as_is(turns)}
+
+
+def test_pieces_of_a_block_that_is_not_open_are_no_answer() -> None:
+    """Arguments of one call became another's, or those of a call before the first."""
+    start = {"type": "message_start", "message": {"model": "m", "usage": {}}}
+    use = {"type": "tool_use", "name": "f", "input": {}}
+    one = {"type": "content_block_start", "index": 0, "content_block": {**use, "id": "a"}}
+    other = {"type": "content_block_start", "index": 1, "content_block": {**use, "id": "b"}}
+    arguments = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}
+    for events in ([start, one, other, arguments], [start, arguments]):
+        chunks = Chunks(tells_usage=False)
+        for event in events[:-1]:
+            list(chunks.take(event))
+        with pytest.raises(ValueError):  # noqa: PT011 (the caller words it)
+            list(chunks.take(events[-1]))

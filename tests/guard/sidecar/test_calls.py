@@ -18,6 +18,7 @@ from sidecars import Reply, Sidecar, model, says, serving, serving_here
 
 from guard.sidecar.endpoints import tool_calls
 from guard.testing import fake_server
+from guard.trace import TraceStore
 from guard.turns.pieces import Spoken
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -134,6 +135,78 @@ def test_words_beside_tools_stream_while_they_come_and_calls_whole(
                 if getattr(delta, name):
                     times.setdefault(name, time.monotonic() - began)
     assert times["content"] < 1.0 < 1.9 < times["tool_calls"]
+
+
+def deltas(*given: Any, finish: str = "tool_calls", is_whole: bool = True) -> fake_server.Answer:
+    """Stream deltas of a chat, then its end unless it breaks off."""
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in given]
+    choices += [{"index": 0, "delta": {}, "finish_reason": finish}] if is_whole else []
+    return fake_server.Answer(
+        raw=b"".join(b"data: %s\n\n" % json.dumps({"choices": [one]}).encode() for one in choices)
+    )
+
+
+def piece(index: Any, arguments: str, name: str = "weather", id: str | None = "a") -> Any:  # noqa: A002 (the protocol's)
+    return {"tool_calls": [{"index": index, "id": id, "function": {"name": name, "arguments": arguments}}]}
+
+
+def test_calls_that_a_server_all_numbers_0_are_told_apart_by_their_ids(
+    sidecar: Sidecar, provider: fake_server.Server
+) -> None:
+    """They were taken for one call, of the tool weatherweather."""
+    provider.answers = [deltas(piece(0, OSLO), piece(0, '{"city": ', id="b"), piece(0, '"Rome"}', "", None))]
+    assert called(sidecar.chat(tools=[WEATHER], stream=True)) == [
+        ("weather", {"city": "Oslo"}),
+        ("weather", {"city": "Rome"}),
+    ]
+
+
+def test_an_index_that_is_no_number_breaks_the_protocol(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [deltas(piece("0", OSLO), piece(1, OSLO))]
+    reply = sidecar.chat(tools=[WEATHER], stream=True)
+    assert (reply.status, reply.json["error"]["code"]) == (502, "bad_reply")
+
+
+def test_a_call_that_breaks_off_was_paid_for(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    """Nothing of a call is sent before it is whole: of one that broke off, no token was on record."""
+    provider.answers = [deltas(piece(0, '{"city": "' + 400 * "x"), is_whole=False)]
+    assert sidecar.chat(tools=[WEATHER], stream=True).status == 502
+    record = TraceStore.at(sidecar.trace).latest()[0]
+    assert (record.outcome, record.is_estimate, record.completion_tokens > 100) == ("Unavailable", True, True)
+
+
+def test_words_of_a_second_attempt_are_not_put_after_those_of_the_first(
+    sidecar: Sidecar, provider: fake_server.Server
+) -> None:
+    provider.answers = [says(("weather", WRONG), content="Let me."), says(("weather", OSLO), content="Other.")]
+    reply = sidecar.chat(tools=[WEATHER], stream=True)
+    assert (spoken(reply), called(reply)) == ("Let me.", [("weather", {"city": "Oslo"})])
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+@pytest.mark.parametrize("ending", ["refusal", "filter", "filter midway"])
+def test_a_refusal_is_an_answer_in_a_live_stream_too(
+    sidecar: Sidecar, provider: fake_server.Server, path: str, ending: str
+) -> None:
+    """It was an error there, though not in a whole answer."""
+    said = {"refusal": [{"refusal": "No."}], "filter": [], "filter midway": [{"content": "So"}]}[ending]
+    provider.answers = [deltas(*said, finish="stop" if ending == "refusal" else "content_filter")]
+    body = {"model": "m", "stream": True, **IN_PROTOCOLS[path]}
+    reply = sidecar.ask("POST", path, body)
+    assert reply.status == 200, reply.data
+    events = reply.events
+    if path == "/v1/chat/completions":
+        told = [event["choices"][0] for event in events[:-1]]
+        assert "".join(one["delta"].get("refusal") or "" for one in told) == ("No." if ending == "refusal" else "")
+        assert told[-1]["finish_reason"] == ("stop" if ending == "refusal" else "content_filter")
+    elif path == "/v1/responses":
+        last = events[-1]["response"]
+        texts = [part.get("refusal") or part["text"] for item in last["output"] for part in item["content"]]
+        assert texts == {"refusal": ["No."], "filter": [], "filter midway": ["So"]}[ending]
+        assert last["status"] == ("completed" if ending == "refusal" else "incomplete")
+    else:
+        assert [e["delta"]["stop_reason"] for e in events if e["type"] == "message_delta"] == ["refusal"]
+    assert TraceStore.at(sidecar.trace).latest()[0].outcome == ("Refused" if ending == "refusal" else "ContentFiltered")
 
 
 ASKED: Any = [{"role": "user", "content": "?"}]

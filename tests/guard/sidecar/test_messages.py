@@ -502,3 +502,43 @@ def test_a_strange_answer_is_a_bad_one(strange: Any, sidecar: Sidecar, provider:
     provider.answers = [fake_server.Answer(raw=events + b"data: [DONE]\n\n")]
     last = ask(sidecar, stream=True).events[-1]
     assert (last["type"], last["error"]["code"]) == ("error", "bad_reply")
+
+
+def _called(index: int, arguments: str, **more: Any) -> dict[str, Any]:
+    return {"tool_calls": [{"index": index, "function": {"name": "f", "arguments": arguments}, **more}]}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [_called(0, "", id="a"), {"content": "text"}, _called(0, "{}")],  # goes back to a call
+        [{"content": "text"}, _called(-1, "{}", id="a")],
+        [_called(0, '{"a":', id="a")],
+        [_called(0, '{"a": 1}', id="a"), _called(0, '{"a": 2}', id="b")],
+    ],
+)
+def test_calls_that_no_message_can_hold_end_a_stream_in_an_error(deltas: list[Any], tmp_path: Path) -> None:
+    """They came as arguments in a block of text, or as ones that are no JSON: the SDKs fail at them."""
+    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    raw = b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks)
+    with (
+        fake_server.Server(fake_server.Answer(raw=raw)) as provider,
+        serving(tmp_path, model(provider.url, validate_tools=False)) as sidecar,
+        anthropic.Anthropic(base_url=sidecar.url.removesuffix("/v1"), api_key="x", max_retries=0) as client,
+    ):
+        asked: Any = {**BASE, "messages": [user("?")], "tools": [{"name": "f", "input_schema": {"type": "object"}}]}
+        with pytest.raises(anthropic.APIStatusError, match="bad_reply"), client.messages.stream(**asked) as stream:
+            list(stream)
+        assert TraceStore.at(sidecar.trace).latest()[0].outcome == "BadReply"
+
+
+def test_a_message_is_the_first_choice_alone(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    parts = [(0, "A", None), (1, "B", None), (0, "", "stop"), (1, "", "length")]
+    chunks = [{"choices": [{"index": n, "delta": {"content": t}, "finish_reason": f}]} for n, t, f in parts]
+    provider.answers = [
+        fake_server.Answer(raw=b"".join(b"data: %s\n\n" % json.dumps(chunk).encode() for chunk in chunks))
+    ]
+    events = ask(sidecar, messages=[user("?")], max_tokens=9, stream=True).events
+    assert [e["delta"]["text"] for e in events if e["type"] == "content_block_delta"] == ["A"]
+    assert [e["delta"]["stop_reason"] for e in events if e["type"] == "message_delta"] == ["end_turn"]

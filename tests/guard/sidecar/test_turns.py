@@ -55,6 +55,11 @@ def whole(text: str, number: int = 1) -> fake_server.Answer:
     return fake_server.Answer(raw=json.dumps({**said, "output": [item], "usage": None}).encode())
 
 
+def streamed(*events: Any) -> fake_server.Answer:
+    """Answer with events."""
+    return fake_server.Answer(raw=b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events))
+
+
 def ask(sidecar: Sidecar, **fields: Any) -> Any:
     return sidecar.ask("POST", "/v1/responses", {"model": "m", "input": "How much?", **fields})
 
@@ -220,6 +225,63 @@ def test_what_goes_on_from_an_id_that_no_database_takes_is_answered_and_not_kept
     assert ask(sidecar, previous_response_id=previous).status == 200
     assert provider.requests[-1].body["previous_response_id"] == previous
     assert sidecar.ask("GET", "/v1/responses/resp_up_77").status == 404
+
+
+def test_items_do_not_count_as_responses(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With three items each, a fourth as many responses were kept as the settings say."""
+    monkeypatch.setattr("guard.sidecar.response_state.EVERY", 1)
+    turns = Turns(TraceStore.at(place), None, most=10, days=1.0)
+    for number in range(12):
+        turns._write("k", {f"r{number}": {}, **{f"m{number}_{item}": {} for item in range(3)}}, seconds=10)
+    names = [name for number in range(12) for name in (f"r{number}", *(f"m{number}_{item}" for item in range(3)))]
+    assert set(turns._rows("k", names, seconds=10)) == set(names[8:])
+
+
+def test_a_chain_that_comes_back_to_itself_is_not_kept(place: str) -> None:
+    """A provider that gives all responses one id: the chain was followed a thousand times."""
+    turns = Turns(TraceStore.at(place), None, most=10, days=1.0)
+    turns._write("k", {"a": {}}, "a", None, seconds=10)
+    turns._write("k", {"b": {}}, "b", "a", seconds=10)
+    assert turns._chain("k", "b", seconds=10) == [("b", 2), ("a", 2)]
+    turns._write("k", {"a": {}}, "a", "b", seconds=10)
+    assert turns._chain("k", "a", seconds=10) is None
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"response": "x"},
+        {"response": None},
+        {},
+        {"response": {"id": "resp_odd", "status": "completed", "output": 5}},
+        {"response": {"id": "resp_odd", "status": "completed", "output": [5]}},
+    ],
+)
+def test_an_end_without_a_whole_response_is_no_answer_and_is_not_kept(
+    sidecar: Sidecar, provider: fake_server.Server, end: Any
+) -> None:
+    """It was a failure of the sidecar's own, at once or when a later request went on from it."""
+    provider.answers = [streamed({"type": "response.completed", **end})]
+    reply = ask(sidecar, stream=True)
+    assert (reply.status, reply.json["error"]["code"]) == (502, "bad_reply")
+    assert sidecar.ask("GET", "/v1/responses/resp_odd").status == 404
+
+
+def test_a_content_that_is_no_list_has_no_text(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    said = {"id": "resp_odd_2", "object": "response", "status": "completed", "output": [{"type": "x", "content": 5}]}
+    provider.answers = [fake_server.Answer(raw=json.dumps(said).encode())]
+    assert ask(sidecar).json == said
+
+
+def test_the_use_of_a_streamed_response_is_on_record(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    """It is in the response, not in its event: every stream's was an estimate, for the key's limits too."""
+    told = {"input_tokens": 1234, "output_tokens": 567, "total_tokens": 1801}
+    said = json.loads(whole("Three.", 9).raw or b"")
+    done = {"type": "response.completed", "response": {**said, "usage": told}}
+    provider.answers = [streamed({"type": "response.output_text.delta", "delta": "Three."}, done)]
+    assert ask(sidecar, stream=True).status == 200
+    record = TraceStore.at(sidecar.trace).latest()[0]
+    assert (record.prompt_tokens, record.completion_tokens, record.is_estimate) == (1234, 567, False)
 
 
 def test_two_writers_keep_what_each_has_written(place: str) -> None:

@@ -230,3 +230,29 @@ def test_one_answer_alone_may_be_larger_than_the_bound() -> None:
         return gone
 
     assert asyncio.run(main()) == ["a"]
+
+
+@pytest.mark.parametrize("tools", [[], [{"type": "function", "function": {"name": "f", "parameters": {}}}]])
+def test_a_stream_that_is_read_past_its_time_ends_in_an_error_event(tools: list[Any], tmp_path: Path) -> None:
+    """Beside tools, the deadline struck where the client's connection was waited for: it was cut, without a word."""
+    events = [{"choices": [{"index": 0, "delta": {"content": "x" * 3_000}}]}] * 3_000
+    ends = [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]
+    raw = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events + ends)
+    body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}], "tools": tools})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+    with (
+        fake_server.Server(fake_server.Answer(raw=raw)) as provider,
+        serving(tmp_path, model(provider.url, total_seconds=1, transport_retries=0)) as sidecar,
+        socket.socket() as connection,
+    ):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.connect((sidecar.host, sidecar.port))
+        connection.sendall((head + "Connection: close\r\n\r\n" + body).encode())
+        time.sleep(2)
+        connection.settimeout(30)
+        end = received(connection)[-400:]
+        sidecar.wait(lambda: sidecar.log)
+        assert b"event: error" in end
+        assert b'"code": "timeout"' in end
+        assert end.endswith(b"0\r\n\r\n")
+        assert not [line for line in sidecar.errors if "Traceback" in line]

@@ -264,6 +264,44 @@ def test_async_tools_run_side_by_side(tmp_path: Path) -> None:
         guard.run_tools("?", [one], **settings)
 
 
+def test_no_tool_runs_on_once_another_one_has_raised(tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    async def slow() -> str:
+        """Take long."""
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("slow")
+        return ""
+
+    async def fails() -> str:
+        """Fail."""
+        raise LookupError
+
+    async def ask() -> set[Any]:
+        model = ScriptedModel('[{"name": "slow", "arguments": {}}, {"name": "fails", "arguments": {}}]')
+        with pytest.raises(LookupError):
+            await guard.arun_tools("?", [slow, fails], model=model, trace=tmp_path / "trace.db", on_error="raise")
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert (asyncio.run(ask()), ended) == (set(), ["slow"])
+
+
+def test_a_tool_that_raises_stop_iteration_does_not_hang(tmp_path: Path) -> None:
+    """Before Python 3.12 no future takes it: the conversation waited forever."""
+
+    def fails() -> str:
+        """Fail."""
+        return next(iter(()))
+
+    async def ask() -> guard.Conversation:
+        model = ScriptedModel('[{"name": "fails", "arguments": {}}]', '{"content": "Sorry."}')
+        return await asyncio.wait_for(guard.arun_tools("?", [fails], model=model, trace=tmp_path / "trace.db"), 30)
+
+    assert "StopIteration" in asyncio.run(ask()).messages[2]["content"]
+
+
 def test_what_a_tool_raises_is_told_or_raised(tmp_path: Path) -> None:
     def fails(city: str) -> str:
         """Fail."""
