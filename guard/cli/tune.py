@@ -94,7 +94,7 @@ def tune(
     name = function or (Path(target).stem if Path(target).exists() else target)
     dropped: Counter[str] = Counter()
     try:
-        pairs = right_answers(data, function, schema, since, {model}, dropped)
+        pairs = right_answers(data, function, schema, since, {model, f"tuned:{name}"}, dropped)
     except GuardError as error:
         raise Problem(first_line(error)) from None
 
@@ -181,9 +181,13 @@ def resolved(target: str) -> tuple[str | None, Any]:
 def right_answers(
     data: Path | None, function: str | None, schema: Any, since: str | None, own: set[str], dropped: Counter[str]
 ) -> list[Pair]:
-    """Return right answers from a file or the trace; `own` are models whose own answers prove nothing."""
+    """Return right answers from a file or the trace; `own` are models whose own answers prove nothing.
+
+    Nor do those of their relatives in the registry.
+    """
     from guard.output import target as targets
     from guard.tuning import answers
+    from guard.tuning.registry import Registry
 
     if data is not None:
         if data.is_dir():
@@ -202,6 +206,11 @@ def right_answers(
     schema_hash = None if schema is None else targets.from_any(schema, {}).compiled.hash
     return list(
         answers.from_trace(
-            store, dropped, own=own, function=function, schema_hash=schema_hash, since=trace.since_of(since)
+            store,
+            dropped,
+            own=Registry.default().relatives(own),
+            function=function,
+            schema_hash=schema_hash,
+            since=trace.since_of(since),
         )
     )

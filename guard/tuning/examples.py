@@ -44,9 +44,17 @@ class Pair:
 
     @cached_property
     def input_hash(self) -> str:
-        """A digest of the question."""
+        """A digest of the question and the schema of its answer."""
+        return self._digest(self.compiled.hash)
+
+    @cached_property
+    def question(self) -> str:
+        """A digest of the question, whatever the schema: versions of a schema ask the same."""
+        return self._digest()
+
+    def _digest(self, *more: str) -> str:
         said = [[message.get("role"), message.get("content")] for message in self.messages]
-        return hashlib.sha256(json.dumps([said, self.compiled.hash], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([said, *more], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -78,11 +86,11 @@ def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
     The newest pairs measure how the model will do on what comes next, the hashed ones how it does on the same kind of
     questions. Without known times only the hash decides.
     """
-    held = {pair.input_hash for pair in pairs if int(pair.input_hash[:8], 16) < share * 2**32}
+    held = {pair.question for pair in pairs if int(pair.input_hash[:8], 16) < share * 2**32}
     if len({pair.started for pair in pairs}) > 1:
         newest = sorted(pairs, key=lambda pair: pair.started)[len(pairs) - int(share * len(pairs)) :]
-        held |= {pair.input_hash for pair in newest}
-    return [p for p in pairs if p.input_hash not in held], [p for p in pairs if p.input_hash in held]
+        held |= {pair.question for pair in newest}
+    return [p for p in pairs if p.question not in held], [p for p in pairs if p.question in held]
 
 
 def deduplicated(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:

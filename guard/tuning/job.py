@@ -139,12 +139,13 @@ def tune(
             "run": trainer.digest,
             "examples": len(examples),
             "sources": _sources(examples),
+            "questions": sorted({example.pair.question for example in examples}),
             "data": _digest(json.dumps([[e.pair.input_hash, e.pair.answer] for e in examples])),
             "answered_by": dict(Counter(example.pair.by for example in examples)),
             "terms": terms(example.pair for example in examples),
             "schemas": sorted({example.pair.compiled.hash for example in examples}),
             "dropped": dict(dropped.most_common()),
-            "validation": {"before": dataclasses.asdict(before), "after": dataclasses.asdict(after)},
+            "validation": {side: _figures(found) for side, found in (("before", before), ("after", after))},
             "versions": {name: importlib.metadata.version(name) for name in ("guard-slm", "torch", "transformers")},
             "threads": torch.get_num_threads(),
             "made": time.time(),
@@ -183,6 +184,10 @@ def _save(base: TransformersModel, card: dict[str, Any], partial: Path, out: Pat
         shutil.rmtree(partial)
     except OSError as error:
         raise ModelError(f"can't write the model to {out}: {error.strerror or error}") from error
+
+
+def _figures(found: Validation) -> dict[str, Any] | None:
+    return dataclasses.asdict(found) if found.examples else None
 
 
 def _sources(examples: Sequence[Example]) -> list[str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Answered:
     """One model's answer to one question."""
 
-    value: Any  # None: no valid answer
+    value: Any  # None: null, or no valid answer
     is_right: bool
     seconds: float
     figures: Mapping[str, AnswerFigures] = field(default_factory=dict)  # of it and its fields, by JSON Pointer

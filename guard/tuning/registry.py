@@ -16,7 +16,7 @@ import json
 import os
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,24 @@ class Registry:
         known = self.versions(function)
         return str(known[0].card.get("base", "smollm2")) if known else "smollm2"
 
+    def relatives(self, names: Collection[str]) -> set[str]:
+        """Return all names of these models and of their relatives: their bases, and whatever was tuned from the same.
+
+        What one of them answered is no news to another.
+        """
+        families = [self._family(function) for function in self.functions()]
+        found = set(names)
+        while more := set().union(*(family for family in families if family & found)) - found:
+            found |= more
+        return found
+
+    def _family(self, function: str) -> set[str]:
+        """Return the names of a function's models, under which they are asked, and answer: the bases are among them."""
+        versions, tuned = self.versions(function), f"tuned:{function}"
+        numbers = [BASE, *(version.number for version in versions)]
+        bases = {str(version.card.get("base", "smollm2")) for version in versions}
+        return {tuned, *(f"{tuned}@{n}" for n in numbers), *(f"transformers:{v.folder}" for v in versions), *bases}
+
     def next_folder(self, function: str) -> Path:
         """Return the folder for the next version. A killed run may have left `FOLDER.partial` beside it."""
         known = self.versions(function)
@@ -147,7 +165,7 @@ class Registry:
             "made": "" if at is None else at.strftime("%Y-%m-%d %H:%M"),
             "base": card.get("base", ""),
             "examples": card.get("examples", ""),
-            "foreseen": card.get("validation", {}).get("after", {}).get("paths_right"),
+            "foreseen": ((card.get("validation") or {}).get("after") or {}).get("paths_right"),
             "shadow": None if shadow is None else bool(shadow.get("passed")),
             "folder": str(version.folder),
         }
@@ -234,7 +252,7 @@ def differences(old: Version, new: Version) -> dict[str, dict[str, Any]]:
     """
     before, after = old.card, new.card
     found = {}
-    for key in sorted({*before, *after} - {"made", "run"}):
+    for key in sorted({*before, *after} - {"made", "run", "questions"}):
         was, now = before.get(key), after.get(key)
         if was == now:
             continue

@@ -76,12 +76,14 @@ class Recipe:
 class Validation:
     """How well held-out answers are predicted, each token under its mask after the right tokens before it."""
 
-    examples: int
+    examples: int  # where there is none, the other figures are 0 and mean nothing
     nll: float  # mean negative log-likelihood of a choice, in nats
     choices_right: float  # share of choices at which the answer's token is the likeliest allowed one
     paths_right: float  # share of answers that greedy decoding writes: all their choices are right
 
     def __str__(self) -> str:
+        if not self.examples:
+            return "no answer was held out"
         return f"{self.paths_right:.1%} of {self.examples} answers foreseen, {self.nll:.3f} nats a choice"
 
 
@@ -228,13 +230,15 @@ class Trainer:
 
     def validate(self, examples: Sequence[Example]) -> Validation:
         """Measure how well the answers of examples are predicted."""
+        if not examples:
+            return Validation(0, 0.0, 0.0, 0.0)
         scores = score(self._adapter.model, examples, self._pass_tokens)
-        choices = max(1, sum(one.choices for one in scores))
+        choices = sum(one.choices for one in scores)
         return Validation(
             len(scores),
             sum(one.nll for one in scores) / choices,
             1 - sum(one.wrong for one in scores) / choices,
-            sum(one.is_written for one in scores) / max(1, len(scores)),
+            sum(one.is_written for one in scores) / len(scores),
         )
 
     def _batches(self) -> Iterator[list[Example]]:

@@ -175,3 +175,31 @@ def test_the_command_line_tunes_on_the_trace_and_the_result_is_in_the_registry(
     assert run.invoke(app, command).stdout == f"transformers:{tmp_path / 'models' / 'kinds' / '2'}\n"
     wrong = run.invoke(app, [*command, "--loss", "none"])
     assert str(wrong.exception) == "--loss none must be one of masked, chosen, all"
+
+
+def test_what_the_tuned_model_answered_itself_is_not_learned(
+    trace_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_REGISTRY", str(tmp_path / "models"))
+    for name, base in (("kinds", "smollm2"), ("letters", "smollm2"), ("large", "transformers:/models/large")):
+        folder = tmp_path / "models" / name / "1"
+        folder.mkdir(parents=True)
+        (folder / "tuning.json").write_text(json.dumps({"base": base}))
+    file = Path(json_schema(trace_file)).rename(tmp_path / "kinds.json")
+    own = ("tuned:kinds", "tuned:kinds@1", f"transformers:{tmp_path / 'models' / 'kinds' / '1'}", "tuned:letters")
+    for name in (*own, "smollm2", "tuned:large"):
+        asked(f"answered by {name}", reply(RIGHT, model=f"{name}@1"), name=name)
+    asked("answered by the first version", reply(RIGHT, model="tuned:kinds@1"), name="an alias")
+    shown = CliRunner().invoke(app, ["tune", str(file)])
+    assert "1 examples are too few, 8 are needed (6 the model's own answer, which nobody confirmed)" in str(
+        shown.exception
+    )
+
+
+def test_own_answers_are_left_out_before_the_registry_has_the_model(
+    trace_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_REGISTRY", str(tmp_path / "none"))
+    asked("answered by another registry's", reply(RIGHT, model="tuned:schema@3"), name="tuned:schema")
+    shown = CliRunner().invoke(app, ["tune", json_schema(trace_file)])
+    assert "0 examples are too few" in str(shown.exception)

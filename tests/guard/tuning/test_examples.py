@@ -141,6 +141,18 @@ def test_a_question_asked_twice_is_kept_once_and_a_persons_answer_goes_first() -
     assert dropped == {"asked twice": 2}
 
 
+def test_a_question_that_versions_of_a_schema_ask_is_in_one_part() -> None:
+    compiled = [guard.compile({"type": "integer", "maximum": most}) for most in range(5)]
+    pairs = [
+        Pair(({"role": "user", "content": f"Read {n}."},), one, "0", started=float(n))
+        for n in range(100)
+        for one in compiled
+    ]
+    train, held = split(pairs, 0.1)
+    assert len(held) >= 50
+    assert not {p.messages[0]["content"] for p in train} & {p.messages[0]["content"] for p in held}
+
+
 def test_no_input_is_in_two_parts_and_the_newest_are_held_out() -> None:
     pairs = [pair({}, {"type": "object"}, f"Read {n}.", started=float(n)) for n in range(200)]
     train, held = split(pairs, 0.1)

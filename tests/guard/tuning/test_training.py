@@ -24,6 +24,7 @@ from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
 from guard.tuning import job, training
 from guard.tuning.examples import Pair
+from guard.tuning.registry import Registry
 from guard.tuning.training import Recipe, TrainingReport
 
 SCHEMA = {
@@ -285,3 +286,17 @@ def test_where_all_layers_are_trained_nothing_below_them_is_kept(base: Path) -> 
     assert count > 1
     assert training._room(model, count, 3.0)[1] == 0
     assert training._room(model, count - 1, 3.0)[1] > 0
+
+
+def test_where_nothing_is_held_out_nothing_is_said_of_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "split", lambda pairs, _: (pairs, []))
+    found = tuned(base, tmp_path / "1", Recipe(steps=1, layers=1))
+    assert str(found.before) == str(found.after) == "no answer was held out"
+    assert found.card["validation"] == {"before": None, "after": None}
+    assert found.card["questions"] == sorted(set(found.card["questions"]))
+    (tmp_path / "models" / "f").mkdir(parents=True)
+    (tmp_path / "1").rename(tmp_path / "models" / "f" / "1")
+    registry = Registry(tmp_path / "models")
+    assert registry.facts(registry.version("f", 1))["foreseen"] is None
