@@ -110,9 +110,16 @@ def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) 
     """Yield the pairs as examples; `dropped` counts the others by reason."""
     seen: dict[bytes, NDArray[np.int32]] = {}  # equal masks share one array: most of them say "any text"
     for pair in pairs:
+        if not _is_unicode(pair):
+            dropped["half of a character"] += 1
+            continue
         try:
             prompt = tuple(model.prompt(pair.messages))
-            room = LONGEST - len(prompt)
+        except GuardError:
+            dropped["its messages make no prompt"] += 1
+            continue
+        room = LONGEST - len(prompt)
+        try:
             path = next(filter(None, (model.follow(pair.compiled, text, room) for text in spellings(pair))), None)
         except GuardError:
             dropped["its schema is refused"] += 1
@@ -126,6 +133,15 @@ def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) 
         else:
             masks = tuple(seen.setdefault(mask.tobytes(), mask) for mask in path.masks)
             yield Example(pair, prompt, type(path)(path.tokens, path.chosen, masks))
+
+
+def _is_unicode(pair: Pair) -> bool:
+    """Whether all texts of a pair can be written; JSON can name a half of a character (a lone surrogate) alone."""
+    try:
+        json.dumps([pair.messages, json.loads(pair.answer)], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def spellings(pair: Pair) -> Iterator[str]:

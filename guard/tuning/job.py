@@ -128,7 +128,7 @@ def tune(
         base.model.eval()
         adapter.merge()
         card = {
-            "base": model,
+            "base": f"transformers:{base_folder(model).resolve()}" if ":" in model else model,  # found from anywhere
             "base_hash": _weights_hash(base_folder(model)),
             "licence": SOURCES[model].licence if model in SOURCES else "",
             "template": _digest(str(base.tokenizer.chat_template)),

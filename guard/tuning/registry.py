@@ -138,6 +138,8 @@ class Registry:
     def place(self, function: str) -> Path:
         """Return the folder of a function's versions; GuardError where no folder can have its name."""
         folder = urllib.parse.quote(function, safe="<> ", errors="replace")
+        if folder in ("", ".", ".."):  # the registry itself, or what is around it
+            raise GuardError(f"no function is named {function!r}")
         if len(folder) > MOST_NAME:
             raise GuardError(f"no function is named {clipped(function)}: {len(function):,} characters are too many")
         return self.root / folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import random
@@ -160,3 +161,13 @@ def test_no_input_is_in_two_parts_and_the_newest_are_held_out() -> None:
     assert all(p in held for p in pairs[-20:])
     assert 20 <= len(held) <= 60
     assert split(pairs, 0.1) == (train, held)
+
+
+def test_what_is_no_text_is_left_out_and_the_others_are_learned() -> None:
+    good = pair({"name": "a", "total": 1, "kind": "new"})
+    half = dataclasses.replace(good, messages=({"role": "user", "content": "\ud800"},))
+    answer = dataclasses.replace(good, answer='{"name": "\\ud800", "total": 1, "kind": "new"}')
+    no_prompt = dataclasses.replace(good, messages=({"role": "user", "content": 5},))
+    dropped: Counter[str] = Counter()
+    assert [one.pair for one in cut(model(), [half, answer, no_prompt, good], dropped)] == [good]
+    assert dropped == {"half of a character": 2, "its messages make no prompt": 1}

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import guard
 from guard.cli.app import app
-from guard.errors import GuardError
+from guard.errors import GuardError, ModelError
 from guard.models.base import Request
 from guard.models.local.transformers import quiet
 from guard.trace import TraceStore
@@ -101,6 +101,11 @@ def test_a_name_can_lead_nowhere_else(registry: Registry) -> None:
     for name in ("x" * 251, "\N{SNOWMAN}" * 30):
         with pytest.raises(GuardError, match="characters are too many"):
             registry.serving(name)
+    for name in ("", ".", ".."):
+        with pytest.raises(GuardError, match="no function is named"):
+            registry.next_folder(name)
+        with pytest.raises(ModelError, match="no function is named"):
+            by_name(name, f"tuned:{name}")
 
 
 DECIDES = """

@@ -84,6 +84,7 @@ def test_what_was_trained_loads_as_a_model_and_foresees_more(base: Path, tmp_pat
     assert json.loads(reply.text)["name"] in ("Alice", "total", "ok")
     card = json.loads((tmp_path / "out" / job.CARD).read_text())
     assert card["steps"] == 60
+    assert card["base"] == f"transformers:{base.resolve()}"
     assert card["base_hash"] == job._weights_hash(base)
     assert [len(card[name]) for name in ("base_hash", "template", "tokenizer", "data")] == [64] * 4
     assert card["answered_by"] == {"": card["examples"]}
@@ -300,3 +301,9 @@ def test_where_nothing_is_held_out_nothing_is_said_of_it(
     (tmp_path / "1").rename(tmp_path / "models" / "f" / "1")
     registry = Registry(tmp_path / "models")
     assert registry.facts(registry.version("f", 1))["foreseen"] is None
+
+
+def test_the_base_is_found_from_another_folder(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(base.parent)
+    found = job.tune(pairs(), tmp_path / "out", model=f"transformers:{base.name}", recipe=Recipe(steps=1, layers=1))
+    assert found.card["base"] == f"transformers:{base.resolve()}"
