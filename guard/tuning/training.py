@@ -34,6 +34,7 @@ from torch.nn import functional
 from guard.errors import GuardError
 from guard.kernels.cached import cached_property
 from guard.support import memory
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
 from guard.tuning.examples import Example
 from guard.tuning.lora import SHORT, Adapter
 from guard.tuning.plan import Position, TrainingPlan
@@ -67,9 +68,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss={self.loss!r} must be one of {', '.join(LOSSES)}")
-        for name in ("layers", "rank", "batch", "branches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("layers", "rank", "batch", "branches", *(() if self.steps is None else ("steps",))):
+            check(name, getattr(self, name), 1, MOST_COUNT, is_whole=True)
+        for name in ("rate", "epochs", "gigabytes", *(() if self.seconds is None else ("seconds",))):
+            check(name, getattr(self, name), 0, MOST_SECONDS, is_above=True)
 
 
 @dataclass(frozen=True)
