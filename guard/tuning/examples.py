@@ -41,6 +41,7 @@ class Pair:
     source: str = ""  # its origin: "call 12", "line 3"
     started: float = 0.0  # seconds since the epoch
     by: str = ""  # a model's name, or "person"
+    is_approved: bool = False  # whether a person said that it is right
 
     @cached_property
     def input_hash(self) -> str:
@@ -94,16 +95,20 @@ def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
 
 
 def deduplicated(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:
-    """Return one pair for each question: a person's answer if there is one, otherwise the newest."""
+    """Return one pair for each question: a person's answer, else one that a person approved, else the newest."""
     kept: dict[str, Pair] = {}
     for pair in pairs:
         before = kept.get(pair.input_hash)
         if before is not None:
             dropped["asked twice"] += 1
-            if (before.by == "person", before.started) > (pair.by == "person", pair.started):
+            if _weight(before) > _weight(pair):
                 continue
         kept[pair.input_hash] = pair
     return list(kept.values())
+
+
+def _weight(pair: Pair) -> tuple[bool, bool, float]:
+    return pair.by == "person", pair.is_approved, pair.started
 
 
 def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) -> Iterator[Example]:

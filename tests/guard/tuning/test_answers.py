@@ -19,7 +19,7 @@ from guard.errors import GuardError
 from guard.models.local.transformers import quiet
 from guard.trace import TraceStore
 from guard.tuning import answers
-from guard.tuning.examples import Pair
+from guard.tuning.examples import Pair, deduplicated
 
 SCHEMA = {
     "type": "object",
@@ -62,6 +62,14 @@ def test_right_answers_are_kept_and_others_counted_under_their_reason(trace_file
         "not whole": 1,
         "no valid answer": 1,
     }
+
+
+def test_what_a_person_approved_is_learned_though_another_answer_came_later(trace_file: Path) -> None:
+    asked("twice", RIGHT).rate(True)
+    asked("twice", '{"kind": "used", "n": 7}')
+    pairs, dropped = found(trace_file)
+    (kept,) = deduplicated(pairs, dropped)
+    assert (kept.answer, kept.is_approved) == (RIGHT, True)
 
 
 def test_an_answer_that_a_larger_model_gave_in_the_end_is_learned_under_the_first_question(trace_file: Path) -> None:

@@ -139,6 +139,9 @@ def test_a_question_asked_twice_is_kept_once_and_a_persons_answer_goes_first() -
     newest = pair({"name": "c", "total": 1, "kind": "new"}, by="openai:gpt", started=3.0)
     assert deduplicated([later, first, newest], dropped) == [first]
     assert deduplicated([later, newest], Counter()) == [newest]
+    approved = dataclasses.replace(later, is_approved=True)
+    assert deduplicated([approved, newest], Counter()) == [approved]
+    assert deduplicated([newest, approved, first], Counter()) == [first]
     assert dropped == {"asked twice": 2}
 
 
