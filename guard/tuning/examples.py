@@ -98,6 +98,9 @@ def deduplicated(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:
     """Return one pair for each question: a person's answer, else one that a person approved, else the newest."""
     kept: dict[str, Pair] = {}
     for pair in pairs:
+        if not _is_unicode(pair):
+            dropped["half of a character"] += 1
+            continue
         before = kept.get(pair.input_hash)
         if before is not None:
             dropped["asked twice"] += 1
@@ -115,9 +118,6 @@ def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) 
     """Yield the pairs as examples; `dropped` counts the others by reason."""
     seen: dict[bytes, NDArray[np.int32]] = {}  # equal masks share one array: most of them say "any text"
     for pair in pairs:
-        if not _is_unicode(pair):
-            dropped["half of a character"] += 1
-            continue
         try:
             prompt = tuple(model.prompt(pair.messages))
         except GuardError:

@@ -184,7 +184,8 @@ class Registry:
         with self._changing(function) as serving:
             if serving.canary is not None:
                 return self._decided(function, replace(serving, canary=None), "end canary", False, why)
-            before = [one["from"] for one in serving.history if one["action"] in ("promote", "roll back")]
+            changes = [one["from"] for one in serving.history if one["action"] in ("promote", "roll back")]
+            before = [number for number in changes if number != serving.current]
             if not before:
                 raise GuardError(f"{function} has always been served by version {serving.current}")
             return self._decided(function, replace(serving, current=before[-1]), "roll back", False, why)
@@ -210,6 +211,8 @@ class Registry:
         if not 0 < share < 1:
             raise ValueError(f"share={share} must be between 0 and 1")
         with self._changing(function) as serving:
+            if number == serving.current:
+                raise GuardError(f"version {number} of {function} serves already; a canary is another version")
             self._check_passed(function, number, serving.current, force)
             canary = Canary(number, share, time.time(), baseline)
             told = f"share {share:g}; {why}" if why else f"share {share:g}"

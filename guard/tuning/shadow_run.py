@@ -8,7 +8,6 @@ confidence, it is worse than the old one by no more than a margin.
 
 from __future__ import annotations
 
-import contextlib
 import html
 import json
 import math
@@ -25,10 +24,11 @@ from guard import models
 from guard.decoding import calibration
 from guard.decoding.answer_figures import WHOLE, AnswerFigures, figures
 from guard.decoding.calibration import Calibration, Judged, Known
-from guard.errors import GuardError
+from guard.errors import GuardError, ModelError, RateLimited, TimedOut, Unavailable
 from guard.kernels import json_pointer
 from guard.models.base import Model, Request
 from guard.models.chat_messages import asked
+from guard.support.clipping import one_line
 from guard.support.json_equality import are_equal
 from guard.tuning import economics, economics_page
 from guard.tuning.examples import Pair, cut
@@ -103,7 +103,7 @@ def run(
 
     `is_quick` leaves out decoding; `told` is called with a stage, the questions done and their number. `kept` has
     answers of a run that was killed, and takes those of this one. Raises GuardError where there are too few questions,
-    and ModelError where a model can't be loaded.
+    and ModelError where a model can't be loaded or asked.
     """
     kept = kept or KeptAnswers()
     if len(pairs) < LEAST:
@@ -172,19 +172,29 @@ def _answers(
         return found
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(one, pairs))
+        found = list(pool.map(one, pairs))
+    if found and all(answer.error for answer in found):
+        raise ModelError(f"{name} failed on each of {len(found)} questions, so that nothing is known: {found[0].error}")
+    return found
 
 
 def _answered(model: Model, pair: Pair) -> Answered:
+    """Ask a model; raises the errors of a provider that can't be asked now, which say nothing of its answers."""
     began = time.perf_counter()
-    value, is_right = None, False
+    value, is_right, failed = None, False, ""
     found: Mapping[str, AnswerFigures] = {}
-    with contextlib.suppress(GuardError, ValueError, RecursionError):
+    try:
         reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
         value = json.loads(reply.text)
         is_right = are_equal(value, json.loads(pair.answer))
         found = figures(reply.text, reply.tokens, asked(pair.messages, model.name), pair.compiled.schema)
-    return Answered(value, is_right, time.perf_counter() - began, found)
+    except (RateLimited, Unavailable, TimedOut):
+        raise
+    except ModelError as error:
+        failed = one_line(error)
+    except (GuardError, ValueError, RecursionError):  # no valid answer
+        pass
+    return Answered(value, is_right, time.perf_counter() - began, found, failed)
 
 
 def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float) -> dict[str, Any] | None:

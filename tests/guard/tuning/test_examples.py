@@ -172,5 +172,5 @@ def test_what_is_no_text_is_left_out_and_the_others_are_learned() -> None:
     answer = dataclasses.replace(good, answer='{"name": "\\ud800", "total": 1, "kind": "new"}')
     no_prompt = dataclasses.replace(good, messages=({"role": "user", "content": 5},))
     dropped: Counter[str] = Counter()
-    assert [one.pair for one in cut(model(), [half, answer, no_prompt, good], dropped)] == [good]
+    assert [one.pair for one in cut(model(), deduplicated([half, answer, no_prompt, good], dropped), dropped)] == [good]
     assert dropped == {"half of a character": 2, "its messages make no prompt": 1}

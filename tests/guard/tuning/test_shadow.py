@@ -8,6 +8,7 @@ import math
 import random
 from collections import Counter
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import tiny
@@ -18,7 +19,7 @@ import guard
 from guard.cli.app import app
 from guard.cli.console import Problem
 from guard.decoding.answer_figures import AnswerFigures
-from guard.errors import GuardError
+from guard.errors import GuardError, ModelError, Unavailable
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
 from guard.tuning import economics
@@ -206,3 +207,23 @@ def test_a_question_that_a_version_was_trained_on_is_not_asked_again_under_anoth
     assert unseen(renumbered, [version], 100) == renumbered[30:]
     (tmp_path / "tuning.json").write_text(json.dumps({"sources": card["sources"]}))  # of an older Guard
     assert unseen(now, [version], 100) == now[30:]
+
+
+def test_a_model_that_can_not_be_asked_is_not_said_to_be_wrong(tmp_path: Path) -> None:
+    """Else any model would pass beside one whose provider is down, or whose key is missing."""
+    (question,) = pairs(1)
+    with pytest.raises(Unavailable):
+        shadow._answered(Scripted(Unavailable("down")), question)
+    assert shadow._answered(Scripted(guard.Refused("no")), question) == Answered(None, False, ANY)
+    found = shadow._answered(Scripted(ModelError("there is no key")), question)
+    assert (found.is_right, found.error) == (False, "there is no key")
+    kept = KeptAnswers(tmp_path / "partial")
+    kept.add("m", question, found)
+    assert KeptAnswers(tmp_path / "partial").find("m", question) is None
+
+
+def test_a_run_beside_a_model_that_always_fails_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted = {"old": Scripted(*[ModelError("there is no key")] * 20, name="old")}
+    monkeypatch.setattr("guard.models.load", lambda name: scripted[name])
+    with pytest.raises(ModelError, match="failed on each of 20 questions, .*: there is no key"):
+        shadow._answers("old", pairs(20), lambda *_: None, KeptAnswers())
