@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import transformers
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from guard import models
 from guard.errors import GuardError, ModelError
@@ -182,8 +183,9 @@ def _save(base: TransformersModel, card: dict[str, Any], partial: Path, out: Pat
                 os.fsync(file.fileno())
         folder.rename(out)
         shutil.rmtree(partial)
-    except OSError as error:
-        raise ModelError(f"can't write the model to {out}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        words = getattr(error, "strerror", None) or one_line(error)
+        raise ModelError(f"can't write the model to {out}: {words}; the same command goes on from there") from error
 
 
 def _figures(found: Validation) -> dict[str, Any] | None:

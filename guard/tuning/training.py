@@ -13,7 +13,6 @@ one of them was killed and resumed. With `seconds` the learning rate falls with 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -35,6 +34,7 @@ from guard.errors import GuardError
 from guard.kernels.cached import cached_property
 from guard.support import memory
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
+from guard.support.clipping import one_line
 from guard.tuning.examples import Example
 from guard.tuning.lora import SHORT, Adapter
 from guard.tuning.plan import Position, TrainingPlan
@@ -214,17 +214,24 @@ class Trainer:
             **self._state(),
         }
         beside = self._checkpoint.with_suffix(".new")
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._checkpoint)
+        try:
+            with beside.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._checkpoint)
+        except (OSError, RuntimeError) as error:  # torch's own, of a disk that is full
+            raise GuardError(f"the checkpoint {self._checkpoint} can't be written: {one_line(error)}") from error
 
     def _resume(self, checkpoint: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             state = torch.load(checkpoint, weights_only=True)
-            if state["digest"] != self.digest:
-                return
+            digest = state["digest"]
+        except FileNotFoundError:
+            return
+        except Exception as error:  # unpickling raises whatever the bytes lead it to
+            raise GuardError(f"{checkpoint} is no checkpoint that can be read; delete it to begin anew") from error
+        if digest == self.digest:
             self._at, self.losses = Position(**state["at"]), state["losses"]
             self._trunk, self._branches, self._sums = state["trunk"], state["branches"], state["sums"]
             self._load(state["parameters"])

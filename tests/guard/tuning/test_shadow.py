@@ -225,5 +225,5 @@ def test_a_model_that_can_not_be_asked_is_not_said_to_be_wrong(tmp_path: Path) -
 def test_a_run_beside_a_model_that_always_fails_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted = {"old": Scripted(*[ModelError("there is no key")] * 20, name="old")}
     monkeypatch.setattr("guard.models.load", lambda name: scripted[name])
-    with pytest.raises(ModelError, match="failed on each of 20 questions, .*: there is no key"):
+    with pytest.raises(ModelError, match=r"failed on each of 20 questions, .*: there is no key"):
         shadow._answers("old", pairs(20), lambda *_: None, KeptAnswers())

@@ -307,3 +307,23 @@ def test_the_base_is_found_from_another_folder(base: Path, tmp_path: Path, monke
     monkeypatch.chdir(base.parent)
     found = job.tune(pairs(), tmp_path / "out", model=f"transformers:{base.name}", recipe=Recipe(steps=1, layers=1))
     assert found.card["base"] == f"transformers:{base.resolve()}"
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk", b"PK"])
+def test_a_checkpoint_that_can_not_be_read_is_named(base: Path, tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "checkpoint.pt").write_bytes(damage)
+    with pytest.raises(GuardError, match=r"checkpoint\.pt is no checkpoint that can be read; delete it to begin anew"):
+        tuned(base, tmp_path / "out", Recipe(steps=1, layers=1))
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(GuardError, match=r"checkpoint\.pt can't be written: \[enforce fail"):
+        tuned(base, tmp_path / "out", Recipe(steps=1, layers=1))
+    assert not (tmp_path / "out").exists()
