@@ -181,6 +181,11 @@ def test_the_command_line_tunes_on_the_trace_and_the_result_is_in_the_registry(
     assert card["recipe"]["branches"] == 2
     assert 8 <= card["examples"] <= 28
     assert run.invoke(app, command).stdout == f"transformers:{tmp_path / 'models' / 'kinds' / '2'}\n"
+    for name in ("..", "x" * 300):
+        refused = run.invoke(app, ["tune", name, *command[2:]])
+        assert isinstance(refused.exception, Problem)
+        assert refused.exception.code == 2
+        assert "no function is named" in str(refused.exception)
     wrong = run.invoke(app, [*command, "--loss", "none"])
     assert str(wrong.exception) == "--loss none must be one of masked, chosen, all"
 

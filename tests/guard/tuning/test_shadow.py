@@ -159,6 +159,8 @@ def test_the_command_line_tells_which_is_better(models: tuple[str, str], tmp_pat
     again = CliRunner().invoke(app, [*args, "--html", str(tmp_path / "report.html")])
     assert isinstance(again.exception, Problem)
     args[1] = new
+    neither = CliRunner().invoke(app, [*args, "--quick", "--html", str(tmp_path / "other.html")])
+    assert str(neither.exception).startswith("--html is of what was decoded, and --quick decodes nothing")
     found = json.loads(CliRunner().invoke(app, [*args, "--quick", "--json"]).output)
     assert set(found["foreseen"]) == {"old", "new"}
 
