@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from guard.kernels.errors import Finding, GuardError, SchemaError
+from guard.support.plain_text import plain_line
 
 if TYPE_CHECKING:
     from guard.trace.records import Attempt
@@ -51,7 +52,8 @@ class Violation:
 
     def __str__(self) -> str:
         """Word the violation as one line."""
-        return f"{self.at or '(root)'}: expected {self.expected}, got {self.got} (rule {self.rule})"
+        at, rule = plain_line(self.at) or "(root)", plain_line(self.rule)  # keys may hold ends of lines
+        return f"{at}: expected {self.expected}, got {self.got} (rule {rule})"
 
 
 class SettingError(GuardError):

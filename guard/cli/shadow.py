@@ -71,6 +71,8 @@ def shadow(
     from guard.tuning.kept_answers import KeptAnswers
     from guard.tuning.registry import SHADOW, Registry, write_json
 
+    if html is not None and quick:
+        raise Problem("--html is of what was decoded, and --quick decodes nothing; leave one out")
     if html is not None:
         check_new(html, force)
     registry = Registry.default()
@@ -107,7 +109,7 @@ def shadow(
     if version is not None and not quick:
         write_json(version.folder / SHADOW, {**found, "against": _number(against, version.function)})
         kept.forget()
-    if html is not None and not quick:
+    if html is not None:
         from guard.support import private_files
 
         with private_files.open_text(html, "w") as file:

@@ -346,8 +346,9 @@ def export(
 ) -> None:
     """Write training data as JSON lines, in the columns that TRL reads, or the records as a table.
 
-    Valid answers are what to learn; answers that broke the type are what to unlearn. Replays, and calls that were not
-    recorded for training, are left out of training data. Records are whole, with every attempt.
+    Corrections and valid answers are what to learn; answers that broke the type, or that somebody said are wrong, are
+    what to unlearn. Replays, and calls that were not recorded for training, are left out of training data. Records are
+    whole, with every attempt.
     """
     from guard.calls.rerun import FUNCTION
     from guard.trace import export as exported
@@ -368,12 +369,10 @@ def export(
                     write(call)
                     count += 1
         else:
-            for call in calls:
-                if call.function == FUNCTION and function is None:
-                    continue
-                for row in exported.FORMATS[form](call):
-                    file.write(plain_json(row) + "\n")
-                    count += 1
+            asked = (call for call in calls if call.function != FUNCTION or function is not None)
+            for row in exported.rows(store, asked, form):
+                file.write(plain_json(row) + "\n")
+                count += 1
     say(_counted(count, "row"), err=True)
 
 

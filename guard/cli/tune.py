@@ -5,6 +5,7 @@ What it does is made in guard/tuning/; how the command line speaks is guard/cli/
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -89,17 +90,18 @@ def tune(
     """
     from guard.errors import GuardError, ModelError
     from guard.tuning import answers
+    from guard.tuning.registry import Registry
 
     function, schema = resolved(target)
-    name = function or (Path(target).stem if Path(target).exists() else target)
+    name = function or (Path(target).stem if os.path.exists(target) else target)  # noqa: PTH110 (as in `resolved`)
     dropped: Counter[str] = Counter()
     try:
-        pairs = right_answers(data, function, schema, since, {model}, dropped)
+        folder = out or Registry.default().next_folder(name)
+        pairs = right_answers(data, function, schema, since, {model, f"tuned:{name}"}, dropped)
     except GuardError as error:
         raise Problem(first_line(error)) from None
 
     from guard.tuning import job  # imported late, as the next: they need torch, which takes seconds to import
-    from guard.tuning.registry import Registry
     from guard.tuning.training import Recipe
 
     try:
@@ -116,7 +118,6 @@ def tune(
         raise Problem(spoken(error)) from None
     for words in answers.terms(pairs):
         say(f"guard: {words}", err=True)
-    folder = out or Registry.default().next_folder(name)
     lineage = {"function": function, "data": str(data) if data else None}
     with progress(1000, note=lambda: said.note) as (_, advance):
         said = _Said(advance)
@@ -170,7 +171,7 @@ def resolved(target: str) -> tuple[str | None, Any]:
     """Return the name of a function, or a schema."""
     from guard.calls.decorator import Decorated
 
-    if Path(target).is_file() or ":" in target:
+    if os.path.isfile(target) or ":" in target:  # noqa: PTH113 (of a name that no file can have, pathlib raises)
         found = named.resolve(target)
         if isinstance(found, Decorated):
             return found.name, None
@@ -181,9 +182,13 @@ def resolved(target: str) -> tuple[str | None, Any]:
 def right_answers(
     data: Path | None, function: str | None, schema: Any, since: str | None, own: set[str], dropped: Counter[str]
 ) -> list[Pair]:
-    """Return right answers from a file or the trace; `own` are models whose own answers prove nothing."""
+    """Return right answers from a file or the trace; `own` are models whose own answers prove nothing.
+
+    Nor do those of their relatives in the registry.
+    """
     from guard.output import target as targets
     from guard.tuning import answers
+    from guard.tuning.registry import Registry
 
     if data is not None:
         if data.is_dir():
@@ -202,6 +207,11 @@ def right_answers(
     schema_hash = None if schema is None else targets.from_any(schema, {}).compiled.hash
     return list(
         answers.from_trace(
-            store, dropped, own=own, function=function, schema_hash=schema_hash, since=trace.since_of(since)
+            store,
+            dropped,
+            own=Registry.default().relatives(own),
+            function=function,
+            schema_hash=schema_hash,
+            since=trace.since_of(since),
         )
     )

@@ -11,6 +11,7 @@ from typing import Any
 from guard.errors import Violation
 from guard.kernels import json_pointer
 from guard.schemas import rewriting
+from guard.support.plain_text import plain_line
 from guard.testing.app_adapters import ObservedRequest, content
 from guard.testing.oracle import Verdict, plain, same
 from guard.testing.scripted_replies import written
@@ -139,7 +140,9 @@ def is_told(finding: Violation, words: str) -> bool:
     """Whether a text names the place of a finding, in any spelling."""
     name = name_of(finding)
     key = json_pointer.unescaped(name)
-    return any(spelling in words for spelling in (name, key, json.dumps(key)[1:-1], repr(key)[1:-1]))
+    spellings = (name, plain_line(name), key, json.dumps(key)[1:-1], repr(key)[1:-1])
+    # Line by line: `new_words` leaves out lines that the first question has, too, such as empty ones.
+    return any(all(line in words for line in spelling.split("\n")) for spelling in spellings)
 
 
 def name_of(finding: Violation) -> str:

@@ -29,6 +29,7 @@ from guard.trace.records import Call
 
 RESAMPLES = 2_000
 LEVEL = 1.959964  #: Standard deviations of a 95% interval.
+LEAST = 20  #: Fewest cases from which it is concluded that a model may replace another, or may not.
 MARGIN = 0.05  #: Largest loss of accuracy over fields at which a model may still replace another.
 _MISSING = object()
 
@@ -235,7 +236,13 @@ def compare(first: Evaluation, second: Evaluation) -> Comparison:
     right = differences.get("right")
     takes_over: bool | None = None
     words = "no answers are expected, so that only validity and cost can be compared"
-    if right is not None:
+    if right is not None and right.count < LEAST:
+        takes_over = False
+        words = (
+            f"it is not known whether {first.model} can take over from {second.model}: {right.count} cases are too few,"
+            f" {LEAST} are needed"
+        )
+    elif right is not None:
         takes_over = right.low >= -MARGIN
         shown = f"{right.mean:+.1%} of the fields [{right.low:+.1%}, {right.high:+.1%}]"
         if takes_over:
@@ -337,7 +344,7 @@ def _outcome(number: int, case: Case, call: Call, value: Any) -> Outcome:
 
 def _failed(number: int, case: Case, error: CallError, guard: Guard) -> Outcome:
     right = dict.fromkeys(fields_of(case.expected), False) if case.is_known else {}
-    call = next(iter(guard.store.latest(limit=1)), None) if error.call is not None else None
+    call = guard.store.read(error.call) if error.call is not None else None
     figures = _figures(call) if call is not None else {}
     return Outcome(number, type(error).__name__, None, right, False if case.is_known else None, **figures)
 

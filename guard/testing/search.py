@@ -24,6 +24,8 @@ from hypothesis.strategies import SearchStrategy
 from guard.calls.decorator import Decorated
 from guard.errors import SchemaError
 from guard.output.target import Target
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS
+from guard.support.bounds import check as check_number
 from guard.testing import subjects
 from guard.testing.app_adapters import Stage
 from guard.testing.comparing import clipped
@@ -105,8 +107,9 @@ class Check:
         for name in faults:
             if name not in FAULTS:
                 raise ValueError(f"faults={name!r} must be among {', '.join(FAULTS)}")
-        if runs < 0:
-            raise ValueError(f"runs={runs} must be at least 0")
+        check_number("runs", runs, 0, MOST_COUNT, is_whole=True)
+        if seconds is not None:
+            check_number("seconds", seconds, 0, MOST_SECONDS, is_above=True)
         self._given, self._schema, self._inputs, self._options = subject, schema, inputs, options
         self.seed, self.runs, self.seconds = seed, runs, seconds
         self.faults = tuple(faults)
@@ -133,6 +136,7 @@ class Check:
             try:
                 self._acquaint()
                 self._search(progress or (lambda _done, _all: None))
+                self._check_time()
                 self._check_seen()
                 if self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS:
                     self.report.notes.append("calls do not end by themselves, so that the search stopped early")
@@ -272,6 +276,14 @@ class Check:
                 f"{self.subject} was given valid answers, and none led to a value, so that nothing can be said of it:"
                 f" to {clipped(written(self._good()))}, {outcome(last)}; is --schema what it reads?"
             )
+
+    def _check_time(self) -> None:
+        """Note that time was up; ValueError where that was before anything was tried: then nothing was tested."""
+        if not self._is_time_up():
+            return
+        if not self.report.cases and not self._broken:
+            raise ValueError(f"seconds={self.seconds:g} must be more: in that time no case was tried")
+        self.report.notes.append(f"{self.seconds:g} seconds were up before everything was tried")
 
     def _aside(self, schema: Any) -> ScriptedReply | None:
         """Return a valid reply to a request of another step than the one under test."""
@@ -427,8 +439,10 @@ class Check:
 
     def _is_late(self) -> bool:
         """Whether to stop: time is up, or too many calls did not end, each of which takes long."""
-        is_up = self._until is not None and time.perf_counter() > self._until
-        return is_up or self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS
+        return self._is_time_up() or self._stuck >= MOST_STUCK or self._stuck_seconds > MOST_STUCK_SECONDS
+
+    def _is_time_up(self) -> bool:
+        return self._until is not None and time.perf_counter() > self._until
 
     def _note(self, trial: Trial) -> None:
         for name, words in self.judge(trial).items():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from guard.kernels.json_pointer import pointer
 from guard.schemas.grounding.keyword import KEYWORD, Kind, SourceRule, Within, is_optional
 from guard.schemas.grounding.sources import Sources
 from guard.support.json_equality import are_equal
@@ -111,8 +112,8 @@ def measured(fields: Sequence[Field], readings: Sequence[Reading]) -> list[Figur
             if reading.right is not None and figures.about.path[0] in reading.right:
                 figures.compared += 1
                 figures.right = (figures.right or 0) + are_equal(value, _at(reading.right, figures.about.path))
-            at = "/" + "/".join(figures.about.path)
-            figures.confidence += [chance for place, chance in reading.confidence.items() if place == at]
+            at = pointer(figures.about.path)
+            figures.confidence += [reading.confidence[at]] if at in reading.confidence else []
     return out
 
 
@@ -125,8 +126,8 @@ def advised(figures: Sequence[Figures], readings: Sequence[Reading]) -> list[Adv
 def _of_field(figures: Figures, readings: Sequence[Reading]) -> Iterator[Advice]:
     about, answers = figures.about, figures.answers
     name, values = about.name, answers - figures.nulls
-    pointer = "/" + "/".join(about.path)
-    unstated = sum(pointer in reading.unstated for reading in readings)
+    at = pointer(about.path)
+    unstated = sum(at in reading.unstated for reading in readings)
     if unstated and not about.is_optional:
         words = (
             f"{unstated} of {len(readings)} documents state no such value, so that there is no answer; let it be null"

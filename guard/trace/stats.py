@@ -83,8 +83,8 @@ class Line:
 
     @property
     def large_per_valid(self) -> float | None:
-        """US dollars per valid answer, had the large model alone been asked."""
-        return None if self.large_unknown or not self.valid else self.large_cost / self.valid
+        """US dollars per valid answer, had the large model alone been asked; None where none was compared with."""
+        return None if not self.large or self.large_unknown or not self.valid else self.large_cost / self.valid
 
     def as_dict(self) -> dict[str, Any]:
         """Return the line as a JSON object."""

@@ -140,7 +140,8 @@ def _pairs(
         text = feedback.value if feedback is not None and feedback.value is not None else call.text
         answer = call.answer
         by = PERSON if is_corrected else answer.model if answer is not None else ""
-        yield Pair(call.attempts[0].messages, compiled, text, f"call {call.number}", call.started, by)
+        source, is_approved = f"call {call.number}", feedback is not None and feedback.right
+        yield Pair(call.attempts[0].messages, compiled, text, source, call.started, by, is_approved)
 
 
 def _why_not(call: Call, feedback: Feedback | None, own: Collection[str]) -> str:

@@ -7,6 +7,7 @@ fact served, by whichever model was asked first: the large one, then one version
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,12 @@ def served(judged: Sequence[Judged], threshold: float, wanted: float | None = No
 
 
 def curve(judged: Sequence[Judged]) -> list[ServedAlone]:
-    """Return the result of each threshold that changes anything, from the highest to the lowest."""
-    return [served(judged, threshold) for threshold in sorted({one.confidence for one in judged}, reverse=True)]
+    """Return the result of each threshold that changes anything, from the highest to the lowest.
+
+    What no threshold lets pass, at -inf, is in none of them.
+    """
+    thresholds = {one.confidence for one in judged if one.confidence > -math.inf}
+    return [served(judged, threshold) for threshold in sorted(thresholds, reverse=True)]
 
 
 def halves(keys: Sequence[str]) -> tuple[list[int], list[int]]:

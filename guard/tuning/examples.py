@@ -41,12 +41,21 @@ class Pair:
     source: str = ""  # its origin: "call 12", "line 3"
     started: float = 0.0  # seconds since the epoch
     by: str = ""  # a model's name, or "person"
+    is_approved: bool = False  # whether a person said that it is right
 
     @cached_property
     def input_hash(self) -> str:
-        """A digest of the question."""
+        """A digest of the question and the schema of its answer."""
+        return self._digest(self.compiled.hash)
+
+    @cached_property
+    def question(self) -> str:
+        """A digest of the question, whatever the schema: versions of a schema ask the same."""
+        return self._digest()
+
+    def _digest(self, *more: str) -> str:
         said = [[message.get("role"), message.get("content")] for message in self.messages]
-        return hashlib.sha256(json.dumps([said, self.compiled.hash], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([said, *more], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -78,24 +87,31 @@ def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
     The newest pairs measure how the model will do on what comes next, the hashed ones how it does on the same kind of
     questions. Without known times only the hash decides.
     """
-    held = {pair.input_hash for pair in pairs if int(pair.input_hash[:8], 16) < share * 2**32}
+    held = {pair.question for pair in pairs if int(pair.input_hash[:8], 16) < share * 2**32}
     if len({pair.started for pair in pairs}) > 1:
         newest = sorted(pairs, key=lambda pair: pair.started)[len(pairs) - int(share * len(pairs)) :]
-        held |= {pair.input_hash for pair in newest}
-    return [p for p in pairs if p.input_hash not in held], [p for p in pairs if p.input_hash in held]
+        held |= {pair.question for pair in newest}
+    return [p for p in pairs if p.question not in held], [p for p in pairs if p.question in held]
 
 
 def deduplicated(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:
-    """Return one pair for each question: a person's answer if there is one, otherwise the newest."""
+    """Return one pair for each question: a person's answer, else one that a person approved, else the newest."""
     kept: dict[str, Pair] = {}
     for pair in pairs:
+        if not _is_unicode(pair):
+            dropped["half of a character"] += 1
+            continue
         before = kept.get(pair.input_hash)
         if before is not None:
             dropped["asked twice"] += 1
-            if (before.by == "person", before.started) > (pair.by == "person", pair.started):
+            if _weight(before) > _weight(pair):
                 continue
         kept[pair.input_hash] = pair
     return list(kept.values())
+
+
+def _weight(pair: Pair) -> tuple[bool, bool, float]:
+    return pair.by == "person", pair.is_approved, pair.started
 
 
 def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) -> Iterator[Example]:
@@ -104,7 +120,11 @@ def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) 
     for pair in pairs:
         try:
             prompt = tuple(model.prompt(pair.messages))
-            room = LONGEST - len(prompt)
+        except GuardError:
+            dropped["its messages make no prompt"] += 1
+            continue
+        room = LONGEST - len(prompt)
+        try:
             path = next(filter(None, (model.follow(pair.compiled, text, room) for text in spellings(pair))), None)
         except GuardError:
             dropped["its schema is refused"] += 1
@@ -118,6 +138,15 @@ def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) 
         else:
             masks = tuple(seen.setdefault(mask.tobytes(), mask) for mask in path.masks)
             yield Example(pair, prompt, type(path)(path.tokens, path.chosen, masks))
+
+
+def _is_unicode(pair: Pair) -> bool:
+    """Whether all texts of a pair can be written; JSON can name a half of a character (a lone surrogate) alone."""
+    try:
+        json.dumps([pair.messages, json.loads(pair.answer)], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def spellings(pair: Pair) -> Iterator[str]:

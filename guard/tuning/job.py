@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import transformers
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from guard import models
 from guard.errors import GuardError, ModelError
@@ -128,7 +129,7 @@ def tune(
         base.model.eval()
         adapter.merge()
         card = {
-            "base": model,
+            "base": f"transformers:{base_folder(model).resolve()}" if ":" in model else model,  # found from anywhere
             "base_hash": _weights_hash(base_folder(model)),
             "licence": SOURCES[model].licence if model in SOURCES else "",
             "template": _digest(str(base.tokenizer.chat_template)),
@@ -139,12 +140,13 @@ def tune(
             "run": trainer.digest,
             "examples": len(examples),
             "sources": _sources(examples),
+            "questions": sorted({example.pair.question for example in examples}),
             "data": _digest(json.dumps([[e.pair.input_hash, e.pair.answer] for e in examples])),
             "answered_by": dict(Counter(example.pair.by for example in examples)),
             "terms": terms(example.pair for example in examples),
             "schemas": sorted({example.pair.compiled.hash for example in examples}),
             "dropped": dict(dropped.most_common()),
-            "validation": {"before": dataclasses.asdict(before), "after": dataclasses.asdict(after)},
+            "validation": {side: _figures(found) for side, found in (("before", before), ("after", after))},
             "versions": {name: importlib.metadata.version(name) for name in ("guard-slm", "torch", "transformers")},
             "threads": torch.get_num_threads(),
             "made": time.time(),
@@ -181,8 +183,13 @@ def _save(base: TransformersModel, card: dict[str, Any], partial: Path, out: Pat
                 os.fsync(file.fileno())
         folder.rename(out)
         shutil.rmtree(partial)
-    except OSError as error:
-        raise ModelError(f"can't write the model to {out}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        words = getattr(error, "strerror", None) or one_line(error)
+        raise ModelError(f"can't write the model to {out}: {words}; the same command goes on from there") from error
+
+
+def _figures(found: Validation) -> dict[str, Any] | None:
+    return dataclasses.asdict(found) if found.examples else None
 
 
 def _sources(examples: Sequence[Example]) -> list[str]:

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 class Answered:
     """One model's answer to one question."""
 
-    value: Any  # None: no valid answer
+    value: Any  # None: null, or no valid answer
     is_right: bool
     seconds: float
     figures: Mapping[str, AnswerFigures] = field(default_factory=dict)  # of it and its fields, by JSON Pointer
+    error: str = ""  # of a model that failed
 
 
 class KeptAnswers:
@@ -45,8 +46,8 @@ class KeptAnswers:
         return self._known.get(_key(model, pair))
 
     def add(self, model: str, pair: Pair, answered: Answered) -> None:
-        """Keep an answer."""
-        if self._path is None:
+        """Keep an answer. A failure is not kept: it may have passed when the run goes on."""
+        if self._path is None or answered.error:
             return
         line = json.dumps({"key": _key(model, pair), **asdict(answered)}, ensure_ascii=True)
         with self._lock, private_files.open_text(self._path, "a") as file:

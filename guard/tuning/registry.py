@@ -16,7 +16,7 @@ import json
 import os
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,24 @@ class Registry:
         known = self.versions(function)
         return str(known[0].card.get("base", "smollm2")) if known else "smollm2"
 
+    def relatives(self, names: Collection[str]) -> set[str]:
+        """Return all names of these models and of their relatives: their bases, and whatever was tuned from the same.
+
+        What one of them answered is no news to another.
+        """
+        families = [self._family(function) for function in self.functions()]
+        found = set(names)
+        while more := set().union(*(family for family in families if family & found)) - found:
+            found |= more
+        return found
+
+    def _family(self, function: str) -> set[str]:
+        """Return the names of a function's models, under which they are asked, and answer: the bases are among them."""
+        versions, tuned = self.versions(function), f"tuned:{function}"
+        numbers = [BASE, *(version.number for version in versions)]
+        bases = {str(version.card.get("base", "smollm2")) for version in versions}
+        return {tuned, *(f"{tuned}@{n}" for n in numbers), *(f"transformers:{v.folder}" for v in versions), *bases}
+
     def next_folder(self, function: str) -> Path:
         """Return the folder for the next version. A killed run may have left `FOLDER.partial` beside it."""
         known = self.versions(function)
@@ -120,6 +138,8 @@ class Registry:
     def place(self, function: str) -> Path:
         """Return the folder of a function's versions; GuardError where no folder can have its name."""
         folder = urllib.parse.quote(function, safe="<> ", errors="replace")
+        if folder in ("", ".", ".."):  # the registry itself, or what is around it
+            raise GuardError(f"no function is named {function!r}")
         if len(folder) > MOST_NAME:
             raise GuardError(f"no function is named {clipped(function)}: {len(function):,} characters are too many")
         return self.root / folder
@@ -147,7 +167,7 @@ class Registry:
             "made": "" if at is None else at.strftime("%Y-%m-%d %H:%M"),
             "base": card.get("base", ""),
             "examples": card.get("examples", ""),
-            "foreseen": card.get("validation", {}).get("after", {}).get("paths_right"),
+            "foreseen": ((card.get("validation") or {}).get("after") or {}).get("paths_right"),
             "shadow": None if shadow is None else bool(shadow.get("passed")),
             "folder": str(version.folder),
         }
@@ -164,7 +184,8 @@ class Registry:
         with self._changing(function) as serving:
             if serving.canary is not None:
                 return self._decided(function, replace(serving, canary=None), "end canary", False, why)
-            before = [one["from"] for one in serving.history if one["action"] in ("promote", "roll back")]
+            changes = [one["from"] for one in serving.history if one["action"] in ("promote", "roll back")]
+            before = [number for number in changes if number != serving.current]
             if not before:
                 raise GuardError(f"{function} has always been served by version {serving.current}")
             return self._decided(function, replace(serving, current=before[-1]), "roll back", False, why)
@@ -190,6 +211,8 @@ class Registry:
         if not 0 < share < 1:
             raise ValueError(f"share={share} must be between 0 and 1")
         with self._changing(function) as serving:
+            if number == serving.current:
+                raise GuardError(f"version {number} of {function} serves already; a canary is another version")
             self._check_passed(function, number, serving.current, force)
             canary = Canary(number, share, time.time(), baseline)
             told = f"share {share:g}; {why}" if why else f"share {share:g}"
@@ -234,7 +257,7 @@ def differences(old: Version, new: Version) -> dict[str, dict[str, Any]]:
     """
     before, after = old.card, new.card
     found = {}
-    for key in sorted({*before, *after} - {"made", "run"}):
+    for key in sorted({*before, *after} - {"made", "run", "questions"}):
         was, now = before.get(key), after.get(key)
         if was == now:
             continue

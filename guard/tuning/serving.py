@@ -39,7 +39,11 @@ class TunedModel:
         self.name = name
         self._function = function
         self._registry = registry or Registry.default()
-        if not self._registry.versions(function):
+        try:
+            is_known = bool(self._registry.versions(function))
+        except GuardError as error:  # no function can have such a name
+            raise ModelError(str(error)) from None
+        if not is_known:
             known = ", ".join(self._registry.functions()) or "none"
             raise ModelError(f"no model of {function} was tuned; there are {known}")
         self._lock = threading.RLock()

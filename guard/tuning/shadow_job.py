@@ -71,8 +71,7 @@ def measured(
 
     version = registry.version(asked.function, asked.version)
     new, old = (registry.model(asked.function, number) for number in (asked.version, asked.against))
-    numbers = (BASE, *(one.number for one in registry.versions(asked.function)))
-    own = {new, old, f"tuned:{asked.function}", *(f"tuned:{asked.function}@{number}" for number in numbers)}
+    own = registry.relatives({new, old})
     versions = [version, *([registry.version(asked.function, asked.against)] if asked.against != BASE else [])]
     dropped: Counter[str] = Counter()
     card = version.card
@@ -96,9 +95,15 @@ def measured(
 
 
 def unseen(pairs: Sequence[Pair], versions: Sequence[Version], limit: int) -> list[Pair]:
-    """Return the newest pairs that no version was trained on, oldest first."""
-    trained = {source for version in versions for source in version.card.get("sources", ())}
-    return sorted((pair for pair in pairs if pair.source not in trained), key=lambda pair: pair.started)[-limit:]
+    """Return the newest pairs whose questions no version was trained on, oldest first.
+
+    Of a version that was made before questions were noted it is known only which calls or lines it was trained on.
+    """
+    cards = [version.card for version in versions]
+    asked = {question for card in cards for question in card.get("questions", ())}
+    sources = {source for card in cards if "questions" not in card for source in card.get("sources", ())}
+    new = (pair for pair in pairs if pair.question not in asked and pair.source not in sources)
+    return sorted(new, key=lambda pair: pair.started)[-limit:]
 
 
 def state(registry: Registry) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ confidence, it is worse than the old one by no more than a margin.
 
 from __future__ import annotations
 
-import contextlib
 import html
 import json
 import math
@@ -25,10 +24,11 @@ from guard import models
 from guard.decoding import calibration
 from guard.decoding.answer_figures import WHOLE, AnswerFigures, figures
 from guard.decoding.calibration import Calibration, Judged, Known
-from guard.errors import GuardError
+from guard.errors import GuardError, ModelError, RateLimited, TimedOut, Unavailable
 from guard.kernels import json_pointer
 from guard.models.base import Model, Request
 from guard.models.chat_messages import asked
+from guard.support.clipping import one_line
 from guard.support.json_equality import are_equal
 from guard.tuning import economics, economics_page
 from guard.tuning.examples import Pair, cut
@@ -103,7 +103,7 @@ def run(
 
     `is_quick` leaves out decoding; `told` is called with a stage, the questions done and their number. `kept` has
     answers of a run that was killed, and takes those of this one. Raises GuardError where there are too few questions,
-    and ModelError where a model can't be loaded.
+    and ModelError where a model can't be loaded or asked.
     """
     kept = kept or KeptAnswers()
     if len(pairs) < LEAST:
@@ -139,7 +139,7 @@ def keep_calibration(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def _foreseen(name: str, pairs: Sequence[Pair], told: Callable[[str, int, int], None]) -> dict[str, Any] | None:
-    """Return the result of teacher forcing; None for a model whose weights are not on this machine."""
+    """Return the result of teacher forcing; None for a model whose weights are not here, or without a path to score."""
     told(f"scoring by {name}", 0, len(pairs))
     try:
         from guard.tuning.job import load
@@ -148,6 +148,8 @@ def _foreseen(name: str, pairs: Sequence[Pair], told: Callable[[str, int, int], 
     except GuardError:
         return None
     examples = list(cut(model, pairs, Counter()))
+    if not examples:
+        return None
     scores = score(model.model, examples)
     choices = max(1, sum(one.choices for one in scores))
     written = sum(one.is_written for one in scores)
@@ -170,30 +172,43 @@ def _answers(
         return found
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(one, pairs))
+        found = list(pool.map(one, pairs))
+    if found and all(answer.error for answer in found):
+        raise ModelError(f"{name} failed on each of {len(found)} questions, so that nothing is known: {found[0].error}")
+    return found
 
 
 def _answered(model: Model, pair: Pair) -> Answered:
+    """Ask a model; raises the errors of a provider that can't be asked now, which say nothing of its answers."""
     began = time.perf_counter()
-    value: Any = None
+    value, is_right, failed = None, False, ""
     found: Mapping[str, AnswerFigures] = {}
-    with contextlib.suppress(GuardError, ValueError):
+    try:
         reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
-        prompt = asked(pair.messages, model.name)
-        value, found = json.loads(reply.text), figures(reply.text, reply.tokens, prompt, pair.compiled.schema)
-    is_right = value is not None and are_equal(value, json.loads(pair.answer))
-    return Answered(value, is_right, time.perf_counter() - began, found)
+        value = json.loads(reply.text)
+        is_right = are_equal(value, json.loads(pair.answer))
+        found = figures(reply.text, reply.tokens, asked(pair.messages, model.name), pair.compiled.schema)
+    except (RateLimited, Unavailable, TimedOut):
+        raise
+    except ModelError as error:
+        failed = one_line(error)
+    except (GuardError, ValueError, RecursionError):  # no valid answer
+        pass
+    return Answered(value, is_right, time.perf_counter() - began, found, failed)
 
 
 def _alone(pairs: Sequence[Pair], answered: Sequence[Answered], precision: float) -> dict[str, Any] | None:
-    """Return what the model may serve alone: calibrated on one half, and its result on the other."""
-    told = [number for number, one in enumerate(answered) if one.figures]
-    first, other = economics.halves([pairs[number].input_hash for number in told])
+    """Return what the model may serve alone: calibrated on one half, and its result on the other.
+
+    A question without a valid answer, or one of whose answer nothing is known, is never served alone.
+    """
+    half, other = economics.halves([pair.input_hash for pair in pairs])
+    first = [number for number in half if answered[number].figures]
     if not first:
         return None
-    made = Calibration.made({pair.compiled.hash for pair in pairs}, _known(pairs, answered, (told[at] for at in first)))
-    rest = [answered[told[at]] for at in other]
-    judged = [Judged(made.confidence(one.figures[WHOLE]), one.is_right) for one in rest]
+    made = Calibration.made({pair.compiled.hash for pair in pairs}, _known(pairs, answered, first))
+    rest = [answered[number] for number in other]
+    judged = [Judged(made.confidence(one.figures[WHOLE]) if one.figures else -math.inf, one.is_right) for one in rest]
     threshold = calibration.threshold(made.precision, precision)
     return {
         "wanted": precision,

@@ -13,7 +13,6 @@ one of them was killed and resumed. With `seconds` the learning rate falls with 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -34,6 +33,8 @@ from torch.nn import functional
 from guard.errors import GuardError
 from guard.kernels.cached import cached_property
 from guard.support import memory
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS, check
+from guard.support.clipping import one_line
 from guard.tuning.examples import Example
 from guard.tuning.lora import SHORT, Adapter
 from guard.tuning.plan import Position, TrainingPlan
@@ -67,21 +68,24 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss={self.loss!r} must be one of {', '.join(LOSSES)}")
-        for name in ("layers", "rank", "batch", "branches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("layers", "rank", "batch", "branches", *(() if self.steps is None else ("steps",))):
+            check(name, getattr(self, name), 1, MOST_COUNT, is_whole=True)
+        for name in ("rate", "epochs", "gigabytes", *(() if self.seconds is None else ("seconds",))):
+            check(name, getattr(self, name), 0, MOST_SECONDS, is_above=True)
 
 
 @dataclass(frozen=True)
 class Validation:
     """How well held-out answers are predicted, each token under its mask after the right tokens before it."""
 
-    examples: int
+    examples: int  # where there is none, the other figures are 0 and mean nothing
     nll: float  # mean negative log-likelihood of a choice, in nats
     choices_right: float  # share of choices at which the answer's token is the likeliest allowed one
     paths_right: float  # share of answers that greedy decoding writes: all their choices are right
 
     def __str__(self) -> str:
+        if not self.examples:
+            return "no answer was held out"
         return f"{self.paths_right:.1%} of {self.examples} answers foreseen, {self.nll:.3f} nats a choice"
 
 
@@ -210,17 +214,24 @@ class Trainer:
             **self._state(),
         }
         beside = self._checkpoint.with_suffix(".new")
-        with beside.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._checkpoint)
+        try:
+            with beside.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._checkpoint)
+        except (OSError, RuntimeError) as error:  # torch's own, of a disk that is full
+            raise GuardError(f"the checkpoint {self._checkpoint} can't be written: {one_line(error)}") from error
 
     def _resume(self, checkpoint: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             state = torch.load(checkpoint, weights_only=True)
-            if state["digest"] != self.digest:
-                return
+            digest = state["digest"]
+        except FileNotFoundError:
+            return
+        except Exception as error:  # unpickling raises whatever the bytes lead it to
+            raise GuardError(f"{checkpoint} is no checkpoint that can be read; delete it to begin anew") from error
+        if digest == self.digest:
             self._at, self.losses = Position(**state["at"]), state["losses"]
             self._trunk, self._branches, self._sums = state["trunk"], state["branches"], state["sums"]
             self._load(state["parameters"])
@@ -228,13 +239,15 @@ class Trainer:
 
     def validate(self, examples: Sequence[Example]) -> Validation:
         """Measure how well the answers of examples are predicted."""
+        if not examples:
+            return Validation(0, 0.0, 0.0, 0.0)
         scores = score(self._adapter.model, examples, self._pass_tokens)
-        choices = max(1, sum(one.choices for one in scores))
+        choices = sum(one.choices for one in scores)
         return Validation(
             len(scores),
             sum(one.nll for one in scores) / choices,
             1 - sum(one.wrong for one in scores) / choices,
-            sum(one.is_written for one in scores) / max(1, len(scores)),
+            sum(one.is_written for one in scores) / len(scores),
         )
 
     def _batches(self) -> Iterator[list[Example]]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import httpx2
 import pytest
 
+import guard
 from guard.cli import app
+from guard.testing import Check
 
 SCHEMA = {
     "title": "Ticket",
@@ -132,7 +137,7 @@ def test_models_are_evaluated_on_cases_and_compared(
     assert called(*given, "--plot", str(plot), "--html", str(html)) == 0
     out = capsys.readouterr().out
     assert "adversarial:1" in out
-    assert "can take over from adversarial:2" in out or "not known whether" in out
+    assert "not known whether adversarial:1 can take over from adversarial:2" in out
     assert plot.read_text("utf-8").count("<svg") == 1
     assert "Models compared" in html.read_text("utf-8")
     assert called(*given, "--json") == 0
@@ -301,3 +306,21 @@ def test_nothing_is_left_where_the_command_is_called(schema: str, tmp_path: Path
     environment["GUARD_CACHE"] = str(tmp_path / "cache")
     subprocess.run(command, cwd=here, env=environment, check=True, capture_output=True)
     assert list(here.iterdir()) == []
+
+
+def test_a_time_in_which_nothing_is_tried_is_no_success(
+    schema: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = itertools.count()
+    monkeypatch.setattr(Check, "_is_time_up", lambda _: next(seen) >= 2)  # it looks before each case
+    assert called(schema, "--seconds", "100") == 0
+    assert "note: 100 seconds were up before everything was tried" in capsys.readouterr().out
+    monkeypatch.setattr(Check, "_is_time_up", lambda _: True)
+    assert called(schema, "--seconds", "0.1") == 2
+    assert "--seconds 0.1 must be more: in that time no case was tried" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "value"), [("seconds", math.nan), ("seconds", 0), ("runs", math.nan), ("runs", -1)])
+def test_numbers_that_mean_nothing_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name}="):
+        Check(guard.Guard(), schema={"type": "integer"}, **{name: value})

@@ -109,6 +109,36 @@ def test_an_equal_model_takes_over_and_a_worse_one_does_not() -> None:
     assert "not known whether mixed can take over" in compare(mixed, large).words
 
 
+def test_a_few_cases_tell_nothing() -> None:
+    cases = [Case(str(n), {"name": str(n)}) for n in range(19)]
+    right = [json.dumps({"name": str(n)}) for n in range(19)]
+    for answers in (right, ['{"name": "?"}'] * 19):
+        found = compare(evaluated("small", *answers, cases=cases), evaluated("large", *right, cases=cases))
+        assert found.takes_over is False
+        assert found.words == (
+            "it is not known whether small can take over from large: 19 cases are too few, 20 are needed"
+        )
+
+
+def test_the_figures_of_a_call_that_failed_are_its_own() -> None:
+    """Another process may record a call between this one and the look at it."""
+    target = targets.from_any(SCHEMA, {})
+    asked = guard.Guard(ScriptedModel("nonsense", name="m"), retries=0)
+    run = asked.run
+
+    def and_another(plan: Any) -> Any:
+        try:
+            return run(plan)
+        finally:
+            guard.Guard(ScriptedModel("true", name="other")).generate({"type": "boolean"}, "Is it?")
+
+    asked.run = and_another  # type: ignore[method-assign]
+    (found,) = evaluate(target, asked, CASES[:1], schema="s", model="m", instruction="Read.").outcomes
+    call = asked.store.read(found.call or 0)
+    assert call is not None
+    assert [attempt.model for attempt in call.attempts] == ["m"]
+
+
 def test_without_expected_answers_only_validity_and_cost_are_compared() -> None:
     cases = [Case("one"), Case("two")]
     one = evaluated("one", '{"name": "a"}', '{"name": "b"}', cases=cases)
@@ -168,7 +198,7 @@ def test_a_plot_and_a_page_hold_every_model(tmp_path: Path, suffix: str) -> None
     write(evaluations, path)
     assert path.stat().st_size > 1_000
     text = page(evaluations, [compare(*evaluations)])
-    assert "two &lt;b&gt; here" in text
+    assert "two &lt;b&gt;: 2 cases are too few" in text
     assert "<b>" not in text
     assert "<svg" in text
     assert "<script" not in text

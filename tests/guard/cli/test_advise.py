@@ -132,3 +132,12 @@ def test_nested_objects_and_references_are_read() -> None:
     fields = fields_of(schema)
     assert [(one.name, one.kind) for one in fields] == [("who.name", "quoted"), ("n", "number")]
     assert [one.is_optional for one in fields] == [False, True]
+
+
+def test_names_with_slashes_have_their_confidence_too() -> None:
+    fields = fields_of({"type": "object", "properties": {"a/b": {"type": "string"}, "~": {"type": "string"}}})
+    confidence = {"/a~1b": 0.5, "/~0": 0.25}
+    readings = [Reading("x", {"a/b": "x", "~": "y"}, confidence=confidence, unstated=("/a~1b",))] * 3
+    found = measured(fields, readings)
+    assert [one.as_dict()["confidence"] for one in found] == [0.5, 0.25]
+    assert ("a/b", "optional") in [(one.field, one.rule) for one in advised(found, readings)]

@@ -19,7 +19,7 @@ from guard.errors import GuardError
 from guard.models.local.transformers import quiet
 from guard.trace import TraceStore
 from guard.tuning import answers
-from guard.tuning.examples import Pair
+from guard.tuning.examples import Pair, deduplicated
 
 SCHEMA = {
     "type": "object",
@@ -62,6 +62,14 @@ def test_right_answers_are_kept_and_others_counted_under_their_reason(trace_file
         "not whole": 1,
         "no valid answer": 1,
     }
+
+
+def test_what_a_person_approved_is_learned_though_another_answer_came_later(trace_file: Path) -> None:
+    asked("twice", RIGHT).rate(True)
+    asked("twice", '{"kind": "used", "n": 7}')
+    pairs, dropped = found(trace_file)
+    (kept,) = deduplicated(pairs, dropped)
+    assert (kept.answer, kept.is_approved) == (RIGHT, True)
 
 
 def test_an_answer_that_a_larger_model_gave_in_the_end_is_learned_under_the_first_question(trace_file: Path) -> None:
@@ -173,5 +181,38 @@ def test_the_command_line_tunes_on_the_trace_and_the_result_is_in_the_registry(
     assert card["recipe"]["branches"] == 2
     assert 8 <= card["examples"] <= 28
     assert run.invoke(app, command).stdout == f"transformers:{tmp_path / 'models' / 'kinds' / '2'}\n"
+    for name in ("..", "x" * 300):
+        refused = run.invoke(app, ["tune", name, *command[2:]])
+        assert isinstance(refused.exception, Problem)
+        assert refused.exception.code == 2
+        assert "no function is named" in str(refused.exception)
     wrong = run.invoke(app, [*command, "--loss", "none"])
     assert str(wrong.exception) == "--loss none must be one of masked, chosen, all"
+
+
+def test_what_the_tuned_model_answered_itself_is_not_learned(
+    trace_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_REGISTRY", str(tmp_path / "models"))
+    for name, base in (("kinds", "smollm2"), ("letters", "smollm2"), ("large", "transformers:/models/large")):
+        folder = tmp_path / "models" / name / "1"
+        folder.mkdir(parents=True)
+        (folder / "tuning.json").write_text(json.dumps({"base": base}))
+    file = Path(json_schema(trace_file)).rename(tmp_path / "kinds.json")
+    own = ("tuned:kinds", "tuned:kinds@1", f"transformers:{tmp_path / 'models' / 'kinds' / '1'}", "tuned:letters")
+    for name in (*own, "smollm2", "tuned:large"):
+        asked(f"answered by {name}", reply(RIGHT, model=f"{name}@1"), name=name)
+    asked("answered by the first version", reply(RIGHT, model="tuned:kinds@1"), name="an alias")
+    shown = CliRunner().invoke(app, ["tune", str(file)])
+    assert "1 examples are too few, 8 are needed (6 the model's own answer, which nobody confirmed)" in str(
+        shown.exception
+    )
+
+
+def test_own_answers_are_left_out_before_the_registry_has_the_model(
+    trace_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUARD_REGISTRY", str(tmp_path / "none"))
+    asked("answered by another registry's", reply(RIGHT, model="tuned:schema@3"), name="tuned:schema")
+    shown = CliRunner().invoke(app, ["tune", json_schema(trace_file)])
+    assert "0 examples are too few" in str(shown.exception)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import random
@@ -138,7 +139,22 @@ def test_a_question_asked_twice_is_kept_once_and_a_persons_answer_goes_first() -
     newest = pair({"name": "c", "total": 1, "kind": "new"}, by="openai:gpt", started=3.0)
     assert deduplicated([later, first, newest], dropped) == [first]
     assert deduplicated([later, newest], Counter()) == [newest]
+    approved = dataclasses.replace(later, is_approved=True)
+    assert deduplicated([approved, newest], Counter()) == [approved]
+    assert deduplicated([newest, approved, first], Counter()) == [first]
     assert dropped == {"asked twice": 2}
+
+
+def test_a_question_that_versions_of_a_schema_ask_is_in_one_part() -> None:
+    compiled = [guard.compile({"type": "integer", "maximum": most}) for most in range(5)]
+    pairs = [
+        Pair(({"role": "user", "content": f"Read {n}."},), one, "0", started=float(n))
+        for n in range(100)
+        for one in compiled
+    ]
+    train, held = split(pairs, 0.1)
+    assert len(held) >= 50
+    assert not {p.messages[0]["content"] for p in train} & {p.messages[0]["content"] for p in held}
 
 
 def test_no_input_is_in_two_parts_and_the_newest_are_held_out() -> None:
@@ -148,3 +164,13 @@ def test_no_input_is_in_two_parts_and_the_newest_are_held_out() -> None:
     assert all(p in held for p in pairs[-20:])
     assert 20 <= len(held) <= 60
     assert split(pairs, 0.1) == (train, held)
+
+
+def test_what_is_no_text_is_left_out_and_the_others_are_learned() -> None:
+    good = pair({"name": "a", "total": 1, "kind": "new"})
+    half = dataclasses.replace(good, messages=({"role": "user", "content": "\ud800"},))
+    answer = dataclasses.replace(good, answer='{"name": "\\ud800", "total": 1, "kind": "new"}')
+    no_prompt = dataclasses.replace(good, messages=({"role": "user", "content": 5},))
+    dropped: Counter[str] = Counter()
+    assert [one.pair for one in cut(model(), deduplicated([half, answer, no_prompt, good], dropped), dropped)] == [good]
+    assert dropped == {"half of a character": 2, "its messages make no prompt": 1}

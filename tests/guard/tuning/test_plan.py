@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guard.tuning.plan import Position, TrainingPlan
+from guard.tuning.training import Recipe
 
 
 def walked(plan: TrainingPlan, seconds_a_step: float) -> list[tuple[int, float, float]]:
@@ -87,3 +90,10 @@ def test_three_epochs_with_two_branches_are_a_trunk_and_two_halves() -> None:
 
 def test_time_that_is_used_up_ends_a_run_after_a_step() -> None:
     assert walked(TrainingPlan(100, 3, 1e-9), 1.0) == [(0, pytest.approx(0.0), pytest.approx(0.0))]
+
+
+@pytest.mark.parametrize("name", ["rate", "epochs", "gigabytes", "seconds", "steps", "layers"])
+@pytest.mark.parametrize("value", [math.nan, 0, -1, math.inf])
+def test_a_recipe_of_numbers_that_mean_nothing_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name}="):
+        Recipe(**{name: value})

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import guard
 from guard.cli.app import app
-from guard.errors import GuardError
+from guard.errors import GuardError, ModelError
 from guard.models.base import Request
 from guard.models.local.transformers import quiet
 from guard.trace import TraceStore
@@ -96,11 +96,30 @@ def test_a_rollback_ends_the_canary_first_and_then_goes_back(registry: Registry)
         registry.start_canary(FUNCTION, 2, 1.5)
 
 
+def test_a_version_that_was_promoted_twice_is_rolled_back_to_the_one_before(registry: Registry) -> None:
+    version(registry, 1)
+    for _ in range(2):
+        registry.promote(FUNCTION, 1, force=True)
+    assert [registry.rollback(FUNCTION).current for _ in range(3)] == [0, 1, 0]
+
+
+def test_the_version_that_serves_is_no_canary(registry: Registry) -> None:
+    version(registry, 1)
+    registry.promote(FUNCTION, 1, force=True)
+    with pytest.raises(GuardError, match="serves already; a canary is another version"):
+        registry.start_canary(FUNCTION, 1, 0.5, force=True)
+
+
 def test_a_name_can_lead_nowhere_else(registry: Registry) -> None:
     assert registry.place("../../etc").parent == registry.root
     for name in ("x" * 251, "\N{SNOWMAN}" * 30):
         with pytest.raises(GuardError, match="characters are too many"):
             registry.serving(name)
+    for name in ("", ".", ".."):
+        with pytest.raises(GuardError, match="no function is named"):
+            registry.next_folder(name)
+        with pytest.raises(ModelError, match="no function is named"):
+            by_name(name, f"tuned:{name}")
 
 
 DECIDES = """

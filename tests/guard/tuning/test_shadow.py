@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
 from collections import Counter
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import tiny
+from scripted import Scripted
 from typer.testing import CliRunner
 
 import guard
 from guard.cli.app import app
 from guard.cli.console import Problem
 from guard.decoding.answer_figures import AnswerFigures
-from guard.errors import GuardError
+from guard.errors import GuardError, ModelError, Unavailable
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
+from guard.tuning import economics
 from guard.tuning import shadow_run as shadow
 from guard.tuning.examples import Pair, cut
 from guard.tuning.kept_answers import Answered, KeptAnswers
+from guard.tuning.registry import Version
 from guard.tuning.scoring import score
+from guard.tuning.shadow_job import unseen
 
 SCHEMA = {
     "type": "object",
@@ -153,6 +159,8 @@ def test_the_command_line_tells_which_is_better(models: tuple[str, str], tmp_pat
     again = CliRunner().invoke(app, [*args, "--html", str(tmp_path / "report.html")])
     assert isinstance(again.exception, Problem)
     args[1] = new
+    neither = CliRunner().invoke(app, [*args, "--quick", "--html", str(tmp_path / "other.html")])
+    assert str(neither.exception).startswith("--html is of what was decoded, and --quick decodes nothing")
     found = json.loads(CliRunner().invoke(app, [*args, "--quick", "--json"]).output)
     assert set(found["foreseen"]) == {"old", "new"}
 
@@ -168,3 +176,56 @@ def test_the_page_says_what_the_model_would_serve_alone(right: bool, words: str)
     assert alone["wanted"] == 0.9
     told = shadow._alone_shown({"new": "b", "old": "a", "alone": alone})
     assert words in told
+
+
+def test_what_was_not_answered_is_not_served_alone() -> None:
+    """Half of the questions have no answer: at most the other half is served, not all of them."""
+    asked = pairs(200)
+    figures = {"": AnswerFigures(0.1, 0.1, 0.0, 0.0)}
+    answered = [Answered({}, True, 0.1, figures) if n % 2 else Answered(None, False, 0.1) for n in range(200)]
+    alone = shadow._alone(asked, answered, 0.5)
+    assert alone is not None
+    assert alone["chosen_on"] + alone["looked_at"] <= 200
+    _, other = economics.halves([pair.input_hash for pair in asked])
+    share = sum(n % 2 for n in other) / len(other)
+    assert (alone["looked_at"], alone["share"], alone["precision"]) == (len(other), share, 1)
+    assert alone["curve"][-1] == [round(share, 4), 1]
+
+
+def test_a_right_null_is_right() -> None:
+    compiled = guard.compile({"anyOf": [SCHEMA, {"type": "null"}]})
+    (question,) = [Pair(({"role": "user", "content": "?"},), compiled, "null")]
+    assert shadow._answered(Scripted("null"), question).is_right
+    assert not shadow._answered(Scripted(json.dumps({"kind": "new", "n": 1})), question).is_right
+    assert not shadow._answered(Scripted("nul"), question).is_right
+
+
+def test_a_question_that_a_version_was_trained_on_is_not_asked_again_under_another_number(tmp_path: Path) -> None:
+    before, now = pairs(30), pairs(40)
+    card = {"sources": [pair.source for pair in before], "questions": [pair.question for pair in before]}
+    (tmp_path / "tuning.json").write_text(json.dumps(card))
+    version = Version("f", 1, tmp_path)
+    renumbered = [dataclasses.replace(pair, source=f"line {39 - n}") for n, pair in enumerate(now)]
+    assert unseen(renumbered, [version], 100) == renumbered[30:]
+    (tmp_path / "tuning.json").write_text(json.dumps({"sources": card["sources"]}))  # of an older Guard
+    assert unseen(now, [version], 100) == now[30:]
+
+
+def test_a_model_that_can_not_be_asked_is_not_said_to_be_wrong(tmp_path: Path) -> None:
+    """Else any model would pass beside one whose provider is down, or whose key is missing."""
+    (question,) = pairs(1)
+    with pytest.raises(Unavailable):
+        shadow._answered(Scripted(Unavailable("down")), question)
+    assert shadow._answered(Scripted(guard.Refused("no")), question) == Answered(None, False, ANY)
+    found = shadow._answered(Scripted(ModelError("there is no key")), question)
+    assert (found.is_right, found.error) == (False, "there is no key")
+    kept = KeptAnswers(tmp_path / "partial")
+    kept.add("m", question, found)
+    assert KeptAnswers(tmp_path / "partial").find("m", question) is None
+
+
+def test_a_run_beside_a_model_that_always_fails_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted = {"old": Scripted(*[ModelError("there is no key")] * 20, name="old")}
+    monkeypatch.setattr("guard.models.load", lambda name: scripted[name])
+    with pytest.raises(ModelError, match=r"failed on each of 20 questions, .*: there is no key"):
+        shadow._answers("old", pairs(20), lambda *_: None, KeptAnswers())

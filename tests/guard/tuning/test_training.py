@@ -24,6 +24,7 @@ from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel, quiet
 from guard.tuning import job, training
 from guard.tuning.examples import Pair
+from guard.tuning.registry import Registry
 from guard.tuning.training import Recipe, TrainingReport
 
 SCHEMA = {
@@ -83,6 +84,7 @@ def test_what_was_trained_loads_as_a_model_and_foresees_more(base: Path, tmp_pat
     assert json.loads(reply.text)["name"] in ("Alice", "total", "ok")
     card = json.loads((tmp_path / "out" / job.CARD).read_text())
     assert card["steps"] == 60
+    assert card["base"] == f"transformers:{base.resolve()}"
     assert card["base_hash"] == job._weights_hash(base)
     assert [len(card[name]) for name in ("base_hash", "template", "tokenizer", "data")] == [64] * 4
     assert card["answered_by"] == {"": card["examples"]}
@@ -285,3 +287,43 @@ def test_where_all_layers_are_trained_nothing_below_them_is_kept(base: Path) -> 
     assert count > 1
     assert training._room(model, count, 3.0)[1] == 0
     assert training._room(model, count - 1, 3.0)[1] > 0
+
+
+def test_where_nothing_is_held_out_nothing_is_said_of_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "split", lambda pairs, _: (pairs, []))
+    found = tuned(base, tmp_path / "1", Recipe(steps=1, layers=1))
+    assert str(found.before) == str(found.after) == "no answer was held out"
+    assert found.card["validation"] == {"before": None, "after": None}
+    assert found.card["questions"] == sorted(set(found.card["questions"]))
+    (tmp_path / "models" / "f").mkdir(parents=True)
+    (tmp_path / "1").rename(tmp_path / "models" / "f" / "1")
+    registry = Registry(tmp_path / "models")
+    assert registry.facts(registry.version("f", 1))["foreseen"] is None
+
+
+def test_the_base_is_found_from_another_folder(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(base.parent)
+    found = job.tune(pairs(), tmp_path / "out", model=f"transformers:{base.name}", recipe=Recipe(steps=1, layers=1))
+    assert found.card["base"] == f"transformers:{base.resolve()}"
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk", b"PK"])
+def test_a_checkpoint_that_can_not_be_read_is_named(base: Path, tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "checkpoint.pt").write_bytes(damage)
+    with pytest.raises(GuardError, match=r"checkpoint\.pt is no checkpoint that can be read; delete it to begin anew"):
+        tuned(base, tmp_path / "out", Recipe(steps=1, layers=1))
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:603] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(GuardError, match=r"checkpoint\.pt can't be written: \[enforce fail"):
+        tuned(base, tmp_path / "out", Recipe(steps=1, layers=1))
+    assert not (tmp_path / "out").exists()
