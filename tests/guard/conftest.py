@@ -16,14 +16,20 @@ __all__ = ["trace_file"]
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.Server]:
-    """Start a PostgreSQL server for the session. Where there is none to start, CI fails and a laptop skips."""
+def postgres_binaries() -> Path:
+    """Return the folder of PostgreSQL's binaries. Where there is none, CI fails and a laptop skips."""
     folder = postgres.binaries()
     if folder is None:
         if os.environ.get("CI") == "true":
             pytest.fail(postgres.INSTALL)
         pytest.skip(postgres.INSTALL)
-    with postgres.running(folder) as server:
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_binaries: Path) -> Iterator[postgres.Server]:
+    """Start a PostgreSQL server for the session."""
+    with postgres.running(postgres_binaries) as server:
         yield server
 
 

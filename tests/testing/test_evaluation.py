@@ -120,7 +120,7 @@ def test_a_few_cases_tell_nothing() -> None:
         )
 
 
-def test_the_figures_of_a_call_that_failed_are_its_own() -> None:
+def test_the_figures_of_a_call_that_failed_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may record a call between this one and the look at it."""
     target = targets.from_any(SCHEMA, {})
     asked = guard.Guard(ScriptedModel("nonsense", name="m"), retries=0)
@@ -132,7 +132,7 @@ def test_the_figures_of_a_call_that_failed_are_its_own() -> None:
         finally:
             guard.Guard(ScriptedModel("true", name="other")).generate({"type": "boolean"}, "Is it?")
 
-    asked.run = and_another  # type: ignore[method-assign]
+    monkeypatch.setattr(asked, "run", and_another)
     (found,) = evaluate(target, asked, CASES[:1], schema="s", model="m", instruction="Read.").outcomes
     call = asked.store.read(found.call or 0)
     assert call is not None

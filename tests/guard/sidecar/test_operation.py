@@ -204,11 +204,8 @@ def test_the_trace_may_lie_in_postgresql(tmp_path: Path, postgres_server: postgr
         assert sidecar.end() == 0
 
 
-def test_a_stranger_is_not_told_where_the_trace_is_that_fails(tmp_path: Path) -> None:
-    folder = postgres.binaries()
-    if folder is None:
-        pytest.skip(postgres.INSTALL)
-    with fake_server.Server("Hello.") as provider, postgres.running(folder) as server:
+def test_a_stranger_is_not_told_where_the_trace_is_that_fails(tmp_path: Path, postgres_binaries: Path) -> None:
+    with fake_server.Server("Hello.") as provider, postgres.running(postgres_binaries) as server:
         trace = server.url.replace("//postgres@", "//postgres:hush-hush@")
         with serving(tmp_path, model(provider.url), env={"GUARD_TRACE": trace}) as it:
             assert it.chat().status == 200

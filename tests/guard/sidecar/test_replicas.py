@@ -115,10 +115,10 @@ def test_a_model_that_fails_at_one_is_given_up_at_the_first_failure_elsewhere(
         each.wait(is_open)
 
 
-def test_a_budget_holds_while_postgresql_dies_and_comes_back_and_a_replica_is_killed(tmp_path: Path) -> None:
-    folder = postgres.binaries()
-    assert folder is not None, postgres.INSTALL
-    with postgres.running(folder) as server:
+def test_a_budget_holds_while_postgresql_dies_and_comes_back_and_a_replica_is_killed(
+    tmp_path: Path, postgres_binaries: Path
+) -> None:
+    with postgres.running(postgres_binaries) as server:
         _, figures = replicas.harmed(tmp_path, server, 500)
     assert figures["lost"] == 0
     assert 1 <= figures["counted"] <= 1.01, figures
