@@ -28,9 +28,9 @@ CLANGXX ?= clang++
 
 .PHONY: help build demo test native-test opcodes lint check docs format idna fuzz attack formats bench clients engines ray llamacpp templates typed audit sanitize sanitize-memory sanitize-threads clean \
   types wheel-test test-pythons weigh workflows
-# llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Five minutes of a processor, kept by pip's cache.
+# llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Two minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
-  -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O1
+  -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O0 -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tools/llamacpp.cmake
 
 # What `make help` prints: targets by what they are for. A test holds that none is missing.
 HELP := "Every day:build demo test native-test lint check format docs opcodes idna" \

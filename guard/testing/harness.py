@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from guard.testing import sleeps
 from guard.testing.app_adapters import CANARY, HttpAdapter, ModelAdapter, ObservedRequest, Stage
 from guard.testing.evaluated import EvaluatedByTheApplication
 from guard.testing.scripted_replies import ScriptedReply
@@ -28,7 +29,6 @@ from guard.trace.records import Call
 
 JOIN_S = 0.25  #: Seconds between two looks whether a call asks without end.
 OVERASKED_S = 1.0  #: Seconds in which such a call must end by the error that it gets.
-LONGEST_WAIT = 0.005  #: Seconds that a sleeping application really sleeps; the rest is only counted.
 #: Loggers of libraries that log every request at their lowest levels; their messages are not checked.
 _LIBRARIES = ("openai", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "anthropic", "asyncio")
 _MISSING = object()
@@ -99,7 +99,7 @@ class Surroundings:
         self.trace = str(Path(folder) / "trace.db")
         stack.enter_context(_environment(self.variables))
         stack.enter_context(self._ears())
-        stack.enter_context(self._clocks())
+        stack.enter_context(sleeps.counted(self._count_sleep))
         stack.enter_context(self._models())
         stack.enter_context(self._event_loop())
         return self
@@ -253,29 +253,8 @@ class Surroundings:
             for name, before in quiet.items():
                 logging.getLogger(name).setLevel(before)
 
-    @contextlib.contextmanager
-    def _clocks(self) -> Iterator[None]:
-        """Count the application's sleeps instead of sleeping."""
-        sleep, asleep = time.sleep, asyncio.sleep
-        mine = threading.get_ident()
-
-        def counted(seconds: float) -> None:
-            if threading.get_ident() != mine and seconds > LONGEST_WAIT:
-                self.waited += seconds
-                seconds = LONGEST_WAIT
-            sleep(seconds)
-
-        async def acounted(delay: float, result: Any = None) -> Any:
-            if delay > LONGEST_WAIT:
-                self.waited += delay
-                delay = LONGEST_WAIT
-            return await asleep(delay, result)
-
-        time.sleep, asyncio.sleep = counted, acounted  # type: ignore[assignment] # for the run only
-        try:
-            yield
-        finally:
-            time.sleep, asyncio.sleep = sleep, asleep
+    def _count_sleep(self, seconds: float) -> None:
+        self.waited += seconds
 
     @contextlib.contextmanager
     def _models(self) -> Iterator[None]:
