@@ -224,9 +224,11 @@ class Surroundings:
         if not Path(self.trace).exists():
             return ()
         store = TraceStore.at(self.trace)
-        latest = store.latest(limit=2)  # most applications make one call
-        if len(latest) == 2 and (latest[-1].number or 0) > self._seen_calls:
-            latest = store.latest(limit=MOST_CALLS)
+        limit = 2  # most applications make one call
+        latest = store.latest(limit=limit)
+        while limit < MOST_CALLS and len(latest) == limit and (latest[-1].number or 0) > self._seen_calls:
+            limit *= 2
+            latest = store.latest(limit=limit)
         new = [call for call in latest if (call.number or 0) > self._seen_calls]
         self._seen_calls = max([self._seen_calls, *(call.number or 0 for call in new)])
         return tuple(sorted(new, key=lambda call: call.number or 0))
@@ -291,7 +293,7 @@ def _server(stage: Stage, port: int) -> HttpAdapter:
     return server
 
 
-MOST_CALLS = 64  #: Types of Guard's objects that are looked for in a call's result.
+MOST_CALLS = 64  #: Calls that are read of one run of the application: the latest, where it made more.
 
 
 async def _end_tasks() -> None:
