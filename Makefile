@@ -68,7 +68,7 @@ lint: build types  ## Check style, format and types: ruff, mypy, clang-format, c
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CPP)
-	printf '%s\n' kernels/cpu/*/*.cpp | xargs -P 2 -n 4 nice $(BIN)/clang-tidy --quiet -p $(BUILT) --warnings-as-errors='*'
+	$(BIN)/python tools/tidy.py $(BUILT)
 
 # The linters run beside the tests, which leave a processor idle for a quarter of their time.
 check: build  ## Do all that CI does.

@@ -55,7 +55,7 @@ template <class T>
 }
 
 template <class T>
-using Row = void (*)(T*, std::int64_t, const std::int32_t*, std::int64_t, T);
+using RowKernel = void (*)(T*, std::int64_t, const std::int32_t*, std::int64_t, T);
 
 template <class T>
 void row_portable(T* logits, std::int64_t width, const std::int32_t* words, std::int64_t masked,
@@ -72,7 +72,7 @@ GUARD_AVX2 void row_avx2(T* logits, std::int64_t width, const std::int32_t* word
 #endif
 
 template <class T>
-Row<T> row_kernel() {
+RowKernel<T> row_kernel() {
 #ifdef GUARD_AVX2
   if (__builtin_cpu_supports("avx2")) return row_avx2<T>;
 #endif
@@ -81,7 +81,7 @@ Row<T> row_kernel() {
 
 template <class T>
 void apply_rows(const Logits& logits, const Bitmask& bitmask, T infinity) {
-  static const Row<T> kernel = row_kernel<T>();
+  static const RowKernel<T> kernel = row_kernel<T>();
   const std::int64_t rows = std::max<std::int64_t>(logits.rows, 0),
                      words = (logits.width + 31) / 32;
   const std::size_t nbytes = static_cast<std::size_t>(rows * logits.width) * sizeof(T);

@@ -15,7 +15,7 @@
 namespace guard {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 
 #ifdef Py_GIL_DISABLED
 constexpr bool kHasGil = false;
@@ -41,7 +41,7 @@ alignas(64) constinit std::atomic<int> asleep{
 
 struct alignas(64) {  // guarded by the GIL
   std::uint32_t period = 1;
-  Clock::time_point period_end{}, pause_end{};
+  Steady::time_point period_end{}, pause_end{};
   int seen = 0, before = 0;  // threads in this period, in the one before
   bool is_on = false, is_paused = false;
   int badness = 0;
@@ -51,8 +51,8 @@ struct alignas(64) {  // guarded by the GIL
 template <class F>
 bool wait(F is_over, std::chrono::microseconds most) {
   if (is_over()) return true;
-  const Clock::time_point until = Clock::now() + most;
-  while (Clock::now() < until)
+  const Steady::time_point until = Steady::now() + most;
+  while (Steady::now() < until)
     for (int i = 0; i < 8; ++i) {
 #if defined(__x86_64__) || defined(__i386__)
       __builtin_ia32_pause();
@@ -63,7 +63,7 @@ bool wait(F is_over, std::chrono::microseconds most) {
 }
 
 void note_this_thread() {
-  if (const Clock::time_point time = Clock::now(); time > gil.period_end) {
+  if (const Steady::time_point time = Steady::now(); time > gil.period_end) {
     gil.period_end = time + kPeriod;
     gil.before = std::exchange(gil.seen, 0);
     ++gil.period;
@@ -115,7 +115,7 @@ void Handover::after_taking() {
   gil.badness = here.has_waited_well ? std::max(gil.badness - 1, 0) : gil.badness + kBad;
   if (gil.badness <= kTooBad) return;
   gil.badness = 0;
-  gil.pause_end = Clock::now() + kPause;
+  gil.pause_end = Steady::now() + kPause;
   gil.is_paused = true, gil.is_on = false;
 }
 
