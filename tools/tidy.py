@@ -29,6 +29,8 @@ def main() -> int:
     (UNITS / ".clang-tidy").write_text(SETTINGS)
     entries = json.loads((Path(sys.argv[1]) / "compile_commands.json").read_text())
     commands = {entry["file"]: entry for entry in entries if KERNEL in Path(entry["file"]).parents}
+    if not commands:
+        sys.exit(f"no source of {KERNEL} has a compile command in {sys.argv[1]}: build first")
     rooms = [list(found) for _, found in groupby(sorted(commands), key=os.path.dirname)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = [*pool.map(lambda room: _found([commands[file] for file in room]), rooms)]
@@ -46,14 +48,21 @@ def _found(sources: list[dict[str, str]]) -> str:
     Path(unit).write_text("".join(f'#include "{source["file"]}"\n' for source in sources))
     command = first | {"command": first["command"].replace(first["file"], unit), "file": unit}
     (folder / "compile_commands.json").write_text(json.dumps([command]))
-    tidy = [Path(sys.executable).with_name("clang-tidy"), "--quiet", "-p", folder, "--warnings-as-errors=*", unit]
+    tidy: list[str | Path] = [
+        Path(sys.executable).with_name("clang-tidy"),
+        "--quiet",
+        "-p",
+        folder,
+        "--warnings-as-errors=*",
+        unit,
+    ]
     done = subprocess.run(tidy, capture_output=True, text=True, check=False)
     if not done.returncode:
         return ""
     if len(sources) > 1 and any(clash in done.stdout for clash in CLASHES):
         middle = len(sources) // 2
         return _found(sources[:middle]) + _found(sources[middle:])
-    return done.stdout or done.stderr
+    return done.stdout or done.stderr or f"clang-tidy ended with {done.returncode} on {unit}\n"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from asyncio import sleep as asleep
+from collections.abc import Callable
 from time import sleep
 from types import SimpleNamespace
 
@@ -15,8 +16,8 @@ import pytest
 from guard.testing.sleeps import counted
 
 
-def _in_a_thread(function: object) -> None:
-    thread = threading.Thread(target=function)  # type: ignore[arg-type] # a function of nothing
+def _in_a_thread(function: Callable[[], object]) -> None:
+    thread = threading.Thread(target=function)
     thread.start()
     thread.join()
 
