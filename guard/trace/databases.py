@@ -13,6 +13,7 @@ import os
 import re
 import sqlite3
 import stat
+import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ CONNECT_S = 10  #: Longest wait for a server's connection.
 SILENT_MS = 20_000  #: Milliseconds after which a server that acknowledges nothing is given up.
 STILL_MS = 5_000  #: Milliseconds for which a transaction may stand still.
 WAL_BYTES = 64 * 2**20  #: Size to which the write-ahead log shrinks again after a long read made it grow.
+RETRY_S = 0.005  #: Seconds between two tries of what SQLite refuses at once while another makes the file.
 
 FUNCTION = "guard_sums_up_days"  #: A function of SQLite's that connections of tables' version 11 or later have.
 
@@ -197,11 +199,27 @@ def _on_connect(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
     # The mode stays with the file: another program's, which may be refused, keeps its own.
     if not pages or connection.execute(_IS_TRACE).fetchone():
-        connection.execute("PRAGMA journal_mode=WAL").close()
+        _use_wal(connection)
     # Deleted data is overwritten, not only unlinked: retention is a promise.
     pragmas = ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", f"journal_size_limit={WAL_BYTES}")
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _use_wal(connection: Any) -> None:
+    """Put a file in WAL mode, and wait for another that makes the same new file: here SQLite itself waits for nobody.
+
+    A reader that wants to become the only writer is refused at once, since two of them would wait for each other.
+    """
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= until:
+                raise
+        time.sleep(RETRY_S)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

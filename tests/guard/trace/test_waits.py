@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,23 @@ def store(place: str) -> TraceStore:
     made = TraceStore.at(place)
     made.write(CALL)
     return made
+
+
+def test_a_file_whose_mode_others_change_is_waited_for(trace_file: Path) -> None:
+    """Of several that were the first in a file at once, SQLite refused one its mode, at once, as locked."""
+    store = TraceStore(str(trace_file))
+    store.write(CALL)
+    store.close()
+    other = sqlite3.connect(trace_file, isolation_level=None, check_same_thread=False)
+    other.execute("PRAGMA journal_mode=DELETE")  # as a copy by VACUUM INTO has it
+    other.execute("BEGIN IMMEDIATE")
+    later = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    later.start()
+    assert TraceStore(str(trace_file)).write(CALL).number == 2
+    later.join()
+    other.close()
+    with contextlib.closing(sqlite3.connect(trace_file)) as anew:
+        assert anew.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_write_waits_as_long_as_it_may_and_leaves_nothing_behind(store: TraceStore, place: str) -> None:
