@@ -176,13 +176,14 @@ clean:  ## Remove what the targets made, .venv too.
 # take an hour here, of masks of which others take smaller ones, and of two hundred random number schemas.
 SANITIZED := build/sanitize
 THREADS := build/sanitize-threads
-# Installs the kernel as the option $(2) makes it into an environment in $(1), which has the packages of this one.
+# Installs the kernel as the option $(2) makes it into an environment in $(1), which has the packages of this one. Each
+# source is compiled alone, so that it includes what it needs.
 define sanitized
 	test -x $(1)/venv/bin/python || $(BIN)/python -m venv --without-pip $(1)/venv
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > "$$($(1)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/packages.pth"
 	$(1)/venv/bin/python -m pip install -q --no-deps --no-build-isolation --ignore-installed \
-	  -C build-dir=$(1)/cmake -C install.strip=false -C cmake.define.$(2)=ON -e .
+	  -C build-dir=$(1)/cmake -C install.strip=false -C cmake.define.$(2)=ON -C cmake.define.GUARD_UNITY=OFF -e .
 endef
 sanitize: sanitize-memory sanitize-threads  ## Run the kernel tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
 

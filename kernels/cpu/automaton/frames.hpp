@@ -16,6 +16,7 @@
 
 #include "automaton/arena.hpp"
 #include "constraints/constraints.hpp"
+#include "support/distances.hpp"
 
 namespace guard {
 
@@ -93,11 +94,6 @@ struct Scalar {  // a lexeme at its start; state -1: unknown
 };
 
 constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
-// Sum and minimum of distances, where -1 is infinity.
-inline std::int64_t sum(std::int64_t a, std::int64_t b) { return a < 0 || b < 0 ? -1 : a + b; }
-inline std::int64_t least(std::int64_t a, std::int64_t b) {
-  return a < 0 ? b : b < 0 ? a : std::min(a, b);
-}
 // With a limit, any sufficient number of bytes up to the limit is an answer; it need not be the
 // least one.
 inline bool is_enough(std::int64_t bytes, std::int64_t limit) {

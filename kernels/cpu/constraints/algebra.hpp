@@ -110,12 +110,6 @@ Id joined(const std::vector<Id>& sets, Id none, Size size, Join join) {
   }
   return todo.empty() ? none : take();
 }
-inline std::int64_t plus_cost(std::int64_t a, std::int64_t b) {
-  return a < 0 || b < 0 ? -1 : a + b;
-}
-inline std::int64_t cheaper(std::int64_t a, std::int64_t b) {
-  return a < 0 ? b : b < 0 ? a : std::min(a, b);
-}
 
 // The element of an algebra that a literal stands for; memoised in `memo`. An Algebra has top() and
 // bottom(); all(list) and any(list); exactly_one(yes, no, sign), whose lists are the children with

@@ -4,6 +4,7 @@
 
 #include "constraints/algebra.hpp"
 #include "constraints/constraints.hpp"
+#include "support/distances.hpp"
 
 namespace guard {
 
@@ -38,8 +39,8 @@ std::int64_t MinCosts::key_bytes(Id name) {
 std::int64_t MinCosts::cost_of_strings(Id set) {
   std::int64_t best = -1;
   for (const StringPiece& p : std::vector<StringPiece>(scalars_.string_set(set).pieces))
-    best = cheaper(best, lexicon_.langs.cheapest(p.lang, p.lo, p.hi));
-  return plus_cost(best, 2);
+    best = least(best, lexicon_.langs.cheapest(p.lang, p.lo, p.hi));
+  return sum(best, 2);
 }
 
 std::int64_t MinCosts::of(Id g, Type type) {
@@ -53,7 +54,7 @@ std::int64_t MinCosts::of(Id g, Type type) {
       if (list.empty()) return -1;
       std::int64_t best = -1;
       lexicon_.numbers.cheapest(lexicon_.numbers.start(list, spelling_),
-                                [&](Id, std::int64_t n) { best = cheaper(best, n); });
+                                [&](Id, std::int64_t n) { best = least(best, n); });
       return best;
     }
     default: return least_cost(g * 8 + static_cast<Id>(type) + 1);
@@ -74,15 +75,13 @@ std::int64_t MinCosts::try_cost(Id key) {
   try {
     switch (key % 8) {
       case 0:
-        for (int t = 0; t < kTypes; ++t) best = cheaper(best, of(g, static_cast<Type>(t)));
+        for (int t = 0; t < kTypes; ++t) best = least(best, of(g, static_cast<Type>(t)));
         break;
       case static_cast<int>(Type::Array) + 1:
-        best =
-            cheaper(best, arrays_.of(g) == kNever ? -1 : plus_cost(1, of_array(arrays_.of(g), 0)));
+        best = least(best, arrays_.of(g) == kNever ? -1 : sum(1, of_array(arrays_.of(g), 0)));
         break;
       default:
-        best = cheaper(best,
-                       objects_.of(g) == kNever ? -1 : plus_cost(1, of_object(objects_.of(g), {})));
+        best = least(best, objects_.of(g) == kNever ? -1 : sum(1, of_object(objects_.of(g), {})));
     }
   } catch (Limit& limit) {
     goals_.blame(&limit, node_of(goals_.literals(g)));
@@ -193,16 +192,16 @@ std::int64_t MinCosts::cost_choices(Id id, const Keys& keys, std::int64_t most) 
     if (bound < 0 || (best >= 0 && bound >= best)) return;
     if (s.lo == 0 && std::all_of(s.some.begin(), s.some.end(), named))
       for (const Clause& c : s.clauses) {
-        std::int64_t least = -1;
+        std::int64_t fewest = -1;
         for (Id d : c)
-          if (least != 0) least = cheaper(least, added(s, objects_[d]));
-        more = std::max(more, least);
+          if (fewest != 0) fewest = least(fewest, added(s, objects_[d]));
+        more = std::max(more, fewest);
       }
     bound += more;
     if (best < 0 || bound < best) open.push({bound, s.clauses.size(), known.size(), at});
   };
   if (const Id easy = members_.easiest(objects_[id], keys); easy != kNever)
-    best = cheaper(best, cost_members(easy, keys, most));  // mostly nothing is cheaper
+    best = least(best, cost_members(easy, keys, most));  // mostly nothing is cheaper
   if (most >= 0 && best <= most) return best;
   add(id);
   for (int left = kMaxChoices; !open.empty(); --left) {
@@ -337,17 +336,17 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys, std::int64_t most) 
   const auto around = [&](std::size_t i) {
     return (all[i].name < 0 ? 2 : key_bytes(all[i].name)) + 2 * (1 + gap_);
   };
-  // `least`: at least the bytes of the members so far, which no further choice makes fewer.
+  // `spent`: at least the bytes of the members so far, which no further choice makes fewer.
   const std::function<void(std::size_t, std::int64_t)> assign = [&](std::size_t next,
-                                                                    std::int64_t least) {
-    if (best >= 0 && least >= best) return;
+                                                                    std::int64_t spent) {
+    if (best >= 0 && spent >= best) return;
     if (best >= 0 && choices > kMaxChoices) {
       are_least_ = false;
       return;
     }
     if (next == todo.size()) {
       ++choices;
-      best = cheaper(best, total());
+      best = least(best, total());
       return;
     }
     const Rule& r = todo[next];
@@ -358,20 +357,20 @@ std::int64_t MinCosts::cost_members(Id id, const Keys& keys, std::int64_t most) 
       const std::int64_t cost = goal == kFalse ? -1 : of(goal);
       if (cost < 0) continue;
       members[j] = {before.cls, goal, cost};
-      assign(next + 1, least - before.cost + cost);
+      assign(next + 1, spent - before.cost + cost);
       members[j] = before;
     }
     for (const Member& added : additions_for(next)) {
       if (taken(added.cls)) continue;
       tick();
       members.push_back(added);
-      assign(next + 1, least + added.cost + around(added.cls));
+      assign(next + 1, spent + added.cost + around(added.cls));
       members.pop_back();
     }
   };
-  std::int64_t least = 1 - (keys.count == 0 ? 1 + gap_ : 0);  // the brace, and no first comma
-  for (const Member& m : members) least += m.cost + around(m.cls);
-  assign(0, least);
+  std::int64_t spent = 1 - (keys.count == 0 ? 1 + gap_ : 0);  // the brace, and no first comma
+  for (const Member& m : members) spent += m.cost + around(m.cls);
+  assign(0, spent);
   return best;
 }
 
@@ -406,7 +405,7 @@ std::optional<std::int64_t> MinCosts::cost_counts(const Row& row, std::int32_t a
   const std::int64_t room = row.hi == kInf ? kInf : row.hi - at, due = std::max(row.lo - at, 0);
   std::int64_t items = 0, bytes = 0;
   const auto add = [&](std::int64_t n, std::int64_t each) {
-    if (n > 0) items += n, bytes = plus_cost(bytes, each < 0 ? -1 : n * each);
+    if (n > 0) items += n, bytes = sum(bytes, each < 0 ? -1 : n * each);
   };
   if (counts->size() == 1) {
     const Counted& c = (*counts)[0];
@@ -467,7 +466,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     for (Id d : take_smallest(&rest.clauses)) {
       Row with = rest;
       if (arrays_.merge(&with, Row(arrays_[d])))
-        best = cheaper(best, cost_row(arrays_.settle(std::move(with)), at, plan));
+        best = least(best, cost_row(arrays_.settle(std::move(with)), at, plan));
     }
     return best;
   }
@@ -554,11 +553,11 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
     std::int64_t rest = -1;
     if (w.next == id && w.plan.picks.size() == plan.picks.size()) {
       if (at < row.lo && row.repeat < 0)
-        rest = plus_cost(cost_row(id, row.lo, w.plan), (row.lo - at - 1) * (w.item + comma(1)));
+        rest = sum(cost_row(id, row.lo, w.plan), (row.lo - at - 1) * (w.item + comma(1)));
     } else if (w.next != id || at < row.lo) {
       rest = cost_row(w.next, at + 1, w.plan);
     }
-    best = cheaper(best, plus_cost(plus_cost(w.item, comma(at)), rest));
+    best = least(best, sum(sum(w.item, comma(at)), rest));
   }
   if (is_cut) are_least_ = false;
   if (best < 0 && is_cut)  // a way that was cut off may have a cost

@@ -41,7 +41,7 @@ bool UniqueItems::compares(Id id) {
 std::vector<Id> UniqueItems::single_values(Id g) {
   std::vector<Id> list = values_.of(g, kSingle + 1);
   // Returns a copy, because the list behind it changes with the next listing.
-  if (list.size() > kSingle) list.resize(1);
+  if (list.size() > kSingle) list.erase(list.begin() + 1, list.end());
   return list;
 }
 

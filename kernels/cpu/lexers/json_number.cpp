@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "support/distances.hpp"
+
 namespace guard {
 
 namespace {
@@ -15,10 +17,6 @@ constexpr std::size_t kMaxExcluded = 38;
 
 constexpr std::int64_t kUnknown = -2;
 
-std::int64_t least(std::int64_t a, std::int64_t b) {
-  return a < 0 ? b : b < 0 ? a : std::min(a, b);
-}
-std::int64_t more(std::int64_t bytes, std::int64_t rest) { return rest < 0 ? -1 : bytes + rest; }
 }  // namespace
 
 // ---- pieces -------------------------------------------------------------------------------------
@@ -361,7 +359,7 @@ std::int64_t Numbers::rest(const Core& c) {
     next.phase = Minus;
     const std::int64_t positive = rest(next);
     next.negative = true;
-    return least(positive, more(1, rest(next)));
+    return least(positive, sum(1, rest(next)));
   }
   if (c.scientific) return rest_scientific(c);
   const bool canonical = c.spelling == Spelling::Canonical;
@@ -371,7 +369,7 @@ std::int64_t Numbers::rest(const Core& c) {
   Side& s = side(c.piece, c.spelling, c.negative);
   if (!s.possible) return -1;
   switch (c.phase) {
-    case Minus: next.phase = Zero; return least(more(1, rest_of_zero(s, next)), rest_of_int(s, c));
+    case Minus: next.phase = Zero; return least(sum(1, rest_of_zero(s, next)), rest_of_int(s, c));
     case Int: return rest_of_int(s, c);
     case Zero: return rest_of_zero(s, c);
     default: break;
@@ -419,8 +417,8 @@ std::int64_t Numbers::rest_of_zero(Side& s, const Core& c) {
   const std::int64_t point = c.phase == Zero;
   if (is_zero) return point + 1;
   if (!canonical)
-    return more(
-        point, fraction(s, c, "", "", c.count, c.phase != Frac, std::max(s.fine + 1 - c.count, 1)));
+    return sum(point,
+               fraction(s, c, "", "", c.count, c.phase != Frac, std::max(s.fine + 1 - c.count, 1)));
   // Below one. Canonical spelling allows at most s.zeros zeros after the point. With too few zeros,
   // the number lies above the upper bound.
   const std::int32_t from = std::max(c.count, s.has_hi ? -point_of(s.hi) : 0);
@@ -431,7 +429,7 @@ std::int64_t Numbers::rest_of_zero(Side& s, const Core& c) {
         fraction(s, c, "1", "9", zeros + 1, 0, std::min(std::max(s.fine - zeros, 0), s.digits - 1));
     if (digits >= 0) best = least(best, zeros - c.count + 1 + digits);
   }
-  return more(point, best);
+  return sum(point, best);
 }
 
 // ---- steps --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "lexers/json_number.hpp"
+#include "support/distances.hpp"
 
 namespace guard {
 
@@ -19,11 +20,6 @@ constexpr std::int32_t kLess = -1,
                                        // agree
 constexpr std::int32_t kMaxExponent = 999;
 constexpr std::int32_t kFar = 1 << 28;  // beyond every exponent
-
-std::int64_t least(std::int64_t a, std::int64_t b) {
-  return a < 0 ? b : b < 0 ? a : std::min(a, b);
-}
-std::int64_t more(std::int64_t bytes, std::int64_t rest) { return rest < 0 ? -1 : bytes + rest; }
 
 std::int32_t compared(std::int32_t before, const Natural& bound, char digit) {
   if (before < 0) return before;
@@ -41,8 +37,8 @@ std::int64_t exponent_digits(std::int32_t lo, std::int32_t hi) {
 // is none.
 std::int64_t exponent_bytes(std::int32_t point, std::int32_t lo, std::int32_t hi) {
   if (lo <= point && point <= hi) return 0;
-  return point < lo ? more(1, exponent_digits(lo - point, hi - point))
-                    : more(2, exponent_digits(point - hi, point - lo));
+  return point < lo ? sum(1, exponent_digits(lo - point, hi - point))
+                    : sum(2, exponent_digits(point - hi, point - lo));
 }
 Natural without_zeros(Natural digits) {
   while (!digits.empty() && digits.back() == '0') digits.pop_back();
@@ -162,7 +158,7 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
   if (first) {
     Core zero = c;
     zero.phase = Zero;
-    best = more(1, rest_scientific(zero));
+    best = sum(1, rest_scientific(zero));
   } else if (c.total == 0) {
     if (!s.has_lo) return c.phase == Dot || c.phase == E || c.phase == ESign;  // it is zero
     if (c.phase >= E) return -1;
@@ -170,8 +166,8 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
       for (const std::int32_t exponent :
            {0, 9, 99, kMaxExponent}) {  // leading zeros, then an exponent for the rest
         const std::int32_t zeros = std::max(e.hi == kFar ? 0 : c.point - e.hi - exponent, 0);
-        best = least(best, more((c.phase == Zero) + zeros + e.digits,
-                                exponent_bytes(c.point - zeros, e.lo, e.hi)));
+        best = least(best, sum((c.phase == Zero) + zeros + e.digits,
+                               exponent_bytes(c.point - zeros, e.lo, e.hi)));
       }
     return best;
   }
@@ -179,16 +175,16 @@ std::int64_t Numbers::rest_scientific(const Core& c) {
     if (c.phase <= Int) {
       for (std::int32_t before = first; before <= e.digits;
            ++before)  // the point after any of the digits
-        best = least(best, more(e.digits + (before < e.digits),
-                                exponent_bytes(c.point + before, e.lo, e.hi)));
+        best = least(best, sum(e.digits + (before < e.digits),
+                               exponent_bytes(c.point + before, e.lo, e.hi)));
       for (const std::int32_t exponent :
            {0, 9, 99, kMaxExponent}) {  // or trailing zeros, then an exponent for the rest
         const std::int32_t zeros = std::max(e.lo - c.point - e.digits - exponent, 0);
-        best = least(
-            best, more(e.digits + zeros, exponent_bytes(c.point + e.digits + zeros, e.lo, e.hi)));
+        best = least(best,
+                     sum(e.digits + zeros, exponent_bytes(c.point + e.digits + zeros, e.lo, e.hi)));
       }
     } else if (c.phase <= Frac) {
-      best = least(best, more(e.digits, exponent_bytes(c.point, e.lo, e.hi)));
+      best = least(best, sum(e.digits, exponent_bytes(c.point, e.lo, e.hi)));
     } else if (e.digits == 0) {
       if (c.phase == E && e.lo <= c.point && c.point <= e.hi) return 1;
       if (c.phase == E) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "regex/regex.hpp"
+#include "support/distances.hpp"
 
 namespace guard {
 
@@ -55,10 +56,7 @@ std::int64_t Langs::enough(Id r) const {
   const Node& n = nodes_[r];
   if (r == kAll) return 0;
   if (n.kind == Kind::Grouped) return enough(n.a);
-  if (n.kind == Kind::Cat) {
-    const std::int64_t first = enough(n.a), rest = steady_text(n.b);
-    return first < 0 || rest < 0 ? -1 : first + rest;
-  }
+  if (n.kind == Kind::Cat) return sum(enough(n.a), steady_text(n.b));
   return n.kind == Kind::Alt ? least_of(n.kids, [this](Id k) { return enough(k); }) : -1;
 }
 

@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::size_t kPays =
     8'000'000;  // bytes from which it pays to wake others: a smaller copy ends before they run
-constexpr std::size_t kMost = 8;  // threads, the caller's included: memory bandwidth is the limit
+constexpr std::size_t kThreads =
+    8;  // threads, the caller's included: memory bandwidth is the limit
 constexpr std::size_t kParts =
     4;  // parts per thread, so that others take over the share of a thread that is delayed
 
@@ -32,7 +33,7 @@ std::size_t quota() {
            !(v1 >> most && of >> period))
     most = 0;
   return most > 0 && period > 0 ? std::max<std::size_t>(static_cast<std::size_t>(most / period), 1)
-                                : kMost;
+                                : kThreads;
 }
 
 class Crew {
@@ -96,7 +97,7 @@ Crew& instance() {
 }  // namespace
 
 std::size_t cores() {
-  static const std::size_t limit = std::min(quota(), kMost);
+  static const std::size_t limit = std::min(quota(), kThreads);
   cpu_set_t set;
   const std::size_t allowed = sched_getaffinity(0, sizeof set, &set) == 0
                                   ? static_cast<std::size_t>(CPU_COUNT(&set))
