@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from guard.errors import ModelError
+from guard.support.threads import in_thread
 from guard.tools import ToolSpec
 
 MOST_TOOLS = 10_000  #: Most tools of one server.
@@ -108,7 +109,7 @@ def _calling(session: Any, name: str, output: Any) -> Callable[..., Awaitable[st
             raise ToolError(text or f"{name} has failed")
         structured = _of(result, "structured_content", "structuredContent")
         if isinstance(output, Mapping):
-            _check(name, output, structured)
+            await in_thread(_check, name, output, structured)  # the server chose the schema, and how long it takes
         return text if structured is None else json.dumps(structured, ensure_ascii=False)
 
     call.__name__ = name

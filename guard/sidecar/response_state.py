@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.request_context import RequestContext
-from guard.trace import TraceError, TraceStore
+from guard.trace import TraceStore
 from guard.trace.sql_tables import RESPONSES
 
 MOST_BYTES = 100_000_000  #: Most bytes of one key's responses.
@@ -31,6 +31,13 @@ _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _KEEP = sa.text("""INSERT INTO responses (owner, id, created, previous, size, body)
     VALUES (:owner, :id, :created, :previous, :size, :body) ON CONFLICT (owner, id) DO UPDATE SET
     created = excluded.created, previous = excluded.previous, size = excluded.size, body = excluded.body""")
+
+#: A response and those before it, the latest first. One that comes back to itself ends, too.
+_CHAIN = sa.text("""WITH RECURSIVE chain(id, previous, size, place) AS (
+    SELECT id, previous, size, 1 FROM responses WHERE owner = :owner AND id = :name UNION ALL
+    SELECT responses.id, responses.previous, responses.size, place + 1 FROM chain
+    JOIN responses ON responses.owner = :owner AND responses.id = chain.previous WHERE place <= :most)
+    SELECT id, previous, size FROM chain ORDER BY place""")
 
 Book = Callable[..., Awaitable[Any]]  #: Runs work on the database in a thread.
 
@@ -124,24 +131,25 @@ class Turns:
 
     # -- In a thread ---------------------------------------------------------------------------------------------------
 
-    def _chain(self, owner: str, previous: str | None, *, seconds: float) -> list[tuple[str, int]] | None:
+    def _chain(
+        self,
+        owner: str,
+        previous: str | None,
+        *,
+        seconds: float,  # noqa: ARG002 (a book's)
+    ) -> list[tuple[str, int]] | None:
         """Return the chain of responses before a request, the latest first, with sizes; None where one is missing."""
-        until, name = time.monotonic() + seconds, previous
-        found: list[tuple[str, int]] = []
-        columns = sa.select(RESPONSES.c.previous, RESPONSES.c.size).where(RESPONSES.c.owner == owner)
+        if previous is None:
+            return []
+        asked = {"owner": owner, "name": previous, "most": MOST_TURNS}
         with self._store.reading() as connection:
-            while name is not None:
-                query = columns.where(RESPONSES.c.id == name)
-                row = None if connection is None else connection.execute(query).one_or_none()
-                if row is None or any(name == one for one, _ in found):  # its server gives ids twice: what was is lost
-                    return None
-                found.append((name, int(row.size)))
-                name = row.previous
-                if len(found) > MOST_TURNS:
-                    raise bad(f"more than {MOST_TURNS:,} responses are before this one", "previous_response_id")
-                if time.monotonic() > until:
-                    raise TraceError("the responses before were not read in time")
-        return found
+            rows = () if connection is None else connection.execute(_CHAIN, asked).all()
+        found = {row.id: int(row.size) for row in rows}
+        if not rows or len(found) < len(rows):  # a server that gives an id twice: what was before is lost
+            return None
+        if len(rows) > MOST_TURNS:
+            raise bad(f"more than {MOST_TURNS:,} responses are before this one", "previous_response_id")
+        return None if rows[-1].previous is not None else [*found.items()]
 
     def _sizes(self, owner: str, names: Collection[str], *, seconds: float) -> dict[str, int]:  # noqa: ARG002 (a book's)
         """Return the sizes of some items that are kept."""

@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -135,6 +136,27 @@ def test_an_output_that_breaks_its_schema_is_warned_of(given: Any, is_warned: bo
     with caplog.at_level(logging.WARNING, "guard"):
         assert asyncio.run(call()) == ("one" if given is None else json.dumps(given))
     assert ("output schema" in caplog.text) == is_warned
+
+
+def test_an_output_is_checked_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server chooses the schema: to compile it held up every other call of the loop."""
+    may_end = threading.Event()
+
+    def held_up(*_: Any) -> None:
+        assert may_end.wait(20), "nothing else could run meanwhile"
+
+    monkeypatch.setattr(mcp, "_check", held_up)
+    result = SimpleNamespace(content=[], isError=False, structuredContent={"n": 1})
+
+    async def call() -> None:
+        tool, _ = await mcp.tools(Session(result, {"type": "object"}))
+        assert tool.function is not None
+        calling = asyncio.ensure_future(tool.function())
+        await asyncio.sleep(0.05)
+        may_end.set()
+        assert await calling == '{"n": 1}'
+
+    asyncio.run(call())
 
 
 def test_pages_of_tools_that_never_end_are_refused() -> None:

@@ -247,6 +247,21 @@ def test_a_chain_that_comes_back_to_itself_is_not_kept(place: str) -> None:
     assert turns._chain("k", "a", seconds=10) is None
 
 
+def test_a_chain_is_whole_or_not_there(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guard.sidecar.response_state.MOST_TURNS", 20)
+    turns = Turns(TraceStore.at(place), None, most=100, days=1.0)
+    assert turns._chain("k", None, seconds=10) == []
+    for number in range(1, 22):
+        turns._write("k", {f"r{number}": {}}, f"r{number}", f"r{number - 1}" if number > 1 else None, seconds=10)
+    assert turns._chain("k", "r20", seconds=10) == [(f"r{number}", 2) for number in range(20, 0, -1)]
+    assert turns._chain("other", "r20", seconds=10) is None
+    with pytest.raises(ApiError, match="more than 20 responses"):
+        turns._chain("k", "r21", seconds=10)
+    turns._write("k", {"s2": {}}, "s2", "s1", seconds=10)
+    assert turns._chain("k", "s1", seconds=10) is None
+    assert turns._chain("k", "s2", seconds=10) is None
+
+
 @pytest.mark.parametrize(
     "end",
     [
