@@ -123,6 +123,8 @@ def shadow(
 
 
 def _print(found: dict[str, Any]) -> None:
+    from guard.tuning import shadow_run as shadows
+
     for side, name in (("old", found["old"]), ("new", found["new"])):
         one = found["foreseen"][side]
         if one is not None:
@@ -147,7 +149,7 @@ def _print(found: dict[str, Any]) -> None:
         )
     elif alone is not None:
         say(f"no confidence promises a precision of {alone['wanted']:g}; it serves nothing alone")
-    verdict = "passed" if found["passed"] else "not passed"
+    verdict = shadows.verdict(found)
     say(f"difference {found['difference']:+.1%} ({low:+.1%} to {high:+.1%}), margin {found['margin']:.1%}: {verdict}")
 
 

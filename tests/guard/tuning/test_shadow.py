@@ -95,10 +95,19 @@ def models(tmp_path: Path) -> tuple[str, str]:
     return f"transformers:{tmp_path / 'old'}", f"transformers:{tmp_path / 'new'}"
 
 
+def pairs_of(name: str, count: int) -> list[Pair]:
+    """Questions of which a model answers the first as it should."""
+    asked = pairs(count)
+    first = asked[0]
+    reply = guard.models.load(name).generate(Request(first.messages, first.compiled, max_tokens=shadow.TOKENS))
+    return [dataclasses.replace(first, answer=reply.text), *asked[1:]]
+
+
 def test_a_run_reports_both_measures_and_a_model_beside_itself_passes(models: tuple[str, str]) -> None:
     old, new = models
-    found = shadow.run(old, old, pairs(20))
+    found = shadow.run(old, old, pairs_of(old, 20))
     assert found["passed"]
+    assert shadow.verdict(found) == "passed"
     assert found["difference"] == 0
     assert found["p_value"] == 1
     found = shadow.run(new, old, pairs(20))
@@ -113,6 +122,16 @@ def test_a_run_reports_both_measures_and_a_model_beside_itself_passes(models: tu
     told = shadow.page({**found, "new": "<script>"})
     assert "<script>" not in told
     assert "&lt;script&gt; beside" in told
+
+
+def test_a_model_that_is_never_right_does_not_pass(models: tuple[str, str]) -> None:
+    """Where the old one was never right either, it is no worse: it passed, and might have been promoted."""
+    wrong = [dataclasses.replace(pair, answer='{"kind": "used", "n": 3}') for pair in pairs_of(models[0], 20)]
+    found = shadow.run(models[0], models[0], wrong)
+    assert found["right"]["new"] == found["right"]["old"] == 0
+    assert not found["passed"]
+    assert shadow.verdict(found) == "not passed, since it was never right"
+    assert "not passed, since it was never right</h1>" in shadow.page(found)
 
 
 def test_answers_of_a_killed_run_are_not_asked_for_again(models: tuple[str, str], tmp_path: Path) -> None:
@@ -145,10 +164,7 @@ def test_too_few_questions_are_not_concluded_from(models: tuple[str, str]) -> No
 def test_the_command_line_tells_which_is_better(models: tuple[str, str], tmp_path: Path) -> None:
     old, new = models
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
-    lines = [
-        json.dumps({"messages": [{"role": "user", "content": f"Read {n}."}], "answer": {"n": 3, "kind": "used"}})
-        for n in range(20)
-    ]
+    lines = [json.dumps({"messages": pair.messages, "answer": json.loads(pair.answer)}) for pair in pairs_of(old, 21)]
     data = tmp_path / "right.jsonl"
     data.write_text("\n".join(lines))
     args = ["shadow", old, "--against", old, "--function", str(tmp_path / "schema.json"), "--data", str(data)]
@@ -158,6 +174,10 @@ def test_the_command_line_tells_which_is_better(models: tuple[str, str], tmp_pat
     assert "passed" in (tmp_path / "report.html").read_text()
     again = CliRunner().invoke(app, [*args, "--html", str(tmp_path / "report.html")])
     assert isinstance(again.exception, Problem)
+    data.write_text("\n".join(lines[1:]))
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1].endswith("margin 2.0%: not passed, since it was never right")
     args[1] = new
     neither = CliRunner().invoke(app, [*args, "--quick", "--html", str(tmp_path / "other.html")])
     assert str(neither.exception).startswith("--html is of what was decoded, and --quick decodes nothing")
