@@ -237,12 +237,15 @@ class AsyncResults(Generic[R]):
         self._run = MapRun(guard, questions, options)
         self._tasks: set[asyncio.Task[Result[R]]] = set()
         self._ended: asyncio.Queue[asyncio.Task[Result[R]]] = asyncio.Queue()
+        self._was_cancelled = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Result[R]:
         run = self._run
+        if self._was_cancelled:  # by a time-out around one result, say: the end of the run would look like its success
+            raise RuntimeError("the run ended when its task was cancelled; begin it again, with resume=…")
         try:
             if not run.is_prepared:
                 await asyncio.to_thread(run.prepare)
@@ -258,6 +261,7 @@ class AsyncResults(Generic[R]):
             await self.aclose()
             raise
         except BaseException:  # cancelled or interrupted: nobody is left to take what the calls under way would bring
+            self._was_cancelled = True
             await self._cancel()
             raise
         return run.ready.popleft()
@@ -291,7 +295,11 @@ class AsyncResults(Generic[R]):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await (self.aclose() if kind is None or issubclass(kind, Exception) else self._cancel())
+        if kind is None or issubclass(kind, Exception):
+            await self.aclose()
+        else:
+            self._was_cancelled = True
+            await self._cancel()
 
 
 def _questions(function: Decorated[..., Any], inputs: tuple[Iterable[Any], ...]) -> Iterator[Question]:

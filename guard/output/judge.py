@@ -67,8 +67,9 @@ _NOT_MEANT = (
     *(("type", 0, True), ("const", 1, True)),
     *(("enum", 1, False), ("additionalProperties", 0, False), ("required", 0, False)),
 )
-#: What a number has that no float may hold: three digits of exponent, a hundred zeros after the point, or 309 digits.
-_MAY_NOT_FIT = re.compile(r"[eE][-+]?[0-9]{3}|\.0{100}|(?<![0-9])[0-9]{309}")
+#: What a number has that no float may hold: three digits of exponent, a hundred zeros after the point, or 200 digits,
+#: which two digits of exponent may make 10^309.
+_MAY_NOT_FIT = re.compile(r"[eE][-+]?[0-9]{3}|\.0{100}|(?<![0-9])[0-9]{200}")
 _NO_LIMIT = 2**62  #: Steps of backtracking. A time limit ends it; a limit of steps would call valid values invalid.
 
 

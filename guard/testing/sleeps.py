@@ -37,8 +37,8 @@ def counted(count: Callable[[float], None]) -> Iterator[None]:
             delay = LONGEST
         return await asleep(delay, result)
 
-    _replace({sleep: shortened, asleep: ashortened})
     try:
+        _replace({sleep: shortened, asleep: ashortened})
         yield
     finally:
         _replace({shortened: sleep, ashortened: asleep})
@@ -48,7 +48,10 @@ def _replace(functions: dict[Any, Any]) -> None:
     """Put functions in the places of others, wherever a module holds one under a name of its own."""
     by_id = {id(old): new for old, new in functions.items()}
     for module in list(sys.modules.values()):
-        names = getattr(module, "__dict__", None)  # a stand-in for a module may have none
+        try:
+            names = object.__getattribute__(module, "__dict__")  # by getattr, one that is loaded late would be loaded
+        except AttributeError:  # a stand-in for a module may have none
+            continue
         if not isinstance(names, dict):
             continue
         for name, value in list(names.items()):

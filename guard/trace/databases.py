@@ -8,6 +8,7 @@ by row. In both, a reader sees one snapshot.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -15,6 +16,8 @@ import sqlite3
 import stat
 import time
 import urllib.parse
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +38,9 @@ FUNCTION = "guard_sums_up_days"  #: A function of SQLite's that connections of t
 READING = {"guard_reads": True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 #: How strings begin that libpq takes, and that are not URLs: their password would become part of a file's name.
 _CONNECTION = re.compile(
-    r"\s*(?:postgres(?:ql)?(?:\+\w+)?:(?!//)|(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=)",
-    re.I,
+    r"\s*(?:postgres(?:ql)?(?:\+\w+)?:(?!//)"
+    r"|(?:\w+\s*=.*\b)?(?:host|hostaddr|port|dbname|user|password|passfile|service|sslmode)\s*=)",
+    re.I | re.S,
 )
 _IS_TRACE = "SELECT 1 FROM sqlite_master WHERE name = 'guard_schema'"
 _PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
@@ -44,6 +48,8 @@ _PATIENCE_SQLITE = "PRAGMA busy_timeout = {ms}"
 _BEGIN_POSTGRES = f"SET LOCAL lock_timeout = {{ms}}; SET LOCAL idle_in_transaction_session_timeout = {STILL_MS}"
 #: Looks go by an index; over many partitions the planner would start workers, which takes longer than the look.
 _ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"
+#: How long a connection that is being opened may wait for others, in seconds.
+_patience: ContextVar[float] = ContextVar("patience", default=WAIT_S)
 #: PostgreSQL's codes of a lock time-out and of a deadlock.
 _BUSY = ("55P03", "40P01")
 
@@ -98,6 +104,16 @@ class Database:
         """Return the engine for transactions that may write, and that wait at most so long for others."""
         return self.engine.execution_options(guard_seconds=seconds)
 
+    @staticmethod
+    @contextlib.contextmanager
+    def within(seconds: float) -> Iterator[None]:
+        """Let connections that are opened here wait no longer for others."""
+        token = _patience.set(seconds)
+        try:
+            yield
+        finally:
+            _patience.reset(token)
+
     def dispose(self) -> None:
         """Close all idle connections."""
         self.engine.dispose()
@@ -105,10 +121,12 @@ class Database:
             self.reader.dispose()
 
     def viewer(self) -> sa.Engine:
-        """Return an engine that looks at what is there. Of a file that nobody has open, it makes no file beside it."""
+        """Return an engine that looks at what is there. Of a file that was closed, it makes no file beside it."""
         if self.path is None:
             return self.reader
-        mode = "mode=ro" if os.path.exists(f"{self.path}-shm") else "immutable=1"  # noqa: PTH110 (as `is_there`)
+        # A log without the other file is a copy's, or of a process that was killed, and has the latest records.
+        is_open = any(os.path.exists(f"{self.path}-{end}") for end in ("shm", "wal"))  # noqa: PTH110 (as `is_there`)
+        mode = "mode=ro" if is_open else "immutable=1"
         place = f"file:{urllib.parse.quote(os.path.abspath(self.path))}?{mode}"  # noqa: PTH100 (without resolving links)
         opened = functools.partial(sqlite3.connect, place, uri=True, timeout=WAIT_S)
         return sa.create_engine("sqlite://", creator=opened, poolclass=sa.pool.NullPool)
@@ -192,6 +210,8 @@ def _read_only(connection: Any, _record: object) -> None:
 
 
 def _on_connect(connection: Any, _record: object) -> None:
+    seconds = _patience.get()
+    connection.execute(_PATIENCE_SQLITE.format(ms=_ms(seconds))).close()
     connection.create_function(FUNCTION, 0, int)
     connection.isolation_level = None  # sqlite3 must begin no transactions itself; the writer does
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -199,19 +219,19 @@ def _on_connect(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
     # The mode stays with the file: another program's, which may be refused, keeps its own.
     if not pages or connection.execute(_IS_TRACE).fetchone():
-        _use_wal(connection)
+        _use_wal(connection, seconds)
     # Deleted data is overwritten, not only unlinked: retention is a promise.
     pragmas = ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", f"journal_size_limit={WAL_BYTES}")
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _use_wal(connection: Any) -> None:
+def _use_wal(connection: Any, seconds: float) -> None:
     """Put a file in WAL mode, and wait for another that makes the same new file: here SQLite itself waits for nobody.
 
     A reader that wants to become the only writer is refused at once, since two of them would wait for each other.
     """
-    until = time.monotonic() + WAIT_S
+    until = time.monotonic() + seconds
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL").close()

@@ -12,19 +12,20 @@ redaction cut something are left out: they are not what was asked and written. S
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from guard.support.secret_patterns import REDACTED
+from guard.trace import row_codec
 from guard.trace.records import TRAINING, VALID, Attempt, Call
 
 if TYPE_CHECKING:
     from guard.trace.feedback import Feedback
     from guard.trace.store import TraceStore
 
-PAGE = 100  #: Calls whose feedback is looked up at a time.
+PAGE = 100  #: Calls whose feedback is looked up at a time,
+PARTS = 2**18  #: or fewer: until they are as large as this, in parts of 64 characters.
 _FAILED = ("invalid", "length")  #: The failures of guard/calls/policy.py that mean that an attempt's text is wrong.
 
 Row = dict[str, Any]
@@ -66,11 +67,23 @@ FORMATS: Mapping[str, Callable[[Call, Feedback | None], Iterator[Row]]] = {"sft"
 
 def rows(store: TraceStore, calls: Iterable[Call], form: str) -> Iterator[Row]:
     """Yield the rows of calls in one of FORMATS, by what was said of their answers."""
-    made, rest = FORMATS[form], iter(calls)
-    while page := list(itertools.islice(rest, PAGE)):
+    made = FORMATS[form]
+    for page in _pages(calls):
         said = store.feedback([call.number for call in page if call.number is not None])
         for call in page:
             yield from made(call, said.get(call.number or 0))
+
+
+def _pages(calls: Iterable[Call]) -> Iterator[list[Call]]:
+    page, size = list[Call](), 0
+    for call in calls:
+        page.append(call)
+        size += sum(row_codec.size(attempt, PARTS) for attempt in call.attempts)
+        if len(page) == PAGE or size >= PARTS:
+            yield page
+            page, size = [], 0
+    if page:
+        yield page
 
 
 def _prompt(attempt: Attempt) -> list[Row]:

@@ -47,6 +47,12 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub(lambda match: f"{_ESCAPE}{ord(match[0]):04x}", text)
 
 
+def size(attempt: Attempt, most: int) -> int:
+    """Return how large its texts are, in parts of 64 characters; above `most`, a lower bound. O(most)."""
+    said = [] if attempt.reply is None else [attempt.reply.text, attempt.reply.thinking]
+    return weight([attempt.messages, attempt.repaired, *said], most)
+
+
 def packed(row: dict[str, Any]) -> dict[str, Any]:
     """Compress large texts of an attempt's row, for SQLite: a writer holds up all others, and 10 MB take 50 ms."""
     for name in _UNBOUNDED:

@@ -50,7 +50,9 @@ from guard.trace.waits import WAIT_S
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
-PAGE = 200  #: Calls that `each` holds in memory at a time.
+PAGE = 200  #: Calls whose attempts are read at a time.
+FEW = 16  #: The same in `each`, which looks at their size in between.
+PARTS = 2**18  #: Size from which `each` reads no further calls at once, in parts of 64 characters.
 TRIES = 20  #: How often a record is tried again whose month another process has dropped.
 _UNUSABLE = "the trace can't be used"
 SPENT = "when its turn came and its rows were made, no time was left"
@@ -178,7 +180,7 @@ class TraceStore:
                 self.close()  # the file may have been deleted under the open connections
                 private_files.make_file(self.path)
             engine = self._database.writer(seconds)
-            with engine.begin() as connection:
+            with self._database.within(seconds), engine.begin() as connection:
                 before = sql_tables.version_of(connection)
                 version = sql_tables.prepare(connection, self._upgrade)
             while version < VERSION:  # on PostgreSQL
@@ -459,7 +461,7 @@ class TraceStore:
     def each(
         self, *, function: str | None = None, outcome: str | None = None, since: float | None = None
     ) -> Iterator[Call]:
-        """Yield calls from the oldest to the newest, a page of them at a time in memory.
+        """Yield calls from the oldest to the newest; at a time, 200 are in memory, or fewer where they are large.
 
         Those since a time come by the time in which they began, all others by their number.
         """
@@ -472,7 +474,7 @@ class TraceStore:
                 here = CALLS.c.started, CALLS.c.id
                 conditions += [here[0] >= last.started, sa.tuple_(*here) > (last.started, last.number)]
             order = (CALLS.c.id,) if since is None else (CALLS.c.started, CALLS.c.id)
-            page = self._select(conditions, order, PAGE)
+            page = self._select(conditions, order, PAGE, most=PARTS)
             if not page:
                 return
             yield from page
@@ -551,19 +553,28 @@ class TraceStore:
         return TraceError(f"the trace {self.place} {words}", f"the trace {words}")
 
     def _select(
-        self, conditions: Sequence[Any], order: Sequence[Any], limit: int, columns: Sequence[Any] = (ATTEMPTS,)
+        self,
+        conditions: Sequence[Any],
+        order: Sequence[Any],
+        limit: int,
+        columns: Sequence[Any] = (ATTEMPTS,),
+        most: int | None = None,
     ) -> list[Call]:
+        """Return the first calls, as many as `limit`; with `most`, no more than FEW after their size has reached it."""
+        at, held, step = 0, 0, PAGE if most is None else FEW
         query = sa.select(CALLS).where(*conditions).order_by(*order).limit(limit)
         with self.reading() as connection:
             if connection is None:
                 return []
             calls = connection.execute(query).all()
             attempts: dict[int, list[Attempt]] = {row.id: [] for row in calls}
-            for at in range(0, len(calls), PAGE):
-                among = ATTEMPTS.c.call.in_([row.id for row in calls[at : at + PAGE]])
+            while at < len(calls) and (most is None or held < most):
+                among = ATTEMPTS.c.call.in_([row.id for row in calls[at : at + step]])
                 for row in connection.execute(sa.select(*columns).where(among).order_by(ATTEMPTS.c.number)):
                     attempts[row.call].append(row_codec.attempt_of(row))
-        return [dataclasses.replace(row_codec.call_of(row, attempts[row.id]), _trace=self) for row in calls]
+                    held += 0 if most is None else row_codec.size(attempts[row.call][-1], most)
+                at += step
+        return [dataclasses.replace(row_codec.call_of(row, attempts[row.id]), _trace=self) for row in calls[:at]]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection | None]:

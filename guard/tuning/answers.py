@@ -112,6 +112,14 @@ def terms(pairs: Iterable[Pair]) -> list[str]:
     return [*(TERMS[kind] for kind in sorted(known)), *(more if others else [])]
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _pairs(
     store: TraceStore,
     calls: list[Call],
@@ -138,6 +146,9 @@ def _pairs(
             continue
         is_corrected = feedback is not None and feedback.value is not None
         text = feedback.value if feedback is not None and feedback.value is not None else call.text
+        if not _is_json(text):  # of a format, such as a regex
+            dropped["no JSON"] += 1
+            continue
         answer = call.answer
         by = PERSON if is_corrected else answer.model if answer is not None else ""
         source, is_approved = f"call {call.number}", feedback is not None and feedback.right

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import sys
 import threading
 import time
 from asyncio import sleep as asleep
 from collections.abc import Callable
+from pathlib import Path
 from time import sleep
 from types import SimpleNamespace
 
@@ -68,3 +70,22 @@ def test_what_was_imported_meanwhile_has_the_true_ones_afterwards(monkeypatch: p
         raise KeyboardInterrupt
     assert (time.sleep, asyncio.sleep) == (sleep, asleep) == before
     assert (later.sleep, later.asleep, later.ours) == (before[0], before[1], before[0])
+
+
+def test_a_module_that_is_loaded_late_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was loaded by the look into it; where that failed, sleeps stayed shortened."""
+    file = tmp_path / "optional_gpu.py"
+    file.write_text("raise RuntimeError('no GPU here')\n")
+    spec = importlib.util.spec_from_file_location("optional_gpu", file)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "optional_gpu", module)
+    spec.loader.exec_module(module)
+    before = (time.sleep, asyncio.sleep)
+    with counted(lambda _: None):
+        pass
+    assert (time.sleep, asyncio.sleep) == before
+    with pytest.raises(RuntimeError, match="no GPU here"):
+        _ = module.anything

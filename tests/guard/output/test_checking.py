@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 import os
 import pickle
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -68,7 +71,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("number", ["3e+799", "-1e400", "1E999", "9" * 309 + ".5", "9" * 400 + "e0"])
+@pytest.mark.parametrize(
+    "number", ["3e+799", "-1e400", "1E999", "9" * 309 + ".5", "9" * 400 + "e0", "1" + "0" * 300 + "e99"]
+)
 @pytest.mark.parametrize("wanted", [{"type": "number"}, {}, {"items": {"minimum": 0}}, float, list[float]])
 def test_a_number_beyond_a_float_is_no_infinity(wanted: Any, number: str) -> None:
     for text in (number, f"[1, {number}]"):
@@ -77,6 +82,26 @@ def test_a_number_beyond_a_float_is_no_infinity(wanted: Any, number: str) -> Non
         assert (checked.value, checked.repaired) == (None, None)
     for text in ("1e308", "-1.7976931348623157e+308", "0e999", "1e-999"):
         assert not checker({"type": "number"}).check(text).findings
+
+
+@given(
+    digits=st.integers(1, 330),
+    zeros=st.integers(0, 330),
+    exponent=st.none() | st.integers(-999, 999),
+    sign=st.sampled_from(["", "-"]),
+)
+def test_a_number_is_read_as_the_nearest_float_or_not_at_all(
+    digits: int, zeros: int, exponent: int | None, sign: str
+) -> None:
+    text = f"{sign}{'9' * digits}.{'0' * zeros}1" + ("" if exponent is None else f"e{exponent}")
+    exact = Fraction(Decimal(text))
+    value, findings = judge.read(text)
+    if abs(exact) >= 2**1024 - 2**970:  # from half a step beyond the largest one on
+        assert findings
+    else:
+        assert not findings
+        assert value == float(text) or (float(text) == 0 and abs(value) == 5e-324)
+        assert math.isfinite(value)
 
 
 @pytest.mark.parametrize(("schema", "text"), REFUSED)

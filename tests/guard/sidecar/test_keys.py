@@ -212,6 +212,24 @@ def test_keys_are_found_in_any_database(place: str) -> None:
     assert (ring.find(text), ring.is_used, keys.are_there(store)) == (None, True, False)
 
 
+def test_a_key_in_a_log_without_its_index_is_there(tmp_path: Path) -> None:
+    """As after a kill, in a copy of the file and its log: the log was not read, so that there was none."""
+    code = """
+import os, sys
+from guard.sidecar import keys
+from guard.trace import TraceStore
+
+store = TraceStore(sys.argv[1])
+store.check_writable()
+keys.create(store, "ci")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "t"], check=True)
+    (tmp_path / "t-shm").unlink()
+    assert (tmp_path / "t-wal").stat().st_size > 0
+    assert keys.are_there(TraceStore(tmp_path / "t"))
+
+
 def test_a_trace_that_an_older_guard_wrote_gets_the_tables(tmp_path: Path) -> None:
     place = tmp_path / "old.db"
     TraceStore(place).check_writable()

@@ -37,6 +37,7 @@ from guard.sidecar.endpoints import operator
 from guard.trace import (
     TraceError,
     TraceStore,
+    export,
     sql_tables,
 )
 from guard.trace.records import Attempt, Call
@@ -118,6 +119,25 @@ def test_lists_take_no_memory_for_what_they_do_not_show(place: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 1_000_000  # of 40 MB
+
+
+def test_large_calls_are_read_and_exported_few_at_a_time(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page held 200 whole calls, whatever their size."""
+    for module in ("store", "export"):
+        monkeypatch.setattr(f"guard.trace.{module}.PARTS", 2**10)
+    store = TraceStore.at(place)
+    asked = ({"role": "user", "content": "".join(random.Random(1).choices("abcdefgh ", k=100_000))},)
+    call = dataclasses.replace(CALL, attempts=(Attempt(1, asked, reply("{}")),))
+    store.write_all([(call, None, 30.0)] * 120)
+    for _ in store.each():
+        break  # what is loaded at the first use stays
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in export.rows(store, store.each(), "sft")) == 120
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6_000_000  # of 13 MB
 
 
 def test_however_many_calls_are_read_a_statement_has_few_parameters(place: str) -> None:
@@ -490,6 +510,8 @@ def test_a_file_that_is_no_trace_is_named(trace_file: Path) -> None:
             "has a / before its @; write a / of a user",
         ),
         ("host=127.0.0.1 port=9 password=hush-hush", "no file's name; write postgresql://USER@HOST/DATABASE, or ./"),
+        ("application_name=guard host=127.0.0.1 password=hush-hush", "no file's name; write postgresql://USER@HOST"),
+        ("connect_timeout = 5\nhost=127.0.0.1 password=hush-hush", "no file's name; write postgresql://USER@HOST"),
         ("password = hush-hush://", "no file's name; write postgresql://USER@HOST/DATABASE"),
         ("postgresql:u:hush-hush@127.0.0.1:9/db", "no file's name; write postgresql://USER@HOST/DATABASE"),
         ("Postgres:/u:hush-hush@127.0.0.1:9/db", "no file's name; write postgresql://USER@HOST/DATABASE"),

@@ -62,6 +62,10 @@ def test_a_file_whose_mode_others_change_is_waited_for(trace_file: Path) -> None
     other = sqlite3.connect(trace_file, isolation_level=None, check_same_thread=False)
     other.execute("PRAGMA journal_mode=DELETE")  # as a copy by VACUUM INTO has it
     other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(TraceError, match="database is locked"):
+        TraceStore(str(trace_file)).write(CALL, seconds=0.3)
+    assert 0.3 <= time.monotonic() - began < 0.3 + SLACK
     later = threading.Timer(0.3, lambda: other.execute("COMMIT"))
     later.start()
     assert TraceStore(str(trace_file)).write(CALL).number == 2

@@ -64,6 +64,15 @@ def test_right_answers_are_kept_and_others_counted_under_their_reason(trace_file
     }
 
 
+def test_an_answer_that_is_no_json_is_counted_and_stops_nothing(trace_file: Path) -> None:
+    """It ended `guard tune` in a JSONDecodeError."""
+    asked("which?", RIGHT)
+    guard.Guard(Scripted("AB-12", name="large")).traced(guard.formats.regex(r"[A-Z]{2}-\d{2}"), "which?")
+    pairs, dropped = found(trace_file)
+    assert [pair.answer for pair in deduplicated(pairs, dropped)] == [RIGHT]
+    assert dropped == {"no JSON": 1}
+
+
 def test_what_a_person_approved_is_learned_though_another_answer_came_later(trace_file: Path) -> None:
     asked("twice", RIGHT).rate(True)
     asked("twice", '{"kind": "used", "n": 7}')
