@@ -280,7 +280,8 @@ def _write_tokenizer(fields: _Fields, folder: Path) -> None:
 
     kind, pre = fields.text("tokenizer.ggml.model"), fields.text("tokenizer.ggml.pre", "none")
     if kind != "gpt2" or pre not in PRE_TOKENIZERS:
-        raise ModelError(f"the GGUF file's tokenizer is {kind!r} with {pre!r}; only byte-level BPE of smollm or gpt-2 can be converted")
+        taken = " or ".join(PRE_TOKENIZERS)
+        raise ModelError(f"the GGUF file's tokenizer is {kind!r} with {pre!r}; only gpt2 with {taken} can be converted")
     tokens = fields.texts("tokenizer.ggml.tokens")
     numbers = {token: number for number, token in enumerate(tokens)}
     if len(numbers) < len(tokens):
