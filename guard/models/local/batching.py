@@ -20,7 +20,7 @@ from transformers.masking_utils import sdpa_mask
 
 from guard.decoding.torch_loop import Forward
 from guard.models.local.passes import Way, attending
-from guard.models.local.row_invariant import pieces, take_apart
+from guard.models.local.row_invariant import Apart, pieces, take_apart
 
 #: To a multiple of how many rows a pass is filled up in the second way.
 ROWS = 2
@@ -36,6 +36,7 @@ class TransformersPasses:
         self.device: torch.device = model.device
         self.prepare = prepare
         self._model = model
+        self._apart: Apart | None = None
 
     def is_shareable(self) -> bool:
         """See Shareable."""
@@ -51,9 +52,12 @@ class TransformersPasses:
         model.set_attn_implementation(ATTENTION)
         return True
 
-    def take_apart(self) -> Callable[[], None] | None:
+    def take_apart(self) -> bool:
         """See Shareable."""
-        return take_apart(self._model) if self.device.type == "cpu" else None
+        if self.device.type != "cpu":
+            return False
+        self._apart = take_apart(self._model)
+        return self._apart.is_cheap
 
     def run(self, forwards: Sequence[Forward], tokens: Sequence[list[int]], way: Way) -> torch.Tensor:
         """See Shareable."""
@@ -61,6 +65,9 @@ class TransformersPasses:
 
     def give_up(self) -> None:
         """See Shareable."""
+        if self._apart is not None:
+            self._apart.undo()
+            self._apart = None
         if self._model.config._attn_implementation == ATTENTION:
             self._model.set_attn_implementation("sdpa")
 
@@ -84,7 +91,7 @@ def _shared(model: Any, forwards: Sequence[Forward], tokens: Sequence[list[int]]
     kwargs = {key: value for key, value in forwards[0].kwargs.items() if key not in (name, "logits_to_keep")}
     if keeps:
         kwargs["logits_to_keep"] = kept
-    with pieces([*itertools.chain(*lengths), *[fill] * bool(fill)]):
+    with pieces([*itertools.chain(*lengths), *[fill] * bool(fill)], rows):
         logits = model(
             input_ids=torch.tensor([[*itertools.chain(*tokens), *[0] * fill]], device=device),
             position_ids=torch.tensor([positions + [0] * fill], device=device),

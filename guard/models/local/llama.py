@@ -115,9 +115,9 @@ class Llama:
         """Passes are shared wherever a trial finds that products work row by row."""
         return True
 
-    def take_apart(self) -> Callable[[], None]:
+    def take_apart(self) -> bool:
         """Nothing is to be done for it."""
-        return lambda: None
+        return True
 
     def give_up(self) -> None:
         """Nothing is to be done for it."""

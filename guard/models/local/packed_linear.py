@@ -3,7 +3,7 @@
 oneDNN multiplies by blocks of a weight. torch gives it plain rows, so each product first reorders them into blocks. For
 the few rows of a decoding pass that takes longer than the product. With packed weights the same kernel runs on the same
 numbers, so the results have the same bits, and SmolLM2's pass takes 40 ms instead of 57
-(docs/explanation/performance.md).
+(docs/explanation/performance.md). With AMX there are further kernels, and some shapes are rounded otherwise.
 
 The operators are those of torch's own compiler for frozen models (torch/_inductor/mkldnn_lowerings.py).
 """
@@ -37,7 +37,7 @@ class PackedLinear(torch.nn.Module):
         self._product = torch.ops.mkldnn._linear_pointwise.default
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """`[..., in_features]` to `[..., out_features]`, the bits that the plain layer gives."""
+        """`[..., in_features]` to `[..., out_features]`, the numbers that the plain layer gives."""
         found: torch.Tensor = self._product(rows, self._weight, self.bias, "none", [], "")
         return found
 

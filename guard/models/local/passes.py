@@ -11,9 +11,9 @@ with any of transformers', guard/models/local/llama.py with its own. What is lef
 one token and that of more: in products and in attention. A model is tried out once (`PassTrial`), in this order:
 
 1. By token: attention is asked for token by token, and products that round one row otherwise than several are taken
-   apart. If the logits are then the bits of the model's own loop, with the prompt in one pass and each token in one,
-   neither company nor forced text changes a bit.
-2. Filled up: passes of less than two rows are filled up, and each sequence attends at once. If the logits are then the
+   apart (guard/models/local/row_invariant.py). If the logits are then the bits of the model's own loop, with the prompt
+   in one pass and each token in one, neither company nor forced text changes a bit.
+2. Filled up: products of one row are filled up to two, and each sequence attends at once. If the logits are then the
    same bits in any company, no result depends on it, but a pass over several tokens may round otherwise than several.
 3. Else sharing shows in the last digit of a logit, and is done where it was asked for, and on GPUs, where it pays most.
 """
@@ -94,8 +94,8 @@ class Shareable(Protocol):
         """Get ready to share passes; returns whether the model is of a kind that can be, by what it says of itself."""
         ...
 
-    def take_apart(self) -> Callable[[], None] | None:
-        """Have products give each piece its own bits; returns how to undo that. None: it would cost too much."""
+    def take_apart(self) -> bool:
+        """Have products give each piece its own bits; False: a product for each token would cost too much."""
         ...
 
     def run(self, forwards: Sequence[Any], tokens: Sequence[list[int]], way: Way) -> torch.Tensor:
@@ -293,10 +293,9 @@ class PassTrial:
     def run(self) -> tuple[Way, bool]:
         """Return the first way that holds, and whether its results are right but for rounding."""
         own = self._own()
-        if (undo := self._model.take_apart()) is not None:
-            if _same(own, self._run(Way.BY_TOKEN, [0, 1])) and _same(own, self._run(Way.BY_TOKEN, [0], [1])):
-                return Way.BY_TOKEN, True
-            undo()
+        may_go_by_token = self._model.take_apart()
+        if may_go_by_token and all(_same(own, self._run(Way.BY_TOKEN, *groups)) for groups in ([[0, 1]], [[0], [1]])):
+            return Way.BY_TOKEN, True
         together, alone = self._run(Way.FILLED, [0, 1]), self._run(Way.FILLED, [0], [1])
         is_sound = all(
             float((a - b).float().norm()) <= ROUNDING * float(a.float().norm())
