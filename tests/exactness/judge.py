@@ -534,6 +534,8 @@ def misspelt(text: bytes, options: dict[str, str], order: Order | None, *, plain
                     return f"{lexeme!r} is not canonical"
             elif lexeme[:1] in b"-0123456789":
                 number = lexeme.decode()
+                if re.search(r"e\+(30[89]|3[1-9][0-9]|[4-9][0-9]{2})$", number):
+                    return f"{lexeme!r} is beyond what a double holds"
                 if _without_zeros(number) not in (_canonical(number), _plain(number) if plain else ""):
                     return f"{lexeme!r} is not canonical"
     else:

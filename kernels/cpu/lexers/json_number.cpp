@@ -15,6 +15,7 @@ constexpr std::size_t kMaxModulus = 10000;  // remainders that states tell apart
 constexpr int kRun = 500;
 constexpr std::size_t kMaxExcluded = 38;
 
+constexpr std::int32_t kGreatest = 307;  // canonical exponent: with any digits a double holds it
 constexpr std::int64_t kUnknown = -2;
 
 }  // namespace
@@ -613,6 +614,7 @@ bool Numbers::write(const Core& c, std::uint8_t byte, Core* n) {
     case EDigits:
       if (canonical && (c.phase == E || (c.phase == ESign && byte == '0'))) return false;
       if (canonical) n->total = c.total * 10 + (byte - '0');
+      if (canonical && c.one && n->total > kGreatest) return false;
       // An exponent has at most three digits: no double needs more.
       return ++n->count <= 3;
     default: return true;

@@ -14,11 +14,12 @@
 // bounds and excluded values alone, spellings with exponents are still regular (scientific.cpp).
 // Canonical: no leading minus on zero; no fraction where only integers are valid; an exponent only
 // if the constraint is empty and the magnitude is >= 1e17 or < 1e-7, written as ECMAScript writes
-// it (e+17, e-8). At most 17 digits, 15 where a multiple is excluded, more where the constraint's
-// own numbers need more. Canonical spelling also avoids values that a reader of doubles could take
-// for an excluded value or an exclusive bound. Costs: a step is O(digits), memoised for each core;
-// a division by a lattice step of more than 18 digits is O(digits^2). Not thread-safe: guarded by
-// the isolate's lock. Tested against fractions in tests/kernels/test_number_languages.py.
+// it (e+17, e-8); below 1e308, so that a double holds it. At most 17 digits, 15 where a multiple is
+// excluded, more where the constraint's own numbers need more. Canonical spelling also avoids
+// values that a reader of doubles could take for an excluded value or an exclusive bound. Costs: a
+// step is O(digits), memoised for each core; a division by a lattice step of more than 18 digits is
+// O(digits^2). Not thread-safe: guarded by the isolate's lock. Tested against fractions in
+// tests/kernels/test_number_languages.py.
 #pragma once
 #include <memory>
 
