@@ -56,7 +56,10 @@ class GroundingChecker:
         self._walk: GroundedWalk = compiled.walk(self._is_valid)
 
     def check(self, text: str, sources: Sources) -> Located:
-        """Check a text that is valid by the schema; Unchecked where that would take too long."""
+        """Check a text that is valid; Unchecked where that would take too long.
+
+        A text that a type's reader takes may not be valid by the schema.
+        """
         from guard.schemas.grounding.walk import TooMuchWorkError, size  # here: few types need it
 
         value = json.loads(text)
@@ -125,6 +128,9 @@ def _written(number: str) -> Decimal | float:
 
 
 def _finding(one: Grounded) -> Violation:
+    if one.rule is None:
+        expected = "a value as the schema writes it: in another form, what it takes from the input can't be found"
+        return Violation(pointer(one.path), STATED, expected, clipped(one.value))
     rule = QUOTED if one.rule.kind == "quoted" else STATED
     where = "" if one.rule.input is None else f" {one.rule.input!r}"
     expected = _EXPECTED[one.rule.kind].replace("the input", f"the input{where}")
@@ -132,7 +138,7 @@ def _finding(one: Grounded) -> Violation:
         expected += f", within a {one.rule.within}"
     elif one.rule.kind == "quoted":
         expected += ", within one line"
-    got = one.value if isinstance(one.value, str) else float(one.value)
+    got = float(one.value) if isinstance(one.value, Decimal) else one.value
     return Violation(pointer(one.path), rule, expected, clipped(got))
 
 
@@ -141,6 +147,8 @@ def _once(found: Sequence[Grounded]) -> list[Violation]:
     seen: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     out = []
     for one in found:
+        if one.rule is None or not isinstance(one.value, str | Decimal):
+            continue
         first = seen.setdefault((one.path[:-1], one.value), one.path)
         if one.rule.once and first != one.path:
             out.append(Violation(pointer(one.path), ONCE, "an item that the list has not yet", clipped(one.value)))

@@ -1,6 +1,8 @@
 """The grounded values of an answer, with the places where the inputs state them.
 
 In a union, the branch that the value is valid by counts; of several, the first whose grounded values are all stated.
+A reader of types may also take a value that its schema does not: `"12"` for a number, a member by another name. Where
+such a value may hide a grounded one, that is found as one that no input states.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from guard.schemas.documents import Documents
-from guard.schemas.grounding.keyword import KEYWORD, SourceRule, rule_of
+from guard.schemas.grounding.keyword import KEYWORD, SourceRule, is_optional, rule_of
 from guard.schemas.grounding.sources import Place, Sources
 from guard.schemas.scan import grounded_positions
 
@@ -27,8 +29,8 @@ class Grounded:
     """A grounded value, its JSON Pointer, and its places."""
 
     path: Path
-    rule: SourceRule
-    value: str | Decimal
+    rule: SourceRule | None  # None: the value is in another form than its schema says, and may hide grounded ones
+    value: Any  # a text or Decimal; else what stands there in its stead, which no input states
     places: tuple[Place, ...]  # empty: no input states it
 
 
@@ -45,7 +47,7 @@ class GroundedWalk:
         self.rules = {at: rule_of(documents.schemas[at]) for at in self.around if KEYWORD in documents.schemas[at]}
 
     def grounded(self, value: Any, sources: Sources, written: Any = None) -> list[Grounded]:
-        """Return the grounded values of a valid answer, in order, each once.
+        """Return the grounded values of an answer, in order, each once.
 
         `written` is the answer with decimals instead of floats, which round long ones. Raises RecursionError where the
         answer is nested too deeply, and TooMuchWorkError.
@@ -55,7 +57,7 @@ class GroundedWalk:
 
 
 #: Grounded values by their place in the answer, and the rule for them.
-_Found: TypeAlias = dict[tuple[Path, SourceRule], Grounded]
+_Found: TypeAlias = dict[tuple[Path, SourceRule | None], Grounded]
 
 
 class _AnswerWalk:
@@ -77,9 +79,10 @@ class _AnswerWalk:
             schema = {"$ref": schema["$ref"]}
         out: _Found = {}
         rule = self._walk.rules.get(position) if KEYWORD in schema else None
-        if rule is not None and isinstance(value, str | int | float) and not isinstance(value, bool):
-            given = value if isinstance(value, str) else self._exact(value, path)
-            out[path, rule] = Grounded(path, rule, given, tuple(self._sources.places(rule, given)))
+        if rule is not None:
+            out |= self._by_rule(rule, schema, value, path)
+        elif self._is_hidden(position, schema, value) and not self._is_valid(position, value):
+            out[path, None] = Grounded(path, None, value, ())
         for keyword, child in schema.items():
             if keyword not in dialect.keywords:
                 continue
@@ -98,17 +101,48 @@ class _AnswerWalk:
         self._count(1 + len(out))
         return out
 
+    def _by_rule(self, rule: SourceRule, schema: Any, value: Any, path: Path) -> _Found:
+        """Return the value under a rule, with its places where it is of the rule's type."""
+        if value is None and is_optional(schema):
+            return {}
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        places: list[Place] = []
+        if is_number if rule.kind == "number" else isinstance(value, str):
+            value = self._exact(value, path) if is_number else value
+            places = self._sources.places(rule, value)
+        return {(path, rule): Grounded(path, rule, value, tuple(places))}
+
+    def _is_hidden(self, position: int, schema: Any, value: Any) -> bool:
+        """Whether rules below a position miss the value or a member of it, if a schema does not hold for it."""
+
+        def holds_rules(child: Any) -> bool:
+            return self._place(position, child) in self._walk.around
+
+        named = {name for name, child in schema.get("properties", {}).items() if holds_rules(child)}
+        if not isinstance(value, dict):
+            if named or holds_rules(schema.get("additionalProperties")):
+                return True
+        elif not named <= value.keys() and not value.keys() <= schema["properties"].keys():
+            return True
+        if isinstance(value, list):
+            return False
+        items = [schema.get(keyword) for keyword in ("items", "prefixItems", "additionalItems")]
+        return any(holds_rules(child) for one in items for child in (one if isinstance(one, list) else [one]))
+
     def _branch(self, position: int, branches: list[Any], value: Any, path: Path) -> _Found:
+        """Return those of the branch that counts; of all branches where a type's reader may have taken any of them."""
         first: _Found | None = None
-        for branch in branches:
-            at = self._place(position, branch)
+        places = [self._place(position, branch) for branch in branches]
+        for at in places:
             if not self._is_valid(at, value):
                 continue
             found = self.at(at, value, path)
             if all(one.places for one in found.values()):
                 return found
             first = found if first is None else first
-        return first or {}
+        if first is None:
+            return {key: one for at in places for key, one in self.at(at, value, path).items()}
+        return first
 
     def _is_valid(self, position: int, value: Any) -> bool:
         self._count(size(value))

@@ -7,16 +7,17 @@ import datetime
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from scripted import Scripted
 
 import guard
 from guard.calls import prompts
 from guard.calls.rerun import replay
 from guard.output.grounding import GroundingChecker
+from guard.output.target import from_any
 from guard.schemas.grounding.keyword import SourceRule
 from guard.schemas.grounding.sources import Sources
 from guard.trace import TraceStore
@@ -390,3 +391,56 @@ def test_patterns_of_other_properties_are_asked_of_nobody() -> None:
         "additionalProperties": {"type": "string"},
     }
     assert located(schema, '{"a": "cat", "b": "dog", "12": "dog"}', "a cat") == ([], {"/a": (("text", 2, 5),)})
+
+
+class Item(BaseModel):
+    """A member of unions."""
+
+    n: Annotated[int, guard.Stated()]
+    when: str
+
+
+class Pair(NamedTuple):
+    """An array in JSON; Pydantic also takes an object."""
+
+    n: Annotated[int, guard.Stated()]
+
+
+class ByName(BaseModel):
+    """A field that Pydantic also takes by its name."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    n: Annotated[int | None, guard.Stated()] = Field(default=None, alias="N")
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "at"),
+    [
+        (Annotated[float | None, guard.Stated()], '"999.5"', ""),
+        (Annotated[float | None, guard.Stated()], "true", ""),
+        (Annotated[float, guard.Stated()], "true", ""),
+        (Annotated[float, guard.Stated()], '"0800"', ""),
+        (Annotated[datetime.date | None, guard.Stated()], "0", ""),
+        (Annotated[datetime.date | None, guard.Stated()], '"2026-01-01T00:00:00"', ""),
+        (Item | None, '{"n": 777, "when": "x", "more": 1}', "/n"),
+        (int | list[Item], '[{"n": "777", "when": "x"}]', "/0/n"),
+        (Pair, '{"n": 777}', ""),
+        (ByName, '{"n": 777}', ""),
+    ],
+)
+def test_an_answer_in_another_form_hides_no_value(kind: Any, answer: str, at: str) -> None:
+    """Pydantic converts what the schema does not allow, and the check passed over it: "999.5" came back as 999.5."""
+    target = from_any(kind, {})
+    assert not target.check(answer)[1]
+    assert target.grounding is not None
+    text = "Pay EUR 12.50 to Anna, room 0, 2026-05-14, call 0800 123 4567 89"
+    findings = target.grounding.check(answer, Sources({"mail": text})).findings
+    assert [(one.at, one.rule) for one in findings] == [(at, "not stated")]
+
+
+def test_an_undeclared_key_hides_no_value_that_is_stated() -> None:
+    """The values of a union's member with a key too many are found as those of others."""
+    target = from_any(Item | None, {})
+    assert target.grounding is not None
+    found = target.grounding.check('{"n": 12, "when": "x", "more": 1}', Sources({"mail": "room 12"}))
+    assert (found.findings, list(found.places)) == ((), ["/n"])
