@@ -46,6 +46,35 @@ def json_schema(annotation: Any) -> Any:
     return described(annotation).schema
 
 
+class Spelled:
+    """A type as it is written, a key of caches. Python's own equality forgets the order of a union.
+
+    Hashing it raises TypeError where a part of the type is unhashable.
+    """
+
+    __slots__ = ("key", "wanted")
+
+    def __init__(self, wanted: Any) -> None:
+        self.wanted, self.key = wanted, _spelling(wanted)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two types are written alike."""
+        return isinstance(other, Spelled) and self.key == other.key
+
+    def __hash__(self) -> int:
+        """Return the hash of what is written."""
+        return hash(self.key)
+
+
+def _spelling(wanted: Any) -> Any:
+    if isinstance(wanted, list):  # the parameters of a Callable
+        return tuple(map(_spelling, wanted))
+    origin = typing.get_origin(wanted)
+    if origin is None:
+        return type(wanted), wanted
+    return origin, tuple(map(_spelling, typing.get_args(wanted)))
+
+
 def as_described(wanted: Any) -> tuple[Any, tuple[Beyond, ...]]:
     """Return a JSON Schema or a type as a schema, and what it does not say; SchemaError where a type has none."""
     if is_schema(wanted):

@@ -91,7 +91,7 @@ def partial(wanted: Any, text: str) -> Any:
 def shape(wanted: Any) -> Shape:
     """Return the reader of a type."""
     try:
-        return _cached_shape(wanted)
+        return _cached_shape(schema_types.Spelled(wanted))
     except TypeError as error:  # Annotated[int, []]
         if "unhashable" not in str(error):
             raise
@@ -402,8 +402,8 @@ _ALIASES = tuple({typing_extensions.TypeAliasType, getattr(typing, "TypeAliasTyp
 
 
 @functools.lru_cache(1024)
-def _cached_shape(wanted: Any) -> Shape:
-    return _made(wanted)
+def _cached_shape(spelled: schema_types.Spelled) -> Shape:
+    return _made(spelled.wanted)
 
 
 def _made(wanted: Any) -> Shape:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from guard.output.grounding import GroundingChecker
     from guard.schemas import Compiled
+    from guard.schemas.types import Spelled
 
 #: An answer is written as JSON or, where JSON has a string, as text without quotes.
 Style: TypeAlias = Literal["json", "text"]
@@ -111,8 +112,10 @@ def _of_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     if inspect.isfunction(wanted) or inspect.isbuiltin(wanted) or isinstance(getattr(wanted, "target", None), Target):
         name = getattr(wanted, "__qualname__", repr(wanted))
         raise TypeError(f"{name} is a function, and no type; name its return type, or call it where it is structured")
+    from guard.schemas import types
+
     try:
-        return _cached_type(wanted, tuple(sorted(options.items())))
+        return _cached_type(types.Spelled(wanted), tuple(sorted(options.items())))
     except TypeError as error:  # unhashable: an annotation such as Annotated[int, []], or an option
         if "unhashable" not in str(error):
             raise
@@ -144,8 +147,8 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.lru_cache(CACHED_TARGETS)
-def _cached_type(wanted: Any, options: tuple[tuple[str, Any], ...]) -> Target:
-    return _from_type(wanted, dict(options))
+def _cached_type(spelled: Spelled, options: tuple[tuple[str, Any], ...]) -> Target:
+    return _from_type(spelled.wanted, dict(options))
 
 
 def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:

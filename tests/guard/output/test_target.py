@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
 import pytest
 
 import guard
-from guard.output import target
+from guard.output import partial, target
 
 
 def findings(schema: Any, value: Any, **options: Any) -> tuple[str, ...]:
@@ -72,3 +73,12 @@ def test_a_value_that_is_nested_too_deeply_is_a_finding(depth: int) -> None:
     findings = target.from_any({"not": {"const": 1e308}}, {}).check("[" * depth + "]" * depth)[1]
     assert [finding.rule for finding in findings] in (["nesting"], [])
     assert findings or depth < 100_000
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_a_union_counts_whatever_was_asked_before(order: int) -> None:
+    """Python's unions are equal in any order, so `date | str` was read as a `str | date` before it."""
+    for wanted, kind in [(str | datetime.date, str), (datetime.date | str, datetime.date)][::order]:
+        assert type(target.from_any(wanted, {}).check('"2024-01-05"')[0]) is kind
+        assert type(target.from_any(dict[str, wanted], {}).check('{"a": "2024-01-05"}')[0]["a"]) is kind
+        assert type(partial.partial(wanted, '"2024-01-05" ')) is kind
