@@ -119,8 +119,15 @@ def _says_more(annotation: Any) -> bool:
     return inspect.isfunction(inspect.getattr_static(kind, "__get_pydantic_json_schema__", None))
 
 
+def reader(annotation: Any) -> pydantic_core.SchemaValidator:
+    """Return what reads a type's values from JSON."""
+    from guard.schemas.typed import exact_reader  # here: it takes time that schemas do not need
+
+    return exact_reader.reader(adapter(annotation))
+
+
 def adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
-    """Return Pydantic's reader of a type's values."""
+    """Return Pydantic's adapter of a type."""
     return pydantic.TypeAdapter(_readable(annotation, {}))
 
 

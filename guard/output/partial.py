@@ -167,8 +167,8 @@ class _Leaf(Shape):
         self._wanted = wanted
 
     @cached_property
-    def _adapter(self) -> Any:
-        return schema_types.adapter(self._wanted)
+    def _reader(self) -> Any:
+        return schema_types.reader(self._wanted)
 
     @cached_property
     def _kinds(self) -> frozenset[Kind]:
@@ -199,7 +199,7 @@ class _Leaf(Shape):
         said = node.text if node.kind in (Kind.NUMBER, Kind.WORD) else json.dumps(plain(node))
         for is_strict, fit in ((True, _FITS), (False, _CONVERTED)):
             try:
-                return NodeReading(fit, self._adapter.validate_json(said, strict=is_strict))
+                return NodeReading(fit, self._reader.validate_json(said, strict=is_strict))
             except (pydantic.ValidationError, TypeError):
                 continue
         return _NO_READING
@@ -258,13 +258,13 @@ class _Mapping(Shape):
         if self._key in (str, Any):
             return text
         try:
-            return self._adapter.validate_strings(text)
+            return self._reader.validate_strings(text)
         except pydantic.ValidationError:
             return text
 
     @cached_property
-    def _adapter(self) -> Any:
-        return schema_types.adapter(self._key)
+    def _reader(self) -> Any:
+        return schema_types.reader(self._key)
 
 
 class _Members(Shape):

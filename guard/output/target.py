@@ -161,11 +161,11 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
     schema = closed(described.schema)
     compiled = schemas.compile(types.Described(schema, described.beyond), **options)
     compiled.check_satisfiable()
-    adapter = types.adapter(wanted)
+    reader = types.reader(wanted)
 
     def validated(text: str, value: Any) -> tuple[Any, tuple[Violation, ...]]:
         try:
-            return adapter.validate_json(text), ()
+            return reader.validate_json(text), ()
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False)
             return None, from_pydantic(found[:MOST_FINDINGS], value)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
-from typing import Any
+import math
+from typing import Annotated, Any
 
+import pydantic
 import pytest
+from pydantic import BaseModel, Field
 
 import guard
 from guard.output import partial, target
@@ -82,3 +86,42 @@ def test_the_order_of_a_union_counts_whatever_was_asked_before(order: int) -> No
         assert type(target.from_any(wanted, {}).check('"2024-01-05"')[0]) is kind
         assert type(target.from_any(dict[str, wanted], {}).check('{"a": "2024-01-05"}')[0]["a"]) is kind
         assert type(partial.partial(wanted, '"2024-01-05" ')) is kind
+
+
+class Measured(BaseModel):
+    """Numbers inside of a model; one may be infinite."""
+
+    number: float = 0.0
+    bound: Annotated[float, Field(allow_inf_nan=True)] = 0.0
+    inner: Measured | None = None
+
+
+BEYOND = "1" + "0" * 400
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "at"),
+    [
+        (float, BEYOND, ""),
+        (float, f"-{BEYOND}", ""),
+        (float, '"inf"', ""),
+        (float, '"NaN"', ""),
+        (float, '"1e999"', ""),
+        (Annotated[float, Field(ge=0)], BEYOND, ""),
+        (list[float], f"[1, {BEYOND}]", "/1"),
+        (dict[float, int], '{"inf": 1}', "/inf"),
+        (Measured, '{"inner": {"number": "nan"}}', "/inner/number"),
+    ],
+)
+def test_what_is_no_finite_number_is_no_float(wanted: Any, answer: str, at: str) -> None:
+    """Pydantic makes infinity of an integer beyond a double, and of the text: both passed for values."""
+    value, found = target.from_any(wanted, {}).check(answer)
+    assert (value, [(one.at, one.rule) for one in found]) == (None, [(at, "finite_number")])
+
+
+def test_a_type_may_say_that_a_number_may_be_infinite() -> None:
+    """What a field or a configuration allows is read; of the same number an integer loses nothing."""
+    assert target.from_any(Measured, {}).check('{"bound": "inf"}')[0] == Measured(bound=math.inf)
+    loose = pydantic.with_config({"allow_inf_nan": True})(dataclasses.make_dataclass("Loose", [("number", float)]))
+    assert target.from_any(list[loose], {}).check('[{"number": "-inf"}]')[0][0].number == -math.inf
+    assert target.from_any(int | float, {}).check(BEYOND)[0] == 10**400
