@@ -12,6 +12,7 @@ pieces are combined. A whole stream takes O(n).
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import enum
 import functools
@@ -440,8 +441,8 @@ def _made(wanted: Any) -> Shape:
 def _of_container(wanted: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape:
     if origin is tuple and arguments and arguments[-1] is not ...:
         return _Items(tuple, None, tuple(shape(argument) for argument in arguments))
-    if origin in (list, tuple):
-        return _Items(list if origin is list else tuple, shape(arguments[0]) if arguments else _ANY)
+    if origin in (list, tuple, collections.abc.Iterable, collections.abc.Generator):
+        return _Items(tuple if origin is tuple else list, shape(arguments[0]) if arguments else _ANY)
     if origin in (set, frozenset):
         return _Items(functools.partial(_hashable, origin), shape(arguments[0]) if arguments else _ANY)
     if origin is dict:

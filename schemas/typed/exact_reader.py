@@ -1,7 +1,8 @@
 """Pydantic's reader of a type, without what is no value of the type although Pydantic takes it for one.
 
 It makes infinity of `"inf"`, and of an integer beyond what a double holds: here that is an error, unless the type says
-`allow_inf_nan=True`.
+`allow_inf_nan=True`. And of an `Iterable` it makes an iterator that reads no item before it is asked for it: here that
+is a list, whose items are read.
 """
 
 from __future__ import annotations
@@ -47,4 +48,6 @@ def _exact(schema: Any, config: Mapping[str, Any]) -> Any:
     kind = schema.get("type")
     if kind == "float":
         out.setdefault("allow_inf_nan", config.get("allow_inf_nan") is True)
+    elif kind == "generator":
+        out["type"] = "list"
     return out

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import json
 import math
+from collections.abc import Generator, Iterable
 from typing import Annotated, Any
 
 import pydantic
@@ -125,3 +126,18 @@ def test_a_type_may_say_that_a_number_may_be_infinite() -> None:
     loose = pydantic.with_config({"allow_inf_nan": True})(dataclasses.make_dataclass("Loose", [("number", float)]))
     assert target.from_any(list[loose], {}).check('[{"number": "-inf"}]')[0][0].number == -math.inf
     assert target.from_any(int | float, {}).check(BEYOND)[0] == 10**400
+
+
+class Listed(BaseModel):
+    """Items that Pydantic reads when they are asked for."""
+
+    items: Iterable[int]
+
+
+def test_the_items_of_an_iterable_are_read() -> None:
+    """Pydantic reads them when they are asked for, so `["a", {}]` passed for integers."""
+    found = target.from_any(Listed, {}).check('{"items": ["a", {}]}')[1]
+    assert [(one.at, one.rule) for one in found] == [("/items/0", "int_parsing"), ("/items/1", "int_type")]
+    assert target.from_any(Listed, {}).check('{"items": [1, 2]}')[0].items == [1, 2]
+    assert target.from_any(Generator[int, None, None], {}).check('["a"]')[1]
+    assert partial.partial(Listed, '{"items": [1, 2').items == [1]
