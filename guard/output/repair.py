@@ -20,7 +20,8 @@ What is mended, by the kind that the edits bear:
   where more of the value's own closing brackets follow it;
 - "quote": single and typographic quotes, and quotes and apostrophes inside a string, where what stands around them
   leaves no doubt that the string goes on; "control character"; "escape": `\\'` is an apostrophe, `\\xe9` is `\\u00e9`,
-  and the backslash of `\\d`, which is no escape, is itself; "unquoted key";
+  and the backslash of `\\d`, which is no escape, is itself, where no other in the string may be so: in `C:\\docs\\new`
+  none is mended; "unquoted key";
 - "number": `+5`, `007`, `.5`, `5.`; "literal": True, False, None, NULL, …
 - "NaN" is null, as in JavaScript's own JSON: both say that there is no number. Infinity is one, so it is not mended.
 
@@ -446,13 +447,17 @@ class _LenientReader:
             self.edit(at, "quote", opening, '"')
         at += 1
         inner = 0  # quotes inside that come in pairs
+        edits, escaped = len(self.edits), False  # whether a character is escaped that may have been two
         while found := special.search(text, at):
             at, char = found.start(), found[0]
             if char == "\\":
+                escaped = escaped or text[at + 1 : at + 2] in "bfnrt\\"
                 at = self.escape(at)
                 continue
             if char in closing:
                 if first or self.closes(at):
+                    if escaped and any(edit.kind == "escape" and edit.inserted == "\\" for edit in self.edits[edits:]):
+                        raise _BrokenError  # one backslash is itself, so the others may be, too
                     if inner % 2:  # its pair is elsewhere, so this may not be the end
                         raise _BrokenError
                     if char != '"':

@@ -149,6 +149,9 @@ LEFT = {
     "a tuple": "{'a': (1, 2)}",
     "an octal escape": r"['\101']",
     "a path": r'["C:\Users",]',
+    "a path with what may be a line feed": r'{"path": "C:\docs\new"}',  # was read as one
+    "a formula with what may be a tab": r'{"tex": "\times \alpha"}',
+    "a path with what may be one backslash or two": r'{"path": "\\host\docs"}',
     "escaped JSON": r'{\"a\": 1}',
 }  # fmt: skip
 
@@ -157,6 +160,11 @@ LEFT = {
 def test_what_has_no_one_reading_is_left_as_it_is(case: str) -> None:
     assert not is_json(LEFT[case])
     assert repair(LEFT[case]) == Repaired(LEFT[case])
+
+
+def test_the_escapes_of_one_string_say_nothing_of_another() -> None:
+    """A backslash that is itself makes those of its own string doubtful, and no others."""
+    assert json.loads(repair(r'["\d", "a\nb", "\$5 \""]').text) == ["\\d", "a\nb", '\\$5 "']
 
 
 def test_a_text_past_the_limit_is_left_as_it_is() -> None:
