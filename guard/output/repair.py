@@ -26,8 +26,8 @@ What is mended, by the kind that the edits bear:
 - "NaN" is null, as in JavaScript's own JSON: both say that there is no number. Infinity is one, so it is not mended.
 
 Not mended: cut-off values, missing values and colons, bare words, hexadecimal, `...`, JSON inside a string (it is valid
-as it is); a comment that may stand for what was left out, `[1, 2, // ... 98 more`. A key written twice is left to
-validation.
+as it is), strings that an operator joins; a comment that may stand for what was left out, `[1, 2, // ... 98 more`, or
+have swallowed it, `[1 // one, 2`. A key written twice is left to validation.
 
 Time and memory are linear in the text, however deep it nests. tests/guard/output/test_repair.py
 """
@@ -59,6 +59,8 @@ _LEFT_OUT = re.compile(
     r"|snip(?:ped)?)\b",
     re.IGNORECASE,
 )
+#: What a comment says that may be the items or members behind it, swallowed with their line.
+_SWALLOWED = {"}": re.compile(r",\s*+[\"'“‘{\[]"), "]": re.compile(r",\s*+[\"'“‘{\[0-9-]")}
 _WORD = re.compile(r"[^\W\d]\w*+")
 _KEY = re.compile(r"(?:[^\W\d]|\$)[\w$-]*+")
 _NUMBER = re.compile(
@@ -82,6 +84,8 @@ _CONTROL = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _OF_WHITE_SPACE = ("byte order mark", "white space")
 #: Where a string may end.
 _CLOSED = re.compile(rf"[{_DOUBLE}{_SINGLE}]\s*+[,:\]}}]")
+#: What joins two strings in a program.
+_JOINED = re.compile(rf"[+&.]\s*+[{_DOUBLE}{_SINGLE}]")
 _BRACKETS = {"{": "}", "[": "]"}
 
 
@@ -351,7 +355,7 @@ class _LenientReader:
 
     def blank(self, at: int, *, comments: bool = False) -> int:
         """Pass over what stands between tokens."""
-        text = self.text
+        text, begin = self.text, at
         while True:
             at = _after_blank(text, at)
             if at == len(text):
@@ -363,6 +367,9 @@ class _LenientReader:
                 end = self.comment_end(at)
                 self.edit(at, "comment", text[at:end])
                 if end == len(text) or _LEFT_OUT.search(text, at, end):  # it may have swallowed the end of the value
+                    raise _BrokenError
+                is_behind = not text.startswith("/*", at) and self.line_end(begin) == end  # something on its line
+                if is_behind and _SWALLOWED[self.closing[-1]].search(text, at, end):
                     raise _BrokenError
                 self.comment = at
                 at = end
@@ -509,7 +516,7 @@ class _LenientReader:
         before = at - 1
         while before > start and text[before].isspace():
             before -= 1
-        if text[behind] == ":" or text[behind] in closing:
+        if text[behind] == ":" or text[behind] in closing or _JOINED.match(text, behind):
             raise _BrokenError
         if before > start and (text[before] in ",:{[" or text.find("\n", before, at) >= 0):
             raise _BrokenError
