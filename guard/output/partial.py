@@ -401,6 +401,12 @@ _ANY = _Any()
 #: `type Name = …`: Python's own from 3.12 on, and that of typing_extensions.
 _ALIASES = tuple({typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType)})
 
+#: What says more of the type that it holds.
+_SAYING_MORE = frozenset((
+    *(typing.Annotated, typing.Required, typing.NotRequired),
+    *(typing_extensions.ReadOnly, getattr(typing, "ReadOnly", typing_extensions.ReadOnly)),
+))  # fmt: skip
+
 
 @functools.lru_cache(1024)
 def _cached_shape(spelled: schema_types.Spelled) -> Shape:
@@ -417,7 +423,7 @@ def _made(wanted: Any) -> Shape:
         return _PartialText()
     if isinstance(wanted, _ALIASES):
         return _Alias(wanted)
-    if origin in (typing.Annotated, typing.Required, typing.NotRequired):
+    if origin in _SAYING_MORE:
         return shape(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return _Union(arguments)
@@ -427,7 +433,7 @@ def _made(wanted: Any) -> Shape:
         is_plain = all(isinstance(member.value, str | int | float | None) for member in wanted)
         return _Choice((member.value, member) for member in wanted) if is_plain else _Leaf(wanted)
     if typing_extensions.is_typeddict(wanted):
-        hints = typing.get_type_hints(wanted, include_extras=True)
+        hints = _hints(wanted)
         return _Members((((key,), key, kind) for key, kind in hints.items()), wanted.__required_keys__, dict, "ignore")
     if isinstance(wanted, type) and issubclass(wanted, pydantic.RootModel):
         return _Root(wanted)
@@ -473,8 +479,16 @@ def _of_model(wanted: Any) -> Shape:
     return _Members(members, needed, make, wanted.model_config.get("extra") or "ignore")
 
 
+def _hints(wanted: Any) -> dict[str, Any]:
+    """Return the types of a class's members. A class inside of a function is known to itself alone by its name."""
+    try:
+        return typing.get_type_hints(wanted, include_extras=True)
+    except NameError:
+        return typing.get_type_hints(wanted, localns={wanted.__name__: wanted}, include_extras=True)
+
+
 def _of_dataclass(wanted: Any) -> Shape:
-    hints = typing.get_type_hints(wanted, include_extras=True)
+    hints = _hints(wanted)
     fields = [field for field in dataclasses.fields(wanted) if field.init]
     missing = dataclasses.MISSING
     needed = [f.name for f in fields if f.default is missing and f.default_factory is missing]

@@ -2,9 +2,9 @@ r"""JSON as far as it has come: a text in pieces goes in, the tree of what it sa
 
 Every character is read once. A closed node never changes again; the open ones lie on one path, from the root to where
 the text ends. Of a string that is open the characters are known, those of an escape once it is whole; of a number
-nothing is before what follows it has come, for more digits may. What breaks JSON's grammar ends the reading: the tree
-stays as it is. No parser that is in use gives open strings and reads on from where it stopped: jiter begins anew with
-each piece, ijson tells of whole strings.
+nothing is before what follows it has come, for more digits may. What breaks JSON's grammar, or is beyond what Python
+reads of a number, ends the reading: the tree stays as it is. No parser that is in use gives open strings and reads on
+from where it stopped: jiter begins anew with each piece, ijson tells of whole strings.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import re
 from collections.abc import Hashable
 from enum import Enum
 from typing import Any
+
+from guard.output.judge import read
 
 MOST_DEPTH = 64  #: Levels that are read: a type that holds itself takes ten calls of Python for each, of some 1,000.
 
@@ -185,10 +187,12 @@ class PartialReader:
         assert found is not None
         leaf.add(found[0])
         if found.end() < len(piece):
-            if _NUMBER.fullmatch(leaf.text):
-                self._close_leaf(leaf)
-            else:
+            value, findings = read(leaf.text) if _NUMBER.fullmatch(leaf.text) else (None, True)
+            if findings:  # it is no number, or one that Python does not read
                 self.is_over = True
+            else:
+                leaf.memo["plain"] = value
+                self._close_leaf(leaf)
         return found.end()
 
     def _in_word(self, leaf: Node, piece: str, at: int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Required
 
 import clock
 import pydantic
@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Discriminator, Field, RootModel, Tag, field_validator
-from typing_extensions import TypeAliasType, TypedDict
+from typing_extensions import ReadOnly, TypeAliasType, TypedDict
 
 from guard.output import partial as streaming
 from guard.output import partial_json
@@ -267,6 +267,48 @@ def test_the_partial_value_of_a_type(wanted: Any, text: str, value: Any) -> None
     assert type(known) is type(value)
     one_by_one = Partials(wanted)
     assert [one_by_one.feed(character) for character in text][-1] == value
+
+
+class Fixed(TypedDict):
+    """Members that nobody changes."""
+
+    size: ReadOnly[str]
+    count: Required[ReadOnly[int]]
+
+
+@pytest.mark.filterwarnings("ignore:Items .* using the `ReadOnly` qualifier")
+def test_members_that_are_read_only_are_read() -> None:
+    """Pydantic knows no such type alone, and the stream raised what it says of that."""
+    assert partial(Fixed, '{"count": 1, "size": "l') == {"count": 1, "size": "l"}
+
+
+def test_a_type_inside_of_a_function_may_hold_itself() -> None:
+    """Its name is in no module: the stream raised NameError, where Pydantic read the answer."""
+
+    @dataclass
+    class Node:
+        value: int
+        following: Node | None = None
+
+    class Step(TypedDict):
+        value: int
+        following: NotRequired[Step]
+
+    text = '{"value": 1, "following": {"value": 2,'
+    assert partial(Node, text) == Node(1, Node(2))
+    assert partial(Step, text) == {"value": 1, "following": {"value": 2}}
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 5_000])
+@pytest.mark.parametrize("wanted", [None, dict[str, float], dict[str, int]])
+def test_a_number_that_python_does_not_read_ends_the_reading(wanted: Any, number: str) -> None:
+    """The stream showed infinity, or raised what Python says of so many digits."""
+    assert partial(wanted, f'{{"b": 1, "a": {number}, "c": 2}}') == {"b": 1}
+
+
+def test_a_number_is_the_one_that_is_read_in_the_end() -> None:
+    """A number that no double tells from zero was shown as zero, and was another one in the end."""
+    assert partial(None, '{"a": 1e-400, ') == {"a": 5e-324}
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
