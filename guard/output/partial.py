@@ -17,11 +17,12 @@ import dataclasses
 import enum
 import functools
 import json
+import operator
 import sys
 import types
 import typing
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typing_extensions
 
@@ -29,6 +30,9 @@ from guard.errors import GuardError
 from guard.kernels.cached import cached_property
 from guard.output.partial_json import Kind, Node, PartialReader, plain
 from guard.schemas import types as schema_types
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 UNKNOWN = None  #: Stands for a value that has not arrived.
 SHARE = 256  #: Items that may be copied for each new character.
@@ -225,6 +229,8 @@ class _Items(Shape):
             fit = min(fit, reading.fit)
             if reading.value is not UNKNOWN:
                 values.append(reading.value)
+        if not node.is_open and len(node.items) < len(self._places):
+            fit = _NOT
         return NodeReading(fit, self._make(values), so_far.weight) if fit else _NO_READING
 
     def _at(self, index: int, node: Node) -> NodeReading:
@@ -276,10 +282,12 @@ class _Members(Shape):
         members: Iterable[tuple[tuple[str, ...], str, Any]],
         required: Iterable[str],
         make: Callable[[dict[str, Any]], Any],
-        extra: str,
+        config: Mapping[str, Any],
     ) -> None:
         self._types = list(members)  # the names in JSON, the attribute's name, the type
-        self._required, self._make, self._extra = frozenset(required), make, extra
+        self._required, self._make = frozenset(required), make
+        self._extra = config.get("extra") or "ignore"
+        self._shown = _without_enums if config.get("use_enum_values") else lambda value: value
 
     @cached_property
     def _members(self) -> dict[str, tuple[str, Shape]]:
@@ -308,7 +316,7 @@ class _Members(Shape):
         if declared is not None:
             reading = declared[1].read(item)
             if reading.value is not UNKNOWN or not item.is_open:
-                values[declared[0]] = reading.value
+                values[declared[0]] = self._shown(reading.value)
         elif self._extra == "allow":
             reading = _ANY.read(item)
             values[key] = reading.value
@@ -322,22 +330,33 @@ class _Union(Shape):
 
     def __init__(self, choices: Iterable[Any]) -> None:
         self._types = list(choices)
+        self._leaves: dict[tuple[int, ...], _Leaf] = {}
 
     @cached_property
     def _choices(self) -> list[Shape]:
         return [shape(choice) for choice in self._types]
 
     def _read(self, node: Node) -> NodeReading:
-        alive: list[Shape] = self._state(node, lambda: list(self._choices))
-        readings = [(choice, choice.read(node)) for choice in alive]
-        alive[:] = [choice for choice, reading in readings if reading.fit]  # what does not fit never will
-        best = max((reading.fit for _, reading in readings), default=_NOT)
-        told = [(choice, reading) for choice, reading in readings if reading.fit == best]
-        if best == _NOT:
+        alive: list[int] = self._state(node, lambda: list(range(len(self._types))))
+        readings = {at: self._choices[at].read(node) for at in alive}
+        alive[:] = [at for at in alive if readings[at].fit]  # what does not fit never will
+        best = max((readings[at].fit for at in alive), default=_NOT)
+        told = [at for at in alive if readings[at].fit == best]
+        if not told:
             return _NO_READING
-        if len(told) == 1 or not node.is_open:  # as pydantic chooses: the most members, else the first
-            return max((reading for _, reading in told), key=lambda reading: reading.weight)
-        return next((reading for choice, reading in told if isinstance(choice, _PartialText)), NodeReading(best))
+        if len(told) == 1:
+            return readings[told[0]]
+        if node.is_open:
+            return NodeReading(best)
+        if node.kind in (Kind.OBJECT, Kind.ARRAY):  # as pydantic chooses: the most members, else the first
+            return max((readings[at] for at in told), key=lambda reading: reading.weight)
+        return self._leaf(tuple(told)).read(node)
+
+    def _leaf(self, told: tuple[int, ...]) -> _Leaf:
+        """Return the reader of some of the types together: of them Pydantic chooses by rules of its own."""
+        if told not in self._leaves:
+            self._leaves[told] = _Leaf(functools.reduce(operator.or_, (_bare(self._types[at]) for at in told)))
+        return self._leaves[told]
 
 
 class _Alias(Shape):
@@ -424,7 +443,7 @@ def _made(wanted: Any) -> Shape:
     if isinstance(wanted, _ALIASES):
         return _Alias(wanted)
     if origin in _SAYING_MORE:
-        return shape(arguments[0])
+        return _Leaf(wanted) if _is_encoded(wanted) else shape(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return _Union(arguments)
     if origin is typing.Literal:
@@ -434,7 +453,7 @@ def _made(wanted: Any) -> Shape:
         return _Choice((member.value, member) for member in wanted) if is_plain else _Leaf(wanted)
     if typing_extensions.is_typeddict(wanted):
         hints = _hints(wanted)
-        return _Members((((key,), key, kind) for key, kind in hints.items()), wanted.__required_keys__, dict, "ignore")
+        return _Members((((key,), key, kind) for key, kind in hints.items()), wanted.__required_keys__, dict, {})
     if isinstance(wanted, type) and issubclass(wanted, pydantic.RootModel):
         return _Root(wanted)
     if isinstance(wanted, type) and issubclass(wanted, pydantic.BaseModel):
@@ -442,6 +461,20 @@ def _made(wanted: Any) -> Shape:
     if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
         return _of_dataclass(wanted)
     return _of_container(wanted, origin or wanted, arguments)
+
+
+def _bare(wanted: Any) -> Any:
+    """Return a type without the validators that stand beside it."""
+    is_plain = typing.get_origin(wanted) is typing.Annotated and not _is_encoded(wanted)
+    return _bare(typing.get_args(wanted)[0]) if is_plain else wanted
+
+
+def _is_encoded(wanted: Any) -> bool:
+    """Whether a value is written in an encoding: nothing of it is known before it is whole."""
+    import pydantic
+
+    encodings = pydantic.EncodedBytes | pydantic.EncodedStr
+    return any(isinstance(more, encodings) for more in getattr(wanted, "__metadata__", ()))
 
 
 def _of_container(wanted: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape:
@@ -456,18 +489,20 @@ def _of_container(wanted: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape
     return _Leaf(wanted)
 
 
+def _without_enums(value: Any) -> Any:
+    """Return a value with those of enums in place of their members."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(map(_without_enums, value))
+    return {key: _without_enums(one) for key, one in value.items()} if type(value) is dict else value
+
+
 def _hashable(make: Callable[[Iterable[Any]], Any], values: list[Any]) -> Any:
     return make(value for value in values if isinstance(value, Hashable))
 
 
 def _of_model(wanted: Any) -> Shape:
-    import pydantic
-
-    def names(name: str, field: Any) -> tuple[str, ...]:
-        alias = field.validation_alias or field.alias
-        choices = alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias, name]
-        return tuple(choice for choice in choices if isinstance(choice, str))
-
     fields = wanted.model_fields
     needed = [name for name, field in fields.items() if field.is_required()]
 
@@ -475,8 +510,18 @@ def _of_model(wanted: Any) -> Shape:
         known = {name for name, value in values.items() if value is not UNKNOWN}
         return wanted.model_construct(_fields_set=known, **{**dict.fromkeys(needed), **values})
 
-    members = [(names(name, field), name, field.annotation) for name, field in fields.items()]
-    return _Members(members, needed, make, wanted.model_config.get("extra") or "ignore")
+    return _Members(_members(fields), needed, make, wanted.model_config)
+
+
+def _members(fields: Mapping[str, FieldInfo]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """Yield the names in JSON, the name and the type of each of Pydantic's fields."""
+    import pydantic
+
+    for name, field in fields.items():
+        alias = field.validation_alias or field.alias
+        choices = alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias, name]
+        names = tuple(choice for choice in choices if isinstance(choice, str))
+        yield names, name, typing.Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
 def _hints(wanted: Any) -> dict[str, Any]:
@@ -488,20 +533,30 @@ def _hints(wanted: Any) -> dict[str, Any]:
 
 
 def _of_dataclass(wanted: Any) -> Shape:
-    hints = _hints(wanted)
-    fields = [field for field in dataclasses.fields(wanted) if field.init]
-    missing = dataclasses.MISSING
-    needed = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+    from pydantic.fields import FieldInfo
+
+    known: Mapping[str, FieldInfo] = getattr(wanted, "__pydantic_fields__", {})
+    hints = {} if known else _hints(wanted)
+
+    def as_field(one: dataclasses.Field[Any]) -> FieldInfo:
+        said: Any = one.default if isinstance(one.default, FieldInfo) else one
+        return known[one.name] if one.name in known else FieldInfo.from_annotated_attribute(hints[one.name], said)
+
+    all_fields = {one.name: as_field(one) for one in dataclasses.fields(wanted)}
+    fields = {one.name: all_fields[one.name] for one in dataclasses.fields(wanted) if one.init}
 
     def make(values: dict[str, Any]) -> Any:
         made = object.__new__(wanted)
-        for field in dataclasses.fields(wanted):
-            default = None if field.default is missing else field.default
-            if field.default_factory is not missing and field.name not in values:
-                default = field.default_factory()
-            object.__setattr__(made, field.name, values.get(field.name, default))
+        for name, field in all_fields.items():
+            object.__setattr__(made, name, values[name] if name in values else _default(field))
         return made
 
-    config = getattr(wanted, "__pydantic_config__", None) or {}
-    members = [((field.name,), field.name, hints[field.name]) for field in fields]
-    return _Members(members, needed, make, config.get("extra") or "ignore")
+    needed = [name for name, field in fields.items() if field.is_required()]
+    return _Members(_members(fields), needed, make, getattr(wanted, "__pydantic_config__", None) or {})
+
+
+def _default(field: FieldInfo) -> Any:
+    """Return the default of a field; None where there is none, or it is made of what has not come."""
+    if field.is_required() or getattr(field, "default_factory_takes_validated_data", False):
+        return UNKNOWN
+    return field.get_default(call_default_factory=True)
