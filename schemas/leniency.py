@@ -13,8 +13,9 @@ from typing import Any
 
 from guard.schemas import rewriting
 
-#: What no reference of RFC 3986 holds; `%` is left as it is, for it may be an escape.
-_NOT_IN_URIS = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]")
+#: What no reference of RFC 3986 holds. `%` is left as it is, for it may be an escape; half of a surrogate pair, too,
+#: which has no escape, so that the metaschema or the validator refuses it.
+_NOT_IN_URIS = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%\ud800-\udfff-]")
 _REFERENCES = frozenset(("$ref", "$dynamicRef", "$recursiveRef"))
 
 

@@ -88,3 +88,10 @@ def test_a_list_of_items_is_taken_in_the_draft_that_the_refusal_names() -> None:
 def test_what_is_written_as_the_standard_has_it_stays_the_same_object() -> None:
     schema = {"required": ["a"], "$ref": "#/definitions/A%3CB%3E", "enum": [{"required": []}]}
     assert leniency.as_standard(schema, wants_names=False) is schema
+
+
+@pytest.mark.parametrize("draft", ["draft4", "draft2020-12"])
+def test_half_of_a_surrogate_pair_in_a_reference_is_refused(draft: str) -> None:
+    """No UTF-8 has it: percent-encoding it raised UnicodeEncodeError, which no caller expects of a schema."""
+    with pytest.raises(guard.SchemaError):
+        targets.from_any('{"foo": {"$ref": "#/\\ud800"}}', {"draft": draft})
