@@ -245,7 +245,7 @@ def from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ..
     """Turn Pydantic's errors about a value into findings with JSON Pointers."""
     return tuple(
         Violation(
-            at=pointer(_path(error["loc"], value, missing=error["type"] == "missing")),
+            at=pointer(_path(error, value)),
             rule=error["type"],
             expected=_expected(error["type"], error["msg"], error["loc"]),
             got="nothing" if error["type"] == "missing" else clipped(error["input"]),
@@ -254,18 +254,25 @@ def from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ..
     )
 
 
-def _path(loc: tuple[int | str, ...], value: Any, *, missing: bool) -> list[int | str]:
-    """Return the steps of a Pydantic location that lead into the value, without those that name union branches."""
-    path: list[int | str] = []
-    for index, step in enumerate(loc):
-        if isinstance(value, dict) and step in value:  # noqa: SIM114 (mypy knows the types so)
-            value = value[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]
-        elif not (missing and index == len(loc) - 1):
-            continue
-        path.append(step)
-    return path
+def _path(error: ErrorDetails, value: Any) -> tuple[int | str, ...]:
+    """Return the steps of a Pydantic location that lead into the value, without those that name union branches.
+
+    A branch may be named like a key: the steps count that lead to what the error is about.
+    """
+    loc, given = error["loc"], error["input"]
+    loc, missing = (loc[:-1], loc[-1:]) if error["type"] == "missing" else (loc, ())
+    ways: dict[tuple[int | str, ...], Any] = {(): value}
+    for step in loc:
+        further: dict[tuple[int | str, ...], Any] = {}
+        for path, part in ways.items():
+            if isinstance(part, dict) and step in part:  # noqa: SIM114 (mypy knows the types so)
+                further.setdefault((*path, step), part[step])
+            elif isinstance(part, list) and isinstance(step, int) and step < len(part):
+                further.setdefault((*path, step), part[step])
+            further.setdefault(path, part)
+        ways = further
+    meant = (path for path, part in ways.items() if type(part) is type(given) and part == given)
+    return (*next(meant, next(iter(ways))), *missing)
 
 
 def _expected(kind: str, message: str, loc: tuple[int | str, ...]) -> str:

@@ -141,3 +141,26 @@ def test_the_items_of_an_iterable_are_read() -> None:
     assert target.from_any(Listed, {}).check('{"items": [1, 2]}')[0].items == [1, 2]
     assert target.from_any(Generator[int, None, None], {}).check('["a"]')[1]
     assert partial.partial(Listed, '{"items": [1, 2').items == [1]
+
+
+class Inner(BaseModel):
+    """A branch of a union."""
+
+    v: int
+
+
+#: Members that are named as Pydantic names branches of unions.
+LikeBranches = pydantic.create_model("LikeBranches", int=(int | list[str], 0), inner=(Inner | dict[str, int], {}))
+
+
+@pytest.mark.parametrize(
+    ("answer", "places"),
+    [
+        ('{"int": {"int": 5}}', ["/int", "/int"]),
+        ('{"int": ["a", 5]}', ["/int", "/int/1"]),
+        ('{"inner": {"Inner": {"v": 1}}}', ["/inner/v", "/inner/Inner"]),
+    ],
+)
+def test_a_branch_that_is_named_like_a_key_is_no_step(answer: str, places: list[str]) -> None:
+    """Pydantic's locations name the branches of unions, and these were taken for keys: `/int/int`."""
+    assert [one.at for one in target.from_any(LikeBranches, {}).check(answer)[1]] == places
