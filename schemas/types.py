@@ -15,7 +15,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 import pydantic_core
@@ -23,6 +23,9 @@ import typing_extensions
 
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.typed.notes import Beyond, take_notes
+
+if TYPE_CHECKING:
+    from guard.schemas.typed.exact_reader import ExactReader
 
 #: What Pydantic writes before an error of what it builds: `SchemaError: `, `error: `.
 _KIND = re.compile(r"\w*error: ", re.IGNORECASE)
@@ -119,11 +122,11 @@ def _says_more(annotation: Any) -> bool:
     return inspect.isfunction(inspect.getattr_static(kind, "__get_pydantic_json_schema__", None))
 
 
-def reader(annotation: Any) -> pydantic_core.SchemaValidator:
+def reader(annotation: Any) -> ExactReader:
     """Return what reads a type's values from JSON."""
-    from guard.schemas.typed import exact_reader  # here: it takes time that schemas do not need
+    from guard.schemas.typed.exact_reader import ExactReader  # here: it takes time that schemas do not need
 
-    return exact_reader.reader(adapter(annotation))
+    return ExactReader(adapter(annotation))
 
 
 def adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:

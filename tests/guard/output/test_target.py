@@ -7,6 +7,7 @@ import datetime
 import json
 import math
 from collections.abc import Generator, Iterable
+from decimal import Decimal
 from typing import Annotated, Any
 
 import pydantic
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field
 
 import guard
 from guard.output import partial, target
+from guard.schemas import types
 
 
 def findings(schema: Any, value: Any, **options: Any) -> tuple[str, ...]:
@@ -164,3 +166,45 @@ LikeBranches = pydantic.create_model("LikeBranches", int=(int | list[str], 0), i
 def test_a_branch_that_is_named_like_a_key_is_no_step(answer: str, places: list[str]) -> None:
     """Pydantic's locations name the branches of unions, and these were taken for keys: `/int/int`."""
     assert [one.at for one in target.from_any(LikeBranches, {}).check(answer)[1]] == places
+
+
+class Price(BaseModel, strict=True):
+    """A decimal that Pydantic reads strictly, beside a text and a double."""
+
+    price: Decimal
+    rate: float = 0.0
+    text: Decimal | str = ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "value"),
+    [
+        (Decimal, "12345678901234567890.12", Decimal("12345678901234567890.12")),
+        (Decimal, "0.1234567890123456789012345", Decimal("0.1234567890123456789012345")),
+        (Decimal, "1.5e-400", Decimal("1.5e-400")),
+        (int, "123456789012345679.0", 123456789012345679),
+        (
+            list[Decimal | None],
+            "[0.1, 0.12345678901234567, null]",
+            [Decimal("0.1"), Decimal("0.12345678901234567"), None],
+        ),
+        (dict[str, float], '{"a": 0.12345678901234567}', {"a": 0.12345678901234567}),
+        (
+            Price,
+            '{"price": 0.12345678901234567, "rate": 0.12345678901234567, "text": "0.5"}',
+            Price(price=Decimal("0.12345678901234567"), rate=0.12345678901234567, text="0.5"),
+        ),
+    ],
+)
+def test_a_number_has_the_digits_that_are_written(wanted: Any, answer: str, value: Any) -> None:
+    """Pydantic reads a number with a fraction as a double: the decimal had other digits, and nothing said so."""
+    assert target.from_any(wanted, {}).check(answer) == (value, ())
+
+
+def test_numbers_that_are_one_double_are_no_decimals() -> None:
+    """Which of them a decimal is, is not known; as doubles they are what they are."""
+    answer = "[0.1, 0.10000000000000000001]"
+    assert [one.at for one in target.from_any(list[Decimal], {}).check(answer)[1]] == ["/0", "/1"]
+    assert target.from_any(list[float], {}).check(answer)[0] == [0.1, 0.1]
+    with pytest.raises(pydantic.ValidationError):
+        types.reader(int).validate_json("12345678901234567.5")
