@@ -153,7 +153,8 @@ class LimitedModel:
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request, once the job's limits let it begin."""
-        most = self.price(chat_messages.most_tokens(request.messages), request.max_tokens + request.thinking)
+        prompt = chat_messages.most_tokens(request.messages, request.schema_size)
+        most = self.price(prompt, request.max_tokens + request.thinking)
         if most is None and self._limits.usd is not None:
             raise ModelError(f"no price of {self.name} is known, so it can't be asked under the job's budget of money")
         name, ledger = uuid.uuid4().hex, self._limits.actor

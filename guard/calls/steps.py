@@ -36,7 +36,7 @@ from guard.errors import (
     ValidationFailed,
     Violation,
 )
-from guard.models import chat_messages
+from guard.models import adapters, chat_messages
 from guard.models.base import Model, Reply, Request
 from guard.output import target as targets
 from guard.output.checking import Checked, Checker
@@ -419,7 +419,9 @@ class _Run:
         if request.total_tokens is not None:
             room = min(room, request.total_tokens - reply.completion_tokens - 2 * prompt)
         if request.usd is not None and not getattr(model, "is_masked", False):
-            room = min(room, _affordable(model, prompt, self._most * 2, request.usd - (reply.cost or 0.0)))
+            thinking = self.plan.policy.thinking
+            left = request.usd - (reply.cost or 0.0)
+            room = min(room, _affordable(model, prompt, self._most * 2 + thinking, left) - thinking)
         return room if room > request.max_tokens else None
 
     def _failed(self, tier: int, name: str, error: BaseException, keep: Callable[..., None]) -> _Failure:
@@ -539,21 +541,10 @@ class _Run:
         if tier < len(plan.tiers) - 1:
             own = [a for a in self.attempts if a.tier == tier]
             left = _least(whole, self._left(policy.tier_budget, own, self._tier_clock, is_final=False))
-        most = self._most
-        is_masked = bool(getattr(model, "is_masked", False))  # a local model counts its prompt, and costs nothing
-        if not is_masked:
-            prompt = chat_messages.most_tokens(messages)
-            if left.tokens is not None:
-                most = min(most, int(left.tokens) - prompt)
-            if left.usd is not None:
-                most = min(most, _affordable(model, prompt, most, left.usd))
-            if most < 1:
-                is_final = whole.tokens == left.tokens and whole.usd == left.usd
-                raise _Spent(f"what is left of the budget can't pay a prompt of about {prompt} tokens", is_final)
-        return Request(
+        request = Request(
             messages=chat_messages.copied(messages),
             compiled=compiled,
-            max_tokens=most,
+            max_tokens=self._most,
             temperature=policy.temperature,
             seed=policy.seed + len(self.attempts),  # another draw for another attempt
             seconds=left.seconds,
@@ -565,6 +556,18 @@ class _Run:
             name=plan.target.name,
             told=told,
         )
+        # A local model counts its prompt, and costs nothing.
+        if getattr(model, "is_masked", False) or (left.tokens is None and left.usd is None):
+            return request
+        prompt, most = chat_messages.most_tokens(messages, request.schema_size), self._most
+        if left.tokens is not None:
+            most = min(most, int(left.tokens) - prompt)
+        if left.usd is not None:
+            most = min(most, _affordable(model, prompt, most + policy.thinking, left.usd))
+        if most < 1:
+            is_final = whole.tokens == left.tokens and whole.usd == left.usd
+            raise _Spent(f"what is left of the budget can't pay a prompt of about {prompt} tokens", is_final)
+        return replace(request, max_tokens=most)
 
     def _left(self, budget: Budget, attempts: Sequence[Attempt], since: float, *, is_final: bool) -> Budget:
         """Return the rest of a budget after the attempts; _Spent where nothing is left."""
@@ -628,10 +631,7 @@ def _least(one: Budget, other: Budget) -> Budget:
 
 def _affordable(model: Model, prompt: int, most: int, usd: float) -> int:
     """Return how many completion tokens an amount of money certainly pays for, at most `most`."""
-    price = getattr(model, "price", None)
-    costs = [price(prompt, tokens) if price is not None else None for tokens in (0, most)]
-    if costs[0] is None or costs[1] is None:
+    pays_for = adapters.affordable(model, prompt, most, usd)
+    if pays_for is None:
         raise _Spent(f"no price of {model.name} is known, so it can't be asked under a budget of money", False)
-    if costs[1] <= usd:
-        return most
-    return int(most * (usd - costs[0]) / (costs[1] - costs[0])) if costs[1] > costs[0] else 0
+    return pays_for

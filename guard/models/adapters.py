@@ -51,6 +51,19 @@ def price(model: Model, prompt_tokens: int, completion_tokens: int) -> float | N
     return cost
 
 
+def affordable(model: Model, prompt: int, most: int, usd: float) -> int | None:
+    """Return how many tokens after a prompt an amount of money certainly pays for, at most `most`.
+
+    None where no price is known.
+    """
+    least, whole = price(model, prompt, 0), price(model, prompt, most)
+    if least is None or whole is None:
+        return None
+    if whole <= usd:
+        return most
+    return int(most * (usd - least) / (whole - least)) if whole > least else 0
+
+
 def pieces(model: Model, request: Request) -> Iterator[str | Reply]:
     """Yield the text in pieces, then the reply; blocks. Closing the iterator stops the model."""
     with _Charge(model, request) as charge:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Sureness, Token
+from guard.support import json_pieces
 from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Request:
     seed: int = 0  # of the sampling; unused at temperature 0
     seconds: float | None = None  # time limit, transport retries included; None: no limit
     total_tokens: int | None = None  # prompt, thinking and completion together; None: no limit
-    usd: float | None = None  # budget, transport retries included; `max_tokens` is within it already
+    usd: float | None = None  # budget, transport retries included; `max_tokens` is within it, `thinking` may not be
     output_tokens: int | None = None  # thinking and completion together; only models that decode here heed it
     thinking: int = 0  # most tokens of thinking before the value; 0: none
     thinks_aloud: bool = False  # whether a stream has the thinking too, as `Thought`s, of a model that decodes here
@@ -54,6 +55,13 @@ class Request:
     spelled: tuple[str, ...] = ()  # those of `marks` that the masks know by their bytes; the others are tokens there
     name: str = "value"  # the schema's name, which providers require
     told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # called by `cut`
+
+    @property
+    def schema_size(self) -> int:
+        """The bytes of the schema's JSON, which most models are sent; 0 where there is none. O(bytes)."""
+        if self.compiled is None:
+            return 0
+        return sum(map(len, json_pieces.pieces(self.compiled.contents, json_pieces.ASCII)))
 
     def __post_init__(self) -> None:
         if not self.messages:

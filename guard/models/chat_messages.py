@@ -128,12 +128,14 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text.encode(errors="replace")) // BYTES_A_TOKEN)
 
 
-def most_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
+def most_tokens(messages: Sequence[Mapping[str, Any]], beside: int = 0) -> int:
     """Return a bound of a prompt's tokens, as a rule: a token for every three bytes, and some for each message.
 
-    A provider reports the number only once it has been paid for them.
+    A provider reports the number only once it has been paid for them. `beside` are the bytes of what is
+    sent beside them: a schema.
     """
-    return sum(len(str(message.get("content", "")).encode(errors="replace")) // 3 + 8 for message in messages)
+    said = sum(len(str(message.get("content", "")).encode(errors="replace")) // 3 + 8 for message in messages)
+    return said + -(-beside // 3)
 
 
 def as_texts(messages: Sequence[Mapping[str, Any]], model: str) -> list[Mapping[str, Any]]:

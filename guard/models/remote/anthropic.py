@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from guard.errors import ModelError, Unsupported
+from guard.errors import BudgetExceeded, ModelError, Unsupported
 from guard.models.base import Request
 from guard.models.remote import anthropic_chat
 from guard.models.remote.address import UNUSED_KEY, address, check_key
@@ -163,6 +163,11 @@ class AnthropicModel(Remote):
             system, said = anthropic_chat.messages(provider_request.messages)
         except anthropic_chat.UnsayableError as error:
             raise Unsupported(f"{self.name} can't be asked so: {error}") from None
+        most, thinking = provider_request.max_tokens, provider_request.request.thinking
+        if 0 < most <= thinking:  # the API refuses it
+            raise BudgetExceeded(
+                f"what is left of the budget pays for {most} tokens, and thinking={thinking}; lower it"
+            )
         fields = {
             "model": self.model,
             "messages": said,

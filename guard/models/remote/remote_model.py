@@ -27,7 +27,7 @@ from typing import Any, Self
 import httpx2
 
 from guard.errors import BadReply, BudgetExceeded, ModelError
-from guard.models import chat_messages
+from guard.models import adapters, chat_messages
 from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import BYTES_A_TOKEN, estimated_tokens
 from guard.models.event_loop import EVENT_LOOP
@@ -346,7 +346,7 @@ class Remote(ABC):
                 told = chat_messages.with_format if request.compiled.is_format else chat_messages.with_schema
                 messages = told(messages, request.compiled.contents)
         max_tokens = request.max_tokens + request.thinking
-        prompt = chat_messages.most_tokens(messages) + (_tokens(sent) if sent else 0)
+        prompt = chat_messages.most_tokens(messages, sent.size if sent else 0)
         if request.total_tokens is not None:
             left = request.total_tokens - sum(lost.prompt_tokens + lost.completion_tokens for lost in exchange.lost)
             if left <= prompt:
@@ -354,11 +354,8 @@ class Remote(ABC):
                     f"{self._name} would be sent about {prompt} tokens of the {max(left, 0)} that are left"
                 )
             max_tokens = min(max_tokens, left - prompt)
-        if exchange.lost and request.usd is not None:
-            price = self.price(prompt, max_tokens)
-            left_usd = request.usd - sum(lost.cost or 0.0 for lost in exchange.lost)
-            if price is None or price > left_usd:
-                raise BudgetExceeded(f"another try of {self._name} might cost more than the {left_usd:.6f} usd left")
+        if request.usd is not None:
+            max_tokens = self._affordable(prompt, max_tokens, request.usd, exchange)
         return ProviderRequest(
             request=request,
             mode=mode,
@@ -369,6 +366,19 @@ class Remote(ABC):
             max_tokens=max_tokens,
             body=self._body(request, mode, sent),
         )
+
+    def _affordable(self, prompt: int, most: int, usd: float, exchange: Exchange) -> int:
+        """Return how many tokens of thinking and answer are paid for after earlier tries; BudgetExceeded for none."""
+        costs = [lost.cost for lost in exchange.lost]
+        left = usd - sum(cost for cost in costs if cost is not None)
+        pays_for = None if None in costs else adapters.affordable(self, prompt, most, left)
+        if pays_for is None:
+            raise BudgetExceeded(f"no price of {self._name} is known, so it can't be asked under a budget of money")
+        if pays_for < 1:
+            raise BudgetExceeded(
+                f"about {prompt} tokens sent to {self._name} may cost more than the {left:.6f} usd left"
+            )
+        return pays_for
 
     def _carried(self, compiled: Any) -> tuple[str, provider_schema.Sent | None]:
         """Return the strongest mode that can carry a schema, and the schema in that mode's form."""

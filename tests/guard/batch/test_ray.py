@@ -420,6 +420,31 @@ class Remote:
         return asyncio.ensure_future(self._method(*given))
 
 
+def test_a_lease_pays_for_the_schema_and_for_thinking() -> None:
+    """A lease was of the messages' price alone, so that a large schema cost more than the job had."""
+    leased: list[float] = []
+
+    async def lease(_name: str, usd: float, *_: Any) -> None:
+        leased.append(usd)
+
+    class Priced(Silent):
+        def price(self, prompt_tokens: int, completion_tokens: int) -> float:
+            return prompt_tokens + completion_tokens
+
+    async def run() -> None:
+        model = LimitedModel(Priced(), SimpleNamespace(usd=1.0, actor=SimpleNamespace(lease=Remote(lease))))  # type: ignore[arg-type]
+        compiled = guard.compile({"type": "string", "description": "a" * 30_000})
+        for changes in ({}, {"compiled": compiled}, {"thinking": 2_000}):
+            with pytest.raises(guard.BudgetExceeded):
+                await model.agenerate(
+                    Request(**{"messages": ({"role": "user", "content": "a"},), "compiled": None, **changes})
+                )
+
+    asyncio.run(run())
+    assert leased[1] > leased[0] + 10_000
+    assert leased[2] == leased[0] + 2_000
+
+
 def test_a_limited_model_spends_no_more_than_the_job_has() -> None:
     class Priced(Silent):
         def price(self, _: int, completion_tokens: int) -> float:

@@ -319,6 +319,24 @@ def test_no_call_costs_more_than_its_budget(tokens: int, usd: float | None, cost
         assert sum(a.reply.cost or 0 for a in attempts if a.reply) <= usd * (1 + 1e-9)
 
 
+class PricedByToken(Scripted):
+    def price(self, prompt: int, completion: int) -> float:
+        return (prompt + completion) / 1e6
+
+
+def test_thinking_and_the_schema_are_paid_for_by_the_budget_of_money() -> None:
+    """Neither was priced: a model was asked though the money did not pay for the schema that is sent to it."""
+    large = {"type": "object", "properties": {"n": {"type": "integer", "description": "a " * 50_000}}}
+    model = PricedByToken(GOOD)
+    with pytest.raises(guard.BudgetExceeded, match="can't pay a prompt of about 33"):
+        guard.Guard(model, budget=Budget(usd=0.03)).generate(large, ASK)
+    assert model.requests == []
+    model = PricedByToken(reply('{"n"', finish="length"), GOOD)  # more tokens than thinking leaves are no help
+    with pytest.raises(guard.Truncated):
+        guard.Guard(model, thinking=1_000, budget=Budget(usd=0.0015)).generate(Count, ASK)
+    assert [one.max_tokens for one in model.requests] == [512]
+
+
 def test_a_model_without_a_price_is_not_asked_under_a_budget_of_money() -> None:
     model = Scripted(GOOD, name="mystery")
     with pytest.raises(guard.BudgetExceeded, match="no price of mystery is known"):

@@ -13,7 +13,20 @@ from typing import Any
 
 import clock
 import pytest
-from asked_four_ways import CELLS, GOOD, OPTIONAL, SECONDS, TEXT, WAITS, Way, every_way, model, request, streaming
+from asked_four_ways import (
+    CELLS,
+    CLOSED,
+    GOOD,
+    OPTIONAL,
+    SECONDS,
+    TEXT,
+    WAITS,
+    Way,
+    every_way,
+    model,
+    request,
+    streaming,
+)
 
 from guard.errors import (
     BadReply,
@@ -199,12 +212,56 @@ def test_a_retry_keeps_inside_what_the_tries_before_it_left() -> None:
             model(server).generate(request(total_tokens=100))
         assert len(server.requests) == 1
     with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
-        asked = OpenAIModel("gpt-5-mini", base_url=server.url, api_key="none", provider="openai")
-        price = asked.price(1, 512)
-        assert price is not None
         with pytest.raises(BudgetExceeded, match="usd left"):
-            asked.generate(request(usd=price))
+            priced(server).generate(request(usd=cost_of(90, 1)))
         assert len(server.requests) == 1
+
+
+def priced(server: Server, **options: Any) -> OpenAIModel:
+    return OpenAIModel("gpt-5-mini", base_url=server.url, api_key="none", provider="openai", **options)
+
+
+def cost_of(prompt: int, completion: int) -> float:
+    return (prompt * 0.25 + completion * 2) / 1e6  # gpt-5-mini's
+
+
+@every_way
+def test_every_try_is_asked_for_no_more_than_its_money_pays_for(ask: Way) -> None:
+    """The first try was not limited by money at all, and a retry was refused where fewer tokens were affordable."""
+    with Server(FAULTS["500"](GOOD), GOOD) as server:
+        ask(priced(server), request(None, usd=cost_of(90, 100)))
+        limits = [one.body["max_tokens"] for one in server.requests]
+    assert 100 < limits[0] == limits[1] < 115  # nobody counts so few tokens of a prompt
+    with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
+        asked = priced(server)
+        asked.generate(request(None, usd=cost_of(90, 300)))
+        first, second = (one.body["max_tokens"] for one in server.requests)
+    assert 0 < second < first < 315
+
+
+def test_thinking_is_paid_for_by_the_budget_of_money() -> None:
+    """Thinking was asked for beside what the money pays for: 20,000 tokens of it cost 19 times the budget."""
+    with Server(Answer(TEXT)) as server:
+        priced(server).generate(request(None, usd=cost_of(90, 1000), thinking=20_000))
+        assert 1000 < server.requests[0].body["max_tokens"] < 1015
+        claude = AnthropicModel("claude-haiku-4-5", base_url=server.url.removesuffix("/v1"), api_key="none")
+        cut: list[Reply] = []
+        with pytest.raises(BudgetExceeded, match="and thinking=2000; lower it"):
+            claude.generate(request(None, usd=0.005, thinking=2_000, told=cut.append))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("mode", ["native", "tool", "prompt"])
+def test_the_schema_is_paid_for_by_the_budget_of_money(mode: str) -> None:
+    """A schema of 100 kB was sent although the money pays for the messages alone."""
+    large = {
+        **CLOSED,
+        "properties": {**CLOSED["properties"], "total": {"type": "integer", "description": "a " * 50_000}},
+    }
+    with Server(GOOD) as server:
+        with pytest.raises(BudgetExceeded, match="usd left"):
+            priced(server, mode=mode).generate(request(large, usd=cost_of(1000, 100)))
+        assert server.requests == []
 
 
 def test_an_answer_whose_tokens_nobody_counted_says_so() -> None:
