@@ -166,7 +166,7 @@ class LimitedModel:
 
         def told(reply: Reply) -> None:
             nonlocal cost
-            cost = reply.cost or 0.0
+            cost = most or 0.0 if reply.cost is None else reply.cost
             request.cut(reply)
 
         try:
@@ -177,7 +177,7 @@ class LimitedModel:
             reply = await adapters.agenerate(
                 self._model, dataclasses.replace(request, usd=usd, seconds=seconds, told=told)
             )
-            cost = reply.cost or 0.0
+            cost = most or 0.0 if reply.cost is None else reply.cost
             return reply
         finally:
             if self._limits.usd is not None:

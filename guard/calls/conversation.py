@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import inspect
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
@@ -177,17 +176,8 @@ class ToolLoop:
         if whole == Budget():
             return self._whole
         replies = [reply for turn in self._turns for reply in _replies(turn.record)]
-        spent = {
-            "seconds": time.perf_counter() - self._start,
-            "tokens": sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),
-            "usd": sum(reply.cost or 0.0 for reply in replies),
-        }
-        left = {name: None if most is None else most - spent[name] for name, most in vars(whole).items()}
-        for name, rest in left.items():
-            if rest is not None and rest <= 0:
-                most = getattr(whole, name)
-                raise BudgetExceeded(f"the budget of {most} {name} is spent after {len(self._turns)} turns")
-        return self._whole.using(budget=dataclasses.replace(whole, **left))
+        left = whole.after(replies, time.perf_counter() - self._start, f"{len(self._turns)} turns")
+        return self._whole.using(budget=left)
 
     def _plan(self, guard: Guard) -> Plan:
         choice = "auto" if self._turns else self._choice

@@ -10,13 +10,15 @@ that `max_tokens` cut (`length`), which is marked.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
 from guard.decoding.confidence import Confidence
+from guard.errors import BudgetExceeded
 from guard.kernels.cached import cached_property
+from guard.models.base import Reply
 from guard.support.bounds import (
     LEAST_SEED,
     MOST_COUNT,
@@ -72,6 +74,26 @@ class Budget:
             check("tokens", self.tokens, 0, MOST_SUM, is_above=True)
         if self.usd is not None:
             check("usd", self.usd, 0, MOST_USD, is_above=True)
+
+    def after(self, replies: Sequence[Reply], seconds: float, what: str) -> Budget:
+        """Return the rest after these replies and so many seconds; BudgetExceeded, after `what`, where it is spent."""
+        costs = [reply.cost for reply in replies]
+        if self.usd is not None and None in costs:
+            name = replies[costs.index(None)].model
+            raise BudgetExceeded(
+                f"an answer of {name} has no known cost, so what is left of the budget isn't known either"
+            )
+        spent = {
+            "seconds": seconds,
+            "tokens": sum(reply.prompt_tokens + reply.completion_tokens for reply in replies),
+            "usd": sum(cost for cost in costs if cost is not None),
+        }
+        left = {}
+        for name, most in vars(self).items():
+            if most is not None and spent[name] >= most:
+                raise BudgetExceeded(f"the budget of {most} {name} is spent after {what}")
+            left[name] = None if most is None else most - spent[name]
+        return Budget(**left)
 
 
 @dataclass(frozen=True)

@@ -331,7 +331,8 @@ class _Run:
             model = plan.around((yield Load(plan.tiers[tier], plan.mode == "replay")))
             if plan.target.refused is not None and getattr(model, "is_masked", False):
                 raise copy.copy(plan.target.refused)  # the target outlives the frames that this one comes through
-            request = self._request(tier, model, cut.append, messages, self._compiled if part is None else part[1])
+            asked = self._compiled if part is None else part[1]
+            request = self._request(tier, model, lambda part: cut.append(_priced(model, part)), messages, asked)
             span = self.spans.attempt(name, request)
             answered: Any = yield from self._reply(name, model, request)
             if not isinstance(answered, Reply) or not isinstance(answered.text, str):
@@ -419,9 +420,11 @@ class _Run:
         if request.total_tokens is not None:
             room = min(room, request.total_tokens - reply.completion_tokens - 2 * prompt)
         if request.usd is not None and not getattr(model, "is_masked", False):
+            if reply.cost is None:
+                return None
             thinking = self.plan.policy.thinking
-            left = request.usd - (reply.cost or 0.0)
-            room = min(room, _affordable(model, prompt, self._most * 2 + thinking, left) - thinking)
+            pays_for = _affordable(model, prompt, self._most * 2 + thinking, request.usd - reply.cost)
+            room = min(room, pays_for - thinking)
         return room if room > request.max_tokens else None
 
     def _failed(self, tier: int, name: str, error: BaseException, keep: Callable[..., None]) -> _Failure:
@@ -508,7 +511,7 @@ class _Run:
         """Ask the model, or look up its recorded answer."""
         mode = self.plan.mode
         if mode == "live":
-            reply: Reply = yield Ask(model, request)
+            reply: Reply = _priced(model, (yield Ask(model, request)))
             return reply
         key = recording.key(name, model, request, self.plan.template)
         if mode != "record":
@@ -518,7 +521,7 @@ class _Run:
             if mode == "replay":
                 raise ModelError(f"no reply of {name} to this request was recorded (key {key[:12]}…); record it first")
         try:
-            reply = yield Ask(model, request)
+            reply = _priced(model, (yield Ask(model, request)))
         except CallError as error:
             if mode == "record":
                 yield Keep(key, recording.body_of_error(error), self._patience())
@@ -572,17 +575,10 @@ class _Run:
     def _left(self, budget: Budget, attempts: Sequence[Attempt], since: float, *, is_final: bool) -> Budget:
         """Return the rest of a budget after the attempts; _Spent where nothing is left."""
         replies = [a.reply for a in attempts if a.reply]
-        spent = {
-            "seconds": time.perf_counter() - since,
-            "tokens": sum(r.prompt_tokens + r.completion_tokens for r in replies),
-            "usd": sum(r.cost or 0.0 for r in replies),
-        }
-        left = {}
-        for name, most in vars(budget).items():
-            if most is not None and spent[name] >= most:
-                raise _Spent(f"the budget of {most} {name} is spent after {len(attempts)} attempts", is_final)
-            left[name] = None if most is None else most - spent[name]
-        return Budget(**left)
+        try:
+            return budget.after(replies, time.perf_counter() - since, f"{len(attempts)} attempts")
+        except BudgetExceeded as error:
+            raise _Spent(error.message, is_final) from None
 
     def _is_tiers_own(self, tier: int) -> bool:
         """Whether only the tier's own budget is spent, and not the call's."""
@@ -627,6 +623,13 @@ def _cut_words(name: str, request: Request, reply: Reply) -> str:
 def _least(one: Budget, other: Budget) -> Budget:
     pairs = {name: [v for v in (getattr(one, name), getattr(other, name)) if v is not None] for name in vars(one)}
     return Budget(**{name: min(values) if values else None for name, values in pairs.items()})
+
+
+def _priced(model: Model, reply: Any) -> Any:
+    """Return a reply with its cost, which a model may leave to its price."""
+    if not isinstance(reply, Reply) or reply.cost is not None:
+        return reply
+    return replace(reply, cost=adapters.price(model, reply.prompt_tokens, reply.completion_tokens))
 
 
 def _affordable(model: Model, prompt: int, most: int, usd: float) -> int:

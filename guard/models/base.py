@@ -130,7 +130,9 @@ class Reply:
     retries: int = 0  # retries of the transport before this reply
     mode: str = "prompt"  # how the schema was enforced: "masks", "native", "tool", or "prompt" (words only)
     cost: float | None = None  # US dollars; None where the price is unknown, 0 for a model that runs here
-    is_estimate: bool = False  # whether the provider did not count the tokens, so that they and the cost are estimates
+    #: Whether tokens or cost are estimates: the provider did not count, or answered under a name without a known price,
+    #: so that the price is that of the name that was asked.
+    is_estimate: bool = False
     decision: float | None = None  # probability that the first token is one of `Sampling.decision`, before the bias
     room: int | None = None  # tokens for the completion in the context; None: unknown
     sureness: Sureness | None = field(default=None, hash=False)  # what a calibration says; None: there is none

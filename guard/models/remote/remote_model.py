@@ -580,6 +580,12 @@ class ReplyReader:
         if self.finish is None:  # some providers report counts during the answer, without its last part
             completion, is_counted = max(completion, written), False
         model = self.model or self._model.model
+        cost = self._cost(model, prompt, completion)
+        if (
+            cost is None and model != self._model.model
+        ):  # a name of the server's own; the one that was asked has a price
+            cost = self._cost(self._model.model, prompt, completion)
+            is_counted = is_counted and cost is None
         return Reply(
             text=text,
             finish="cut" if is_cut or finish is None else finish,
@@ -593,7 +599,7 @@ class ReplyReader:
             cache_creation_tokens=self.usage.get("cache_creation"),
             retries=exchange.retries,
             mode=provider_request.mode,
-            cost=self._model._cost(model, prompt, completion, self.usage.get("cached", 0)),
+            cost=cost,
             is_estimate=not is_counted,
         )
 
@@ -602,6 +608,9 @@ class ReplyReader:
         for key, value in figures.items():
             if (number := count(value, -1)) >= 0:
                 self.usage[key] = number
+
+    def _cost(self, model: str, prompt: int, completion: int) -> float | None:
+        return self._model._cost(model, prompt, completion, self.usage.get("cached", 0))
 
     def _add(self, piece: str) -> str:
         piece = self._unwrapping.feed(piece) if self._unwrapping else piece

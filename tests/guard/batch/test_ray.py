@@ -445,6 +445,27 @@ def test_a_lease_pays_for_the_schema_and_for_thinking() -> None:
     assert leased[2] == leased[0] + 2_000
 
 
+def test_an_answer_without_a_cost_is_charged_what_its_lease_was() -> None:
+    """It was charged as nothing."""
+
+    class Priced(Silent):
+        def price(self, _: int, __: int) -> float:
+            return 0.25
+
+        def generate(self, _: Request) -> Reply:
+            return Reply("1", "stop", "m", 1, 1)
+
+    async def run() -> float:
+        shared = ledger(usd=1.0)
+        actor = SimpleNamespace(lease=Remote(shared.lease), settle=Remote(shared.settle))
+        model = LimitedModel(Priced(), SimpleNamespace(usd=1.0, actor=actor))  # type: ignore[arg-type]
+        await model.agenerate(Request(messages=({"role": "user", "content": "a"},), compiled=None))
+        await asyncio.sleep(0)
+        return float(await shared.spent())
+
+    assert asyncio.run(run()) == 0.25
+
+
 def test_a_limited_model_spends_no_more_than_the_job_has() -> None:
     class Priced(Silent):
         def price(self, _: int, completion_tokens: int) -> float:

@@ -337,6 +337,23 @@ def test_thinking_and_the_schema_are_paid_for_by_the_budget_of_money() -> None:
     assert [one.max_tokens for one in model.requests] == [512]
 
 
+def test_a_cost_that_a_reply_does_not_say_is_paid_for_by_the_budget_of_money() -> None:
+    """It counted as nothing, so that a model whose replies have no cost was asked again without a limit."""
+    model = PricedByToken(*[reply(BAD, prompt_tokens=100, completion_tokens=400)] * 6)
+    with pytest.raises(guard.BudgetExceeded, match=r"the budget of 0\.0008 usd is spent after 2 attempts") as caught:
+        guard.Guard(model, retries=5, budget=Budget(usd=0.0008)).generate(Count, ASK)
+    assert [attempt.reply.cost for attempt in caught.value.attempts if attempt.reply] == [0.0005, 0.0005]
+
+    class Once(PricedByToken):
+        def price(self, prompt: int, completion: int) -> float | None:
+            return None if self.requests else super().price(prompt, completion)
+
+    once = Once(BAD)
+    with pytest.raises(guard.BudgetExceeded, match="an answer of scripted-1 has no known cost"):
+        guard.Guard(once, retries=5, budget=Budget(usd=1)).generate(Count, ASK)
+    assert len(once.requests) == 1
+
+
 def test_a_model_without_a_price_is_not_asked_under_a_budget_of_money() -> None:
     model = Scripted(GOOD, name="mystery")
     with pytest.raises(guard.BudgetExceeded, match="no price of mystery is known"):

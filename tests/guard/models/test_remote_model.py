@@ -320,6 +320,17 @@ def test_prices_are_known_by_provider_and_model() -> None:
         assert model(server, provider="openai").generate(request()).cost == pytest.approx(0.00027)
 
 
+@every_way
+def test_an_answer_under_another_name_costs_what_the_name_that_was_asked_does(ask: Way) -> None:
+    """A name of the server's own has no price: the answer cost None, which a budget of money took for nothing."""
+    with Server(Answer(TEXT, model="my-deployment", usage=(1000, 10))) as server:
+        asked = OpenAIModel("gpt-5-mini", base_url=server.url, api_key="k", provider="openai")
+        reply = ask(asked, request())
+        assert (reply.model, reply.cost, reply.is_estimate) == ("my-deployment", pytest.approx(0.00027), True)
+        unknown = ask(model(server, provider="openai"), request())
+        assert (unknown.cost, unknown.is_estimate) == (None, False)
+
+
 # ---- Hostile servers, interrupts, forks ------------------------------------------------------------------------------
 
 
