@@ -17,6 +17,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def writable(text: str) -> str:
+    """Return a text that UTF-8 can encode: one that stands alone of a surrogate pair is spelled, as JSON does."""
+    return text if is_unicode(text) else text.encode(errors="backslashreplace").decode()
+
+
 def json_text(value: Any) -> str:
     """Return a value as JSON that UTF-8 can encode: unescaped, or all escaped where a surrogate stands alone."""
     text = json.dumps(value, ensure_ascii=False)

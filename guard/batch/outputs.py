@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from guard.batch.inputs import InputError, pyarrow_parquet, row_count
-from guard.kernels.unicode_text import is_unicode, json_text
+from guard.kernels.unicode_text import json_text, writable
 
 ROWS = 1_000  #: Of a Parquet file, written at a time.
 _INT64 = range(-(2**63), 2**63)
@@ -250,7 +250,7 @@ def _joined(kinds: set[str]) -> str:
 def _cell(value: Any) -> Any:
     """Return what a cell of CSV holds: text as it is, nothing for null, everything else as JSON."""
     if isinstance(value, str):
-        return value if is_unicode(value) else value.encode(errors="backslashreplace").decode()
+        return writable(value)
     return "" if value is None else json_text(value)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from guard.decoding import confidence
 from guard.errors import GuardError
 from guard.kernels import json_pointer
+from guard.kernels.unicode_text import json_text
 
 if TYPE_CHECKING:
     from guard.decoding.confidence import Token
@@ -56,7 +57,7 @@ class Doubtful:
         if not isinstance(new, dict):
             return None
         whole = {name: new.get(name, ...) if name in self.names else value for name, value in self._members().items()}
-        return json.dumps({name: value for name, value in whole.items() if value is not ...}, ensure_ascii=False)
+        return json_text({name: value for name, value in whole.items() if value is not ...})
 
     def _members(self) -> dict[str, Any]:
         members: dict[str, Any] = json.loads(self.text)

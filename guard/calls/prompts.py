@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from guard.errors import Violation
-from guard.models.chat_messages import Messages, copied
+from guard.kernels.unicode_text import is_unicode
+from guard.models.chat_messages import HALF, Messages, copied
 from guard.schemas.grounding.json_text import JsonText
 from guard.support.clipping import clipped
 
@@ -99,12 +100,14 @@ def inputs(sources: Any) -> dict[str, str]:
 
 
 class UnshowableError(ValueError):
-    """A value can't be shown to a model: bytes that are not UTF-8, or what JSON has no form for."""
+    """A value can't be shown to a model: no Unicode, bytes that are not UTF-8, or what JSON has no form for."""
 
 
 def as_text(value: object) -> str:
     """Return an argument as a prompt shows it: text unchanged, else a JsonText; UnshowableError where there is none."""
     if isinstance(value, str):
+        if not is_unicode(value):
+            raise UnshowableError(HALF)
         return value
     from pydantic_core import to_json
 

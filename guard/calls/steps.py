@@ -379,7 +379,7 @@ class _Run:
         if findings:
             keep("invalid", reply, findings, **more)
             if part is None:
-                self._messages = plan.re_ask(messages, reply.text, findings)
+                self._messages = chat_messages.all_writable(plan.re_ask(messages, reply.text, findings))
             return _Failure("invalid", self._invalid(name, findings))
         if policy.is_sure_asked(is_last=tier == len(plan.tiers) - 1):
             doubt = confidence.shortfall(confidence.measured(reply.tokens, reply.sureness), policy.confidence)

@@ -45,6 +45,7 @@ from guard.cli.console import (
     spoken,
     table,
 )
+from guard.kernels.unicode_text import is_unicode
 from guard.support.bounds import (
     CONCURRENCY,
     LEAST_SEED,
@@ -244,6 +245,9 @@ def run(
         guard, wanted, function = cli_run.asker(target, given)
     except ValueError as error:  # an option
         raise Problem(spoken(error)) from None
+    for option, said in (("--instruction", instruction), ("--system", system)):
+        if said is not None and not is_unicode(said):
+            raise Problem(f"{option} is not UTF-8, and a model reads nothing else")
     if function is not None and instruction is not None:
         function = function.saying(instruction)
     words = function or (instruction or INSTRUCTION)

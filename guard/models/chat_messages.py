@@ -12,11 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from guard.errors import Truncated, Unsupported
+from guard.kernels.unicode_text import is_unicode, writable
 from guard.support import json_pieces
 from guard.support.clipping import clipped
 
 BYTES_A_TOKEN = 4  #: Bytes a token, an estimate where no provider counts, or before a model is asked.
 MOST_TEXT = 20_000_000  #: Characters of all messages: more than the largest contexts hold.
+
+#: What is wrong with a text that no request can hold.
+HALF = "it has half of a surrogate pair, which no text has; it was read from bytes that are not UTF-8, or cut apart"
 
 Messages = tuple[dict[str, Any], ...]
 
@@ -30,8 +34,8 @@ def checked(messages: Any) -> Messages:
     if isinstance(messages, str):
         if not messages.strip():
             raise ValueError(f"messages={messages!r} must say something: a text, or a list of messages: {_EXAMPLE}")
-        return ({"role": "user", "content": messages},)
-    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
+        messages = [{"role": "user", "content": messages}]
+    if isinstance(messages, bytes | Mapping) or not isinstance(messages, Iterable):
         raise ValueError(f"messages={clipped(messages)} must be a text or a list of messages: {_EXAMPLE}")
     listed = list(messages)
     if not listed:
@@ -42,7 +46,31 @@ def checked(messages: Any) -> Messages:
         content = message.get("content")
         if not (isinstance(content, str | list | tuple) or (content is None and message.keys() - _ALWAYS)):
             raise ValueError(f"messages[{number}]={clipped(message)} must have a content: a text, or a list of parts")
+        if not all(map(_is_unicode, message.values())):
+            raise ValueError(f"messages[{number}]={clipped(ascii(message))} can't be sent: {HALF}")
     return copied(listed)
+
+
+def _is_unicode(part: Any) -> bool:
+    if isinstance(part, str):
+        return is_unicode(part)
+    try:
+        return is_unicode(json.dumps(part, ensure_ascii=False, default=str, skipkeys=True))
+    except (ValueError, RecursionError):  # no JSON either
+        return True
+
+
+def all_writable(messages: Messages) -> Messages:
+    """Return messages that UTF-8 can encode, although they repeat what a model said."""
+    return tuple({key: _writable(part) for key, part in message.items()} for message in messages)
+
+
+def _writable(part: Any) -> Any:
+    if _is_unicode(part):
+        return part
+    if isinstance(part, Mapping):
+        return {key: _writable(one) for key, one in part.items()}
+    return writable(part) if isinstance(part, str) else list(map(_writable, part))
 
 
 def said_by_user(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from guard.kernels import json_pointer
 from guard.kernels.cached import cached_property
+from guard.kernels.unicode_text import json_text
 from guard.schemas import rewriting
 from guard.schemas.keywords import ANNOTATIONS, IN_PLACE
 from guard.support import json_pieces
@@ -578,10 +579,10 @@ def written(value: Any) -> str:
     if isinstance(value, _Number):
         return str(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {written(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{json_text(key)}: {written(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(written, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json_text(value)
 
 
 def _ids(place: tuple[Any, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from guard.errors import Finding, SchemaError, Violation
+from guard.kernels.unicode_text import writable
 from guard.output import target as targets
 from guard.output.checking import TypeChecker
 from guard.output.partial import TextSoFar
@@ -226,9 +227,9 @@ def _validated(tool: ToolSpec, arguments: Any, at: str) -> tuple[Any, list[Viola
 
 
 def said(answer: Any) -> str:
-    """Return a tool's result as text for the model: text unchanged, anything else as JSON."""
+    """Return a tool's result as text for the model: text as it is, anything else as JSON."""
     if isinstance(answer, str):
-        return answer
+        return writable(answer)
     if inspect.isawaitable(answer):
         raise TypeError("an async tool gives a coroutine; await it first")
     from pydantic_core import to_json

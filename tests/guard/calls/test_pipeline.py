@@ -18,6 +18,8 @@ from scripted import Scripted, reply
 
 import guard
 from guard.models.base import Request
+from guard.models.remote.openai import OpenAIModel
+from guard.testing.fake_server import Answer, Server
 from guard.trace import TraceStore
 
 ASK = [{"role": "user", "content": "How many?"}]
@@ -272,3 +274,48 @@ def test_a_model_that_answers_with_no_reply_has_failed(answer: Any, trace_file: 
     with pytest.raises(guard.ModelError, match=r"wrong answered with .*, which is no Reply with a text"):
         guard.Guard(Wrong()).generate(Count, ASK)
     assert TraceStore.at(trace_file).latest()[0].attempts[0].reason == "error"
+
+
+HALF = "\ud800"  #: Half of a surrogate pair, as JSON can spell it.
+
+
+def test_an_answer_with_half_of_a_surrogate_pair_can_be_asked_again() -> None:
+    """The half was written into the messages, so that no request could be sent any more, to this tier or the next."""
+    optional = {
+        "type": "object",
+        "properties": {"n": {"type": "number"}, "s": {"type": "string"}},
+        "required": ["n"],
+        "additionalProperties": False,
+    }
+    with Server(Answer('{"n": 1, "s": "\\ud800"}'), Answer('{"n": 1, "s": "fine"}')) as server:
+        model = OpenAIModel("m", base_url=server.url, api_key="none", retries=0)
+        assert guard.Guard(model).generate(optional, ASK) == {"n": 1, "s": "fine"}
+        told = server.requests[1].body["messages"][1]["content"]
+    assert told == '{"n": 1, "s": "\\ud800"}'
+    scripted = Scripted(f'{{"n": 1, "s": "{HALF}"}}', '{"n": 1}')  # a model of one's own may write it unescaped
+    assert guard.Guard(scripted).generate(optional, ASK) == {"n": 1}
+    json.dumps(scripted.requests[1].messages, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        f"How many? {HALF}",
+        [{"role": "user", "content": f"How many? {HALF}"}],
+        [{"role": "user", "content": [{"type": "text", "text": HALF}]}],
+        [{"role": "assistant", "tool_calls": [{"function": {"arguments": HALF}}]}],
+    ],
+)
+def test_a_text_that_can_t_be_sent_is_refused_before_a_model_is_asked(messages: Any) -> None:
+    """A tokenizer's TypeError, or a UnicodeEncodeError of every tier, was all that one was told."""
+    model = Scripted('{"n": 2, "double": 4}')
+    with pytest.raises(ValueError, match="can't be sent: it has half of a surrogate pair"):
+        guard.Guard(model).generate(Count, messages)
+
+    @guard.structured(model=model)
+    def read(text: str) -> Count:
+        """Read."""
+
+    with pytest.raises(ValueError, match="the argument text=str can't be shown to a model: it has half"):
+        read(HALF)
+    assert model.requests == []

@@ -56,6 +56,8 @@ TRACED = "trace list"  #: Where GUARD_TRACE names trace.db.
 WRONG: list[tuple[str, int, str]] = [
     ("run", 2, "Missing argument"),
     ("run s.json", 2, "no input; name a file with --input"),
+    (f"{READ} --instruction Read\udcff", 2, "--instruction is not UTF-8"),
+    (f"{READ} --system Be\udcff", 2, "--system is not UTF-8"),
     ("run nonesuch.json -i in.txt", 2, "no such file: nonesuch.json"),
     ("run broken.json -i in.txt", 2, "broken.json is not JSON"),
     ("run wrong.json -i in.txt", 3, 'write "object"'),
