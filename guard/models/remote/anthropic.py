@@ -263,13 +263,9 @@ def _head(reading: ReplyReader, message: Mapping[str, Any]) -> None:
     if not isinstance(usage, Mapping):
         return
     reading.used(completion=usage.get("output_tokens"))
-    if "input_tokens" in usage:
-        cached = count(usage.get("cache_read_input_tokens"), 0)
-        made = count(usage.get("cache_creation_input_tokens"), 0)
-        reading.used(prompt=count(usage["input_tokens"], 0) + cached + made)
-        reading.used(
-            cached=usage.get("cache_read_input_tokens"), cache_creation=usage.get("cache_creation_input_tokens")
-        )
+    reading.used(cached=usage.get("cache_read_input_tokens"), cache_creation=usage.get("cache_creation_input_tokens"))
+    if (prompt := count(usage.get("input_tokens"), -1)) >= 0:  # without what was read from the cache, or put there
+        reading.used(prompt=prompt + reading.usage.get("cached", 0) + reading.usage.get("cache_creation", 0))
 
 
 def _finish(reading: ReplyReader, stop: Any, name: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
-from asked_four_ways import CELLS, CLOSED, GOOD, OPTIONAL, Way, claude, every_way, request
+from asked_four_ways import CELLS, CLOSED, GOOD, OPTIONAL, TEXT, Way, claude, every_way, request, streaming
 
 from guard.errors import (
     BadReply,
@@ -80,6 +83,30 @@ def test_anthropic_s_optional_properties_stay_optional_and_recursion_is_a_tool_s
         assert claude(server).generate(request(OPTIONAL)).mode == "native"
         assert server.requests[0].body["output_config"]["format"]["schema"] == OPTIONAL
         assert claude(server).generate(request(recursive)).mode == "tool"
+
+
+@pytest.mark.parametrize("counted", [b"null", b"-5", b'"11"'])
+def test_a_count_that_is_none_does_not_undo_an_earlier_one(counted: bytes) -> None:
+    """A prompt of 200,000 tokens cost nothing where the stream's last event had null for their number."""
+
+    def change(body: bytes) -> list[bytes]:
+        told = b'"usage": {"input_tokens": ' + counted + b', "output_tokens"'
+        return [body.replace(b'"usage": {"output_tokens"', told)]
+
+    with Server(replace(GOOD, usage=(200_000, 7), cached=1_000, change=change)) as server:
+        reply = streaming(claude(server), request())
+    assert (reply.prompt_tokens, reply.cached_tokens, reply.is_estimate) == (200_000, 1_000, False)
+
+
+def test_a_prompt_whose_size_is_not_told_is_estimated() -> None:
+    """A count of null was taken for 0."""
+    said = {"type": "message", "content": [{"type": "text", "text": TEXT}], "stop_reason": "end_turn"}
+    with Server(
+        Answer(raw=json.dumps({**said, "usage": {"input_tokens": None, "output_tokens": 7}}).encode())
+    ) as server:
+        reply = claude(server).generate(request())
+    assert reply.prompt_tokens > 20
+    assert reply.is_estimate
 
 
 def test_an_overloaded_stream_is_unavailable() -> None:
