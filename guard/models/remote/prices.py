@@ -12,6 +12,7 @@ def cost(
     completion_tokens: int,
     *,
     cached_tokens: int = 0,
+    written_tokens: int = 0,
     provider: str | None = None,
     url: str | None = None,
 ) -> float | None:
@@ -19,7 +20,7 @@ def cost(
 
     `model` may name its provider: "openai/gpt-5-mini". `url` is the address that was asked, which tells the provider
     too; an unknown provider has no known price. `cached_tokens` are the tokens of the prompt that the provider had
-    cached.
+    cached, and `written_tokens` those that it put there, which some charge more for.
     """
     import genai_prices
 
@@ -27,8 +28,12 @@ def cost(
         provider, _, model = model.partition("/")
     if not _is_known(model, provider, url):
         return None
+    cached_tokens = min(cached_tokens, prompt_tokens)
     usage = genai_prices.Usage(
-        input_tokens=prompt_tokens, cache_read_tokens=min(cached_tokens, prompt_tokens), output_tokens=completion_tokens
+        input_tokens=prompt_tokens,
+        cache_read_tokens=cached_tokens,
+        cache_write_tokens=min(written_tokens, prompt_tokens - cached_tokens),
+        output_tokens=completion_tokens,
     )
     try:
         return _price(usage, model, provider, url)

@@ -269,12 +269,15 @@ class Remote(ABC):
         """A client, whose settings can be inspected."""
         return self._clients.of(self._blocking)
 
-    def _cost(self, model: str, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
+    def _cost(
+        self, model: str, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0, written_tokens: int = 0
+    ) -> float | None:
         return prices.cost(
             model,
             prompt_tokens,
             completion_tokens,
             cached_tokens=cached_tokens,
+            written_tokens=written_tokens,
             provider=self._provider,
             url=str(self._client.base_url),
         )
@@ -610,7 +613,8 @@ class ReplyReader:
                 self.usage[key] = number
 
     def _cost(self, model: str, prompt: int, completion: int) -> float | None:
-        return self._model._cost(model, prompt, completion, self.usage.get("cached", 0))
+        used = self.usage
+        return self._model._cost(model, prompt, completion, used.get("cached", 0), used.get("cache_creation", 0))
 
     def _add(self, piece: str) -> str:
         piece = self._unwrapping.feed(piece) if self._unwrapping else piece

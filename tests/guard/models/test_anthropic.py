@@ -15,6 +15,7 @@ from guard.errors import (
     Unsupported,
 )
 from guard.models.remote import errors
+from guard.models.remote.anthropic import AnthropicModel
 from guard.models.remote.remote_model import MODES
 from guard.testing.fake_server import FAULTS, Answer, Server
 
@@ -107,6 +108,15 @@ def test_a_prompt_whose_size_is_not_told_is_estimated() -> None:
         reply = claude(server).generate(request())
     assert reply.prompt_tokens > 20
     assert reply.is_estimate
+
+
+def test_what_is_put_into_the_cache_has_a_price_of_its_own() -> None:
+    """It was charged as any prompt is, which is four fifths of what Anthropic asks."""
+    said = {"type": "message", "content": [{"type": "text", "text": TEXT}], "stop_reason": "end_turn"}
+    usage = {"input_tokens": 10, "cache_creation_input_tokens": 100_000, "output_tokens": 5}
+    with Server(Answer(raw=json.dumps({**said, "usage": usage}).encode())) as server:
+        asked = AnthropicModel("claude-sonnet-4-5", base_url=server.url.removesuffix("/v1"), api_key="k")
+        assert asked.generate(request()).cost == pytest.approx((10 * 3 + 100_000 * 3.75 + 5 * 15) / 1e6)
 
 
 def test_an_overloaded_stream_is_unavailable() -> None:
