@@ -12,15 +12,16 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar
 
 from guard.errors import CallError, ContentFiltered
 from guard.models.base import Reply, Request, Thought
-from guard.models.chat_messages import estimated_tokens
+from guard.models.chat_messages import BYTES_A_TOKEN, estimated_tokens
 from guard.models.remote import prices, usage
 from guard.models.remote.errors import ExchangeError
+from guard.models.remote.exchange import Exchange
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat import Choice
 from guard.sidecar.endpoints.responses import ended
@@ -55,6 +56,10 @@ class Endpoint(Protocol):
 
     def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
         """Return the text of an event, and how the answer ended. Raises BadReply where it is malformed."""
+        ...
+
+    def written(self, said: Mapping[str, Any]) -> int:
+        """Return the bytes of everything that a whole answer or an event says, however malformed it is."""
         ...
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
@@ -129,7 +134,6 @@ class Relay:
                     with run.attempt():
                         async with tier.turn(run.left()):
                             run.data, run.said = await run.post(tier, await _payload(run, tier))
-                            run.take(run.said, endpoint.answer(run.said))
         await run.commit()
 
     async def stream(self, asked: Passage) -> None:
@@ -163,8 +167,10 @@ class Relay:
         refused = False
         while True:
             payload = await _payload(run, tier, more)
-            exchange = tier.exchange(run.left())
-            receive = functools.partial(events_of, tier.upstream, tier.name, run.endpoint.path, payload, first)
+            exchange = run.begin(tier)
+            receive = functools.partial(
+                run.received, events_of, tier.upstream, tier.name, run.endpoint.path, payload, first
+            )
             try:
                 async with tier.turn(run.left(), is_streamed=True):
                     try:
@@ -172,9 +178,8 @@ class Relay:
                             async for event, said in events:
                                 if said is None:
                                     continue  # [DONE] is sent once the record is committed
-                                read = run.endpoint.piece(said)
+                                run.take(said, run.endpoint.piece)
                                 whole = ended(said)
-                                run.take(said if whole is None else whole, read, exchange.retries)
                                 if keep is not None and whole is not None:
                                     await keep(whole)
                                 if not (more and said.get("choices") == []):  # usage that the client did not ask for
@@ -272,11 +277,12 @@ class _PassthroughRun:
         self._served, self._journal = asked.served, journal
         self._attempts: list[Attempt] = []
         self._tier = 0
-        self._texts: list[str] = []
+        self._exchange: Exchange | None = None  # with this tier, once it is asked
+        self._texts: list[str] = []  # of this try, as are the next
+        self._written = 0  # bytes
         self._finish: str | None = None
         self._usage: Mapping[str, Any] = {}
         self._model = ""
-        self._retries = 0
         self._end = time.perf_counter() + self.context.begin(self._served.settings.total_seconds)
 
     def left(self) -> float:
@@ -308,7 +314,7 @@ class _PassthroughRun:
         """Record one tier's answer or failure as an attempt. A failure is swallowed where the next tier may help."""
         tier = self._served.tiers[self._tier]
         started, clock = time.time(), time.perf_counter()
-        self._texts, self._finish, self._usage, self._retries, self.cut[:] = [], None, {}, 0, []
+        self._exchange, self.cut[:] = None, []
         words = reason = ""
         try:
             yield
@@ -321,10 +327,10 @@ class _PassthroughRun:
             words, reason = getattr(failed, "message", type(failed).__name__), "interrupted"
             raise
         finally:
-            reply = self.reply
-            if reply is None and (not reason or self._texts):  # the partial answer of a stream that broke off
-                reply = self._read(tier, time.perf_counter() - clock)
-            if reason and reply is None and self.cut:
+            reply, exchange = self.reply, self._exchange
+            if reply is None and exchange is not None and exchange.lost:
+                reply = exchange.settled(exchange.lost.pop())  # the tries that were paid for, the last one among them
+            elif reply is None and self.cut:
                 reply = self.cut[-1]
             self.reply = None if reason else reply
             self._attempts.append(
@@ -342,25 +348,66 @@ class _PassthroughRun:
         """Return an upstream's answer, with retries where they may help."""
         upstream = tier.upstream
         assert upstream is not None
-        exchange = tier.exchange(self.left())
+
+        async def once() -> tuple[bytes, dict[str, Any]]:
+            with self._try():
+                data, said = await upstream.post(self.endpoint.path, payload)
+                self.take(said, self.endpoint.answer)
+            return data, said
+
         try:
-            return await exchange.whole(lambda: upstream.post(self.endpoint.path, payload))
+            return await self.begin(tier).whole(once)
         except ExchangeError as failure:
             raise failure.told() from failure
-        finally:
-            self._retries = exchange.retries
 
-    def take(self, said: Mapping[str, Any], read: tuple[str, str | None], retries: int | None = None) -> None:
-        """Collect usage, text and end from an answer or an event."""
-        text, finish = read
+    def begin(self, tier: Served) -> Exchange:
+        """Begin to ask a tier's upstream; return the loop of its tries."""
+        exchange = tier.exchange(self.left())
+        if self._exchange is not None:  # asked again without what it refused
+            exchange.lost = self._exchange.lost
+        self._exchange = exchange
+        return exchange
+
+    async def received(self, receive: Callable[..., AsyncGenerator[T, None]], *asked: Any) -> AsyncGenerator[T, None]:
+        """Yield the events of one try."""
+        with self._try():
+            async with contextlib.aclosing(receive(*asked)) as events:
+                async for event in events:
+                    yield event
+
+    @contextlib.contextmanager
+    def _try(self) -> Iterator[None]:
+        """Keep what one try used as `reply`, or among the lost ones where it fails: it was paid for once it was sent.
+
+        A try that is given up counts too, be it before a byte came: nobody knows how far the provider was.
+        """
+        exchange, tier = self._exchange, self._served.tiers[self._tier]
+        assert exchange is not None
+        self._texts, self._written, self._finish, self._usage, self._model = [], 0, None, {}, ""
+        clock = time.perf_counter()
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, ExchangeError) or error.is_counted:
+                exchange.lost.append(self._read(tier, time.perf_counter() - clock, is_cut=True))
+            raise
+        self.reply = exchange.settled(self._read(tier, time.perf_counter() - clock, is_cut=False))
+
+    def take(self, said: Mapping[str, Any], read: Callable[[Mapping[str, Any]], tuple[str, str | None]]) -> None:
+        """Collect an answer or an event: first what it used, which is paid for even where the rest is malformed."""
+        self._written += self.endpoint.written(said)
+        whole = ended(said)
+        if whole is not None:  # its texts came in pieces, as a rule
+            self._written = max(self._written, self.endpoint.written(whole))
+        told = said if whole is None else whole
+        if isinstance(used := told.get("usage"), Mapping):
+            self._usage = used
+        if isinstance(model := told.get("model"), str):
+            self._model = model
+        text, finish = read(said)
         if text:
             self._texts.append(text)
         self._finish = finish or self._finish
-        if isinstance(used := said.get("usage"), Mapping):
-            self._usage = used
-        if isinstance(model := said.get("model"), str):
-            self._model = model
-        self._retries = self._retries if retries is None else retries
 
     async def _write(self, outcome: str, error: str) -> int:
         call = self._call(outcome, error)
@@ -385,31 +432,44 @@ class _PassthroughRun:
             record_for=self.context.record_for,
         )
 
-    def _read(self, tier: Served, seconds: float) -> Reply:
-        """Return the reply of an upstream, for the record."""
-        text, used, model = "".join(self._texts), usage.told(self._usage), self._model or tier.settings.model
+    def _read(self, tier: Served, seconds: float, *, is_cut: bool) -> Reply:
+        """Return the reply of one try of an upstream. What it does not tell is estimated."""
+        assert tier.upstream is not None
+        assert self._exchange is not None
+        used, model = usage.told(self._usage), self._model or tier.upstream_model
         is_estimate = not used.keys() >= {"prompt", "completion"}
         if "prompt" not in used:
-            used["prompt"] = sum(estimated_tokens(str(m.get("content", ""))) for m in self.endpoint.messages(self.body))
+            used["prompt"] = self._prompt_size()
+        written = -(-self._written // BYTES_A_TOKEN)
         if "completion" not in used:
-            used["completion"] = estimated_tokens(text)
+            used["completion"] = written
+        elif is_cut or self._finish is None:  # some servers report use as they write, without the rest
+            used["completion"], is_estimate = max(used["completion"], written), True
         asked, given = used["prompt"], used["completion"]
-        url = tier.upstream.url if tier.upstream else None
         return Reply(
-            text=text,
-            finish=self._finish or "length",
+            text="".join(self._texts),
+            finish=self._finish or ("cut" if is_cut else "length"),
             model=model,
             prompt_tokens=asked,
             completion_tokens=given,
             seconds=seconds,
             cached_tokens=used.get("cached"),
             cache_creation_tokens=used.get("cache_creation"),
-            retries=self._retries,
-            cost=prices.cost(model, asked, given, cached_tokens=used.get("cached", 0), url=url),
+            retries=self._exchange.retries,
+            cost=prices.cost(model, asked, given, cached_tokens=used.get("cached", 0), url=tier.upstream.url),
             is_estimate=is_estimate,
         )
 
+    def _prompt_size(self) -> int:
+        """Return an estimate of the tokens of everything that was asked: calls and tools beside the texts."""
+        messages = self.endpoint.messages(self.body)
+        parts = [part for message in messages for name, part in message.items() if part and name not in _LABELS]
+        parts += [part for name in _BESIDE if (part := self.body.get(name))]
+        return sum(estimated_tokens(str(part)) for part in parts)
 
+
+_LABELS = frozenset({"role", "type", "id", "status"})  #: Fields of a message that are no part of what it says.
+_BESIDE = ("instructions", "tools", "functions", "suffix")  #: Fields of a request that are asked beside its messages.
 _USAGE = {"stream_options": {"include_usage": True}}
 
 

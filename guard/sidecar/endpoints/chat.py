@@ -33,6 +33,9 @@ SAMPLING = ("top_p", "frequency_penalty", "presence_penalty", "top_logprobs")
 #: Fields, beside HEEDED, that another provider's protocol can express.
 TRANSLATED = ("top_p", "top_k", "thinking", "reasoning_effort", "output_config.effort", "cache_control")
 _BOUNDS = dict(zip(SAMPLING, ((0, 1), (-2, 2), (-2, 2), (0, 20)), strict=True))
+_WRITTEN = ("content", "refusal", "tool_calls", "function_call")  #: Fields of a message that a model writes.
+#: Fields of answers whose texts no model wrote, or that repeat what it wrote.
+_LABELS = frozenset({"id", "call_id", "type", "role", "status", "annotations", "logprobs", "encrypted_content"})
 FINISH = {"stop": "stop", "length": "length", "refusal": "stop", "filter": "content_filter"}
 
 
@@ -83,6 +86,11 @@ class Chat:
             if choice.get("index", 0) == 0:
                 text, finish = text + _said(part or {}), end or finish
         return text, finish
+
+    def written(self, said: Mapping[str, Any]) -> int:
+        """Return the bytes of what all choices of an answer or an event say: texts, thinking, refusals and calls."""
+        choices = said.get("choices")
+        return sum(_written(choice) for choice in choices) if isinstance(choices, list) else 0
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that decodes here, or whose provider has another protocol."""
@@ -137,6 +145,23 @@ def _said(part: Mapping[str, Any]) -> str:
     """Return the text of a message, or of a piece of one, and its calls of tools unchanged."""
     content, calls = part.get("content"), part.get("tool_calls")
     return (content if isinstance(content, str) else "") + (json_text(calls) if calls else "")
+
+
+def _written(choice: Any) -> int:
+    part = choice.get("delta", choice.get("message")) if isinstance(choice, Mapping) else None
+    if not isinstance(part, Mapping):
+        return 0
+    thought = part.get("reasoning_content") or part.get("reasoning")  # some servers say it under both names
+    return text_bytes([thought, *(part.get(name) for name in _WRITTEN)])
+
+
+def text_bytes(value: Any) -> int:
+    """Return the bytes of all texts in a part of an answer, without its labels."""
+    if isinstance(value, str):
+        return len(value.encode(errors="replace"))
+    if isinstance(value, Mapping):
+        return sum(text_bytes(each) for name, each in value.items() if name not in _LABELS)
+    return sum(map(text_bytes, value)) if isinstance(value, list) else 0
 
 
 def _text(reply: Reply, chat_request: ChatRequest) -> Choice:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import check_known, is_neutral, understood
-from guard.sidecar.endpoints.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, usage
+from guard.sidecar.endpoints.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, text_bytes, usage
 from guard.sidecar.endpoints.chat_request import MOST_STOPS, ChatRequest, StreamOptions, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
@@ -82,6 +82,12 @@ class Completions:
         if not isinstance(first, Mapping) or not isinstance(first.get("text"), str):
             raise BadReply("the model did not answer by the protocol: no text")
         return first["text"], ended(first)
+
+    def written(self, said: Mapping[str, Any]) -> int:
+        """Return the bytes of what all choices of an answer or an event say."""
+        choices = said.get("choices")
+        listed = choices if isinstance(choices, list) else []
+        return sum(text_bytes(choice.get("text")) for choice in listed if isinstance(choice, Mapping))
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that has no upstream."""
@@ -169,6 +175,10 @@ class Embeddings:
         if not isinstance(said.get("data"), list):
             raise BadReply("the model did not answer by the protocol: no data")
         return "", "stop"
+
+    def written(self, said: Mapping[str, Any]) -> int:  # noqa: ARG002 (an Endpoint's)
+        """Return 0: embeddings have no text."""
+        return 0
 
     def piece(self, said: Mapping[str, Any]) -> tuple[str, str | None]:
         """Never come to: embeddings don't stream."""

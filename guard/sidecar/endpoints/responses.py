@@ -18,7 +18,7 @@ from guard.kernels.unicode_text import json_text
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
 from guard.sidecar.endpoints import custom_tools, response_items
-from guard.sidecar.endpoints.chat import Chat, Choice, cache_details
+from guard.sidecar.endpoints.chat import Chat, Choice, cache_details, text_bytes
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
@@ -78,6 +78,10 @@ class Responses:
         contents = [item.get("content") for item in output]
         parts = [part for content in contents if isinstance(content, list) for part in content]
         return "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping)), _ended(said)
+
+    def written(self, said: Mapping[str, Any]) -> int:
+        """Return the bytes of what an event adds, whichever item it belongs to, or of all items of a whole answer."""
+        return text_bytes(said.get("delta") if "delta" in said else said.get("output"))
 
     def request(self, body: Mapping[str, Any], served: Served, seconds: float) -> Request:
         """Return the request to a model that has no upstream."""
