@@ -191,10 +191,10 @@ class Sidecar:
         if key is None or context.is_settled or not key.has_budget:
             return
         tokens = context.prompt_tokens + context.completion_tokens
-        if not tokens and not context.cost:  # it was refused, or failed before a model was asked
+        if not tokens and not context.owed:  # it was refused, or failed before a model was asked
             return
         context.is_settled = True
-        self.ledger.owe(key, tokens, context.cost or 0.0)
+        self.ledger.owe(key, tokens, context.owed)
         await asyncio.shield(self._charges.begin(key, context.patience))
 
     def _charge(self, waiting: Sequence[tuple[Key, float]]) -> list[None]:
@@ -520,6 +520,7 @@ class Sidecar:
                 if not tier.is_priced:
                     words = f"no price of {tier.name} is known, so that a key with a budget of money can't ask it"
                     raise ApiError(403, words, code="no_price", param="model")
+            context.price = served.dearest  # of an answer under a name that has none
         return served
 
     # -- Pages ---------------------------------------------------------------------------------------------------------

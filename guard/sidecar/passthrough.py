@@ -445,7 +445,9 @@ class _PassthroughRun:
             used["completion"] = written
         elif is_cut or self._finish is None:  # some servers report use as they write, without the rest
             used["completion"], is_estimate = max(used["completion"], written), True
-        asked, given = used["prompt"], used["completion"]
+        asked, given, cached = used["prompt"], used["completion"], used.get("cached", 0)
+        names = dict.fromkeys((model, tier.upstream_model))  # it may answer under a name that has no price
+        costs = (prices.cost(name, asked, given, cached_tokens=cached, url=tier.upstream.url) for name in names)
         return Reply(
             text="".join(self._texts),
             finish=self._finish or ("cut" if is_cut else "length"),
@@ -456,7 +458,7 @@ class _PassthroughRun:
             cached_tokens=used.get("cached"),
             cache_creation_tokens=used.get("cache_creation"),
             retries=self._exchange.retries,
-            cost=prices.cost(model, asked, given, cached_tokens=used.get("cached", 0), url=tier.upstream.url),
+            cost=next((cost for cost in costs if cost is not None), None),
             is_estimate=is_estimate,
         )
 

@@ -6,7 +6,7 @@ import math
 import random
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from guard.calls.steps import RECORDING_S
@@ -52,7 +52,9 @@ class RequestContext:
         "model",
         "models_at_work",
         "outcome",
+        "owed",
         "path",
+        "price",
         "prompt",
         "prompt_tokens",
         "re_asks",
@@ -87,6 +89,8 @@ class RequestContext:
         self.first_valid = False
         self.repairs = 0
         self.cost: float | None = 0.0  # US dollars; None: not known
+        self.owed = 0.0  # US dollars that are charged to the key: `cost`, and estimates of what is not known
+        self.price: Callable[[int, int], float] | None = None  # such an estimate; None: none is needed
         self.prompt_tokens = self.completion_tokens = 0
         self.thinking_tokens = 0  # of `completion_tokens`
         self.cached_tokens: int | None = None  # tokens of the prompt that providers had cached; None: not told
@@ -164,6 +168,10 @@ class RequestContext:
             self.models_at_work.append((attempt.started, attempt.started + attempt.seconds))
         for reply in call.spent:
             self.cost = None if self.cost is None or reply.cost is None else self.cost + reply.cost
+            cost = reply.cost
+            if cost is None and self.price is not None:
+                cost = self.price(reply.prompt_tokens, reply.completion_tokens)
+            self.owed += cost or 0.0
             self.prompt_tokens += reply.prompt_tokens
             self.completion_tokens += reply.completion_tokens
             self.thinking_tokens += reply.thinking_tokens

@@ -103,6 +103,11 @@ class Served:
         """Whether its weights, if it has any, are loaded."""
         return self._model is not None
 
+    def dearest(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return what an answer costs at most, as far as the prices of its tiers are known, in US dollars."""
+        known = (adapters.price(tier.model, prompt_tokens, completion_tokens) for tier in self.tiers)
+        return max((price for price in known if price is not None), default=0.0)
+
     @property
     def is_priced(self) -> bool:
         """Whether an answer's price is known. A model that runs here costs nothing."""

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from sidecars import Sidecar, model, serving
 
+from guard.models.base import Reply
 from guard.sidecar import keys
+from guard.sidecar.request_context import RequestContext
 from guard.testing import fake_server
 from guard.trace import TraceStore
+from guard.trace.records import Attempt, Call
 
 WORDS = "word " * 80  #: 400 bytes, so 100 tokens by estimate.
 PROMPT = "Q " * 400  #: 200 tokens.
@@ -168,3 +171,30 @@ def test_what_was_never_sent_costs_nothing(tmp_path: Path) -> None:
                 assert sidecar.chat(headers=headers, **more).status in (400, 502)
             sidecar.wait(lambda: len(sidecar.log) == 4)
             assert charged(sidecar, key) == (0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["served-1", "served-1-2026-11-01"])
+def test_money_is_charged_by_whatever_name_a_provider_answers(tmp_path: Path, name: str) -> None:
+    """A provider that answered under a name without a price cost nothing, so that the budget never ended."""
+    key, headers = key_of(tmp_path, "shop", usd_per_day=100)
+    form = {"response_format": {"type": "json_object"}}
+    answers: tuple[tuple[Any, dict[str, Any]], ...] = (("Hello.", {}), ("Hello.", {"stream": True}), ("{}", form))
+    here = {"PYTHONPATH": str(Path(__file__).parent)}
+    with (
+        fake_server.Server() as provider,
+        serving(tmp_path, model(provider.url), program=["priced"], env=here) as sidecar,
+    ):
+        for number, (text, more) in enumerate(answers, 1):
+            provider.answers = [fake_server.Answer(text, usage=(11, 7), model=name)]
+            assert sidecar.chat(headers=headers, **more).status == 200
+            assert charged(sidecar, key) == (number * 18, number * 18.0)
+
+
+def test_an_attempt_without_a_price_is_charged_as_the_dearest_tier_and_leaves_the_others_theirs() -> None:
+    """One attempt whose price was unknown made all attempts of its request free."""
+    context = RequestContext("POST", "/v1/chat/completions", None)
+    context.price = lambda prompt, completion: float(prompt + 2 * completion)
+    replies = [Reply("", "stop", "known", 10, 10, cost=5.0), Reply("", "stop", "unknown", 100, 10)]
+    attempts = tuple(Attempt(number, (), reply) for number, reply in enumerate(replies, 1))
+    context.take(Call("", "text", "", "", "known", {}, 1.0, attempts=attempts))
+    assert (context.cost, context.owed) == (None, 125.0)
