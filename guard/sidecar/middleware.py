@@ -37,6 +37,8 @@ OPEN = frozenset({"/health/live", "/health/ready", "/openapi.json", *ui.FILES})
 SHORT = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models", "/messages")
 #: Paths that need an operator's key, where keys are needed.
 OPERATORS = ("/guard/", "/metrics")
+#: Paths to which a POST asks a model, and counts.
+ASKING = ("/v1/", "/guard/playground")
 #: Headers that may occur only once.
 ONCE = (
     *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding", b"origin", b"x-request-id"),
@@ -144,7 +146,7 @@ class Gate:
         context.record_for = _purpose(headers, may_train=key.may_train)
         if path.startswith(OPERATORS) and not key.is_operator:
             raise ApiError(403, "only an operator's key may look at this", code="operators_only")
-        if path.startswith("/v1/") and key.is_limited and context.method == "POST":
+        if path.startswith(ASKING) and key.is_limited and context.method == "POST":
             await self._count(key, context)
 
     async def _count(self, key: Key, context: RequestContext) -> None:

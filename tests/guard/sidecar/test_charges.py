@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ def key_of(folder: Path, name: str, **limits: Any) -> tuple[str, dict[str, str]]
     """Make a key in a folder's trace; returns its id, and the headers of its requests."""
     key, text = keys.create(TraceStore.at(str(folder / "trace.db")), name, **limits)
     return key.id, {"Authorization": f"Bearer {text}"}
+
+
+def early_in_a_minute() -> None:
+    """Wait for the next minute where this one is about to end."""
+    if (over := time.time() % 60) > 45:
+        time.sleep(60 - over)
 
 
 def charged(sidecar: Sidecar, key: str) -> tuple[int, float]:
@@ -198,3 +205,19 @@ def test_an_attempt_without_a_price_is_charged_as_the_dearest_tier_and_leaves_th
     attempts = tuple(Attempt(number, (), reply) for number, reply in enumerate(replies, 1))
     context.take(Call("", "text", "", "", "known", {}, 1.0, attempts=attempts))
     assert (context.cost, context.owed) == (None, 125.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [({"requests_per_minute": 2}, "rate_limit_exceeded"), ({"tokens_per_day": 20}, "insufficient_quota")],
+)
+def test_the_playground_counts_as_other_requests_do(tmp_path: Path, limits: Any, code: str) -> None:
+    """An operator's key could ask models without end there: its budget was charged, and never looked at."""
+    _, headers = key_of(tmp_path, "shop", is_operator=True, **limits)
+    with fake_server.Server("{}") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        early_in_a_minute()
+        body = {"model": "m", "prompt": "x"}
+        replies = [sidecar.ask("POST", "/guard/playground", body, headers) for _ in range(3)]  # 18 tokens each
+        assert [reply.status for reply in replies] == [200, 200, 429]
+        assert replies[-1].json["error"]["code"] == code
+        assert sidecar.ask("GET", "/guard/live", headers=headers).status == 200
