@@ -413,9 +413,11 @@ class Sidecar:
         with params.named(params.RESPONSES, body):
             is_text = responses.is_text(body, checks_calls=served.settings.validate_tools)
         is_plain = is_text and (has_upstreams or not body.get("tools"))
-        whole = await self.turns.whole(
-            context, body, self.settings.body_bytes, is_known_upstream=is_plain and has_upstreams
-        )
+        # A provider can't tell the keys apart: what it knows may be another's, or deleted.
+        is_known_upstream = is_plain and has_upstreams and context.key is None
+        if context.key is not None:
+            responses.refuse_conversation(body)
+        whole = await self.turns.whole(context, body, self.settings.body_bytes, is_known_upstream=is_known_upstream)
         keep = functools.partial(self.turns.keep, context, body, whole)
         asked = Passage(context, Responses(body), served, whole, raw if whole is body else None, send, keep)
         with params.named(params.RESPONSES, body):

@@ -238,7 +238,11 @@ def _named(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _is_reference(item: Any) -> bool:
-    return isinstance(item, Mapping) and item.get("type") == "item_reference"
+    """Whether an item names another. The protocol has references without a type, which have an id and no role."""
+    if not isinstance(item, Mapping):
+        return False
+    kind = item.get("type")
+    return kind == "item_reference" or (kind is None and "id" in item and "role" not in item)
 
 
 def _is_id(text: Any) -> bool:

@@ -356,6 +356,14 @@ def refuse_background(body: Mapping[str, Any]) -> None:
         raise bad("background needs what this server does not keep; leave it out", "background", "unsupported_value")
 
 
+def refuse_conversation(body: Mapping[str, Any]) -> None:
+    """Refuse what the provider keeps for all keys alike: nobody here knows whose it is."""
+    if body.get("conversation") is not None:
+        words = "conversation can't be kept apart for each key"
+        way_out = "name the response before in previous_response_id, or send the whole input with store false"
+        raise bad(f"{words}; {way_out}", "conversation", "unsupported_value")
+
+
 def is_text(body: Mapping[str, Any], *, checks_calls: bool) -> bool:
     """Whether a request needs no schema work. `checks_calls`: calls of all functions are validated, strict or not."""
     wanted = (body.get("text") or {}).get("format") if isinstance(body.get("text"), Mapping) else None

@@ -482,3 +482,43 @@ def test_what_a_model_thought_is_an_item(sidecar: Sidecar, provider: fake_server
     assert message["content"][0]["text"] == '{"n": 3}'
     events = ask(sidecar, text=FORMAT, stream=True).events
     assert [e["delta"] for e in events if e["type"] == "response.reasoning_text.delta"] == ["Hm."]
+
+
+def test_a_key_goes_on_from_nothing_that_only_the_provider_knows(tmp_path: Path) -> None:
+    """A plain request was passed on with an id that was not kept for its key.
+
+    The provider knows one account: it went on from another key's response, and from a deleted one.
+    """
+    with fake_server.Server(whole("42.")) as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        store = TraceStore(sidecar.trace)
+        (_, one), (_, other) = keys.create(store, "one"), keys.create(store, "other")
+        sidecar.wait(lambda: ask(sidecar).status == 401)
+
+        def by(key: str, method: str = "POST", path: str = "", **fields: Any) -> Any:
+            body = {"model": "m", "input": "?", **fields} if method == "POST" else None
+            return sidecar.ask(method, f"/v1/responses{path}", body, {"authorization": f"Bearer {key}"})
+
+        def refusal(key: str, **fields: Any) -> tuple[int, str]:
+            reply = by(key, **fields)
+            return reply.status, reply.json["error"]["param"]
+
+        first = by(one).json
+        assert by(one, previous_response_id=first["id"]).status == 200
+        asked = len(provider.requests)
+        for more in ({}, {"stream": True}, {"store": False}):
+            assert refusal(other, previous_response_id=first["id"], **more) == (400, "previous_response_id")
+        for named in ({"type": "item_reference"}, {"type": None}, {}):
+            reference = [{**named, "id": first["output"][0]["id"]}]
+            assert refusal(other, input=reference) == (404, "input.0.id")
+        assert refusal(other, conversation="conv_1") == (400, "conversation")
+        assert refusal(other, conversation={"id": "conv_1"}) == (400, "conversation")
+        assert by(one, "DELETE", f"/{first['id']}").status == 200
+        assert refusal(one, previous_response_id=first["id"]) == (400, "previous_response_id")
+        assert len(provider.requests) == asked
+
+
+def test_without_keys_the_provider_may_know_what_is_not_kept(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    provider.answers = [whole("42.", 55)]
+    for named in ({"previous_response_id": "resp_far"}, {"conversation": "conv_far"}, {"input": [{"id": "msg_far"}]}):
+        assert ask(sidecar, **named).status == 200
+        assert named.items() <= provider.requests[-1].body.items()
