@@ -390,7 +390,7 @@ class Sidecar:
     async def _completions(
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
     ) -> None:
-        served = self.visited(context, checked(CompletionBody, body).model)
+        served = self.visited(context, (await large.done(context.size, checked, CompletionBody, body)).model)
         asked = Passage(context, Completions(), served, body, raw, send)
         if completions.is_constrained(body):
             chat_request = await large.done(context.size, completions.as_chat, body)
@@ -399,13 +399,13 @@ class Sidecar:
             await self._relayed(asked)
 
     async def _embeddings(self, context: RequestContext, _: Any, body: dict[str, Any], raw: bytes, send: Any) -> None:
-        served = self.visited(context, checked(Embedding, body).model)
+        served = self.visited(context, (await large.done(context.size, checked, Embedding, body)).model)
         await self.relay.whole(Passage(context, Embeddings(), served, body, raw, send))
 
     async def _responses(
         self, context: RequestContext, fields: Any, body: dict[str, Any], raw: bytes, send: Any
     ) -> None:
-        served = self.visited(context, checked(Response, body).model)
+        served = self.visited(context, (await large.done(context.size, checked, Response, body)).model)
         responses.refuse_background(body)
         if all(tier.upstream for tier in served.tiers) and served.settings.validate_tools:
             check_tools(body.get("tools"))

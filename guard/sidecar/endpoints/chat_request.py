@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -21,6 +21,10 @@ from guard.sidecar.endpoints.functions import in_tools
 from guard.sidecar.errors import ApiError, bad
 from guard.support.bounds import LEAST_SEED, MOST_SEED
 
+T = TypeVar("T")
+
+#: A list that is refused at its first wrong item: a small body may have a hundred thousand, each with its own error.
+Items = Annotated[list[T], Field(fail_fast=True)]
 Kind = Literal["text", "json", "schema", "string", "calls"]
 
 MOST_CHOICES = 128  #: `n`, as OpenAI bounds it.
@@ -91,11 +95,11 @@ class ChatBody(_Part):
     """The body of a chat completion. Strict: a text is never taken for a number."""
 
     model: str = Field(min_length=1)
-    messages: list[dict[str, Any]] = Field(min_length=1)
+    messages: Items[dict[str, Any]] = Field(min_length=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
-    stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
+    stop: str | Annotated[Items[str], Field(max_length=MOST_STOPS)] | None = None
     seed: int | None = Field(default=None, ge=LEAST_SEED, le=MOST_SEED)
     max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
@@ -104,7 +108,7 @@ class ChatBody(_Part):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: ResponseFormat | None = None
-    tools: list[Tool] | None = Field(default=None, max_length=128)
+    tools: Items[Tool] | None = Field(default=None, max_length=128)
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
 

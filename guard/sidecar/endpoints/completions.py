@@ -16,7 +16,7 @@ from guard.errors import BadReply
 from guard.models.base import Reply, Request
 from guard.sidecar.constraints import check_known, is_neutral, understood
 from guard.sidecar.endpoints.chat import FINISH, SAMPLING, Choice, Cut, cut, ended, event, sampling, text_bytes, usage
-from guard.sidecar.endpoints.chat_request import MOST_STOPS, ChatRequest, StreamOptions, checked
+from guard.sidecar.endpoints.chat_request import MOST_STOPS, ChatRequest, Items, StreamOptions, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
@@ -36,7 +36,7 @@ class CompletionBody(BaseModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=None, ge=1, le=128)
-    stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
+    stop: str | Annotated[Items[str], Field(max_length=MOST_STOPS)] | None = None
     seed: int | None = Field(default=None, ge=LEAST_SEED, le=MOST_SEED)
     max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)

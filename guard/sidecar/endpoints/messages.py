@@ -20,7 +20,7 @@ from guard.models.remote.openai import URL
 from guard.sidecar import efforts
 from guard.sidecar.endpoints import tool_calls
 from guard.sidecar.endpoints.chat import Chat
-from guard.sidecar.endpoints.chat_request import ChatRequest, checked
+from guard.sidecar.endpoints.chat_request import ChatRequest, Items, checked
 from guard.sidecar.endpoints.message_answers import SIGNATURE, check
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.served_models import Served
@@ -59,7 +59,7 @@ def _marked(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return content
 
 
-Blocks = Annotated[str | list[dict[str, Any]], AfterValidator(_marked)]
+Blocks = Annotated[str | Items[dict[str, Any]], AfterValidator(_marked)]
 
 
 class AnthropicTurn(_MessagePart):
@@ -79,7 +79,7 @@ class MessageTool(_MessagePart):
     strict: bool | None = None
     cache_control: dict[str, Any] | None = None
     eager_input_streaming: bool | None = None
-    input_examples: list[dict[str, Any]] | None = None
+    input_examples: Items[dict[str, Any]] | None = None
 
 
 class MessageToolChoice(_MessagePart):
@@ -124,9 +124,9 @@ class Counted(_MessagePart):
     """The parts of a prompt: the body of a request to count its tokens."""
 
     model: str = Field(min_length=1)
-    messages: list[AnthropicTurn] = Field(min_length=1)
+    messages: Items[AnthropicTurn] = Field(min_length=1)
     system: Blocks | None = None
-    tools: list[MessageTool] | None = Field(default=None, max_length=128)
+    tools: Items[MessageTool] | None = Field(default=None, max_length=128)
     tool_choice: MessageToolChoice | None = None
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
@@ -148,7 +148,7 @@ class Message(Counted):
 
     max_tokens: int = Field(ge=1, lt=2**31)
     stream: bool | None = None
-    stop_sequences: list[str] | None = None
+    stop_sequences: Items[str] | None = None
     temperature: float | None = Field(default=None, ge=0, le=1)
     top_p: float | None = Field(default=None, ge=0, le=1)
     top_k: int | None = Field(default=None, ge=0, lt=2**31)

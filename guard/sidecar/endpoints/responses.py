@@ -19,7 +19,7 @@ from guard.models.base import Reply, Request
 from guard.sidecar.constraints import understood
 from guard.sidecar.endpoints import custom_tools, response_items
 from guard.sidecar.endpoints.chat import Chat, Choice, cache_details, text_bytes
-from guard.sidecar.endpoints.chat_request import ChatRequest, checked
+from guard.sidecar.endpoints.chat_request import ChatRequest, Items, checked
 from guard.sidecar.errors import bad
 from guard.sidecar.request_context import RequestContext
 from guard.sidecar.served_models import Served
@@ -32,7 +32,7 @@ class Response(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
     model: str = Field(min_length=1)
-    input: str | list[dict[str, Any]]
+    input: str | Items[dict[str, Any]]
     instructions: str | None = None
     store: bool | None = None
     previous_response_id: str | None = None
@@ -45,7 +45,7 @@ class Response(BaseModel):
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Items[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
 
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sidecars import HERE, OWN, THERE, Sidecar
 
+from guard.sidecar.endpoints.chat_request import ChatBody
+from guard.sidecar.endpoints.completions import CompletionBody, Embedding
+from guard.sidecar.endpoints.messages import Counted, Message
+from guard.sidecar.endpoints.responses import Response
 from guard.testing import fake_server
 
 USER = {"role": "user", "content": "Hi"}
@@ -171,3 +176,22 @@ def test_a_wrong_request_is_400_and_says_where(
         assert said["error"]["type"] == "invalid_request_error"
         assert ("request_id" in said) == path.startswith(MESSAGE)
     assert prose.requests == []
+
+
+def errors_of(kind: Any, body: Any) -> int:
+    """Return how many errors Pydantic finds in a body."""
+    try:
+        kind.model_validate(body)
+    except ValidationError as error:
+        return error.error_count()
+    return 0
+
+
+@pytest.mark.parametrize("kind", [ChatBody, CompletionBody, Embedding, Response, Message, Counted])
+def test_a_list_is_refused_at_its_first_wrong_item(kind: Any) -> None:
+    """Each wrong item became an error with its own dict: 190 kB of `[1,1,…]` stopped the event loop for 0.3 s."""
+    wrong, tool = [1] * 1_000, {"name": "f", "input_schema": {"type": "object"}, "input_examples": [1] * 1_000}
+    for name, field in kind.model_fields.items():
+        for items in (wrong, [[]] * 1_000, [{"role": "user", "content": wrong}] * 1_000, [tool]):
+            body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": 9, "input": "x"}
+            assert errors_of(kind, {**body, "prompt": "x", field.alias or name: items}) < 10, (name, items[0])
