@@ -151,16 +151,17 @@ class Relay:
                             await self._upstream_stream(run, line, tier)
             await run.commit()
             await self._settle(asked.context)
+            last, whole = run.last, run.whole
             if run.events is not None and run.reply is not None:  # what it used is known now
                 last = list(run.events.end(Choice("", run.reply)))
-                if asked.keep is not None:
-                    await asked.keep(run.events.whole)
-                for event in last:
-                    await line.send(event)
+                whole = run.events.whole if asked.keep is not None else None
+            if asked.keep is not None and whole is not None:
+                await asked.keep(whole)
+            for event in last:
+                await line.send(event)
 
     async def _upstream_stream(self, run: _PassthroughRun, line: EventSender, tier: Served) -> None:
         assert tier.upstream is not None
-        keep = run.asked.keep
         first = tier.settings.first_token_seconds
         asks = bool((run.body.get("stream_options") or {}).get("include_usage"))
         more = {} if asks or run.endpoint.path == "/responses" or not tier.upstream.tells_usage else _USAGE
@@ -179,10 +180,10 @@ class Relay:
                                 if said is None:
                                     continue  # [DONE] is sent once the record is committed
                                 run.take(said, run.endpoint.piece)
-                                whole = ended(said)
-                                if keep is not None and whole is not None:
-                                    await keep(whole)
-                                if not (more and said.get("choices") == []):  # usage that the client did not ask for
+                                run.whole = ended(said) or run.whole
+                                if run.whole is not None:  # so is the event that completes a response
+                                    run.last.append(event)
+                                elif not (more and said.get("choices") == []):  # usage that nobody asked for
                                     await line.send(event)
                     except ExchangeError as failure:
                         raise failure.told() from failure
@@ -274,6 +275,8 @@ class _PassthroughRun:
         self.reply: Reply | None = None
         self.cut: list[Reply] = []  # what there was of answers that ended midway
         self.events: Any = None  # what writes the last ones, once the record is committed
+        self.whole: Mapping[str, Any] | None = None  # the response that the last ones complete
+        self.last: list[bytes] = []  # those that an upstream has sent
         self._served, self._journal = asked.served, journal
         self._attempts: list[Attempt] = []
         self._tier = 0
@@ -384,6 +387,7 @@ class _PassthroughRun:
         exchange, tier = self._exchange, self._served.tiers[self._tier]
         assert exchange is not None
         self._texts, self._written, self._finish, self._usage, self._model = [], 0, None, {}, ""
+        self.whole, self.last = None, []
         clock = time.perf_counter()
         try:
             yield

@@ -253,6 +253,21 @@ def test_a_trace_that_can_not_be_written_fails_the_request(tmp_path: Path) -> No
                 assert (reply.status, reply.json["error"]["code"]) == (503, "trace_unavailable")
 
 
+@pytest.mark.parametrize("store", [True, False])
+def test_a_streamed_response_is_completed_once_it_is_on_record(tmp_path: Path, store: bool) -> None:
+    """With `store: false`, `response.completed` was out before the record failed: a call that nobody has."""
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        body = {"model": "m", "input": "x", "stream": True, "store": store}
+        kinds = [said["type"] for said in sidecar.ask("POST", "/v1/responses", body).events]
+        assert kinds[-1] == "response.completed"
+        with sqlite3.connect(sidecar.trace) as trace:
+            trace.execute("DROP TABLE attempts")
+        trace.close()
+        events = sidecar.ask("POST", "/v1/responses", body).events
+        assert [said.get("type") for said in events[:-1]] == kinds[:-1]
+        assert events[-1]["error"]["code"] == "trace_unavailable"
+
+
 def test_the_models_are_listed_by_the_names_that_clients_ask_for(sidecar: Sidecar) -> None:
     listed = sidecar.ask("GET", "/v1/models").json
     assert [entry["id"] for entry in listed["data"]] == ["m", "again"]
