@@ -562,9 +562,9 @@ class _Endpoint:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         settings, room, context = self._sidecar.settings, self._sidecar.room, scope["context"]
         with room.share(scope, settings) as share:
+            SENDER.set(share.who)
             raw = await bodies.read(scope, receive, share, settings.body_bytes, settings.body_seconds)
             context.size, context.share, context.came = len(raw), share, time.perf_counter()
-            SENDER.set(share.who)
             with room.under_way(settings):
                 body = await bodies.aparsed(raw)
                 if settings.log_prompts:

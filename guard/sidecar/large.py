@@ -1,4 +1,4 @@
-"""Large work runs in one thread, one job after the other, and never on the event loop.
+"""Large work runs in one thread, one job after the other, senders in turn, and never on the event loop.
 
 Work on megabytes is pure Python and holds the GIL. Several threads would finish no sooner than one, and all their
 memory would be held meanwhile. The event loop takes the GIL several times a request, and would wait for each of them.
@@ -15,7 +15,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
+from guard.sidecar.circuit_breaker import SENDER
+from guard.sidecar.fair_queue import FairQueue
 from guard.support.json_pieces import PLAIN, SMALL, encoded, weight
 
 T = TypeVar("T")
@@ -42,14 +45,20 @@ def _stand_behind() -> None:
 
 
 _thread = thread("guard-large")
+_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, FairQueue] = WeakKeyDictionary()
 _lock, _ended = threading.Lock(), 0
 
 
 async def done(size: int, work: Callable[..., T], *arguments: object) -> T:
-    """Run work on so many bytes and return its result: here where they are few, else in the thread, in turn."""
+    """Run work on so many bytes and return its result: here where they are few, else in the thread, in turn.
+
+    A sender's long queue of such work delays only that sender.
+    """
     if size < LARGE:
         return work(*arguments)
-    return await asyncio.get_running_loop().run_in_executor(_thread, functools.partial(counted, work, *arguments))
+    loop = asyncio.get_running_loop()
+    async with _queues.setdefault(loop, FairQueue()).turn(SENDER.get(), size):
+        return await loop.run_in_executor(_thread, functools.partial(counted, work, *arguments))
 
 
 async def aencoded(value: object) -> bytes:

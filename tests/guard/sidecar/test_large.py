@@ -17,6 +17,7 @@ import pytest
 
 from guard.sidecar import application, large
 from guard.sidecar.application import Sidecar
+from guard.sidecar.circuit_breaker import SENDER
 from guard.sidecar.errors import ApiError
 from guard.sidecar.large import NICE, counted, done, done_so_far
 from guard.sidecar.middleware import Watched
@@ -40,6 +41,24 @@ def test_large_work_stands_behind_the_event_loop_for_a_processor() -> None:
 
     here, there = asyncio.run(main())
     assert there == min(here + NICE, 19)
+
+
+def test_large_work_of_one_sender_delays_no_other() -> None:
+    """One line for all: a key with a dozen large bodies under way delayed those of all other keys by seconds."""
+    order: list[str] = []
+
+    async def work(sender: str, number: int) -> None:
+        SENDER.set(sender)
+        await done(10**6, order.append, f"{sender}{number}")
+
+    async def main() -> None:
+        senders = [*("flood " * 5).split(), "other"]
+        await asyncio.gather(*(work(sender, number) for number, sender in enumerate(senders)))
+
+    for _ in range(2):  # each in an event loop of its own
+        order.clear()
+        asyncio.run(main())
+        assert order == ["flood0", "flood1", "other5", "flood2", "flood3", "flood4"]
 
 
 def test_large_work_is_done_where_priorities_are_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
