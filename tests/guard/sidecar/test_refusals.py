@@ -145,3 +145,17 @@ def test_a_short_key_hides_no_part_of_a_word() -> None:
 
     assert said_by("the latest test of est", ("test",)) == "the latest [redacted] of est"
     assert said_by(f"key={'k' * 16}x", ("k" * 16,)) == "key=[redacted]x"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("7", "7"), ("3600", "3600"), ("999999999", "3600"), ("Fri, 31 Dec 9999 23:59:59 GMT", "3600"), ("-1", None)],
+)
+def test_a_provider_has_nobody_wait_longer_than_an_hour(
+    sidecar: Sidecar, provider: fake_server.Server, given: str, told: str | None
+) -> None:
+    """Its Retry-After was passed on as it was: a client that heeds it would have slept for thirty years."""
+    provider.answers = [fake_server.error(429, "slowly", {"Retry-After": given})]
+    for fields in ({}, {"response_format": FORMAT}):
+        reply = sidecar.chat(**fields)
+        assert (reply.status, reply.headers.get("retry-after")) == (429, told)
