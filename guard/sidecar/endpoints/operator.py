@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
+from guard.sidecar.endpoints.ui import CALL_STYLE
 from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.request_context import answer
 from guard.trace import TraceStore
@@ -40,8 +41,10 @@ MOST_NUMBER = 2**62  #: Largest number of a call.
 MOST_FIELDS = 100  #: Most fields of a query string.
 #: Parts of messages that differ between failures of one kind.
 _INDEX, _FIGURE = re.compile(r"/\d+(?=/|$)"), re.compile(r"\d+(\.\d+)?")
-#: Headers of an HTML page: no content from elsewhere, no framing by others.
+_ALONE = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+#: Headers of a call's page: no content but its own style, no framing by others.
 PAGE = [
+    (b"content-security-policy", f"default-src 'none'; style-src {CALL_STYLE}; {_ALONE}".encode()),
     (b"content-type", b"text/html; charset=utf-8"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),

@@ -34,12 +34,13 @@ def _digest(style: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
 
 
-#: The content security policy. It allows the style of a call's page, whose frame it governs too, by digest.
+CALL_STYLE = _digest(STYLE + SHADED)  #: The style of a call's page, as a policy allows it.
+#: The content security policy. It allows the style of a call's page, whose frame it governs too.
 POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
-        f"style-src 'self' {_digest(STYLE + SHADED)}",
+        f"style-src 'self' {CALL_STYLE}",
         "connect-src 'self'",
         "img-src data:",
         "base-uri 'none'",

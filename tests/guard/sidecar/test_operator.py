@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import json
 import threading
@@ -22,6 +24,14 @@ from guard.trace.records import Attempt, Call
 SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": SCHEMA}}
 WRONG = [{"at": "", "rule": "/required", "expected": "the property 'total'", "got": "{}"}]
+
+
+def assert_only_its_style_is_allowed(page: Any) -> None:
+    """The page said its policy by itself alone, which allowed any style, and could not forbid to frame it."""
+    style = page.data.partition(b"<style>")[2].partition(b"</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style).digest()).decode()
+    policy = page.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", f"style-src 'sha256-{digest}'", "frame-ancestors 'none'"} <= set(policy)
 
 
 def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, provider: fake_server.Server) -> None:
@@ -94,6 +104,7 @@ def test_failures_come_with_their_findings_and_traces_with_every_attempt(
     page = sidecar.ask("GET", f"/guard/traces/{number}/page")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert b"<b>How much" not in page.data
+    assert_only_its_style_is_allowed(page)
     listed = sidecar.ask("GET", f"/guard/traces?limit=2&before={number + 1}").json["calls"]
     assert listed[0]["call"] == number
     older = sidecar.ask("GET", f"/guard/failures?limit=200&before={number}").json["calls"]
