@@ -149,7 +149,7 @@ class LimitedModel:
 
     def generate(self, request: Request) -> Reply:
         """Answer a request."""
-        return EVENT_LOOP.run(self.agenerate(request))
+        return EVENT_LOOP.run(self.agenerate(request), request.unread)
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request, once the job's limits let it begin."""

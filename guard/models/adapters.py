@@ -138,7 +138,7 @@ def _pieces(model: Model, request: Request) -> Iterator[str | Reply]:
     elif hasattr(model, "astream"):
         from guard.models.event_loop import EVENT_LOOP
 
-        yield from EVENT_LOOP.iterate(model.astream(request))
+        yield from EVENT_LOOP.iterate(model.astream(request), request.unread)
     else:
         yield from _in_one(model.generate(request), request)
 

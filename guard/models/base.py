@@ -8,7 +8,7 @@ itself (blocking, as a coroutine, as a stream).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from guard.decoding.alternative import Alternative
@@ -78,6 +78,11 @@ class Request:
         """Report the part of an answer that ends early, because the model fails or is closed: it was paid for."""
         if self.told is not None:
             self.told(reply)
+
+    def unread(self, part: object) -> None:
+        """Report a reply, among other parts of an answer, that came when nobody waited for it any more."""
+        if isinstance(part, Reply):
+            self.cut(replace(part, finish="cut"))
 
 
 class Thought(str):

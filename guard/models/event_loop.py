@@ -29,6 +29,10 @@ LOOK_S = 0.05  #: Seconds between two looks of an interrupted caller whether its
 _END: Any = object()  # after the last piece
 
 
+def ignored(_: object) -> None:
+    """Do nothing with a result that nobody reads."""
+
+
 class _Outcome(Generic[T]):
     """The result or the error of an ended coroutine. A cancelled one counts as a failure here."""
 
@@ -37,10 +41,12 @@ class _Outcome(Generic[T]):
         self._error = concurrent.futures.CancelledError() if task.cancelled() else task.exception()
         self._value = task.result() if self._error is None else None
 
-    def drop(self) -> None:
-        """Let go of the error, which nobody will see."""
+    def drop(self, unread: Callable[[T], object]) -> None:
+        """Hand the result to `unread`, or let go of the error, which nobody will see."""
         if self._error is not None:
             let_go(self._error)
+        else:
+            unread(self._value)  # type: ignore[arg-type] # without an error it is a T
 
     def taken(self) -> T:
         """Return or raise it, once. The error is dropped then, since it refers to the caller's frames."""
@@ -63,7 +69,7 @@ class _Job(Generic[T]):
         coroutine: Coroutine[Any, Any, T],
         tell: Callable[[_Outcome[T]], object],
     ) -> None:
-        self.is_over = False
+        self.outcome: _Outcome[T] | None = None  # None: it runs
         self._loop, self._tell = loop, tell
         self._task: asyncio.Task[T] | None = None
         loop.call_soon_threadsafe(self._start, coroutine, context=contextvars.copy_context())
@@ -79,8 +85,8 @@ class _Job(Generic[T]):
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         self._task = None  # the task refers to the error
-        self.is_over = True
-        self._tell(_Outcome(task))
+        self.outcome = _Outcome(task)
+        self._tell(self.outcome)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -119,30 +125,38 @@ class EventLoopThread:
                 self._loop = loop
             return self._loop
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and block until it has ended. An interrupt cancels it, and waits for its end."""
+    def run(self, coroutine: Coroutine[Any, Any, T], unread: Callable[[T], object] = ignored) -> T:
+        """Run a coroutine and block until it has ended. An interrupt cancels it, and waits for its end.
+
+        A result that has come nevertheless is handed to `unread`.
+        """
         ended: queue.SimpleQueue[_Outcome[T]] = queue.SimpleQueue()
         job = self._submit(coroutine, ended.put, blocking=True)
         try:
             outcome = ended.get()
         except BaseException:
             self._finish(job, ended)
+            if job.outcome is not None:
+                job.outcome.drop(unread)
             raise
         return outcome.taken()
 
-    async def arun(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    async def arun(self, coroutine: Coroutine[Any, Any, T], unread: Callable[[T], object] = ignored) -> T:
         """Do the same for a caller on another loop."""
         ended, tell = _awaitable()
         job = self._submit(coroutine, tell)
         try:
             outcome: _Outcome[T] = await asyncio.shield(ended)
         except BaseException:
-            await self._afinish(job, ended)
+            (await self._afinish(job, ended)).drop(unread)
             raise
         return outcome.taken()
 
-    def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
-        """Iterate over an asynchronous generator, blocking. Closing the iterator closes the generator."""
+    def iterate(self, source: AsyncGenerator[T, None], unread: Callable[[T], object] = ignored) -> Iterator[T]:
+        """Iterate over an asynchronous generator, blocking. Closing the iterator closes the generator.
+
+        Pieces that have come by then are handed to `unread`.
+        """
         pieces: queue.SimpleQueue[Any] = queue.SimpleQueue()  # and at the end the outcome
 
         def tell(outcome: _Outcome[None]) -> None:
@@ -154,11 +168,16 @@ class EventLoopThread:
             while (piece := pieces.get()) is not _END:
                 yield piece
         except BaseException:
-            self._finish(job, pieces)
+            for piece in self._finish(job, pieces):
+                if piece is _END:
+                    break
+                unread(piece)
             raise
         pieces.get().taken()
 
-    async def aiterate(self, source: AsyncGenerator[T, None]) -> AsyncIterator[T]:
+    async def aiterate(
+        self, source: AsyncGenerator[T, None], unread: Callable[[T], object] = ignored
+    ) -> AsyncIterator[T]:
         """Do the same for a caller on another loop."""
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[T] = asyncio.Queue()
@@ -179,7 +198,10 @@ class EventLoopThread:
                 yield piece
             outcome = await asyncio.shield(ended)
         except BaseException:
-            await self._afinish(job, ended)
+            (await self._afinish(job, ended)).drop(ignored)
+            while not pieces.empty():  # all have come: they were put before the end was told
+                if (piece := pieces.get_nowait()) is not _END:
+                    unread(piece)
             raise
         outcome.taken()
 
@@ -207,20 +229,23 @@ class EventLoopThread:
             self.check_may_block(coroutine)
         return _Job(loop, coroutine, tell)
 
-    def _finish(self, job: _Job[Any], told: queue.SimpleQueue[Any]) -> None:
+    def _finish(self, job: _Job[Any], told: queue.SimpleQueue[Any]) -> list[Any]:
+        """Return once a coroutine that nobody waits for any more has ended: what it has told until then."""
         job.cancel()
+        came: list[Any] = []
         # A dropped iterator is closed by the thread that collects it; the loop's own thread can't wait for itself.
-        if threading.current_thread() is not self._thread:
-            while not job.is_over:  # the outcome may have been lost to the interrupt
-                with contextlib.suppress(queue.Empty):
-                    told.get(timeout=LOOK_S)
+        is_waiting = threading.current_thread() is not self._thread
+        while (is_waiting and job.outcome is None) or not told.empty():  # the outcome may be lost to the interrupt
+            with contextlib.suppress(queue.Empty):
+                came.append(told.get(timeout=LOOK_S if is_waiting else 0))
+        return came
 
-    async def _afinish(self, job: _Job[Any], ended: asyncio.Future[Any]) -> None:
-        """Return once a coroutine that nobody waits for any more has ended."""
+    async def _afinish(self, job: _Job[T], ended: asyncio.Future[_Outcome[T]]) -> _Outcome[T]:
+        """Do the same for a caller on another loop; returns the outcome."""
         if not ended.done():
             job.cancel()
             await asyncio.wait([ended])
-        ended.result().drop()
+        return ended.result()
 
     def _stop(self) -> None:
         """End the thread, so that connections are closed in order before the interpreter exits."""

@@ -310,7 +310,7 @@ class _Backend(httpcore2.NetworkBackend):
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any, **__: Any) -> _Stream:
         """Connect, on Guard's event loop: a look-up of a name has no time-out, and one of its addresses may be dead."""
         with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
-            return _Stream(EVENT_LOOP.run(_connected(host, port, _left(timeout))))
+            return _Stream(EVENT_LOOP.run(_connected(host, port, _left(timeout)), socket.socket.close))
 
 
 class _AsyncStream(httpcore2.AsyncNetworkStream):

@@ -199,23 +199,23 @@ class Remote(ABC):
 
     def generate(self, request: Request) -> Reply:
         """Answer a request."""
-        return self._blocking.run(self._whole(request, self._blocking))
+        return self._blocking.run(self._whole(request, self._blocking), request.unread)
 
     async def agenerate(self, request: Request) -> Reply:
         """Answer a request."""
         if self._waiter is not None:
             return await self._whole(request, self._waiter)
-        return await EVENT_LOOP.arun(self._whole(request, LOOP))
+        return await EVENT_LOOP.arun(self._whole(request, LOOP), request.unread)
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
-        return self._blocking.iterate(self._pieces(request, self._blocking))
+        return self._blocking.iterate(self._pieces(request, self._blocking), request.unread)
 
     def astream(self, request: Request) -> AsyncIterator[str | Reply]:
         """Answer a request: the text in pieces, then the reply."""
         if self._waiter is not None:
             return self._pieces(request, self._waiter)
-        return EVENT_LOOP.aiterate(self._pieces(request, LOOP))
+        return EVENT_LOOP.aiterate(self._pieces(request, LOOP), request.unread)
 
     def with_body(self, extra: Mapping[str, Any], wished: Iterable[str] = ()) -> Self:
         """Return the same model, over the same connections, with more parameters in every request's body.

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Protocol, TypeVar
 
-from guard.models.event_loop import EVENT_LOOP
+from guard.models.event_loop import EVENT_LOOP, ignored
 from guard.models.remote.blocking_http import DEADLINE, DeadlinePassed
 
 T = TypeVar("T")
@@ -53,12 +53,12 @@ class Waiter(Protocol):
 class Runner(Waiter, Protocol):
     """Runs coroutines for blocking code, and does their waiting."""
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end. After an interrupt, it has ended too."""
+    def run(self, coroutine: Coroutine[Any, Any, T], unread: Callable[[T], object] = ignored) -> T:
+        """Run a coroutine to its end. After an interrupt, it has ended too; `unread` is told a result nevertheless."""
         ...
 
-    def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
-        """Iterate over an asynchronous generator. Closing the iterator closes it."""
+    def iterate(self, source: AsyncGenerator[T, None], unread: Callable[[T], object] = ignored) -> Iterator[T]:
+        """Iterate over an asynchronous generator. Closing it closes that; `unread` is told pieces until then."""
         ...
 
 
@@ -68,11 +68,11 @@ async def done(waiter: Waiter, size: int, work: Callable[[], T]) -> T:
 
 
 class _Loop:
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return EVENT_LOOP.run(coroutine)
+    def run(self, coroutine: Coroutine[Any, Any, T], unread: Callable[[T], object] = ignored) -> T:
+        return EVENT_LOOP.run(coroutine, unread)
 
-    def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
-        return EVENT_LOOP.iterate(source)
+    def iterate(self, source: AsyncGenerator[T, None], unread: Callable[[T], object] = ignored) -> Iterator[T]:
+        return EVENT_LOOP.iterate(source, unread)
 
     def timeout(self, seconds: float | None) -> contextlib.AbstractAsyncContextManager[Any]:
         return asyncio.timeout(seconds)
@@ -97,12 +97,12 @@ class _Loop:
 
 
 class _Thread:
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T], _unread: Callable[[T], object] = ignored) -> T:
         EVENT_LOOP.check_may_block(coroutine)
         result: T = contextvars.copy_context().run(_finished, coroutine)
         return result
 
-    def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
+    def iterate(self, source: AsyncGenerator[T, None], _unread: Callable[[T], object] = ignored) -> Iterator[T]:
         # The generator's deadline must not apply to the caller's own code between two pieces.
         EVENT_LOOP.check_may_block()
         context = contextvars.copy_context()

@@ -40,6 +40,7 @@ from guard.models.base import Reply, Request
 from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote.anthropic import AnthropicModel
 from guard.models.remote.openai import OpenAIModel
+from guard.models.remote.runners import LOOP
 from guard.testing import fake_server
 from guard.testing.fake_server import FAULTS, Answer, Server
 
@@ -167,6 +168,47 @@ def test_what_a_provider_counted_before_a_stream_was_left_is_taken() -> None:
         reply = told(left(AnthropicModel("claude-haiku-4-5", base_url=server.url, api_key="none", mode="prompt")))
     assert (reply.prompt_tokens, reply.is_estimate) == (11, True)
     assert reply.completion_tokens >= 1
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_an_answer_that_came_when_nobody_waited_for_it_any_more_is_paid_for(is_streamed: bool) -> None:
+    """A caller that was cancelled while its answer had come, or just came, dropped it: paid, and nowhere on record."""
+    cut: list[Reply] = []
+
+    async def asking(asked: Any) -> None:
+        if is_streamed:
+            async with contextlib.aclosing(asked.astream(request(told=cut.append))) as parts:
+                async for _ in parts:
+                    pass
+        else:
+            await asked.agenerate(request(told=cut.append))
+
+    async def cancelled(server: Server) -> None:
+        task = asyncio.create_task(asking(model(server)))
+        while not server.requests:  # noqa: ASYNC110 (the server has a thread of its own)
+            await asyncio.sleep(0.01)
+        time.sleep(0.5)  # noqa: ASYNC251 (the caller's loop is busy while the answer comes)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Server(replace(GOOD, change=lambda body: [body[:20], 0.1, body[20:]])) as server:
+        asyncio.run(cancelled(server))
+    assert [(one.finish, one.text, one.completion_tokens, one.is_estimate) for one in cut] == [("cut", TEXT, 7, False)]
+
+
+def test_a_blocking_stream_that_is_left_hands_on_the_reply_that_has_come() -> None:
+    """The pieces that had come were dropped, and the reply among them, where Guard's event loop reads the answer."""
+    cut: list[Reply] = []
+    with Server(GOOD) as server:
+        asked = model(server)
+        asked._blocking = LOOP
+        stream = asked.stream(request(told=cut.append))
+        assert next(stream)
+        while asyncio.all_tasks(EVENT_LOOP.loop):
+            time.sleep(0.01)
+        stream.close()
+    assert [(one.finish, one.text, one.completion_tokens) for one in cut] == [("cut", TEXT, 7)]
 
 
 @pytest.mark.parametrize(
