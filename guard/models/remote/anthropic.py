@@ -271,4 +271,4 @@ def _head(reading: ReplyReader, message: Mapping[str, Any]) -> None:
 def _finish(reading: ReplyReader, stop: Any, name: str) -> None:
     if stop is not None:
         shape(isinstance(stop, str) and stop in _FINISH, name, f"stop_reason {str(stop)[:60]!r}")
-        reading.finish = _FINISH[stop]
+        reading.stopped(_FINISH[stop])

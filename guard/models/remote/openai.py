@@ -182,7 +182,7 @@ class OpenAIModel(Remote):
                         async for event in events:
                             if event.strip() == "[DONE]":
                                 shape(is_begun, name, "it ended its stream before it began an answer")
-                                reading.finish = reading.finish or "stop"
+                                shape(reading.finish is not None, name, "no finish_reason")
                                 break
                             chunk = await done(
                                 provider_request.runner, len(event), functools.partial(parsed, event, name)
@@ -254,7 +254,7 @@ def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str,
     choice: Mapping[str, Any] = choices[0]
     if (finish := choice.get("finish_reason")) is not None:
         shape(isinstance(finish, str) and finish.lower() in _FINISH, name, f"finish_reason {str(finish)[:60]!r}")
-        reading.finish = _FINISH[finish.lower()]
+        reading.stopped(_FINISH[finish.lower()])
     part: Any = choice.get(key)
     if part is None and key == "delta":
         return ""
@@ -275,7 +275,8 @@ def _read(reading: ReplyReader, message: Mapping[str, Any], key: str, name: str,
         if isinstance(arguments, Mapping):  # some servers send an object instead of a text
             arguments = json.dumps(arguments, ensure_ascii=False)
         shape(isinstance(arguments, str), name, "a tool's arguments")
-        out += reading.call(call.get("index", index), arguments)
+        number = call.get("index")
+        out += reading.call(index if number is None else number, arguments)
     return out
 
 

@@ -538,6 +538,11 @@ class ReplyReader:
         if text:
             yield text
 
+    def stopped(self, finish: str) -> None:
+        """Note why the answer ended. The first reason other than "stop" stays: no later one makes the answer whole."""
+        if self.finish in (None, "stop"):
+            self.finish = finish
+
     def text(self, piece: str) -> str:
         """Add a piece of text; return the text to pass on."""
         known = len(self._thinking.thought)
@@ -550,6 +555,7 @@ class ReplyReader:
 
     def call(self, index: object, piece: str) -> str:
         """Add a piece of a call's arguments; return the text to pass on."""
+        shape(index is None or isinstance(index, int | str), self._model.name, "a call's index")
         if self._provider_request.mode != "tool":
             return ""
         if index not in self._calls and self._calls:

@@ -301,6 +301,45 @@ def test_a_stream_that_stops_short_is_never_a_success() -> None:
         list(model(server, retries=0).stream(request({"type": "integer"})))
 
 
+def events(*choices: dict[str, Any]) -> Answer:
+    """Return a stream of these choices."""
+    said = [json.dumps({"choices": [{"index": 0, "delta": {}, **choice}]}) for choice in choices]
+    return Answer(raw=b"".join(f"data: {one}\n\n".encode() for one in (*said, "[DONE]")))
+
+
+def test_a_later_reason_does_not_make_a_cut_answer_whole() -> None:
+    """The last reason was taken, so that an answer which "length" had cut passed for a whole one."""
+    with Server(events({"delta": {"content": TEXT}}, {"finish_reason": "length"}, {"finish_reason": "stop"})) as server:
+        assert streaming(model(server), request()).finish == "length"
+    with Server(events({"delta": {"content": TEXT}, "finish_reason": "stop"}, {"finish_reason": "length"})) as server:
+        assert streaming(model(server), request()).finish == "length"
+
+
+def test_a_stream_without_a_reason_of_its_end_is_a_bad_reply() -> None:
+    """It was taken for a whole answer, as the same answer that comes whole never is."""
+    with Server(events({"delta": {"content": TEXT}})) as server, pytest.raises(BadReply, match="no finish_reason"):
+        streaming(model(server), request())
+
+
+@pytest.mark.parametrize("index", [[1], {}, 1.5])
+def test_an_index_of_a_call_that_is_none_is_a_bad_reply(index: Any) -> None:
+    """A list was a bare TypeError."""
+    call = {"index": index, "function": {"arguments": '{"total": 4}'}}
+    answer = events({"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"})
+    with Server(answer) as server, pytest.raises(BadReply, match="a call's index"):
+        streaming(model(server), request(OPEN))
+
+
+def test_a_call_whose_index_is_null_goes_on_by_its_place() -> None:
+    """Its pieces were taken for two calls, where only the first had null."""
+    first, then = (
+        {"index": index, "function": {"arguments": part}} for index, part in ((None, '{"total"'), (0, ": 4}"))
+    )
+    last = {"delta": {"tool_calls": [then]}, "finish_reason": "tool_calls"}
+    with Server(events({"delta": {"tool_calls": [first]}}, last)) as server:
+        assert streaming(model(server), request(OPEN)).text == '{"total": 4}'
+
+
 def test_two_calls_of_the_one_tool_are_no_value() -> None:
     call = {"function": {"name": "value", "arguments": '{"total": 4}'}}
     choice = {"message": {"tool_calls": [call, call]}, "finish_reason": "tool_calls"}
