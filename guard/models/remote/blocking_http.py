@@ -40,9 +40,15 @@ DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
 #: The limits of connections in OpenAI's SDK.
 MOST_CONNECTIONS, MOST_IDLE, IDLE_S = 1000, 100, 5.0
 MOST_HELD = 65_536  #: Bytes of a request that are held until all of it is there.
+_UNSENT = "guard_unsent"  # an attribute of errors
 NEXT_ADDRESS_S = 0.25  #: Seconds until the next address of a name is tried in parallel (RFC 8305).
 
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # one system call, any descriptor
+
+
+def was_sent(error: BaseException) -> bool:
+    """Whether a request may have been sent before this error: False where it ended the making of its connection."""
+    return not getattr(error, _UNSENT, False)
 
 
 class DeadlinePassed(BaseException):
@@ -282,7 +288,7 @@ class _Stream(httpcore2.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> _Stream:
         try:
-            with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            with _connecting():
                 self._socket.settimeout(_left(timeout))
                 return _Stream(ssl_context.wrap_socket(self._socket, server_hostname=server_hostname))
         except BaseException:
@@ -309,7 +315,7 @@ class _Backend(httpcore2.NetworkBackend):
 
     def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any, **__: Any) -> _Stream:
         """Connect, on Guard's event loop: a look-up of a name has no time-out, and one of its addresses may be dead."""
-        with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+        with _connecting():
             return _Stream(EVENT_LOOP.run(_connected(host, port, _left(timeout)), socket.socket.close))
 
 
@@ -349,7 +355,7 @@ class _AsyncStream(httpcore2.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 (the same)
     ) -> _AsyncStream:
         try:
-            with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            with _connecting():
                 async with asyncio.timeout(timeout):
                     await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
         except BaseException:
@@ -407,7 +413,7 @@ class _AsyncBackend(httpcore2.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         reader = _BodyReader(loop=loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+        with _connecting():
             async with asyncio.timeout(timeout):
                 transport, _protocol = await loop.create_connection(
                     lambda: protocol, host, port, happy_eyeballs_delay=_head_start(host)
@@ -441,6 +447,17 @@ async def _connected(host: str, port: int, seconds: float | None) -> socket.sock
         transport.abort()  # closes the loop's socket; the copy owns the connection now
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+@contextlib.contextmanager
+def _connecting() -> Iterator[None]:
+    """Translate a socket's errors while a connection is made, and mark every error, a cancellation too, as unsent."""
+    try:
+        with _failing(httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            yield
+    except BaseException as error:
+        setattr(error, _UNSENT, True)
+        raise
 
 
 @contextlib.contextmanager

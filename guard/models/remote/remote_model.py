@@ -26,13 +26,13 @@ from typing import Any, Self
 
 import httpx2
 
-from guard.errors import BadReply, BudgetExceeded, ModelError
+from guard.errors import BadReply, BudgetExceeded, CallError, ModelError
 from guard.models import adapters, chat_messages
 from guard.models.base import Reply, Request, Thought
 from guard.models.chat_messages import BYTES_A_TOKEN, estimated_tokens
 from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote import prices
-from guard.models.remote.blocking_http import is_proxied
+from guard.models.remote.blocking_http import is_proxied, was_sent
 from guard.models.remote.errors import ExchangeError, broken_off
 from guard.models.remote.exchange import Exchange
 from guard.models.remote.http import HEADERS, count
@@ -480,9 +480,16 @@ class _Try:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is not None and not (isinstance(error, ExchangeError) and not error.is_counted):
+        if error is not None and _is_counted(error):
             seconds = time.perf_counter() - self._started
             self._exchange.lost.append(self.reading.reply(self._exchange, seconds, is_cut=True))
+
+
+def _is_counted(error: BaseException) -> bool:
+    """Whether a try that ended by this error may have been charged: whether its request was sent, and not refused."""
+    if isinstance(error, CallError):  # of the request itself; one about an answer comes in an ExchangeError
+        return False
+    return error.is_counted if isinstance(error, ExchangeError) else was_sent(error)
 
 
 def _tokens(sent: provider_schema.Sent) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,7 @@ from guard.errors import (
     RateLimited,
     TimedOut,
     Unavailable,
+    Unsupported,
 )
 from guard.models.base import Reply, Request
 from guard.models.event_loop import EVENT_LOOP
@@ -233,6 +235,55 @@ def test_what_was_refused_used_nothing(fault: str) -> None:
     assert cut == []
 
 
+@pytest.fixture
+def unanswered() -> Iterator[str]:
+    """Return an address whose server is too busy to accept a connection."""
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):  # they fill the queue
+            client = opened.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+
+
+@every_way
+def test_a_request_whose_connection_is_never_made_used_nothing(ask: Way, unanswered: str) -> None:
+    """The deadline struck while the connection was made, and the prompt was charged although nothing was sent."""
+    cut: list[Reply] = []
+    with pytest.raises(BudgetExceeded):
+        ask(model(unanswered), request(told=cut.append, seconds=0.5))
+    assert cut == []
+
+
+def test_a_request_that_is_cancelled_while_its_connection_is_made_used_nothing(unanswered: str) -> None:
+    """The prompt was charged although nothing was sent."""
+    cut: list[Reply] = []
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(model(unanswered).agenerate(request(told=cut.append)))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert cut == []
+
+
+def test_a_request_that_can_t_be_written_used_nothing() -> None:
+    """The prompt was charged although nothing was sent."""
+    cut: list[Reply] = []
+    with Server(GOOD) as server:
+        claude = AnthropicModel("claude-haiku-4-5", base_url=server.url.removesuffix("/v1"), api_key="none")
+        sound = ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]},)
+        with pytest.raises(Unsupported):
+            claude.generate(request(None, messages=sound, told=cut.append))
+    assert (cut, server.requests) == ([], [])
+
+
 def test_what_failed_tries_used_is_part_of_what_the_last_one_did() -> None:
     """Transport retries are paid for: the tokens of the try that broke off are in the reply's."""
     with Server(FAULTS["reset mid-body"](GOOD), GOOD) as server:
@@ -290,6 +341,7 @@ def test_thinking_is_paid_for_by_the_budget_of_money() -> None:
         cut: list[Reply] = []
         with pytest.raises(BudgetExceeded, match="and thinking=2000; lower it"):
             claude.generate(request(None, usd=0.005, thinking=2_000, told=cut.append))
+        assert cut == []
     assert len(server.requests) == 1
 
 
