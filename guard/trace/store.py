@@ -339,11 +339,14 @@ class TraceStore:
         return {key: (number, row_codec.restored(outcome)) for key, number, outcome in rows}
 
     def spent(self, run: str) -> float:
-        """Return the cost of a batch's recorded calls in US dollars; attempts with unknown prices count as 0."""
+        """Return the cost of a batch's recorded calls in US dollars.
+
+        Replies that were looked up cost nothing; attempts with unknown prices count as 0.
+        """
         query = (
             sa.select(sa.func.sum(ATTEMPTS.c.cost))
             .join(ITEMS, ITEMS.c.call == ATTEMPTS.c.call)
-            .where(ITEMS.c.run == row_codec.storable(run))
+            .where(ITEMS.c.run == row_codec.storable(run), ATTEMPTS.c.is_kept == 0)
         )
         with self.reading() as connection:
             return 0.0 if connection is None else float(connection.scalar(query) or 0.0)

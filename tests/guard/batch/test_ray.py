@@ -294,6 +294,9 @@ def test_the_trace_says_what_is_recorded_of_some_inputs_and_what_a_run_has_cost(
     assert store.items("numbers", some) == {key: every[key] for key in some}
     assert store.items("numbers", []) == {}
     assert (store.spent("numbers"), store.spent("another")) == (0.75, 0.0)
+    for run in ("asked", "looked up"):  # what was looked up counted as if it had been paid for again
+        assert len(list(guard.map(reader(Priced(), mode="cache"), ["a"], resume=run))) == 1
+    assert (store.spent("asked"), store.spent("looked up")) == (0.25, 0.0)
 
 
 def test_a_request_whose_turn_comes_too_late_takes_neither_turn_nor_lease() -> None:

@@ -51,6 +51,28 @@ def test_a_replay_is_byte_identical_and_asks_nobody(texts: list[str], number: in
     assert found[0] == found[1]
 
 
+def test_a_budget_counts_a_kept_reply_as_when_it_was_given(tmp_path: Path) -> None:
+    """Else the second attempt had more tokens to spend than at first, and so no reply was kept for what it asks."""
+
+    class Priced(Scripted):
+        def price(self, prompt: int, completion: int) -> float:
+            return (prompt + completion) / 1e6
+
+    answers = [reply('{"n": "?"}', prompt_tokens=50, completion_tokens=400), reply('{"n": 3}', prompt_tokens=50)]
+    limits, costs = [], []
+    for mode in ("record", "cache", "replay"):
+        model = Priced(*answers, name="priced")
+        budget = guard.Budget(usd=0.0009)
+        asked = guard.Guard(model, mode=mode, budget=budget, trace=tmp_path / "trace.db")
+        value, call = asked.traced(SCHEMA, ASK)
+        assert value == {"n": 3}
+        limits.append([request.max_tokens for request in model.requests])
+        costs.append(call.cost)
+    assert limits[0][0] == 512 > limits[0][1] > 0
+    assert (limits[1:], costs[1:]) == ([[], []], [0, 0])
+    assert costs[0] > 0.0004
+
+
 def test_what_was_not_recorded_is_not_replayed() -> None:
     model = Scripted('{"n": 3}', name="m")
     with pytest.raises(guard.ModelError, match="no reply of m to this request was recorded"):
