@@ -56,13 +56,6 @@ class Request:
     name: str = "value"  # the schema's name, which providers require
     told: Callable[[Reply], None] | None = field(default=None, compare=False, repr=False)  # called by `cut`
 
-    @property
-    def schema_size(self) -> int:
-        """The bytes of the schema's JSON, which most models are sent; 0 where there is none. O(bytes)."""
-        if self.compiled is None:
-            return 0
-        return sum(map(len, json_pieces.pieces(self.compiled.contents, json_pieces.ASCII)))
-
     def __post_init__(self) -> None:
         if not self.messages:
             raise ValueError("messages=() must hold at least one message")
@@ -78,6 +71,13 @@ class Request:
         """Report the part of an answer that ends early, because the model fails or is closed: it was paid for."""
         if self.told is not None:
             self.told(reply)
+
+    @property
+    def schema_size(self) -> int:
+        """The bytes of the schema's JSON, which most models are sent; 0 where there is none. O(bytes)."""
+        if self.compiled is None:
+            return 0
+        return sum(map(len, json_pieces.pieces(self.compiled.contents, json_pieces.ASCII)))
 
     def unread(self, part: object) -> None:
         """Report a reply, among other parts of an answer, that came when nobody waited for it any more."""

@@ -17,7 +17,6 @@ import dataclasses
 import enum
 import functools
 import json
-import operator
 import sys
 import types
 import typing
@@ -355,7 +354,7 @@ class _Union(Shape):
     def _leaf(self, told: tuple[int, ...]) -> _Leaf:
         """Return the reader of some of the types together: of them Pydantic chooses by rules of its own."""
         if told not in self._leaves:
-            self._leaves[told] = _Leaf(functools.reduce(operator.or_, (_bare(self._types[at]) for at in told)))
+            self._leaves[told] = _Leaf(typing.Union[tuple(_bare(self._types[at]) for at in told)])  # noqa: UP007 (of many)
         return self._leaves[told]
 
 

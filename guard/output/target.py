@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 #: An answer is written as JSON or, where JSON has a string, as text without quotes.
 Style: TypeAlias = Literal["json", "text"]
 STYLES = ("json", "text")
+MOST_WAYS = 64  #: Readings of a Pydantic location that are tried.
 CACHED_TARGETS = 256  #: Compiled types that `Guard.generate` keeps; a decorated function keeps its own.
 
 #: Pydantic's phrases for what it expected: "Input should be a valid integer", "String should match pattern '^x'".
@@ -257,7 +259,8 @@ def from_pydantic(errors: list[ErrorDetails], value: Any) -> tuple[Violation, ..
 def _path(error: ErrorDetails, value: Any) -> tuple[int | str, ...]:
     """Return the steps of a Pydantic location that lead into the value, without those that name union branches.
 
-    A branch may be named like a key: the steps count that lead to what the error is about.
+    A branch may be named like a key: the steps count that lead to what the error is about. Of many ways, the first
+    MOST_WAYS are tried, which take most steps as keys.
     """
     loc, given = error["loc"], error["input"]
     loc, missing = (loc[:-1], loc[-1:]) if error["type"] == "missing" else (loc, ())
@@ -270,7 +273,7 @@ def _path(error: ErrorDetails, value: Any) -> tuple[int | str, ...]:
             elif isinstance(part, list) and isinstance(step, int) and step < len(part):
                 further.setdefault((*path, step), part[step])
             further.setdefault(path, part)
-        ways = further
+        ways = dict(itertools.islice(further.items(), MOST_WAYS))
     meant = (path for path, part in ways.items() if type(part) is type(given) and part == given)
     return (*next(meant, next(iter(ways))), *missing)
 

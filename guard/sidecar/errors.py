@@ -37,9 +37,7 @@ _STATUS: Sequence[tuple[type[GuardError], int, str]] = (
     (SchemaError, 400, "invalid_schema"),
 )
 AGAIN_SECONDS = 1.0  #: The Retry-After of a 503.
-MOST_AGAIN_S = (
-    3_600.0  #: The longest one that is passed on from a provider: its clients may wait for as long as it says.
-)
+MOST_AGAIN_S = 3_600.0  #: The longest one that is passed on from a provider, since clients may obey it.
 _log = logging.getLogger("guard.sidecar")
 #: Statuses of a model's server that are the client's fault, and are passed on.
 PASSED = (400, 404, 413, 422)
@@ -120,11 +118,9 @@ def of(error: GuardError) -> ApiError:
             more["findings"] = [vars(finding) for finding in error.findings]
         if error.call is not None:
             more["call"] = error.call
-    retry_after = getattr(error, "retry_after", None) if status == 429 else None
+    retry_after = AGAIN_SECONDS if status == 503 else getattr(error, "retry_after", None) if status == 429 else None
     if retry_after is not None:
         retry_after = min(retry_after, MOST_AGAIN_S)
-    if status == 503:
-        retry_after = AGAIN_SECONDS
     return ApiError(
         status,
         words,

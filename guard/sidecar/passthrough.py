@@ -449,9 +449,16 @@ class _PassthroughRun:
             used["completion"] = written
         elif is_cut or self._finish is None:  # some servers report use as they write, without the rest
             used["completion"], is_estimate = max(used["completion"], written), True
-        asked, given, cached = used["prompt"], used["completion"], used.get("cached", 0)
-        names = dict.fromkeys((model, tier.upstream_model))  # it may answer under a name that has no price
-        costs = (prices.cost(name, asked, given, cached_tokens=cached, url=tier.upstream.url) for name in names)
+        asked, given = used["prompt"], used["completion"]
+        price = functools.partial(
+            prices.cost,
+            prompt_tokens=asked,
+            completion_tokens=given,
+            cached_tokens=used.get("cached", 0),
+            written_tokens=used.get("cache_creation", 0),
+            url=tier.upstream.url,
+        )
+        costs = map(price, dict.fromkeys((model, tier.upstream_model)))  # it may answer under a name without a price
         return Reply(
             text="".join(self._texts),
             finish=self._finish or ("cut" if is_cut else "length"),

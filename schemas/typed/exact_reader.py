@@ -40,10 +40,9 @@ class ExactReader:
     """Reads the values of one type."""
 
     def __init__(self, adapter: pydantic.TypeAdapter[Any]) -> None:
-        self._schema: Any = adapter.core_schema
-        exact = _exact(self._schema, {}, {"float": _finite, "generator": _list})
-        self._plain = adapter.validator if exact == self._schema else SchemaValidator(exact, **_ANEW)
-        self._schema = exact
+        given: Any = adapter.core_schema
+        self._schema = _exact(given, {}, {"float": _finite, "generator": _list})
+        self._plain = adapter.validator if self._schema == given else SchemaValidator(self._schema, **_ANEW)
 
     @cached_property
     def _by_digits(self) -> SchemaValidator:

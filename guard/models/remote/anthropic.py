@@ -165,9 +165,7 @@ class AnthropicModel(Remote):
             raise Unsupported(f"{self.name} can't be asked so: {error}") from None
         most, thinking = provider_request.max_tokens, provider_request.request.thinking
         if 0 < most <= thinking:  # the API refuses it
-            raise BudgetExceeded(
-                f"what is left of the budget pays for {most} tokens, and thinking={thinking}; lower it"
-            )
+            raise BudgetExceeded(f"the budget pays for {most} tokens more, and thinking={thinking}; lower it")
         fields = {
             "model": self.model,
             "messages": said,

@@ -597,9 +597,7 @@ class ReplyReader:
             completion, is_counted = max(completion, written), False
         model = self.model or self._model.model
         cost = self._cost(model, prompt, completion)
-        if (
-            cost is None and model != self._model.model
-        ):  # a name of the server's own; the one that was asked has a price
+        if cost is None and model != self._model.model:  # a name of the server's own: the asked one may have a price
             cost = self._cost(self._model.model, prompt, completion)
             is_counted = is_counted and cost is None
         return Reply(

@@ -314,6 +314,11 @@ def test_a_request_whose_turn_comes_too_late_takes_neither_turn_nor_lease() -> N
     asyncio.run(run())
 
 
+def limits(usd: float | None, actor: SimpleNamespace) -> Any:
+    """The limits of a job, with an actor in place of a cluster's."""
+    return SimpleNamespace(usd=usd, actor=actor)
+
+
 def test_the_wait_for_a_job_s_turn_counts_in_the_budget_of_seconds() -> None:
     class Slow(Silent):
         """Takes as long as it may."""
@@ -331,7 +336,7 @@ def test_the_wait_for_a_job_s_turn_counts_in_the_budget_of_seconds() -> None:
     async def run() -> list[str]:
         shared = ledger(per_second=1)
         actor = SimpleNamespace(lease=Remote(shared.lease), settle=Remote(shared.settle))
-        limited = LimitedModel(model, SimpleNamespace(usd=None, actor=actor))  # type: ignore[arg-type]
+        limited = LimitedModel(model, limits(None, actor))
         read = reader(limited, retries=0, budget=guard.Budget(seconds=1.5))
         results = guard.amap(read, ["a", "b", "c", "d"], concurrency=4)
         return sorted([type(result.error).__name__ async for result in results])
@@ -435,7 +440,7 @@ def test_a_lease_pays_for_the_schema_and_for_thinking() -> None:
             return prompt_tokens + completion_tokens
 
     async def run() -> None:
-        model = LimitedModel(Priced(), SimpleNamespace(usd=1.0, actor=SimpleNamespace(lease=Remote(lease))))  # type: ignore[arg-type]
+        model = LimitedModel(Priced(), limits(1.0, SimpleNamespace(lease=Remote(lease))))
         compiled = guard.compile({"type": "string", "description": "a" * 30_000})
         for changes in ({}, {"compiled": compiled}, {"thinking": 2_000}):
             with pytest.raises(guard.BudgetExceeded):
@@ -461,7 +466,7 @@ def test_an_answer_without_a_cost_is_charged_what_its_lease_was() -> None:
     async def run() -> float:
         shared = ledger(usd=1.0)
         actor = SimpleNamespace(lease=Remote(shared.lease), settle=Remote(shared.settle))
-        model = LimitedModel(Priced(), SimpleNamespace(usd=1.0, actor=actor))  # type: ignore[arg-type]
+        model = LimitedModel(Priced(), limits(1.0, actor))
         await model.agenerate(Request(messages=({"role": "user", "content": "a"},), compiled=None))
         await asyncio.sleep(0)
         return float(await shared.spent())
@@ -482,7 +487,7 @@ def test_a_limited_model_spends_no_more_than_the_job_has() -> None:
     async def run() -> list[str]:
         shared = ledger(usd=1.0)
         actor = SimpleNamespace(lease=Remote(shared.lease), settle=Remote(shared.settle))
-        model = LimitedModel(Priced(), SimpleNamespace(usd=1.0, actor=actor))  # type: ignore[arg-type]
+        model = LimitedModel(Priced(), limits(1.0, actor))
         read = reader(model, retries=0)
         results = [result async for result in guard.amap(read, ["a", "b", "c", "d"], concurrency=4)]
         assert await shared.spent() == pytest.approx(0.6)
