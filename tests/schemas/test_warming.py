@@ -33,16 +33,18 @@ def test_masks_are_the_same_with_and_without_a_warm_up(case: Case, vocabulary: g
     try:
         warmed, cold = (Compiled(FrontEnd(case.schema, Options(**case.options), {})) for _ in range(2))
         future = warmed.warm(vocabulary, masks=40, seconds=5)
-        one, other = warmed.matcher(vocabulary), cold.matcher(vocabulary)
-        for _ in range(12):
-            choice = allowed(one, vocabulary)
-            np.testing.assert_array_equal(choice, allowed(other, vocabulary))
-            if one.is_finished() or not len(choice):
-                break
-            token = int(r.choice(choice.tolist()))
-            assert one.accept(token)
-            assert other.accept(token)
-        future.exception(WAIT)
+        try:
+            one, other = warmed.matcher(vocabulary), cold.matcher(vocabulary)
+            for _ in range(12):
+                choice = allowed(one, vocabulary)
+                np.testing.assert_array_equal(choice, allowed(other, vocabulary))
+                if one.is_finished() or not len(choice):
+                    break
+                token = int(r.choice(choice.tolist()))
+                assert one.accept(token)
+                assert other.accept(token)
+        finally:
+            future.exception(WAIT)
     except guard.SchemaError as error:
         if error.limit is None:
             raise
@@ -131,30 +133,40 @@ def test_a_vocabulary_is_warmed_once() -> None:
 
 def _printed(program: str) -> str:
     here = str(Path(__file__).parents[1])
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {here!r}); {program}"]
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {here!r})\n{program}"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.parametrize("name", SLOW_FORMATS)
 @pytest.mark.parametrize("spelling", ["canonical", "any"])
 def test_the_first_masks_of_a_slow_format_are_made_with_its_first_matcher(name: str, spelling: str) -> None:
-    """Once for a vocabulary and spelling, in whatever schema it stands; where formats are not asserted, never."""
-    vocabulary = guard.Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
+    """Once for a vocabulary and spelling, in whatever schema it stands; where formats are not asserted, never.
+
+    It is counted in a process of its own: all schemas of a process share their languages, and so do its threads.
+    """
     text = SLOW_FORMATS[name]
     schema = {"properties": {"x": {"type": "array", "items": {"format": name}}}}
-    Compiled(FrontEnd(schema, Options(formats=False, spelling=spelling), {})).matcher(vocabulary)
-    assert not vocabulary._warmed
-    compiled = Compiled(FrontEnd(schema, Options(spelling=spelling), {}))
-    matcher = compiled.matcher(vocabulary)
-    assert vocabulary._warmed == {(name, spelling)}
-    for byte in f'{{"x": [{text[:1]}'.encode():
-        assert matcher.accept_bytes(bytes([byte]))
-        allowed(matcher, vocabulary)
-    before = compiled.stats()["languages"]
-    for byte in text[1:-1].encode():
-        assert matcher.accept_bytes(bytes([byte]))
-        allowed(matcher, vocabulary)
-    assert compiled.stats()["languages"] == before
-    made = vocabulary._warmed.copy()
-    compiled.matcher(vocabulary)
-    assert vocabulary._warmed == made
+    program = f"""if True:
+        import guard
+        from properties import allowed
+        from guard.schemas.compiled import Compiled, FrontEnd, Options
+
+        def languages(text):
+            for byte in text.encode():
+                assert matcher.accept_bytes(bytes([byte]))
+                allowed(matcher, vocabulary)
+            return compiled.stats()["languages"]
+
+        schema = {schema!r}
+        vocabulary = guard.Vocabulary.from_bytes([*(bytes([byte]) for byte in range(256)), b""], eos=[256])
+        unasserted = Compiled(FrontEnd(schema, Options(formats=False, spelling={spelling!r}), {{}}))
+        unasserted.matcher(vocabulary)
+        assert not vocabulary._warmed
+        for _ in range(2):
+            compiled = Compiled(FrontEnd(schema, Options(spelling={spelling!r}), {{}}))
+            matcher = compiled.matcher(vocabulary)
+            assert vocabulary._warmed == {{({name!r}, {spelling!r})}}
+            print(languages({'{"x": [' + text[:1]!r}), languages({text[1:-1]!r}))
+    """
+    counts = set(_printed(program).split())
+    assert len(counts) == 1, counts

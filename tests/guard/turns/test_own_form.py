@@ -234,8 +234,9 @@ def test_an_answer_of_a_type_is_no_call_whatever_its_strings_hold() -> None:
     assert reply.text.startswith('{"content": {"words"')
 
 
-@pytest.mark.parametrize("number", ["3e+799", "7.0", "1.5e-400", "9007199254740993"])
+@pytest.mark.parametrize("number", ["3e+299", "7.0", "1.5e-400", "9007199254740993", "3e+799"])
 def test_the_numbers_of_arguments_are_as_they_were_written(number: str) -> None:
+    """A number that no float holds makes no call: masks do not allow it."""
     half = {"name": "half", "parameters": {"type": "object", "properties": {"of": {"type": "number"}}}}
     for template, called in (
         (tiny.TOOLS, '<tool_call>\n{"name": "half", "arguments": {"of": %s}}\n</tool_call>'),
@@ -246,8 +247,8 @@ def test_the_numbers_of_arguments_are_as_they_were_written(number: str) -> None:
         wanted = asked_for([half], options={}).wanted
         masked = TemplatedModel(model(template=template), form, wanted)
         text = masked._reply(Reply(called % number, "stop", "tiny", 1, 1)).text
-        assert text == f'[{{"name": "half", "arguments": {{"of": {number}}}}}]'
-        findings = target(wanted, [], {}).check(text)[1]
-        assert [finding.expected for finding in findings] == (
-            ["JSON (a number is beyond what a float holds)"] if number == "3e+799" else []
-        )
+        if number == "3e+799":
+            assert json.loads(text) == {"content": called % number}
+        else:
+            assert text == f'[{{"name": "half", "arguments": {{"of": {number}}}}}]'
+        assert not target(wanted, [], {}).check(text)[1]
