@@ -183,8 +183,9 @@ class VLLMBackend(StructuredOutputBackend):
             for depth in range(max(1 + len(row.drafts) for row in rows)):
                 self._fill(manager, depth, rows, bounds, words)
         finally:
-            for row in rows:
+            for row in rows:  # back to what is written: an answer that begins next has the tokens that are left now
                 row.grammar.answer.rollback(row.accepted)
+                row.grammar.answer.settle(row.request.num_output_tokens)
         return words[:count]
 
     def _fill_plain(
@@ -216,15 +217,17 @@ class VLLMBackend(StructuredOutputBackend):
         there = [(row, bound) for row, bound in zip(rows, bounds, strict=True) if depth <= len(row.drafts)]
         masked = []
         for row, (_, constrained) in there:
-            row.grammar.answer.settle(row.request.num_output_tokens + depth)
             if row.refused is not None:
                 words[row.first + depth] = words[row.refused]
-            elif depth <= row.usable and depth >= constrained:
-                masked.append(row)
-            elif depth <= row.usable:
-                self._let_reason(manager, row.request, words[row.first + depth])
-            else:
+                continue
+            if depth > row.usable:
                 words[row.first + depth] = -1
+                continue
+            row.grammar.answer.settle(row.request.num_output_tokens + depth)
+            if depth >= constrained:
+                masked.append(row)
+            else:
+                self._let_reason(manager, row.request, words[row.first + depth])
         fill([row.grammar.answer for row in masked], words, [row.first + depth for row in masked])
         for row, (begin, _) in there:
             if begin <= depth < row.usable and row.refused is None:

@@ -186,7 +186,12 @@ class Unwrapping:
 
     def end(self) -> str:
         """Return what was held back and is no wrapper, now that nothing follows."""
-        return "" if self._state == "inside" and self._held.strip(_SPACE) == "}" else self._held
+        return "" if self._state == "inside" and not self.is_open else self._held
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the text, where it ends here, has no end of its wrapper: the value may have been cut off."""
+        return self._state == "begun" or (self._state == "inside" and self._held.strip(_SPACE) != "}")
 
 
 _SPACE = " \t\n\r"

@@ -215,6 +215,21 @@ class TestMasks:
         text = b"".join(map(asked_for.grammar.answer.vocabulary.tokens.token_bytes, written[at + 1 :]))
         assert json.loads(text).keys() == {"name", "total"}
 
+    def test_an_answer_ends_within_its_tokens_where_drafts_are_padded_or_refused(self) -> None:
+        """Padding counted as if it were written: an answer that began after it had no limit any more, and was cut."""
+        for drafts in ([-1] * 4, [300, -1, -1, -1]):
+            one = manager(config(drafts=4))
+            each = request("a", max_tokens=6, json={"type": "array", "items": {"type": "integer"}, "minItems": 1})
+            asked = started(one, each)
+            grammar, written = each.structured_output_request.grammar, list[int]()
+            while not grammar.is_terminated():
+                assert len(written) < 6
+                choices = allowed(one.grammar_bitmask(asked, ["a"], {"a": drafts})[0])
+                written.append(max(choices))
+                each.num_output_tokens += 1
+                assert grammar.accept_tokens("a", written[-1:])
+            assert grammar.answer._fits
+
     def test_forced_text_is_offered_where_drafts_are_copied_from_the_text_and_nowhere_else(self) -> None:
         for method, most in (("ngram", 4), ("eagle", 0)):
             one = manager(config(drafts=4, method=method))

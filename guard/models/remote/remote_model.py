@@ -497,6 +497,15 @@ def _tokens(sent: provider_schema.Sent) -> int:
     return -(-sent.size // BYTES_A_TOKEN)
 
 
+def _is_read(text: str) -> bool:
+    """Whether a text is JSON."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _is_json(request: Request) -> bool:
     return request.compiled is not None and not request.compiled.is_format
 
@@ -530,7 +539,8 @@ class ReplyReader:
     @property
     def size(self) -> int:
         """How much work the end is, in characters that are only read: what was held takes several times as long."""
-        return sum(map(len, self._parts)) * UNDONE if self._is_held else 0
+        is_read = self._unwrapping is not None and self._unwrapping.is_open
+        return sum(map(len, self._parts)) * (UNDONE if self._is_held else is_read)
 
     def think(self, piece: str) -> None:
         """Add a piece of thinking."""
@@ -578,6 +588,8 @@ class ReplyReader:
         rest = self._add(rest)
         if self._unwrapping is not None:
             self._parts.append(self._unwrapping.end())
+            if self._unwrapping.is_open and self.finish == "stop" and _is_read("".join(self._parts)):
+                self.finish = "length"  # a number without its last digits is one, too
             return rest + self._parts[-1]
         return self._whole() if self._is_held else rest
 
