@@ -206,7 +206,7 @@ def test_a_wrapped_value_streams_as_it_comes() -> None:
     ("text", "value", "finish"),
     [('{"value": 12', "12", "length"), ('{"value": 12}', "12", "stop"), ('{"value": 1} 2}', "1} 2", "stop")],
 )
-def test_a_value_whose_wrapper_has_no_end_is_not_whole(ask: Any, text: str, value: str, finish: str) -> None:
+def test_a_value_whose_wrapper_has_no_end_is_not_whole(ask: Way, text: str, value: str, finish: str) -> None:
     """The 12 of a 123 passed for the whole answer. What is no JSON is told as such, not as cut."""
     with Server(Answer(text)) as server:
         reply = ask(model(server), request({"type": "integer"}))
