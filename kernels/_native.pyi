@@ -60,15 +60,15 @@ class Engine:
         fail: Callable[[str, int, str, int], Exception],
         root: int,
         options: EngineOptions,
-        around: tuple[list[list[int]], list[tuple[tuple[Any, ...], int]], list[tuple[int, int, int]], bool]
+        around: tuple[list[list[int]], list[tuple[tuple[Any, ...], int]], list[tuple[int, int, int]], bool, list[int]]
         | None = None,
         apart: bool = False,
     ) -> None:
         """Make an engine that asks `lower` for the records of nodes never lowered before.
 
         schemas/ops.py has their shape. `fail(limit, node, detail)` returns the exception to raise where a limit is met.
-        `around`: a format's net (schemas/structural/nets.py): points, arcs, exits, and whether values must be told from
-        text. `apart`: with tables of its own, which go with it.
+        `around`: a format's net (schemas/structural/nets.py): points, arcs, exits, whether values must be told from
+        text, and the arcs' copies. `apart`: with tables of its own, which go with it.
         """
 
     def matcher(

@@ -79,6 +79,42 @@ class _Places:
         return place or "/format"
 
 
+def _front(net: Net, options: Options) -> FrontEnd:
+    """Return the front end of a net's values."""
+    values = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
+    documents = values | {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
+    return FrontEnd(True, options, documents, roots=[*values])
+
+
+def _made(net: Net, front: FrontEnd, places: _Places, *, is_checked: bool = False) -> Engine:
+    """Return the engine of a net; `is_checked` says that its start finds out whether values are told from text."""
+    nodes = front.lowering.roots[1:]  # of the values
+    exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
+    copies = [net.copies.get(arc, -1) for arc in range(len(net.arcs))] if net.copies else []
+    return Engine(
+        front.drafts,
+        lambda *met: places.placed(front.fail(*met)),
+        front.lowering.root,
+        engine_options(front.options, "any" if True in net.any_orders else front.options.key_order),
+        (net.points, net.arcs, exits, is_checked, copies),
+    )
+
+
+def _is_told_apart(tag: dict[str, Any], options: Options) -> bool:
+    """Whether the format with circles in place of long repetitions shows that values are told from text.
+
+    That takes the states of a few copies in place of all. False: it does not show it, or there is no such repetition.
+    """
+    net = Builder(options, in_circles=True).build(tag)
+    if not net.copies:
+        return False
+    try:
+        _made(net, _front(net, options), _Places(tag), is_checked=True).start()
+    except SchemaError:
+        return False
+    return True
+
+
 class CompiledFormat(Compiled):
     """A compiled format: makes matchers for any vocabulary, and reads texts into parts. Any thread may use it."""
 
@@ -96,10 +132,8 @@ class CompiledFormat(Compiled):
             fix = "say any_order of all of them, or of none"
             finding = Finding("/format", "any_order", "one format has values of both orders of keys", fix)
             raise places.as_told(SchemaError(finding))
-        values = {f"guard:value/{number}": schema for number, schema in enumerate(net.schemas)}
-        documents = values | {f"guard:arguments/{number}": schema for number, schema in enumerate(net.documents)}
         try:
-            self._front = front = FrontEnd(True, options, documents, roots=[*values])
+            self._front = front = _front(net, options)
         except SchemaError as error:
             raise places.placed(error) from None
         for place, one in (("", front), *net.fronts):
@@ -107,25 +141,14 @@ class CompiledFormat(Compiled):
                 fix = "ask for the JSON Schema itself"
                 finding = Finding(place, KEYWORD, f"{KEYWORD} can't be told inside of a format", fix)
                 raise places.as_told(SchemaError(finding))
-        self._engine = self._made()
+        is_checked = net.is_ambiguous and not _is_told_apart(tag, options)
+        self._engine = _made(net, front, places, is_checked=is_checked)
         self._engine.start()
         if dead := prune(net, self._engine):
             if START in dead:
                 raise SchemaError(self._contradiction(dead))
-            self._engine = self._made()
+            self._engine = _made(net, front, places)
             self._engine.start()
-
-    def _made(self) -> Engine:
-        net, front, places, options = self._net, self._front, self._places, self.options
-        nodes = front.lowering.roots[1:]  # of the values
-        exits = [(kind, nodes[what] if kind == VALUE else what, following) for kind, what, following in net.exits]
-        return Engine(
-            front.drafts,
-            lambda *met: places.placed(front.fail(*met)),
-            front.lowering.root,
-            engine_options(options, "any" if True in net.any_orders else options.key_order),
-            (net.points, net.arcs, exits, net.is_ambiguous),
-        )
 
     def _told_at(self, place: str) -> str:
         return self._places.of(place)

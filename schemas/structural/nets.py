@@ -31,6 +31,7 @@ END, VALUE, SYMBOL, ANY_TOKEN = range(4)  #: Kinds of exits.
 MOST_POINTS = 100_000  #: Points of a net; repetitions are expanded.
 MOST_PARTS = 1_000_000  #: Parts of all trees of a net, expanded; each arc counts `ARC` parts more.
 ARC = 8
+CIRCLE = 4  #: Copies of a repeated part from which on all are alike; the kernel knows the number, too.
 
 
 class To(NamedTuple):
@@ -67,6 +68,7 @@ class Net:
     exclusive: dict[int, int] = field(default_factory=dict)  # arcs that exclude each other, by group
     doubtful: list[int] = field(default_factory=list)  # arcs whose language may be empty
     open_arcs: set[int] = field(default_factory=set)  # arcs whose text may continue where it may end
+    copies: dict[int, int] = field(default_factory=dict)  # by arc, CIRCLE * the repeated part + its copy
 
     @property
     def is_ambiguous(self) -> bool:
@@ -132,10 +134,16 @@ def _is_closed(schema: Any) -> bool:
 
 
 class Builder:
-    """Builds the net of one format."""
+    """Builds the net of one format.
 
-    def __init__(self, options: Options) -> None:
+    `in_circles` is for finding out whether values can be told from text. A part that may be repeated up to more than
+    `CIRCLE` times is then written as a circle of so many copies. Its states are those of any number of copies, as long
+    as no text can be of two copies that are no neighbours (kernels/cpu/automaton/format_check.cpp looks).
+    """
+
+    def __init__(self, options: Options, *, in_circles: bool = False) -> None:
         self.net = Net()
+        self._is_circling, self._circles = in_circles, 0
         self._options = options
         self._parts = 0
         self._literals: dict[str, Tree] = {}  # one tree a text, so that the engine reads it once
@@ -467,6 +475,8 @@ class Builder:
 
     def _repeated(self, form: Any, least: int, most: int, to: To, stops: tuple[str, ...]) -> list[int]:
         leave = self._empty(self._plain(to))
+        if self._is_circling and least == 0 and most > CIRCLE:
+            return self._circle(form, leave, stops)
         if most < 0:
             again = self._point()
             self.net.points[again] = [*self._content(form, To(again), stops), leave]
@@ -478,6 +488,19 @@ class Builder:
         for _ in range(least):
             arcs = self._content(form, To(self._point(arcs)), stops)
         return arcs
+
+    def _circle(self, form: Any, leave: int, stops: tuple[str, ...]) -> list[int]:
+        net, part = self.net, self._circles
+        self._circles += CIRCLE
+        points = [self._point() for _ in range(CIRCLE)]
+        self._is_circling = False  # a repeated part of a copy is written out
+        for number, point in enumerate(points):
+            begun = len(net.arcs)
+            following = To(points[(number + 1) % CIRCLE])
+            net.points[point] = [*self._content(form, following, stops), leave]
+            net.copies |= dict.fromkeys(range(begun, len(net.arcs)), part + number)
+        self._is_circling = True
+        return [self._empty(points[0])]
 
     def _tag(self, form: Any, to: To, _stops: tuple[str, ...]) -> list[int]:
         return self._tagged(form, form["begin"], to)

@@ -37,6 +37,8 @@ struct FormatSource {
   std::vector<FormatExit> exits;
   bool is_checked =
       false;  // whether to check that values can be distinguished from text: format_check.hpp
+  std::vector<Id> copies;  // by arc, 4 * part + copy of a repeated part that is written as a circle
+                           // of four copies; -1: of none. Empty: there is none.
 };
 
 struct Format {

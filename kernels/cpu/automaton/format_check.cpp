@@ -1,5 +1,6 @@
 #include "automaton/format_check.hpp"
 
+#include <algorithm>
 #include <unordered_set>
 
 namespace guard {
@@ -34,6 +35,36 @@ void check_any_token(Engine& engine, Id state, const Labels& exits, Id what) {
     if (engine.lexicon().texts.step(state, static_cast<std::uint8_t>(byte)) != Texts::kDead)
       ambiguous("text could go on where any token may come");
 }
+
+// Whether a state is in no two copies of a repeated part but neighbours. One instance a format.
+class Copies {
+ public:
+  explicit Copies(const std::vector<Id>& copies) : copies_(copies) {
+    Id most = -1;
+    for (Id copy : copies) most = std::max(most, copy);
+    seen_.resize(static_cast<std::size_t>(most / 4 + 1));
+  }
+  bool are_near(const Texts& texts, Id state) {
+    if (copies_.empty()) return true;
+    bool is_near = true;
+    texts.arcs(state, [&](Id arc) {
+      const Id copy = copies_[static_cast<std::size_t>(arc)];
+      if (copy < 0) return;
+      std::uint8_t& seen = seen_[static_cast<std::size_t>(copy / 4)];
+      seen = static_cast<std::uint8_t>(seen | 1U << copy % 4);
+      is_near &= (seen & seen >> 2) == 0;
+    });
+    texts.arcs(state, [&](Id arc) {
+      const Id copy = copies_[static_cast<std::size_t>(arc)];
+      if (copy >= 0) seen_[static_cast<std::size_t>(copy / 4)] = 0;
+    });
+    return is_near;
+  }
+
+ private:
+  const std::vector<Id>& copies_;
+  std::vector<std::uint8_t> seen_;  // by part, a bit a copy
+};
 }  // namespace
 
 void check_format(Engine& engine) {
@@ -45,6 +76,7 @@ void check_format(Engine& engine) {
   const auto add = [&](Id state) {
     if (state != Texts::kDead && known.insert(state).second) todo.push_back(state);
   };
+  Copies copies(format.source->copies);
   Id spec;
   for (std::size_t p = 0; p < net.points.size(); ++p)
     add(texts.enter(format.net, static_cast<Id>(p), &spec));
@@ -55,6 +87,8 @@ void check_format(Engine& engine) {
           "whether its values can be told from the text around them takes too long to find out");
     const Id state = todo.back();
     todo.pop_back();
+    if (!copies.are_near(texts, state))
+      ambiguous("a text could be of copies of a repeated part that lie further and further apart");
     Labels exits;
     texts.exits(state, &exits);
     for (Id id : exits) {
@@ -80,7 +114,9 @@ void check_format(Engine& engine) {
       if (id != texts.open(state)) ambiguous("two values could begin at one place");
     }
     if (texts.commit(state) >= 0) continue;
-    for (int byte = 0; byte < 256; ++byte) add(texts.step(state, static_cast<std::uint8_t>(byte)));
+    const Bytes among = texts.begins(state);
+    for (int byte = among.next(0); byte < 256; byte = among.next(byte + 1))
+      add(texts.step(state, static_cast<std::uint8_t>(byte)));
   }
   for (const FormatExit& exit : format.source->exits) {
     if (exit.kind != FormatExit::Value ||

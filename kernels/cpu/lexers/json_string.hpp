@@ -115,6 +115,11 @@ class Texts {
     for (std::size_t i = 0; i < components.size(); ++i)
       if (rests[i] >= 0) best(components[i].index, rests[i]);
   }
+  // Calls f(arc) for each current arc, whether it can end or not.
+  template <class F>
+  void arcs(Id state, F f) const {
+    for (const Component& c : states_[state].components) f(c.index);
+  }
   const Net& net(Id id) const { return nets_[id]; }
   bool is_raw(Id state) const { return states_[state].net >= 0; }
   // A superset of the bytes that may come next, where none is spelled as an escape: those with

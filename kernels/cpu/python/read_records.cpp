@@ -162,6 +162,8 @@ std::shared_ptr<const FormatSource> source_of(nb::handle given) {
     out->exits.push_back({static_cast<FormatExit::Kind>(int_of(e[0])), int_of(e[1]), int_of(e[2])});
   }
   out->is_checked = nb::cast<bool>(t[3]);
+  for (nb::handle copy : nb::borrow<nb::list>(t[4])) out->copies.push_back(int_of(copy));
+  if (!out->copies.empty() && out->copies.size() != out->arcs.size()) bad("each arc has a copy");
   return out;
 }
 
