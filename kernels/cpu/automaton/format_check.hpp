@@ -7,8 +7,8 @@ namespace guard {
 
 // Throws Limit{"format"} where a byte can begin a value and also continue the text, where two
 // values can begin, or where a byte can continue a number and also begin the text after it.
-// Explores the states of all texts: O(states x bytes that go on), with at most kMostChecked states. The
-// isolate's lock must be held.
+// Explores the states of all texts: O(states x bytes that go on), with at most kMostChecked states.
+// The isolate's lock must be held.
 void check_format(Engine& engine);
 
 // The points that can't reach the end, and the exits whose goal has no value (as ~exit). Only the
