@@ -539,10 +539,10 @@ class Sidecar:
         """Return a response that is kept, or forget it."""
         context, name = scope["context"], scope["path_params"]["name"]
         with self.room.share(scope, self.settings) as context.share:
-            if scope["method"] == "GET":
-                return 200, await large.aencoded(await self.turns.read(context, name))
-            await self.turns.forget(context, name)
-        return 200, encoded({"id": name, "object": "response.deleted", "deleted": True})
+            if scope["method"] == "DELETE":
+                await self.turns.forget(context, name)
+                return 200, encoded({"id": name, "object": "response.deleted", "deleted": True})
+            return 200, await large.aencoded(await self.turns.read(context, name))  # HEAD, too, is a GET
 
     async def _ready(self, _scope: Any) -> tuple[int, bytes]:
         with contextlib.suppress(TimeoutError):  # what could not be written a moment ago is looked at now

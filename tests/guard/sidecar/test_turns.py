@@ -262,6 +262,13 @@ def test_a_chain_is_whole_or_not_there(place: str, monkeypatch: pytest.MonkeyPat
     assert turns._chain("k", "s2", seconds=10) is None
 
 
+def test_a_look_at_the_head_of_a_response_does_not_delete_it(sidecar: Sidecar, provider: fake_server.Server) -> None:
+    """HEAD, which every GET brings along, deleted the response like DELETE."""
+    provider.answers = [whole("Three.")]
+    path = f"/v1/responses/{ask(sidecar).json['id']}"
+    assert [sidecar.ask(way, path).status for way in ("HEAD", "GET", "DELETE", "HEAD")] == [200, 200, 200, 404]
+
+
 @pytest.mark.parametrize(
     "end",
     [
