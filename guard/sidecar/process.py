@@ -3,7 +3,9 @@
 SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, running ones finish, and the process ends
 with 0. A second signal ends it at once. SIGHUP reads the settings again, one reload after the other, and the log says
 what has changed. A file that is wrong, or names no model any more, is refused in the log; the old settings stay.
-Workers are processes of their own that share a socket and the trace; a worker that dies is replaced.
+Workers are processes of their own that share a socket and the trace; a worker that dies is replaced. They drain once,
+however often they are told to: a signal to the whole process group reaches them, and their parent passes it on as well.
+Only the parent counts, and ends them at once by a signal of its own. Without a parent they drain.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ STARTED = frozenset(
     | {"keep_alive_seconds", "access_log", "needs_key", "origins"}
 )
 ENGINE_BYTES = 192_000_000  #: Bound of the mask engine's tables; lower than in a program that serves nobody else.
+AT_ONCE = signal.SIGUSR1  #: By which the parent ends its workers at once.
 SPARE_FILES = 256  #: File descriptors reserved for other uses than clients' connections.
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -117,9 +120,9 @@ def run(start: Start) -> int:
 class _Server(uvicorn.Server):
     """uvicorn's server, ended by draining."""
 
-    def __init__(self, config: uvicorn.Config, start: Start, sidecar: Any) -> None:
+    def __init__(self, config: uvicorn.Config, start: Start, sidecar: Any, *, is_worker: bool) -> None:
         super().__init__(config)
-        self._start, self._sidecar = start, sidecar
+        self._start, self._sidecar, self._is_worker = start, sidecar, is_worker
         self._at_start: ServeSettings = sidecar.settings  # of which those of STARTED stay in force
         self._draining: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -129,15 +132,29 @@ class _Server(uvicorn.Server):
         """Start. A failure is raised, not printed."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        if self._is_worker:
+            loop.add_signal_handler(AT_ONCE, self.handle_exit, AT_ONCE, None)
+            parent = multiprocessing.parent_process()
+            assert parent is not None
+            loop.add_reader(parent.sentinel, self._orphaned, parent.sentinel)
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's)
-        """Drain at the first signal, end at the second."""
-        if self._sidecar.is_draining:
+        """Drain at the first signal, end at the second; a worker ends at its parent's word only."""
+        if sig == AT_ONCE if self._is_worker else self._sidecar.is_draining:
             self.should_exit = self.force_exit = True
-            return
-        self._sidecar.is_draining = True
-        self._draining = asyncio.get_running_loop().create_task(self._drain())
+        self._begin_to_drain()
+
+    def _orphaned(self, sentinel: int) -> None:
+        """Drain: the parent was killed, and nobody else would end this worker, which holds the port."""
+        asyncio.get_running_loop().remove_reader(sentinel)
+        _log.error("the parent of the workers is gone")
+        self._begin_to_drain()
+
+    def _begin_to_drain(self) -> None:
+        if not self._sidecar.is_draining:
+            self._sidecar.is_draining = True
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
         _log.info("draining: %d requests under way", len(self._sidecar.contexts))
@@ -228,7 +245,7 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
             timeout_keep_alive=serve.keep_alive_seconds,
             timeout_graceful_shutdown=1,
         )
-        server = _Server(config, start, sidecar)
+        server = _Server(config, start, sidecar, is_worker=not is_alone)
         if is_alone:
             _metrics_server(serve)
         announced = asyncio.create_task(_announce(server, serve, address)) if is_alone else None
@@ -302,8 +319,8 @@ class _Workers:
         self._start, self._serve, self._listener, self._address = start, serve, listener, address
         self._seen = _SPAWN.RawValue("b", 0)  # 1: keys were seen. No lock, which a worker that is killed could keep
         self._children: list[Any] = []
-        self._is_ending = False
-        self._told: set[int] = set()  # workers that were told to end
+        self._is_ending = self._is_ending_at_once = False
+        self._told: dict[int, int] = {}  # the signal by which a worker was told to end
 
     def run(self) -> int:
         """Keep the workers at work until a signal ends them."""
@@ -326,10 +343,11 @@ class _Workers:
             if self._is_ending:
                 if not any(child.is_alive() for child in self._children):
                     return max(max(child.exitcode or 0, 0) for child in self._children)
+                sig = AT_ONCE if self._is_ending_at_once else signal.SIGTERM
                 for child in self._children:
-                    if child.is_alive() and child.pid not in self._told:
-                        self._told.add(child.pid)
-                        os.kill(child.pid, signal.SIGTERM)
+                    if child.is_alive() and self._told.get(child.pid) != sig:
+                        self._told[child.pid] = sig
+                        os.kill(child.pid, sig)
                 continue
             for at, child in enumerate(self._children):
                 if child.is_alive():
@@ -350,8 +368,8 @@ class _Workers:
 
     def _pass_on(self, sig: int, _frame: FrameType | None) -> None:
         if sig != signal.SIGHUP:
+            self._is_ending_at_once = self._is_ending
             self._is_ending = True
-            self._told.clear()  # a second signal is passed on as well
             return
         for child in self._children:
             if child.is_alive():
@@ -360,6 +378,7 @@ class _Workers:
 
 def _work(start: Start, listener: socket.socket, address: str, seen: Any) -> None:
     """Serve in a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server takes it: Ctrl-C reaches the parent as well
     try:
         sys.exit(_serve(start, listener, address, seen=seen))
     except GuardError as error:

@@ -228,13 +228,65 @@ def test_a_stranger_is_not_told_where_the_trace_is_that_fails(tmp_path: Path, po
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with fake_server.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
         sidecar.wait(lambda: sidecar.ask("GET", "/health/live").status == 200)
-        children = Path(f"/proc/{sidecar.process.pid}/task/{sidecar.process.pid}/children").read_text().split()
-        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        assert len(workers) == 2
-        os.kill(workers[0], signal.SIGKILL)
+        os.kill(workers_of(sidecar)[0], signal.SIGKILL)
         sidecar.wait(lambda: any("another begins" in line for line in sidecar.errors))
         assert all(sidecar.chat().status == 200 for _ in range(10))
         assert sidecar.end() == 0
+
+
+def workers_of(sidecar: Sidecar) -> list[int]:
+    """Return the two workers of a sidecar."""
+    children = Path(f"/proc/{sidecar.process.pid}/task/{sidecar.process.pid}/children").read_text().split()
+    workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 2
+    return workers
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_drains_workers(tmp_path: Path, sig: int) -> None:
+    """A worker took the parent's word for a second signal: Ctrl-C cut off what ran, with 503."""
+    with fake_server.Server(SLOW) as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
+        sidecar.wait(lambda: sidecar.ask("GET", "/health/live").status == 200)
+        thread, replies = busy(sidecar, provider)
+        for pid in (*workers_of(sidecar), sidecar.process.pid):
+            os.kill(pid, sig)
+        thread.join()
+        assert replies[0].status == 200
+        assert sidecar.process.wait(30) == 0
+
+
+def test_a_second_signal_ends_workers_at_once(tmp_path: Path) -> None:
+    hanging = fake_server.FAULTS["time-out"](fake_server.Answer(""))
+    with fake_server.Server(hanging) as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
+        thread, replies = busy(sidecar, provider)
+        sidecar.process.send_signal(signal.SIGINT)
+        sidecar.wait(lambda: any("draining" in line for line in sidecar.errors))
+        sidecar.process.send_signal(signal.SIGINT)
+        assert sidecar.process.wait(10) == 0
+        thread.join()
+        assert replies[0].json["error"]["code"] == "draining"
+
+
+def test_workers_whose_parent_was_killed_finish_what_runs_and_end(tmp_path: Path) -> None:
+    """They lived on, held the port, and nobody was left to end them."""
+    with fake_server.Server(SLOW) as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
+        workers = workers_of(sidecar)
+        thread, replies = busy(sidecar, provider)
+        sidecar.process.kill()
+        thread.join()
+        try:
+            assert replies[0].status == 200
+            sidecar.wait(lambda: is_free(sidecar))
+        except BaseException:  # they would outlive the test
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+            raise
+
+
+def is_free(sidecar: Sidecar) -> bool:
+    """Whether nobody listens on the port."""
+    with socket.socket() as client:
+        return client.connect_ex((sidecar.host, sidecar.port)) != 0
 
 
 @pytest.mark.parametrize(
