@@ -61,6 +61,7 @@ FAULTY_S = 0.5  #: The same while the trace is known not to answer.
 COLLECTED_S = 600.0  #: Seconds between two collections of all garbage, each of which takes tenths of a second.
 LATEST_S = 30.0  #: Longest wait of a collection for a moment without requests.
 TIDIED_S = 5.0  #: Seconds after which memory that large work has freed goes back to the system.
+EXPIRED_S = 60.0  #: Seconds between two deletions of stored responses that are too old.
 YOUNGEST = 10_000  #: Allocations after which Python collects its youngest generation.
 NEVER = 2**31 - 1  #: A threshold that is never reached: `_collect` alone collects older generations.
 MISSES = 16  #: Requests with an unknown key that may wait for the keys to be read again.
@@ -265,7 +266,7 @@ class Sidecar:
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNGEST, NEVER, NEVER)
-        tasks = (self._refresh, self._share_hints, self._watch, self._collect, self._tidy)
+        tasks = (self._refresh, self._share_hints, self._watch, self._collect, self._tidy, self._expire)
         watching = [asyncio.create_task(task()) for task in tasks]
         try:
             yield
@@ -341,6 +342,13 @@ class Sidecar:
             await asyncio.sleep(TIDIED_S)
             if before != (before := large.done_so_far()):
                 await asyncio.to_thread(memory.give_back)
+
+    async def _expire(self) -> None:
+        """Delete stored responses that are too old. They can't be read any more, but must not stay."""
+        while True:
+            await asyncio.sleep(EXPIRED_S)
+            with contextlib.suppress(TraceError):  # the watch says so
+                await self.turns.expire()
 
     async def _probe(self) -> None:
         try:

@@ -1,8 +1,8 @@
 """Responses that are kept for later requests, which name them by `previous_response_id` or `item_reference`.
 
 They are stored in the trace's database, for every process that shares it: each response with its input, and each item
-of its output by its own id. A key sees only its own. Each key's responses are bounded in number, bytes and days; the
-oldest go first. A request with `store: false` stores nothing.
+of its output by its own id. A key sees only its own, and none that is too old. Each key's responses are bounded in
+number and bytes; the oldest go first. A request with `store: false` stores nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -20,11 +19,14 @@ from guard.sidecar.errors import ApiError, bad
 from guard.sidecar.request_context import RequestContext
 from guard.trace import TraceStore
 from guard.trace.sql_tables import RESPONSES
+from guard.trace.waits import WAIT_S
 
 MOST_BYTES = 100_000_000  #: Most bytes of one key's responses.
 MOST_TURNS = 1_000  #: Longest chain of responses that one may continue.
 MOST_ITEMS = 10_000  #: Most items of one input, references resolved.
-EVERY = 32  #: Responses of one key written between two deletions of what is too old or too much.
+EVERY = 32  #: Responses of one key that a process writes between two deletions of what is too much,
+EVERY_BYTES = MOST_BYTES // 10  #: or bytes of them.
+AT_ONCE = 500  #: Rows that are too old deleted in one transaction.
 
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 #: In place of what has the same id: an upstream's may come again, even twice at the same time.
@@ -34,10 +36,15 @@ _KEEP = sa.text("""INSERT INTO responses (owner, id, created, previous, size, bo
 
 #: A response and those before it, the latest first. One that comes back to itself ends, too.
 _CHAIN = sa.text("""WITH RECURSIVE chain(id, previous, size, place) AS (
-    SELECT id, previous, size, 1 FROM responses WHERE owner = :owner AND id = :name UNION ALL
+    SELECT id, previous, size, 1 FROM responses WHERE owner = :owner AND id = :name AND created >= :since UNION ALL
     SELECT responses.id, responses.previous, responses.size, place + 1 FROM chain
-    JOIN responses ON responses.owner = :owner AND responses.id = chain.previous WHERE place <= :most)
+    JOIN responses ON responses.owner = :owner AND responses.id = chain.previous AND responses.created >= :since
+    WHERE place <= :most)
     SELECT id, previous, size FROM chain ORDER BY place""")
+
+#: Deletes some of what is too old, of every key.
+_EXPIRE = sa.text("""DELETE FROM responses WHERE (owner, id) IN
+    (SELECT owner, id FROM responses WHERE created < :since LIMIT :most)""")
 
 Book = Callable[..., Awaitable[Any]]  #: Runs work on the database in a thread.
 
@@ -49,7 +56,7 @@ class Turns:
         """Keep at most `most` responses of each key, for `days` days."""
         self._store, self._book = store, book
         self._most, self._days = most, days
-        self._written = Counter[str]()  # by key
+        self._written: dict[str, tuple[int, int]] = {}  # by key, responses and bytes since the last deletion
 
     async def whole(
         self, context: RequestContext, body: dict[str, Any], most_bytes: int, *, is_known_upstream: bool
@@ -129,6 +136,11 @@ class Turns:
         names = [name, *(item["id"] for item in _named(response))]
         await self._book(self._delete, _owner(context), names, seconds=context.patience)
 
+    async def expire(self) -> None:
+        """Delete what is too old, of every key, in short transactions. Raises TraceError where that fails."""
+        while await self._book(self._expire, seconds=WAIT_S) == AT_ONCE:
+            pass
+
     # -- In a thread ---------------------------------------------------------------------------------------------------
 
     def _chain(
@@ -141,7 +153,7 @@ class Turns:
         """Return the chain of responses before a request, the latest first, with sizes; None where one is missing."""
         if previous is None:
             return []
-        asked = {"owner": owner, "name": previous, "most": MOST_TURNS}
+        asked = {"owner": owner, "name": previous, "most": MOST_TURNS, "since": self._since()}
         with self._store.reading() as connection:
             rows = () if connection is None else connection.execute(_CHAIN, asked).all()
         found = {row.id: int(row.size) for row in rows}
@@ -183,7 +195,12 @@ class Turns:
             for at in range(0, len(names) if connection is not None else 0, 500):
                 assert connection is not None
                 where = RESPONSES.c.owner == owner, RESPONSES.c.id.in_(names[at : at + 500])
-                yield from connection.execute(sa.select(*columns).where(*where))
+                is_kept = RESPONSES.c.created >= self._since()
+                yield from connection.execute(sa.select(*columns).where(*where, is_kept))
+
+    def _since(self) -> float:
+        """Return the time before which a response was written that is too old."""
+        return time.time() - self._days * 86_400
 
     def _write(
         self, owner: str, named: Mapping[str, Any], response: str = "", previous: str | None = None, *, seconds: float
@@ -201,15 +218,17 @@ class Turns:
             }
             for name, text in sorted(texts.items())  # in one order: no deadlocks
         ]
+        count, size = self._written.get(owner, (EVERY, 0))
+        count, size = count + 1, size + sum(map(len, texts.values()))
+        is_due = count > EVERY or size > EVERY_BYTES
         with self._store.begin(seconds) as connection:
             connection.execute(_KEEP, rows)
-            if self._written[owner] % EVERY == 0:
-                self._make_room(connection, owner, now)
-            self._written[owner] += 1
+            if is_due:
+                self._make_room(connection, owner)
+        self._written[owner] = (1, 0) if is_due else (count, size)
 
-    def _make_room(self, connection: sa.Connection, owner: str, now: float) -> None:
-        """Delete everyone's rows that are too old, and the oldest of one key beyond its bounds."""
-        connection.execute(RESPONSES.delete().where(RESPONSES.c.created < now - self._days * 86_400))
+    def _make_room(self, connection: sa.Connection, owner: str) -> None:
+        """Delete the oldest of one key beyond its bounds."""
         mine = RESPONSES.c.owner == owner
         query = sa.select(RESPONSES.c.created, RESPONSES.c.size).where(mine).order_by(RESPONSES.c.created.desc())
         size, turns = 0, set[float]()  # a response and its items were written at one time
@@ -219,6 +238,11 @@ class Turns:
             if len(turns) > self._most or size > MOST_BYTES:
                 connection.execute(RESPONSES.delete().where(mine, RESPONSES.c.created <= row.created))
                 return
+
+    def _expire(self, *, seconds: float) -> int:
+        """Delete some rows that are too old; return how many."""
+        with self._store.begin(seconds) as connection:
+            return connection.execute(_EXPIRE, {"since": self._since(), "most": AT_ONCE}).rowcount
 
     def _delete(self, owner: str, names: list[str], *, seconds: float) -> None:
         with self._store.begin(seconds) as connection:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import recounts
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from sidecars import Sidecar, model, says, serving, serving_here
@@ -192,6 +194,45 @@ def test_what_is_kept_is_bounded_for_each_key(place: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(time, "time", lambda: later)
     turns._write("one", {"r39": {}}, seconds=10)
     assert (kept("one"), kept("other")) == ({"r39"}, set())
+
+
+def rows(place: str) -> int:
+    """Return how many rows are there, of whatever age."""
+    with TraceStore.at(place).reading() as connection:
+        assert connection is not None
+        return int(connection.execute(sa.text("SELECT count(*) FROM responses")).scalar_one())
+
+
+def test_what_is_too_old_is_neither_read_nor_gone_on_from_and_soon_deleted(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read as long as the key wrote nothing, and up to 31 responses longer."""
+    monkeypatch.setattr("guard.sidecar.response_state.AT_ONCE", 2)
+
+    async def book(work: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+        return work(*arguments, seconds=seconds)
+
+    turns, now = Turns(TraceStore.at(place), book, most=10, days=1.0), time.time()
+    for number, hours in enumerate((-30, -27, -25, -23, -1)):
+        monkeypatch.setattr(time, "time", lambda hours=hours: now + hours * 3_600)
+        turns._write("k", {f"r{number}": {}}, f"r{number}", f"r{number - 1}" if number else None, seconds=10)
+    monkeypatch.setattr(time, "time", lambda: now)
+    names = [f"r{number}" for number in range(5)]
+    assert turns._sizes("k", names, seconds=10).keys() == turns._rows("k", names, seconds=10).keys() == {"r3", "r4"}
+    assert turns._chain("k", "r4", seconds=10) is None
+    assert rows(place) == 5
+    asyncio.run(turns.expire())
+    assert rows(place) == 2
+
+
+def test_large_responses_make_room_before_the_32nd(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty-one of ten megabytes were kept beyond the hundred."""
+    for name, size in (("MOST_BYTES", 1_000), ("EVERY_BYTES", 100)):
+        monkeypatch.setattr(f"guard.sidecar.response_state.{name}", size)
+    turns = Turns(TraceStore.at(place), None, most=1_000, days=1.0)
+    for number in range(30):
+        turns._write("k", {f"r{number}": "x" * 98}, seconds=10)  # a hundred bytes
+    assert rows(place) <= 11
 
 
 def test_what_is_kept_is_bounded_for_each_key_in_whatever_order_they_ask(place: str) -> None:
