@@ -113,15 +113,19 @@ class AnthropicUpstream(Upstream):
             async for event in self._split(response):
                 if event.name == b"error":
                     raise of_event(event.data, self.name, self.secrets)
-                said = await large.done(json_reading.weight(event.data), self._object, event.data)
-                with self._by_the_protocol():
-                    made = list(chunks.take(said))
-                for chunk in made:
-                    yield b"data: " + encoded(chunk) + b"\n\n", chunk
+                for made in await large.done(json_reading.weight(event.data), self._chunks, event.data, chunks):
+                    yield made
                 if chunks.is_over:
                     yield DONE, None
                     return
         raise broken_off(self.name)
+
+    def _chunks(self, data: bytes, chunks: Chunks) -> list[tuple[bytes, dict[str, Any]]]:
+        """Return the chunks of an event, each as it is sent and what it says."""
+        said = self._object(data)
+        with self._by_the_protocol():
+            made = list(chunks.take(said))
+        return [(b"data: " + encoded(chunk) + b"\n\n", chunk) for chunk in made]
 
     async def _payload(self, body: bytes, fields: Container[str] | None = None) -> tuple[bytes, dict[str, str]]:
         """Return what is sent for a chat, or some fields of it, and the header that says by which version."""

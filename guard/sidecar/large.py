@@ -26,6 +26,7 @@ T = TypeVar("T")
 LARGE = 65_536  #: Size of a body, in bytes, from which work on it takes milliseconds and leaves the event loop.
 
 PIECE = 262_144  #: Bytes of a body that are sent at once.
+A_VALUE = 32  #: How many bytes a value counts as where each is looked at in Python, some microseconds long.
 STEPWISE = 8  #: How many times as long a byte takes where a value is written part by part, not by an encoder in C.
 
 NICE = 5  #: Added to the niceness of its threads, so that the event loop goes first where processors are scarce.
@@ -52,13 +53,25 @@ _lock, _ended = threading.Lock(), 0
 async def done(size: int, work: Callable[..., T], *arguments: object) -> T:
     """Run work on so many bytes and return its result: here where they are few, else in the thread, in turn.
 
-    A sender's long queue of such work delays only that sender.
+    A sender's long queue of such work delays only that sender. Work that has begun is awaited even where its caller is
+    cancelled: what it changes may be looked at next.
     """
     if size < LARGE:
         return work(*arguments)
     loop = asyncio.get_running_loop()
     async with _queues.setdefault(loop, FairQueue()).turn(SENDER.get(), size):
-        return await loop.run_in_executor(_thread, functools.partial(counted, work, *arguments))
+        job = _thread.submit(functools.partial(counted, work, *arguments))
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            if not job.cancel():
+                await asyncio.wait([asyncio.wrap_future(job)])
+            raise
+
+
+def walked(data: bytes) -> int:
+    """Return the size of work that looks at each value of a JSON text, one after the other in Python."""
+    return len(data) if len(data) >= LARGE else len(data) + A_VALUE * data.count(b",")
 
 
 async def aencoded(value: object) -> bytes:

@@ -69,8 +69,10 @@ class Native(Wrapper):
         is_again = tool_calls.is_asked_again(request.messages, self._chat_request)
         try:
             async with exchange.deadline(), contextlib.aclosing(exchange.send(receive)) as events:
-                async for _, said in events:
-                    for piece in () if said is None else whole.take(said):
+                async for event, said in events:
+                    if said is None:
+                        continue
+                    for piece in await large.done(large.walked(event), whole.take, said):
                         if not (is_again or whole.calls):
                             yield piece
         except BaseException as error:

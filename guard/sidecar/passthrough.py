@@ -179,7 +179,7 @@ class Relay:
                             async for event, said in events:
                                 if said is None:
                                     continue  # [DONE] is sent once the record is committed
-                                run.take(said, run.endpoint.piece)
+                                await large.done(large.walked(event), run.take, said, run.endpoint.piece)
                                 run.whole = ended(said) or run.whole
                                 if run.whole is not None:  # so is the event that completes a response
                                     run.last.append(event)
@@ -355,7 +355,7 @@ class _PassthroughRun:
         async def once() -> tuple[bytes, dict[str, Any]]:
             with self._try():
                 data, said = await upstream.post(self.endpoint.path, payload)
-                self.take(said, self.endpoint.answer)
+                await large.done(large.walked(data), self.take, said, self.endpoint.answer)
             return data, said
 
         try:

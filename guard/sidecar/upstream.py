@@ -129,9 +129,8 @@ class Upstream:
                         )
                     yield event.raw, None
                     return
-                said = await large.done(json_reading.weight(event.data), self._object, event.data)
-                end.take(said)
-                yield event.raw, said
+                size = max(json_reading.weight(event.data), large.walked(event.data))
+                yield event.raw, await large.done(size, self._taken, event.data, end)
             if not end.is_there:
                 raise broken_off(self.name)
 
@@ -227,6 +226,11 @@ class Upstream:
                 piece = part[begin : begin + PIECE_BYTES]
                 given += len(piece)
                 yield piece
+
+    def _taken(self, data: bytes, end: _StreamEnd) -> dict[str, Any]:
+        said = self._object(data)
+        end.take(said)
+        return said
 
     def _object(self, data: bytes) -> dict[str, Any]:
         try:

@@ -70,13 +70,16 @@ class MessageConnection:
             if not has_more:
                 await self._whole()
             return
-        with _by_the_protocol():
-            body = b"".join(out for event in self._reader.feed(data) for out in self._events.take(event))
+        body = await large.done(large.walked(data), self._translated, self._events, data)
         if not has_more and data.startswith(b": "):  # figures that were not known when the headers were sent
             body = data[: data.index(b"\n\n") + 2] + body
         self._context.sent += len(body) - len(data)
         if body or not has_more:
             await self._send({"type": "http.response.body", "body": body, "more_body": has_more})
+
+    def _translated(self, events: _Events, data: bytes) -> bytes:
+        with _by_the_protocol():
+            return b"".join(out for event in self._reader.feed(data) for out in events.take(event))
 
     async def _whole(self) -> None:
         start, context = self._start, self._context

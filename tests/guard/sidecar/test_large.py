@@ -5,22 +5,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from guard.sidecar import application, large
+from guard.models.base import Request
+from guard.sidecar import application, large, native, upstream
 from guard.sidecar.application import Sidecar
 from guard.sidecar.circuit_breaker import SENDER
+from guard.sidecar.endpoints import message_answers
+from guard.sidecar.endpoints.chat import Chat
+from guard.sidecar.endpoints.chat_request import ChatRequest
+from guard.sidecar.endpoints.message_answers import MessageConnection
 from guard.sidecar.errors import ApiError
+from guard.sidecar.headers import EVENTS
 from guard.sidecar.large import NICE, counted, done, done_so_far
 from guard.sidecar.middleware import Watched
+from guard.sidecar.native import Native
+from guard.sidecar.passthrough import Passage, Relay
+from guard.sidecar.request_context import RequestContext
+from guard.sidecar.served_models import Served
+from guard.sidecar.settings import ModelSettings
+from guard.testing import fake_server
+from guard.trace import TraceStore
 
 
 def test_large_work_is_counted_at_its_end_whatever_that_is() -> None:
@@ -41,6 +56,96 @@ def test_large_work_stands_behind_the_event_loop_for_a_processor() -> None:
 
     here, there = asyncio.run(main())
     assert there == min(here + NICE, 19)
+
+
+def test_large_work_that_has_begun_is_over_before_its_caller_is_cancelled() -> None:
+    begun, go = threading.Event(), threading.Event()
+    ended: list[int] = []
+
+    def work() -> None:
+        begun.set()
+        go.wait(30)
+        ended.append(1)
+
+    async def main() -> bool:
+        task = asyncio.create_task(done(10**6, work))
+        await asyncio.to_thread(begun.wait, 30)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        go.set()
+        await asyncio.wait([task])
+        return task.cancelled() and ended == [1]
+
+    assert asyncio.run(main())
+
+
+MANY = [{"index": at, "delta": {"content": "a"}, "finish_reason": "stop"} for at in range(500)]  #: Some 30 kB.
+STREAMED = b"data: " + json.dumps({"choices": MANY}).encode() + b"\n\n"
+
+
+async def sent(_: Any) -> None:
+    """Take what is sent."""
+
+
+async def passed(served: Served, tmp_path: Path, stream: bool) -> None:
+    relay = Relay(TraceStore(tmp_path / "trace.db").journal, sent)
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    context = RequestContext("POST", "/v1/chat/completions", None)
+    asked = Passage(context, Chat(), served, body, None, sent)
+    await (relay.stream(asked) if stream else relay.whole(asked))
+
+
+async def checked(served: Served, _: Path, __: bool) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    asked = Native(served, ChatRequest.of(body), 9)
+    async for _part in asked.astream(Request(tuple(body["messages"]), None, max_tokens=9)):
+        pass
+
+
+async def translated(_served: Served, _: Path, __: bool) -> None:
+    connection = MessageConnection(RequestContext("POST", "/v1/messages", None), sent, ())
+    await connection({"type": "http.response.start", "status": 200, "headers": [EVENTS]})
+    await connection({"type": "http.response.body", "body": STREAMED, "more_body": True})
+
+
+@pytest.mark.parametrize(
+    ("ask", "stream", "spied"),
+    [
+        (passed, False, (Chat, "written")),
+        (passed, True, (Chat, "written")),
+        (passed, True, (upstream._StreamEnd, "take")),
+        (checked, True, (native._Whole, "take")),
+        (translated, True, (message_answers._Events, "take")),
+    ],
+)
+def test_an_answer_of_very_many_parts_is_looked_at_beside_the_event_loop(
+    ask: Any, stream: bool, spied: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only the parsing was: 190,000 choices in one event held up all others for more than a second."""
+    threads, look = set[str](), getattr(*spied)
+
+    def noting(*arguments: Any) -> Any:
+        found = look(*arguments)
+        found = found if isinstance(found, int | None) else [*found]
+        threads.add(threading.current_thread().name)
+        return found
+
+    monkeypatch.setattr(*spied, noting)
+    raw = STREAMED + b"data: [DONE]\n\n"
+    if not stream:
+        raw = json.dumps({"choices": [{**each, "message": each["delta"]} for each in MANY]}).encode()
+
+    async def main(url: str) -> None:
+        served = Served("m", ModelSettings(model="openai:served-1", base_url=url, transport_retries=0), 10_000_000)
+        served.tiers = (served,)
+        await ask(served, tmp_path, stream)
+        assert served.upstream is not None
+        await served.upstream.close()
+
+    with fake_server.Server(fake_server.Answer(raw=raw)) as provider:
+        asyncio.run(main(provider.url))
+    assert threads == {"guard-large_0"}
 
 
 def test_large_work_of_one_sender_delays_no_other() -> None:
