@@ -45,6 +45,7 @@ class Endpoint(Protocol):
     """The interface of an endpoint to pass-through: it reads answers, and asks models without an upstream."""
 
     path: str  # below the upstream's address
+    takes_n: bool  # whether a request may want several answers, by a number `n` that was checked
 
     def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Return the messages of the request, for the record."""
@@ -97,7 +98,7 @@ class Relay:
     async def whole(self, asked: Passage) -> None:
         """Answer with one body."""
         context, endpoint, served, body = asked.context, asked.endpoint, asked.served, asked.body
-        number = body.get("n") or 1
+        number = (body.get("n") or 1) if endpoint.takes_n else 1
         upstreams = [tier.at(endpoint.path) for tier in served.tiers]
         if number > 1 and any(upstream is None or upstream.is_translated for upstream in upstreams):
             for tier, upstream in zip(served.tiers, upstreams, strict=True):

@@ -55,6 +55,7 @@ class Chat:
     """The endpoint of chat completions."""
 
     path = "/chat/completions"
+    takes_n = True
 
     def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Return the messages of the request."""

@@ -61,6 +61,7 @@ class Completions:
     """The endpoint of completions."""
 
     path = "/completions"
+    takes_n = True
 
     def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Return what is asked."""
@@ -164,6 +165,7 @@ class Embeddings:
     """The endpoint of embeddings."""
 
     path = "/embeddings"
+    takes_n = False
 
     def messages(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Return what is asked."""

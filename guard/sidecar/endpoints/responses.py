@@ -53,6 +53,7 @@ class Responses:
     """The endpoint of responses. `original` is the client's request, before references were resolved."""
 
     path = "/responses"
+    takes_n = False
 
     def __init__(self, original: Mapping[str, Any]) -> None:
         self._original = original
@@ -288,6 +289,8 @@ def as_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     for name in _NOT_HERE:
         if body.get(name) is not None:
             raise bad(f"{name} needs what this server does not keep; send the whole input", name, "unsupported_value")
+    if body.get("n") not in (None, 1):
+        raise bad("n: a response is one answer; leave it out", "n", "unsupported_value")  # each would be paid for
     said = (
         response_items.messages(asked.input)
         if isinstance(asked.input, list)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sidecars import Sidecar
+from sidecars import Sidecar, serving
 
 from guard.testing import fake_server
 
@@ -77,6 +78,8 @@ def test_a_stream_has_the_protocols_events_in_order(sidecar: Sidecar, provider: 
         ({"previous_response_id": "resp_1", "text": FORMAT}, "previous_response_id"),
         ({"input": [{"type": "computer_call"}], "text": FORMAT}, "input.0.type"),
         ({"input": 3}, "input"),
+        ({"n": 3, "text": FORMAT}, "n"),
+        ({"n": "x", "text": FORMAT}, "n"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
         ({"tools": [{"type": "web_search"}], "text": FORMAT}, "tools.0.type"),
     ],
@@ -87,6 +90,30 @@ def test_what_can_not_be_asked_so_is_400(
     reply = ask(sidecar, **fields)
     assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.data
     assert provider.requests == []
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/embeddings"])
+def test_a_number_of_answers_is_the_providers_where_the_protocol_has_none(
+    sidecar: Sidecar, provider: fake_server.Server, path: str
+) -> None:
+    """It was taken for a chat's: a text was answered with 500."""
+    provider.answers = [fake_server.Answer(raw=b'{"output": [], "data": []}')]
+    for n in ("x", ["message"], 3):
+        assert sidecar.ask("POST", path, {"model": "m", "input": "Hello.", "n": n}).status == 200
+        assert provider.requests[-1].body["n"] == n
+    assert len(provider.requests) == 3
+
+
+def test_a_response_of_a_translated_model_is_asked_for_once(tmp_path: Path) -> None:
+    """Each of the answers that `n` names was paid for, and one was delivered."""
+    with fake_server.Server("Hello.") as provider:
+        table = f'[serve.models.m]\nmodel = "anthropic:claude-x"\nbase_url = "{provider.url.removesuffix("/v1")}"\n'
+        with serving(tmp_path, table, env={"ANTHROPIC_API_KEY": "sk-ant-x"}) as sidecar:
+            refused = ask(sidecar, n=3)
+            assert (refused.status, refused.json["error"]["param"]) == (400, "n")
+            assert provider.requests == []
+            assert ask(sidecar, n=1).status == 200
+            assert len(provider.requests) == 1
 
 
 def test_an_answer_that_would_come_later_is_refused(sidecar: Sidecar) -> None:
