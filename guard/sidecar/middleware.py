@@ -117,6 +117,7 @@ class Gate:
         if scope["type"] != "http" or scope["path"] in OPEN:
             await self._app(scope, receive, send)
             return
+        _check_spelling(scope)
         side = self._sidecar
         if side.is_draining:
             raise ApiError(503, "this process is about to end", code="draining", retry_after=AGAIN_SECONDS)
@@ -210,6 +211,13 @@ def _refusal(error: Exception, context: RequestContext) -> ApiError:
         return ApiError(error.status_code, f"{words}; it takes {allow}" if allow else words, code=code, allow=allow)
     _log.error("%s failed", context.id, exc_info=error)
     return ApiError(500, f"the sidecar failed; its log has the cause under {context.id}", code="internal_error")
+
+
+def _check_spelling(scope: Any) -> None:
+    """Raise HTTPException for an operator's path with escapes in its beginning, which a proxy compares literally."""
+    begin = next((each for each in OPERATORS if scope["path"].startswith(each)), "")
+    if begin.encode() not in (scope.get("raw_path") or begin.encode()):  # which may have a mount's path before it
+        raise HTTPException(404, "there is nothing here")
 
 
 def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:

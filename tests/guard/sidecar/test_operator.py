@@ -48,6 +48,12 @@ def test_a_playground_tries_a_schema_or_says_what_was_wrong(sidecar: Sidecar, pr
     assert (none.status, none.json["error"]["param"]) == (400, "max_tokens")
 
 
+def test_a_path_that_a_proxy_blocks_has_no_other_spelling(sidecar: Sidecar) -> None:
+    """/guard%2flive was /guard/live, and passed a proxy that blocks /guard/."""
+    paths = ["/guard/live", "/metrics", "/guard%2flive", "/guard%2Flive", "/%67uard/live", "/%6detrics"]
+    assert [sidecar.ask("GET", path).status for path in paths] == [200, 200, 404, 404, 404, 404]
+
+
 def test_an_answer_that_is_not_whole_is_marked_wherever_it_is_shown(
     sidecar: Sidecar, provider: fake_server.Server
 ) -> None:
