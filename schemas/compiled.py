@@ -36,7 +36,7 @@ from guard.schemas.costs import Costs
 from guard.schemas.documents import Documents, plain_dialect
 from guard.schemas.exploration import MOST_STATES, Exploration, explore
 from guard.schemas.grounding.keyword import KEYWORD
-from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS
+from guard.schemas.keywords import DEFAULT_DIALECT, DIALECTS, Dialect
 from guard.schemas.limits import ENGINE_LIMITS, Limits, limit_error
 from guard.schemas.lowering import Lowering, tables
 from guard.schemas.ops import FALSE, KEYWORDS, Record
@@ -319,8 +319,13 @@ class Compiled:
 
     @property
     def draft(self) -> str:
+        """Return the name of the dialect in which the schema was read."""
+        return self.dialect.name
+
+    @property
+    def dialect(self) -> Dialect:
         """Return the dialect in which the schema was read."""
-        return self._front.documents.root_home.dialect.name
+        return self._front.documents.root_home.dialect
 
     @property
     def documents(self) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cache
+from typing import Any
 
 from guard.kernels._native import DialectTables
 from guard.kernels.cached import cached_property
@@ -190,6 +192,8 @@ BY_NAME = frozenset(keyword for keyword, (holds, _) in _KEYWORDS.items() if hold
 INSTANCES = frozenset({"const", "enum", "default", "example", "examples"})
 #: Keywords of any draft that mean nothing to validation.
 ANNOTATIONS = frozenset(keyword for keyword, (holds, _) in _KEYWORDS.items() if holds in SILENT)
+#: All others, of any draft.
+ASSERTIONS = frozenset(_KEYWORDS) - ANNOTATIONS
 #: Keywords whose schemas apply to the very value that the schema around them applies to.
 IN_PLACE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"})
 
@@ -258,6 +262,12 @@ class Dialect:
         return DialectTables(
             self.name, self.keywords, self.looked_into, self.integer, self.ref_alone, self.boolean_bounds
         )
+
+    def idle(self, schema: Mapping[str, Any]) -> set[str]:
+        """Return the keywords of a schema that are assertions elsewhere, and say nothing in this dialect."""
+        if self.ref_alone and "$ref" in schema:
+            return (schema.keys() & ASSERTIONS) - {"$ref"}
+        return {key for key in schema.keys() & ASSERTIONS if key not in self.keywords}
 
     def without(self, vocabularies: frozenset[str]) -> Dialect:
         """Return the dialect of a metaschema that leaves these vocabularies out."""

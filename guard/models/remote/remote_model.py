@@ -404,7 +404,8 @@ class Remote(ABC):
             return "its answers are no JSON"
         try:
             if mode == "native":
-                return provider_schema.strict(compiled.contents, self.dialect, formats=compiled.options.formats)
+                enforced = compiled.options.formats
+                return provider_schema.strict(compiled.contents, self.dialect, formats=enforced, draft=compiled.dialect)
             return provider_schema.loose(compiled.contents) if mode == "tool" else None
         except provider_schema.DialectError as reason:
             return str(reason)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import time
 from collections import Counter
 from random import Random
 from typing import Any
@@ -12,8 +14,11 @@ import jsonschema_rs
 import pytest
 from strategies import case, universe
 
-from guard.output import provider_schema
+import guard
+from guard.output import provider_schema, provider_translation
 from guard.output.provider_schema import ANTHROPIC, OPENAI, DialectError, Sent, loose, strict
+from guard.output.provider_translation import Translation
+from guard.schemas.keywords import DIALECTS
 
 CASES = 1_500  #: Schemas of each property; a quarter of them is carried at least.
 NAMES = ("a", "b", "c", "x/y~", "é")
@@ -295,7 +300,6 @@ def test_nesting_beyond_the_dialect_is_refused() -> None:
         ({"type": "string", "pattern": "^a$|^b$"}, TEXT, (": pattern",)),
         ({"type": "integer", "minimum": 1}, {"type": "integer", "minimum": 1}, ()),
         ({"type": ["string", "null"]}, {"anyOf": [TEXT, {"type": "null"}]}, ()),
-        ({"type": "string", "nullable": True}, {"anyOf": [TEXT, {"type": "null"}]}, ()),
         ({"const": "a"}, {"type": "string", "enum": ["a"]}, ()),
         ({"oneOf": [TEXT, {"type": "null"}]}, {"anyOf": [TEXT, {"type": "null"}]}, (": oneOf",)),
         ({"type": "string", "not": {"const": "a"}}, TEXT, (": not",)),
@@ -378,19 +382,215 @@ def test_the_caller_s_schema_is_not_changed() -> None:
 
 @pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC])
 @pytest.mark.parametrize("word", ["allOf", "anyOf", "oneOf"])
-@pytest.mark.parametrize("leaf", [{"not": {}}, {"type": ["null", "integer"]}, {"type": "array"}])
+@pytest.mark.parametrize("leaf", [{"not": {}}, {"type": ["null", "integer"]}, {"type": "array"}, closed({"b": TEXT})])
 def test_a_translation_looks_at_so_many_schemas_and_no_more(dialect: Any, word: str, leaf: Any) -> None:
     """Each of these refers to the next twice: to try all ways took minutes, of a loop that all requests share."""
     levels = {f"d{at}": {word: [{"$ref": f"#/$defs/d{at + 1}"}] * 2} for at in range(25)}
-    schema = {
-        "type": "object",
-        "properties": {"a": {"$ref": "#/$defs/d0"}},
-        "additionalProperties": False,
-        "$defs": {**levels, "d25": leaf},
-    }
-    transform = provider_schema._Transform(schema, dialect, formats=True)
+    tried = {"anyOf": [{"$ref": "#/$defs/d0"}, {"not": {}}]}  # translated in vain: what it refers to is kept
+    schema = closed({"a": {"allOf": [tried] * 9 + [{"$ref": "#/$defs/d0"}]}}, **{"$defs": {**levels, "d25": leaf}})
+    translation = Translation(schema, dialect, formats=True)
     with contextlib.suppress(DialectError):
-        transform.place(schema, "")
-        if dialect.requires_all:
-            provider_schema._Nulls(transform)
-    assert transform._steps <= provider_schema.MOST_STEPS + 100
+        body, _ = translation.whole()
+        provider_translation.explored(body, translation)
+    assert translation._left > 1_000
+
+
+def test_an_answer_is_undone_at_the_cost_of_its_own_length() -> None:
+    """Each value of an answer cost as much as the schema had alternatives: 4,080 integers took seconds, on the loop."""
+    ways = [{"type": "integer", "minimum": -at} for at in range(5_000)]
+    listed = closed({"x": TEXT, "l": {"type": "array", "items": {"anyOf": ways}}}, "l")
+    sent = strict(listed, OPENAI)
+    text = '{"l": [' + ", ".join(["1"] * 20_000) + '], "x": null}'
+    begun = time.process_time()
+    assert sent.text(text) == text.replace(', "x": null', "")
+    assert time.process_time() - begun < 1
+
+
+def test_alternatives_whose_keys_are_too_many_are_refused() -> None:
+    """Each of 400 places held the same object of 400 properties: to tell them apart took seconds."""
+    names = range(400)
+    large = closed({f"q{at}": TEXT for at in names}, *(f"q{at}" for at in names))
+    ways = {f"p{at}": {"anyOf": [{"$ref": "#/$defs/b"}, closed({f"u{at}": TEXT}, f"u{at}")]} for at in names}
+    with pytest.raises(DialectError, match="too many"):
+        strict(closed({"z": TEXT, **ways}, *ways, **{"$defs": {"b": large}}), OPENAI)
+
+
+# ---- Absent or null --------------------------------------------------------------------------------------------------
+
+MAY = {"type": ["string", "null"]}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"maxProperties": 1},
+        {"propertyNames": {"enum": ["a"]}},
+        {"oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        {"not": {"required": ["a", "b"]}},
+        {"if": {"required": ["a"]}, "then": {"required": ["c"]}},
+        {"dependentRequired": {"a": ["c"]}},
+        {"dependentSchemas": {"a": {"properties": {"b": TEXT}}}},
+        {"allOf": [{"properties": {"a": TEXT}}]},
+        {"allOf": [{"additionalProperties": {"type": "string"}}]},
+        {"allOf": [{"patternProperties": {"^a": TEXT}}]},
+        {"enum": [{}, {"a": "x"}]},
+    ],
+)
+def test_a_null_that_is_not_as_good_as_nothing_is_refused(more: dict[str, Any]) -> None:
+    """The model had to write null for what it left out, the null stayed, and no right answer could be given."""
+    schema = closed({"a": MAY, "b": MAY, "c": TEXT}, **more)
+    with pytest.raises(DialectError, match="absent"):
+        strict(schema, OPENAI)
+    assert (
+        strict(closed({"a": TEXT, "b": TEXT, "c": TEXT}, **more), OPENAI).text('{"a": null, "c": "x"}') == '{"c": "x"}'
+    )
+
+
+def test_a_null_is_looked_at_wherever_the_object_is_referred_to() -> None:
+    one, tree = closed({"a": MAY}), closed({"a": MAY, "next": {"$ref": "#/$defs/tree", "maxProperties": 1}})
+    for schema in (
+        {"$ref": "#/$defs/one", "maxProperties": 0},
+        {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/one"}], "maxProperties": 0},
+        {"allOf": [{"$ref": "#/$defs/one"}, {"not": {"required": ["a"]}}]},
+        {"$ref": "#/$defs/tree"},
+    ):
+        with pytest.raises(DialectError, match="absent"):
+            strict({**schema, "$defs": {"one": one, "tree": tree}}, OPENAI)
+    assert strict({"$ref": "#/$defs/one", "minProperties": 0, "$defs": {"one": one}}, OPENAI).is_wrapper
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"minProperties": 1},
+        {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        {"allOf": [{"required": ["a"]}, {"properties": {"a": MAY}}]},
+        {"not": {"required": ["c"]}},
+        {"if": {"properties": {"c": {"const": "x"}}}, "then": {"required": ["a"]}},
+        {"oneOf": [{"properties": {"c": {"const": "x"}}, "required": ["c"]}, {"not": {"required": ["c"]}}]},
+        {"dependentRequired": {"c": ["a"]}},
+    ],
+)
+def test_constraints_that_a_null_meets_as_well_are_sent_as_before(more: dict[str, Any]) -> None:
+    assert strict(closed({"a": MAY, "b": MAY, "c": TEXT}, **more), OPENAI).dropped
+
+
+def test_alternatives_that_a_tag_tells_apart_may_require_what_others_leave_out() -> None:
+    """`oneOf` by a tag, as Pydantic writes it: a null that one of them keeps does not make the other hold as well."""
+    kinds = [closed({"kind": {"const": kind}, "a": MAY}, "kind", *more) for kind, *more in ("x", ("y", "a"))]
+    assert strict({"oneOf": kinds}, OPENAI).text('{"value": {"kind": "x", "a": null}}') == '{"kind": "x", "a": null}'
+    untold = [closed({"a": MAY}), closed({"a": MAY}, "a")]
+    with pytest.raises(DialectError, match="absent"):
+        strict({"oneOf": untold}, OPENAI)
+
+
+def test_whatever_is_sent_every_right_object_can_come_back() -> None:
+    """Of each drawn object, all values: what the model writes for a right one, null for absent, comes back right."""
+    r, count = Random(5), Counter[str]()
+
+    def drawn(depth: int) -> Any:
+        names = r.sample("abc", r.randint(1, 2))
+        few = [drawn(depth - 1) for _ in range(2)] if depth else [{"required": names}, {"properties": {names[0]: TEXT}}]
+        return r.choice(
+            [
+                {"required": names},
+                {r.choice(["minProperties", "maxProperties"]): r.randint(1, 2)},
+                {"properties": {names[0]: r.choice([TEXT, MAY, {"const": None}, False])}},
+                {"dependentRequired": {names[0]: names[1:] or ["a"]}},
+                {"dependentSchemas": {names[0]: few[0]}},
+                {r.choice(["allOf", "anyOf", "oneOf"]): few},
+                {"not": few[0]},
+                {"if": few[0], r.choice(["then", "else"]): few[1]},
+                {"properties": {names[0]: MAY}, "additionalProperties": r.choice([TEXT, MAY, False])},
+                {"propertyNames": {"enum": names}},
+                {"$ref": "#/$defs/r"},
+            ]
+        )
+
+    for _ in range(CASES * 2):
+        one = closed({name: r.choice([TEXT, MAY]) for name in "abc"}, *r.sample("abc", r.choice([0, 0, 1])))
+        one = {**drawn(2), **one} if r.random() < 0.9 else one
+        two = closed({name: r.choice([TEXT, MAY]) for name in "ab"}, *r.sample("ab", r.choice([0, 1])))
+        schema = r.choice([one, {r.choice(["anyOf", "oneOf"]): [one, two], **drawn(1)}, {"allOf": [one, drawn(1)]}])
+        schema = {**schema, "$defs": {"r": drawn(0)}}
+        if "#/$defs/r" in json.dumps(schema["$defs"]):
+            continue
+        judge = sound(schema)
+        try:
+            sent = strict(schema, OPENAI)
+        except DialectError:
+            count["refused"] += 1
+            continue
+        count["sent"] += 1
+        told = sound(sent.schema)
+        wires = [
+            dict(zip(names, values, strict=True))
+            for names in ("abc", "ab")
+            for values in itertools.product(["x", None], repeat=len(names))
+        ]
+        wires = [wire for wire in wires if told.is_valid({"value": wire} if sent.undo({"value": 1}) == 1 else wire)]
+        back = [sent.undo({"value": wire} if sent.undo({"value": 1}) == 1 else wire) for wire in wires]
+        for values in itertools.product(["x", None, ...], repeat=3):
+            value = {key: part for key, part in zip("abc", values, strict=True) if part is not ...}
+            if judge.is_valid(value):
+                as_good = [b for b in back if judge.is_valid(b) and value.items() <= b.items()]
+                assert any(all(b[key] is None for key in b.keys() - value.keys()) for b in as_good), (schema, value)
+                count["values"] += 1
+    assert count["sent"] > CASES / 4, count
+    assert count["values"] > CASES, count
+
+
+# ---- Drafts ----------------------------------------------------------------------------------------------------------
+
+DRAFT = "http://json-schema.org/draft-0{}/schema#"
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        (closed({"a": {"type": "string", "const": "x"}}, "a", **{"$schema": DRAFT.format(4)}), TEXT),
+        (closed({"a": {"type": "string", "const": "x"}}, "a"), {"type": "string", "enum": ["x"]}),
+        (closed({"a": {"type": "string", "nullable": True}}, "a"), TEXT),
+    ],
+)
+def test_a_keyword_of_another_draft_is_not_sent(schema: Any, expected: Any) -> None:
+    """`const` says nothing in draft 4; sent, it made the schema stronger and kept right answers out."""
+    sent = strict(schema, OPENAI)
+    assert (sent.schema["properties"]["a"], sent.dropped) == (expected, ())
+
+
+def test_a_draft_that_the_caller_names_decides() -> None:
+    may = closed({"a": {"type": "string", "nullable": True}}, "a")
+    sent = strict(may, OPENAI, draft=DIALECTS["openapi3.0"])
+    assert sent.schema["properties"]["a"] == {"anyOf": [TEXT, {"type": "null"}]}
+
+
+def test_an_object_that_a_later_draft_would_close_is_open() -> None:
+    schema = {"type": "object", "properties": {"a": TEXT}, "required": ["a"], "unevaluatedProperties": False}
+    assert strict(schema, OPENAI).schema["additionalProperties"] is False
+    with pytest.raises(DialectError, match="open to"):
+        strict({**schema, "$schema": DRAFT.format(7)}, OPENAI)
+
+
+def test_beside_a_reference_nothing_holds_in_old_drafts() -> None:
+    """What stood beside the reference was counted, so that a null which the schema allows was taken out in silence."""
+    both = {"$ref": "#/definitions/n", "type": "string", "description": "d"}
+    schema = closed({"a": both}, definitions={"n": MAY})
+    for draft, back in ((DRAFT.format(7), '{"a": null}'), ("https://json-schema.org/draft/2019-09/schema", "{}")):
+        assert strict({**schema, "$schema": draft}, OPENAI).text('{"a": null}') == back
+    root = {"$schema": DRAFT.format(7), "$ref": "#/definitions/o", "definitions": {"o": closed({"a": TEXT}, "a")}}
+    assert strict({**root, "maxProperties": 0}, OPENAI).dropped == ()
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "0.12345678901234567890123"])
+def test_a_constant_that_no_double_holds_is_refused(number: str) -> None:
+    """It was read as a decimal, and a KeyError about its type ended the call."""
+    for text in (f'{{"enum": [{number}, 1]}}', f'{{"const": {number}}}'):
+        with pytest.raises(DialectError, match="64 bits"):
+            strict(closed({"a": guard.compile(text).contents}, "a"), OPENAI)
+    whole = guard.compile(f'{{"type": "integer", "enum": [{number}, 1]}}').contents
+    assert strict(closed({"a": whole}, "a"), OPENAI).schema["properties"]["a"] == {"type": "integer"}
+    if "e" in number:  # as a parser without decimals reads it
+        assert strict(closed({"a": json.loads(text) | {"type": "number"}}, "a"), OPENAI).dropped == (
+            "/properties/a: const",
+        )
