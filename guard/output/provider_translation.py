@@ -214,7 +214,7 @@ class Translation:
         """Translate an enum or const."""
         values = [schema["const"]] if "const" in schema else list(schema["enum"])
         if any(type(value) not in _NAMES or value in (math.inf, -math.inf) for value in values):
-            raise DialectError(f"{at}: a constant that a number of 64 bits does not hold")
+            raise DialectError(f"{at}: a constant that no double holds")
         if types := types_of(schema):
             values = [value for value in values if any(_is(value, kind) for kind in types)]
         kinds: dict[str, list[Any]] = {}

@@ -12,13 +12,14 @@ from collections.abc import AsyncGenerator, Container, Iterator, Mapping
 from typing import Any
 
 from guard.errors import BadReply
+from guard.models.remote import anthropic_chat
 from guard.models.remote.anthropic import API_KEY, BASE_URL, URL
 from guard.models.remote.anthropic_chat import Chunks, UnsayableError, completion, request, settings, thinks, version
 from guard.models.remote.errors import ExchangeError, broken_off, of_event
 from guard.models.remote.exchange import Exchange
 from guard.models.remote.http import count
 from guard.sidecar import large
-from guard.sidecar.bodies import aparsed, parsed
+from guard.sidecar.bodies import aparsed
 from guard.sidecar.errors import bad
 from guard.sidecar.event_stream import DONE
 from guard.sidecar.upstream import Upstream
@@ -57,7 +58,7 @@ class AnthropicUpstream(Upstream):
         if (body.get("temperature") or 0) > 1:
             raise bad(f"temperature: {self.name} takes 0 to 1", "temperature", "unsupported_value")
         try:
-            request(body, self._most_tokens)
+            anthropic_chat.check(body)
         except UnsayableError as error:
             raise bad(str(error), error.field, "unsupported_value") from None
 
@@ -130,13 +131,16 @@ class AnthropicUpstream(Upstream):
     async def _payload(self, body: bytes, fields: Container[str] | None = None) -> tuple[bytes, dict[str, str]]:
         """Return what is sent for a chat, or some fields of it, and the header that says by which version."""
 
+        chat = await aparsed(body)
+
         def made() -> tuple[bytes, dict[str, str]]:
-            asked = request(parsed(body), self._most_tokens)
+            asked = request(chat, self._most_tokens)
             if fields is not None:
                 asked = {name: value for name, value in asked.items() if name in fields}
             return encoded(asked), {"anthropic-version": version(asked)}
 
-        return await large.done(len(body), made)
+        has_schema = chat.get("tools") or chat.get("response_format")  # which is translated part by part
+        return await large.done(len(body) * (large.STEPWISE if has_schema else 1), made)
 
     @contextlib.contextmanager
     def _by_the_protocol(self) -> Iterator[None]:

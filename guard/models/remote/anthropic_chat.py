@@ -76,6 +76,13 @@ def request(chat: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
     return body
 
 
+def check(chat: Mapping[str, Any]) -> None:
+    """Raise UnsayableError where `request` does; no schema is translated."""
+    messages(chat["messages"])
+    for number, tool in _offered(chat)[0]:
+        _function(number, tool)
+
+
 def version(body: Mapping[str, Any]) -> str:
     """Return the version of the protocol that supports a request."""
     return SAMPLING_VERSION if any(name in body for name in _SAMPLING) else VERSION
@@ -214,25 +221,27 @@ def _data(url: Any) -> dict[str, str] | None:
 
 def _tools(chat: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tools of a request, and its tool_choice."""
-    choice = chat.get("tool_choice")
-    tools = list(enumerate(chat.get("tools") or ()))
-    kind: Any = {"type": "auto"}
-    if isinstance(choice, Mapping):
-        allowed = choice.get("allowed_tools")
-        if isinstance(allowed, Mapping):  # the other tools are left out
-            names = {_name(tool) for tool in allowed.get("tools") or ()}
-            tools = [(number, tool) for number, tool in tools if _name(tool) in names]
-            kind = {"type": "any" if allowed.get("mode") == "required" else "auto"}
-        else:
-            kind = {"type": "tool", "name": _name(choice)}
-    elif choice is not None:
-        kind = {"type": {"required": "any"}.get(choice, choice)}
+    tools, kind = _offered(chat)
     if not tools:
         return {}
     if chat.get("parallel_tool_calls") is False and kind["type"] != "none":
         kind["disable_parallel_tool_use"] = True
-    has_choice = choice is not None or len(kind) > 1
+    has_choice = chat.get("tool_choice") is not None or len(kind) > 1
     return {"tools": [_tool(number, tool) for number, tool in tools], **({"tool_choice": kind} if has_choice else {})}
+
+
+def _offered(chat: Mapping[str, Any]) -> tuple[list[tuple[int, Any]], dict[str, Any]]:
+    """Return the tools that may be called, each with its number in the request, and the choice among them."""
+    choice = chat.get("tool_choice")
+    tools = list(enumerate(chat.get("tools") or ()))
+    if not isinstance(choice, Mapping):
+        return tools, {"type": "auto" if choice is None else {"required": "any"}.get(choice, choice)}
+    allowed = choice.get("allowed_tools")
+    if not isinstance(allowed, Mapping):
+        return tools, {"type": "tool", "name": _name(choice)}
+    names = {_name(tool) for tool in allowed.get("tools") or ()}  # the other tools are left out
+    kind = {"type": "any" if allowed.get("mode") == "required" else "auto"}
+    return [(number, tool) for number, tool in tools if _name(tool) in names], kind
 
 
 def _name(tool: Any) -> Any:
@@ -240,13 +249,19 @@ def _name(tool: Any) -> Any:
     return function.get("name") if isinstance(function, Mapping) else None
 
 
-def _tool(number: int, tool: Any) -> dict[str, Any]:
-    function = tool.get("function") if isinstance(tool, Mapping) and tool.get("type") == "function" else None
-    if not isinstance(function, Mapping):
-        kind = tool.get("type") if isinstance(tool, Mapping) else None
-        if kind == "function":
-            raise UnsayableError(f"tools.{number}.function", "a tool of this type must hold a function")
+def _function(number: int, tool: Any) -> Mapping[str, Any]:
+    """Return the function that a tool is."""
+    kind = tool.get("type") if isinstance(tool, Mapping) else None
+    if kind != "function":
         raise UnsayableError(f"tools.{number}.type", f"Anthropic's protocol has no tool of type {str(kind)[:60]!r}")
+    function = tool.get("function")
+    if not isinstance(function, Mapping):
+        raise UnsayableError(f"tools.{number}.function", "a tool of this type must hold a function")
+    return function
+
+
+def _tool(number: int, tool: Any) -> dict[str, Any]:
+    function = _function(number, tool)
     made: dict[str, Any] = {"name": function.get("name")}
     schema, words = function.get("parameters") or {"type": "object"}, function.get("description") or ""
     if function.get("strict"):

@@ -331,7 +331,8 @@ class Remote(ABC):
 
     async def _begun(self, request: Request, exchange: Exchange, sent: list[ProviderRequest]) -> _Try:
         """Begin a try: add the request to those `sent`."""
-        is_large = request.compiled is not None and request.compiled.is_large
+        compiled = request.compiled  # a schema that is new is translated
+        is_large = compiled is not None and (compiled.is_large or compiled not in self._sent)
         provider_request = await done(
             exchange.runner,
             LARGE if is_large else chat_messages.size(request.messages, LARGE),

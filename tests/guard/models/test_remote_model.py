@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gzip
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +35,7 @@ from guard.models.event_loop import EVENT_LOOP
 from guard.models.remote.anthropic import AnthropicModel
 from guard.models.remote.openai import OpenAIModel
 from guard.models.remote.remote_model import MODES
+from guard.output import provider_schema
 from guard.testing import fake_server
 from guard.testing.fake_server import Answer, Server
 
@@ -466,6 +469,23 @@ def test_forks_and_interrupts() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     said = ["first", "child", "parent", "interrupted True", "interrupted True"]
     assert done.stdout.splitlines() == said, done.stderr
+
+
+def test_a_new_schema_is_not_translated_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 2 KB, which counts as small, held the loop for a third of a second when it was first sent."""
+    threads: list[str] = []
+    translate = provider_schema.strict
+
+    def noted(*given: Any, **more: Any) -> provider_schema.Sent:
+        threads.append(threading.current_thread().name)
+        return translate(*given, **more)
+
+    monkeypatch.setattr(provider_schema, "strict", noted)
+    with Server(GOOD) as server:
+        asked, small = model(server), request(CLOSED)
+        assert [asyncio.run(asked.agenerate(small)).text for _ in range(2)] == [TEXT] * 2
+    (thread,) = threads  # the second request finds it translated
+    assert thread.startswith("asyncio_")
 
 
 def test_a_request_on_guard_s_own_loop_can_t_block_it() -> None:

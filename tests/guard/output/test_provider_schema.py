@@ -586,7 +586,7 @@ def test_beside_a_reference_nothing_holds_in_old_drafts() -> None:
 def test_a_constant_that_no_double_holds_is_refused(number: str) -> None:
     """It was read as a decimal, and a KeyError about its type ended the call."""
     for text in (f'{{"enum": [{number}, 1]}}', f'{{"const": {number}}}'):
-        with pytest.raises(DialectError, match="64 bits"):
+        with pytest.raises(DialectError, match="no double"):
             strict(closed({"a": guard.compile(text).contents}, "a"), OPENAI)
     whole = guard.compile(f'{{"type": "integer", "enum": [{number}, 1]}}').contents
     assert strict(closed({"a": whole}, "a"), OPENAI).schema["properties"]["a"] == {"type": "integer"}

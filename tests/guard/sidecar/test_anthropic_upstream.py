@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from sidecars import Sidecar, serving
 
 from guard.models.remote import anthropic_chat
 from guard.models.remote.anthropic_chat import Chunks
+from guard.sidecar import large
+from guard.sidecar.anthropic_upstream import AnthropicUpstream
 from guard.sidecar.endpoints import messages
 from guard.sidecar.served_models import Served
 from guard.sidecar.settings import ModelSettings
@@ -588,3 +591,56 @@ def test_pieces_of_a_block_that_is_not_open_are_no_answer() -> None:
             list(chunks.take(event))
         with pytest.raises(ValueError):  # noqa: PT011 (the caller words it)
             list(chunks.take(events[-1]))
+
+
+# ---- Schemas and the event loop --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chat", "field"),
+    [
+        ({}, None),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages.0.content.0"),
+        ({"tools": [{"type": "custom"}]}, "tools.0.type"),
+        ({"tools": [WEATHER, {"type": "function"}]}, "tools.1.function"),
+        ({"tools": [{"type": "custom"}, WEATHER], "tool_choice": {"allowed_tools": {"tools": [WEATHER]}}}, None),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}}, None),
+    ],
+)
+def test_a_chat_is_checked_without_a_translation_of_its_schemas(
+    chat: Any, field: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each check translated all strict tools once more, on the event loop: 20 of them held it for half a minute."""
+    whole = {"model": "m", "messages": ASKED, **chat}
+
+    def refused(work: Any) -> str | None:
+        try:
+            work()
+        except anthropic_chat.UnsayableError as error:
+            return error.field
+        return None
+
+    assert refused(lambda: anthropic_chat.request(whole, 9)) == field
+    strict: Any = {**WEATHER, "function": {**WEATHER["function"], "strict": True}}
+    whole["tools"] = [*whole.get("tools", ()), strict]
+    monkeypatch.setattr(anthropic_chat.provider_schema, "strict", lambda *_: pytest.fail("it was translated"))
+    assert refused(lambda: anthropic_chat.check(whole)) == field
+
+
+@pytest.mark.parametrize("name", ["tools", "response_format"])
+def test_schemas_are_translated_off_the_event_loop_well_before_a_body_is_large(name: str) -> None:
+    """A translation takes ten times as long a byte as writing the body does, which alone was counted."""
+    schema = {**PARAMETERS, "properties": {f"property {at}": {"type": "string"} for at in range(300)}, "required": []}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
+    given = {"tools": [tool], "response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}[name]
+    body = json.dumps({"model": "m", "messages": ASKED, name: given}).encode()
+    assert large.LARGE / large.STEPWISE < len(body) < large.LARGE
+
+    async def made() -> bytes:
+        upstream = AnthropicUpstream("claude", "http://127.0.0.1:9", "none", 1_000, 9)
+        return (await upstream._payload(body))[0]
+
+    before = large.done_so_far()
+    assert b"property 299" in asyncio.run(made())
+    assert large.done_so_far() > before
