@@ -26,7 +26,7 @@ from guard.decoding.guide import Guide
 from guard.decoding.mask_buffer import check_budget
 from guard.kernels._native import allow_tokens, fill_bitmasks
 from guard.kernels.bitmask import WORD, allocate_bitmask
-from guard.kernels.errors import SchemaError
+from guard.kernels.errors import Finding, SchemaError
 from guard.kernels.vocabulary import Vocabulary
 from guard.schemas.compiling import compile as compile_schema
 from guard.schemas.limits import Limits
@@ -80,7 +80,10 @@ def compile_constraint(kind: str, text: str, *, is_compact: bool = False) -> Com
         return compile_schema(text, whitespace=whitespace, limits=LIMITS)
     if kind == "json_object":
         return compile_schema({"type": "object"}, whitespace=whitespace)
-    constraint: Any = json.loads(text) if kind == "choice" else text
+    try:
+        constraint: Any = json.loads(text) if kind == "choice" else text
+    except (ValueError, RecursionError):
+        raise SchemaError(Finding("/choice", kind, "it is not JSON", "write a list of texts")) from None
     return compile_schema({kind: constraint}, whitespace=whitespace, limits=LIMITS)
 
 

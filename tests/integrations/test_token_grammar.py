@@ -236,5 +236,12 @@ def test_what_can_not_be_met_is_refused() -> None:
         compile_constraint("grammar", 'root ::= "a" root "b" | "c"')
 
 
+@pytest.mark.parametrize("text", ["", "[", "yes", "[" * 100_000])
+def test_a_choice_that_is_no_json_is_refused(text: str) -> None:
+    """One that nests without end was a RecursionError, which engines do not take for a refusal."""
+    with pytest.raises(guard.SchemaError, match="/choice: it is not JSON"):
+        compile_constraint("choice", text)
+
+
 def test_a_vocabulary_is_read_once_for_each_tokenizer() -> None:
     assert vocabulary_of(tiny.tokenizer()) is VOCABULARY
