@@ -32,8 +32,13 @@ _OF_TYPE = {
     "object": frozenset(("properties", "required", "additionalProperties", "unevaluatedProperties")),
     "array": frozenset(("items", "prefixItems", "additionalItems", "unevaluatedItems")),
 }
-#: Patterns that every engine reads alike: anchored, without classes, groups or escapes that differ.
-_PLAIN_PATTERN = re.compile(r"\^(?:[^\\()|^$]|\((?!\?)|\)|\\[dwsDWS.\-/\\+*?()\[\]{}|^$])*\$")
+_ESCAPED = r"\\[.\-/\\+*?()\[\]{}|^$]"
+#: Patterns that no engine reads as less than ECMA does, for providers do not say which engine is theirs: anchored, and
+#: without what differs: white space, negated classes, groups of other kinds, `{,3}`, and `&&` or `[` in a class.
+_PLAIN_PATTERN = re.compile(
+    rf"\^(?:[^\\()|^$\[\]{{}}]|\((?!\?)|\)|\{{[0-9]+(?:,[0-9]*)?\}}|\\[dw]|{_ESCAPED}"
+    rf"|\[(?:(?!&&|--|~~)[^\\\[\]^]|\\[dw](?!-[^\]])|{_ESCAPED})+\])*\$"
+)
 
 
 class DialectError(Exception):
@@ -108,8 +113,8 @@ class Translation:
         self._notes: list[_Translated] = []  # of what is being translated
         self._noted: dict[str, list[_Translated]] = {}  # the same of each definition
         self._names: dict[str, str] = {}  # pointer of a referenced schema → its name in `definitions`
-        self._failed: dict[str, DialectError] = {}  # those that can't be translated
-        self._taken: set[str] = set()  # those names
+        self._failed: dict[str, str] = {}  # pointer of one that can't be translated → why
+        self._taken: set[str] = set()  # names that were ever given
         self._alternatives: dict[str, list[Mapping[str, Any]]] = {}  # of references
         self._numbers: dict[str, int] = {}  # wanted name → the number that the next definition of it gets
         self._open: dict[str, bool] = {}  # references that are being translated → whether they were met again
@@ -132,7 +137,10 @@ class Translation:
             if (keys := self.kept_nulls(note.body)) and self.nulls.breaks(note.beside(), keys):
                 raise DialectError(f"{note.at or '(root)'}: what it says of absent properties is not true of null ones")
         return body, [
-            f"{note.at}: {key}" for note in notes for key in note.schema if key not in note.covered | ANNOTATIONS
+            f"{note.at}: {key}"
+            for note in notes
+            for key in note.schema
+            if key not in note.covered and key not in ANNOTATIONS
         ]
 
     def place(self, schema: Any, at: str) -> dict[str, Any]:
@@ -307,7 +315,7 @@ class Translation:
         """Translate a reference into one to a definition. Each is translated once."""
         target = self.resolved(pointer, at)
         if pointer in self._failed:
-            raise self._failed[pointer]
+            raise DialectError(self._failed[pointer])
         if pointer in self._open:
             self._open[pointer] = True
             if not self.dialect.allows_recursion:
@@ -331,11 +339,10 @@ class Translation:
             if "$ref" in body:
                 self._check_ends(name)
         except DialectError as error:
-            self._failed[pointer] = error
+            self._failed[pointer] = str(error)
             # Those that came since and may refer to this one are forgotten with it.
             for lost in list(self._names)[before:] if self._open[pointer] else [pointer]:
                 gone = self._names.pop(lost)
-                self._taken.discard(gone)
                 del self.definitions[gone], self._noted[gone]
             raise
         finally:

@@ -314,6 +314,30 @@ def test_what_is_sent_of_one_keyword(schema: Any, expected: Any, dropped: tuple[
     assert sent.is_identity
 
 
+@pytest.mark.parametrize(
+    ("pattern", "is_sent"),
+    [
+        ("^[a-z_.-]{1,3}(x|y)?[0-9]{2,}$", False),  # `|`
+        ("^[a-z_.-]{1,3}(xy)?[0-9]{2,}\\.\\d\\w*$", True),
+        ("^[A-Za-z0-9$|()+]+$", True),
+        ("^a{,3}$", False),  # a text in ECMA, a number elsewhere
+        ("^[a-z&&b]$", False),  # an intersection in Rust
+        ("^[a--b]$", False),
+        ("^[[a]$", False),
+        ("^[\\w-.]$", False),
+        ("^\\s*a$", False),  # of ASCII only, or of Unicode
+        ("^\\S+$", False),
+        ("^[^\\W]$", False),
+        ("^\\D$", False),
+    ],
+)
+def test_a_pattern_is_sent_if_no_engine_reads_less_into_it(pattern: str, is_sent: bool) -> None:
+    """An engine that reads a pattern otherwise kept right answers out."""
+    sent = strict(closed({"a": {"type": "string", "pattern": pattern}}, "a"), OPENAI)
+    assert ("pattern" in sent.schema["properties"]["a"]) is is_sent
+    assert bool(sent.dropped) is not is_sent
+
+
 def test_a_format_that_is_not_enforced_is_not_sent() -> None:
     schema = closed({"a": {"type": "string", "format": "date"}}, "a")
     assert strict(schema, OPENAI).schema["properties"]["a"] == {"type": "string", "format": "date"}
