@@ -8,11 +8,10 @@ The answers err on the side of "it may".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
-_Keys = frozenset[str]
 _Tags = Mapping[str, frozenset[str]]
 
 
@@ -25,12 +24,27 @@ def types_of(schema: Mapping[str, Any]) -> list[str]:
     return [kind for kind in types if kind in _TYPES and not (kind == "integer" and "number" in types)]
 
 
+class PlaceOfNulls(Protocol):
+    """A place of a value where nulls may stand for what is absent."""
+
+    kept: frozenset[str]  # properties of which a null may be left
+    has_kept: bool  # there, or anywhere below
+
+    @property
+    def items(self) -> PlaceOfNulls | None:
+        """The place of an array's items."""
+
+    def properties(self) -> Iterable[tuple[str, PlaceOfNulls]]:
+        """Return the places of properties."""
+
+
 class OptionalNulls:
     """Answers for the schemas of one document. `step` is called for each schema that is looked at."""
 
     def __init__(self, resolved: Callable[[Any], Any], step: Callable[[], None]) -> None:
         self._resolved, self._step = resolved, step
         self._known: dict[int, bool] = {}  # by the id of a schema, which the document keeps alive
+        self._asked: dict[tuple[str, int, int], tuple[Any, Any]] = {}
         self._known_tags: dict[int, _Tags] = {}
 
     def allows_null(self, schema: Any) -> bool:
@@ -62,15 +76,12 @@ class OptionalNulls:
             return False
         return "if" not in schema or allows(schema.get("then" if allows(schema["if"]) else "else", True))
 
-    def breaks(self, schema: Any, keys: _Keys) -> bool:
-        """Whether objects that a schema allows may be forbidden once some of the keys that they lack are null."""
-        if not isinstance(schema, Mapping):
+    def breaks(self, schema: Any, value: PlaceOfNulls) -> bool:
+        """Whether values that a schema allows may be forbidden once what they lack is null, as `value` has it."""
+        if not isinstance(schema, Mapping) or not value.has_kept or self._is_known("breaks", schema, value):
             return False
-        self._step()
-        keys -= set(_list(schema, "required"))  # an object that lacks them was forbidden before
-        if not keys:
-            return False
-        if not {"maxProperties", "propertyNames"}.isdisjoint(schema) or _has_objects(schema):
+        keys = value.kept - set(_list(schema, "required"))  # an object that lacks them was forbidden before
+        if keys and (not {"maxProperties", "propertyNames"}.isdisjoint(schema) or _has_objects(schema)):
             return True
         if any(self._forbids(schema, key) is not False for key in keys):
             return True
@@ -78,35 +89,45 @@ class OptionalNulls:
             if any(said not in (True, []) for key, said in _map(schema, word).items() if key in keys):
                 return True
         return (
-            any(self.breaks(part, keys) for part in self._conjuncts(schema))
-            or any(self.breaks(part, keys) for part in _list(schema, "anyOf"))
-            or any(self.breaks(part, keys) or self.mends(part, keys) for part in _list(schema, "oneOf"))
-            or self.mends(schema.get("not"), keys)
-            or self._turns(schema, keys)
-            or any(self.breaks(schema.get(word), keys) for word in ("then", "else"))
+            any(self.breaks(part, there) for part, there in _below(schema, value))
+            or any(self.breaks(part, value) for part in self._conjuncts(schema))
+            or any(self.breaks(part, value) for part in _list(schema, "anyOf"))
+            or any(self.breaks(part, value) or self.mends(part, value) for part in _list(schema, "oneOf"))
+            or self.mends(schema.get("not"), value)
+            or self._turns(schema, value)
+            or any(self.breaks(schema.get(word), value) for word in ("then", "else"))
         )
 
-    def mends(self, schema: Any, keys: _Keys) -> bool:
-        """Whether objects that a schema forbids may be allowed once some of the keys that they lack are null."""
-        if not isinstance(schema, Mapping):
+    def mends(self, schema: Any, value: PlaceOfNulls) -> bool:
+        """Whether values that a schema forbids may be allowed once what they lack is null."""
+        if not isinstance(schema, Mapping) or not value.has_kept or self._is_known("mends", schema, value):
             return False
-        self._step()
-        keys = frozenset(key for key in keys if self._forbids(schema, key) is not True)  # those make it no better
-        if not keys:
-            return False
+        keys = frozenset(key for key in value.kept if self._forbids(schema, key) is not True)  # those make it no better
         depended = (said for word in ("dependentRequired", "dependencies") for said in _map(schema, word).values())
-        if not keys.isdisjoint(_list(schema, "required")) or "minProperties" in schema or _has_objects(schema):
+        if keys and (
+            not keys.isdisjoint(_list(schema, "required")) or "minProperties" in schema or _has_objects(schema)
+        ):
             return True
         if any(isinstance(said, list) and not keys.isdisjoint(map(str, said)) for said in depended):
             return True
         return (
-            any(self.mends(part, keys) for part in self._conjuncts(schema))
-            or any(self.mends(part, keys) for part in _list(schema, "anyOf"))
-            or any(self.mends(part, keys) or self.breaks(part, keys) for part in _list(schema, "oneOf"))
-            or self.breaks(schema.get("not"), keys)
-            or self._turns(schema, keys)
-            or any(self.mends(schema.get(word), keys) for word in ("then", "else"))
+            any(self.mends(part, there) for part, there in _below(schema, value))
+            or any(self.mends(part, value) for part in self._conjuncts(schema))
+            or any(self.mends(part, value) for part in _list(schema, "anyOf"))
+            or any(self.mends(part, value) or self.breaks(part, value) for part in _list(schema, "oneOf"))
+            or self.breaks(schema.get("not"), value)
+            or self._turns(schema, value)
+            or any(self.mends(schema.get(word), value) for word in ("then", "else"))
         )
+
+    def _is_known(self, question: str, schema: Mapping[str, Any], value: PlaceOfNulls) -> bool:
+        """Whether the same was asked before: then the answer was no, or is being found. Else note it."""
+        key = (question, id(schema), id(value))
+        if key in self._asked:
+            return True
+        self._step()
+        self._asked[key] = schema, value  # which are kept alive, for their ids
+        return False
 
     def none_of_others(self, schema: Any, alternatives: list[Any]) -> dict[str, Any]:
         """Return what `oneOf` says where one of its alternatives holds, except of those that plainly do not then."""
@@ -146,11 +167,13 @@ class OptionalNulls:
             return False if self.allows_null(schema["additionalProperties"]) else (None if patterns else True)
         return False if self.allows_null(schema.get("unevaluatedProperties", True)) else None
 
-    def _turns(self, schema: Mapping[str, Any], keys: _Keys) -> bool:
-        """Whether the nulls may decide otherwise which of `then` and `else` holds."""
-        if "then" not in schema and "else" not in schema:
-            return False
-        return self.breaks(schema.get("if"), keys) or self.mends(schema.get("if"), keys)
+    def _turns(self, schema: Mapping[str, Any], value: PlaceOfNulls) -> bool:
+        """Whether the nulls may decide otherwise what `contains`, or which of `then` and `else` holds."""
+        found = "contains" in schema and value.items is not None and self._changes(schema["contains"], value.items)
+        return found or (not {"then", "else"}.isdisjoint(schema) and self._changes(schema.get("if"), value))
+
+    def _changes(self, schema: Any, value: PlaceOfNulls) -> bool:
+        return self.breaks(schema, value) or self.mends(schema, value)
 
     def _conjuncts(self, schema: Mapping[str, Any]) -> Iterator[Any]:
         """Yield the schemas beside it that hold of the same object, or may."""
@@ -163,6 +186,22 @@ class OptionalNulls:
 
 def _are_apart(one: _Tags, other: _Tags) -> bool:
     return any(one[key].isdisjoint(other[key]) for key in one.keys() & other.keys())
+
+
+def _below(schema: Mapping[str, Any], value: PlaceOfNulls) -> Iterator[tuple[Any, PlaceOfNulls]]:
+    """Yield the schemas of properties and items, and their places; each that may hold there."""
+    named = _map(schema, "properties")
+    for key, there in value.properties():
+        if there.has_kept:
+            others = (schema.get("additionalProperties"), schema.get("unevaluatedProperties"))
+            for part in (named[key],) if key in named else others:
+                yield part, there
+            for part in _map(schema, "patternProperties").values():
+                yield part, there
+    if value.items is not None and value.items.has_kept:
+        for word in ("items", "prefixItems", "additionalItems", "unevaluatedItems"):
+            for part in _list(schema, word) or (schema.get(word),):
+                yield part, value.items
 
 
 def _list(schema: Mapping[str, Any], key: str) -> list[Any]:

@@ -86,8 +86,8 @@ def strict(schema: Any, dialect: ProviderDialect, *, formats: bool = True, draft
     `formats` says whether formats are enforced; `draft`, how the schema is read: as its `$schema` says, if left out.
     """
     transform = Translation(as_read(schema, draft), dialect, formats)
-    body, dropped = transform.whole()
-    nulls = explored(body, transform) if dialect.requires_all else None
+    body, notes = transform.whole()
+    nulls = explored(body, notes, transform) if dialect.requires_all else None
     is_wrapped = body.get("type") != "object"
     sent = _wrapped(bare(body)) if is_wrapped else bare(body)
     if definitions := transform.definitions:
@@ -104,7 +104,7 @@ def strict(schema: Any, dialect: ProviderDialect, *, formats: bool = True, draft
         undo,
         is_identity=not is_wrapped and nulls is None,
         is_wrapper=is_wrapped and nulls is None,
-        dropped=tuple(dict.fromkeys(dropped)),
+        dropped=tuple(dict.fromkeys(line for note in notes for line in note.dropped())),
     )
 
 

@@ -102,6 +102,10 @@ class _Translated:
     beside: Callable[[], Mapping[str, Any]]  # what holds of the same value, and was not translated
     body: dict[str, Any]
 
+    def dropped(self) -> list[str]:
+        """Return what was left out there."""
+        return [f"{self.at}: {key}" for key in self.schema if key not in self.covered and key not in ANNOTATIONS]
+
 
 class Translation:
     """Translates the subschemas of one document."""
@@ -127,21 +131,13 @@ class Translation:
         if self._left < 0:
             raise DialectError("combinations that are too many to translate")
 
-    def whole(self) -> tuple[dict[str, Any], list[str]]:
-        """Return the translation, with the definitions that it needs in `definitions`, and what was left out."""
+    def whole(self) -> tuple[dict[str, Any], list[_Translated]]:
+        """Return the translation, with the definitions that it needs in `definitions`, and a note of each place."""
         body = self.place(self.root, "")
         needed = self._needed(body)
         self.definitions = {name: part for name, part in self.definitions.items() if name in needed}
         notes = [*self._notes, *(note for name in self.definitions for note in self._noted[name])]
-        for note in notes if self.dialect.requires_all else ():
-            if (keys := self.kept_nulls(note.body)) and self.nulls.breaks(note.beside(), keys):
-                raise DialectError(f"{note.at or '(root)'}: what it says of absent properties is not true of null ones")
-        return body, [
-            f"{note.at}: {key}"
-            for note in notes
-            for key in note.schema
-            if key not in note.covered and key not in ANNOTATIONS
-        ]
+        return body, notes
 
     def place(self, schema: Any, at: str) -> dict[str, Any]:
         """Translate one subschema: the first of its constraints that can be sent."""
@@ -184,7 +180,9 @@ class Translation:
             yield covered, lambda: schema, lambda: self.constants(schema, at)
         types = types_of(schema)
         if types:
-            yield self.covered(schema, types), lambda: schema, lambda: self.typed(schema, types, at)
+            said = frozenset[str]().union(*_OF_TYPE.values())
+            beside = functools.partial(_without_all, schema, said)
+            yield self.covered(schema, types), beside, lambda: self.typed(schema, types, at)
         for key in ("anyOf", "oneOf"):
             if isinstance(schema.get(key), list):
                 beside, translate = (
@@ -369,15 +367,6 @@ class Translation:
         """Whether a translated schema allows null."""
         return any(part.get("type") == "null" for part in self.alternatives(body))
 
-    def kept_nulls(self, body: Mapping[str, Any]) -> frozenset[str]:
-        """Return the optional properties of a translated object that may come back null, though they were left out."""
-        return frozenset(
-            key
-            for part in self.alternatives(body)
-            for key, is_dropped in part.get(_OPTIONAL, {}).items()
-            if not is_dropped
-        )
-
     def alternatives(self, body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return the schemas of one type each that a translated one is a union of."""
         if "$ref" not in body and "anyOf" not in body:
@@ -427,12 +416,18 @@ class Translation:
 # ---- And back ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _ValuePlace:
     """What `undo` knows of a place of a value: of each property, whether a null is taken out, and what is there."""
 
     keys: dict[str, tuple[bool, _ValuePlace]]
     items: _ValuePlace | None
+    kept: frozenset[str]  # optional properties of which a null may be left
+    has_kept: bool  # there, or anywhere below
+
+    def properties(self) -> Iterator[tuple[str, _ValuePlace]]:
+        """Yield the places of properties."""
+        return ((key, there) for key, (_, there) in self.keys.items())
 
     def undo(self, value: Any) -> Any:
         """Return the caller's value."""
@@ -453,44 +448,75 @@ class _ValuePlace:
 _SCALARS = (str, int, float, bool, type(None))  # in which nothing is to be undone
 
 
-def explored(body: Mapping[str, Any], transform: Translation) -> _ValuePlace | None:
-    """Return the place of a whole value; None where no null is ever taken out.
+class _ValuePlaces:
+    """The places of values of a translated schema.
 
     A place is described by the set of the schemas that may hold there: alternatives give several. Where one of them
     would drop a null and another keep it, no undoing is right: DialectError.
     """
-    places: dict[frozenset[int], _ValuePlace] = {}  # schemas are told apart by their ids
-    waiting: list[tuple[_ValuePlace, list[Mapping[str, Any]]]] = []
 
-    def place(bodies: list[Mapping[str, Any]]) -> _ValuePlace:
-        parts = {id(part): part for body in bodies for part in transform.alternatives(body)}
+    def __init__(self, translation: Translation) -> None:
+        self._translation = translation
+        self._places: dict[frozenset[int], _ValuePlace] = {}  # schemas are told apart by their ids
+        self._waiting: list[tuple[_ValuePlace, list[Mapping[str, Any]]]] = []
+        self.drops_anything = False
+
+    def place(self, bodies: list[Mapping[str, Any]]) -> _ValuePlace:
+        """Return the place of values that meet any of these."""
+        parts = {id(part): part for body in bodies for part in self._translation.alternatives(body)}
         parts = {key: part for key, part in parts.items() if part["type"] in ("object", "array")}
-        known = places.get(frozenset(parts))
+        known = self._places.get(frozenset(parts))
         if known is None:
-            if len(places) >= MOST_PLACES:
+            if len(self._places) >= MOST_PLACES:
                 raise DialectError("alternatives that are too many to tell apart")
-            known = places[frozenset(parts)] = _ValuePlace({}, None)
-            waiting.append((known, list(parts.values())))
+            known = self._places[frozenset(parts)] = _ValuePlace({}, None, frozenset(), has_kept=False)
+            self._waiting.append((known, list(parts.values())))
         return known
 
-    drops_anything = False
-    start = place([body])
-    while waiting:
-        here, parts = waiting.pop()
-        found: dict[str, list[tuple[bool, Mapping[str, Any]]]] = {}
+    def explore(self) -> None:
+        """Find out what is below the places that were asked for."""
+        while self._waiting:
+            self._read(*self._waiting.pop())
+        above: dict[int, list[_ValuePlace]] = {}
+        for place in self._places.values():
+            for there in (*(there for _, there in place.properties()), *filter(None, [place.items])):
+                above.setdefault(id(there), []).append(place)
+        waiting = [place for place in self._places.values() if place.kept]
+        while waiting:
+            place = waiting.pop()
+            if not place.has_kept:
+                place.has_kept = True
+                waiting += above.get(id(place), ())
+
+    def _read(self, here: _ValuePlace, parts: list[Mapping[str, Any]]) -> None:
+        found: dict[str, list[tuple[bool | None, Mapping[str, Any]]]] = {}
         for part in parts:
             for key, there in part.get("properties", {}).items():
-                transform.step()
-                found.setdefault(key, []).append((part.get(_OPTIONAL, {}).get(key, False), there))
+                self._translation.step()
+                found.setdefault(key, []).append((part.get(_OPTIONAL, {}).get(key), there))
         for key, ways in found.items():
             drops = any(is_dropped for is_dropped, _ in ways)
-            if drops and any(not is_dropped and transform.allows_null(there) for is_dropped, there in ways):
+            if drops and any(not is_dropped and self._translation.allows_null(there) for is_dropped, there in ways):
                 raise DialectError(f"{key!r}: null where one alternative has it and another leaves the property out")
-            here.keys[key] = drops, place([there for _, there in ways])
-            drops_anything |= drops
+            here.keys[key] = drops, self.place([there for _, there in ways])
+            self.drops_anything |= drops
+        here.kept = frozenset(key for key, ways in found.items() if any(is_dropped is False for is_dropped, _ in ways))
         if items := [part["items"] for part in parts if part["type"] == "array"]:
-            here.items = place(items)
-    return start if drops_anything else None
+            here.items = self.place(items)
+
+
+def explored(body: Mapping[str, Any], notes: list[_Translated], translation: Translation) -> _ValuePlace | None:
+    """Return the place of a whole value; None where no null is ever taken out.
+
+    Raises DialectError where a null that is left would be wrong, though what it stands for was right.
+    """
+    places = _ValuePlaces(translation)
+    start, found = places.place([body]), [(note, places.place([note.body])) for note in notes]
+    places.explore()
+    for note, place in found:
+        if place.has_kept and translation.nulls.breaks(note.beside(), place):
+            raise DialectError(f"{note.at or '(root)'}: what it says of absent properties is not true of null ones")
+    return start if places.drops_anything else None
 
 
 # ---- Small parts --------------------------------------------------------------------------------------------------
@@ -502,7 +528,7 @@ def _is(value: Any, kind: str) -> bool:
     return kind == "number" or (kind == "integer" and value % 1 == 0)
 
 
-def _without(schema: Mapping[str, Any], key: str, index: int | None = None) -> Mapping[str, Any]:
+def _without(schema: Mapping[str, Any], key: str, index: int | None = None) -> dict[str, Any]:
     """Return a schema without a keyword, or without one of the schemas that it holds."""
     rest = {word: said for word, said in schema.items() if word != key}
     return rest if index is None else {**rest, key: [part for at, part in enumerate(schema[key]) if at != index]}

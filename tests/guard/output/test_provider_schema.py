@@ -414,8 +414,7 @@ def test_a_translation_looks_at_so_many_schemas_and_no_more(dialect: Any, word: 
     schema = closed({"a": {"allOf": [tried] * 9 + [{"$ref": "#/$defs/d0"}]}}, **{"$defs": {**levels, "d25": leaf}})
     translation = Translation(schema, dialect, formats=True)
     with contextlib.suppress(DialectError):
-        body, _ = translation.whole()
-        provider_translation.explored(body, translation)
+        provider_translation.explored(*translation.whole(), translation)
     assert translation._left > 1_000
 
 
@@ -477,6 +476,11 @@ def test_a_null_is_looked_at_wherever_the_object_is_referred_to() -> None:
         {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/one"}], "maxProperties": 0},
         {"allOf": [{"$ref": "#/$defs/one"}, {"not": {"required": ["a"]}}]},
         {"$ref": "#/$defs/tree"},
+        closed({"x": one}, allOf=[{"properties": {"x": {"maxProperties": 0}}}]),
+        closed({"x": {"type": "array", "items": one, "contains": {"maxProperties": 0}}}),
+        closed(
+            {"x": {"type": "array", "items": one}}, **{"not": {"properties": {"x": {"items": {"required": ["a"]}}}}}
+        ),
     ):
         with pytest.raises(DialectError, match="absent"):
             strict({**schema, "$defs": {"one": one, "tree": tree}}, OPENAI)
