@@ -66,6 +66,26 @@ MISTRAL = """\
 {%- elif message.role == 'assistant' %}{{ message.content }}<|im_end|>
 {%- else %}[INST]{{ message.content }}[/INST]{% endif %}{% endfor %}
 """
+#: A template that writes arguments member by member, as Qwen3-Coder has it, member by member.
+TAGGED = """\
+{% for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content or '' }}
+{%- for call in message.tool_calls or [] %}
+{%- if message.content or not loop.first %}{{ '\\n' }}{% endif %}
+{{- '<tool_call>\\n<function=' + call.function.name + '>\\n' }}
+{%- for key, value in call.function.arguments.items() %}
+{{- '<parameter=' + key + '>\\n' + (value if value is string else value | tojson) + '\\n</parameter>\\n' }}
+{%- endfor %}{{ '</function>\\n</tool_call>' }}{% endfor %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+#: The same on one line, as GLM has it: a JSON string can spell a call.
+ONE_LINE = """\
+{% for message in messages %}<|{{ message.role }}|>{{ message.content or '' }}
+{%- for call in message.tool_calls or [] %}{{ '<tool_call>' + call.function.name }}
+{%- for key, value in call.function.arguments.items() %}
+{{- '<arg_key>' + key + '</arg_key><arg_value>' + (value if value is string else value | tojson) + '</arg_value>' }}
+{%- endfor %}{{ '</tool_call>' }}{% endfor %}<|im_end|>
+{%- endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"""
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CONTEXT = 512  #: Positions of the tiny llama.
 

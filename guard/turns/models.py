@@ -93,7 +93,11 @@ class TemplatedModel:
         if self._words is not None:
             yield from self._words.stream(request)
             return
-        reader = self.form.reader(self._callable, begun=self.form.over, tool_choice=self._choice)
+        if self.wanted.response is not None and self._choice == "none":  # all of it is the answer
+            for part in adapters.pieces(self.model, self._request(request)):
+                yield self._reply(part) if isinstance(part, Reply) else part
+            return
+        reader = self.form.reader(self._callable, begun=self.form.over, tool_choice=self._read_as)
         for part in adapters.pieces(self.model, self._request(request)):
             if isinstance(part, Reply):
                 yield from reader.end()
@@ -120,6 +124,11 @@ class TemplatedModel:
     @property
     def _choice(self) -> str:
         return self.wanted.choice if self._callable else "none"
+
+    @property
+    def _read_as(self) -> str:
+        """The choice under which turns are read: an answer of a type is no text, so what is no call is the answer."""
+        return "required" if self.wanted.response is not None and self._choice == "auto" else self._choice
 
     def _format(self) -> dict[str, Any]:
         response, choice = self.wanted.response, self._choice
@@ -172,8 +181,7 @@ class TemplatedModel:
 
     def _reply(self, reply: Reply) -> Reply:
         has_answer = self.wanted.response is not None
-        choice = "required" if has_answer and self._choice == "auto" else self._choice  # an answer is no text
-        read = self.form.read(reply.text, self._callable, begun=self.form.over, tool_choice=choice)
+        read = self.form.read(reply.text, self._callable, begun=self.form.over, tool_choice=self._read_as)
         calls = [(call.name, call.written) for call in read.calls]
         if has_answer and not calls:
             return dataclasses.replace(reply, text=f'{{"content": {reply.text}}}')

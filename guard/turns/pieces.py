@@ -49,7 +49,8 @@ class TurnReader:
     """Reads a turn in a model's own form while it is written, with the automaton that masks it.
 
     Text that may be the start of a call's mark, or that may yet be thinking, is held back. Arguments come as JSON text
-    while they are written, in whatever style (argument_text.py). Belongs to one thread.
+    while they are written, in whatever style (argument_text.py). From the first byte on that the format refuses,
+    all is text. Belongs to one thread.
     """
 
     def __init__(self, compiled: CompiledFormat, built: Built) -> None:
@@ -63,12 +64,21 @@ class TurnReader:
         self._marks = [joint + tail for tail in tails for joint in ("", *built.joints)] + list(built.joints)
         self._triggers = [tail.encode() for tail in tails if tail.strip()]
         self._hurry, self._hurries = 0, MOST_HURRY
+        self._is_refused = False  # the turn has left its format
 
     def feed(self, piece: str) -> Iterator[str]:
         """Take the next piece that the model wrote; yield new text and CallPieces."""
+        if self._is_refused:
+            yield piece
+            return
+        from guard.schemas.structural.compiled_format import accept_most  # imported late: it needs the engine
+
         data = piece.encode()
-        self._matcher.accept_bytes(data)
+        accepted = len(self._data) + accept_most(self._matcher, data)
         self._data += data
+        if accepted < len(self._data):
+            yield from self._refused(accepted)
+            return
         if any(self._data.find(one, max(0, len(self._data) - len(data) - len(one))) >= 0 for one in self._triggers):
             self._hurry = HURRY
         if len(self._data) >= self._next or (self._hurry and self._hurries):
@@ -76,19 +86,31 @@ class TurnReader:
                 self._hurry, self._hurries = self._hurry - 1, self._hurries - 1
             self._next = len(self._data) + len(self._data) // SHARE + 1
             before = sum(self._calls)
-            yield from self._fresh(is_whole=False)
+            parts = self._parts()
+            if not self._may_be_thinking(parts):
+                yield from self._fresh(parts, is_settled=not self._ends_in_text(parts))
             self._hurry = 0 if sum(self._calls) > before else self._hurry
 
     def end(self) -> Iterator[str]:
         """Yield the rest of a turn that has ended."""
-        yield from self._fresh(is_whole=True)
+        if not self._is_refused:
+            yield from self._fresh(self._parts(), is_settled=True, is_whole=True)
 
-    def _fresh(self, *, is_whole: bool) -> Iterator[str]:
-        parts = self._compiled.parts(self._matcher, bytes(self._data))
-        if not is_whole and self._may_be_thinking(parts):
-            return
+    def _parts(self) -> list[TurnPart]:
+        return self._compiled.parts(self._matcher, bytes(self._data))
+
+    def _refused(self, accepted: int) -> Iterator[str]:
+        """Yield the calls that are complete, and the rest as text; only so many bytes fit the format."""
+        from guard.turns import reading
+
+        self._is_refused, data = True, bytes(self._data)
+        kept, rest = reading.split(self._compiled.parts(self._matcher, data[:accepted]), data, self._built)
+        yield from self._fresh(kept, is_settled=True, is_whole=True)
+        yield (folded(kept, self._built)[0] + rest)[self._said :]
+
+    def _fresh(self, parts: list[TurnPart], *, is_settled: bool, is_whole: bool = False) -> Iterator[str]:
+        """Yield what was not told of these parts; `is_settled` says that their text, `is_whole` that all has ended."""
         said, calls = folded(parts, self._built)
-        is_settled = is_whole or not self._ends_in_text(parts)
         text = said if is_settled else said[: len(said) - self._held(said)]
         if fresh := text[self._said :]:
             self._said = len(text)

@@ -41,40 +41,39 @@ class ReadTurn:
 
 
 def read(text: str, compiled: CompiledFormat, built: Built) -> ReadTurn:
-    """Read a turn with the automaton of its format: O(bytes), O(bytes · log bytes) for one that leaves it."""
+    """Read a turn with the automaton of its format. O(bytes)."""
+    from guard.schemas.structural.compiled_format import accept_most  # imported late: it needs the engine
+
     data = text.encode(errors="replace")
     matcher = compiled.matcher(single_bytes())
-    if matcher.accept_bytes(data) and matcher.can_stop():
-        return _folded(compiled.parts(matcher, data), built)
-    low, high = 0, len(data)
-    while low < high:  # bisect for the longest accepted prefix
-        half = (low + high + 1) // 2
-        matcher.reset()
-        low, high = (half, high) if matcher.accept_bytes(data[:half]) else (low, half - 1)
-    matcher.reset()
-    matcher.accept_bytes(data[:low])
-    behind = data[max(0, low - 40) : low].decode(errors="replace")
-    what = "goes wrong" if low < len(data) else "ends too soon"
-    return _broken(compiled.parts(matcher, data[:low]), data, built, f"it {what} behind {behind!r} (byte {low:,})")
+    at = accept_most(matcher, data)
+    parts = compiled.parts(matcher, data[:at])
+    if at == len(data) and matcher.can_stop():
+        return _folded(parts, built)
+    kept, rest = split(parts, data, built)
+    turn = _folded(kept, built)
+    behind = data[max(0, at - 40) : at].decode(errors="replace")
+    what = "goes wrong" if at < len(data) else "ends too soon"
+    return replace(turn, text=turn.text + rest, trouble=f"it {what} behind {behind!r} (byte {at:,})")
 
 
-def _broken(parts: list[TurnPart], data: bytes, built: Built, trouble: str) -> ReadTurn:
-    """Return a turn up to its last complete call, and the rest as text."""
+def split(parts: list[TurnPart], data: bytes, built: Built) -> tuple[list[TurnPart], str]:
+    """Split a turn that leaves its format: its parts up to the last complete call, and the rest as text."""
     kinds = [None if (says := says_of(part, built)) is None else says.kind for part in parts]
     in_call = [kind in ("call", "id", "arguments") for kind in kinds]
     ends = [n for n in range(len(parts) - 1) if in_call[n] and not in_call[n + 1]]
     if ends:
         at = min(parts[ends[-1]].end + built.around[1], len(data))
         kept = parts[: ends[-1] + 1]
+    elif "text" in kinds:
+        kept = parts[: kinds.index("text")]
+        at = parts[len(kept)].begin
     else:
-        kept = parts[
-            : kinds.index("text") if "text" in kinds else in_call.index(True) if True in in_call else len(parts)
-        ]
+        kept = parts[: in_call.index(True) if True in in_call else len(parts)]
         while kept and says_of(kept[-1], built) is None:  # texts before the call
             kept = kept[:-1]
         at = kept[-1].end if kept else 0
-    turn = _folded(kept, built)
-    return replace(turn, text=turn.text + data[at:].decode(errors="replace"), trouble=trouble)
+    return kept, data[at:].decode(errors="replace")
 
 
 def says_of(part: TurnPart, built: Built) -> Says | None:

@@ -319,6 +319,17 @@ class CompiledFormat(Compiled):
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
 
 
+def accept_most(matcher: Matcher, data: bytes) -> int:
+    """Let a matcher accept the longest beginning of `data` that it can; return its length. O(bytes)."""
+    at, step = 0, STRIDE
+    while step and at < len(data):
+        if matcher.accept_bytes(data[at : at + step]):
+            at = min(at + step, len(data))
+        else:
+            step //= 2
+    return at
+
+
 def _check_some(vocabulary: Vocabulary, excluded: Sequence[int]) -> None:
     """Raise ValueError where a vocabulary has no token but these and those that end a turn."""
     barred, special = {*excluded, *vocabulary.eos}, {*vocabulary.special}
@@ -329,12 +340,7 @@ def _check_some(vocabulary: Vocabulary, excluded: Sequence[int]) -> None:
 
 def _wrong(compiled: CompiledFormat, data: bytes) -> str:
     """Return an error that says how far a text fits the format. O(bytes)."""
-    matcher, at, step = compiled.matcher(single_bytes()), 0, STRIDE
-    while step and at < len(data):  # bisect for the longest accepted prefix
-        if matcher.accept_bytes(data[at : at + step]):
-            at = min(at + step, len(data))
-        else:
-            step //= 2
+    at = accept_most(compiled.matcher(single_bytes()), data)
     begun = data[max(0, at - 40) : at].decode(errors="replace")
     what = f"goes wrong behind {begun!r} (byte {at:,})" if at < len(data) else f"ends too soon, behind {begun!r}"
     return f"the format has no such turn: it {what}"

@@ -20,18 +20,6 @@ from guard.turns.models import TemplatedModel, tool_format
 from guard.turns.turn import target
 
 BOTH = ("<tool_call>", "</tool_call>")
-#: As Qwen3-Coder has it, member by member.
-TAGGED = """\
-{% for message in messages %}<|im_start|>{{ message.role }}
-{{ message.content or '' }}
-{%- for call in message.tool_calls or [] %}
-{%- if message.content or not loop.first %}{{ '\\n' }}{% endif %}
-{{- '<tool_call>\\n<function=' + call.function.name + '>\\n' }}
-{%- for key, value in call.function.arguments.items() %}
-{{- '<parameter=' + key + '>\\n' + (value if value is string else value | tojson) + '\\n</parameter>\\n' }}
-{%- endfor %}{{ '</function>\\n</tool_call>' }}{% endfor %}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
 
 
 def lamp(on: bool, room: str = "hall") -> str:
@@ -213,8 +201,8 @@ def test_tools_that_the_form_can_not_say_are_asked_for_in_words(tmp_path: Path) 
 def test_a_tool_that_the_form_can_not_say_is_no_matter_where_it_can_not_be_called(tmp_path: Path, choice: str) -> None:
     card = {"properties": {"card": True, "cvv": True}, "dependentRequired": {"card": ["cvv"]}}
     pay = {"name": "pay", "parameters": {"type": "object", **card}}
-    ask = asked(model(template=TAGGED), tmp_path)
-    assert tool_format(model(template=TAGGED)).kind == "tagged"  # type: ignore[union-attr] # it has one
+    ask = asked(model(template=tiny.TAGGED), tmp_path)
+    assert tool_format(model(template=tiny.TAGGED)).kind == "tagged"  # type: ignore[union-attr] # it has one
     turn = ask.turn("Light!", [lamp, pay], tool_choice=choice, seed=1)
     assert bool(turn.calls) >= (choice in ("lamp", "required"))
     assert choice != "none" or not turn.calls
@@ -240,7 +228,7 @@ def test_the_numbers_of_arguments_are_as_they_were_written(number: str) -> None:
     half = {"name": "half", "parameters": {"type": "object", "properties": {"of": {"type": "number"}}}}
     for template, called in (
         (tiny.TOOLS, '<tool_call>\n{"name": "half", "arguments": {"of": %s}}\n</tool_call>'),
-        (TAGGED, "<tool_call>\n<function=half>\n<parameter=of>\n%s\n</parameter>\n</function>\n</tool_call>"),
+        (tiny.TAGGED, "<tool_call>\n<function=half>\n<parameter=of>\n%s\n</parameter>\n</function>\n</tool_call>"),
     ):
         form = tool_format(model(template=template))
         assert form is not None

@@ -102,6 +102,26 @@ def test_thinking_and_its_marks_are_no_text(form: Any, begun: str | None, calls:
                 assert come == (read.text, calls)
 
 
+def test_what_leaves_the_format_comes_as_text(form: Any) -> None:
+    """The reader went on with a matcher that had refused bytes: text was lost, and unfinished values were read."""
+    call = form.assistant([("get_weather", {"city": "Ulm", "days": 3})])
+    for said, calls in (
+        ("Hello ö <b", 0),
+        (f'{{"a": "{call}"}}', 0),
+        (f"{call[: len(call) // 2]}\x00 ö {call}", 0),
+        (f"{call}\x00 {call}", 1),
+    ):
+        read = form.read(said, trials.TOOLS, begun=form.over, tool_choice="required")
+        for longest in (1, 3, len(said)):
+            reader = form.reader(trials.TOOLS, begun=form.over, tool_choice="required")
+            parts = [part for piece in cut(said, random.Random(5), longest) for part in reader.feed(piece)]
+            parts += reader.end()
+            assert "".join(part for part in parts if not isinstance(part, CallPiece)) == read.text
+            if calls or longest == len(said):
+                made = ["".join(str(part) for part in parts if isinstance(part, CallPiece))]
+                assert [json.loads(one) for one in made if one] == [one.arguments for one in read.calls]
+
+
 def test_no_more_text_is_held_back_than_a_mark_is_long(form: Any) -> None:
     reader = form.reader(trials.TOOLS, begun=form.over)
     said = "It will rain < and <tool then <| and [TOOL and so on, a < b."
