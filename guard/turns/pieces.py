@@ -49,8 +49,8 @@ class TurnReader:
     """Reads a turn in a model's own form while it is written, with the automaton that masks it.
 
     Text that may be the start of a call's mark, or that may yet be thinking, is held back. Arguments come as JSON text
-    while they are written, in whatever style (argument_text.py). From the first byte on that the format refuses,
-    all is text. Belongs to one thread.
+    while they are written, in whatever style (argument_text.py). A call that is cut stays as it was written:
+    nothing closes it. From the first byte on that the format refuses, all is text. Belongs to one thread.
     """
 
     def __init__(self, compiled: CompiledFormat, built: Built) -> None:
@@ -92,9 +92,9 @@ class TurnReader:
             self._hurry = 0 if sum(self._calls) > before else self._hurry
 
     def end(self) -> Iterator[str]:
-        """Yield the rest of a turn that has ended."""
+        """Yield the rest of a turn that has ended, or was cut."""
         if not self._is_refused:
-            yield from self._fresh(self._parts(), is_settled=True, is_whole=True)
+            yield from self._fresh(self._parts(), is_settled=True, is_whole=self._matcher.can_stop())
 
     def _parts(self) -> list[TurnPart]:
         return self._compiled.parts(self._matcher, bytes(self._data))

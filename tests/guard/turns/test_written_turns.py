@@ -123,3 +123,28 @@ def test_a_call_is_told_as_one_where_an_answer_of_a_type_might_be(tmp_path: Path
     said, calls, turn = told(tmp_path, tiny.ONE_LINE, PAY, response=ANSWER, tool_choice=choice)
     assert (said, calls) == ("", [("pay", '{"to": "mallory"}')])
     assert [call.arguments for call in turn.calls] == [{"to": "mallory"}]
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "said", "calls"),
+    [
+        (tiny.TAGGED, "<tool_call>\n<function=get", "", []),
+        (tiny.TOOLS, '<tool_call>\n{"name": "get', "", []),
+        (tiny.ONE_LINE, "Well. <tool_call>get", "Well. ", []),
+        (tiny.ONE_LINE, "Well. <tool", "Well. <tool", []),
+        (tiny.TAGGED, "<tool_call>\n<function=pay>\n<parameter=to>\nMarta Kow", "", [("pay", '{"to": "Marta Kow')]),
+        (
+            tiny.TAGGED,
+            "<tool_call>\n<function=pay>\n<parameter=to>\nMarta\n</parameter>\n<parameter=amount>\n12",
+            "",
+            [("pay", '{"to": "Marta", "amount": 12')],
+        ),
+        (tiny.TOOLS, '<tool_call>\n{"name": "pay", "arguments": {"to": "Mar', "", [("pay", '{"to": "Mar')]),
+        (tiny.ONE_LINE, f"{PAY}<tool_call>pay<arg_key>to", "", [("pay", '{"to": "mallory"}'), ("pay", "{")]),
+    ],
+)
+def test_a_call_that_is_cut_is_not_completed(
+    tmp_path: Path, template: str, text: str, said: str, calls: list[tuple[str, str]]
+) -> None:
+    """A turn that ended inside of a call had it named too early, and its arguments closed."""
+    assert told(tmp_path, template, text, finish="length")[:2] == (said, calls)
