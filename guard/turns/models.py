@@ -18,7 +18,7 @@ from guard.errors import SchemaError, Unsupported
 from guard.kernels.cached import cached_property
 from guard.models import adapters
 from guard.models.base import Model, Reply, Request, Thought
-from guard.turns import marking, value, words
+from guard.turns import marking, reading, value, words
 from guard.turns.pieces import Spoken
 from guard.turns.turn import Wanted
 
@@ -181,7 +181,8 @@ class TemplatedModel:
 
     def _reply(self, reply: Reply) -> Reply:
         has_answer = self.wanted.response is not None
-        read = self.form.read(reply.text, self._callable, begun=self.form.over, tool_choice=self._read_as)
+        # A decoded text has no end of a turn behind it: what looks like one was said.
+        read = reading.read(reply.text, *self.form.compiled(self._callable, self.form.over, self._read_as))
         calls = [(call.name, call.written) for call in read.calls]
         if has_answer and not calls:
             return dataclasses.replace(reply, text=f'{{"content": {reply.text}}}')

@@ -81,7 +81,7 @@ class ToolFormat:
 
         Raises SchemaError or ValueError where the template's form can't express the tools.
         """
-        return TurnReader(*self._reading(tools, begun, tool_choice))
+        return TurnReader(*self.compiled(tools, begun, tool_choice))
 
     def format(
         self,
@@ -111,7 +111,9 @@ class ToolFormat:
         begun: str | None = None,
         tool_choice: ToolChoice = "auto",
     ) -> ReadTurn:
-        """Read the text, thinking and calls of a turn, given without its end token. Never raises on a model's text.
+        """Read the text, thinking and calls of a turn, rendered or decoded. Never raises on a model's text.
+
+        One of `ends` behind the turn is not part of it.
 
         With `tools` the automaton of `.format(tools, tool_choice)` reads; without, or where the template's form can't
         express them, any names and arguments are taken for calls. What does not fit the format stays text, and
@@ -119,7 +121,7 @@ class ToolFormat:
         """
         ends = [end for end in sorted(self.ends, key=len, reverse=True) if end and text.endswith(end)]
         try:
-            found = self._reading(reading.guessed(text, self.anatomy) if tools is None else tools, begun, tool_choice)
+            found = self.compiled(reading.guessed(text, self.anatomy) if tools is None else tools, begun, tool_choice)
         except (SchemaError, ValueError):
             if tools is None:
                 raise
@@ -169,7 +171,7 @@ class ToolFormat:
             **self.options,
         }
 
-    def _reading(self, tools: Sequence[Tool], begun: str | None, tool_choice: ToolChoice) -> tuple[Any, Built]:
+    def compiled(self, tools: Sequence[Tool], begun: str | None, tool_choice: ToolChoice) -> tuple[Any, Built]:
         """Return the compiled format that reads turns with these tools, from the cache where it is there."""
         kept = json.dumps([list(tools), begun, tool_choice], sort_keys=True)
         found = self._compiled.get(kept)

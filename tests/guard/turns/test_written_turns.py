@@ -148,3 +148,12 @@ def test_a_call_that_is_cut_is_not_completed(
 ) -> None:
     """A turn that ended inside of a call had it named too early, and its arguments closed."""
     assert told(tmp_path, template, text, finish="length")[:2] == (said, calls)
+
+
+@pytest.mark.parametrize("template", [tiny.TOOLS, tiny.TAGGED, tiny.ONE_LINE, tiny.MISTRAL])
+def test_a_text_may_end_like_the_templates_end_of_a_turn(tmp_path: Path, template: str) -> None:
+    """The end of a text was taken for the end of the turn, which a decoded text does not have."""
+    text = "In ChatML, each turn ends with <|im_end|>\n"
+    for said in (text, text.rstrip()):
+        assert guard.Guard(model=Writer(template, said), trace=tmp_path / "trace.db").turn("Hi", TOOLS).text == said
+        assert told(tmp_path, template, said)[0] == said
