@@ -1,17 +1,19 @@
 """Settings: what a call does not say comes from the environment, then from guard.toml, then from here.
 
 Environment variables are the names below with `GUARD_` before them (GUARD_MODEL, GUARD_TRACE …). guard.toml is read
-from the working directory, else from the user's configuration folder.
+from the working directory, else from the user's configuration folder; a program may name another file
+(`Settings.of`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import os
 import re
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -100,7 +102,7 @@ class Settings(FileSettings):
     @classmethod
     def load(cls, file: Path | None = None) -> Settings:
         """Read the settings as they stand now, or with another guard.toml; SettingError names the one that is wrong."""
-        _check_names(file or default_file(), {*cls.model_fields, SERVE})
+        _check_names(file or cls.file or default_file(), {*cls.model_fields, SERVE})
         _check_environment({f"{PREFIX}{name.upper()}" for name in cls.model_fields})
         kind: Any = cls if file is None else type("Settings", (cls,), {"__annotations__": {}, "file": file})
         try:
@@ -108,7 +110,7 @@ class Settings(FileSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = pointer(first["loc"]).removeprefix("/")
-            place = variable_of(f"{PREFIX}{name}") or _place(file, name)
+            place = variable_of(f"{PREFIX}{name}") or _place(file or cls.file, name)
             words = worded(first["msg"], first["input"])
             joint = " " if words.startswith("must") else ": "
             said = name if name == "trace" else f"{name}={written(first['input'])}"  # a URL may hold a password
@@ -116,6 +118,16 @@ class Settings(FileSettings):
         except (ValueError, RecursionError) as error:  # guard.toml is not TOML
             raise SettingError(f"guard.toml can't be read: {error}; correct it or remove it") from None
         return settings
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, file: Path | None) -> Iterator[None]:
+        """Have everything in this process read its settings from another guard.toml; None: from where it is found."""
+        before, cls.file = cls.file, file
+        try:
+            yield
+        finally:
+            cls.file = before
 
     def trace_path(self) -> str:
         """Return the file or the URL of the trace."""

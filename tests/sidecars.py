@@ -129,13 +129,17 @@ def serving(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     program: Sequence[str] = ("guard",),
+    common: str = "",
 ) -> Iterator[Sidecar]:
     """Start `guard serve` with settings, on any free port; ends it in the end.
 
-    `program`: a module to run in place of Guard's command line, and what it is given first.
+    `program`: a module to run in place of Guard's command line, and what it is given first. `common`: lines of settings
+    outside of `[serve]`.
     """
     config = folder / "guard.toml"
-    text = f'trace = "{folder / "trace.db"}"\n[serve]\nport = 0\naccess_log = "{folder / "access.jsonl"}"\n{toml}'
+    text = (
+        f'trace = "{folder / "trace.db"}"\n{common}[serve]\nport = 0\naccess_log = "{folder / "access.jsonl"}"\n{toml}'
+    )
     config.write_text(text)
     command = [sys.executable, "-m", *program, "serve", "--config", str(config), *arguments]
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("GUARD_", "OPENAI_"))}

@@ -85,6 +85,11 @@ def check(start: Start) -> ServeSettings:
 
     It only looks: nothing is made, and a trace of an older Guard stays as it is.
     """
+    with Settings.of(start.config):
+        return _checked(start)
+
+
+def _checked(start: Start) -> ServeSettings:
     serve, common = start.settings()
     for name, model in serve.models.items():
         try:
@@ -105,7 +110,12 @@ def check(start: Start) -> ServeSettings:
 
 def run(start: Start) -> int:
     """Serve until a signal ends it; returns the exit code."""
-    serve = check(start)
+    with Settings.of(start.config):
+        return _run(start)
+
+
+def _run(start: Start) -> int:
+    serve = _checked(start)
     _store(start.settings()[1]).check_writable()
     if serve.needs_key is False:
         key_requirement.forget(_store(start.settings()[1]))
@@ -380,7 +390,8 @@ def _work(start: Start, listener: socket.socket, address: str, seen: Any) -> Non
     """Serve in a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server takes it: Ctrl-C reaches the parent as well
     try:
-        sys.exit(_serve(start, listener, address, seen=seen))
+        with Settings.of(start.config):
+            sys.exit(_serve(start, listener, address, seen=seen))
     except GuardError as error:
         print(f"guard: {plain_line(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -245,3 +245,19 @@ def test_a_trace_that_is_no_text_is_not_shown_since_it_may_hold_a_password(
     file.write_text('trace = ["postgresql://u:hush-hush@host/db"]\n')
     with pytest.raises(SettingError, match=r"^the setting trace \(guard\.toml, line 1\) must be a text$"):
         Settings.load(file)
+
+
+def test_a_program_may_name_the_file_of_all_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sidecar did in the background, such as to judge a canary, read the trace of another guard.toml."""
+    for name in ("GUARD_TRACE", "GUARD_RETRIES"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "own.toml"
+    file.write_text('trace = "own.db"\nretries = 7\n')
+    with Settings.of(file):
+        assert (Settings.load().trace_path(), Settings.load().retries) == ("own.db", 7)
+        file.write_text("\nretries = -1\n")
+        with pytest.raises(guard.SettingError, match=r"retries=-1 \(guard.toml, line 2\)"):
+            Settings.load()
+        with Settings.of(None):
+            assert Settings.load().retries == Settings.model_fields["retries"].default
+    assert Settings.load().retries == Settings.model_fields["retries"].default

@@ -160,3 +160,14 @@ def test_what_is_served_alone_and_what_answers_cost_is_told(tuned: Sidecar, regi
     (curve,) = tuned.ask("GET", "/guard/economics").json["curves"]
     write_json(folder / SHADOW, before)
     assert curve == {"function": FUNCTION, "version": 1, "before": None, "after": alone["curve"], "kept": alone["kept"]}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_registry_is_that_of_the_file_that_config_names(registry: Registry, tmp_path: Path, workers: int) -> None:
+    """`registry = …` in it was ignored: `guard serve` did not start, since no model was tuned in the default one."""
+    toml, common = f"workers = {workers}\n{TUNED}", f'registry = "{registry.root}"\n'
+    with serving(tmp_path, toml, env={"XDG_DATA_HOME": str(tmp_path / "data")}, common=common) as sidecar:
+        (listed,) = sidecar.ask("GET", "/guard/models").json["functions"]
+        assert listed["function"] == FUNCTION
+        assert served(sidecar) == f"tuned:{FUNCTION}@{listed['serving']['current']}"
+        assert sidecar.ask("GET", "/guard/economics").status == 200
