@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def from_trace(
     store: TraceStore,
     dropped: Counter[str],
     *,
-    own: Collection[str],
+    own: Container[str],
     function: str | None = None,
     schema_hash: str | None = None,
     since: float | None = None,
@@ -123,7 +123,7 @@ def _is_json(text: str) -> bool:
 def _pairs(
     store: TraceStore,
     calls: list[Call],
-    own: Collection[str],
+    own: Container[str],
     dropped: Counter[str],
     schemas: dict[str, Compiled | None],
 ) -> Iterator[Pair]:
@@ -155,7 +155,7 @@ def _pairs(
         yield Pair(call.attempts[0].messages, compiled, text, source, call.started, by, is_approved)
 
 
-def _why_not(call: Call, feedback: Feedback | None, own: Collection[str]) -> str:
+def _why_not(call: Call, feedback: Feedback | None, own: Container[str]) -> str:
     """Return why a call's answer is left out; "" where it is right."""
     if call.record_for != TRAINING:
         return "not recorded for training"

@@ -16,7 +16,7 @@ import json
 import os
 import time
 import urllib.parse
-from collections.abc import Collection, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,23 +112,23 @@ class Registry:
         known = self.versions(function)
         return str(known[0].card.get("base", "smollm2")) if known else "smollm2"
 
-    def relatives(self, names: Collection[str]) -> set[str]:
+    def relatives(self, names: Iterable[str]) -> Relatives:
         """Return all names of these models and of their relatives: their bases, and whatever was tuned from the same.
 
         What one of them answered is no news to another.
         """
         families = [self._family(function) for function in self.functions()]
-        found = set(names)
+        found = {one for name in names for one in lineage(name)}
         while more := set().union(*(family for family in families if family & found)) - found:
             found |= more
-        return found
+        return Relatives(found)
 
     def _family(self, function: str) -> set[str]:
         """Return the names of a function's models, under which they are asked, and answer: the bases are among them."""
         versions, tuned = self.versions(function), f"tuned:{function}"
         numbers = [BASE, *(version.number for version in versions)]
-        bases = {str(version.card.get("base", "smollm2")) for version in versions}
-        return {tuned, *(f"{tuned}@{n}" for n in numbers), *(f"transformers:{v.folder}" for v in versions), *bases}
+        models = {one for number in numbers for one in lineage(self.model(function, number))}
+        return {tuned, *(f"{tuned}@{number}" for number in numbers), *models}
 
     def next_folder(self, function: str) -> Path:
         """Return the folder for the next version. A killed run may have left `FOLDER.partial` beside it."""
@@ -248,6 +248,51 @@ class Registry:
         serving = replace(serving, history=(*serving.history, entry))
         write_json(self.place(function) / SERVING, asdict(serving))
         return serving
+
+
+class Relatives(Container[object]):
+    """Names of models that are relatives; a folder has one name, however it is spelled."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._known: dict[str, bool] = {}
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a model is one of them, or was tuned from one, in whichever folder it is."""
+        if not isinstance(name, str):
+            return False
+        if name not in self._known:
+            self._known[name] = not self._names.isdisjoint(lineage(name))
+        return self._known[name]
+
+
+def lineage(name: str) -> dict[str, dict[str, Any]]:
+    """Return the card of a model, of what it was tuned from, and so on, by name; of a model that was not tuned it is {}.
+
+    A folder's name has its absolute path. Raises GuardError where a card can't be read.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    while name:
+        kind, _, rest = name.partition(":")
+        folder = None
+        if kind == "transformers" and rest:
+            with contextlib.suppress(OSError, ValueError, RuntimeError):  # it names no folder that can be
+                folder = Path(rest).expanduser().resolve()
+                name = f"transformers:{folder}"
+        if name in found:
+            break
+        card = found[name] = {} if folder is None else _card(folder)
+        name = str(card.get("base", ""))
+    return found
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    try:
+        return read_json(folder / CARD) or {}
+    except NotADirectoryError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise GuardError(f"{folder / CARD} can't be read, so that it is not known what was learned: {error}") from None
 
 
 def differences(old: Version, new: Version) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import guard
 from guard.cli.app import app
 from guard.cli.console import Problem
+from guard.cli.tune import right_answers
 from guard.errors import GuardError
 from guard.models.local.transformers import quiet
 from guard.trace import TraceStore
@@ -225,3 +226,29 @@ def test_own_answers_are_left_out_before_the_registry_has_the_model(
     asked("answered by another registry's", reply(RIGHT, model="tuned:schema@3"), name="tuned:schema")
     shown = CliRunner().invoke(app, ["tune", json_schema(trace_file)])
     assert "0 examples are too few" in str(shown.exception)
+
+
+def test_a_folder_is_one_model_however_it_is_spelled_and_what_was_tuned_from_it_is_its_relative(
+    trace_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base was asked as transformers:/…/base and tuned as transformers:./base: its own answers were learned.
+
+    So were those of a folder that `guard tune --out` had made from it, which is in no registry, and of one more from
+    that.
+    """
+    monkeypatch.setenv("GUARD_REGISTRY", str(tmp_path / "models"))
+    monkeypatch.chdir(tmp_path)
+    for name, base in (("tuned", f"transformers:{tmp_path}/base"), ("again", "transformers:./tuned"), ("other", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tuning.json").write_text(json.dumps({"base": base} if base else {}))
+    (tmp_path / "link").symlink_to(tmp_path / "tuned")
+    for spelled in (f"{tmp_path}/base", "./base", "tuned/../base", "./tuned", "link", "again", "other", "\0"):
+        asked(f"answered by {spelled}", RIGHT, name=f"transformers:{spelled}")
+    for model in ("./base", f"{tmp_path}/base", "again"):
+        dropped: Counter[str] = Counter()
+        learned = right_answers(None, None, SCHEMA, None, {f"transformers:{model}"}, dropped)
+        assert [pair.by for pair in learned] == ["transformers:other", "transformers:\0"]
+        assert dropped == {"the model's own answer, which nobody confirmed": 6}
+    (tmp_path / "other" / "tuning.json").write_text("{")
+    with pytest.raises(GuardError, match=r"other/tuning\.json can't be read, so that it is not known what was learned"):
+        right_answers(None, None, SCHEMA, None, {"transformers:./base"}, Counter())
