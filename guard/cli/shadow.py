@@ -61,8 +61,8 @@ def shadow(
 ) -> None:
     """Ask a new and an old model the same questions, whose right answers are known, and report which does better.
 
-    Questions that either model was trained on are left out. Exits with 1 where the new model has not passed: it is not
-    certain, with 97.5% confidence, that it is worse by no more than the margin.
+    Questions that either model was trained on, or what it was tuned from, are left out. Exits with 1 where the new
+    model has not passed: it is not certain, with 97.5% confidence, that it is worse by no more than the margin.
     """
     from guard.errors import GuardError, ModelError
     from guard.tuning import shadow_job
@@ -84,14 +84,14 @@ def shadow(
         against = against or f"{version.function}@{serving}"
     if against is None or (own or function) is None:
         raise Problem("name the other model with --against, and whose answers are asked with --function")
-    old, before = _named(registry, against)
+    old, _ = _named(registry, against)
     dropped: Counter[str] = Counter()
     name, schema = tune.resolved(own or function or "")
     try:
         pairs = deduplicated(
             tune.right_answers(data, name, schema, since, {new, against, fresh, old}, dropped), dropped
         )
-        pairs = shadow_job.unseen(pairs, [one for one in (version, before) if one is not None], limit)
+        pairs = shadow_job.unseen(pairs, [*registry.behind(fresh), *registry.behind(old)], limit)
         kept = KeptAnswers(None if version is None else version.folder / shadow_job.PARTIAL)
         with progress(0) as (report, _):
             found = shadows.run(

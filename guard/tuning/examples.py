@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +92,17 @@ def split(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
         newest = sorted(pairs, key=lambda pair: pair.started)[len(pairs) - int(share * len(pairs)) :]
         held |= {pair.question for pair in newest}
     return [p for p in pairs if p.question not in held], [p for p in pairs if p.question in held]
+
+
+def learned(cards: Iterable[Mapping[str, Any]]) -> Callable[[Pair], bool]:
+    """Return whether a pair's question is one that models with these cards were trained on.
+
+    Of a model that was made before questions were noted it is known only which calls or lines it was trained on.
+    """
+    cards = list(cards)
+    asked = {question for card in cards for question in card.get("questions", ())}
+    sources = {source for card in cards if "questions" not in card for source in card.get("sources", ())}
+    return lambda pair: pair.question in asked or pair.source in sources
 
 
 def deduplicated(pairs: Iterable[Pair], dropped: Counter[str]) -> list[Pair]:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
@@ -31,8 +32,9 @@ from guard.models.local.embedded import SOURCES
 from guard.models.local.packed_linear import is_fast_in_bfloat16
 from guard.models.local.transformers import TransformersModel, quiet
 from guard.support.clipping import one_line
+from guard.tuning import registry
 from guard.tuning.answers import terms
-from guard.tuning.examples import Example, Pair, cut, deduplicated, split
+from guard.tuning.examples import Example, Pair, cut, deduplicated, learned, split
 from guard.tuning.lora import Adapter
 from guard.tuning.registry import CARD
 from guard.tuning.training import Recipe, Trainer, TrainingReport, Validation
@@ -101,6 +103,9 @@ def tune(
     base = load(model)
     asked = deduplicated(pairs, dropped)
     train, held = split(asked, min(HELD_OUT, VALIDATED / max(1, len(asked))))
+    is_learned = learned(registry.lineage(model).values())  # a question that the base was trained on measures nothing
+    train += filter(is_learned, held)
+    held = list(itertools.filterfalse(is_learned, held))
     examples = list(cut(base, train, dropped))
     validation = list(cut(base, held[:VALIDATED], dropped))
     if len(examples) < LEAST:

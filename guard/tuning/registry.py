@@ -112,6 +112,15 @@ class Registry:
         known = self.versions(function)
         return str(known[0].card.get("base", "smollm2")) if known else "smollm2"
 
+    def behind(self, name: str) -> list[str]:
+        """Return the names of the models that answer under a name: of `tuned:FUNCTION` its versions that serve."""
+        kind, _, function = name.partition(":")
+        if kind != "tuned" or not self.versions(function):
+            return [name]
+        serving = self.serving(function)
+        numbers = [serving.current, *([serving.canary.version] if serving.canary is not None else [])]
+        return [self.model(function, number) for number in numbers]
+
     def relatives(self, names: Iterable[str]) -> Relatives:
         """Return all names of these models and of their relatives: their bases, and whatever was tuned from the same.
 
@@ -250,7 +259,7 @@ class Registry:
         return serving
 
 
-class Relatives(Container[object]):
+class Relatives(Container[str]):
     """Names of models that are relatives; a folder has one name, however it is spelled."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -267,7 +276,7 @@ class Relatives(Container[object]):
 
 
 def lineage(name: str) -> dict[str, dict[str, Any]]:
-    """Return the card of a model, of what it was tuned from, and so on, by name; of a model that was not tuned it is {}.
+    """Return the card of a model, of what it was tuned from, and so on, by name; {} for what was not tuned.
 
     A folder's name has its absolute path. Raises GuardError where a card can't be read.
     """

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from guard.errors import GuardError
-from guard.tuning.registry import BASE, SHADOW, Registry, read_json, write_json
+from guard.tuning.examples import learned
+from guard.tuning.registry import SHADOW, Registry, lineage, read_json, write_json
 
 if TYPE_CHECKING:
     from guard.trace.store import TraceStore
     from guard.tuning.examples import Pair
-    from guard.tuning.registry import Version
 
 STATE, LOCK, CANCEL = "%shadow.json", "%shadow.lock", "%shadow.cancel"
 PARTIAL = "shadow.partial"  #: The answers of a run that is not over, in the version's folder.
@@ -72,7 +72,6 @@ def measured(
     version = registry.version(asked.function, asked.version)
     new, old = (registry.model(asked.function, number) for number in (asked.version, asked.against))
     own = registry.relatives({new, old})
-    versions = [version, *([registry.version(asked.function, asked.against)] if asked.against != BASE else [])]
     dropped: Counter[str] = Counter()
     card = version.card
     found_by: list[dict[str, Any]] = [{"function": card.get("function", asked.function)}]
@@ -82,7 +81,7 @@ def measured(
     right = deduplicated(itertools.chain.from_iterable(listed), dropped)
     kept = KeptAnswers(version.folder / PARTIAL)
     found = shadow_run.run(
-        *(new, old, unseen(right, versions, asked.limit)),
+        *(new, old, unseen(right, [new, old], asked.limit)),
         margin=asked.margin,
         precision=asked.precision,
         told=told,
@@ -94,16 +93,10 @@ def measured(
     return found
 
 
-def unseen(pairs: Sequence[Pair], versions: Sequence[Version], limit: int) -> list[Pair]:
-    """Return the newest pairs whose questions no version was trained on, oldest first.
-
-    Of a version that was made before questions were noted it is known only which calls or lines it was trained on.
-    """
-    cards = [version.card for version in versions]
-    asked = {question for card in cards for question in card.get("questions", ())}
-    sources = {source for card in cards if "questions" not in card for source in card.get("sources", ())}
-    new = (pair for pair in pairs if pair.question not in asked and pair.source not in sources)
-    return sorted(new, key=lambda pair: pair.started)[-limit:]
+def unseen(pairs: Sequence[Pair], names: Iterable[str], limit: int) -> list[Pair]:
+    """Return the newest pairs whose questions no model was trained on, nor what it was tuned from, oldest first."""
+    is_learned = learned(card for name in names for card in lineage(name).values())
+    return sorted(itertools.filterfalse(is_learned, pairs), key=lambda pair: pair.started)[-limit:]
 
 
 def state(registry: Registry) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ from guard.tuning import economics
 from guard.tuning import shadow_run as shadow
 from guard.tuning.examples import Pair, cut
 from guard.tuning.kept_answers import Answered, KeptAnswers
-from guard.tuning.registry import Version
+from guard.tuning.registry import CARD, Registry, write_json
 from guard.tuning.scoring import score
 from guard.tuning.shadow_job import unseen
 
@@ -224,11 +224,41 @@ def test_a_question_that_a_version_was_trained_on_is_not_asked_again_under_anoth
     before, now = pairs(30), pairs(40)
     card = {"sources": [pair.source for pair in before], "questions": [pair.question for pair in before]}
     (tmp_path / "tuning.json").write_text(json.dumps(card))
-    version = Version("f", 1, tmp_path)
+    model = f"transformers:{tmp_path}"
     renumbered = [dataclasses.replace(pair, source=f"line {39 - n}") for n, pair in enumerate(now)]
-    assert unseen(renumbered, [version], 100) == renumbered[30:]
+    assert unseen(renumbered, [model], 100) == renumbered[30:]
     (tmp_path / "tuning.json").write_text(json.dumps({"sources": card["sources"]}))  # of an older Guard
-    assert unseen(now, [version], 100) == now[30:]
+    assert unseen(now, [model], 100) == now[30:]
+
+
+def test_a_question_that_was_trained_on_is_left_out_of_every_model_and_of_what_it_was_tuned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of `guard tune --out` was asked what it had learned, and so was a version of a version."""
+    monkeypatch.setenv("GUARD_REGISTRY", str(tmp_path / "models"))
+    registry, asked = Registry.default(), pairs(100)
+    first, second, alone = registry.place("f") / "1", registry.place("f") / "2", tmp_path / "alone"
+    for folder, base, some in (
+        (first, "smollm2", asked[:60]),
+        (second, f"transformers:{first}", asked[60:80]),
+        (alone, f"transformers:{second}", asked[80:90]),
+    ):
+        folder.mkdir(parents=True)
+        write_json(folder / CARD, {"base": base, "questions": [pair.question for pair in some]})
+    assert unseen(asked, [registry.model("f", 1)], 200) == asked[60:]
+    assert unseen(asked, [registry.model("f", 2), "smollm2"], 200) == asked[80:]
+    assert unseen(asked, [f"transformers:{alone}"], 200) == asked[90:]
+    assert unseen(asked, registry.behind("tuned:f"), 200) == asked
+    registry.promote("f", 1, force=True)
+    registry.start_canary("f", 2, 0.5, force=True)
+    assert unseen(asked, registry.behind("tuned:f"), 200) == asked[80:]
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    lines = [json.dumps({"messages": pair.messages, "answer": json.loads(pair.answer)}) for pair in asked]
+    (tmp_path / "right.jsonl").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    args = ["shadow", "transformers:./alone", "--against", "smollm2", "--function", "schema.json"]
+    done = CliRunner().invoke(app, [*args, "--data", "right.jsonl"])
+    assert "10 questions with right answers are too few" in str(done.exception)
 
 
 def test_a_model_that_can_not_be_asked_is_not_said_to_be_wrong(tmp_path: Path) -> None:

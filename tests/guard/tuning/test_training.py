@@ -303,6 +303,18 @@ def test_where_nothing_is_held_out_nothing_is_said_of_it(
     assert registry.facts(registry.version("f", 1))["foreseen"] is None
 
 
+def test_what_the_base_was_trained_on_is_not_held_out(base: Path, tmp_path: Path) -> None:
+    """A base that was tuned itself was measured, before and after, on questions that it had learned."""
+    asked = pairs()
+    (base / job.CARD).write_text(json.dumps({"questions": [pair.question for pair in asked[:50]]}))
+    held = {pair.question for pair in job.split(asked, job.HELD_OUT)[1]}
+    first = {pair.question for pair in asked[:50]}
+    assert held & first
+    found = tuned(base, tmp_path / "out", dataclasses.replace(RECIPE, steps=1))
+    assert found.after.examples == len(held - first)
+    assert set(found.card["questions"]) == {pair.question for pair in asked} - (held - first)
+
+
 def test_the_base_is_found_from_another_folder(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(base.parent)
     found = job.tune(pairs(), tmp_path / "out", model=f"transformers:{base.name}", recipe=Recipe(steps=1, layers=1))
