@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -141,11 +142,22 @@ class MapRun:
         self._waiting: dict[int, Result[Any]] = {}  # in order: for an earlier one
         self._is_over = False
         self._fault: Exception | None = None  # what the inputs ended with, where that was one
+        self._taken = threading.Lock()
 
     @property
     def is_prepared(self) -> bool:
         """Whether it is known what is recorded of the run."""
         return self._kept is not None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep others from the results meanwhile; RuntimeError where another thread or task takes one just now."""
+        if not self._taken.acquire(blocking=False):
+            raise RuntimeError("the run is iterated over already, by another thread or task; have one take its results")
+        try:
+            yield
+        finally:
+            self._taken.release()
 
     def prepare(self) -> None:
         """Look up what is recorded of the run; blocks."""

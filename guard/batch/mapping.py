@@ -111,6 +111,10 @@ class Results(AnyResults[R]):
         _open.add(self)
 
     def __next__(self) -> Result[R]:
+        with self._run.alone():
+            return self._next()
+
+    def _next(self) -> Result[R]:
         run = self._run
         while not run.ready:
             while (task := run.next(self._under_way)) is not None:
@@ -129,7 +133,8 @@ class Results(AnyResults[R]):
 
     def finish(self) -> Iterator[Result[R]]:
         """Start nothing more, wait for the calls under way, and yield what was not handed on; there may be gaps."""
-        self._settle()
+        with self._run.alone():
+            self._settle()
         yield from self._run.rest()
 
     @property
@@ -139,8 +144,9 @@ class Results(AnyResults[R]):
 
     def close(self) -> None:
         """Start nothing more, and wait for the calls under way."""
-        self._settle()
-        self._run.drop()
+        with self._run.alone():
+            self._settle()
+            self._run.drop()
 
     def _settle(self) -> None:
         self._run.stop()
@@ -243,6 +249,10 @@ class AsyncResults(Generic[R]):
         return self
 
     async def __anext__(self) -> Result[R]:
+        with self._run.alone():
+            return await self._next()
+
+    async def _next(self) -> Result[R]:
         run = self._run
         if self._was_cancelled:  # by a time-out around one result, say: the end of the run would look like its success
             raise RuntimeError("the run ended when its task was cancelled; begin it again, with resume=…")

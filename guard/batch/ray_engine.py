@@ -77,9 +77,10 @@ class RayResults(AnyResults[R]):
         self._made = self._results(questions)
 
     def __next__(self) -> Result[R]:
-        while not self._run.ready:
-            self._run.take(next(self._made))
-        return self._run.ready.popleft()
+        with self._run.alone():
+            while not self._run.ready:
+                self._run.take(next(self._made))
+            return self._run.ready.popleft()
 
     def finish(self) -> Iterator[Result[R]]:
         """Start nothing more, and yield what was not handed on; the calls under way are lost with their workers."""

@@ -547,3 +547,48 @@ def test_a_program_that_leaves_a_run_ends_as_it_would(tmp_path: Path) -> None:
         assert connection is not None
         recorded = connection.exec_driver_sql("SELECT count(*) FROM calls").scalar()
     assert 4 <= recorded <= 8  # those that were under way too, and no further ones
+
+
+def test_a_run_has_one_consumer_and_another_is_refused(trace_file: Path) -> None:
+    """Several threads over one `guard.map`, or tasks over one `guard.amap`, waited for ever for each other's calls."""
+
+    class Gated(Counting):
+        async def agenerate(self, request: Request) -> Reply:
+            return await asyncio.to_thread(self.generate, request)
+
+    gate = threading.Event()
+    model = Gated(lambda _: gate.wait(30))
+
+    @guard.structured(model=model, retries=0)
+    def number(text: str) -> Number:
+        """Return the number."""
+
+    async def three() -> list[Any]:
+        run = guard.amap(number, ["1", "2", "3", "4"], concurrency=2)
+
+        async def take() -> list[int]:
+            return [result.value.n async for result in run]
+
+        tasks = [asyncio.create_task(take()) for _ in range(3)]
+        while sum(task.done() for task in tasks) < 2:  # noqa: ASYNC110 (for a moment, of a test)
+            await asyncio.sleep(0.01)
+        gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, *others = asyncio.run(asyncio.wait_for(three(), 30))
+    assert first == [1, 2, 3, 4]
+    assert all(isinstance(one, RuntimeError) and "iterated over already" in str(one) for one in others)
+    gate.clear()
+    run, taken = guard.map(number, ["1", "2", "3", "4"], concurrency=2), list[int]()
+    thread = threading.Thread(target=lambda: taken.extend(result.value.n for result in run), daemon=True)
+    before = len(model.asked)
+    thread.start()
+    while len(model.asked) == before:
+        time.sleep(0.01)
+    for wrong in (lambda: next(run), run.close, lambda: list(run.finish())):
+        with pytest.raises(RuntimeError, match="iterated over already"):
+            wrong()
+    gate.set()
+    thread.join(30)
+    assert taken == [1, 2, 3, 4]
+    assert list(run) == []
