@@ -232,8 +232,6 @@ class _Jsonl(_TableFile):
             count += 1
             if isinstance(row, Mapping):
                 columns.update(dict.fromkeys(row if len(columns) <= MOST_COLUMNS else wanted & row.keys()))
-                if self._column in row:
-                    columns.update(dict.fromkeys(self._keep))  # a row may lack what others have
         return list(columns), count
 
     def _rows(self) -> Iterator[Mapping[str, Any] | str | InputError]:

@@ -225,6 +225,16 @@ def test_a_column_counts_however_many_others_come_first(
     assert len(Inputs([tmp_path / "in.jsonl"])) == 2
 
 
+@pytest.mark.parametrize("more", [(), ("--column", "text")])
+def test_a_kept_column_that_no_row_has_is_refused(run: Run, model: Same, tmp_path: Path, more: tuple[str, ...]) -> None:
+    """With --column, a misspelt --keep became a column of nulls."""
+    (tmp_path / "in.jsonl").write_text('{"text": "It says 1.", "id": 1}\n{"text": "It says 2."}\n')
+    code, _, err = run("-i", "in.jsonl", *more, "--keep", "idd", "-o", "out.jsonl")
+    assert (code, model.asked) == (2, 0)
+    assert err == "guard: in.jsonl has the columns text, id, and no 'idd'; name one of them\n"
+    assert run("-i", "in.jsonl", *more, "--keep", "id", "-o", "out.jsonl")[0] == 0  # a row may lack what others have
+
+
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.failures.jsonl", "out.jsonl.partial"])
 def test_a_folder_is_no_output(run: Run, model: Same, tmp_path: Path, name: str) -> None:
     (tmp_path / "in.csv").write_text("text\n1\n")
