@@ -97,26 +97,21 @@ def tune(
     the model can't be tuned or saved, and GuardError where there are too few examples.
     """
     began = clock()
-    if out.exists():
-        raise GuardError(f"{out} is there already; name a new folder")
     dropped = Counter() if dropped is None else dropped
-    base = load(model)
-    asked = deduplicated(pairs, dropped)
-    train, held = split(asked, min(HELD_OUT, VALIDATED / max(1, len(asked))))
-    is_learned = learned(registry.lineage(model).values())  # a question that the base was trained on measures nothing
-    train += filter(is_learned, held)
-    held = list(itertools.filterfalse(is_learned, held))
-    examples = list(cut(base, train, dropped))
-    validation = list(cut(base, held[:VALIDATED], dropped))
-    if len(examples) < LEAST:
-        told_why = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none was left out"
-        raise GuardError(f"{len(examples)} examples are too few, {LEAST} are needed ({told_why})")
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GuardError(f"out={str(out)!r} must be a folder that can be made: {error.strerror}") from None
-    with _alone(partial, out):
+    with _alone(out) as partial:  # before anything is loaded: a run that can't be saved is not begun
+        base = load(model)
+        asked = deduplicated(pairs, dropped)
+        train, held = split(asked, min(HELD_OUT, VALIDATED / max(1, len(asked))))
+        is_learned = learned(
+            registry.lineage(model).values()
+        )  # a question that the base was trained on measures nothing
+        train += filter(is_learned, held)
+        held = list(itertools.filterfalse(is_learned, held))
+        examples = list(cut(base, train, dropped))
+        validation = list(cut(base, held[:VALIDATED], dropped))
+        if len(examples) < LEAST:
+            told_why = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none was left out"
+            raise GuardError(f"{len(examples)} examples are too few, {LEAST} are needed ({told_why})")
         adapter = Adapter(base.model, recipe.layers, recipe.rank, recipe.seed)
         spent = clock() - began
         if recipe.seconds is not None:
@@ -162,17 +157,34 @@ def tune(
 
 
 @contextlib.contextmanager
-def _alone(partial: Path, out: Path) -> Iterator[None]:
-    """Lock a run's partial folder for this process; GuardError where another process holds it."""
+def _alone(out: Path) -> Iterator[Path]:
+    """Make a run's partial folder and lock it for this process; one that holds nothing in the end is removed.
+
+    GuardError where another process holds it, or where the model is there already.
+    """
+    _check_new(out)
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GuardError(f"out={str(out)!r} must be a folder that can be made: {error.strerror}") from None
     lock = FileLock(partial / "lock")
     try:
         lock.acquire(timeout=0)
-    except Timeout:
+    except (Timeout, FileNotFoundError):  # held, or removed just now by the run that made the model
         raise GuardError(f"another run is making {out}; wait for it, or name another folder") from None
     try:
-        yield
+        _check_new(out)  # another run may have made it since
+        yield partial
     finally:
+        if [path.name for path in partial.glob("*")] in ([], ["lock"]):
+            shutil.rmtree(partial, ignore_errors=True)
         lock.release()
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise GuardError(f"{out} is there already; name a new folder")
 
 
 def _save(base: TransformersModel, card: dict[str, Any], partial: Path, out: Path) -> None:
@@ -187,10 +199,10 @@ def _save(base: TransformersModel, card: dict[str, Any], partial: Path, out: Pat
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
         folder.rename(out)
-        shutil.rmtree(partial)
     except (OSError, SafetensorError) as error:
         words = getattr(error, "strerror", None) or one_line(error)
         raise ModelError(f"can't write the model to {out}: {words}; the same command goes on from there") from error
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _figures(found: Validation) -> dict[str, Any] | None:

@@ -258,12 +258,45 @@ def test_too_few_examples_are_an_error_that_says_what_became_of_them(base: Path,
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_that_is_refused_leaves_no_partial_folder(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(GuardError, match="are too few"):
+        job.tune(pairs(3), tmp_path / "out", model=f"transformers:{base}")
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
 def test_a_folder_that_can_not_be_made_is_named(base: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(GuardError) as raised:
         tuned(base, tmp_path / "file" / "x" / "out")
     said = f"--out {tmp_path}/file/x/out must be a folder that can be made: Not a directory"
     assert spoken(raised.value) == said
+
+
+def test_of_two_runs_of_one_folder_the_second_is_refused_before_it_trains(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It loaded while the first one ended, trained to its end, and could not be saved."""
+    out, real = tmp_path / "out", job.load
+    refused: list[str] = []
+
+    def load(name: str) -> TransformersModel:
+        monkeypatch.setattr(job, "load", real)
+        with pytest.raises(GuardError) as raised:
+            tuned(base, out)
+        refused.append(str(raised.value))
+        return real(name)
+
+    monkeypatch.setattr(job, "load", load)
+    tuned(base, out)
+    assert refused == [f"another run is making {out}; wait for it, or name another folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "out"]
+    (tmp_path / "made").mkdir()
+    looks = iter([False, True])
+    monkeypatch.setattr(Path, "exists", lambda _: next(looks))  # it is made between the look and the lock
+    with pytest.raises(GuardError, match="made is there already"):
+        tuned(base, tmp_path / "made")
+    monkeypatch.undo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "made", "out"]
 
 
 def test_memory_that_holds_nothing_is_an_error(base: Path, tmp_path: Path) -> None:
