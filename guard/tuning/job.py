@@ -39,9 +39,9 @@ from guard.tuning.lora import Adapter
 from guard.tuning.registry import CARD
 from guard.tuning.training import Recipe, Trainer, TrainingReport, Validation
 
-HELD_OUT = 0.1  #: Most of the questions that are held out for validation, as a share.
+HELD_OUT = 0.1  #: Most of the questions that are held out for validation by their hash, as a share; as many newest.
 LEAST = 8  #: Fewest examples to train on.
-VALIDATED = 60  #: Most held-out examples that are validated.
+VALIDATED = 60  #: About as many are held out by their hash at most, and as many newest; all are validated.
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def tune(
         train += filter(is_learned, held)
         held = list(itertools.filterfalse(is_learned, held))
         examples = list(cut(base, train, dropped))
-        validation = list(cut(base, held[:VALIDATED], dropped))
+        validation = list(cut(base, held, dropped))
         if len(examples) < LEAST:
             told_why = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "none was left out"
             raise GuardError(f"{len(examples)} examples are too few, {LEAST} are needed ({told_why})")

@@ -336,6 +336,24 @@ def test_where_nothing_is_held_out_nothing_is_said_of_it(
     assert registry.facts(registry.version("f", 1))["foreseen"] is None
 
 
+def test_the_newest_that_are_held_out_are_validated(base: Path, tmp_path: Path) -> None:
+    """Of 1,200 only 60 were, in the order of the trace: of the 60 newest, which stand at its end, hardly one."""
+    asked = [dataclasses.replace(pair, started=float(number)) for number, pair in enumerate(pairs(1200))]
+    validated: list[str] = []
+
+    class Watched(training.Trainer):
+        def validate(self, examples: Any) -> Any:
+            validated[:] = [example.pair.source for example in examples]
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "Trainer", Watched)
+        with pytest.raises(KeyboardInterrupt):
+            job.tune(asked, tmp_path / "out", model=f"transformers:{base}", recipe=RECIPE)
+    assert {pair.source for pair in asked[-60:]} <= set(validated)
+    assert 100 <= len(validated) <= 140
+
+
 def test_what_the_base_was_trained_on_is_not_held_out(base: Path, tmp_path: Path) -> None:
     """A base that was tuned itself was measured, before and after, on questions that it had learned."""
     asked = pairs()
