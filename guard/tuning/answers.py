@@ -23,7 +23,7 @@ from guard.support.secret_patterns import REDACTED
 from guard.trace.asked_for import target_of
 from guard.trace.feedback import PERSON
 from guard.trace.records import TRAINING, VALID
-from guard.tuning.examples import Pair
+from guard.tuning.examples import Pair, digest
 
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
@@ -52,14 +52,21 @@ def from_trace(
     `dropped` counts the answers left out, by reason.
     """
     schemas: dict[str, Compiled | None] = {}
+    rejected: set[tuple[str, str]] = set()
+    pairs: list[Pair] = []
     page: list[Call] = []
     for call in store.each(function=function, since=since):
         if schema_hash is None or call.schema_hash == schema_hash:
             page.append(call)
         if len(page) == 100:
-            yield from _pairs(store, page, own, dropped, schemas)
+            pairs += _pairs(store, page, own, dropped, schemas, rejected)
             page = []
-    yield from _pairs(store, page, own, dropped, schemas)
+    pairs += _pairs(store, page, own, dropped, schemas, rejected)
+    for pair in pairs:
+        if pair.by != PERSON and not pair.is_approved and (pair.input_hash, _value(pair.answer)) in rejected:
+            dropped["said to be wrong"] += 1  # of another call, which had the same answer to the same question
+        else:
+            yield pair
 
 
 def from_file(path: Path, dropped: Counter[str], schema: Any = None) -> Iterator[Pair]:
@@ -112,6 +119,11 @@ def terms(pairs: Iterable[Pair]) -> list[str]:
     return [*(TERMS[kind] for kind in sorted(known)), *(more if others else [])]
 
 
+def _value(text: str) -> str:
+    """Return a JSON text in its one spelling."""
+    return json.dumps(json.loads(text), sort_keys=True)
+
+
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
@@ -126,10 +138,14 @@ def _pairs(
     own: Container[str],
     dropped: Counter[str],
     schemas: dict[str, Compiled | None],
+    rejected: set[tuple[str, str]],
 ) -> Iterator[Pair]:
+    """Yield what calls show to be right; `rejected` takes the questions and answers that a person said to be wrong."""
     said = store.feedback([call.number for call in calls if call.number is not None])
     for call in calls:
         feedback = said.get(call.number or 0)
+        if feedback is not None and not feedback.right and call.attempts and _is_json(call.text):
+            rejected.add((digest(call.attempts[0].messages, call.schema_hash), _value(call.text)))
         why = _why_not(call, feedback, own)
         if why:
             dropped[why] += 1

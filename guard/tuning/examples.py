@@ -46,16 +46,18 @@ class Pair:
     @cached_property
     def input_hash(self) -> str:
         """A digest of the question and the schema of its answer."""
-        return self._digest(self.compiled.hash)
+        return digest(self.messages, self.compiled.hash)
 
     @cached_property
     def question(self) -> str:
         """A digest of the question, whatever the schema: versions of a schema ask the same."""
-        return self._digest()
+        return digest(self.messages)
 
-    def _digest(self, *more: str) -> str:
-        said = [[message.get("role"), message.get("content")] for message in self.messages]
-        return hashlib.sha256(json.dumps([said, *more], sort_keys=True).encode()).hexdigest()
+
+def digest(messages: Iterable[Mapping[str, Any]], *more: str) -> str:
+    """Return a digest of a question."""
+    said = [[message.get("role"), message.get("content")] for message in messages]
+    return hashlib.sha256(json.dumps([said, *more], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,21 @@ def test_what_a_person_approved_is_learned_though_another_answer_came_later(trac
     assert (kept.answer, kept.is_approved) == (RIGHT, True)
 
 
+def test_an_answer_that_was_rejected_is_not_learned_from_another_call(trace_file: Path) -> None:
+    """A person rejected one of two calls with the same answer to the same question: it was learned from the other."""
+    asked("twice", RIGHT)
+    asked("twice", '{"n": 1, "kind": "new"}').rate(False)
+    asked("corrected", RIGHT).correct({"kind": "used", "n": 2})
+    asked("corrected", RIGHT)
+    asked("another question", RIGHT)
+    pairs, dropped = found(trace_file)
+    assert [(pair.messages[-1]["content"], json.loads(pair.answer)["n"]) for pair in pairs] == [
+        ("corrected", 2),
+        ("another question", 1),
+    ]
+    assert dropped == {"said to be wrong": 3}
+
+
 def test_an_answer_that_a_larger_model_gave_in_the_end_is_learned_under_the_first_question(trace_file: Path) -> None:
     asker = guard.Guard(
         model=Scripted('{"kind": "lost"}', name="small"), escalate_to=Scripted(RIGHT, name="large"), retries=0
