@@ -88,11 +88,11 @@ def verdict(outcomes: Iterable[bool], baseline: float | None) -> CanaryVerdict:
     return CanaryVerdict(answers, successes, baseline, value)
 
 
-def is_canarys(function: str, messages: Sequence[Mapping[str, Any]], share: float) -> bool:
+def is_canarys(function: str, messages: Sequence[Mapping[str, Any]], canary: Canary) -> bool:
     """Whether the canary answers an input. O(bytes of the messages)."""
     said = [[message.get("role"), message.get("content")] for message in messages]
     text = json.dumps([function, said], sort_keys=True, default=str)
-    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) < share * 2**32
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) < canary.share * 2**32
 
 
 def judge(store: TraceStore, registry: Registry, function: str) -> CanaryVerdict | None:

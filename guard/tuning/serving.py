@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from guard import models
@@ -54,16 +55,13 @@ class TunedModel:
 
     def generate(self, request: Request) -> Reply:
         """Answer with the version that the input goes to."""
-        reply = self._model(request).generate(request)
-        self._count(reply)
-        return reply
+        with self._asked(request) as (number, asked):
+            return self._version(number).generate(asked)
 
     def stream(self, request: Request) -> Iterator[str | Reply]:
         """Answer in pieces with the version that the input goes to."""
-        for piece in self._model(request).stream(request):
-            if isinstance(piece, Reply):
-                self._count(piece)
-            yield piece
+        with self._asked(request) as (number, asked):
+            yield from self._version(number).stream(asked)
 
     @property
     def can_think(self) -> bool:
@@ -74,12 +72,29 @@ class TunedModel:
         """Return the number of prompt tokens of these messages, where it may think or may not."""
         return self._version(self._serving().current).count_tokens(messages, thinks=thinks)
 
-    def _model(self, request: Request) -> LocalModel:
+    @contextlib.contextmanager
+    def _asked(self, request: Request) -> Iterator[tuple[int, Request]]:
+        """Choose the version that the input goes to; where it fails, the record still names it."""
         serving = self._serving()
         number = serving.current
-        if serving.canary is not None and canary.is_canarys(self._function, request.messages, serving.canary.share):
+        if serving.canary is not None and canary.is_canarys(self._function, request.messages, serving.canary):
             number = serving.canary.version
-        return self._version(number)
+        told = False
+
+        def tell(part: Reply) -> None:
+            nonlocal told
+            told = True
+            request.cut(part)
+
+        try:
+            yield number, replace(request, told=tell)
+        except BaseException:
+            if not told:  # it could not be loaded, or failed before its first token
+                request.cut(Reply("", "cut", f"{self.name}@{number}", 0, 0, cost=0.0))
+            raise
+        finally:
+            if serving.canary is not None and number == serving.canary.version:
+                self._count()
 
     def _serving(self) -> Serving:
         """Return the current pointer; its file is read again only where it was replaced."""
@@ -117,10 +132,7 @@ class TunedModel:
                 raise ModelError(str(error)) from error
         return TransformersModel.from_pretrained(folder, name=name)
 
-    def _count(self, reply: Reply) -> None:
-        serving = self._serving()
-        if serving.canary is None or reply.model != f"{self.name}@{serving.canary.version}":
-            return
+    def _count(self) -> None:
         self._answers += 1
         if self._answers % JUDGED_EVERY == 0 and self._judging.acquire(blocking=False):
             threading.Thread(target=self._judge, name="guard canary", daemon=True).start()

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from guard.tuning.canary import ALPHA, Evidence, cautious, is_canarys, verdict
+from guard.tuning.registry import Canary
 
 RUNS = 1_000
 CALLS = 300
@@ -57,7 +58,9 @@ def test_a_verdict_is_that_of_the_answers_up_to_the_end() -> None:
 
 def test_a_share_of_the_inputs_is_the_canarys_and_the_same_ones_each_time() -> None:
     inputs = [({"role": "user", "content": f"question {n}"},) for n in range(4_000)]
-    chosen = [is_canarys("shop.read", messages, 0.1) for messages in inputs]
+    canary = Canary(2, 0.1, 0.0)
+    chosen = [is_canarys("shop.read", messages, canary) for messages in inputs]
     assert 320 <= sum(chosen) <= 480
-    assert chosen == [is_canarys("shop.read", messages, 0.1) for messages in inputs]
-    assert all(is_canarys("shop.read", m, 0.3) for m, is_chosen in zip(inputs, chosen, strict=True) if is_chosen)
+    assert chosen == [is_canarys("shop.read", messages, canary) for messages in inputs]
+    more = Canary(2, 0.3, 0.0)
+    assert all(is_canarys("shop.read", m, more) for m, is_chosen in zip(inputs, chosen, strict=True) if is_chosen)

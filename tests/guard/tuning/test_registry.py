@@ -176,7 +176,7 @@ def test_kill_9_in_a_canary_leaves_it_on_or_off_and_the_version_that_serves(regi
         serving = registry.serving(FUNCTION)
         assert serving.current == 1
         assert serving.canary is None or (serving.canary.version, serving.canary.share) == (2, 0.5)
-        is_canarys = serving.canary is not None and canary.is_canarys(FUNCTION, question().messages, 0.5)
+        is_canarys = serving.canary is not None and canary.is_canarys(FUNCTION, question().messages, serving.canary)
         assert model.generate(question()).model == f"tuned:{FUNCTION}@{2 if is_canarys else 1}"
     with contextlib.suppress(GuardError):
         registry.rollback(FUNCTION)
@@ -222,7 +222,8 @@ def test_a_canary_that_fails_is_ended_by_the_trace(registry: Registry, trace_fil
     spoils = canary.CanaryVerdict(0, 0, None, 1.0)
 
     def check(_: object) -> None:
-        if model._serving().canary and canary.is_canarys(FUNCTION, asked, 0.5):
+        serving = model._serving()
+        if serving.canary is not None and canary.is_canarys(FUNCTION, asked, serving.canary):
             raise ValueError("the canary is wrong")
 
     asker = guard.Guard(model=model, retries=0, max_tokens=60, validators=[check])
@@ -240,6 +241,25 @@ def test_a_canary_that_fails_is_ended_by_the_trace(registry: Registry, trace_fil
     assert serving.canary is None, spoils
     assert serving.current == 1
     assert "first answers succeeded" in serving.history[-1]["why"]
+
+
+def test_a_canary_that_can_not_be_loaded_is_ended_by_the_trace(registry: Registry, trace_file: Path) -> None:
+    """A failure without a reply named no version, and was nobody's: half of the calls failed for as long as it ran."""
+    version(registry, 1)
+    version(registry, 2).joinpath("model.safetensors").write_bytes(b"")
+    registry.promote(FUNCTION, 1, force=True)
+    registry.start_canary(FUNCTION, 2, 0.5, force=True, baseline=0.9)
+    asker = guard.Guard(model=TunedModel(FUNCTION, f"tuned:{FUNCTION}"), retries=0, max_tokens=60)
+    failed = set()
+    for number in range(40):
+        try:
+            asker.generate(SCHEMA, f"question {number}")
+        except ModelError as error:
+            failed |= {(one.reply.model, one.reply.finish, one.reply.cost) for one in error.attempts if one.reply}
+    assert failed == {(f"tuned:{FUNCTION}@2", "cut", 0.0)}
+    canary.judge(TraceStore.at(trace_file), registry, FUNCTION)
+    assert registry.serving(FUNCTION).canary is None
+    assert "0 of " in registry.serving(FUNCTION).history[-1]["why"]
 
 
 def test_two_that_end_one_canary_leave_the_version_that_serves(registry: Registry) -> None:
