@@ -1,8 +1,10 @@
 """A canary: a new version answers a share of the inputs, and is withdrawn where it does worse.
 
-The hash of an input alone decides whether the canary answers it, so the same question always goes the same way. A
-first answer *succeeds* where the call accepts it: it was valid, complete and confident enough, and the call neither
-asked again nor escalated to a larger model. The baseline is the serving version's share of successes.
+The hash of an input, with a salt that no caller knows, decides whether the canary answers it, so the same question
+always goes the same way. A first answer *succeeds* where the call accepts it: it was valid, complete and confident
+enough, and the call neither asked again nor escalated to a larger model. What its caller ended is neither a success nor
+a failure: a call that was interrupted, whose budget or `max_tokens` was spent, or whose prompt or schema is beyond a
+limit. The baseline is the serving version's share of successes.
 
 The test is sequential: it stays valid although it looks after every answer. For a success rate q below the baseline p,
 take the product of q/p over successes and (1-q)/(1-p) over failures. Where the true rate is p or more, its expectation
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from guard.tuning.registry import Canary, Registry
 
 if TYPE_CHECKING:
+    from guard.trace.records import Attempt, Call
     from guard.trace.store import TraceStore
 
 ALPHA = 0.005  #: The largest share of canaries ended wrongly: they are no worse.
@@ -91,7 +94,7 @@ def verdict(outcomes: Iterable[bool], baseline: float | None) -> CanaryVerdict:
 def is_canarys(function: str, messages: Sequence[Mapping[str, Any]], canary: Canary) -> bool:
     """Whether the canary answers an input. O(bytes of the messages)."""
     said = [[message.get("role"), message.get("content")] for message in messages]
-    text = json.dumps([function, said], sort_keys=True, default=str)
+    text = json.dumps([canary.salt, function, said], sort_keys=True, default=str)
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) < canary.share * 2**32
 
 
@@ -118,11 +121,24 @@ def _counted(store: TraceStore, function: str, current: int, canary: Canary) -> 
             break
         first = next((attempt for attempt in call.attempts if attempt.model == asked), None)
         served = first.reply.model if first is not None and first.reply is not None else ""
-        if first is not None and served == new:
-            outcomes.append(not first.reason)
-        elif first is not None and served == old:
+        is_success = None if first is None else _is_success(call, first)
+        if is_success is None:
+            continue
+        if served == new:
+            outcomes.append(is_success)
+        elif served == old:
             answers += 1
-            successes += not first.reason
+            successes += is_success
     if canary.baseline is not None:
         return outcomes, canary.baseline
     return outcomes, cautious(successes, answers) if answers >= LEAST_BASELINE else None
+
+
+def _is_success(call: Call, first: Attempt) -> bool | None:
+    """Whether the call accepted its first answer; None where its caller ended it, which says nothing of the version."""
+    if first.reason in ("interrupted", "budget", "schema"):
+        return None
+    if first.reason == "length" and (reply := first.reply) is not None and not reply.repeated_at:
+        is_callers = call.options.get("max_tokens") is not None
+        return None if is_callers or reply.finish != "length" else False
+    return not first.reason

@@ -14,6 +14,7 @@ import contextlib
 import datetime
 import json
 import os
+import secrets
 import time
 import urllib.parse
 from collections.abc import Container, Iterable, Iterator
@@ -43,6 +44,7 @@ class Canary:
     share: float
     since: float  # seconds since the epoch
     baseline: float | None = None  # success rate before the canary began; None: not known
+    salt: str = ""  # goes into the hash of an input, so that no caller can tell which inputs are the canary's
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ class Registry:
             if number == serving.current:
                 raise GuardError(f"version {number} of {function} serves already; a canary is another version")
             self._check_passed(function, number, serving.current, force)
-            canary = Canary(number, share, time.time(), baseline)
+            canary = Canary(number, share, time.time(), baseline, secrets.token_hex(16))
             told = f"share {share:g}; {why}" if why else f"share {share:g}"
             return self._decided(function, replace(serving, canary=canary), "canary", force, told)
 
