@@ -2,8 +2,8 @@
 
 It takes two measures on the same questions. Teacher forcing takes one forward pass per answer and tells within seconds
 which model predicts the answers better. Decoding tells what would have been served. Both models answer every question,
-so differences are paired: an exact McNemar test, and a bootstrap over questions. The new model passes where, with 97.5%
-confidence, it is worse than the old one by no more than a margin, and is right at least once.
+so differences are paired (paired_counts.py). The new model passes where, with 97.5% confidence, it is worse than the
+old one by no more than a margin, and is right at least once.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from __future__ import annotations
 import html
 import json
 import math
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,12 @@ from guard.support.json_equality import are_equal
 from guard.tuning import economics, economics_page
 from guard.tuning.examples import Pair, cut
 from guard.tuning.kept_answers import Answered, KeptAnswers
+from guard.tuning.paired_counts import compare
 from guard.tuning.registry import write_json
 from guard.tuning.scoring import score
 
 MARGIN = 0.02  #: How much worse a new model may be, as a share of right answers.
 PRECISION = 0.95  #: The precision demanded of answers that a small model serves alone.
-DRAWS = 2_000  #: Bootstrap samples.
 LEAST = 20  #: Fewest questions for a conclusion.
 TOKENS = 512  #: Most tokens of an answer.
 THREADS = 2  #: Questions asked at the same time.
@@ -48,44 +47,6 @@ STYLE = (
     "table{border-collapse:collapse;width:100%}td,th{padding:.25rem .5rem;text-align:left}"
     "td,th{border-bottom:1px solid #ddd;vertical-align:top}code{font-size:12px;word-break:break-all}"
 )
-
-
-@dataclass(frozen=True)
-class PairedCounts:
-    """How often each of two models is right on the same questions."""
-
-    questions: int
-    old: int
-    new: int
-    only_old: int  # questions that only the old one answered right
-    only_new: int
-
-    @property
-    def difference(self) -> float:
-        """The new model's share of right answers minus the old one's."""
-        return (self.new - self.old) / max(1, self.questions)
-
-    @property
-    def p_value(self) -> float:
-        """McNemar's exact two-sided test: the probability of a split at least as uneven between equal models."""
-        apart = self.only_old + self.only_new
-        tail = sum(math.comb(apart, k) for k in range(min(self.only_old, self.only_new) + 1))
-        return float(min(1.0, 2 * tail / 2**apart))
-
-
-def compare(old: Sequence[bool], new: Sequence[bool]) -> PairedCounts:
-    """Count the answers of two models to the same questions."""
-    pairs = Counter(zip(old, new, strict=True))
-    return PairedCounts(len(old), sum(old), sum(new), pairs[True, False], pairs[False, True])
-
-
-def bootstrap(old: Sequence[bool], new: Sequence[bool], *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    """Return the 95% bootstrap interval of the difference of shares; the seed decides the samples."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    steps = [int(n) - int(o) for o, n in zip(old, new, strict=True)]
-    count = len(steps)
-    sums = sorted(sum(chance.choices(steps, k=count)) / count for _ in range(draws))
-    return sums[int(0.025 * draws)], sums[math.ceil(0.975 * draws) - 1]
 
 
 def run(
@@ -115,14 +76,14 @@ def run(
     answers = {side: _answers(name, pairs, told, kept) for side, name in (("old", old), ("new", new))}
     right = {side: [one.is_right for one in found] for side, found in answers.items()}
     whole = compare(right["old"], right["new"])
-    low, high = bootstrap(right["old"], right["new"])
     return {
         **report,
         "right": {"old": whole.old, "new": whole.new, "only_old": whole.only_old, "only_new": whole.only_new},
         "difference": whole.difference,
-        "interval": [low, high],
+        "interval": list(whole.interval()),
         "p_value": whole.p_value,
-        "passed": whole.new > 0 and low >= -margin,
+        "passed": whole.new > 0 and whole.is_not_worse(margin),
+        "needed": whole.needed(margin),
         "schemas": _by_schema(pairs, right),
         "fields": _by_field(pairs, answers),
         "seconds": {side: sum(one.seconds for one in found) for side, found in answers.items()},
@@ -136,7 +97,12 @@ def verdict(report: Mapping[str, Any]) -> str:
     """Return in words whether the new model passed, and why not where that is plain."""
     if report["passed"]:
         return "passed"
-    return "not passed" if report["right"]["new"] else "not passed, since it was never right"
+    if not report["right"]["new"]:
+        return "not passed, since it was never right"
+    needed, asked = report.get("needed"), report["questions"]
+    if needed is None:
+        return "not passed"
+    return f"not passed: at such shares it takes about {max(needed, asked + 1):,} questions to tell, not {asked:,}"
 
 
 def keep_calibration(report: Mapping[str, Any], folder: Path) -> None:
