@@ -148,7 +148,7 @@ def guessed(text: str, anatomy: Anatomy) -> list[dict[str, Any]]:
         opening = anatomy.arguments.style["members"]["opening"]
         pattern = (
             re.escape(opening)
-            .replace(re.escape("{label}"), "[^>]*?")
+            .replace(re.escape("{label}"), "[^>]{0,64}?")
             .replace(re.escape("{key}"), r"([A-Za-z0-9_.-]{1,64})")
         )
         properties = dict.fromkeys(re.findall(pattern, text)[:100], True)

@@ -14,12 +14,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from guard.errors import Unsupported
+from guard.support.clipping import clipped
 from guard.turns.anatomy import Anatomy
 from guard.turns.probes import ABSENT, Manner, numbered_id
 
 
 def shaped(messages: Iterable[Mapping[str, Any]], anatomy: Anatomy) -> list[dict[str, Any]]:
-    """Return the messages in the form that the template requires; the given ones are not changed."""
+    """Return the messages in the form that the template requires; the given ones are not changed.
+
+    Raises Unsupported for an earlier call whose arguments are no JSON.
+    """
     shaper = _Shaper(anatomy)
     out: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []  # that follow the latest turn
@@ -90,7 +95,12 @@ def _hashed(given: str) -> str:
 
 
 def _function(function: Mapping[str, Any], manner: Manner) -> dict[str, Any]:
-    given = function.get("arguments", {})
+    given = function.get("arguments") or "{}"  # clients write a call without arguments as ""
+    try:
+        read = json.loads(given) if isinstance(given, str) else given
+    except (ValueError, RecursionError):
+        called = f"the arguments of an earlier call of {clipped(function.get('name'))}"
+        raise Unsupported(f"{called} must be JSON, not {clipped(given)}") from None
     if manner.arguments_as_text:
         return {**function, "arguments": given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)}
-    return {**function, "arguments": json.loads(given) if isinstance(given, str) else given}
+    return {**function, "arguments": read}

@@ -14,6 +14,7 @@ import tiny
 
 import guard
 from guard.calls.turns import asked_for
+from guard.errors import Unsupported
 from guard.models.base import Reply, Request
 from guard.models.local.transformers import TransformersModel
 from guard.turns.models import TemplatedModel, tool_format
@@ -240,3 +241,23 @@ def test_the_numbers_of_arguments_are_as_they_were_written(number: str) -> None:
         else:
             assert text == f'[{{"name": "half", "arguments": {{"of": {number}}}}}]'
         assert not target(wanted, [], {}).check(text)[1]
+
+
+@pytest.mark.parametrize("arguments", ["", None])
+def test_an_earlier_call_without_arguments_has_none(arguments: str | None) -> None:
+    """Clients write "" for them: the model was said to have failed."""
+    form = tool_format(model(template=tiny.TAGGED))
+    assert form is not None
+    call = {"type": "function", "id": "c", "function": {"name": "lamp", "arguments": arguments}}
+    (shown,) = form.messages([{"role": "assistant", "content": None, "tool_calls": [call]}])
+    assert shown["tool_calls"][0]["function"]["arguments"] in ({}, "{}")
+
+
+@pytest.mark.parametrize("arguments", ["{bad", "1" * 5000, "[" * 100_000])
+def test_an_earlier_call_whose_arguments_are_no_json_is_refused(arguments: str) -> None:
+    """It was a ModelError, and a 502 of the sidecar, as if the model had failed."""
+    form = tool_format(model(template=tiny.TAGGED))
+    assert form is not None
+    call = {"type": "function", "id": "c", "function": {"name": "lamp", "arguments": arguments}}
+    with pytest.raises(Unsupported, match="an earlier call of 'lamp' must be JSON"):
+        form.messages([{"role": "assistant", "content": None, "tool_calls": [call]}])
