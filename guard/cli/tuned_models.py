@@ -149,9 +149,7 @@ def canary(
     if as_json:
         say_json(facts)
         return
-    kept = (
-        "too few answers of the other version to tell" if found.baseline is None else f"{found.baseline:.1%} to be kept"
-    )
+    kept = "no answer of the other version" if found.baseline is None else f"{found.baseline:.1%} to be kept"
     ended = "it is worse, and was ended" if found.is_worse else "it goes on"
     say(f"{found.successes} of {found.answers} first answers taken ({kept}); evidence {found.evidence:.3g}: {ended}")
 

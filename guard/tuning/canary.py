@@ -4,12 +4,14 @@ The hash of an input, with a salt that no caller knows, decides whether the cana
 always goes the same way. A first answer *succeeds* where the call accepts it: it was valid, complete and confident
 enough, and the call neither asked again nor escalated to a larger model. What its caller ended is neither a success nor
 a failure: a call that was interrupted, whose budget or `max_tokens` was spent, or whose prompt or schema is beyond a
-limit. The baseline is the serving version's share of successes.
+limit. The same is counted of the version that serves, in the same time.
 
-The test is sequential: it stays valid although it looks after every answer. For a success rate q below the baseline p,
-take the product of q/p over successes and (1-q)/(1-p) over failures. Where the true rate is p or more, its expectation
-is at most 1 at every step, and so is that of the mean of these products over a grid of q. By Ville's inequality that
-mean ever reaches 1/ALPHA with probability at most ALPHA. The canary is ended where it does.
+The test is sequential: it stays valid although it looks again and again. Take the probability of each answer in turn,
+as foreseen from those before by Laplace's rule, for each version by itself; and divide the product by the largest
+probability of all the answers where the canary is no worse. Below the division bar stands at least the probability by
+the true rates, so the quotient never exceeds one whose expectation is 1 at every step, however many answers of either
+version came. By Ville's inequality it ever reaches 1/ALPHA with probability at most ALPHA. The canary is ended where it
+does. Where the success rate before the canary is given, that is the other version's; none of its answers are counted.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +30,7 @@ if TYPE_CHECKING:
     from guard.trace.store import TraceStore
 
 ALPHA = 0.005  #: The largest share of canaries ended wrongly: they are no worse.
-CAUTION = 1.0  #: Standard errors by which the baseline is set below the counted share.
-GRID = 20  #: Success rates below the baseline in the mean.
 MOST = 2_000  #: First answers of a canary that are tested, at most.
-LEAST_BASELINE = 50  #: Fewest answers of the serving version for a baseline.
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class CanaryVerdict:
 
     answers: int  # first answers of the canary
     successes: int
-    baseline: float | None  # None: too few answers
+    baseline: float | None  # success rate beside it, or as given; None: no answer of the other version
     evidence: float  # that the canary is worse; 1/ALPHA ends it
 
     @property
@@ -49,46 +48,49 @@ class CanaryVerdict:
         return self.evidence >= 1 / ALPHA
 
 
-class Evidence:
-    """The state of the sequential test: the evidence for a success rate below the baseline."""
+@dataclass
+class FirstAnswers:
+    """How many first answers of a version there are, and how many of them succeeded."""
 
-    def __init__(self, baseline: float) -> None:
-        """Begin a test against a baseline above 0."""
-        baseline = min(max(baseline, 1e-3), 1 - 1e-3)
-        rates = [baseline * (at + 0.5) / GRID for at in range(GRID)]
-        self._steps = [(math.log(q / baseline), math.log((1 - q) / (1 - baseline))) for q in rates]
-        self._sums = [0.0] * GRID
+    answers: int = 0
+    successes: int = 0
 
     def take(self, is_success: bool) -> None:
-        """Add an answer."""
-        self._sums = [total + step[not is_success] for total, step in zip(self._sums, self._steps, strict=True)]
+        """Count an answer."""
+        self.answers += 1
+        self.successes += is_success
 
     @property
-    def value(self) -> float:
-        """The mean of the products; its expectation is at most 1 where the canary is no worse."""
-        top = max(self._sums)
-        mean = sum(math.exp(total - top) for total in self._sums) / GRID
-        return math.exp(min(700.0, top)) * mean
+    def rate(self) -> float:
+        """The share of successes."""
+        return self.successes / max(1, self.answers)
+
+    @property
+    def foreseen(self) -> float:
+        """The logarithm of the answers' probability, each foreseen from those before: (successes + 1) / (answers + 2).
+
+        That product is the mean of the probabilities by all rates from 0 to 1, whatever the order.
+        """
+        failures = self.answers - self.successes
+        return math.lgamma(self.successes + 1) + math.lgamma(failures + 1) - math.lgamma(self.answers + 2)
+
+    def by_rate(self, rate: float) -> float:
+        """Return the logarithm of the answers' probability by a success rate."""
+        failures = self.answers - self.successes
+        return sum(times * math.log(share) for times, share in ((self.successes, rate), (failures, 1 - rate)) if times)
 
 
-def cautious(successes: int, answers: int) -> float:
-    """Return a counted success rate less CAUTION standard errors."""
-    rate = (successes + 1) / (answers + 2)
-    return max(0.0, rate - CAUTION * math.sqrt(rate * (1 - rate) / answers))
-
-
-def verdict(outcomes: Iterable[bool], baseline: float | None) -> CanaryVerdict:
-    """Test the canary's first answers in their order; stops where the evidence suffices."""
-    evidence = Evidence(baseline) if baseline is not None else None
-    answers = successes = 0
-    value = 1.0
-    for is_success in outcomes:
-        answers += 1
-        successes += is_success
-        if evidence is not None and value < 1 / ALPHA:
-            evidence.take(is_success)
-            value = evidence.value
-    return CanaryVerdict(answers, successes, baseline, value)
+def evidence(new: FirstAnswers, old: FirstAnswers | float) -> float:
+    """Return the evidence that the new version is worse than the old one, or than a success rate."""
+    if isinstance(old, float):
+        least = min(max(old, 1e-3), 1 - 1e-3)
+        found = new.foreseen - new.by_rate(max(new.rate, least))
+    else:
+        both = FirstAnswers(new.answers + old.answers, new.successes + old.successes)
+        is_worse = new.rate < old.rate  # so that they are likeliest with one rate, of all in which it is not
+        likeliest = both.by_rate(both.rate) if is_worse else new.by_rate(new.rate) + old.by_rate(old.rate)
+        found = new.foreseen + old.foreseen - likeliest
+    return math.exp(min(700.0, found))
 
 
 def is_canarys(function: str, messages: Sequence[Mapping[str, Any]], canary: Canary) -> bool:
@@ -103,35 +105,32 @@ def judge(store: TraceStore, registry: Registry, function: str) -> CanaryVerdict
     serving = registry.serving(function)
     if serving.canary is None:
         return None
-    found = verdict(*_counted(store, function, serving.current, serving.canary))
+    canary = serving.canary
+    new, old = _counted(store, function, serving.current, canary)
+    beside = float(canary.baseline) if canary.baseline is not None else old
+    baseline = beside if isinstance(beside, float) else (beside.rate if beside.answers else None)
+    found = CanaryVerdict(new.answers, new.successes, baseline, evidence(new, beside))
     if found.is_worse:  # several processes may see this at once; the first one ends it
         why = f"{found.successes} of {found.answers} first answers succeeded, {found.baseline:.1%} were to be kept"
-        registry.end_canary(function, serving.canary, why)
+        registry.end_canary(function, canary, why)
     return found
 
 
-def _counted(store: TraceStore, function: str, current: int, canary: Canary) -> tuple[list[bool], float | None]:
-    """Return whether each first answer of the canary succeeded, and the baseline: as recorded, or counted beside it."""
+def _counted(store: TraceStore, function: str, current: int, canary: Canary) -> tuple[FirstAnswers, FirstAnswers]:
+    """Count the first answers of the canary, and those of the version that serves, since the canary began."""
     asked = f"tuned:{function}"
-    new, old = f"{asked}@{canary.version}", f"{asked}@{current}"
-    outcomes: list[bool] = []
-    successes = answers = 0
+    new, old = FirstAnswers(), FirstAnswers()
+    sides = {f"{asked}@{canary.version}": new, f"{asked}@{current}": old}
     for call in store.each(since=canary.since):
-        if len(outcomes) == MOST:
+        if new.answers == MOST:
             break
         first = next((attempt for attempt in call.attempts if attempt.model == asked), None)
-        served = first.reply.model if first is not None and first.reply is not None else ""
-        is_success = None if first is None else _is_success(call, first)
-        if is_success is None:
+        if first is None or first.reply is None or first.reply.model not in sides:
             continue
-        if served == new:
-            outcomes.append(is_success)
-        elif served == old:
-            answers += 1
-            successes += is_success
-    if canary.baseline is not None:
-        return outcomes, canary.baseline
-    return outcomes, cautious(successes, answers) if answers >= LEAST_BASELINE else None
+        is_success = _is_success(call, first)
+        if is_success is not None:
+            sides[first.reply.model].take(is_success)
+    return new, old
 
 
 def _is_success(call: Call, first: Attempt) -> bool | None:
