@@ -130,7 +130,7 @@ def run(out: Path, model: str, minutes: float) -> dict[str, Any]:
     for text in texts[LOGGED:]:
         ticket, call = served.traced(text)
         call.rate(ticket == known[text])
-    found = canary.judge(store, registry, FUNCTION)
+    found = canary.judge([store], registry, FUNCTION)
     assert found is not None
     _say(began, f"canary: {found.successes} of {found.answers} first answers taken, evidence {found.evidence:.2g}")
     registry.promote(FUNCTION, 1, force=not report["passed"])

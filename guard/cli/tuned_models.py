@@ -142,7 +142,7 @@ def canary(
             lambda: registry.start_canary(function, number, share, baseline=baseline, force=force), function, as_json
         )
         return
-    found = canaries.judge(trace.opened(), registry, _known(registry, name))
+    found = canaries.judge([trace.opened()], registry, _known(registry, name))
     if found is None:
         raise Problem(f"{name} has no canary; `guard models canary {name}@VERSION` starts one")
     facts = {**vars(found), "ended": found.is_worse}

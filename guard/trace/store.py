@@ -76,6 +76,7 @@ class TraceStore:
     """
 
     _open: ClassVar[dict[tuple[int, str], TraceStore]] = {}  # by process id: connections don't survive a fork
+    made: ClassVar[weakref.WeakValueDictionary[int, TraceStore]] = weakref.WeakValueDictionary()  #: All, by their ids.
     _opening = threading.RLock()  # reentrant: a signal handler may run in the thread that holds it
 
     @classmethod
@@ -129,8 +130,9 @@ class TraceStore:
         self._ready = False
         self._upkeep = Upkeep(self._database, self._writer)
         self._preparing = threading.Lock()
-        self._pid = os.getpid()
-        weakref.finalize(self, _close, self._database, self._writer, self._pid).atexit = False
+        self.process = os.getpid()  #: That made it.
+        weakref.finalize(self, _close, self._database, self._writer, self.process).atexit = False
+        self.made[id(self)] = self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by place: another process opens its own connections."""
@@ -534,7 +536,7 @@ class TraceStore:
 
     def close(self) -> None:
         """Close all connections. The next use opens others."""
-        _close(self._database, self._writer, self._pid)
+        _close(self._database, self._writer, self.process)
 
     def _commit(self, work: Callable[[Transaction], object], seconds: float) -> None:
         (error,) = self._writer.commit_all([(work, seconds, seconds)])

@@ -17,9 +17,10 @@ does. Where the success rate before the canary is given, that is the other versi
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +101,16 @@ def is_canarys(function: str, messages: Sequence[Mapping[str, Any]], canary: Can
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) < canary.share * 2**32
 
 
-def judge(store: TraceStore, registry: Registry, function: str) -> CanaryVerdict | None:
-    """Test a function's canary on the trace, and end it where it is worse. Returns None where there is no canary."""
+def judge(stores: Iterable[TraceStore], registry: Registry, function: str) -> CanaryVerdict | None:
+    """Test a function's canary on what these traces have of it, and end it where it is worse.
+
+    Returns None where there is no canary.
+    """
     serving = registry.serving(function)
     if serving.canary is None:
         return None
     canary = serving.canary
-    new, old = _counted(store, function, serving.current, canary)
+    new, old = _counted(stores, function, serving.current, canary)
     beside = float(canary.baseline) if canary.baseline is not None else old
     baseline = beside if isinstance(beside, float) else (beside.rate if beside.answers else None)
     found = CanaryVerdict(new.answers, new.successes, baseline, evidence(new, beside))
@@ -116,12 +120,14 @@ def judge(store: TraceStore, registry: Registry, function: str) -> CanaryVerdict
     return found
 
 
-def _counted(store: TraceStore, function: str, current: int, canary: Canary) -> tuple[FirstAnswers, FirstAnswers]:
+def _counted(
+    stores: Iterable[TraceStore], function: str, current: int, canary: Canary
+) -> tuple[FirstAnswers, FirstAnswers]:
     """Count the first answers of the canary, and those of the version that serves, since the canary began."""
     asked = f"tuned:{function}"
     new, old = FirstAnswers(), FirstAnswers()
     sides = {f"{asked}@{canary.version}": new, f"{asked}@{current}": old}
-    for call in store.each(since=canary.since):
+    for call in itertools.chain.from_iterable(store.each(since=canary.since) for store in stores):
         if new.answers == MOST:
             break
         first = next((attempt for attempt in call.attempts if attempt.model == asked), None)

@@ -1,8 +1,8 @@
 """`tuned:FUNCTION`: a model that follows the registry's serving version and canary without a restart.
 
 The registry's pointer is checked before every answer, which costs microseconds. A reply names the version that gave it,
-as `tuned:shop.read@3`; version 0 is the base model. A canary is judged from time to time in the background, by the
-trace.
+as `tuned:shop.read@3`; version 0 is the base model. A canary is judged from time to time in the background, by
+whichever traces this process records in.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from guard import models
 from guard.errors import GuardError, ModelError
 from guard.models.base import Reply, Request
-from guard.settings import Settings
-from guard.trace.store import TraceStore
+from guard.trace.open_stores import open_stores
 from guard.tuning import canary
 from guard.tuning.registry import BASE, Registry, Serving
 
@@ -140,7 +139,7 @@ class TunedModel:
     def _judge(self) -> None:
         try:
             with contextlib.suppress(GuardError):  # the trace can't be read now; it is tried again later
-                found = canary.judge(TraceStore.at(Settings.load().trace_path()), self._registry, self._function)
+                found = canary.judge(open_stores(), self._registry, self._function)
                 if found is not None and found.is_worse:
                     _log.warning(
                         "the canary of %s was ended: %d of %d first answers succeeded",

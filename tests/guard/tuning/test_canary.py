@@ -126,5 +126,5 @@ def test_what_the_caller_ended_is_no_failure_of_the_canary(
     store = TraceStore.at(tmp_path / "trace.db")
     attempt = Attempt(1, ({"role": "user", "content": "?"},), reply, model="tuned:f", reason=reason)
     store.write(Call("f", "int", "", "", "tuned:f", options, time.time(), attempts=(attempt,)))
-    new, _ = _counted(store, "f", 1, Canary(2, 0.5, 0.0))
+    new, _ = _counted([store], "f", 1, Canary(2, 0.5, 0.0))
     assert (new.answers, new.successes) == expected

@@ -232,7 +232,7 @@ def test_a_canary_that_fails_is_ended_by_the_trace(registry: Registry, trace_fil
         with contextlib.suppress(guard.ValidationFailed):
             asker.generate(SCHEMA, messages=list(asked))
         if number % 50 == 49:
-            found = canary.judge(store, registry, FUNCTION)
+            found = canary.judge([store], registry, FUNCTION)
             if found is None:
                 break
             spoils = found
@@ -257,9 +257,34 @@ def test_a_canary_that_can_not_be_loaded_is_ended_by_the_trace(registry: Registr
         except ModelError as error:
             failed |= {(one.reply.model, one.reply.finish, one.reply.cost) for one in error.attempts if one.reply}
     assert failed == {(f"tuned:{FUNCTION}@2", "cut", 0.0)}
-    canary.judge(TraceStore.at(trace_file), registry, FUNCTION)
+    canary.judge([TraceStore.at(trace_file)], registry, FUNCTION)
     assert registry.serving(FUNCTION).canary is None
     assert "0 of " in registry.serving(FUNCTION).history[-1]["why"]
+
+
+@pytest.mark.parametrize("is_kept_open", [True, False])
+def test_a_canary_is_judged_by_the_trace_that_its_calls_are_in(
+    is_kept_open: bool, registry: Registry, tmp_path: Path
+) -> None:
+    """The default trace was looked at: a canary that is always wrong went on where calls are recorded in another."""
+    version(registry, 1)
+    version(registry, 2)
+    registry.promote(FUNCTION, 1, force=True)
+    registry.start_canary(FUNCTION, 2, 0.9, force=True, baseline=0.9)
+    own = tmp_path / "own.db"
+    model = TunedModel(FUNCTION, f"tuned:{FUNCTION}")
+
+    def check(_: object) -> None:
+        raise ValueError("it is wrong")
+
+    place = TraceStore(own) if is_kept_open else str(own)
+    asker = guard.Guard(model=model, retries=0, max_tokens=60, validators=[check], trace=place)
+    for number in range(200):
+        with contextlib.suppress(guard.ValidationFailed):
+            asker.generate(SCHEMA, f"question {number}")
+        if registry.serving(FUNCTION).canary is None:
+            break
+    assert registry.serving(FUNCTION).canary is None
 
 
 def test_two_that_end_one_canary_leave_the_version_that_serves(registry: Registry) -> None:
