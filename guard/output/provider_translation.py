@@ -107,13 +107,42 @@ class _Translated:
         return [f"{self.at}: {key}" for key in self.schema if key not in self.covered and key not in ANNOTATIONS]
 
 
+class _Document:
+    """The schema that is translated: what its references lead to, and how much of it may still be looked at."""
+
+    def __init__(self, root: Any, steps: int) -> None:
+        self.root, self.left = root, steps
+
+    def step(self) -> None:
+        """Count a schema that is looked at; DialectError where there were too many."""
+        self.left -= 1
+        if self.left < 0:
+            raise DialectError("combinations that are too many to translate")
+
+    def resolved(self, pointer: Any, at: str = "") -> Any:
+        """Return what a reference inside the document leads to."""
+        if not isinstance(pointer, str) or not re.fullmatch(r"#(/.*)?", pointer, re.DOTALL) or "%" in pointer:
+            raise DialectError(f"{at}: a reference to {str(pointer)[:60]!r}")
+        target = self.root
+        for step in json_pointer.steps(pointer):
+            if isinstance(target, list) and step.isdecimal() and int(step) < len(target):
+                target = target[int(step)]
+            elif isinstance(target, Mapping) and step in target:
+                target = target[step]
+            else:
+                raise DialectError(f"{at}: a reference to {pointer[:60]!r}, which is not there")
+            if isinstance(target, Mapping) and ("$id" in target or "id" in target):
+                raise DialectError(f"{at}: references that depend on where they are read from")
+        return target
+
+
 class Translation:
     """Translates the subschemas of one document."""
 
     def __init__(self, root: Any, dialect: ProviderDialect, formats: bool) -> None:
-        self.root, self.dialect, self.formats = root, dialect, formats
+        self.document, self.dialect, self.formats = _Document(root, STEPS * dialect.properties), dialect, formats
         self.definitions: dict[str, dict[str, Any]] = {}
-        self.nulls = OptionalNulls(lambda pointer: self.resolved(pointer, ""), self.step)
+        self.nulls = OptionalNulls(self.document.resolved, self.document.step)
         self._notes: list[_Translated] = []  # of what is being translated
         self._noted: dict[str, list[_Translated]] = {}  # the same of each definition
         self._names: dict[str, str] = {}  # pointer of a referenced schema → its name in `definitions`
@@ -123,17 +152,10 @@ class Translation:
         self._numbers: dict[str, int] = {}  # wanted name → the number that the next definition of it gets
         self._open: dict[str, bool] = {}  # references that are being translated → whether they were met again
         self._depth = 0
-        self._left = STEPS * dialect.properties
-
-    def step(self) -> None:
-        """Count a schema that is looked at; DialectError where there were too many."""
-        self._left -= 1
-        if self._left < 0:
-            raise DialectError("combinations that are too many to translate")
 
     def whole(self) -> tuple[dict[str, Any], list[_Translated]]:
         """Return the translation, with the definitions that it needs in `definitions`, and a note of each place."""
-        body = self.place(self.root, "")
+        body = self.place(self.document.root, "")
         needed = self._needed(body)
         self.definitions = {name: part for name, part in self.definitions.items() if name in needed}
         notes = [*self._notes, *(note for name in self.definitions for note in self._noted[name])]
@@ -141,7 +163,7 @@ class Translation:
 
     def place(self, schema: Any, at: str) -> dict[str, Any]:
         """Translate one subschema: the first of its constraints that can be sent."""
-        self.step()
+        self.document.step()
         self._depth += 1
         if self._depth > 60:
             raise DialectError(f"{at}: nested too deep")
@@ -152,7 +174,7 @@ class Translation:
                 try:
                     body = translate()
                 except DialectError as error:
-                    if self._left < 0:
+                    if self.document.left < 0:
                         raise
                     reasons.append(str(error))
                     del self._notes[kept:]
@@ -311,7 +333,7 @@ class Translation:
 
     def reference(self, pointer: Any, at: str) -> dict[str, Any]:
         """Translate a reference into one to a definition. Each is translated once."""
-        target = self.resolved(pointer, at)
+        target = self.document.resolved(pointer, at)
         if pointer in self._failed:
             raise DialectError(self._failed[pointer])
         if pointer in self._open:
@@ -347,22 +369,6 @@ class Translation:
             self._notes = outer
             del self._open[pointer]
 
-    def resolved(self, pointer: Any, at: str) -> Any:
-        """Return what a reference inside the document leads to."""
-        if not isinstance(pointer, str) or not re.fullmatch(r"#(/.*)?", pointer, re.DOTALL) or "%" in pointer:
-            raise DialectError(f"{at}: a reference to {str(pointer)[:60]!r}")
-        target = self.root
-        for step in json_pointer.steps(pointer):
-            if isinstance(target, list) and step.isdecimal() and int(step) < len(target):
-                target = target[int(step)]
-            elif isinstance(target, Mapping) and step in target:
-                target = target[step]
-            else:
-                raise DialectError(f"{at}: a reference to {pointer[:60]!r}, which is not there")
-            if isinstance(target, Mapping) and ("$id" in target or "id" in target):
-                raise DialectError(f"{at}: references that depend on where they are read from")
-        return target
-
     def allows_null(self, body: Mapping[str, Any]) -> bool:
         """Whether a translated schema allows null."""
         return any(part.get("type") == "null" for part in self.alternatives(body))
@@ -377,7 +383,7 @@ class Translation:
         waiting, seen, is_whole = [body], set(), True
         while waiting:
             part = waiting.pop()
-            self.step()
+            self.document.step()
             if (reference := part.get("$ref")) is not None:
                 if reference not in seen:
                     waiting.append(self.definitions[reference.removeprefix(_DEFINITIONS)])
@@ -492,7 +498,7 @@ class _ValuePlaces:
         found: dict[str, list[tuple[bool | None, Mapping[str, Any]]]] = {}
         for part in parts:
             for key, there in part.get("properties", {}).items():
-                self._translation.step()
+                self._translation.document.step()
                 found.setdefault(key, []).append((part.get(_OPTIONAL, {}).get(key), there))
         for key, ways in found.items():
             drops = any(is_dropped for is_dropped, _ in ways)

@@ -25,6 +25,7 @@ LISTS = {
     "guard/testing/strategies/near_misses.py": "keywords that a validator names in a finding",
     "schemas/structural/tagged.py": "what a tagged style can keep of an object",
     "schemas/grounding/walk.py": "keywords that apply to the value itself: it walks a value, not a schema",
+    "guard/output/optional_nulls.py": "which say what an object with one member must have beside it",
     "guard/calls/by_field.py": "what may stand at the root of a schema whose members are asked for alone",
     "guard/sidecar/endpoints/tool_calls.py": "by which a schema says which other members it has",
     "guard/testing/comparing.py": "the order of keys, which definitions have by their names",

@@ -415,7 +415,7 @@ def test_a_translation_looks_at_so_many_schemas_and_no_more(dialect: Any, word: 
     translation = Translation(schema, dialect, formats=True)
     with contextlib.suppress(DialectError):
         provider_translation.explored(*translation.whole(), translation)
-    assert translation._left > 1_000
+    assert translation.document.left > 1_000
 
 
 def test_an_answer_is_undone_at_the_cost_of_its_own_length() -> None:

@@ -58,7 +58,7 @@ def test_the_file_written_last_is_served(
 
     async def main() -> _Sidecar:
         sidecar: Any = _Sidecar(start.settings()[0], failing)
-        server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar)
+        server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar, is_worker=False)
         for what, number in [*steps, ("signal", 1)]:
             if what == "write":
                 file.write_text(MODEL.format(n=number))
@@ -117,5 +117,5 @@ def test_a_reload_says_what_has_changed(tmp_path: Path, caplog: pytest.LogCaptur
         sidecar: Any = _Sidecar(read(one), set())
         empty = tmp_path / "empty.toml"
         empty.write_text("")
-        asyncio.run(_Server(uvicorn.Config(SimpleNamespace()), Start(empty), sidecar)._reloaded())
+        asyncio.run(_Server(uvicorn.Config(SimpleNamespace()), Start(empty), sidecar, is_worker=False)._reloaded())
     assert "no model is named any more, and m1 would be dropped" in caplog.text
