@@ -7,6 +7,7 @@ namespace guard {
 
 namespace {
 constexpr std::size_t kFewWays = 256;  // most options to list unless all are wanted
+constexpr int kFewRests = 64;          // costs of the rest of a container that are looked through
 std::int64_t without(std::int64_t limit, std::int64_t bytes) {
   return limit == kNoLimit ? kNoLimit : limit - bytes;
 }
@@ -132,31 +133,47 @@ const Targets& Distances::targets(const Frame& f) {
   return *(f.cache().targets = lasting(f, out));
 }
 
+std::vector<Id> Distances::serving(const Level& level, const std::vector<Id>& asked) {
+  std::vector<Id> out(asked.size(), -1);
+  std::size_t left = asked.size();
+  for (std::size_t a = 0; a < level.alternatives.size() && left; ++a) {
+    const std::vector<Id>& parents = levels_.labels(level.alternatives[a].parents);
+    const auto note = [&](std::size_t at) {
+      if (out[at] < 0) out[at] = static_cast<Id>(a), --left;
+    };
+    if (parents.size() < asked.size()) {
+      for (Id label : parents)
+        if (const auto at = std::ranges::lower_bound(asked, label);
+            at != asked.end() && *at == label)
+          note(static_cast<std::size_t>(at - asked.begin()));
+    } else {
+      for (std::size_t at = 0; at < asked.size(); ++at)
+        if (out[at] < 0 && std::ranges::binary_search(parents, asked[at])) note(at);
+    }
+  }
+  return out;
+}
+
 std::vector<Distances::Aim> Distances::aimed_at(const Frame& f, const Targets& options) {
+  std::vector<Id> asked;
+  for (std::int32_t i = 0; i < options.size; ++i)
+    asked.insert(asked.end(), options.list[i].ids, options.list[i].ids + options.list[i].size);
+  sort_unique(&asked);
+  const std::vector<Id> served = serving(levels_[f.level], asked);
   std::vector<Aim> out;
-  const Level& level = levels_[f.level];
+  std::unordered_map<std::vector<Id>, std::size_t, VectorHash> known;  // ids → the place in `out`
   for (std::int32_t i = 0; i < options.size; ++i) {
     const Target& option = options.list[i];
     std::vector<Id> ids;
-    bool possible = true;
-    for (std::int32_t j = 0; j < option.size && possible; ++j) {
-      std::size_t a = 0;
-      while (a < level.alternatives.size() &&
-             !std::binary_search(levels_.labels(level.alternatives[a].parents).begin(),
-                                 levels_.labels(level.alternatives[a].parents).end(),
-                                 option.ids[j]))
-        ++a;
-      possible = a < level.alternatives.size();
-      ids.push_back(static_cast<Id>(a));
-    }
-    if (!possible) continue;
+    for (std::int32_t j = 0; j < option.size; ++j)
+      ids.push_back(served[static_cast<std::size_t>(std::ranges::lower_bound(asked, option.ids[j]) -
+                                                    asked.begin())]);
     sort_unique(&ids);
-    const auto known =
-        std::find_if(out.begin(), out.end(), [&](const auto& t) { return t.ids == ids; });
-    if (known == out.end())
+    if (!ids.empty() && ids[0] < 0) continue;
+    if (const auto [at, is_new] = known.try_emplace(ids, out.size()); is_new)
       out.push_back({std::move(ids), -1, option.tail});
     else
-      known->tail = std::min(known->tail, option.tail);
+      out[at->second].tail = std::min(out[at->second].tail, option.tail);
   }
   return out;
 }
@@ -180,10 +197,11 @@ const Targets& Distances::options(const Frame& f, Type type, bool all) {
     return keep(f, type, out);
   }
   const bool array = f.kind == Kind::Array;
-  // Memoised, since most types have the same residuals.
+  // The last few are memoised, since most types have the same residuals.
   const auto rest = [&](Id residual) {
     if (residual == kNever) return std::int64_t{-1};
-    for (const RestCost* known = f.cache().rests; known; known = known->before)
+    int few = kFewRests;
+    for (const RestCost* known = f.cache().rests; known && few-- > 0; known = known->before)
       if (known->residual == residual) return known->bytes;
     const std::int64_t bytes = array
                                    ? constraints_.costs.of_array(residual, f.count + 1)

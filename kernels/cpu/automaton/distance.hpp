@@ -56,6 +56,9 @@ class Distances {
   // with the bytes from there.
   const Targets& targets(const Frame& f);
   std::vector<Aim> aimed_at(const Frame& f, const Targets& options);
+  // For each of these labels, which are sorted, the first alternative that serves it; -1: none
+  // does.
+  std::vector<Id> serving(const Level& level, const std::vector<Id>& asked);
   std::int64_t bytes_left(const Config& at, std::int64_t limit);
   std::int64_t scalar_distance(const Config& at);
   std::int64_t value_distance(const Frame& f, std::int64_t limit);

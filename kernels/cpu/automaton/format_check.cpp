@@ -42,7 +42,7 @@ class Copies {
   explicit Copies(const std::vector<Id>& copies) : copies_(copies) {
     Id most = -1;
     for (Id copy : copies) most = std::max(most, copy);
-    seen_.resize(static_cast<std::size_t>(most / 4 + 1));
+    seen_.resize(static_cast<std::size_t>(most / 4) + 1);
   }
   bool are_near(const Texts& texts, Id state) {
     if (copies_.empty()) return true;

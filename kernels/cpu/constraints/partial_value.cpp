@@ -53,12 +53,12 @@ Id PartialValues::make_open(Open open) {
   while (!todo.empty()) {
     if (open.here == kFalse) return never_open(open.array);
     Clause alive;
+    Met met;
     bool holds = false;
     for (Id d : todo.back()) {
       const Open& x = opens_[d];
       holds = holds || (x.here == kTrue && x.rest == kAny && x.clauses.empty());
-      if (!is_never(d) && std::find(alive.begin(), alive.end(), d) == alive.end())
-        alive.push_back(d);
+      if (!is_never(d) && met.insert(d)) alive.push_back(d);
     }
     todo.pop_back();
     if (holds) continue;

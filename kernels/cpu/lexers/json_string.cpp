@@ -587,22 +587,18 @@ std::int64_t Texts::cheapest_of(const State& s, Id lang, std::int64_t lo, std::i
 
 std::int64_t Texts::cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels) {
   const State& s = states_[state];
-  if (labels.size() == 1) {
-    std::int64_t least = -1;
-    cheapest(state, spec, read, [&](Id label, std::int64_t bytes) {
-      if (label == labels[0] && (least < 0 || bytes < least)) least = bytes;
-    });
-    return least;
-  }
+  const Spec& bounds = specs_[spec];
   std::vector<StringPiece> now{{0, kInf, Langs::kAll}};
   for (Id label : labels) {
+    const auto [first, last] = std::ranges::equal_range(
+        s.components, label, {}, [&](const Component& c) { return bounds.at(c.index).label; });
     std::vector<StringPiece> next;
     for (const StringPiece& p : now)
-      for (const Component& c : s.components) {
-        const Bound& b = specs_[spec].at(c.index);
-        if (b.label == label && std::max(p.lo, b.lo) <= std::min(p.hi, b.hi))
+      for (auto c = first; c != last; ++c) {
+        const Bound& b = bounds.at(c->index);
+        if (std::max(p.lo, b.lo) <= std::min(p.hi, b.hi))
           next.push_back(
-              {std::max(p.lo, b.lo), std::min(p.hi, b.hi), langs_.both({p.lang, c.lang})});
+              {std::max(p.lo, b.lo), std::min(p.hi, b.hi), langs_.both({p.lang, c->lang})});
       }
     now = std::move(next);
   }

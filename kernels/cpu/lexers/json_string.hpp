@@ -212,7 +212,7 @@ class Texts {
   template <class F>
   void cheapest(Id state, Id spec, std::int64_t read, F best);
   // The fewest bytes to the end of a text that components of all these labels accept; -1: there is
-  // none.
+  // none. Requires that start() got the components in the order of their labels.
   std::int64_t cheapest(Id state, Id spec, std::int64_t read, const std::vector<Id>& labels);
   std::int64_t rest_of_char(Id state, const Ranges& chars) const {
     return rest_of_char(states_[state].pending, chars, states_[state].spelling);
