@@ -38,6 +38,8 @@ def chosen(tool_choice: ToolChoice) -> str:
     name = function.get("name") if isinstance(function, Mapping) else None
     if tool_choice.get("type", "function") != "function" or not isinstance(name, str):
         raise ValueError(f'tool_choice={written(tool_choice)} must be "auto", "none", "required" or a tool\'s name')
+    if name in CHOICES:
+        raise ValueError(f"tool_choice can't name the tool {name!r}, which is a choice; give the tool another name")
     return name
 
 

@@ -20,6 +20,7 @@ from guard.sidecar.endpoints import custom_tools
 from guard.sidecar.endpoints.functions import in_tools
 from guard.sidecar.errors import ApiError, bad
 from guard.support.bounds import LEAST_SEED, MOST_SEED
+from guard.turns.turn import CHOICES
 
 T = TypeVar("T")
 
@@ -267,7 +268,7 @@ def _choice(chat: ChatBody) -> tuple[str, frozenset[str] | None]:
         return "none", None
     if given is None:
         return "auto", None
-    if given in ("none", "auto", "required"):
+    if given in CHOICES:
         return str(given), None
     names = {tool.name for tool in chat.tools} - {None}
     allowed = given.get("allowed_tools") if isinstance(given, dict) else None
@@ -278,6 +279,8 @@ def _choice(chat: ChatBody) -> tuple[str, frozenset[str] | None]:
     name = _named(given)
     if name not in names:
         raise bad("tool_choice must be none, auto, required, allowed_tools, or name one of the tools", "tool_choice")
+    if name in CHOICES:
+        raise bad(f"tool_choice can't name the tool {name!r}: allow it alone, with allowed_tools", "tool_choice")
     return str(name), None
 
 

@@ -87,6 +87,7 @@ WRONG: list[tuple[str, dict[str, Any], str, tuple[str, ...]]] = [
     (CHAT, {"tools": [TOOL, TOOL]}, "tools", ALL),
     (CHAT, {"tools": [TOOL], "tool_choice": "maybe"}, "tool_choice", ALL),
     (CHAT, {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice", ALL),
+    (CHAT, {"tools": [tool("none", {})], "tool_choice": tool("none", {})}, "tool_choice", ALL),
     (CHAT, {"tool_choice": "required"}, "tool_choice", ALL),
     (CHAT, {"tools": [{"type": "web_search"}]}, "tools.0.type", OURS),
     (CHAT, {"functions": [{}]}, "functions.0.name", ALL),

@@ -49,6 +49,17 @@ def test_a_tool_may_be_named_in_openais_form(tmp_path: Path) -> None:
         asked(ScriptedModel(said), tmp_path).turn("?", [BALANCE], tool_choice={"type": "tool"})
 
 
+@pytest.mark.parametrize("name", ["none", "auto", "required"])
+def test_a_tool_that_is_named_as_a_choice_is_never_taken_for_it(name: str, tmp_path: Path) -> None:
+    """To demand a tool "none" forbade all calls."""
+    tools = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}]
+    form = {"type": "function", "function": {"name": name}}
+    with pytest.raises(ValueError, match="another name"):
+        asked(ScriptedModel("Hi"), tmp_path).turn("?", tools, tool_choice=form)
+    said = json.dumps({"content": "", "calls": [{"name": name, "arguments": {}}]})
+    assert asked(ScriptedModel(said), tmp_path).turn("?", tools).calls[0].name == name
+
+
 def test_calls_come_checked_and_as_the_functions_own_types(tmp_path: Path) -> None:
     said = '{"content": "I look.", "calls": [{"name": "weather", "arguments": {"city": "Ulm", "day": "2026-02-03"}}]}'
     turn = asked(ScriptedModel(said), tmp_path).turn("Weather in Ulm?", [weather, Note, BALANCE])
