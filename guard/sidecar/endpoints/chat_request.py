@@ -280,7 +280,7 @@ def _choice(chat: ChatBody) -> tuple[str, frozenset[str] | None]:
     if name not in names:
         raise bad("tool_choice must be none, auto, required, allowed_tools, or name one of the tools", "tool_choice")
     if name in CHOICES:
-        raise bad(f"tool_choice can't name the tool {name!r}: allow it alone, with allowed_tools", "tool_choice")
+        raise bad(f"tool_choice can't name the tool {name!r}, which is a choice; give it another name", "tool_choice")
     return str(name), None
 
 
