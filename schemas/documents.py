@@ -16,8 +16,12 @@ outermost resource entered so far gives it, as sorted (anchor, position) pairs. 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote, urldefrag, urljoin
 
@@ -456,10 +460,20 @@ def _without_empty_fragment(uri: str) -> str:
 
 
 def _metaschema(uri: str) -> Any:
-    """Return a metaschema of the standard, or None; the import takes milliseconds that few schemas need."""
-    from jsonschema_specifications import REGISTRY
+    """Return a metaschema of the standard, or None."""
+    known = _metaschemas()
+    return known.get(uri, known.get(uri + "#"))
 
-    for name in (uri, uri + "#"):
-        if name in REGISTRY:
-            return REGISTRY[name].contents
-    return None
+
+@cache
+def _metaschemas() -> dict[str, Any]:
+    """The metaschemas of jsonschema-specifications by URI: its files alone, since its import takes long."""
+    package = find_spec("jsonschema_specifications")
+    folders = package.submodule_search_locations if package else None
+    contents = [
+        json.loads(file.read_text("utf-8"))
+        for folder in folders or ()
+        for file in Path(folder, "schemas").rglob("[!.]*")
+        if file.is_file()
+    ]
+    return {schema.get("$id") or schema["id"]: schema for schema in contents}

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import referencing
 import suite
+from jsonschema_specifications import REGISTRY
 from referencing.jsonschema import DRAFT4, DRAFT6, DRAFT7, DRAFT201909, DRAFT202012
 
 from guard.kernels.errors import SchemaError
+from guard.schemas import documents
 from guard.schemas.compiled import FrontEnd, Options
 from guard.schemas.documents import Documents
 from guard.schemas.keywords import DIALECTS
@@ -176,3 +178,13 @@ def test_a_metaschema_of_the_caller_may_leave_vocabularies_out() -> None:
     mine["$vocabulary"]["http://x/vocabulary"] = True
     with pytest.raises(SchemaError, match="'http://x/vocabulary' that it requires is not known"):
         FrontEnd(schema, Options(), {"http://x/meta": mine})
+
+
+def test_metaschemas_are_those_of_the_jsonschema_specifications_library() -> None:
+    assert len(REGISTRY) == 20
+    for uri in REGISTRY:
+        assert documents._metaschema(uri) == REGISTRY[uri].contents, uri
+    assert documents._metaschema("http://json-schema.org/draft-07/schema#") == REGISTRY.contents(
+        "http://json-schema.org/draft-07/schema"
+    )
+    assert documents._metaschema("https://example.com/schema") is None
