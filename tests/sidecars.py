@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forking import Forked
+
 from guard.testing import fake_server
 
 #: Models of three kinds: one that decodes here, one of Anthropic's, one behind OpenAI's protocol.
@@ -69,7 +71,7 @@ def received(connection: socket.socket) -> bytes:
 class Sidecar:
     """A process that serves."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     folder: Path
     host: str = "127.0.0.1"
     port: int = 0
@@ -145,9 +147,12 @@ def serving(
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith(("GUARD_", "OPENAI_"))}
     if cache := os.environ.get("GUARD_CACHE"):
         surroundings["GUARD_CACHE"] = cache
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**surroundings, **(env or {})}
-    )
+    surroundings |= env or {}
+    process: subprocess.Popen[str] | Forked
+    if tuple(program) == ("guard",) and "workers" not in toml:
+        process = Forked(command[3:], surroundings, decodes="transformers:" in toml)
+    else:  # what it imports is its own, or it starts processes of its own
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings)
     sidecar = Sidecar(process, folder)
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
