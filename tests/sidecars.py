@@ -26,6 +26,8 @@ from guard.testing import fake_server
 
 #: Models of three kinds: one that decodes here, one of Anthropic's, one behind OpenAI's protocol.
 HERE, OWN, THERE = "here", "own", "m"
+#: What the settings say of models that decode here.
+DECODING = ("transformers:", "tuned:", "smollm2")
 START_S = 120.0  #: Longest wait for a process that others make slow.
 
 
@@ -150,7 +152,7 @@ def serving(
     surroundings |= env or {}
     process: subprocess.Popen[str] | Forked
     if tuple(program) == ("guard",) and "workers" not in toml:
-        process = Forked(command[3:], surroundings, decodes="transformers:" in toml)
+        process = Forked(command[3:], surroundings, decodes=any(kind in toml for kind in DECODING))
     else:  # what it imports is its own, or it starts processes of its own
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings)
     sidecar = Sidecar(process, folder)
