@@ -104,7 +104,7 @@ def test_a_grammar_says_what_the_same_pattern_says(expression, data):
         assert says(lark, one) == expected, (expression, one)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(parts=st.lists(EXPRESSIONS, min_size=2, max_size=4), data=st.data())
 def test_a_rule_that_goes_on_with_itself_is_a_repetition(parts, data):
     *again, last = [{name: f"({one[name]})" for name in one} for one in parts]

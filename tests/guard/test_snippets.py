@@ -162,7 +162,7 @@ def _without_a_gpu(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> No
             if named:
                 return super().__call__(*given, **named)
             rows = torch.Generator().manual_seed(0)
-            return torch.randn(32, names["vocabulary"].size, generator=rows).to(device)
+            return torch.randn(8, names["vocabulary"].size, generator=rows).to(device)
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     names["model"].__class__ = Noise

@@ -16,7 +16,7 @@ from strategies import RANDOMS, byte_vocabulary
 import guard
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(RANDOMS)
 def test_bounds_and_steps_hold_exactly_for_every_spelling(r: Random) -> None:
     """Signs, fractions, exponents; beginnings are completed to numbers that hold."""
