@@ -27,14 +27,14 @@ FUZZ_KERNEL := build/fuzz/fuzz_kernel
 FUZZ_FLAGS := -timeout=60 -rss_limit_mb=4096 -max_len=400 -len_control=0 -print_final_stats=1 -artifact_prefix=build/fuzz/
 CLANGXX ?= clang++
 
-.PHONY: help build demo test native-test opcodes lint check docs format idna fuzz attack formats bench clients engines ray llamacpp templates typed audit sanitize sanitize-memory sanitize-threads clean \
+.PHONY: help build demo test native-test opcodes lint check docs format idna unicode fuzz attack formats bench clients engines ray llamacpp templates typed audit sanitize sanitize-memory sanitize-threads clean \
   types wheel-test test-pythons weigh workflows
 # llama.cpp as its tests need it: no servers, tools, pictures or OpenMP. Two minutes of a processor, kept by pip's cache.
 LLAMACPP := $(foreach part,LLAVA_BUILD LLAMA_BUILD_TESTS LLAMA_BUILD_TOOLS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_SERVER LLAMA_CURL GGML_OPENMP GGML_LLAMAFILE,-D$(part)=OFF) \
   -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O0 -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/tools/llamacpp.cmake
 
 # What `make help` prints: targets by what they are for. A test holds that none is missing.
-HELP := "Every day:build demo test native-test lint check format docs opcodes idna" \
+HELP := "Every day:build demo test native-test lint check format docs opcodes idna unicode" \
   "Look for faults:fuzz attack formats templates sanitize clients engines ray typed audit" \
   "Measure:bench" \
   "Packages:wheel-test test-pythons weigh workflows" \
@@ -63,6 +63,9 @@ opcodes: build  ## Write kernels/cpu/support/opcodes.hpp from schemas/ops.py.
 
 idna: build  ## Write schemas/idna_sets.py from the Unicode data of this Python.
 	$(BIN)/python tools/idna_sets.py
+
+unicode: build  ## Write schemas/unicode_classes.py from the properties of the installed jsonschema_rs.
+	$(BIN)/python tools/unicode_classes.py
 
 lint: build types  ## Check style, format and types: ruff, mypy, clang-format, clang-tidy.
 	$(BIN)/ruff check .

@@ -1,17 +1,25 @@
 """Character sets: sorted disjoint ranges of code points, and the Unicode properties that regexes name.
 
 A set is a tuple of (low, high) pairs, inclusive. Surrogates are in no set: JSON text that is read as Unicode has none.
-Property tables are asked of jsonschema_rs, block by block: the validator that judges a finished value and the mask that
-let it through then agree about every character, whatever version of Unicode each was built with.
+What a property holds is asked of jsonschema_rs: the validator that judges a finished value and the mask that let it
+through then agree about every character, whatever version of Unicode each was built with. Where that is the version of
+unicode_classes.py, one character of each class is asked about, some 2,000 in all; otherwise every code point.
 """
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import cache, lru_cache
-from typing import TypeAlias
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 from guard.kernels.memo import memo
+from guard.schemas import unicode_classes
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft202012Validator as _Validator
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -86,8 +94,16 @@ LINE_ENDS: Ranges = ((0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029))
 #: What `.` matches.
 DOT: Ranges = complement(LINE_ENDS)
 
-#: Where letters with two cases are; asking every code point would take a third of a second.
-_CASED = ((0x41, 0x2FFF), (0xA000, 0xABFF), (0xF900, 0xFFFF), (0x10000, 0x1FFFF))
+#: Where letters with two cases are, and how many code points are looked at together: most such blocks have none.
+_CASED = (
+    (0x41, 0x2FFF),
+    (0xA000, 0xABFF),
+    (0xFB00, 0xFFFF),
+    (0x10000, 0x11FFF),
+    (0x16000, 0x16FFF),
+    (0x1D000, 0x1EFFF),
+)
+_TOGETHER = 128
 
 
 def _simple_fold(code: int) -> int:
@@ -105,24 +121,39 @@ def _upper(code: int) -> int:
     return code if len(text) != 1 or (code >= 128 > ord(text)) else ord(text)
 
 
-@cache
-def _classes(unicode: bool) -> list[tuple[int, ...]]:
-    """Return the sets of letters that differ in case only."""
-    fold = _simple_fold if unicode else _upper
-    out: dict[int, list[int]] = {}
+def _cased() -> list[int]:
+    """Return the code points of every block in which some letter has two cases."""
+    out: list[int] = []
     for low, high in _CASED:
-        for code in range(low, high + 1):
-            out.setdefault(fold(code), []).append(code)
-    return [tuple(dict.fromkeys((to, *codes))) for to, codes in out.items() if codes != [to]]
+        for start in range(low, high + 1, _TOGETHER):
+            codes = array("I", range(start, min(start + _TOGETHER, high + 1)))
+            text = codes.tobytes().decode("utf-32")  # as this machine orders bytes
+            if not text.lower() == text == text.upper():
+                out += codes
+    return out
 
 
-def _folded(ranges: Ranges, classes: list[tuple[int, ...]]) -> Ranges:
-    more = [
-        code
-        for codes in classes
-        if any(low <= code <= high for low, high in ranges for code in codes)
-        for code in codes
-    ]
+@cache
+def _classes(unicode: bool) -> tuple[list[int], dict[int, set[int]]]:
+    """Return the letters that differ from another in case only, in order, and those of each one's class."""
+    fold = _simple_fold if unicode else _upper
+    classes: dict[int, set[int]] = {}
+    for code in _cased():
+        to = fold(code)
+        if to != code:
+            classes.setdefault(to, {to}).add(code)
+    out: dict[int, set[int]] = {}
+    for codes in classes.values():
+        for code in codes:
+            out[code] = out.get(code, set()) | codes
+    return sorted(out), out
+
+
+def _folded(ranges: Ranges, unicode: bool) -> Ranges:
+    letters, classes = _classes(unicode)
+    more: set[int] = set()
+    for low, high in ranges:
+        more.update(*(classes[code] for code in letters[bisect_left(letters, low) : bisect_right(letters, high)]))
     return union([*ranges, *((code, code) for code in more)])
 
 
@@ -137,22 +168,27 @@ def _both(folded: Ranges, ranges: Ranges) -> int:
 @memo(REMEMBERED, _both)
 def folded(ranges: Ranges) -> Ranges:
     """Return a set with all letters that are equal to one of it under the flags `iu`."""
-    return _folded(ranges, _classes(True))
+    return _folded(ranges, True)
 
 
 @memo(REMEMBERED, _both)
 def folded_without_unicode(ranges: Ranges) -> Ranges:
     """Return a set with all letters that are equal to one of it under the flag `i` alone."""
-    return _folded(ranges, _classes(False))
-
-
-#: Code points asked about at once while a property's table is read.
-BLOCK = 1024
+    return _folded(ranges, False)
 
 
 @lru_cache(maxsize=256)
 def named(name: str) -> Ranges | None:
     r"""Return the set that `\p{name}` means, or None where there is no such property."""
+    found = validators(name)
+    if found is None:
+        return None
+    looked_up = _looked_up(*found) if _is_written_down() else None
+    return asked(*found) if looked_up is None else looked_up
+
+
+def validators(name: str) -> tuple[_Validator, _Validator] | None:
+    """Return what says whether a text is all in a property, and all outside of it; None where there is none such."""
     import jsonschema_rs  # here: few schemas name a property, and it takes a while
 
     try:
@@ -160,6 +196,49 @@ def named(name: str) -> Ranges | None:
         outside = jsonschema_rs.Draft202012Validator({"pattern": f"^\\P{{{name}}}*$"})
     except (ValueError, jsonschema_rs.ValidationError):
         return None
+    return inside, outside
+
+
+@cache
+def _is_written_down() -> bool:
+    """Say whether the validator has the version of Unicode that unicode_classes.py has."""
+    now, later = (validators(f"age={version}") for version in (unicode_classes.UNICODE, unicode_classes.LATER))
+    return now is not None and later is None
+
+
+@cache
+def _runs() -> list[tuple[int, int, int, str]]:
+    """Return each run of code points that no property tells apart: its first and last, its class, and both as text."""
+    numbers = list(map(int, unicode_classes.RUNS.split()))
+    starts = accumulate(numbers[::2], initial=0)
+    runs = [(low, high - 1, number) for (low, high), number in zip(pairwise(starts), numbers[1::2], strict=True)]
+    return [(low, high, number, chr(low) if high in (low, SURROGATES[1]) else chr(low) + chr(high))
+            for low, high, number in runs]  # fmt: skip
+
+
+@cache
+def _examples() -> dict[int, str]:
+    """Return one character of each class."""
+    return {number: text[0] for _, _, number, text in _runs()}
+
+
+def _looked_up(inside: _Validator, outside: _Validator) -> Ranges | None:
+    """Return the set of a property, of which one character of each class is asked; None where that is not all."""
+    held = {number for number, char in _examples().items() if inside.is_valid(char)}
+    # A property that the classes were not derived from would tell some runs of one class apart, or their ends.
+    if not inside.is_valid("".join(text for _, _, number, text in _runs() if number in held)):
+        return None
+    if not outside.is_valid("".join(text for _, _, number, text in _runs() if number not in held)):
+        return None
+    return union((low, high) for low, high, number, _ in _runs() if number in held)
+
+
+#: Code points asked about at once where every one is.
+BLOCK = 1024
+
+
+def asked(inside: _Validator, outside: _Validator) -> Ranges:
+    """Return the set of a property, of which every code point is asked."""
     found: list[tuple[int, int]] = []
     todo = [(low, min(low + BLOCK - 1, high)) for start, high in ALL for low in range(start, high + 1, BLOCK)][::-1]
     while todo:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tracemalloc
+from pathlib import Path
 
 import clock
-import jsonschema_rs
 import pytest
 import records
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard.schemas import charsets, regex
@@ -191,16 +192,85 @@ def test_letters_that_differ_in_case_only_are_those_of_the_standard() -> None:
         assert charsets.folded_without_unicode(one) == charsets.union((ord(c), ord(c)) for c in plain), letters
 
 
+@pytest.mark.parametrize("unicode", [True, False])
+def test_every_letter_has_the_class_that_a_look_at_every_code_point_gives_it(unicode: bool) -> None:
+    """Blocks without cases are passed over as a whole; here none is."""
+    fold = charsets._simple_fold if unicode else charsets._upper
+    classes: dict[int, set[int]] = {}
+    for code in range(charsets.MAX_CODE_POINT + 1):
+        to = fold(code)
+        if to != code:
+            classes.setdefault(to, {to}).add(code)
+    expected: dict[int, set[int]] = {}
+    for codes in classes.values():
+        for code in codes:
+            expected[code] = expected.get(code, set()) | codes
+    assert charsets._classes(unicode) == (sorted(expected), expected)
+
+
+def test_the_first_letters_of_either_case_are_there_at_once() -> None:
+    """The first took 60 ms or more, and `(?i)\\p{L}` as long again."""
+    letters = charsets.named("L")
+    assert letters is not None
+    charsets._classes.cache_clear()
+    with clock.working() as work:
+        more = set(charsets.folded(letters)) - set(letters)
+    assert more == {(0x345, 0x345)}  # which iota is folded with
+    assert work.seconds < 0.05
+
+
+UNICODE_TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "unicode_classes.py"))
+
+
+@given(st.sampled_from(UNICODE_TOOL["PROPERTIES"]))
+@settings(max_examples=20)
+def test_a_property_is_looked_up_as_it_is_asked(name: str) -> None:
+    """The validator is asked about every code point."""
+    assert charsets.named.__wrapped__(name) == UNICODE_TOOL["asked"](name)
+
+
 @pytest.mark.parametrize(
-    "name", ["L", "Lu", "Script=Greek", "sc=Cyrl", "Letter", "digit", "Alphabetic", "Emoji", "ASCII", "Any"]
+    "name",
+    ["L", "Lu", "Script=Greek", "sc=Cyrl", "scx=Deva", "Letter", "digit", "Alphabetic", "Emoji", "Any", "Cs", "Cn"],
 )
 def test_a_property_holds_the_characters_that_the_validator_gives_it(name: str) -> None:
-    """Masks and the validation of finished values agree about every character asked."""
-    ranges = charsets.named(name)
-    assert ranges is not None
-    validator = jsonschema_rs.Draft202012Validator({"pattern": f"^\\p{{{name}}}$"})
-    for code in [*range(0, 0x3000, 7), *range(0x1F000, 0x20000, 31)]:
-        assert any(low <= code <= high for low, high in ranges) == validator.is_valid(chr(code)), hex(code)
+    """Masks and the validation of finished values agree about every character."""
+    validators = charsets.validators(name)
+    assert validators is not None
+    assert charsets.named(name) == charsets.asked(*validators)
+
+
+def test_the_first_use_of_a_property_asks_little() -> None:
+    """Each took 100 ms. A validator of another version of Unicode is asked about everything."""
+    charsets.named("Lu")  # which reads what is written down
+    with clock.working() as work:
+        for name in ("Ll", "Script=Thai", "Emoji"):
+            charsets.named.__wrapped__(name)
+    assert work.seconds < 0.05 or not charsets._is_written_down()
+
+
+def test_where_unicode_differs_every_code_point_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A property that the classes do not know, as one that splits them would be, and another version of Unicode."""
+    digits = ((0x30, 0x39),)
+    asked: list[object] = []
+    monkeypatch.setattr(charsets, "asked", lambda *validators: [asked.append(validators), digits][1])
+    monkeypatch.setattr(charsets, "validators", lambda _: (Inside("a"), Inside("a", is_negated=True)))
+    assert charsets.named.__wrapped__("Vowel") == digits
+    monkeypatch.undo()
+    monkeypatch.setattr(charsets, "asked", lambda *validators: [asked.append(validators), digits][1])
+    monkeypatch.setattr(charsets, "_is_written_down", lambda: False)
+    assert charsets.named.__wrapped__("Nd") == digits
+    assert len(asked) == 2
+
+
+class Inside:
+    """A validator that knows one character."""
+
+    def __init__(self, char: str, *, is_negated: bool = False) -> None:
+        self.char, self.is_negated = char, is_negated
+
+    def is_valid(self, text: str) -> bool:
+        return self.char not in text if self.is_negated else set(text) <= {self.char}
 
 
 @pytest.mark.parametrize(
