@@ -5,7 +5,6 @@ The scan (scan.py) decides what is enforced; nothing here changes that. `guard c
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +12,8 @@ from guard.kernels import json_pointer
 from guard.kernels.errors import Finding
 from guard.schemas import jsontext, string_formats
 from guard.schemas.documents import Documents
-from guard.schemas.keywords import DIALECTS, SILENT, Dialect, Holds
+from guard.schemas.keywords import DIALECTS, SILENT, Dialect, Holds, nearest
 from guard.schemas.scan import HAS_NO_SENSE_ALONE
-
-#: Likeness from which a name is taken for a slip of the pen: "require", "minLenght" and "maxlength" are alike enough.
-ALIKE = 0.75
 
 
 def advice(documents: Documents, *, assert_formats: bool) -> list[Finding]:
@@ -81,10 +77,3 @@ def _unknown_format(value: Any) -> tuple[str, str]:
     alike = nearest(value, string_formats.KNOWN) if isinstance(value, str) else None
     fix = f"write {alike} if that is meant" if alike else "leave it as a note, or say it with a pattern"
     return f"the format {jsontext.clip(value)} is not known and constrains nothing", fix
-
-
-def nearest(name: str, among: Any) -> str | None:
-    """Return the name that another one is probably meant to be."""
-    by_case = {known.lower(): known for known in among}
-    near = difflib.get_close_matches(name.lower()[:80], by_case, 1, ALIKE)
-    return by_case[near[0]] if near else None

@@ -17,6 +17,7 @@ outermost resource entered so far gives it, as sorted (anchor, position) pairs. 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -36,6 +37,7 @@ from guard.schemas.keywords import (
     Dialect,
     Holds,
     dialect_of,
+    nearest,
     nearest_metaschema,
     vocabularies,
     vocabulary_of,
@@ -49,6 +51,11 @@ Step: TypeAlias = str | int
 _ANYWHERE = jsontext.SCHEMA | jsontext.ANCHOR
 #: By the keyword that names a resource, or "": bits of the words that begin one, or an anchor.
 _BEGINS = {"$id": jsontext.ID | _ANYWHERE, "id": jsontext.OLD_ID | _ANYWHERE, "": _ANYWHERE}
+
+#: An index of a list, as JSON Pointers have it; no list has more items than so many digits say.
+_INDEX = re.compile("0|[1-9][0-9]{0,8}")
+#: Where definitions are kept, in later drafts and in earlier ones.
+_DEFINITIONS = ("$defs", "definitions")
 
 #: The dynamic anchor that `$recursiveAnchor: true` amounts to; no `$dynamicAnchor` can be empty.
 RECURSIVE = ""
@@ -82,6 +89,7 @@ class Resource:
         default_factory=dict
     )  # with their paths from the document's root
     dynamic: dict[str, tuple[Any, tuple[Step, ...]]] = field(default_factory=dict)
+    twice: dict[str, tuple[Any, tuple[Step, ...]]] = field(default_factory=dict)  # of an anchor's places, one more
 
     @property
     def contents(self) -> Any:
@@ -118,6 +126,7 @@ class Documents:
         self.resolved: dict[tuple[int, str], ReferenceTarget] = {}
         self.idle: set[tuple[int, str]] = set()  # of those, the ones that ask for nothing new
         self.resources: dict[str, Resource] = {}
+        self._twice: dict[str, Resource] = {}  # of the resources of a URI, one more
         self._pointers: dict[
             tuple[int, str], ReferenceTarget
         ] = {}  # (id of a resource, JSON Pointer as written) -> where it leads
@@ -226,6 +235,9 @@ class Documents:
                 f"{uri!r} is not among the documents",
                 f"hand it in with documents={{{uri!r}: ...}}; nothing is fetched",
             )
+        other = self._twice.get(uri)
+        if other is not None and not _is_same(found.contents, other.contents):
+            raise self._two(position, keyword, uri, (found.document, found.path), (other.document, other.path))
         return found, fragment
 
     def _within(self, position: int, keyword: str, resource: Resource, fragment: str) -> ReferenceTarget:
@@ -239,23 +251,24 @@ class Documents:
         if fragment[0] != "/":
             found = resource.anchors.get(fragment)
             if found is None:
-                raise self._unresolved(position, keyword, f"no anchor is named {fragment!r}")
+                message = f"no anchor is named {fragment!r}"
+                raise self._unresolved(position, keyword, message, _fix_of_anchor(resource, fragment))
+            self.check_anchor(position, keyword, resource, fragment)
             dynamic = keyword == "$dynamicRef" and fragment in resource.dynamic
             return ReferenceTarget(self.place(resource, found[0], -1, found[1]), fragment if dynamic else None)
         schema, home = resource.contents, resource
         path = list(resource.path)
         for text in fragment[1:].split("/"):
             step: Step = json_pointer.unescaped(text) if "~" in text else text
-            if type(schema) is list and text.isdecimal() and text.isascii() and len(text) < 10:
+            if type(schema) is list and _INDEX.fullmatch(text):
                 step = int(text)
             try:
                 if type(schema) is dict:
                     home = document.homes.get(id(schema), home)
                 schema = schema[step]
             except (KeyError, IndexError, TypeError):
-                raise self._unresolved(
-                    position, keyword, f"{fragment!r} leads to nothing: there is no {step!r}"
-                ) from None
+                message = f"{fragment!r} leads to nothing: there is no {step!r}"
+                raise self._unresolved(position, keyword, message, _fix_of_step(schema, step)) from None
             path.append(step)
         if type(schema) is dict and id(schema) not in document.places and not _is_known(resource, path):
             where = json_pointer.pointer(path)
@@ -264,6 +277,22 @@ class Documents:
         target = ReferenceTarget(self.place(home, schema, -1, tuple(path)))
         self._pointers[id(resource), written] = target
         return target
+
+    def check_anchor(self, position: int, keyword: str, resource: Resource, anchor: str) -> None:
+        """Refuse a reference to an anchor that two different schemas of a resource have."""
+        other = resource.twice.get(anchor)
+        if other is not None and not _is_same(resource.anchors[anchor][0], other[0]):
+            document = resource.document
+            places = ((document, path) for path in (resource.anchors[anchor][1], other[1]))
+            raise self._two(position, keyword, anchor, *places)
+
+    def _two(self, position: int, keyword: str, name: str, *places: tuple[Document, tuple[Step, ...]]) -> SchemaError:
+        both = sorted(
+            ("" if document is self.root_home.document else document.uri) + "#" + json_pointer.pointer(path)
+            for document, path in places
+        )
+        message = f"two different schemas are named {name!r}: {both[0]!r} and {both[1]!r}"
+        return self._unresolved(position, keyword, message, "give each a name of its own, or refer to one by its place")
 
     def _unresolved(self, position: int, keyword: str, message: str, fix: str = "") -> SchemaError:
         return SchemaError(Finding(f"{self.pointer(position)}/{keyword}", keyword, message, fix))
@@ -374,17 +403,19 @@ class Documents:
                 ) from error
             if identifier[:1] != "#":
                 home = Resource(uri, document, dialect, path, schema if path else None)
-                self.resources.setdefault(uri, home)
+                known = self.resources.setdefault(uri, home)
+                if known.document is not document or known.path != path:
+                    self._twice[uri] = home
                 if path:
                     document.homes[id(schema)] = home
                 else:
                     self.resources[document.uri] = home
             if fragment and dialect.ref_alone:  # before 2019-09 anchors were written so
-                home.anchors[fragment] = schema if path else document.contents, path
+                _name(home, fragment, schema if path else document.contents, path)
         if "$anchor" in dialect.keywords and isinstance(anchor := schema.get("$anchor"), str):
-            home.anchors[anchor] = schema, path
+            _name(home, anchor, schema, path)
         if "$dynamicAnchor" in dialect.keywords and isinstance(anchor := schema.get("$dynamicAnchor"), str):
-            home.anchors[anchor] = home.dynamic[anchor] = schema, path
+            home.dynamic[anchor] = _name(home, anchor, schema, path)
         if (
             "$recursiveAnchor" in dialect.keywords
             and schema is home.contents
@@ -392,6 +423,46 @@ class Documents:
         ):
             home.dynamic[RECURSIVE] = schema, path
         return home
+
+
+def _name(home: Resource, anchor: str, schema: Any, path: tuple[Step, ...]) -> tuple[Any, tuple[Step, ...]]:
+    """Note where an anchor is, and whether it is at two places."""
+    known = home.anchors.get(anchor)
+    if known is not None and known[1] != path:
+        home.twice[anchor] = known
+    home.anchors[anchor] = schema, path
+    return home.anchors[anchor]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Say whether two schemas are written alike, but for the order of their members."""
+    first, second = (json.dumps(schema, sort_keys=True, default=str) for schema in (one, other))
+    return first == second
+
+
+def _fix_of_step(schema: Any, step: Step) -> str:
+    """Return what to do about a step of a JSON Pointer that leads to nothing."""
+    if type(schema) is list:
+        if isinstance(step, str) and step.isascii() and step.isdecimal():
+            return f"write {step.lstrip('0') or '0'}: an index has no zeros in front"
+        return f"write an index from 0 to {len(schema) - 1}" if schema else "put a schema into the list, which is empty"
+    if type(schema) is not dict:
+        return "end the reference before it: what it has reached is no object and no list"
+    near = next((name for name in _DEFINITIONS if step in _DEFINITIONS and name in schema), nearest(str(step), schema))
+    return f"write {near!r} if that is meant, or put a schema there" if near else "put a schema there"
+
+
+def _fix_of_anchor(resource: Resource, anchor: str) -> str:
+    """Return what to do about an anchor that is nowhere."""
+    contents = resource.contents
+    for name in _DEFINITIONS:
+        if isinstance(contents, dict) and isinstance(held := contents.get(name), dict) and anchor in held:
+            return f'write "#/{name}/{anchor}" if that is meant'
+    says = f'"$anchor": "{anchor}"'
+    if "$anchor" not in resource.dialect.keywords:
+        says = f'"{resource.dialect.identifier}": "#{anchor}"'
+    near = nearest(anchor, resource.anchors)
+    return (f'write "#{near}" if that is meant, or ' if near else "") + f"say {says} in the schema that is meant"
 
 
 def plain_dialect(tree: JsonTree, default: Dialect) -> Dialect | None:

@@ -189,7 +189,8 @@ def _plain(schema: Any, limits: Limits, where: str) -> Any:
             into[key] = made
             for name in value:
                 if not isinstance(name, str):
-                    raise SchemaError(Finding(where, None, f"the key {clip(name)} is no string"))
+                    fix = "write every key of the schema as text, as JSON has it"
+                    raise SchemaError(Finding(where, None, f"the key {clip(name)} is no string", fix))
                 made[str.__str__(name)] = None
             todo += [(made, str.__str__(name), item) for name, item in value.items()]
         elif isinstance(value, (list, tuple)):

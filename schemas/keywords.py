@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from guard.kernels._native import DialectTables
@@ -333,8 +334,18 @@ def dialect_of(uri: str) -> Dialect | None:
     return _BY_URI.get(rest) if scheme in ("http", "https") else None
 
 
+#: Likeness from which a name is taken for a slip of the pen: "require", "minLenght" and "maxlength" are alike enough.
+ALIKE = 0.75
+
 #: How each draft is called in the URIs that people write.
 _CALLED = re.compile(r"draft[-/]?0?([467])(?![0-9])|(2019-09|2020-12)|v?(3\.[01])")
+
+
+def nearest(name: str, among: Iterable[str]) -> str | None:
+    """Return the name that another one is probably meant to be, of the first thousand."""
+    by_case = {known.lower(): known for known in islice(among, 1000)}
+    near = difflib.get_close_matches(name.lower()[:80], by_case, 1, ALIKE)
+    return by_case[near[0]] if near else None
 
 
 def nearest_metaschema(uri: str) -> str | None:

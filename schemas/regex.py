@@ -76,6 +76,7 @@ class Regex:
 
     tree: Tree
     back_reference: int | None  # the position of the first
+    no_property: str | None = None  # the first `\p` that names none, and is the letter "p" under Annex B
 
 
 def _nbytes(regex: Regex, source: str) -> int:
@@ -154,6 +155,7 @@ class _Parser:
         self.at = 0
         self.flags: frozenset[str] = frozenset()  # of "ims", in force where it reads
         self.back_reference: int | None = None
+        self.no_property: str | None = None
         self.names: dict[str, int] = {}
         self._groups: int | None = None
         self._named: bool | None = None
@@ -225,7 +227,7 @@ class _Parser:
         for name, position in references:
             if name not in self.names:
                 raise self.fail(f"no group is named {name!r}", position)
-        return Regex(group.close(), self.back_reference)
+        return Regex(group.close(), self.back_reference, self.no_property)
 
     def _anchor(self, char: str) -> Tree:
         edge = _START if char == "^" else _END
@@ -455,6 +457,8 @@ class _Parser:
             return charsets.complement(ranges) if negative else ranges
         if self.unicode:
             raise self.fail(f"no Unicode property is named {name!r}", start)
+        if self.no_property is None:
+            self.no_property = self.source[start : close + 1 if name else self.at]
         return ord(self.source[self.at - 1])
 
     # ---- classes ----

@@ -125,7 +125,7 @@ def look(out: Scan, documents: Documents, position: int, keyword: str, value: An
     elif holds == _REFERENCE:
         target = documents.resolve(position, keyword, value)
         if target.anchor is not None:
-            _every_holder(documents, target)
+            _every_holder(documents, position, keyword, target)
     elif holds in _LOOK:
         _LOOK[holds](out, documents, position, keyword, value)
     elif holds == _DEPENDENCIES:
@@ -228,11 +228,12 @@ def _has_branch(schema: dict[str, Any]) -> bool:
     return "then" in schema or "else" in schema
 
 
-def _every_holder(documents: Documents, target: ReferenceTarget) -> None:
+def _every_holder(documents: Documents, position: int, keyword: str, target: ReferenceTarget) -> None:
     """Give a position to every place that a dynamic reference may lead to: the anchor in each resource known so far."""
     for resource in list(documents.resources.values()):
         found = resource.dynamic.get(target.anchor or "")
         if found is not None:
+            documents.check_anchor(position, keyword, resource, target.anchor or "")
             documents.place(resource, found[0], -1, found[1])
 
 
@@ -415,6 +416,16 @@ def _loosened(documents: Documents, dropped: frozenset[tuple[int, str]]) -> dict
     return out
 
 
+PROPERTY_FIX = "it is read as the letter; write \\p{L} or \\p{Script=Greek} where a property is meant"
+
+
+def _no_property(holds: Holds | None, value: Any) -> str | None:
+    r"""Return the first `\p` of a keyword's patterns that names no property, and is the letter "p"."""
+    sources = [value] if holds == Holds.PATTERN else value if holds == Holds.PATTERNS else ()
+    names = (regex.parse(source).no_property for source in sources if "\\p" in source or "\\P" in source)
+    return next((name for name in names if name is not None), None)
+
+
 def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: bool = False) -> list[ReportLine]:
     """Return a line for each keyword of each schema that was reached; with `refuse`, troubles refuse the schema."""
     troubles = {(t.position, t.keyword): t.message for t in found.troubles}
@@ -447,6 +458,8 @@ def report(documents: Documents, found: Scan, *, assert_formats: bool, refuse: b
                 note = "of the inputs of each call; where there are none, of nothing"
             elif keyword in HAS_NO_SENSE_ALONE and HAS_NO_SENSE_ALONE[keyword] not in schema:
                 status, note = ANNOTATION, f"{keyword} means nothing without {HAS_NO_SENSE_ALONE[keyword]}"
+            elif (letter := _no_property(holds, value)) is not None:
+                note = f"{letter} names no property of Unicode: {PROPERTY_FIX}"
             elif is_uncounted(keyword, value):
                 note = f"nothing can meet it: it asks for more than {UNCOUNTED}"
             lines.append(ReportLine(at + json_pointer.pointer([keyword]), keyword, status, note))

@@ -188,3 +188,109 @@ def test_metaschemas_are_those_of_the_jsonschema_specifications_library() -> Non
         "http://json-schema.org/draft-07/schema"
     )
     assert documents._metaschema("https://example.com/schema") is None
+
+
+DRAFT7 = "http://json-schema.org/draft-07/schema#"
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (
+            {"$ref": "#/definitions/User", "$defs": {"User": {}}},
+            (
+                "'/definitions/User' leads to nothing: there is no 'definitions'; "
+                "write '$defs' if that is meant, or put a schema there"
+            ),
+        ),
+        (
+            {"$ref": "#/$defs/user", "$defs": {"User": {}}},
+            "'/$defs/user' leads to nothing: there is no 'user'; write 'User' if that is meant, or put a schema there",
+        ),
+        ({"$ref": "#/$defs/a"}, "'/$defs/a' leads to nothing: there is no '$defs'; put a schema there"),
+        (
+            {"$ref": "#/allOf/01", "allOf": [{}, {"type": "null"}]},
+            "'/allOf/01' leads to nothing: there is no '01'; write 1: an index has no zeros in front",
+        ),
+        (
+            {"$ref": "#/allOf/2", "allOf": [{}, {}]},
+            "'/allOf/2' leads to nothing: there is no 2; write an index from 0 to 1",
+        ),
+        (
+            {"$ref": "#/minimum/x", "minimum": 1},
+            (
+                "'/minimum/x' leads to nothing: there is no 'x'; "
+                "end the reference before it: what it has reached is no object and no list"
+            ),
+        ),
+        (
+            {"$ref": "#User", "$defs": {"User": {}}},
+            "no anchor is named 'User'; write \"#/$defs/User\" if that is meant",
+        ),
+        (
+            {"$ref": "#addres", "$defs": {"a": {"$anchor": "address"}}},
+            (
+                "no anchor is named 'addres'; write \"#address\" if that is meant, "
+                'or say "$anchor": "addres" in the schema that is meant'
+            ),
+        ),
+        (
+            {"$schema": DRAFT7, "$ref": "#x"},
+            'no anchor is named \'x\'; say "$id": "#x" in the schema that is meant',
+        ),
+    ],
+)
+def test_a_reference_to_nothing_is_refused_with_a_way_out(schema: Any, message: str) -> None:
+    with pytest.raises(SchemaError) as error:
+        FrontEnd(schema, Options(), {})
+    assert str(error.value) == "/$ref: " + message
+
+
+def test_a_key_that_is_no_text_is_refused_with_a_way_out() -> None:
+    with pytest.raises(SchemaError) as error:
+        FrontEnd({"properties": {1: {}}}, Options(), {})
+    assert str(error.value).endswith("the key 1 is no string; write every key of the schema as text, as JSON has it")
+
+
+TWICE = "give each a name of its own, or refer to one by its place"
+
+
+@pytest.mark.parametrize(
+    ("names", "keyword", "reference"),
+    [
+        ({"$id": "http://x/1"}, "$ref", "http://x/1"),
+        ({"$anchor": "x"}, "$ref", "#x"),
+        ({"$dynamicAnchor": "x"}, "$ref", "#x"),
+        ({"$dynamicAnchor": "x"}, "$dynamicRef", "#x"),
+    ],
+)
+def test_a_reference_to_one_of_two_schemas_of_a_name_is_refused(
+    names: dict[str, str], keyword: str, reference: str
+) -> None:
+    """The validators take one or the other. Where both are alike, or no reference asks, nothing is in doubt."""
+    two = {"a": {**names, "type": "integer"}, "b": {**names, "type": "string"}}
+    with pytest.raises(SchemaError) as error:
+        FrontEnd({"$defs": two, keyword: reference}, Options(), {})
+    name = reference.removeprefix("#")
+    message = f"two different schemas are named {name!r}: '#/$defs/a' and '#/$defs/b'; {TWICE}"
+    assert str(error.value) == f"/{keyword}: {message}"
+    FrontEnd({"properties": two}, Options(), {})
+    alike = {"$defs": {"a": two["a"], "b": dict(reversed(two["a"].items()))}, keyword: reference}
+    assert FrontEnd(alike, Options(), {}).documents.targets[2, keyword].position > 2
+    with pytest.raises(SchemaError, match="two different schemas are named"):  # true is not 1
+        FrontEnd({"$defs": {n: {**names, "const": c} for n, c in (("a", 1), ("b", True))}, keyword: reference},
+                 Options(), {})  # fmt: skip
+
+
+def test_a_dynamic_anchor_that_another_resource_has_twice_is_refused() -> None:
+    """Which of them a `$dynamicRef` means there is undefined."""
+    inner = {"$id": "http://x/inner", "$dynamicRef": "#x", "$defs": {"d": {"$dynamicAnchor": "x"}}}
+    two = {"a": {"$dynamicAnchor": "x", "type": "integer"}, "b": {"$dynamicAnchor": "x", "type": "string"}}
+    with pytest.raises(SchemaError, match="two different schemas are named 'x'"):
+        FrontEnd({"$id": "http://x/outer", "$ref": "inner", "$defs": {**two, "i": inner}}, Options(), {})
+
+
+@pytest.mark.parametrize("name", ["http://x/1", "urn:a:b"])
+def test_a_document_that_names_itself_as_it_is_handed_in_is_one(name: str) -> None:
+    other = {"$id": name, "$anchor": "x", "type": "integer"}
+    FrontEnd({"$ref": name, "allOf": [{"$ref": name + "#x"}]}, Options(), {name: other})

@@ -183,3 +183,21 @@ def test_an_option_that_is_not_one_is_a_value_error(name: str, value: Any) -> No
     """It shows the argument and what there is."""
     with pytest.raises(ValueError, match=f"^{name}={value!r} must be one of "):
         Options(**{name: value})
+
+
+@pytest.mark.parametrize("source", [r"^\pL$", r"^\p{InGreek}$", r"^\p{IsBasicLatin}+$", r"[\PL]", r"^\p{L}\p{Nope}$"])
+def test_a_property_that_is_none_is_told(source: str) -> None:
+    """ECMA-262 reads it as a letter where the flag `u` is not given, and so do the masks: few mean that."""
+    first = {r"^\pL$": r"\p", r"[\PL]": r"\P", r"^\p{L}\p{Nope}$": r"\p{Nope}"}.get(source, source.strip("^$+"))
+    note = (
+        f"{first} names no property of Unicode: it is read as the letter; "
+        r"write \p{L} or \p{Script=Greek} where a property is meant"
+    )
+    for schema in ({"pattern": source}, {"patternProperties": {"a": True, source: True}}):
+        (line,) = FrontEnd(schema, Options(), {}).report()
+        assert (line.status, line.note) == ("enforced", note)
+
+
+@pytest.mark.parametrize("source", [r"\p{L}", r"\p{IsGreek}", r"\\p", "p{L}", r"\p{Script=Greek}\-"])
+def test_a_property_that_is_one_is_not_told(source: str) -> None:
+    assert [line.note for line in FrontEnd({"pattern": source}, Options(), {}).report()] == [""]
