@@ -54,8 +54,8 @@ _BEGINS = {"$id": jsontext.ID | _ANYWHERE, "id": jsontext.OLD_ID | _ANYWHERE, ""
 
 #: An index of a list, as JSON Pointers have it; no list has more items than so many digits say.
 _INDEX = re.compile("0|[1-9][0-9]{0,8}")
-#: Where definitions are kept, in later drafts and in earlier ones.
-_DEFINITIONS = ("$defs", "definitions")
+#: Where definitions are kept: one in later drafts, the other in earlier ones.
+_DEFINITIONS = [name for name, holds in DIALECTS["draft2020-12"].keywords.items() if holds == Holds.DEFS]
 
 #: The dynamic anchor that `$recursiveAnchor: true` amounts to; no `$dynamicAnchor` can be empty.
 RECURSIVE = ""
@@ -235,9 +235,9 @@ class Documents:
                 f"{uri!r} is not among the documents",
                 f"hand it in with documents={{{uri!r}: ...}}; nothing is fetched",
             )
-        other = self._twice.get(uri)
-        if other is not None and not _is_same(found.contents, other.contents):
-            raise self._two(position, keyword, uri, (found.document, found.path), (other.document, other.path))
+        second = self._twice.get(uri)
+        if second is not None and not _is_same(found.contents, second.contents):
+            raise self._two(position, keyword, uri, (found.document, found.path), (second.document, second.path))
         return found, fragment
 
     def _within(self, position: int, keyword: str, resource: Resource, fragment: str) -> ReferenceTarget:
