@@ -93,7 +93,7 @@ class CallError(GuardError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with everything carried: worker processes hand errors back."""
-        return _rebuild, (type(self), self.message, self.findings, self.attempts, self.call)
+        return _rebuild, (type(self), self.message), vars(self)
 
 
 class ValidationFailed(CallError):
@@ -148,11 +148,5 @@ class BadReply(ModelError):
     """The provider sent something that is no answer by its own protocol, or more than may be read."""
 
 
-def _rebuild(
-    kind: type[CallError],
-    message: str,
-    findings: tuple[Violation, ...],
-    attempts: tuple[Attempt, ...],
-    call: int | None,
-) -> CallError:
-    return kind(message, findings=findings, attempts=attempts, call=call)
+def _rebuild(kind: type[CallError], message: str) -> CallError:
+    return kind(message)

@@ -59,8 +59,8 @@ class SchemaError(GuardError):
         return "\n".join(str(f) for f in self.findings)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by findings: worker processes hand errors back."""
-        return _rebuild, (type(self), self.findings, self.limit)
+        """Pickle with everything carried: worker processes hand errors back."""
+        return _rebuild, (type(self), self.findings, self.limit), vars(self)
 
 
 def _rebuild(kind: type[SchemaError], findings: tuple[Finding, ...], limit: str | None) -> SchemaError:
