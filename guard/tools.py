@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from guard.support.by_name import is_found
 from guard.support.clipping import clipped
 
 
@@ -31,8 +32,34 @@ class ToolCall(BaseModel):
 
     def run(self) -> Any:
         """Call the function with the arguments. An `async def` returns its coroutine."""
+        return type(self)._function(**parameters(self._given))
+
+    @property
+    def _given(self) -> BaseModel:
         given: BaseModel = self.arguments  # type: ignore[attr-defined] # the class made for each tool has the field
-        return type(self)._function(**{name: getattr(given, name) for name in type(given).model_fields})
+        return given
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both call the same function with equal arguments, also where one was unpickled."""
+        if not isinstance(other, ToolCall):
+            return NotImplemented
+        same = type(self)._function is type(other)._function
+        return same and parameters(self._given) == parameters(other._given)
+
+    __hash__ = None  # type: ignore[assignment] # as of all models that may change
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the function, by its name, and the arguments: the classes are made for each process."""
+        return _called, (type(self)._function, self._given.__getstate__())
+
+
+def _called(function: Callable[..., Any], state: dict[Any, Any]) -> ToolCall:
+    """Make the call that a pickle holds."""
+    kind = _call(function)
+    arguments: Any = kind.model_fields["arguments"].annotation
+    given = arguments.__new__(arguments)
+    given.__setstate__(state)
+    return kind.model_construct(name=function.__name__, arguments=given)
 
 
 def calls(*functions: Callable[..., Any]) -> Any:
@@ -70,6 +97,27 @@ class ToolSpec:
         """The tool in OpenAI's form, as chat templates take it."""
         told = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": told}
+
+    def __copy__(self) -> ToolSpec:
+        """Return the specification itself: it is never changed."""
+        return self
+
+    def __deepcopy__(self, _: Any) -> ToolSpec:
+        """Return the specification itself: it is never changed."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the function or class by its name; without it where another process finds none of that name."""
+        function = self.function if is_found(self.function) else None
+        arguments: Any = self.arguments if is_found(self.arguments) else None
+        if function is not None and self.arguments is not None:
+            arguments = ...  # made of the function, in each process
+        return _restored, (self.name, self.description, dict(self.parameters), function, arguments)
+
+
+def _restored(name: str, description: str, schema: Mapping[str, Any], function: Any, arguments: Any) -> ToolSpec:
+    """Make the specification that a pickle holds."""
+    return ToolSpec(name, description, schema, function, _arguments(function) if arguments is ... else arguments)
 
 
 def spec(tool: Any) -> ToolSpec:
@@ -140,12 +188,47 @@ def _call(function: Callable[..., Any]) -> type[ToolCall]:
 def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
     if not inspect.isroutine(function) or not hasattr(function, "__name__"):  # from 3.14 on a partial is a routine
         raise TypeError(f"the tool {clipped(function)} must be a function, a Pydantic model or JSON")
-    hints = typing.get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
+    hints = _hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"{function.__name__}: the parameter {parameter} can't be given by name in JSON")
         if name not in hints:
             raise TypeError(f"{function.__name__}: the parameter {name} has no annotation; write `{name}: Type`")
-        fields[name] = (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-    return create_model(f"{function.__name__}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[_field_name(name)] = (hints[name], default)
+    config = ConfigDict(extra="forbid", alias_generator=_parameter_name, protected_namespaces=())
+    made = create_model(f"{function.__name__}_arguments", __config__=config, **fields)
+    for field in fields:
+        name = _parameter_name(field)
+        if name != field and not name.startswith(("_", "model_")):  # Pydantic's own old methods, as `schema`
+            setattr(made, name, property(operator.attrgetter(field)))
+    return made
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return a function's annotations; TypeError where one names a type that can't be found."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        way_out = "define the type in the module, or leave out `from __future__ import annotations`"
+        raise TypeError(f"{function.__name__}'s annotations can't be read: {error}; {way_out}") from None
+
+
+def parameters(built: BaseModel) -> dict[str, Any]:
+    """Return checked arguments as the function takes them: by the names of its parameters."""
+    return {_parameter_name(field): getattr(built, field) for field in type(built).model_fields}
+
+
+#: Before the name of a parameter that can't be a field's: Pydantic has its own use for `_id`, `schema`, `model_dump`.
+_PREFIX = "parameter_"
+
+
+def _field_name(parameter: str) -> str:
+    """Return the name of the field that holds a parameter's argument; in JSON it has the parameter's own."""
+    is_taken = parameter.startswith(("_", _PREFIX)) or hasattr(BaseModel, parameter)
+    return _PREFIX + parameter if is_taken else parameter
+
+
+def _parameter_name(field: str) -> str:
+    return field.removeprefix(_PREFIX)

@@ -99,7 +99,7 @@ def _format(given: Any, options: Options) -> CompiledFormat:
     return kept
 
 
-def _again(
+def again(
     schema: Any,
     options: Mapping[str, Any],
     documents: Mapping[str, Any],
@@ -119,7 +119,7 @@ def _reduced(compiled: Compiled) -> tuple[Any, ...]:
     """Pickle by content: the schema, the options, the documents. Whoever reads it compiles it, under its limits."""
     options = {field.name: getattr(compiled.options, field.name) for field in fields(compiled.options)}
     arguments = (compiled.schema, options, compiled.documents, compiled.beyond)
-    return _again, arguments if compiled.sources is None else (*arguments, compiled.sources)
+    return again, arguments if compiled.sources is None else (*arguments, compiled.sources)
 
 
 copyreg.pickle(Compiled, _reduced)

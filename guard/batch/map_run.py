@@ -42,8 +42,8 @@ class Result(Generic[R]):
     """What became of one input."""
 
     index: int  # of the input, from 0
-    input: Any  # as given; a tuple where the function takes several
-    answer: R | None = None
+    input: Any = field(hash=False)  # as given; a tuple where the function takes several
+    answer: R | None = field(default=None, hash=False)
     error: GuardError | None = None  # why there is no answer
     #: The record; None where nothing was asked, or the call failed: `error.call` is its number.
     call: Call | None = field(default=None, repr=False)

@@ -109,7 +109,7 @@ class Policy:
     confidence: Confidence = field(
         default_factory=Confidence
     )  # of each tier's answer but the last's, of that too where `on` names it
-    on: Mapping[str, str] = field(default_factory=dict)  # failure → action, where it differs from FAILURES
+    on: Mapping[str, str] = field(default_factory=dict, hash=False)  # failure → action, where it differs from FAILURES
     thinking: int = 0  # tokens that a reasoning model may think before the value
     repair: bool = True  # of answers by models without masks
     repetition: Repetition = "tell"

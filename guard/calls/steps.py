@@ -294,7 +294,7 @@ class _Run:
             schema_hash=plan.target.compiled.hash,
             template=plan.template,
             model=plan.models[0],
-            options=MappingProxyType({**plan.policy.as_json, "tiers": list(plan.models), "mode": plan.mode}),
+            options={**plan.policy.as_json, "tiers": list(plan.models), "mode": plan.mode},
             started=self._started,
             seconds=time.perf_counter() - self._clock,
             outcome=outcome,

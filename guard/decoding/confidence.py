@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from guard.decoding.places import scalars
 from guard.support.bounds import check
@@ -34,7 +34,7 @@ class Sureness:
     """What a model's calibration (calibration.py) says of one answer."""
 
     precision: float  # expected share of right answers among those at least as sure
-    probabilities: Mapping[str, float]  # of being right, by JSON Pointer; "" is the whole answer
+    probabilities: Mapping[str, float] = field(hash=False)  # of being right, by JSON Pointer; "" is the whole answer
 
 
 @dataclass(frozen=True)

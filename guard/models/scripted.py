@@ -44,8 +44,16 @@ class ScriptedModel:
         self.closed = 0  # streams that were closed before their end
         self._answers = iter(answers)
         self._pieces, self._random = pieces, None if seed is None else Random(seed)  # noqa: S311 (a test's choices)
-        self._figures = figures
+        self._figures = dict(figures)
         self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the answers that are left; a copy has no requests of its own yet."""
+        return {**{name: value for name, value in vars(self).items() if name != "_lock"}, "requests": []}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take the answers of a pickle."""
+        vars(self).update(state, _lock=threading.RLock())
 
     def generate(self, request: Request) -> Reply:
         """Give the next answer."""

@@ -50,7 +50,7 @@ class Attempt:
     """One question to a model, and its outcome."""
 
     number: int  # from 1
-    messages: tuple[Mapping[str, Any], ...]  # as sent
+    messages: tuple[Mapping[str, Any], ...] = field(hash=False)  # as sent
     reply: Reply | None = None  # the part that came, where the model was stopped midway; None where nothing came
     findings: tuple[Violation, ...] = ()  # empty: the reply is valid
     error: str = ""  # what the model raised, in words
@@ -62,8 +62,8 @@ class Attempt:
     started: float = 0.0  # seconds since the epoch
     seconds: float = 0.0  # from the request to the reply or the error
     #: By JSON Pointer, the places where the inputs state each quoted or stated value.
-    sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
-    inputs: Mapping[str, Shown] = field(default_factory=dict)  # by name, the part that a message shows
+    sources: Mapping[str, tuple[Place, ...]] = field(default_factory=dict, hash=False)
+    inputs: Mapping[str, Shown] = field(default_factory=dict, hash=False)  # by name, the part that a message shows
     fields: tuple[str, ...] = ()  # members that alone were asked for, as a tier was not sure of them; (): all
 
     @property
@@ -106,7 +106,7 @@ class Call:
     schema_hash: str
     template: str  # the prompt template's name and version; "" where the caller wrote the messages
     model: str  # the first tier's, as asked for; `served` is the model that answered
-    options: Mapping[str, Any]  # the policy, as JSON
+    options: Mapping[str, Any] = field(hash=False)  # the policy, as JSON
     started: float  # seconds since the epoch
     seconds: float = 0.0
     outcome: str = VALID

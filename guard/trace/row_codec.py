@@ -13,7 +13,6 @@ import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from guard.decoding.alternative import Alternative
@@ -283,8 +282,6 @@ def _redacted_json(value: Any, redaction: Redaction) -> str:
     Mostly there is nothing to cut out, which the JSON tells at once: what JSON escapes is in no secret here, nor in the
     signs of one, so each stands in the JSON as it stands in the value.
     """
-    if type(value) is MappingProxyType:
-        value = dict(value)
     if not redaction.hooks and is_small(value) and _are_plain(redaction.secrets):
         text = COMPACT.encode(value)
         if not may_hold_secret(text, redaction.secrets):

@@ -49,17 +49,31 @@ class TurnCall:
 
     id: str  #: Identifies the call; the message with its result names it.
     name: str  #: The tool's name.
-    arguments: dict[str, Any]  #: As JSON values.
-    built: Any = field(default=None, repr=False)  #: The arguments as an instance of the tool's class, where it has one.
+    arguments: dict[str, Any] = field(hash=False)  #: As JSON values.
+    #: The arguments as an instance of the tool's class, where it has one.
+    built: Any = field(default=None, repr=False, compare=False)
     spec: ToolSpec | None = field(default=None, repr=False, compare=False)
 
     def run(self) -> Any:
         """Call the function with the arguments. An `async def` returns its coroutine; TypeError without a function."""
         if self.spec is None or self.spec.function is None:
-            raise TypeError(f"{self.name} was given as JSON; call it with .arguments")
+            words = "was given as JSON, or in another process: call its function with .arguments"
+            raise TypeError(f"{self.name} {words}")
         if self.spec.arguments is None:
             return self.spec.function(**self.arguments)
-        return self.spec.function(**{name: getattr(self.built, name) for name in self.spec.arguments.model_fields})
+        from guard.tools import parameters  # imported late: it imports Pydantic
+
+        return self.spec.function(**parameters(self.built))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the instance, whose class may be made for each process."""
+        return {**vars(self), "built": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build the instance again."""
+        vars(self).update(state)
+        if self.spec is not None and self.spec.arguments is not None:
+            vars(self)["built"] = _validated(self.spec, self.arguments, "")[0]
 
     def result(self, answer: Any) -> dict[str, Any]:
         """Return the message that tells the model the call's result: text unchanged, anything else as JSON."""
@@ -72,7 +86,7 @@ class Turn:
 
     text: str  #: Text beside the calls or instead of them; "" where there is none.
     calls: tuple[TurnCall, ...] = ()
-    value: Any = None  #: The answer, of the type given as `response`; None where the turn has calls.
+    value: Any = field(default=None, hash=False)  #: The answer, of the type given as `response`; None where the turn has calls.
     thinking: str = ""  #: The thinking before the answer.
     #: The probability, before any bias, that the turn begins with a call under `tool_choice="auto"`; None: not known.
     call_probability: float | None = field(default=None, compare=False)

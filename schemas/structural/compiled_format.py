@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from guard.kernels._native import Engine
@@ -154,8 +154,11 @@ class CompiledFormat(Compiled):
         return self._places.of(place)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the format and the options; unpickling compiles them."""
-        return CompiledFormat, (self._given, self.options)
+        """Pickle the format and the options; whoever reads it compiles them."""
+        from guard.schemas.compiling import again  # late: it imports this
+
+        options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
+        return again, (self._places.given, options, {})
 
     @property
     def is_format(self) -> bool:

@@ -15,7 +15,6 @@ from scripted import Scripted
 
 import guard
 from guard import errors, formats
-from guard.batch.map_run import Result
 from guard.models.scripted import ScriptedModel
 
 WAYS: list[Callable[[Any], Any]] = [lambda one: pickle.loads(pickle.dumps(one)), copy.copy, copy.deepcopy]
@@ -50,3 +49,84 @@ def test_what_an_error_carries_is_there_in_another_process() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (again.retry_after, again.conversation, again.findings) == (3.5, {"messages": [1]}, (VIOLATION,))
     assert again.__notes__ == ["seen by the worker"]
+
+
+class Weather(BaseModel):
+    """A day's weather."""
+
+    rain: bool
+
+
+def weather(city: str, days: int = 1, _id: int = 0) -> str:
+    """Say what the weather will be."""
+    return f"{city}, {days}, {_id}"
+
+
+@guard.structured(model="smollm2")
+def ask(text: str) -> Weather:
+    """Read it."""
+
+
+CALL = '{"name": "weather", "arguments": {"city": "Bristol", "days": 3, "_id": 4}}'
+RAIN = '{"rain": true}'
+
+
+def told() -> dict[str, Any]:
+    """Return what calls return, and what they are made of, by name."""
+    turn = guard.Guard(Scripted(f"[{CALL}]")).turn("q", [weather, ask])
+    value, record = guard.Guard(Scripted(RAIN)).traced(Weather, "q")
+    return {
+        "turn": turn,
+        "call of a turn": turn.calls[0],
+        "call as a type": guard.Guard(Scripted(CALL)).generate(guard.tools.calls(weather, ask), "q"),
+        "value": value,
+        "record": record,
+        "result": next(iter(guard.map(ask.using(model=Scripted(RAIN)), ["q"]))),
+        "conversation": guard.run_tools("q", [weather], model=ScriptedModel(f"[{CALL}]", '{"content": "umbrella"}')),
+        "format": guard.compile(formats.choice(["a", "b"])),
+        "policy": guard.Policy(on={"error": "fail"}),
+        "budget": guard.Budget(seconds=3),
+        "confidence": guard.Confidence(value=0.5),
+    }
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_call_returns_is_equal_in_another_process(way: Callable[[Any], Any]) -> None:
+    for name, one in told().items():
+        again = way(one)
+        assert (again, repr(again)) == (one, repr(one)), name
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_equal_has_one_hash(way: Callable[[Any], Any]) -> None:
+    for name in ("turn", "call of a turn", "record", "result", "format", "policy", "budget"):
+        one = told()[name]
+        assert hash(way(one)) == hash(one), name
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_call_of_a_tool_runs_where_it_was_sent(way: Callable[[Any], Any]) -> None:
+    found = told()
+    assert way(found["turn"]).calls[0].run() == way(found["call as a type"]).run() == "Bristol, 3, 4"
+
+
+def test_a_tool_without_a_name_stays_where_it_is() -> None:
+    def local(city: str) -> str:
+        """Say it."""
+        return city
+
+    call = guard.Guard(Scripted('[{"name": "local", "arguments": {"city": "Ulm"}}]')).turn("q", [local]).calls[0]
+    assert copy.deepcopy(call).run() == copy.copy(call).run() == "Ulm"
+    again = pickle.loads(pickle.dumps(call))
+    assert again == call
+    with pytest.raises(TypeError, match=r"local was given as JSON, or in another process"):
+        again.run()
+
+
+@pytest.mark.parametrize("way", [WAYS[0], WAYS[2]])
+def test_a_scripted_model_is_sent_with_the_answers_that_are_left(way: Callable[[Any], Any]) -> None:
+    model = ScriptedModel('{"rain": false}', RAIN, figures={"cost": 1.0})
+    assert guard.Guard(model).generate(Weather, "q") == Weather(rain=False)
+    again = way(model)
+    value, call = guard.Guard(again).traced(Weather, "q")
+    assert (value, call.cost, len(again.requests), len(model.requests)) == (Weather(rain=True), 1.0, 1, 1)
