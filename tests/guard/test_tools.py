@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 from scripted import Scripted
 
 import guard
@@ -97,3 +100,65 @@ def test_what_is_no_tool_says_so(functions: Any, words: str) -> None:
     with pytest.raises(TypeError) as caught:
         guard.tools.calls(*functions)
     assert words in str(caught.value)
+
+
+#: Names that Pydantic has its own use for, and some that look like those that Guard gives their fields.
+NAMES = (
+    "_id __b __class__ __init__ __len__ model_config model_dump model_validate model_post_init model_x schema json copy "
+    "dict register parameter_x parameter__id name arguments run built self cls values city"
+).split()
+
+
+@pytest.mark.filterwarnings("error")
+@given(names=st.lists(st.sampled_from(NAMES), unique=True, max_size=6))
+def test_every_parameter_is_in_the_schema_and_is_passed_on(names: list[str]) -> None:
+    space: dict[str, Any] = {}
+    exec(f"def tool(*, {', '.join(f'{name}: int' for name in [*names, 'last'])}) -> object: return locals()", space)
+    tool = space["tool"]
+    arguments = {name: number for number, name in enumerate([*names, "last"])}
+    schema = guard.tools.schema(tool)
+    assert [*schema["properties"]] == schema["required"] == [*arguments]
+    text = json.dumps({"name": "tool", "arguments": arguments})
+    call = guard.Guard(Scripted(text), retries=0).generate(guard.tools.calls(tool), ASK)
+    turn = guard.Guard(Scripted(f"[{text}]"), retries=0).turn(ASK, [tool])
+    assert call.run() == turn.calls[0].run() == turn.calls[0].arguments == arguments
+
+
+def test_a_parameter_that_pydantic_has_its_own_use_for_is_a_finding_by_its_name() -> None:
+    def find(_id: int, schema: str = "public") -> str:
+        """Find a row."""
+        return f"{schema}.{_id}"
+
+    assert guard.tools.schema(find) == {
+        "type": "object",
+        "title": "find_arguments",
+        "properties": {
+            "_id": {"type": "integer", "title": "Id"},
+            "schema": {"type": "string", "title": "Schema", "default": "public"},
+        },
+        "required": ["_id"],
+        "additionalProperties": False,
+    }
+    call = guard.Guard(Scripted('{"name": "find", "arguments": {"_id": 7, "schema": "own"}}')).generate(
+        guard.tools.calls(find), ASK
+    )
+    assert (call.run(), call.arguments.schema) == ("own.7", "own")
+    with pytest.raises(guard.ValidationFailed) as caught:
+        guard.Guard(Scripted('[{"name": "find", "arguments": {"_id": "x"}}]'), retries=0).turn(ASK, [find])
+    assert [finding.at for finding in caught.value.findings] == ["/0/arguments/_id"]
+
+
+def test_a_type_that_cannot_be_found_is_said_with_a_way_out() -> None:
+    class Local(BaseModel):
+        n: int
+
+    def tool(one: Local) -> str:
+        """Take it."""
+        return str(one.n)
+
+    with pytest.raises(TypeError) as caught:
+        guard.tools.calls(tool)
+    assert str(caught.value) == (
+        "tool's annotations can't be read: name 'Local' is not defined; define the type in the module, or leave out "
+        "`from __future__ import annotations`"
+    )
