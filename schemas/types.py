@@ -102,13 +102,22 @@ def described(annotation: Any) -> Described:
 
 def _reason(error: Exception) -> str:
     """Return what is wrong with a type, of many lines the one that says it."""
+    if _is_undefined(error) and not isinstance(error, NameError):
+        return "a type that it names is not found in its module"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if isinstance(error, pydantic_core.SchemaError):  # the first lines say only where it is
         return _KIND.sub("", lines[-1].strip(), count=1)
     return lines[0].partition(". Set `arbitrary_types_allowed")[0].rstrip(".")
 
 
+def _is_undefined(error: Exception) -> bool:
+    """Whether an annotation that is written as a text names what Pydantic does not find."""
+    return isinstance(error, NameError) or getattr(error, "code", None) == "class-not-fully-defined"
+
+
 def _fix(error: Exception) -> str:
+    if _is_undefined(error):
+        return "define it in the module, or leave out `from __future__ import annotations`"
     if not isinstance(error, pydantic_core.SchemaError):
         return "use a type that Pydantic can read from JSON"
     if "regex" not in str(error):

@@ -16,6 +16,7 @@ from guard.calls.policy import Budget
 from guard.calls.steps import Plan
 from guard.errors import BudgetExceeded, CallError
 from guard.models import chat_messages
+from guard.support.async_functions import is_awaited
 from guard.support.bounds import MOST_COUNT, check
 from guard.support.threads import in_thread
 from guard.tools import specs
@@ -130,7 +131,7 @@ class ToolLoop:
     def run(self) -> Conversation:
         """Run the conversation. Blocks."""
         for tool in self.tools:
-            if inspect.iscoroutinefunction(tool.function):
+            if is_awaited(tool.function):
                 raise TypeError(f"{tool.name} is an async function, and this call is not; use arun_tools")
         with self._remembered():
             while not self._is_over:
@@ -201,7 +202,7 @@ class ToolLoop:
     async def _aran(self, call: TurnCall) -> dict[str, Any]:
         try:
             function = call.spec.function if call.spec is not None else None
-            answer = call.run() if inspect.iscoroutinefunction(function) else await in_thread(call.run)
+            answer = call.run() if is_awaited(function) else await in_thread(call.run)
             return call.result(await answer if inspect.isawaitable(answer) else answer)
         except Exception as error:
             return self._failed(call, error)

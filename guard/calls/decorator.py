@@ -11,11 +11,13 @@ annotated with an (async) iterator of a type yields partial values while they ar
 from __future__ import annotations
 
 import collections.abc
+import copy
 import functools
 import inspect
 import sys
 import typing
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from types import FrameType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from guard.calls import prompts
@@ -25,7 +27,9 @@ from guard.calls.steps import Plan
 from guard.calls.value_stream import AsyncStream, Stream
 from guard.calls.wholeness import whole
 from guard.models import chat_messages
+from guard.support.async_functions import MARKS, mark
 from guard.support.bounds import check_kind, check_names
+from guard.support.by_name import is_found
 from guard.support.clipping import clipped
 from guard.tools import ToolSpec
 from guard.trace.records import Call
@@ -40,22 +44,27 @@ S = TypeVar("S")  #: The object, or the class, whose method is decorated.
 #: Return annotations that ask for partial values: the first argument is the type.
 _STREAMED = {collections.abc.Iterator, collections.abc.Generator}
 _ASYNC_STREAMED = {collections.abc.AsyncIterator, collections.abc.AsyncGenerator}
-_BOUND = ("self", "cls")  #: First parameters that are no input: the function is a method.
+_BOUND = ("self", "cls")  #: First parameters that are no input where nothing else tells a method.
+#: What a pickle does without: the function, whose body never runs, and what is made for each process.
+_NOT_SENT = ("__wrapped__", "__annotations__", "target", *MARKS)
 
 
 class Decorated(Generic[P, R]):
     """The common part of decorated functions: `messages` shows the prompt, `using` changes settings."""
 
-    def __init__(self, function: Callable[P, Any], guard: Guard, wanted: Any) -> None:
+    __name__: str
+    __qualname__: str
+
+    def __init__(self, function: Callable[P, Any], guard: Guard, wanted: Any, wrapper: type | None = None) -> None:
         functools.update_wrapper(typing.cast("Any", self), function)
         self.guard = guard
         self.target = guard.target(wanted)
         self.wanted = wanted  #: The type that the model answers with.
         self.instruction = inspect.getdoc(function) or ""
         self._signature = inspect.signature(function)
-        self._is_method = next(iter(self._signature.parameters), "") in _BOUND
         self.name = f"{_module(function)}.{function.__qualname__}"  #: The function's name in the trace.
-        self._is_of_class = False  # whether it was decorated above @classmethod
+        self._wrapper = wrapper  # classmethod or staticmethod, where it was decorated above one
+        self._is_method = self._may_be_method and self._is_in_class  # until the class says so
         self._bound: tuple[Any, ...] = ()  # the object whose method this is
         self._examples = self._shown(guard)
         self.tools: tuple[Any, ...] = ()  #: Tools that the model may call before it answers.
@@ -65,36 +74,68 @@ class Decorated(Generic[P, R]):
         """The names of the parameters that the model is shown, in order."""
         return tuple(self._signature.parameters)[self._is_method :]
 
+    @property
+    def _is_in_class(self) -> bool:
+        """Whether the function was written in the body of a class."""
+        around = self.__qualname__.rpartition(".")[0]
+        return bool(around) and not around.endswith("<locals>")
+
+    @property
+    def _may_be_method(self) -> bool:
+        """Whether the decorators above, or else the name of the first parameter, are those of a method."""
+        first = next(iter(self._signature.parameters), "")
+        return self._wrapper is classmethod or (self._wrapper is None and first in _BOUND)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Learn that the function is a method: it stands in the class in whose body it was written."""
+        if self._wrapper is None and self.__qualname__ == f"{owner.__qualname__}.{self.__name__}":
+            self._be_method()
+
+    def _be_method(self) -> None:
+        if not self._is_method:
+            self._is_method = True
+            self._examples = self._shown(self.guard)
+
     def _of(self, instance: Any, owner: type | None) -> Self:
         """Return the method bound to an object or a class; the function itself where it is not a method."""
-        holder = (owner or type(instance)) if self._is_of_class else instance
-        if holder is None or not self._is_method:
+        holder = (owner or type(instance)) if self._wrapper is classmethod else instance
+        if holder is None or self._bound or self._wrapper is staticmethod:
             return self
+        if not (self._is_method or self._is_in_class or self._may_be_method):
+            return self  # a function of a module, which a class only names
         bound = self._copy()
+        bound._be_method()
         bound._bound = (holder,)
         return bound
 
     def _copy(self) -> Self:
-        """Return a copy. `copy.copy` would return the object itself, because it pickles by name."""
+        """Return another object of the same content."""
         copied = object.__new__(type(self))
         vars(copied).update(vars(self))
+        return copied
+
+    def __copy__(self) -> Self:
+        """Return the function itself: it is never changed, as functions are not."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the function itself; of a method, that of a copy of its object, as Python's methods do."""
+        if not self._bound:
+            return self
+        copied = self._copy()
+        copied._bound = copy.deepcopy(self._bound, memo)
         return copied
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickle by name, as functions do; otherwise, and for functions of `__main__`, by content.
 
-        A spawned worker knows the program's names, but a worker on another machine does not. It is sent the content, by
-        a pickler that sends functions (cloudpickle).
+        A spawned worker knows the program's names, but a worker on another machine does not: it is sent the content.
         """
-        name = getattr(self, "__qualname__", "")
-        module = getattr(self, "__module__", "")
-        if module != "__main__" and _found(module, name) is self:
-            return name
-        function = typing.cast("Any", self).__wrapped__
-        if _found(module, f"{name}.__wrapped__") is function:
-            function.__qualname__ = f"{name}.__wrapped__"  # where pickle finds it; under its own name it finds this
-        more = self.name, self._bound, self._is_of_class, self.tools
-        return _again, (type(self), function, self.guard, self.wanted, *more)
+        if self.__module__ != "__main__" and is_found(self):
+            return self.__qualname__
+        bare = [one.replace(annotation=one.empty) for one in self._signature.parameters.values()]
+        content = {name: value for name, value in vars(self).items() if name not in _NOT_SENT}
+        return _again, (type(self), {**content, "_signature": inspect.Signature(bare)})
 
     def using(self, **changes: Unpack[CallSettings]) -> Self:
         """Return the same function with other settings: `read.using(model="openai:gpt-5-mini", seed=3)(text)`.
@@ -111,6 +152,7 @@ class Decorated(Generic[P, R]):
 
     def saying(self, instruction: str) -> Self:
         """Return the same function with another instruction in place of its docstring."""
+        check_kind("instruction", instruction, str, "a text")
         changed = self._copy()
         changed.instruction = instruction
         return changed
@@ -128,7 +170,7 @@ class Decorated(Generic[P, R]):
         """Return a call's arguments by name, as the model is shown them."""
         first: tuple[Any, ...] = self._bound
         # From Python 3.13 on @classmethod above hands its class to a plain call alone, and not to `traced` or `using`.
-        if not first and next(iter(self._signature.parameters), "") == "cls":
+        if not first and self._is_method and next(iter(self._signature.parameters), "") == "cls":
             first = () if args and isinstance(args[0], type) else (None,)
         try:
             given = self._signature.bind(*first, *args, **kwargs)
@@ -181,30 +223,12 @@ class Decorated(Generic[P, R]):
         return self.guard.plan(self.target, self._asking(inputs), template=template, function=self.name, sources=inputs)
 
 
-def _again(
-    kind: type[Decorated[Any, Any]],
-    function: Callable[..., Any],
-    guard: Guard,
-    wanted: Any,
-    name: str,
-    bound: tuple[Any, ...],
-    is_of_class: bool,
-    tools: tuple[Any, ...],
-) -> Decorated[Any, Any]:
+def _again(kind: type[Decorated[Any, Any]], content: dict[str, Any]) -> Decorated[Any, Any]:
     """Restore a decorated function from a pickle."""
-    made = kind(function, guard, wanted)
-    made.__qualname__ = made.__qualname__.removesuffix(".__wrapped__")  # type: ignore[attr-defined] # set as on functions
-    made.name, made._bound, made._is_of_class, made.tools = name, bound, is_of_class, tools
-    return made
-
-
-def _found(module: str, name: str) -> Any:
-    """Return the object under a dotted name of a module, as pickle finds it."""
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = vars(found).get(part) if hasattr(found, "__dict__") else None
-        found = found.__func__ if isinstance(found, classmethod | staticmethod) else found
-    return found
+    made = object.__new__(kind)
+    vars(made).update(content, __signature__=content["_signature"])
+    made.target = made.guard.target(made.wanted)
+    return mark(made) if isinstance(made, AsyncStructured) else made
 
 
 class Structured(Decorated[P, R]):
@@ -246,6 +270,10 @@ class Structured(Decorated[P, R]):
 
 class AsyncStructured(Decorated[P, R]):
     """A decorated `async def`."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        mark(self)
 
     if not MYPY:
 
@@ -373,18 +401,18 @@ def structured(
     """
     check_names("structured", settings, SETTING_NAMES)
     functions = _functions(tools)
-    caller = sys._getframe(1).f_locals  # where a function's local types are found under postponed annotations
+    caller = _visible(sys._getframe(1))  # where a function's local types are found under postponed annotations
 
     def decorate(given: Callable[P, Any]) -> Decorated[P, Any]:
         function: Any = given.__func__ if isinstance(given, classmethod | staticmethod) else given
         check_function(function)
         annotated = return_type(function, caller)
         kind, wanted = _kind(function, annotated)
-        made = kind(function, Guard(**settings), wanted)
+        wrapper = type(given) if function is not given else None
+        made = kind(function, Guard(**settings), wanted, wrapper)
         made.tools = functions
         if made.tools and kind not in (Structured, AsyncStructured):
             raise TypeError(f"{function.__qualname__} has tools, and a value is streamed only without; leave one out")
-        made._is_of_class = isinstance(given, classmethod)
         return made
 
     return decorate if function is None else decorate(function)
@@ -393,11 +421,13 @@ def structured(
 def _kind(function: Callable[..., Any], annotated: Any) -> tuple[type[Decorated[Any, Any]], Any]:
     """Return how a function is called, and the type that the model answers with."""
     origin, arguments = typing.get_origin(annotated), typing.get_args(annotated)
+    name = function.__qualname__
+    if origin in _STREAMED | _ASYNC_STREAMED and inspect.iscoroutinefunction(function):
+        raise TypeError(f"{name} is an `async def` that would give a stream; write `def`, and `-> AsyncIterator[Type]`")
     if origin in _STREAMED and arguments:
         return Streamed, arguments[0]
     if origin in _ASYNC_STREAMED and arguments:
         return AsyncStreamed, arguments[0]
-    name = function.__qualname__
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{name} is a generator; annotate it with `-> Iterator[Type]` or `-> AsyncIterator[Type]`")
     return (AsyncStructured if inspect.iscoroutinefunction(function) else Structured), annotated
@@ -429,6 +459,14 @@ def _module(function: Callable[..., Any]) -> str:
     return spec.name if function.__module__ == "__main__" and spec is not None else function.__module__
 
 
+def _visible(frame: FrameType | None) -> Mapping[str, Any]:
+    """Return the variables where a function is decorated; in the body of a class, also those around the class."""
+    if frame is None:
+        return {}
+    is_class = "__qualname__" in frame.f_locals and not frame.f_code.co_flags & inspect.CO_OPTIMIZED
+    return {**_visible(frame.f_back), **frame.f_locals} if is_class else frame.f_locals
+
+
 def return_type(function: Callable[..., Any], local: Mapping[str, Any]) -> Any:
     """Return a function's return annotation; ValueError where it has none, or names a type that is not there."""
     name = function.__qualname__
@@ -438,7 +476,8 @@ def return_type(function: Callable[..., Any], local: Mapping[str, Any]) -> Any:
     try:
         wanted = typing.get_type_hints(only_return, function.__globals__, dict(local), include_extras=True)["return"]
     except NameError as error:
-        raise ValueError(f"{name}'s return annotation can't be read: {error}; define the type above it") from None
+        way_out = "define the type above it, in the module or where it is decorated"
+        raise ValueError(f"{name}'s return annotation can't be read: {error}; {way_out}") from None
     if wanted in (None, type(None), typing.Never, typing.NoReturn):
         raise ValueError(f"{name} is annotated to return nothing; name the type that the model is to answer with")
     return wanted

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from guard.errors import Violation
+from guard.support.async_functions import is_awaited
 from guard.support.clipping import clipped
 from guard.support.interrupts import is_injected
 
@@ -38,7 +39,7 @@ def check_validators(validators: Iterable[Any]) -> tuple[Validator, ...]:
         raise TypeError(f"validators={validators!r} must be a list of functions")
     listed = tuple(validators)
     for validator in listed:
-        if not callable(validator) or inspect.iscoroutinefunction(validator):
+        if not callable(validator) or is_awaited(validator):
             raise TypeError(f"validators=[{validator!r}] must hold plain functions of the value")
     return listed
 

@@ -494,7 +494,7 @@ def _of_structured(function: Any, inputs: Mapping[str, Any] | None, options: Map
     @_like(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         staged = function.using(model=names[0], escalate_to=names[1:], trace=None, mode="live")
-        if not staged._bound:
+        if staged._is_method and not staged._bound:
             staged = staged.__get__(object())  # of a method, that of any object: self is no input
         if isinstance(function, Structured):
             return _Traced(*staged.traced(*args, **kwargs))
@@ -611,8 +611,8 @@ def _like(function: Any) -> Callable[[Any], Any]:
         if function._is_method:
             signature = signature.replace(parameters=list(signature.parameters.values())[1:])
         wrapper.__signature__ = signature
-        wrapper.__annotations__ = dict(getattr(function.__wrapped__, "__annotations__", {}))
-        wrapper.__wrapped_globals__ = getattr(function.__wrapped__, "__globals__", {})
+        wrapper.__annotations__ = dict(getattr(function, "__annotations__", {}))
+        wrapper.__wrapped_globals__ = getattr(getattr(function, "__wrapped__", None), "__globals__", {})
         return wrapper
 
     return given

@@ -86,7 +86,9 @@ class Turn:
 
     text: str  #: Text beside the calls or instead of them; "" where there is none.
     calls: tuple[TurnCall, ...] = ()
-    value: Any = field(default=None, hash=False)  #: The answer, of the type given as `response`; None where the turn has calls.
+    value: Any = field(
+        default=None, hash=False
+    )  #: The answer, of the type given as `response`; None where the turn has calls.
     thinking: str = ""  #: The thinking before the answer.
     #: The probability, before any bias, that the turn begins with a call under `tool_choice="auto"`; None: not known.
     call_probability: float | None = field(default=None, compare=False)

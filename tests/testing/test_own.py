@@ -51,7 +51,7 @@ def streamed(text: str) -> Iterator[Person]:
 
 
 @guard.structured(retries=0)
-async def streamed_async(text: str) -> AsyncIterator[Person]:
+def streamed_async(text: str) -> AsyncIterator[Person]:
     """Who is it?"""
 
 
