@@ -201,7 +201,7 @@ def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
     made = create_model(f"{function.__name__}_arguments", __config__=config, **fields)
     for field in fields:
         name = _parameter_name(field)
-        if name != field and not name.startswith(("_", "model_")):  # Pydantic's own old methods, as `schema`
+        if name not in fields and not name.startswith(("_", "model_")):  # an old method of Pydantic's, as `schema`
             setattr(made, name, property(operator.attrgetter(field)))
     return made
 

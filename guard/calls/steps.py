@@ -511,7 +511,7 @@ class _Run:
         """Ask the model, or look up its recorded answer."""
         mode = self.plan.mode
         if mode == "live":
-            reply: Reply = _priced(model, (yield Ask(model, request)))
+            reply: Reply = yield from _asked(model, request)
             return reply
         key = recording.key(name, model, request, self.plan.template)
         if mode != "record":
@@ -521,7 +521,7 @@ class _Run:
             if mode == "replay":
                 raise ModelError(f"no reply of {name} to this request was recorded (key {key[:12]}…); record it first")
         try:
-            reply = _priced(model, (yield Ask(model, request)))
+            reply = yield from _asked(model, request)
         except CallError as error:
             if mode == "record":
                 yield Keep(key, recording.body_of_error(error), self._patience())
@@ -618,6 +618,20 @@ def _cut_words(name: str, request: Request, reply: Reply) -> str:
         cut = listed(reply.cut_at)
         return f"max_tokens={request.max_tokens} cut {name}'s answer {cut}, which would have gone on; raise it"
     return f"{name} stopped at max_tokens={request.max_tokens} before the value ended; raise it"
+
+
+def _asked(model: Model, request: Request) -> Generator[Step, Any, Any]:
+    """Ask a model; of a group of one exception, as a task group raises it, that one is raised."""
+    try:
+        return _priced(model, (yield Ask(model, request)))
+    except ExceptionGroup as group:
+        alone: Exception = group
+        while isinstance(alone, ExceptionGroup) and len(alone.exceptions) == 1:
+            alone = alone.exceptions[0]
+    try:
+        raise alone
+    finally:
+        del alone  # its traceback holds this frame
 
 
 def _least(one: Budget, other: Budget) -> Budget:

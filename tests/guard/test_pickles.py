@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import copyreg
+import inspect
 import json
 import multiprocessing
 import pickle
@@ -169,6 +170,44 @@ def test_a_decorated_function_is_sent_by_name() -> None:
             assert bound.using(model=ScriptedModel('{"b": 1}'))("x") == {"b": 1}
     changed = pickle.loads(pickle.dumps(read.using(seed=7)))
     assert (changed.guard.policy.seed, changed.__qualname__, changed.name) == (7, "read", read.name)
+
+
+french = read.saying("Lis-le.")
+
+
+def _asked(function: Any) -> list[str]:
+    """Return the prompt, in another process."""
+    return [message["content"] for message in function.messages("x")]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda one: pickle.loads(pickle.dumps(one)),
+        lambda one: cloudpickle.loads(cloudpickle.dumps(one)),
+        copy.copy,
+        copy.deepcopy,
+    ],
+)
+def test_what_a_function_was_told_is_sent_and_copied(way: Any) -> None:
+    def local(text: str, days: int = 3) -> dict[str, int]:
+        """Read it."""
+        raise NotImplementedError
+
+    decorated = guard.structured(model="smollm2", examples=[(("a", 2), {"b": 1})])(local)
+    functions = read, french, Reader().method.saying("Sag es."), Reader.of_class.saying("Sag es."), decorated
+    for function in (*functions, decorated.saying("Sag es."), decorated.using(seed=3, system="You read.")):
+        again = way(function)
+        assert again.messages("x") == function.messages("x")
+        assert (again.name, again.inputs, again.__name__) == (function.name, function.inputs, function.__name__)
+        assert again.guard.policy == function.guard.policy
+        assert [*inspect.signature(again).parameters] == [*inspect.signature(function).parameters]
+    assert (read.__wrapped__.__qualname__, local.__qualname__.rpartition(".")[2]) == ("read", "local")  # type: ignore[attr-defined]
+
+
+def test_spawned_processes_are_asked_what_was_said() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_asked, (french,)) == ["x\n\nLis-le. Answer as JSON."]
 
 
 def test_spawned_processes_take_compiled_schemas_vocabularies_and_functions(tmp_path: Path, monkeypatch: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 from typing import Annotated, Any, Literal
 
@@ -103,18 +104,26 @@ def test_what_is_no_tool_says_so(functions: Any, words: str) -> None:
 
 
 #: Names that Pydantic has its own use for, and some that look like those that Guard gives their fields.
-NAMES = (
-    "_id __b __class__ __init__ __len__ model_config model_dump model_validate model_post_init model_x schema json copy "
-    "dict register parameter_x parameter__id name arguments run built self cls values city"
-).split()
+# fmt: off
+NAMES = [
+    "_id", "__b", "__class__", "__init__", "__len__", "model_config", "model_dump", "model_validate",
+    "model_post_init", "model_x", "schema", "json", "copy", "dict", "register", "parameter_x", "parameter__id",
+    "name", "arguments", "run", "built", "self", "cls", "values", "city",
+]
+# fmt: on
 
 
 @pytest.mark.filterwarnings("error")
 @given(names=st.lists(st.sampled_from(NAMES), unique=True, max_size=6))
 def test_every_parameter_is_in_the_schema_and_is_passed_on(names: list[str]) -> None:
-    space: dict[str, Any] = {}
-    exec(f"def tool(*, {', '.join(f'{name}: int' for name in [*names, 'last'])}) -> object: return locals()", space)
-    tool = space["tool"]
+    def tool(**given: int) -> object:
+        return given
+
+    given: Any = tool
+    given.__annotations__ = dict.fromkeys([*names, "last"], int)
+    given.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in tool.__annotations__]
+    )
     arguments = {name: number for number, name in enumerate([*names, "last"])}
     schema = guard.tools.schema(tool)
     assert [*schema["properties"]] == schema["required"] == [*arguments]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import inspect
+import pickle
+import sys
 import types
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -197,6 +200,16 @@ def _generator(text: str) -> Any:
     yield
 
 
+async def _awaited_stream(text: str) -> AsyncIterator[Person]:
+    """Read."""
+    raise NotImplementedError
+
+
+async def _awaited_iterator(text: str) -> Iterator[Person]:
+    """Read."""
+    raise NotImplementedError
+
+
 def _no_schema(text: str) -> type[Any]:
     """Read."""
     raise NotImplementedError
@@ -210,6 +223,8 @@ def _no_schema(text: str) -> type[Any]:
         (_no_docstring, "_no_docstring has no docstring"),
         (_unknown, "name 'Nowhere' is not defined; define the type above it"),
         (_generator, "_generator is a generator; annotate it with `-> Iterator[Type]`"),
+        (_awaited_stream, "an `async def` that would give a stream; write `def`, and `-> AsyncIterator[Type]`"),
+        (_awaited_iterator, "an `async def` that would give a stream; write `def`, and `-> AsyncIterator[Type]`"),
         (Person, "decorates functions, not"),
         (_no_schema, "has no JSON Schema"),
     ],
@@ -395,3 +410,119 @@ def test_one_call_may_be_made_with_other_settings() -> None:
     assert [(r.seed, r.max_tokens) for r in (second.requests[0], first.requests[0])] == [(9, 99), (3, 512)]
     with pytest.raises(TypeError, match="would compile the type anew"):
         read.using(options={"key_order": "any"})
+
+
+def test_a_functions_first_parameter_is_an_input_whatever_its_name() -> None:
+    model = Scripted(ADA, ADA)
+
+    @guard.structured(model=model, examples=[(("a", "b"), {"name": "Ada", "age": 36})])
+    def rate(self: str, other: str) -> Person:
+        """Compare them."""
+        raise NotImplementedError
+
+    @guard.structured(model=model)
+    def label(cls: str) -> Person:
+        """Label it."""
+        raise NotImplementedError
+
+    assert (rate.inputs, label.inputs) == (("self", "other"), ("cls",))
+    assert rate.messages("MINE", "THEIRS")[-1]["content"].startswith("self:\nMINE\n\nother:\nTHEIRS\n\nCompare them.")
+    assert label("cat") == label.using(seed=3)("cat") == Person(name="Ada", age=36)
+
+
+def test_a_method_is_told_by_its_class_whatever_its_first_parameters_name() -> None:
+    model = Scripted(*[ADA] * 4)
+
+    @guard.structured(model=model)
+    def apart(text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+    def later(self: Any, text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+    class Desk:
+        @guard.structured(model=model)
+        def read(this, text: str = "") -> Person:  # noqa: N805
+            """Find the person."""
+            raise NotImplementedError
+
+        again = read.using(seed=3)
+
+        @guard.structured(model=model, examples=[(("a", "b"), {"name": "Ada", "age": 36})])
+        @staticmethod
+        def plain(self: str, other: str) -> Person:
+            """Compare them."""
+            raise NotImplementedError
+
+        of_module = apart
+        attached: Any
+
+    Desk.attached = guard.structured(model=model)(later)
+    desk = Desk()
+    asked = ({"role": "user", "content": "THE TEXT\n\nFind the person. Answer as JSON.\n- name: first name"},)
+    assert desk.read.messages("THE TEXT") == Desk.read.messages(desk, "THE TEXT") == asked
+    assert desk.again.messages("THE TEXT") == asked
+    assert desk.of_module.messages("THE TEXT") == desk.attached.messages("THE TEXT") == asked
+    assert desk.plain.inputs == Desk.plain.inputs == ("self", "other")
+
+
+def test_a_method_below_a_decorator_of_python_is_told_when_it_is_taken_from_its_class() -> None:
+    class Desk:
+        @classmethod
+        @guard.structured(model=Scripted())
+        def below(klass, text: str) -> Person:  # noqa: N804
+            """Find the person."""
+            raise NotImplementedError
+
+        @staticmethod
+        @guard.structured(model=Scripted())
+        def plain(text: str) -> Person:
+            """Find the person."""
+            raise NotImplementedError
+
+    assert Desk.plain.inputs == ("text",)
+    below: Any = vars(Desk)["below"].__func__.__get__(Desk, Desk)
+    assert below.inputs == ("text",)
+
+
+def test_types_of_the_function_around_a_class_are_found() -> None:
+    class Local(BaseModel):
+        n: int
+
+    class Desk:
+        @guard.structured(model=Scripted('{"n": 1}'))
+        def read(self, text: str) -> Local:
+            """Count."""
+            raise NotImplementedError
+
+    assert Desk().read("one") == Local(n=1)
+
+
+def test_a_decorated_async_function_is_a_coroutine_function() -> None:
+    @guard.structured(model=Scripted(ADA, ADA))
+    async def read(text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+    @guard.structured(model=Scripted())
+    def blocking(text: str) -> Person:
+        """Find the person."""
+        raise NotImplementedError
+
+    for function in (read, read.using(seed=3), read.saying("Who?"), pickle.loads(pickle.dumps(read))):
+        assert asyncio.iscoroutinefunction(function)
+        assert inspect.iscoroutinefunction(function) or sys.version_info < (3, 12)
+    assert not asyncio.iscoroutinefunction(blocking)
+    with pytest.raises(TypeError, match=r"^read is an async function, and this call is not; use arun_tools$"):
+        guard.run_tools("q", [read], model=Scripted())
+    model = Scripted('[{"name": "read", "arguments": {"text": "a"}}]', '{"content": "done"}')
+    done = asyncio.run(guard.arun_tools("q", [read], model=model))
+    assert done.messages[2]["content"] == '{"name":"Ada","age":36}'
+
+
+@pytest.mark.parametrize("instruction", [3, None, b"Read."])
+def test_an_instruction_is_a_text(instruction: Any) -> None:
+    with pytest.raises(TypeError, match="must be a text"):
+        module_level.saying(instruction)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import pickle
@@ -319,3 +320,25 @@ def test_a_text_that_can_t_be_sent_is_refused_before_a_model_is_asked(messages: 
     with pytest.raises(ValueError, match="the argument text=str can't be shown to a model: it has half"):
         read(HALF)
     assert model.requests == []
+
+
+@given(depth=st.integers(0, 3), kind=st.sampled_from([guard.RateLimited, guard.Truncated, guard.Refused]))
+def test_a_group_of_one_error_is_that_error(depth: int, kind: type[guard.CallError]) -> None:
+    error: Exception = kind("as it was said")
+    for _ in range(depth):
+        error = ExceptionGroup("unhandled errors in a TaskGroup", [error])
+    for way in ("generate", "stream"):
+        asker = guard.Guard(Scripted(error), retries=0)
+        with pytest.raises(kind, match="^as it was said$"):
+            [*asker.stream(int, "q")] if way == "stream" else asker.generate(int, "q")
+    with pytest.raises(kind, match="^as it was said$"):
+        asyncio.run(guard.Guard(Scripted(error), retries=0).agenerate(int, "q"))
+
+
+def test_a_group_of_two_errors_is_a_failure_of_the_model() -> None:
+    both = ExceptionGroup("two", [guard.RateLimited("one"), guard.RateLimited("other")])
+    with pytest.raises(
+        guard.ModelError, match=r"^scripted failed: ExceptionGroup: two \(2 sub-exceptions\)$"
+    ) as caught:
+        guard.Guard(Scripted(both), retries=0).generate(int, "q")
+    assert caught.value.__cause__ is both
