@@ -198,7 +198,7 @@ def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[_field_name(name)] = (hints[name], default)
     config = ConfigDict(extra="forbid", alias_generator=_parameter_name, protected_namespaces=())
-    made = create_model(f"{function.__name__}_arguments", __config__=config, **fields)
+    made: type[BaseModel] = create_model(f"{function.__name__}_arguments", __config__=config, **fields)
     for field in fields:
         name = _parameter_name(field)
         if name not in fields and not name.startswith(("_", "model_")):  # an old method of Pydantic's, as `schema`

@@ -329,9 +329,9 @@ def test_a_group_of_one_error_is_that_error(depth: int, kind: type[guard.CallErr
         error = ExceptionGroup("unhandled errors in a TaskGroup", [error])
     for way in ("generate", "stream"):
         asker = guard.Guard(Scripted(error), retries=0)
-        with pytest.raises(kind, match="^as it was said$"):
+        with pytest.raises(kind, match=r"^as it was said$"):
             [*asker.stream(int, "q")] if way == "stream" else asker.generate(int, "q")
-    with pytest.raises(kind, match="^as it was said$"):
+    with pytest.raises(kind, match=r"^as it was said$"):
         asyncio.run(guard.Guard(Scripted(error), retries=0).agenerate(int, "q"))
 
 
