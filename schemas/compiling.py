@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from guard.kernels._native import JsonTree
 from guard.schemas import jsontext, types
 from guard.schemas.compiled import Compiled, FrontEnd, Options
 from guard.schemas.kept import KEPT
@@ -85,21 +84,12 @@ def compile(  # noqa: A001 - guard.compile is the name, as re.compile is
 
 
 def _format(given: Any, options: Options) -> CompiledFormat:
-    """Return what was compiled of a format; the same content gives the same object, as of schemas."""
-    from guard.schemas.structural import forms  # late: most callers have no formats
-    from guard.schemas.structural.compiled_format import CompiledFormat
+    from guard.schemas.structural import compiled_format  # late: most callers have no formats
 
-    tree = JsonTree.of(given, *forms.bounds(options.limits))
-    written = None if tree is None else tree.written
-    if tree is None or written is None:  # it says itself what is wrong with it
-        return CompiledFormat(given, options)
-    content = tree.contents
-    key = "format", hashlib.sha256(written).digest(), options.tag
-    kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options, is_private=True), len(written))
-    return kept
+    return compiled_format.of(given, options)
 
 
-def again(
+def _again(
     schema: Any,
     options: Mapping[str, Any],
     documents: Mapping[str, Any],
@@ -119,7 +109,7 @@ def _reduced(compiled: Compiled) -> tuple[Any, ...]:
     """Pickle by content: the schema, the options, the documents. Whoever reads it compiles it, under its limits."""
     options = {field.name: getattr(compiled.options, field.name) for field in fields(compiled.options)}
     arguments = (compiled.schema, options, compiled.documents, compiled.beyond)
-    return again, arguments if compiled.sources is None else (*arguments, compiled.sources)
+    return _again, arguments if compiled.sources is None else (*arguments, compiled.sources)
 
 
 copyreg.pickle(Compiled, _reduced)

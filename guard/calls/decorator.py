@@ -476,7 +476,7 @@ def return_type(function: Callable[..., Any], local: Mapping[str, Any]) -> Any:
     try:
         wanted = typing.get_type_hints(only_return, function.__globals__, dict(local), include_extras=True)["return"]
     except NameError as error:
-        way_out = "define the type above it, in the module or where it is decorated"
+        way_out = "define the type above it, in the module, or leave out `from __future__ import annotations`"
         raise ValueError(f"{name}'s return annotation can't be read: {error}; {way_out}") from None
     if wanted in (None, type(None), typing.Never, typing.NoReturn):
         raise ValueError(f"{name} is annotated to return nothing; name the type that the model is to answer with")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from guard.kernels._native import Engine
+from guard.kernels._native import Engine, JsonTree
 from guard.kernels.cached import cached_property
 from guard.kernels.errors import Finding, SchemaError
 from guard.schemas.compiled import (
@@ -21,9 +21,10 @@ from guard.schemas.compiled import (
     warmed,
 )
 from guard.schemas.grounding.keyword import KEYWORD
+from guard.schemas.kept import KEPT
 from guard.schemas.scan import ENFORCED, EXCLUDED, ReportLine
 from guard.schemas.structural import exact
-from guard.schemas.structural.forms import checked, formats_in
+from guard.schemas.structural.forms import bounds, checked, formats_in
 from guard.schemas.structural.nets import ANY_TOKEN, START, SYMBOL, VALUE, Builder, Net
 from guard.schemas.structural.pruning import prune
 from guard.schemas.structural.spellings import as_tag, is_tag, place_of
@@ -155,10 +156,7 @@ class CompiledFormat(Compiled):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the format and the options; whoever reads it compiles them."""
-        from guard.schemas.compiling import again  # late: it imports this
-
-        options = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
-        return again, (self._places.given, options, {})
+        return of, (self._places.given, self.options)
 
     @property
     def is_format(self) -> bool:
@@ -320,6 +318,18 @@ class CompiledFormat(Compiled):
         whole = "/format/json_schema" if "json_schema" in self._given["format"] else "/format"
         place = place_of(self._places.given, (places or [whole])[0])
         return Finding(place, None, "nothing can meet it", "correct what contradicts itself")
+
+
+def of(given: Any, options: Options) -> CompiledFormat:
+    """Return what was compiled of a format; the same content gives the same object, as of schemas."""
+    tree = JsonTree.of(given, *bounds(options.limits))
+    written = None if tree is None else tree.written
+    if tree is None or written is None:  # it says itself what is wrong with it
+        return CompiledFormat(given, options)
+    content = tree.contents
+    key = "format", hashlib.sha256(written).digest(), options.tag
+    kept: CompiledFormat = KEPT.get(key, lambda: CompiledFormat(content, options, is_private=True), len(written))
+    return kept
 
 
 def accept_most(matcher: Matcher, data: bytes) -> int:
