@@ -526,3 +526,30 @@ def test_a_decorated_async_function_is_a_coroutine_function() -> None:
 def test_an_instruction_is_a_text(instruction: Any) -> None:
     with pytest.raises(TypeError, match="must be a text"):
         module_level.saying(instruction)
+
+
+def test_a_local_type_that_cannot_be_found_is_said_with_a_way_out() -> None:
+    @dataclass
+    class Inner:
+        y: int
+
+    @dataclass
+    class Outer:
+        inner: Inner
+
+    def make() -> Any:
+        @guard.structured(model=Scripted())
+        def read(text: str) -> Inner:
+            """Read."""
+            raise NotImplementedError
+
+        return read
+
+    with pytest.raises(guard.SchemaError) as caught:
+        with_type(Outer, "")
+    assert str(caught.value).endswith(
+        "Outer has no JSON Schema: a type that it names is not found in its module; "
+        "define it in the module, or leave out `from __future__ import annotations`"
+    )
+    with pytest.raises(ValueError, match=r"or leave out `from __future__ import annotations`$"):
+        make()
