@@ -46,7 +46,7 @@ _STREAMED = {collections.abc.Iterator, collections.abc.Generator}
 _ASYNC_STREAMED = {collections.abc.AsyncIterator, collections.abc.AsyncGenerator}
 _BOUND = ("self", "cls")  #: First parameters that are no input where nothing else tells a method.
 #: What a pickle does without: the function, whose body never runs, and what is made for each process.
-_NOT_SENT = ("__wrapped__", "__annotations__", "target", *MARKS)
+_NOT_SENT = ("__wrapped__", "__annotations__", "__annotate__", "__type_params__", "target", *MARKS)
 
 
 class Decorated(Generic[P, R]):

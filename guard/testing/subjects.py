@@ -611,8 +611,9 @@ def _like(function: Any) -> Callable[[Any], Any]:
         if function._is_method:
             signature = signature.replace(parameters=list(signature.parameters.values())[1:])
         wrapper.__signature__ = signature
-        wrapper.__annotations__ = dict(getattr(function, "__annotations__", {}))
-        wrapper.__wrapped_globals__ = getattr(getattr(function, "__wrapped__", None), "__globals__", {})
+        original = getattr(function, "__wrapped__", None)  # none of one that was unpickled
+        wrapper.__annotations__ = dict(getattr(original, "__annotations__", {}))
+        wrapper.__wrapped_globals__ = getattr(original, "__globals__", {})
         return wrapper
 
     return given
