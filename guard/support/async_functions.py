@@ -21,7 +21,7 @@ def mark(function: F) -> F:
 
 
 #: Attributes that `mark` may set; each process has its own.
-MARKS = ("_is_coroutine", "_is_coroutine_mark")
+MARKS = ("_is_coroutine", "_is_coroutine_marker")
 
 
 def is_awaited(function: Any) -> bool:
