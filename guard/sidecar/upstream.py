@@ -160,10 +160,9 @@ class Upstream:
             return unreachable(self.name, said_by(error.strerror or str(error), self.secrets))
         if isinstance(error, aiohttp.ClientResponseError):  # the error's own words quote the answer byte by byte
             return no_protocol(self.name, "what came is not HTTP")
-        said = said_by(str(error) or type(error).__name__, self.secrets)
         if isinstance(error, aiohttp.InvalidURL | UnicodeError):
-            return no_address(self.name, said)
-        return disconnected(self.name, said)
+            return no_address(self.name)
+        return disconnected(self.name, said_by(str(error) or type(error).__name__, self.secrets))
 
     async def _sent(
         self, path: str, body: bytes, headers: Mapping[str, str], limits: aiohttp.ClientTimeout

@@ -16,7 +16,7 @@ from guard.errors import BudgetExceeded, ModelError, Unsupported
 from guard.models.base import Request
 from guard.models.remote import anthropic_chat
 from guard.models.remote.address import UNUSED_KEY, address, check_key
-from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
+from guard.models.remote.errors import ExchangeError, making, mapped, of_stream
 from guard.models.remote.http import HEADERS, Body, count, http_options, parsed
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
 from guard.models.remote.runners import LOOP, THREAD, Runner
@@ -71,7 +71,7 @@ class AnthropicModel(Remote):
 
         def make(runner: Runner) -> Any:
             sdk, http = _CLIENTS[runner]
-            try:
+            with making(title, (key or "", *where.secrets), anthropic.AnthropicError):
                 check_key(key or "")
                 made = sdk(
                     api_key=key,
@@ -83,9 +83,6 @@ class AnthropicModel(Remote):
                 if not (made.api_key or made.auth_token or getattr(made, "credentials", None)):
                     raise ModelError(f"{title} can't be asked: set ANTHROPIC_API_KEY, or give api_key")
                 return made
-            except (anthropic.AnthropicError, httpx2.InvalidURL, ValueError) as error:
-                words = said_by(str(error), (key or "", *where.secrets))
-                raise ModelError(f"{title} can't be asked: {words}") from None
 
         self._where = where
         super().__init__(

@@ -140,7 +140,7 @@ class _AsyncBody(httpx2.AsyncByteStream):
         await self._response.aclose()
 
 
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """Return how servers are told by their certificates; ValueError where the trusted ones can't be read."""
     try:
         return httpx2.create_ssl_context()
@@ -162,7 +162,7 @@ class _Pool(httpcore2.ConnectionPool):
 
     def __init__(self) -> None:
         super().__init__(**_pooled())
-        self._tls = _tls()
+        self._tls = tls()
 
     def create_connection(self, origin: httpcore2.Origin) -> _Connection:
         return _Connection(origin, self._tls, keepalive_expiry=IDLE_S, network_backend=_Backend())
@@ -181,7 +181,7 @@ class _AsyncPool(httpcore2.AsyncConnectionPool):
 
     def __init__(self) -> None:
         super().__init__(**_pooled())
-        self._tls = _tls()
+        self._tls = tls()
 
     def create_connection(self, origin: httpcore2.Origin) -> _AsyncConnection:
         return _AsyncConnection(origin, self._tls, keepalive_expiry=IDLE_S, network_backend=_AsyncBackend())

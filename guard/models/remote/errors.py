@@ -22,6 +22,11 @@ from guard.support.clipping import cut_short
 from guard.support.secret_patterns import hidden
 
 SHOWN = 300  #: Most characters of a provider's message that are shown.
+#: What is told of a URL that can't be read. It is not quoted: a password with a / # or ? would be read as its port.
+UNREADABLE = (
+    "its address, or a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY), is not a URL; "
+    "write it as http://HOST:PORT, and / # ? @ of a password as %2F %23 %3F %40"
+)
 LOOKED_AT = 10_000  #: Most characters searched for secrets: a regular expression holds the GIL.
 
 _NAMES = ("code", "param")  #: Members of a provider's error that are kept: its kind, and its field.
@@ -76,9 +81,9 @@ def timed_out(name: str, *, is_counted: bool = True) -> ExchangeError:
     return ExchangeError(TimedOut(f"{name} did not answer in time"), again=True, is_counted=is_counted)
 
 
-def no_address(name: str, said: str) -> ExchangeError:
-    """Return the failure of a malformed address."""
-    return ExchangeError(ModelError(f"{name} has an address that can't be asked: {said}"), is_counted=False)
+def no_address(name: str, said: str = UNREADABLE) -> ExchangeError:
+    """Return the failure of a malformed address. The URL must not be in `said`: it may hold a password."""
+    return ExchangeError(ModelError(f"{name} can't be asked: {said}"), is_counted=False)
 
 
 def no_protocol(name: str, said: str) -> ExchangeError:
@@ -101,12 +106,31 @@ def of_httpx(error: BaseException, name: str, secrets: tuple[str, ...]) -> Excha
     if isinstance(error, httpx2.TimeoutException):
         was_sent = not isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout)
         return timed_out(name, is_counted=was_sent)
+    if isinstance(error, httpx2.InvalidURL):
+        return no_address(name)
     said = said_by(str(error) or type(error).__name__, secrets)
-    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL | httpx2.LocalProtocolError):
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         return no_address(name, said)
     if isinstance(error, httpx2.DecodingError | httpx2.TooManyRedirects):
         return no_protocol(name, said)
     return unreachable(name, said) if isinstance(error, httpx2.ConnectError) else disconnected(name, said)
+
+
+@contextlib.contextmanager
+def making(name: str, secrets: tuple[str, ...], *kinds: type[Exception]) -> Iterator[None]:
+    """Translate the errors of a client that can't be made into a ModelError, in which no URL is quoted.
+
+    `kinds` are those of an SDK, beside those of the HTTP client.
+    """
+    try:
+        yield
+    except ImportError:
+        words = "a SOCKS proxy of the environment (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY) needs socksio"
+        raise ModelError(f"{name} can't be asked: {words}: pip install socksio") from None
+    except (httpx2.InvalidURL, ValueError, *kinds) as error:
+        words = str(error)
+        is_of_url = isinstance(error, httpx2.InvalidURL) or "://" in words
+        raise ModelError(f"{name} can't be asked: {UNREADABLE if is_of_url else said_by(words, secrets)}") from None
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from guard.errors import BadReply
 from guard.kernels.unicode_text import is_unicode
 from guard.models.remote import sse
 from guard.models.remote.address import Address
-from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied
+from guard.models.remote.blocking_http import AsyncTransport, Transport, is_proxied, tls
 from guard.models.remote.errors import SHOWN, of_event, of_status
 from guard.models.remote.runners import LOOP, THREAD, Runner, Waiter
 from guard.support import strict_json
@@ -197,7 +197,10 @@ def http_options(runner: Runner, name: str, address: Address, key: str | None) -
 
     hooks = {"request": [hide], "response": [bound]}
     # AsyncTransport does not support proxies. The client's own transport does, but must not reuse connections.
-    over = {"limits": httpx2.Limits(max_keepalive_connections=0)} if is_proxied() else {"transport": AsyncTransport()}
+    if is_proxied():
+        over: dict[str, Any] = {"limits": httpx2.Limits(max_keepalive_connections=0), "verify": tls()}
+    else:
+        over = {"transport": AsyncTransport()}
     return {"event_hooks": hooks, **over, **login}
 
 

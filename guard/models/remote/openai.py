@@ -15,15 +15,13 @@ from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import httpx2
-
 from guard.errors import ModelError
 from guard.kernels.cached import cached_property
 from guard.models.base import Request
 from guard.models.remote import usage
 from guard.models.remote.address import UNUSED_KEY, address, check_key
 from guard.models.remote.api_client import ApiClient, openai_headers
-from guard.models.remote.errors import ExchangeError, mapped, of_stream, said_by
+from guard.models.remote.errors import ExchangeError, making, mapped, of_stream
 from guard.models.remote.http import Body, http_options, parsed
 from guard.models.remote.known_servers import url_of
 from guard.models.remote.remote_model import ProviderRequest, Remote, ReplyReader, shape
@@ -31,6 +29,7 @@ from guard.models.remote.runners import Runner, done
 from guard.output import provider_schema
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 BASE_URL, API_KEY = "OPENAI_BASE_URL", "OPENAI_API_KEY"  #: Variables of the environment.
@@ -86,13 +85,10 @@ class OpenAIModel(Remote):
         def make(runner: Runner) -> Any:
             if key is None:
                 raise ModelError(f"{title} can't be asked: set OPENAI_API_KEY, or give api_key")
-            try:
+            with making(title, (key, *where.secrets)):
                 check_key(key)
                 headers = openai_headers(key, where.is_environments)
                 return ApiClient(runner, where.url, headers, http_options(runner, title, where, key))
-            except (httpx2.InvalidURL, ValueError) as error:
-                words = said_by(str(error), (key, *where.secrets))
-                raise ModelError(f"{title} can't be asked: {words}") from None
 
         self._where = where
         self._sdk: Any = client and sys.modules["openai"]

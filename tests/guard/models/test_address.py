@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,3 +128,63 @@ def test_where_no_key_is_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(ModelError, match="set OPENAI_API_KEY"):
         OpenAIModel("m")
+
+
+UNREADABLE = (
+    "m can't be asked: its address, or a proxy of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY), is not a URL; "
+    "write it as http://HOST:PORT, and / # ? @ of a password as %2F %23 %3F %40"
+)
+NEEDS_SOCKS = (
+    "m can't be asked: a SOCKS proxy of the environment (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY) needs socksio: "
+    "pip install socksio"
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ask", [whole, awaited])
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        ("http://user:hunter22/x@proxy:3128", UNREADABLE),
+        ("http://user:hunter22#x@proxy:3128", UNREADABLE),
+        ("http://user:hunter22?x@proxy:3128", UNREADABLE),
+        ("bogus://user:hunter22@proxy:3128", UNREADABLE),
+        ("bogus://hunter22#x@proxy:3128", UNREADABLE),
+        ("socks5h://user:hunter22@proxy:1080", NEEDS_SOCKS),
+    ],
+)
+def test_a_proxy_that_can_t_be_used_is_not_quoted(
+    kind: str, ask: Any, variable: str, proxy: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(ModelError) as caught:
+        ask(KINDS[kind]("m", base_url="http://model.example/v1", api_key="k"))
+    assert str(caught.value) == f"{kind}:{words}"
+    assert "hunter22" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ask", [whole, awaited])
+@pytest.mark.parametrize(
+    "url", ["http://user:hunter22/x@h/v1", "http://user:hunter22#x@h/v1", "http://h:hunter22/v1"]
+)
+def test_an_address_that_can_t_be_read_is_not_quoted(
+    kind: str, ask: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{kind.upper()}_BASE_URL", url)
+    with pytest.raises(ModelError) as caught:
+        ask(KINDS[kind]("m", api_key="k"))
+    assert str(caught.value) == f"{kind}:{UNREADABLE}"
+    assert "hunter22" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_certificates_that_can_t_be_read_are_told_behind_a_proxy_too(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    with pytest.raises(ModelError, match="the certificates to trust can't be read: No such file or directory"):
+        whole(KINDS[kind]("m", base_url="http://model.example/v1", api_key="k"))
