@@ -78,7 +78,7 @@ class Database:
             self.reader = _sqlite(url)  # a pool of connections that can only read
             sa.event.listen(self.engine, "begin", _begin_sqlite)
             sa.event.listen(self.reader, "connect", _read_only)
-            sa.event.listen(self.reader, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+            sa.event.listen(self.reader, "begin", _begin_reading)
         else:
             self.engine = _postgresql(name)
             sa.event.listen(self.engine, "begin", _begin_postgresql)
@@ -129,7 +129,13 @@ class Database:
         mode = "mode=ro" if is_open else "immutable=1"
         place = f"file:{urllib.parse.quote(os.path.abspath(self.path))}?{mode}"  # noqa: PTH100 (without resolving links)
         opened = functools.partial(sqlite3.connect, place, uri=True, timeout=WAIT_S)
-        return sa.create_engine("sqlite://", creator=opened, poolclass=sa.pool.NullPool)
+        engine = sa.create_engine("sqlite://", creator=opened, poolclass=sa.pool.NullPool)
+        sa.event.listen(engine, "begin", _begin_reading)
+        return engine
+
+    def readable(self) -> sa.Engine:
+        """Return the engine for transactions that read: of a file that this user may not write, the viewer."""
+        return self.reader if self.path is None or self.refusal() is None else self.viewer()
 
     def refusal(self) -> str | None:
         """Return why this user could not write here, as far as can be told without writing; None where they could."""
@@ -156,6 +162,14 @@ class Database:
         except (OSError, ValueError):
             return True
         return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+    def is_empty(self) -> bool:
+        """Whether the file exists and has no byte. False of a server, and of what is no regular file."""
+        try:
+            found = os.stat(self.path) if self.path is not None else None  # noqa: PTH116 (as `is_there`)
+        except (OSError, ValueError):
+            return False
+        return found is not None and stat.S_ISREG(found.st_mode) and not found.st_size
 
     def is_there(self) -> bool:
         """Whether the file exists. Always True of a server, which only a query can tell of."""
@@ -240,6 +254,10 @@ def _use_wal(connection: Any, seconds: float) -> None:
             if not is_busy(error) or time.monotonic() >= until:
                 raise
         time.sleep(RETRY_S)
+
+
+def _begin_reading(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

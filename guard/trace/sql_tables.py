@@ -372,6 +372,11 @@ def prepare(connection: sa.Connection, upgrade: Callable[[sa.Connection], None])
     return version
 
 
+def is_bare(connection: sa.Connection) -> bool:
+    """Whether an SQLite file holds nothing yet: no table, index, view or trigger."""
+    return connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").first() is None
+
+
 def check_free(connection: sa.Connection) -> None:
     """Raise TakenError where there is no trace yet, and another program has a table of the same name."""
     if taken := _taken(connection):

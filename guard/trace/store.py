@@ -184,6 +184,8 @@ class TraceStore:
             engine = self._database.writer(seconds)
             with self._database.within(seconds), engine.begin() as connection:
                 before = sql_tables.version_of(connection)
+                if self.path is not None and sql_tables.is_bare(connection):
+                    private_files.close_to_others(self.path)  # a file that only some pragma has made grow
                 version = sql_tables.prepare(connection, self._upgrade)
             while version < VERSION:  # on PostgreSQL
                 partitions.check_constraints(engine)
@@ -585,22 +587,22 @@ class TraceStore:
     def reading(self) -> Iterator[sa.Connection | None]:
         """Open a transaction that reads, or None where there is no trace yet; reading never creates one.
 
-        The tables of an older Guard are migrated first.
+        The tables of an older Guard are migrated first. A file of another user is read without writing.
         """
-        if not self._database.is_there():
+        # An empty file is closed to others by the first that writes: a reader's pragmas would make it grow before.
+        if not self._database.is_there() or (not self._ready and self._database.is_empty()):
             yield None
             return
         if not self._ready:
             self._check_kind()
         try:
-            engine = self._database.reader
+            engine = self._database.reader if self._ready else self._database.readable()
             if not self._ready:
                 with engine.connect() as connection:
-                    version = sql_tables.version_of(connection)
+                    version = self._version(connection)
                 if version is None:
                     yield None
                     return
-                self._check_version(version)
                 if version < VERSION:
                     self.check_writable()
             with engine.connect() as connection:
@@ -620,16 +622,24 @@ class TraceStore:
         self._check_kind()
         try:
             with self._database.viewer().connect() as connection:
-                version = sql_tables.version_of(connection)
-                if version is None:
-                    sql_tables.check_free(connection)
-                else:
-                    self._check_version(version)
-                yield None if version is None else connection
-        except sql_tables.TakenError as error:
-            raise self._taken(error) from None
+                yield None if self._version(connection) is None else connection
         except self._database.errors as error:
             raise self._error("can't be read", error) from error
+
+    def _version(self, connection: sa.Connection) -> int | None:
+        """Return the version of the tables, or None where there are none.
+
+        Raises TraceError where they are a newer Guard's, or another program has a table of the same name.
+        """
+        version = sql_tables.version_of(connection)
+        if version is not None:
+            self._check_version(version)
+            return version
+        try:
+            sql_tables.check_free(connection)
+        except sql_tables.TakenError as error:
+            raise self._taken(error) from None
+        return None
 
     def _check_kind(self) -> None:
         """Raise TraceError for what SQLite would wait for, such as a pipe."""
@@ -652,6 +662,8 @@ class TraceStore:
 
     def _error(self, what: str, error: Exception) -> TraceError:
         cause = str(error.orig) if isinstance(error, sa.exc.DBAPIError) else str(error)
+        if isinstance(error, OSError) and error.strerror:  # its own words name the file once more
+            cause = error.strerror
         words = f"the trace {self.place} {what}: {' '.join(cause.split())}; name another in GUARD_TRACE"
         return TraceError(words, f"the trace {what}")
 

@@ -167,9 +167,7 @@ def test_a_proxy_that_can_t_be_used_is_not_quoted(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ask", [whole, awaited])
-@pytest.mark.parametrize(
-    "url", ["http://user:hunter22/x@h/v1", "http://user:hunter22#x@h/v1", "http://h:hunter22/v1"]
-)
+@pytest.mark.parametrize("url", ["http://user:hunter22/x@h/v1", "http://user:hunter22#x@h/v1", "http://h:hunter22/v1"])
 def test_an_address_that_can_t_be_read_is_not_quoted(
     kind: str, ask: Any, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
