@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard.cli import model_show, named, trace
-from guard.cli.console import AsJson, Problem, bounded, console, examples, first_line, say, say_json, spoken, table
+from guard.cli.console import (
+    AsJson,
+    Problem,
+    bounded,
+    complain,
+    console,
+    examples,
+    first_line,
+    say,
+    say_json,
+    spoken,
+    table,
+)
 from guard.errors import GuardError
 from guard.support.bounds import SHOWN
 from guard.support.clipping import cut_short
@@ -33,11 +45,11 @@ def list_(as_json: AsJson = False) -> None:
     """List the functions with their versions, and which serves."""
     registry = _registry()
     shown = table("function", "version", "state", "made (UTC)", "base", "examples", "foreseen", "shadow")
-    count = 0
+    count, wrong = 0, []
     for function in registry.functions():
-        for version in registry.versions(function):
+        for facts in registry.listed(function):
             count += 1
-            facts = registry.facts(version)
+            wrong += [facts["error"]] if "error" in facts else []
             if as_json:
                 say_json(facts)
                 continue
@@ -45,8 +57,8 @@ def list_(as_json: AsJson = False) -> None:
             shadow = {True: "passed", False: "not passed", None: ""}[facts["shadow"]]
             shown.add_row(
                 function,
-                str(version.number),
-                facts["state"],
+                str(facts["version"]),
+                "?" if "error" in facts else facts["state"],
                 facts["made"],
                 str(facts["base"]),
                 str(facts["examples"]),
@@ -57,6 +69,8 @@ def list_(as_json: AsJson = False) -> None:
         return
     if count:
         console().print(shown)
+        for error in dict.fromkeys(wrong):
+            complain(error)
     else:
         say(f"no models in {registry.root}; `guard tune FUNCTION` makes one")
 

@@ -26,6 +26,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -55,6 +56,8 @@ STARTED = frozenset(
     {"host", "port", "metrics_host", "metrics_port", "workers", "connections", "head_bytes", "head_seconds"}
     | {"keep_alive_seconds", "access_log", "needs_key", "origins"}
 )
+#: The same of the settings that all of Guard has.
+TRACE = ("trace", "trace_days", "trace_calls")
 ENGINE_BYTES = 192_000_000  #: Bound of the mask engine's tables; lower than in a program that serves nobody else.
 AT_ONCE = signal.SIGUSR1  #: By which the parent ends its workers at once.
 SPARE_FILES = 256  #: File descriptors reserved for other uses than clients' connections.
@@ -130,8 +133,11 @@ def _run(start: Start) -> int:
 class _Server(uvicorn.Server):
     """uvicorn's server, ended by draining."""
 
-    def __init__(self, config: uvicorn.Config, start: Start, sidecar: Any, *, is_worker: bool) -> None:
+    def __init__(
+        self, config: uvicorn.Config, start: Start, sidecar: Any, common: Settings, *, is_worker: bool
+    ) -> None:
         super().__init__(config)
+        self._common = common  # of which those of TRACE stay in force
         self._start, self._sidecar, self._is_worker = start, sidecar, is_worker
         self._at_start: ServeSettings = sidecar.settings  # of which those of STARTED stay in force
         self._draining: asyncio.Task[None] | None = None
@@ -193,7 +199,7 @@ class _Server(uvicorn.Server):
     async def _reloaded(self) -> None:
         before = self._sidecar.settings
         try:
-            serve, _ = await asyncio.to_thread(self._start.settings)
+            serve, common = await asyncio.to_thread(self._start.settings)
             _check_models(before, serve)
             await asyncio.to_thread(self._sidecar.replace, serve)
         except GuardError as error:
@@ -201,7 +207,11 @@ class _Server(uvicorn.Server):
         except Exception:  # on any failure the old settings stay
             _log.exception("not reloaded, and served on as before")
         else:
-            _log.info("reloaded: %s", _changes(before, serve, self._at_start))
+            _log.info("reloaded: %s", _changes(before, serve, self._at_start, self._late(common)))
+
+    def _late(self, common: Settings) -> list[str]:
+        """Return the settings of the trace that have changed since the start, and that a restart puts in force."""
+        return [name for name in TRACE if getattr(common, name) != getattr(self._common, name)]
 
 
 def _check_models(before: ServeSettings, after: ServeSettings) -> None:
@@ -213,8 +223,8 @@ def _check_models(before: ServeSettings, after: ServeSettings) -> None:
         )
 
 
-def _changes(before: ServeSettings, after: ServeSettings, at_start: ServeSettings) -> str:
-    """Return the words of the log about a reload: what has changed, and what needs a restart."""
+def _changes(before: ServeSettings, after: ServeSettings, at_start: ServeSettings, more: Sequence[str] = ()) -> str:
+    """Return the words of the log about a reload: what has changed, and what needs a restart, such as `more`."""
     default = "" if "models" in after.model_fields_set else " (the default: no model is named)"
     words = [f"serving {', '.join(after.models)}{default}"]
     new = [name for name in after.models if name not in before.models]
@@ -226,7 +236,8 @@ def _changes(before: ServeSettings, after: ServeSettings, at_start: ServeSetting
     fields = [name for name in ServeSettings.model_fields if name != "models"]
     if live := [name for name in fields if name not in STARTED and getattr(before, name) != getattr(after, name)]:
         words.append(f"changed {', '.join(live)}")
-    if late := [name for name in fields if name in STARTED and getattr(at_start, name) != getattr(after, name)]:
+    late = [name for name in fields if name in STARTED and getattr(at_start, name) != getattr(after, name)]
+    if late := [*late, *more]:
         words.append(f"{', '.join(late)} will change at a restart")
     return "; ".join(words if len(words) > 1 else [*words, "nothing has changed"])
 
@@ -255,7 +266,7 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
             timeout_keep_alive=serve.keep_alive_seconds,
             timeout_graceful_shutdown=1,
         )
-        server = _Server(config, start, sidecar, is_worker=not is_alone)
+        server = _Server(config, start, sidecar, common, is_worker=not is_alone)
         if is_alone:
             _metrics_server(serve)
         announced = asyncio.create_task(_announce(server, serve, address)) if is_alone else None

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
 
 from guard.errors import GuardError
 from guard.settings import Settings
@@ -66,7 +67,7 @@ class Version:
 
     @property
     def card(self) -> dict[str, Any]:
-        """Return the version's lineage (tuning.json)."""
+        """Return the version's lineage (tuning.json). Raises GuardError where it can't be read, as `shadow` does."""
         return read_json(self.folder / CARD) or {}
 
     @property
@@ -156,15 +157,35 @@ class Registry:
         return self.root / folder
 
     def serving(self, function: str) -> Serving:
-        """Return the version that serves, and its canary."""
-        found = read_json(self.place(function) / SERVING)
+        """Return the version that serves, and its canary. Raises GuardError where the file is damaged."""
+        path = self.place(function) / SERVING
+        found = read_json(path)
         if found is None:
             return Serving()
-        canary = found.get("canary")
-        return Serving(found["current"], Canary(**canary) if canary else None, tuple(found["history"]))
+        try:
+            return _SERVING.validate_python({"current": None, **found})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise _unreadable(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def listed(self, function: str) -> list[dict[str, Any]]:
+        """Return the `facts` of a function's versions; of one whose files are damaged the `error` is among them."""
+        found = []
+        for version in self.versions(function):
+            try:
+                found.append(self.facts(version))
+            except GuardError as error:
+                found.append({**_NOTHING, **_names(version), "error": str(error)})
+        return found
 
     def facts(self, version: Version) -> dict[str, Any]:
-        """Return what a list shows of a version."""
+        """Return what a list shows of a version. Raises GuardError where its files are damaged."""
+        try:
+            return {**_names(version), **self._facts(version)}
+        except (TypeError, ValueError, AttributeError, OverflowError, OSError):
+            raise _unreadable(version.folder / CARD, "it holds what no lineage has") from None
+
+    def _facts(self, version: Version) -> dict[str, Any]:
         serving, card, shadow = self.serving(version.function), version.card, version.shadow
         state = "serves" if serving.current == version.number else ""
         if serving.canary is not None and serving.canary.version == version.number:
@@ -172,15 +193,12 @@ class Registry:
         made = card.get("made")
         at = None if made is None else datetime.datetime.fromtimestamp(made, datetime.UTC)
         return {
-            "function": version.function,
-            "version": version.number,
             "state": state,
             "made": "" if at is None else at.strftime("%Y-%m-%d %H:%M"),
             "base": card.get("base", ""),
             "examples": card.get("examples", ""),
             "foreseen": ((card.get("validation") or {}).get("after") or {}).get("paths_right"),
             "shadow": None if shadow is None else bool(shadow.get("passed")),
-            "folder": str(version.folder),
         }
 
     def promote(self, function: str, number: int, *, force: bool = False, why: str = "") -> Serving:
@@ -195,8 +213,8 @@ class Registry:
         with self._changing(function) as serving:
             if serving.canary is not None:
                 return self._decided(function, replace(serving, canary=None), "end canary", False, why)
-            changes = [one["from"] for one in serving.history if one["action"] in ("promote", "roll back")]
-            before = [number for number in changes if number != serving.current]
+            changes = [one.get("from") for one in serving.history if one.get("action") in ("promote", "roll back")]
+            before = [number for number in changes if isinstance(number, int) and number != serving.current]
             if not before:
                 raise GuardError(f"{function} has always been served by version {serving.current}")
             return self._decided(function, replace(serving, current=before[-1]), "roll back", False, why)
@@ -261,6 +279,15 @@ class Registry:
         return serving
 
 
+_SERVING = TypeAdapter(Serving)
+#: What is shown of a version of which nothing can be read.
+_NOTHING = {"state": "", "made": "", "base": "", "examples": "", "foreseen": None, "shadow": None}
+
+
+def _names(version: Version) -> dict[str, Any]:
+    return {"function": version.function, "version": version.number, "folder": str(version.folder)}
+
+
 class Relatives(Container[str]):
     """Names of models that are relatives; a folder has one name, however it is spelled."""
 
@@ -300,10 +327,8 @@ def lineage(name: str) -> dict[str, dict[str, Any]]:
 def _card(folder: Path) -> dict[str, Any]:
     try:
         return read_json(folder / CARD) or {}
-    except NotADirectoryError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise GuardError(f"{folder / CARD} can't be read, so that it is not known what was learned: {error}") from None
+    except GuardError as error:
+        raise GuardError(f"it is not known what was learned: {error}") from None
 
 
 def differences(old: Version, new: Version) -> dict[str, dict[str, Any]]:
@@ -336,9 +361,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object of a file; None where there is no file."""
+    """Return the JSON object of a file; None where there is no file. Raises GuardError for what can't be read."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, f"it is no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise _unreadable(path, f"it holds a JSON {type(found).__name__}, not an object")
     return found
+
+
+def _unreadable(path: Path, why: str) -> GuardError:
+    lost = "the base model serves until a version is promoted" if path.name == SERVING else "what it said is lost"
+    return GuardError(f"{path} can't be read: {why}; bring an earlier one back, or delete it: {lost}")

@@ -19,13 +19,12 @@ from guard.errors import GuardError, ModelError
 from guard.models.base import Reply, Request
 from guard.trace.open_stores import open_stores
 from guard.tuning import canary
-from guard.tuning.registry import BASE, Registry, Serving
+from guard.tuning.registry import Registry, Serving
 
 if TYPE_CHECKING:
     from guard.models.local.local_model import LocalModel
 
 JUDGED_EVERY = 20  #: Answers of a canary between two judgements.
-BASE_MODEL = "smollm2"  #: The base model of a function whose versions name none.
 _log = logging.getLogger("guard")
 
 
@@ -105,7 +104,10 @@ class TunedModel:
             mark = None
         known = self._known
         if known is None or known[0] != mark:
-            known = self._known = mark, self._registry.serving(self._function)
+            try:
+                known = self._known = mark, self._registry.serving(self._function)
+            except GuardError as error:
+                raise ModelError(str(error)) from None
         return known[1]
 
     def _version(self, number: int) -> LocalModel:
@@ -120,15 +122,11 @@ class TunedModel:
         from guard.models.local.transformers import TransformersModel
 
         name = f"{self.name}@{number}"
-        if number == BASE:
-            card = self._registry.versions(self._function)[0].card
-            base = str(card.get("base", BASE_MODEL))
-            folder = base.partition(":")[2] if base.startswith("transformers:") else models.pull(base)
-        else:
-            try:
-                folder = self._registry.version(self._function, number).folder
-            except GuardError as error:
-                raise ModelError(str(error)) from error
+        try:
+            known = self._registry.model(self._function, number)
+        except GuardError as error:
+            raise ModelError(str(error)) from error
+        folder = known.partition(":")[2] if known.startswith("transformers:") else models.pull(known)
         return TransformersModel.from_pretrained(folder, name=name)
 
     def _count(self) -> None:

@@ -6,6 +6,7 @@ An operator's key is needed where keys are needed at all: a trace holds what oth
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import math
@@ -18,6 +19,7 @@ from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guard.errors import GuardError
 from guard.sidecar import large
 from guard.sidecar.endpoints.chat_request import ChatRequest, checked
 from guard.sidecar.endpoints.ui import CALL_STYLE
@@ -134,11 +136,12 @@ def _curves() -> list[dict[str, Any]]:
         return []
     registry, found = Registry.default(), []
     for function in registry.functions():
-        if (report := measured(registry, function)) is not None:
-            sides = {"before": report.get("alone_before"), "after": report["alone"]}
-            curves = {side: alone and alone["curve"] for side, alone in sides.items()}
-            kept = report["alone"].get("kept", [])
-            found.append({"function": function, "version": report["version"], **curves, "kept": kept})
+        with contextlib.suppress(GuardError, LookupError, TypeError, AttributeError):  # damaged: /guard/models says so
+            if (report := measured(registry, function)) is not None:
+                sides = {"before": report.get("alone_before"), "after": report["alone"]}
+                curves = {side: alone and alone["curve"] for side, alone in sides.items()}
+                kept = report["alone"].get("kept", [])
+                found.append({"function": function, "version": report["version"], **curves, "kept": kept})
     return found
 
 

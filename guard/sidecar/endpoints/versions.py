@@ -67,11 +67,7 @@ async def listed(_sidecar: Service, _scope: Any) -> tuple[int, bytes]:
 
     def work(registry: Registry) -> list[dict[str, Any]]:
         return [
-            {
-                "function": function,
-                "serving": _serving(registry.serving(function)),
-                "versions": [registry.facts(version) for version in registry.versions(function)],
-            }
+            {"function": function, **_who_serves(registry, function), "versions": registry.listed(function)}
             for function in registry.functions()
         ]
 
@@ -161,6 +157,14 @@ async def with_registry(work: Callable[[Registry], Any], status: int = 409, code
 
 def _serving(serving: Serving) -> dict[str, Any]:
     return asdict(serving)
+
+
+def _who_serves(registry: Registry, function: str) -> dict[str, Any]:
+    """Return a function's serving version for a list; null beside the error where it can't be read."""
+    try:
+        return {"serving": _serving(registry.serving(function))}
+    except GuardError as error:
+        return {"serving": None, "error": str(error)}
 
 
 def _asked(scope: Any, *names: str) -> tuple[str, list[int]]:

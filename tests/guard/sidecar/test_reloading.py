@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sidecars import model, serving
 
 from guard.errors import ModelError
+from guard.settings import Settings
 from guard.sidecar.process import Start, _changes, _Server
 from guard.sidecar.settings import ServeSettings
 from guard.testing import fake_server
@@ -57,8 +58,9 @@ def test_the_file_written_last_is_served(
     start = Start(file)
 
     async def main() -> _Sidecar:
-        sidecar: Any = _Sidecar(start.settings()[0], failing)
-        server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar, is_worker=False)
+        serve, common = start.settings()
+        sidecar: Any = _Sidecar(serve, failing)
+        server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar, common, is_worker=False)
         for what, number in [*steps, ("signal", 1)]:
             if what == "write":
                 file.write_text(MODEL.format(n=number))
@@ -117,5 +119,23 @@ def test_a_reload_says_what_has_changed(tmp_path: Path, caplog: pytest.LogCaptur
         sidecar: Any = _Sidecar(read(one), set())
         empty = tmp_path / "empty.toml"
         empty.write_text("")
-        asyncio.run(_Server(uvicorn.Config(SimpleNamespace()), Start(empty), sidecar, is_worker=False)._reloaded())
+        server = _Server(uvicorn.Config(SimpleNamespace()), Start(empty), sidecar, Settings.load(), is_worker=False)
+        asyncio.run(server._reloaded())
     assert "no model is named any more, and m1 would be dropped" in caplog.text
+
+
+def test_a_changed_trace_is_said_to_need_a_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GUARD_TRACE", "GUARD_TRACE_DAYS", "GUARD_TRACE_CALLS"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "guard.toml"
+    file.write_text('trace = "a.db"\ntrace_days = 30\n' + MODEL.format(n=1))
+    start = Start(file)
+    serve, common = start.settings()
+    sidecar: Any = _Sidecar(serve, set())
+    server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar, common, is_worker=False)
+    file.write_text('trace = "b.db"\ntrace_days = 1\ntrace_calls = 9\n' + MODEL.format(n=1))
+    with caplog.at_level(logging.INFO, "guard.sidecar"):
+        asyncio.run(server._reloaded())
+    assert caplog.messages == ["reloaded: serving m1; trace, trace_days, trace_calls will change at a restart"]
