@@ -11,6 +11,7 @@ column: a member of the answer whose name is another's is `value.NAME`, and a co
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -87,20 +88,30 @@ class Output:
             raise InputError(f"{error.filename} can't be written: {error.strerror}; name another --output") from None
 
     def add(self, row: Row) -> None:
-        """Write an answer; it is the system's when this returns."""
-        _write(self._rows, row)
+        """Write an answer; it is the system's when this returns. Raises InputError where it can't be written."""
+        with _told(self.partial):
+            _write(self._rows, row)
 
     def fail(self, row: Row) -> None:
-        """Write a failure."""
-        _write(self._failed, row)
+        """Write a failure. Raises InputError where it can't be written."""
+        with _told(self._partial_failures):
+            _write(self._failed, row)
 
     def finish(self) -> None:
-        """Make the output and the failures of the partial files; a file without failures is removed."""
+        """Make the output and the failures of the partial files; a file without failures is removed.
+
+        Raises InputError where they can't be written: the partial files stay.
+        """
         assert self._rows is not None
         assert self._failed is not None
         made = self.path.with_name(f"{self.path.name}.tmp")
-        self._convert(self.partial, made, self._keep)
-        made.replace(self.path)
+        with _told(self.path):
+            try:
+                self._convert(self.partial, made, self._keep)
+                made.replace(self.path)
+            except OSError:
+                made.unlink(missing_ok=True)
+                raise
         self._failed.close()
         if self._partial_failures.stat().st_size:
             self._partial_failures.replace(self.failures)
@@ -114,9 +125,21 @@ class Output:
         """Leave the partial files as they are, where there is anything in them."""
         for file in (self._rows, self._failed):
             if file is not None and not file.closed:
-                if not file.tell():
-                    Path(file.name).unlink(missing_ok=True)
-                file.close()
+                with contextlib.suppress(OSError):  # the disk is full: that is said by now
+                    if not file.tell():
+                        Path(file.name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    file.close()
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Raise an InputError with a way out in place of the system's error of writing."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)  # pyarrow's own words are many
+        raise InputError(f"{path} can't be written: {why}; make room, then --resume") from None
 
 
 def _write(file: IO[str] | None, row: Row) -> None:
