@@ -35,10 +35,22 @@ from guard.support.bounds import MOST_DAYS, MOST_SECONDS, written
 
 PREFIX = "GUARD_SERVE__"  #: Of the environment's variables that are settings of the sidecar.
 DEFAULT = "smollm2"  #: The model that is served where no file says which.
+MOST_PORT = 65_535
 _SECRET = frozenset({"api_key", "base_url"})  #: Keys whose values no message shows. Neither are those of unknown keys.
 _ORIGIN = r"https?://[^\s/?#@*]+"  #: An origin as browsers send it: no path, no wildcard.
-_ADDRESS = r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#\[\]]+)(:[0-9]+)?(/[^\s?#]*)?"
+_ADDRESS = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#\[\]:]+)(:(?P<port>[0-9]{1,5}))?(/[^\s?#]*)?")
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+
+
+def _can_be_asked(url: str) -> bool:
+    """Whether the HTTP client takes a URL, too."""
+    import httpx2
+
+    found = _ADDRESS.fullmatch(url)
+    try:
+        return found is not None and int(found["port"] or 1) <= MOST_PORT and bool(httpx2.URL(url).host)
+    except httpx2.InvalidURL:
+        return False
 
 
 class ModelSettings(BaseModel):
@@ -85,12 +97,13 @@ class ModelSettings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(_ADDRESS, value):
-            raise ValueError("must be an address: http://HOST:PORT/v1 or https://…, with neither ? nor #")
-        if value is not None and "@" in value.partition("://")[2].partition("/")[0]:
+        if value is not None and "@" in value:  # also behind a / or #, which the password may hold
             raise ValueError(
-                'a password is not written here: set api_key = "env:NAME" and the environment variable NAME'
+                'a password is not written here: set api_key = "env:NAME" and the environment variable NAME; '
+                "an @ of a path is written %40"
             )
+        if value is not None and not _can_be_asked(value):
+            raise ValueError("must be an address: http://HOST:PORT/v1 or https://…, with neither ? nor #")
         return value
 
     @field_validator("api_key")
@@ -146,9 +159,9 @@ class ServeSettings(FileSettings):
     )
 
     host: str = Field(default="127.0.0.1", min_length=1, description="beyond loopback there must be a key")
-    port: Count = Field(default=8080, le=65_535, description="0: any that is free")
+    port: Count = Field(default=8080, le=MOST_PORT, description="0: any that is free")
     metrics_host: str = Field(default="127.0.0.1", min_length=1, description="of metrics_port")
-    metrics_port: Annotated[Count, Field(le=65_535)] | None = Field(
+    metrics_port: Annotated[Count, Field(le=MOST_PORT)] | None = Field(
         default=None, description="/metrics there too, without a key"
     )
     needs_key: bool | None = Field(default=None, description="None: beyond loopback, and where one was ever made")

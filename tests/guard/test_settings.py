@@ -237,6 +237,47 @@ def test_a_served_model_s_settings_are_told_without_patterns_and_tuples(tmp_path
     assert "pattern" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://h:hunter22/v1", "must be an address"),
+        ("http://h:99999/v1", "must be an address"),
+        ("http://:80/v1", "must be an address"),
+        ("http://1.2.3.999/v1", "must be an address"),
+        ("http://[::zz]/v1", "must be an address"),
+        ("http://user:hunter22@h/v1", "a password is not written here"),
+        ("http://user:hunter22/x@h/v1", "a password is not written here"),
+        ("http://user:hunter22#x@h/v1", "a password is not written here"),
+        ("http://user:hunter22?x@h/v1", "a password is not written here"),
+    ],
+)
+def test_a_base_url_that_the_start_refuses_is_refused_by_the_check_and_not_shown(
+    tmp_path: Path, kind: str, url: str, words: str
+) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(f'[serve.models.m]\nmodel = "{kind}:x"\nbase_url = "{url}"\n')
+    with pytest.raises(SettingError, match=f"line 3, serve.models.m.base_url: {words}") as caught:
+        ServeSettings.load(file)
+    assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h",
+        "https://h:8000/v1",
+        "http://[::1]:80/v1",
+        "http://127.0.0.1/a%40b",
+        "http://xn--bcher-kva.example/v1",
+    ],
+)
+def test_a_base_url_that_can_be_asked_is_taken(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "guard.toml"
+    file.write_text(f'[serve.models.m]\nmodel = "openai:x"\nbase_url = "{url}"\n')
+    assert ServeSettings.load(file).models["m"].base_url == url
+
+
 def test_a_trace_that_is_no_text_is_not_shown_since_it_may_hold_a_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
