@@ -8,6 +8,7 @@ guard/calls/prompts.py has the words, and guard/output/checking.py the checks.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import sys
@@ -37,11 +38,12 @@ from guard.errors import (
     Violation,
 )
 from guard.models import adapters, chat_messages
-from guard.models.base import Model, Reply, Request
+from guard.models.base import Model, Reply, Request, impossible_figure
 from guard.output import target as targets
 from guard.output.checking import Checked, Checker
 from guard.output.repair import Edit
 from guard.schemas.grounding.json_text import JsonText
+from guard.support.bounds import written
 from guard.support.clipping import clipped
 from guard.support.frames import let_go
 from guard.support.interrupts import injected, is_injected
@@ -332,7 +334,12 @@ class _Run:
             if plan.target.refused is not None and getattr(model, "is_masked", False):
                 raise copy.copy(plan.target.refused)  # the target outlives the frames that this one comes through
             asked = self._compiled if part is None else part[1]
-            request = self._request(tier, model, lambda part: cut.append(_priced(model, part)), messages, asked)
+
+            def told(part: Any) -> None:
+                with contextlib.suppress(ModelError):  # figures that no record holds: the model's own error counts
+                    cut.append(_priced(model, part))
+
+            request = self._request(tier, model, told, messages, asked)
             span = self.spans.attempt(name, request)
             answered: Any = yield from self._reply(name, model, request)
             if not isinstance(answered, Reply) or not isinstance(answered.text, str):
@@ -640,7 +647,10 @@ def _least(one: Budget, other: Budget) -> Budget:
 
 
 def _priced(model: Model, reply: Any) -> Any:
-    """Return a reply with its cost, which a model may leave to its price."""
+    """Return a reply with its cost, which a model may leave to its price. Raises ModelError for impossible figures."""
+    if isinstance(reply, Reply) and (wrong := impossible_figure(reply)) is not None:
+        shown = written(getattr(reply, wrong))
+        raise ModelError(f"{model.name} answered with {wrong}={shown}, which no record can hold")
     if not isinstance(reply, Reply) or reply.cost is not None:
         return reply
     return replace(reply, cost=adapters.price(model, reply.prompt_tokens, reply.completion_tokens))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 from guard.decoding.alternative import Alternative
 from guard.decoding.confidence import Sureness, Token
 from guard.support import json_pieces
-from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_TEMPERATURE, check
+from guard.support.bounds import MOST_COUNT, MOST_SECONDS, MOST_SUM, MOST_TEMPERATURE, check
 
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
@@ -142,6 +142,22 @@ class Reply:
     room: int | None = None  # tokens for the completion in the context; None: unknown
     sureness: Sureness | None = field(default=None, hash=False)  # what a calibration says; None: there is none
     is_kept: bool = False  # whether it is a recorded reply; the figures are those of its recording
+
+
+#: Figures of a reply that are summed up and recorded.
+_FIGURES = (
+    *("prompt_tokens", "completion_tokens", "forced_tokens", "thinking_tokens", "retries"),
+    *("seconds", "mask_seconds", "cost", "decision", "room"),
+)
+
+
+def impossible_figure(reply: Reply) -> str | None:
+    """Return the name of a figure that is no finite number below 2**53, as a custom model may give; None without."""
+    for name in _FIGURES:
+        figure = getattr(reply, name)
+        if figure is not None and not (isinstance(figure, int | float) and -MOST_SUM < figure < MOST_SUM):  # NaN is not
+            return name
+    return None
 
 
 def added(figures: Iterable[int | None]) -> int | None:

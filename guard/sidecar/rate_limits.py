@@ -26,7 +26,7 @@ from guard.trace.waits import WAIT_S
 
 MINUTE, DAY = 60, 86_400
 PORTIONS = 512  #: A portion is the limit divided by this, or as many requests as wait for one.
-OVER = 60  #: Minutes after which no process asks for a minute's requests any more.
+OVER = 2 * 24 * 60  #: Minutes after which no process asks for a minute's requests any more, its clock ahead or not.
 READING_S = 0.25  #: Seconds for which a reading of a budget lets requests in without asking the database,
 NEAR = 64  #: unless less than the budget divided by this is left.
 SPENT = ("requests", "tokens", "usd")  #: What is summed up of a key's use.

@@ -277,6 +277,29 @@ def test_a_model_that_answers_with_no_reply_has_failed(answer: Any, trace_file: 
     assert TraceStore.at(trace_file).latest()[0].attempts[0].reason == "error"
 
 
+@pytest.mark.parametrize(
+    ("name", "figure", "shown"),
+    [
+        ("prompt_tokens", 2**63, "9223372036854775808"),
+        ("completion_tokens", "many", "'many'"),
+        ("cost", float("nan"), "nan"),
+        ("seconds", float("inf"), "inf"),
+    ],
+)
+def test_a_reply_with_a_figure_that_no_record_holds_is_the_model_s_failure(
+    name: str, figure: Any, shown: str, trace_file: Path
+) -> None:
+    class Wrong:
+        name = "wrong"
+
+        def generate(self, _: Request) -> Any:
+            return replace(reply('{"count": 1}'), **{name: figure})
+
+    with pytest.raises(guard.ModelError, match=f"^wrong answered with {name}={shown}, which no record can hold$"):
+        guard.Guard(Wrong()).generate(Count, ASK)
+    assert TraceStore.at(trace_file).latest()[0].attempts[0].reason == "error"
+
+
 HALF = "\ud800"  #: Half of a surrogate pair, as JSON can spell it.
 
 

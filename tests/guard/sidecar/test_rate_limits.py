@@ -121,7 +121,21 @@ def test_a_rate_holds_where_clocks_differ_and_the_minute_has_begun_for_some(
     assert max(inside.values()) <= 10
 
 
-def test_minutes_that_are_over_for_long_are_forgotten(place: str, clock: Clock) -> None:
+def test_a_rate_holds_where_a_clock_was_ahead_by_a_day(place: str, clock: Clock) -> None:
+    store = TraceStore.at(place)
+    key, _ = keys.create(store, "shop", requests_per_minute=10)
+    ledgers = [Ledger(store) for _ in range(3)]
+    assert sum(asked(ledgers[0], key) is None for _ in range(20)) == 10
+    clock.now += 86_400
+    assert asked(ledgers[1], key) is None
+    clock.now -= 86_400
+    assert [sum(asked(ledger, key) is None for _ in range(20)) for ledger in ledgers] == [0, 0, 0]
+
+
+def test_minutes_that_are_over_for_long_are_forgotten(
+    place: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "OVER", 60)
     store = TraceStore.at(place)
     key, _ = keys.create(store, "shop", requests_per_minute=10, tokens_per_day=10)
     ledger = Ledger(store)
