@@ -27,6 +27,7 @@ from guard.cli.console import (
     bounded,
     check_new,
     clip,
+    complain,
     console,
     examples,
     first_line,
@@ -40,12 +41,13 @@ from guard.decoding.places import listed
 from guard.support import private_files, strict_json
 from guard.support.bounds import MOST_COUNT, MOST_DAYS, MOST_SUM, SHOWN
 from guard.support.clipping import cut_short
+from guard.support.moments import in_utc
 from guard.support.plain_text import plain, plain_json
 from guard.support.strict_json import unread
 
 if TYPE_CHECKING:
     from guard.schemas.grounding.sources import Place
-    from guard.trace import TraceStore
+    from guard.trace import TraceError, TraceStore
     from guard.trace.records import Call
     from guard.trace.stats import Line
 
@@ -361,8 +363,9 @@ def export(
     record_table.check(form)
     store, began = opened(), since_of(since)
     count = 0
+    damaged: list[TraceError] = []
     with _writing(output, force) as file, progress(store.count(function=function, since=began)) as (_, advance):
-        calls = _advancing(store.each(function=function, since=began), advance)
+        calls = _advancing(store.each(function=function, since=began, damaged=damaged.append), advance)
         if form in record_table.FORMATS:
             with record_table.FORMATS[form](file) as write:
                 for call in calls:
@@ -373,7 +376,11 @@ def export(
             for row in exported.rows(store, asked, form):
                 file.write(plain_json(row) + "\n")
                 count += 1
+    for error in damaged:
+        complain(f"left out: {error}")
     say(_counted(count, "row"), err=True)
+    if damaged:
+        raise typer.Exit(EXIT_NO_ANSWER)
 
 
 def _advancing(calls: Iterator[Call], advance: Any) -> Iterator[Call]:
@@ -566,4 +573,4 @@ def _attempt_as_dict(attempt: Any) -> dict[str, Any]:
 
 
 def _time(call: Call) -> str:
-    return datetime.datetime.fromtimestamp(call.started, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return in_utc(call.started, "Z")

@@ -7,7 +7,6 @@ system chooses dark or light. The page works by keyboard and on a telephone, and
 
 from __future__ import annotations
 
-import datetime
 import html
 import json
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from guard.decoding import confidence
 from guard.decoding.confidence import Token
 from guard.decoding.places import listed
 from guard.support.clipping import cut_short
+from guard.support.moments import in_utc
 from guard.trace.marks import marks_of
 from guard.trace.records import VALID, Attempt, Call
 
@@ -130,7 +130,7 @@ def _facts(call: Call) -> str:
     return "".join(
         f"<div><dt>{name}</dt><dd>{escaped(value)}</dd></div>"
         for name, value in (
-            ("began", datetime.datetime.fromtimestamp(call.started, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")),
+            ("began", in_utc(call.started, " UTC")),
             ("took", f"{call.seconds:.3f} s"),
             ("type", call.target),
             ("model asked", call.model),

@@ -28,6 +28,9 @@ from guard.trace.redaction import Redaction
 
 SHORT = 100  #: Most characters of a text that is remembered.
 LARGE = 262_144  #: Characters of a text from which it is compressed in SQLite.
+MOST_MOMENT = 2**63 / 1e6  #: Seconds since 1970 that a timestamp in microseconds holds.
+#: What reading a row raises that is not as Guard writes it.
+DAMAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, zlib.error)
 _ARRAYS = (list, tuple)
 _ESCAPE = "\x1a"  # SUBSTITUTE, used for its purpose
 _UNSTORABLE = re.compile("[\0\x1a\ud800-\udfff]")
@@ -196,7 +199,9 @@ _NO_REPLY = dict.fromkeys(
 
 
 def call_of(row: Any, attempts: Sequence[Attempt]) -> Call:
-    """Return the call of a row and its attempts."""
+    """Return the call of a row and its attempts. Raises DAMAGE where the row is not as Guard writes it."""
+    if not abs(row.started) < MOST_MOMENT:
+        raise ValueError(f"it began at {row.started}, which is no time")
     return Call(
         function=restored(row.function),
         target=restored(row.target),
@@ -215,7 +220,7 @@ def call_of(row: Any, attempts: Sequence[Attempt]) -> Call:
 
 
 def attempt_of(row: Any) -> Attempt:
-    """Return the attempt of a row."""
+    """Return the attempt of a row. Raises DAMAGE where the row is not as Guard writes it."""
     reply = None
     if row.text is not None:
         reply = Reply(

@@ -29,6 +29,8 @@ from guard.kernels import at_fork
 from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
+from guard.support.bounds import SHOWN
+from guard.support.clipping import cut_short
 from guard.support.json_equality import are_equal
 from guard.trace import partitions, row_codec, sql_tables, totals
 from guard.trace.asked_for import target_of
@@ -466,26 +468,37 @@ class TraceStore:
         return self._select(conditions, (CALLS.c.id.desc(),), limit, _OUTLINE)
 
     def each(
-        self, *, function: str | None = None, outcome: str | None = None, since: float | None = None
+        self,
+        *,
+        function: str | None = None,
+        outcome: str | None = None,
+        since: float | None = None,
+        damaged: Callable[[TraceError], object] | None = None,
     ) -> Iterator[Call]:
         """Yield calls from the oldest to the newest; at a time, 200 are in memory, or fewer where they are large.
 
-        Those since a time come by the time in which they began, all others by their number.
+        Those since a time come by the time in which they began, all others by their number. A call whose rows are
+        damaged is left out, and `damaged` told of it; without `damaged` its error is raised.
         """
-        last: Call | None = None
+        last: Any = None
         while True:
             conditions = _conditions(function, outcome, since)
             if last is not None and since is None:
-                conditions.append(CALLS.c.id > last.number)
+                conditions.append(CALLS.c.id > last.id)
             elif last is not None:
                 here = CALLS.c.started, CALLS.c.id
-                conditions += [here[0] >= last.started, sa.tuple_(*here) > (last.started, last.number)]
+                conditions += [here[0] >= last.started, sa.tuple_(*here) > (last.started, last.id)]
             order = (CALLS.c.id,) if since is None else (CALLS.c.started, CALLS.c.id)
-            page = self._select(conditions, order, PAGE, most=PARTS)
+            page = self._found(conditions, order, PAGE, most=PARTS)
             if not page:
                 return
-            yield from page
-            last = page[-1]
+            for last, call in page:  # noqa: B007 (the next page begins there)
+                if isinstance(call, Call):
+                    yield call
+                elif damaged is None:
+                    raise call
+                else:
+                    damaged(call)
 
     def count(self, *, function: str | None = None, since: float | None = None) -> int:
         """Return how many calls there are."""
@@ -565,9 +578,27 @@ class TraceStore:
         order: Sequence[Any],
         limit: int,
         columns: Sequence[Any] = (ATTEMPTS,),
-        most: int | None = None,
     ) -> list[Call]:
-        """Return the first calls, as many as `limit`; with `most`, no more than FEW after their size has reached it."""
+        """Return the first calls, as many as `limit`."""
+        calls = []
+        for _, call in self._found(conditions, order, limit, columns):
+            if not isinstance(call, Call):
+                raise call
+            calls.append(call)
+        return calls
+
+    def _found(
+        self,
+        conditions: Sequence[Any],
+        order: Sequence[Any],
+        limit: int,
+        columns: Sequence[Any] = (ATTEMPTS,),
+        most: int | None = None,
+    ) -> list[tuple[Any, Call | TraceError]]:
+        """Return the rows of the first calls, each with its call, or with the error that it can't be read.
+
+        With `most`, there are no more than FEW after their size has reached it.
+        """
         at, held, step = 0, 0, PAGE if most is None else FEW
         query = sa.select(CALLS).where(*conditions).order_by(*order).limit(limit)
         with self.reading() as connection:
@@ -575,13 +606,28 @@ class TraceStore:
                 return []
             calls = connection.execute(query).all()
             attempts: dict[int, list[Attempt]] = {row.id: [] for row in calls}
+            errors: dict[int, TraceError] = {}
             while at < len(calls) and (most is None or held < most):
                 among = ATTEMPTS.c.call.in_([row.id for row in calls[at : at + step]])
                 for row in connection.execute(sa.select(*columns).where(among).order_by(ATTEMPTS.c.number)):
-                    attempts[row.call].append(row_codec.attempt_of(row))
+                    try:
+                        attempts[row.call].append(row_codec.attempt_of(row))
+                    except row_codec.DAMAGE as error:
+                        errors[row.call] = self._damaged(row.call, error)
+                        continue
                     held += 0 if most is None else row_codec.size(attempts[row.call][-1], most)
                 at += step
-        return [dataclasses.replace(row_codec.call_of(row, attempts[row.id]), _trace=self) for row in calls[:at]]
+        return [(row, errors.get(row.id) or self._call(row, attempts[row.id])) for row in calls[:at]]
+
+    def _call(self, row: Any, attempts: Sequence[Attempt]) -> Call | TraceError:
+        try:
+            return dataclasses.replace(row_codec.call_of(row, attempts), _trace=self)
+        except row_codec.DAMAGE as error:
+            return self._damaged(row.id, error)
+
+    def _damaged(self, number: int, error: Exception) -> TraceError:
+        words = f"call {number} is damaged and can't be read"
+        return TraceError(f"{words}: {cut_short(' '.join(str(error).split()), SHOWN)} (the trace {self.place})", words)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection | None]:

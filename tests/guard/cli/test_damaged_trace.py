@@ -1,0 +1,97 @@
+"""A trace with damaged rows: the call is named, and an export goes on with the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sample_calls import CALL
+
+from guard.cli import app
+from guard.trace import TraceError, TraceStore
+from guard.trace.sql_tables import CALLS
+from guard.trace.store import PAGE
+
+Run = Callable[..., tuple[int, str, str]]
+HURTS = {
+    2: "UPDATE attempts SET messages = '{broken' WHERE call = 2",
+    3: "UPDATE attempts SET text = x'00ff' WHERE call = 3",
+    4: "UPDATE calls SET options = '' WHERE id = 4",
+    5: "UPDATE calls SET started = 'abc' WHERE id = 5",
+    6: "UPDATE calls SET started = 1e18 WHERE id = 6",
+}
+
+
+@pytest.fixture
+def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TraceStore]:
+    """Seven calls, of which five are damaged; the last began in the year 11016."""
+    store = TraceStore(tmp_path / "calls.db")
+    for _ in range(6):
+        store.write(CALL)
+    store.write(dataclasses.replace(CALL, started=285_490_000_000.0))
+    connection = sqlite3.connect(tmp_path / "calls.db")
+    connection.create_function("guard_sums_up_days", 0, int)
+    for statement in HURTS.values():
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    monkeypatch.setenv("GUARD_TRACE", str(tmp_path / "calls.db"))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            app.main(("trace", *arguments))
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+@pytest.mark.parametrize("number", HURTS)
+def test_a_damaged_call_is_named(trace: TraceStore, run: Run, number: int) -> None:
+    code, _, said = run("show", str(number))
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith(f"guard: call {number} is damaged and can't be read: ")
+    with pytest.raises(TraceError, match=f"call {number} is damaged"):
+        list(trace.each() if number == 2 else [trace.read(number)])
+
+
+def test_a_call_in_a_year_that_no_calendar_has_is_shown(run: Run, trace: TraceStore, tmp_path: Path) -> None:
+    code, out, _ = run("show", "7", "--json")
+    assert (code, json.loads(out)["started"]) == (0, "285490000000 s")
+    assert run("show", "7", "--html", str(tmp_path / "call.html"))[0] == 0
+    assert trace.read(7) is not None
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "sft"])
+@pytest.mark.usefixtures("trace")
+def test_an_export_leaves_damaged_calls_out_and_says_so(run: Run, tmp_path: Path, form: str) -> None:
+    file = tmp_path / f"x.{form}"
+    code, _, said = run("export", "--format", form, "-o", str(file))
+    lines = said.splitlines()
+    assert code == 1
+    assert [line.split(" is damaged")[0] for line in lines[:-1]] == [f"guard: left out: call {n}" for n in HURTS]
+    assert lines[-1] == "2 rows"
+    if form == "jsonl":
+        assert [json.loads(line)["number"] for line in file.read_text().splitlines()] == [1, 7]
+
+
+@pytest.mark.parametrize("since", [None, 0.0])
+def test_a_page_of_damaged_calls_ends_nothing(tmp_path: Path, since: float | None) -> None:
+    store = TraceStore(tmp_path / "many.db")
+    store.write_all([(CALL, None, 30.0)] * (PAGE + 50))
+    with store.begin() as connection:
+        connection.execute(CALLS.update().where(CALLS.c.id <= PAGE + 10).values(options=""))
+    wrong: list[TraceError] = []
+    assert [call.number for call in store.each(since=since, damaged=wrong.append)] == list(range(PAGE + 11, PAGE + 51))
+    assert len(wrong) == PAGE + 10
+    store.close()
