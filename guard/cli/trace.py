@@ -353,8 +353,8 @@ def export(
     whole, with every attempt.
     """
     from guard.calls.rerun import FUNCTION
+    from guard.trace import TraceError, record_table
     from guard.trace import export as exported
-    from guard.trace import record_table
 
     if form not in exported.FORMATS and form not in record_table.FORMATS:
         raise Problem(f"--format {form} must be one of {', '.join((*exported.FORMATS, *record_table.FORMATS))}")
@@ -369,6 +369,12 @@ def export(
         if form in record_table.FORMATS:
             with record_table.FORMATS[form](file) as write:
                 for call in calls:
+                    try:
+                        if form in record_table.BINARY:
+                            record_table.check_time(call)
+                    except TraceError as error:
+                        damaged.append(error)
+                        continue
                     write(call)
                     count += 1
         else:

@@ -108,12 +108,20 @@ FORMATS: Mapping[str, Callable[[IO[str]], AbstractContextManager[Write]]] = {
     "arrow": arrow,
 }
 BINARY = ("parquet", "arrow")
+MOST_TIME = 2**63 / 1e6  #: Seconds since 1970 that a timestamp in microseconds holds.
 
 
 def check(form: str) -> None:
     """Raise TraceError where a format needs a package that is not installed."""
     if form in BINARY:
         _pyarrow()
+
+
+def check_time(call: Call) -> None:
+    """Raise TraceError for a call that began when no timestamp of Parquet's or Arrow's can say."""
+    times = [call.started, *(attempt.started for attempt in call.attempts)]
+    if (wrong := next((time for time in times if not abs(time) < MOST_TIME), None)) is not None:
+        raise TraceError(f"call {call.number} began at {wrong:g} s, which no timestamp holds")
 
 
 @contextlib.contextmanager

@@ -28,7 +28,6 @@ from guard.trace.redaction import Redaction
 
 SHORT = 100  #: Most characters of a text that is remembered.
 LARGE = 262_144  #: Characters of a text from which it is compressed in SQLite.
-MOST_MOMENT = 2**63 / 1e6  #: Seconds since 1970 that a timestamp in microseconds holds.
 #: What reading a row raises that is not as Guard writes it.
 DAMAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, zlib.error)
 _ARRAYS = (list, tuple)
@@ -200,8 +199,8 @@ _NO_REPLY = dict.fromkeys(
 
 def call_of(row: Any, attempts: Sequence[Attempt]) -> Call:
     """Return the call of a row and its attempts. Raises DAMAGE where the row is not as Guard writes it."""
-    if not abs(row.started) < MOST_MOMENT:
-        raise ValueError(f"it began at {row.started}, which is no time")
+    if not isinstance(row.started, float | int):
+        raise TypeError(f"it began at {row.started!r}, which is no time")
     return Call(
         function=restored(row.function),
         target=restored(row.target),
