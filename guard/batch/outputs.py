@@ -24,6 +24,7 @@ from guard.kernels.unicode_text import json_text, writable
 
 ROWS = 1_000  #: Of a Parquet file, written at a time.
 _INT64 = range(-(2**63), 2**63)
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  #: How numbers that are not finite are kept.
 _EXACT = range(-(2**53), 2**53 + 1)  #: Integers that a float holds.
 
 _MARKS = ("cut_at", "repeated_at")  #: JSON Pointers to what is not whole in an answer.
@@ -258,11 +259,19 @@ def _kinds(value: Any) -> tuple[str, ...]:
         return ("bool",)
     if isinstance(value, int):
         return ("int" if value in _INT64 else "json", *(() if value in _EXACT else ("long",)))
-    return ("float",) if isinstance(value, float) else ("text",) if isinstance(value, str) else ("json",)
+    if isinstance(value, str):
+        return ("nan" if value in _NOT_FINITE else "text",)
+    return ("float",) if isinstance(value, float) else ("json",)
 
 
 def _joined(kinds: set[str]) -> str:
-    """Return the one kind that holds them all: bool, int, float, text, or json, which is text as well."""
+    """Return the one kind that holds them all: bool, int, float, text, or json, which is text as well.
+
+    Numbers of which some are no finite ones, which stand as texts, are text as in CSV.
+    """
+    if "nan" in kinds:
+        others = kinds - {"nan"}
+        return "text" if others <= {"int", "long", "float"} else _joined(others | {"text"})
     if kinds <= {"int", "long"} and kinds:
         return "int"
     if kinds and kinds <= {"int", "float"}:
@@ -271,7 +280,7 @@ def _joined(kinds: set[str]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return what a cell of CSV holds: text as it is, nothing for null, everything else as JSON."""
+    """Return what a cell of text holds, in CSV and in Parquet: text as it is, nothing for null, everything else as JSON."""
     if isinstance(value, str):
         return writable(value)
     return "" if value is None else json_text(value)

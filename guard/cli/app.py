@@ -428,7 +428,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except GuardError as error:
         return complain(first_line(error), EXIT_NO_ANSWER)
     except usage_error as error:
-        words = _worded(error.format_message().rstrip("."))
+        words = _worded(error.format_message().rstrip("."), sys.argv[1:] if arguments is None else arguments)
         # No words: `guard` alone, which has printed its help.
         return complain(f"{words}; see `{_command(error)} --help`", EXIT_INPUT) if words else EXIT_INPUT
     except (KeyboardInterrupt, typer.Abort):
@@ -440,12 +440,20 @@ def _main(arguments: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else EXIT_OK  # of a typer.Exit
 
 
-def _worded(words: str) -> str:
+def _worded(words: str, arguments: Sequence[str]) -> str:
     """Return what is wrong with an option, in the words of all other messages."""
     from guard.settings import worded
 
     wrong = re.fullmatch(r"Invalid value for '(.+?)': (.*)", words, re.DOTALL)
-    return f"{wrong[1]} {worded(wrong[2])}" if wrong and "should" in wrong[2] else words
+    return f"{wrong[1]} {worded(wrong[2], _given(arguments, wrong[1]))}" if wrong and "should" in wrong[2] else words
+
+
+def _given(arguments: Sequence[str], option: str) -> str:
+    """Return what the arguments give an option; "" where that is not found."""
+    for name, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if name == option or name.startswith(f"{option}="):
+            return value if name == option else name.partition("=")[2]
+    return ""
 
 
 def _action(given: str) -> tuple[str, str]:

@@ -382,8 +382,8 @@ def export(
             for row in exported.rows(store, asked, form):
                 file.write(plain_json(row) + "\n")
                 count += 1
-    for error in damaged:
-        complain(f"left out: {error}")
+    for wrong in damaged:
+        complain(f"left out: {wrong}")
     say(_counted(count, "row"), err=True)
     if damaged:
         raise typer.Exit(EXIT_NO_ANSWER)

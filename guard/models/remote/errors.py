@@ -122,12 +122,13 @@ def making(name: str, secrets: tuple[str, ...], *kinds: type[Exception]) -> Iter
 
     `kinds` are those of an SDK, beside those of the HTTP client.
     """
+    failures: tuple[type[Exception], ...] = (httpx2.InvalidURL, ValueError, *kinds)
     try:
         yield
     except ImportError:
         words = "a SOCKS proxy of the environment (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY) needs socksio"
         raise ModelError(f"{name} can't be asked: {words}: pip install socksio") from None
-    except (httpx2.InvalidURL, ValueError, *kinds) as error:
+    except failures as error:
         words = str(error)
         is_of_url = isinstance(error, httpx2.InvalidURL) or "://" in words
         raise ModelError(f"{name} can't be asked: {UNREADABLE if is_of_url else said_by(words, secrets)}") from None

@@ -112,3 +112,14 @@ def test_a_version_of_more_digits_than_python_reads_is_none(capsys: pytest.Captu
         app.main(["models", "promote", "shop.read@" + "9" * 5000])
     assert ended.value.code == 2
     assert capsys.readouterr().err.endswith("… must name a version, as shop.read@2\n")
+
+
+@pytest.mark.parametrize("given", [("--seconds", "nan"), ("--seconds=nan",), ("--usd", "NaN")])
+def test_what_is_no_number_is_not_said_to_be_beyond_one(
+    given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app.main(("run", "schema.json", "-i", "a.txt", *given))
+    option = given[0].partition("=")[0]
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"guard: {option} must be a finite number; see `guard run --help`\n"

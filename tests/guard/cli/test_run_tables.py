@@ -90,6 +90,15 @@ KINDS: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.usefixtures("model")
+def test_numbers_of_which_some_are_not_finite_are_plain_text_in_parquet_as_in_csv(run: Run, tmp_path: Path) -> None:
+    column = pa.array([math.nan, -math.inf, 0.5])
+    pyarrow.parquet.write_table(pa.table({"text": ["a", "b", "c"], "k": column}), tmp_path / "in.parquet")
+    for target in ("out.csv", "out.parquet"):
+        assert run("-i", "in.parquet", "--keep", "k", "-o", target)[0] == 0
+        assert [row["k"] for row in read(tmp_path / target)] == ["NaN", "-Infinity", "0.5"]
+
+
 @pytest.mark.parametrize("target", FORMATS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_a_parquet_file_holds_is_kept_exactly(
