@@ -26,6 +26,7 @@ from guard.sidecar.circuit_breaker import Breaker
 from guard.sidecar.settings import ModelSettings, ServeSettings
 from guard.sidecar.upstream import Upstream
 from guard.sidecar.upstream_client import OWN_LOOP, UpstreamClient
+from guard.trace.redaction import take_for_secret
 from guard.turns import models as turn_models
 
 MOST_WAIT = 5.0  #: Longest Retry-After that is waited for, in seconds; beyond it the next tier is asked.
@@ -47,6 +48,8 @@ class Served:
         if kind not in ("openai", "anthropic") or not rest:
             return
         self.upstream_model, key, url = rest, settings.secret(), settings.base_url
+        if settings.key_variable is not None:  # a provider may echo the key, and records hold what it says
+            take_for_secret(settings.key_variable)
         retries, timeout = settings.transport_retries, settings.first_token_seconds
         if kind == "openai":
             self.upstream = Upstream(settings.model, url, key, response_bytes)

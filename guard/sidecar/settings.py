@@ -137,11 +137,16 @@ class ModelSettings(BaseModel):
         """The limit of an answer's tokens where the request names none."""
         return self.max_tokens or (4096 if self.is_remote else 1024)
 
+    @property
+    def key_variable(self) -> str | None:
+        """The name of the environment variable that api_key names; None without."""
+        return None if self.api_key is None else self.api_key.removeprefix("env:")
+
     def secret(self) -> str | None:
         """Return the key from the environment. Raises SettingError where the variable is not set."""
-        if self.api_key is None:
+        name = self.key_variable
+        if name is None:
             return None
-        name = self.api_key.removeprefix("env:")
         if not (value := os.environ.get(name)):
             raise SettingError(f"the environment variable {name}, which api_key names, is not set")
         return value

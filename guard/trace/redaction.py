@@ -1,6 +1,7 @@
 """Redaction: secrets are cut out of every text before it is written.
 
-Always cut out: the values of environment variables that are named like secrets, and texts in the form of keys, bearer
+Always cut out: the values of environment variables that are named like secrets, or that `take_for_secret` names (the
+sidecar's settings say `api_key = "env:MY_PROVIDER"`), and texts in the form of keys, bearer
 tokens and passwords in URLs. An application adds hooks of its own with `redact_with`: functions from text to text, each
 applied to every text of a record. A hook that fails fails the write; nothing unredacted is ever written.
 """
@@ -25,6 +26,7 @@ Hook = Callable[[str], str]
 _ARRAYS, _OBJECTS, _NUMBERS = (list, tuple), (dict, Mapping), (int, float)
 
 _hooks: tuple[Hook, ...] = ()  # of the process
+_variables: frozenset[str] = frozenset()  # whose values are secrets whatever their names; of the process
 
 
 def redact_with(hook: Hook) -> Hook:
@@ -45,6 +47,12 @@ def stop_redacting_with(hook: Hook) -> None:
     """Undo `redact_with`."""
     global _hooks
     _hooks = tuple(other for other in _hooks if other is not hook)
+
+
+def take_for_secret(variable: str) -> None:
+    """Cut the value of an environment variable out of every text, whatever its name, in this process from now on."""
+    global _variables
+    _variables |= {variable}
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def _named(hook: Hook) -> str:
     return f"the redaction hook {getattr(hook, '__qualname__', None) or repr(hook)}"
 
 
-_seen: tuple[Any, tuple[str, ...]] = (None, ())  # the environment at the last look, and its secrets
+_seen: tuple[Any, tuple[str, ...]] = (None, ())  # the environment and `_variables` at the last look, and the secrets
 
 
 def _secrets() -> tuple[str, ...]:
@@ -107,10 +115,15 @@ def _secrets() -> tuple[str, ...]:
     global _seen
     # The mapping under os.environ, where there is one: comparing it takes a microsecond, decoding it takes fifty.
     raw = getattr(os.environ, "_data", None)
-    if raw is None or raw != _seen[0]:
-        copy = None if raw is None else dict(raw)
-        values = {v for name, v in os.environ.items() if len(v) >= SECRET_LENGTH and SECRET_NAME.search(name)}
+    named = _variables
+    if raw is None or (raw, named) != _seen[0]:
+        looked_at = None if raw is None else (dict(raw), named)
+        values = {
+            value
+            for name, value in os.environ.items()
+            if len(value) >= SECRET_LENGTH and (name in named or SECRET_NAME.search(name))
+        }
         escaped = {json.dumps(v, ensure_ascii=escape)[1:-1] for v in values for escape in (True, False)}
         escaped |= {repr(v)[1:-1] for v in values}
-        _seen = copy, tuple(sorted(values | escaped, key=lambda v: (-len(v), v)))
+        _seen = looked_at, tuple(sorted(values | escaped, key=lambda v: (-len(v), v)))
     return _seen[1]

@@ -126,6 +126,19 @@ def test_a_hangup_reads_the_settings_again_and_refuses_a_file_that_is_wrong(tmp_
         assert sidecar.chat(model="third").status == 404
 
 
+def test_a_key_under_any_name_that_a_provider_echoes_is_in_no_record(tmp_path: Path) -> None:
+    key = "correct-horse-battery"
+    with (
+        fake_server.Server(json.dumps({"a": key}), keeps_alive=True) as provider,
+        serving(tmp_path, model(provider.url, api_key="env:MY_PROVIDER"), env={"MY_PROVIDER": key}) as sidecar,
+    ):
+        assert sidecar.chat(response_format={"type": "json_object"}).status == 200
+        assert provider.requests[0].headers["authorization"] == f"Bearer {key}"
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert any(b"[redacted]" in file.read_bytes() for file in files)
+    assert not any(key.encode() in file.read_bytes() for file in files)
+
+
 def test_metrics_tell_of_calls_attempts_and_tokens_on_a_port_of_their_own_too(tmp_path: Path) -> None:
     with (
         fake_server.Server("nope", "{}", "Hello.") as provider,

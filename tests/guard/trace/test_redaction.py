@@ -20,6 +20,7 @@ from guard.trace import (
     TraceStore,
     redact_with,
     redacted,
+    redaction,
     stop_redacting_with,
 )
 from guard.trace.records import Attempt, Call
@@ -52,6 +53,18 @@ def test_a_secret_is_never_written(secret: str, trace_file: Path, monkeypatch: p
     (stored,) = TraceStore.at(trace_file).latest()
     assert REDACTED in stored.error
     assert REDACTED in stored.attempts[0].messages[0]["content"]
+
+
+def test_a_variable_that_is_named_as_a_secret_is_one_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_variables", frozenset())
+    monkeypatch.setenv("MY_PROVIDER", 'cor"rect-horse')
+    said = 'It is cor"rect-horse.'
+    assert redaction.Redaction.current().text(said) == said
+    redaction.take_for_secret("MY_PROVIDER")
+    assert redaction.Redaction.current().text(said) == f"It is {REDACTED}."
+    assert redaction.Redaction.current().text(json.dumps(said)) == f'"It is {REDACTED}."'
+    monkeypatch.setenv("MY_PROVIDER", "another-horse")
+    assert redaction.Redaction.current().text(f"{said} another-horse") == f"{said} {REDACTED}"
 
 
 SECRET = "correct-horse-battery"
