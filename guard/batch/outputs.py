@@ -280,7 +280,7 @@ def _joined(kinds: set[str]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return what a cell holds in CSV, and one of text in Parquet: text as it is, nothing for null, all else as JSON."""
+    """Return a cell of CSV, or of a text in Parquet: text as it is, nothing for null, everything else as JSON."""
     if isinstance(value, str):
         return writable(value)
     return "" if value is None else json_text(value)
