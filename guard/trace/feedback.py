@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+
+from guard.support.json_equality import are_equal
 
 PERSON = "person"  #: The `source` of feedback that names none.
 
@@ -27,3 +30,11 @@ class Ratings:
     large: str  # the last tier's
     rated: int
     right: int
+
+
+def is_same(text: str, other: str) -> bool:
+    """Whether two texts are JSON of one value."""
+    try:
+        return are_equal(json.loads(text), json.loads(other))
+    except ValueError:
+        return False

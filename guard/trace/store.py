@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import json
 import os
 import threading
 import time
@@ -29,18 +28,16 @@ from guard.kernels import at_fork
 from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
-from guard.support.bounds import SHOWN
-from guard.support.clipping import cut_short
-from guard.support.json_equality import are_equal
-from guard.trace import partitions, row_codec, sql_tables, totals
+from guard.trace import call_rows, partitions, row_codec, sql_tables, totals
 from guard.trace.asked_for import target_of
+from guard.trace.call_rows import PAGE
 from guard.trace.databases import Database, is_busy, located
 from guard.trace.errors import TraceError
-from guard.trace.feedback import PERSON, Feedback, Ratings
+from guard.trace.feedback import PERSON, Feedback, Ratings, is_same
 from guard.trace.group_commit import Late, Writer
 from guard.trace.insertion import Insertion, InsertJob, RecordRows
 from guard.trace.record_queue import Entry, Journal
-from guard.trace.records import VALID, Attempt, Call
+from guard.trace.records import VALID, Call
 from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, Retention
 from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, FEEDBACK, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
@@ -52,18 +49,11 @@ from guard.trace.waits import WAIT_S
 if TYPE_CHECKING:
     from guard.schemas import Compiled
 
-PAGE = 200  #: Calls whose attempts are read at a time.
-FEW = 16  #: The same in `each`, which looks at their size in between.
-PARTS = 2**18  #: Size from which `each` reads no further calls at once, in parts of 64 characters.
 TRIES = 20  #: How often a record is tried again whose month another process has dropped.
 _UNUSABLE = "the trace can't be used"
 SPENT = "when its turn came and its rows were made, no time was left"
 
 
-#: What is read of an attempt for a list, in place of columns that may be large.
-_LEFT_OUT = {"messages": sa.literal("[]"), **dict.fromkeys(("repaired", "tokens", "sources"), sa.null())}
-_LEFT_OUT |= {name: sa.case((ATTEMPTS.c[name].isnot(None), "")) for name in ("text", "thinking")}
-_OUTLINE = [_LEFT_OUT[c.name].label(c.name) if c.name in _LEFT_OUT else c for c in ATTEMPTS.c]
 #: In one statement, since two may say something of one call at the same time.
 _SAY = sa.text("""INSERT INTO feedback (call, is_right, value, by, given) VALUES (:call, :is_right, :value, :by, :given)
     ON CONFLICT (call) DO UPDATE SET is_right = excluded.is_right, value = excluded.value, by = excluded.by,
@@ -393,7 +383,7 @@ class TraceStore:
         redacted = Redaction.current().text(text)
         if redacted != text:
             raise TraceError("the correction holds what redaction cuts out; nothing was written")
-        self._tell(number, Feedback(call.outcome == VALID and _is_same(text, call.text), text, by, time.time()))
+        self._tell(number, Feedback(call.outcome == VALID and is_same(text, call.text), text, by, time.time()))
 
     def _tell(self, number: int, said: Feedback) -> None:
         row = {"call": number, "is_right": int(said.right), "value": said.value, "by": said.by, "given": said.given}
@@ -454,7 +444,7 @@ class TraceStore:
         self, *, limit: int = 20, function: str | None = None, outcome: str | None = None, before: int | None = None
     ) -> list[Call]:
         """Return the latest calls, the newest first."""
-        conditions = _conditions(function, outcome)
+        conditions = call_rows.conditions(function, outcome)
         if before is not None:
             conditions.append(CALLS.c.id < before)
         return self._select(conditions, (CALLS.c.id.desc(),), limit)
@@ -465,7 +455,7 @@ class TraceStore:
         Their attempts are without what may be large: messages, answers, thoughts, tokens, places.
         """
         conditions = [*([FAILED] if failed else []), *([] if before is None else [CALLS.c.id < before])]
-        return self._select(conditions, (CALLS.c.id.desc(),), limit, _OUTLINE)
+        return self._select(conditions, (CALLS.c.id.desc(),), limit, call_rows.OUTLINE)
 
     def each(
         self,
@@ -482,14 +472,14 @@ class TraceStore:
         """
         last: Any = None
         while True:
-            conditions = _conditions(function, outcome, since)
+            conditions = call_rows.conditions(function, outcome, since)
             if last is not None and since is None:
                 conditions.append(CALLS.c.id > last.id)
             elif last is not None:
                 here = CALLS.c.started, CALLS.c.id
                 conditions += [here[0] >= last.started, sa.tuple_(*here) > (last.started, last.id)]
             order = (CALLS.c.id,) if since is None else (CALLS.c.started, CALLS.c.id)
-            page = self._found(conditions, order, PAGE, most=PARTS)
+            page = self._found(conditions, order, PAGE, most=call_rows.PARTS)
             if not page:
                 return
             for last, call in page:  # noqa: B007 (the next page begins there)
@@ -502,7 +492,7 @@ class TraceStore:
 
     def count(self, *, function: str | None = None, since: float | None = None) -> int:
         """Return how many calls there are."""
-        query = sa.select(sa.func.count()).select_from(CALLS).where(*_conditions(function, None, since))
+        query = sa.select(sa.func.count()).select_from(CALLS).where(*call_rows.conditions(function, None, since))
         with self.reading() as connection:
             return 0 if connection is None else connection.scalar(query) or 0
 
@@ -587,47 +577,19 @@ class TraceStore:
             calls.append(call)
         return calls
 
-    def _found(
-        self,
-        conditions: Sequence[Any],
-        order: Sequence[Any],
-        limit: int,
-        columns: Sequence[Any] = (ATTEMPTS,),
-        most: int | None = None,
-    ) -> list[tuple[Any, Call | TraceError]]:
-        """Return the rows of the first calls, each with its call, or with the error that it can't be read.
-
-        With `most`, there are no more than FEW after their size has reached it.
-        """
-        at, held, step = 0, 0, PAGE if most is None else FEW
-        query = sa.select(CALLS).where(*conditions).order_by(*order).limit(limit)
+    def _found(self, *query: Any, most: int | None = None) -> list[tuple[Any, Call | TraceError]]:
+        """Return what `call_rows.found` does, of this trace."""
         with self.reading() as connection:
-            if connection is None:
-                return []
-            calls = connection.execute(query).all()
-            attempts: dict[int, list[Attempt]] = {row.id: [] for row in calls}
-            errors: dict[int, TraceError] = {}
-            while at < len(calls) and (most is None or held < most):
-                among = ATTEMPTS.c.call.in_([row.id for row in calls[at : at + step]])
-                for row in connection.execute(sa.select(*columns).where(among).order_by(ATTEMPTS.c.number)):
-                    try:
-                        attempts[row.call].append(row_codec.attempt_of(row))
-                    except row_codec.DAMAGE as error:
-                        errors[row.call] = self._damaged(row.call, error)
-                        continue
-                    held += 0 if most is None else row_codec.size(attempts[row.call][-1], most)
-                at += step
-        return [(row, errors.get(row.id) or self._call(row, attempts[row.id])) for row in calls[:at]]
-
-    def _call(self, row: Any, attempts: Sequence[Attempt]) -> Call | TraceError:
-        try:
-            return dataclasses.replace(row_codec.call_of(row, attempts), _trace=self)
-        except row_codec.DAMAGE as error:
-            return self._damaged(row.id, error)
-
-    def _damaged(self, number: int, error: Exception) -> TraceError:
-        words = f"call {number} is damaged and can't be read"
-        return TraceError(f"{words}: {cut_short(' '.join(str(error).split()), SHOWN)} (the trace {self.place})", words)
+            rows = [] if connection is None else call_rows.found(connection, *query, most=most)
+        return [
+            (
+                row,
+                dataclasses.replace(it, _trace=self)
+                if isinstance(it, Call)
+                else call_rows.damaged(row.id, it, self.place),
+            )
+            for row, it in rows
+        ]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection | None]:
@@ -724,26 +686,6 @@ def _renew_lock() -> None:
 
 
 at_fork.in_child(_renew_lock)  # another thread may have held the lock
-
-
-def _is_same(text: str, other: str) -> bool:
-    try:
-        return are_equal(json.loads(text), json.loads(other))
-    except ValueError:
-        return False
-
-
-def _conditions(
-    function: str | None = None, outcome: str | None = None, since: float | None = None
-) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = []
-    if function is not None:
-        conditions.append(CALLS.c.function == row_codec.storable(function))
-    if outcome is not None:
-        conditions.append(CALLS.c.outcome == row_codec.storable(outcome))
-    if since is not None:
-        conditions.append(CALLS.c.started >= since)
-    return conditions
 
 
 def _key(place: str | os.PathLike[str]) -> tuple[int, str]:

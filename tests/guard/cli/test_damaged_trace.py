@@ -13,8 +13,8 @@ from sample_calls import CALL
 
 from guard.cli import app
 from guard.trace import TraceError, TraceStore
+from guard.trace.call_rows import PAGE
 from guard.trace.sql_tables import CALLS
-from guard.trace.store import PAGE
 
 Run = Callable[..., tuple[int, str, str]]
 HURTS = {

@@ -40,9 +40,9 @@ from guard.trace import (
     export,
     sql_tables,
 )
+from guard.trace.call_rows import PAGE
 from guard.trace.records import Attempt, Call
 from guard.trace.row_codec import LARGE, restored, storable
-from guard.trace.store import PAGE
 
 
 def test_what_is_read_back_is_what_was_written(place: str) -> None:
