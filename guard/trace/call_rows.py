@@ -74,7 +74,7 @@ def _call(row: Any, attempts: Sequence[Attempt]) -> Call | Exception:
         return error
 
 
-def damaged(number: int, error: Exception, place: str) -> TraceError:
+def damaged(place: str, number: int, error: Exception) -> TraceError:
     """Return the error of a call whose row is damaged."""
     words = f"call {number} is damaged and can't be read"
     return TraceError(f"{words}: {cut_short(' '.join(str(error).split()), SHOWN)} (the trace {place})", words)

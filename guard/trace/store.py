@@ -577,19 +577,15 @@ class TraceStore:
             calls.append(call)
         return calls
 
-    def _found(self, *query: Any, most: int | None = None) -> list[tuple[Any, Call | TraceError]]:
+    def _found(
+        self, wanted: Any, order: Any, limit: int, columns: Sequence[Any] = (ATTEMPTS,), most: int | None = None
+    ) -> list[tuple[Any, Call | TraceError]]:
         """Return what `call_rows.found` does, of this trace."""
         with self.reading() as connection:
-            rows = [] if connection is None else call_rows.found(connection, *query, most=most)
-        return [
-            (
-                row,
-                dataclasses.replace(it, _trace=self)
-                if isinstance(it, Call)
-                else call_rows.damaged(row.id, it, self.place),
-            )
-            for row, it in rows
-        ]
+            found = [] if connection is None else call_rows.found(connection, wanted, order, limit, columns, most)
+        own = functools.partial(dataclasses.replace, _trace=self)
+        damaged = functools.partial(call_rows.damaged, self.place)
+        return [(row, own(it) if isinstance(it, Call) else damaged(row.id, it)) for row, it in found]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection | None]:

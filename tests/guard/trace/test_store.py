@@ -123,7 +123,7 @@ def test_lists_take_no_memory_for_what_they_do_not_show(place: str) -> None:
 
 def test_large_calls_are_read_and_exported_few_at_a_time(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each page held 200 whole calls, whatever their size."""
-    for module in ("store", "export"):
+    for module in ("call_rows", "export"):
         monkeypatch.setattr(f"guard.trace.{module}.PARTS", 2**10)
     store = TraceStore.at(place)
     asked = ({"role": "user", "content": "".join(random.Random(1).choices("abcdefgh ", k=100_000))},)
