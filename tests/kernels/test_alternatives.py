@@ -218,3 +218,24 @@ def test_an_enum_of_thousands_of_objects_with_numbers_is_decoded(budget: int | N
                 left = None if left is None else left - 1
         assert matcher.can_stop()
         assert work.seconds < 5
+
+
+def test_a_budget_of_exactly_the_distance_holds_beside_dozens_of_implications_by_one_tag() -> None:
+    """A literal example: of 37 and more tags, `distance()` was a byte too high behind the key's first quote."""
+    kinds = ["string", "integer", "array", "object", "null"]
+    implied = [
+        {
+            "if": {"properties": {"t": {"const": f"t{i}"}}},
+            "then": {"properties": {"v": {"type": kinds[i % 5]}}, "required": ["v"]},
+        }
+        for i in range(40)
+    ]
+    tag = {"enum": [f"t{i}" for i in range(40)]}
+    schema = {"type": "object", "properties": {"t": tag}, "required": ["t"], "allOf": implied}
+    for order, text in (("schema", b'{"t": "t1", "v": 0}'), ("any", b'{"v": 0, "t": "t1"}')):
+        matcher = guard.compile(schema, key_order=order).matcher(byte_vocabulary())
+        for at, byte in enumerate(text):
+            left = len(text) - at + 1
+            assert matcher.distance() == left
+            assert allowed(matcher, byte_vocabulary(), remaining=left)[byte]
+            assert matcher.accept(byte)

@@ -344,7 +344,8 @@ Id PartialValues::vital(Id open, Id base, const std::function<Id(Id)>& viable) {
     const Id l = literals[0];
     // Both branches of the diagram. `no` requires the negation only if it is among the literals
     // itself: meeting more literals never makes the rest stricter.
-    const Id yes = search(decided_apart(o, l), known), no = search(decided_apart(o, l ^ 1), known);
+    const Id yes = search(decide(o, apart(o, l)), known),
+             no = search(decide(o, apart(o, l ^ 1)), known);
     const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
     choices.push_back(goals_.conj(goals_.goal({l}), yes));
     choices.push_back(both_signs ? goals_.conj(goals_.goal({l ^ 1}), no) : no);
@@ -377,10 +378,12 @@ bool PartialValues::possible(Id open, Id goal, const std::function<bool(Id)>& vi
     });
   // The same search as in vital(), but for one way instead of a formula, so it stops at the first.
   const Id l = literals[0], with = goals_.conj(goal, goals_.goal({l}));
-  if (inhabitance_.inhabited(with) && possible(decided_apart(open, l), with, viable)) return true;
+  if (inhabitance_.inhabited(with) && possible(decide(open, apart(open, l)), with, viable))
+    return true;
   const bool both_signs = std::find(literals.begin(), literals.end(), l ^ 1) != literals.end();
   const Id without = both_signs ? goals_.conj(goal, goals_.goal({l ^ 1})) : goal;
-  return inhabitance_.inhabited(without) && possible(decided_apart(open, l ^ 1), without, viable);
+  return inhabitance_.inhabited(without) &&
+         possible(decide(open, apart(open, l ^ 1)), without, viable);
 }
 
 bool PartialValues::ways(Id open, Id goal, const std::function<bool(Id, Id)>& leaf, bool apart) {
@@ -441,12 +444,20 @@ bool PartialValues::choices(
       if (outermost) inside = false;
       return;
     }
+    // Where a literal fails since the value is one of a list, the value is none of another list,
+    // and is asked for that: otherwise there were a way for each set of dozens of tags.
     const auto take = [&](Id literal, bool asked) {
-      const Id more = asked ? goals_.conj(known, goals_.goal({literal})) : known,
-               next = decide(o, {literal});
+      std::vector<Id> holding = asked ? std::vector<Id>{literal} : apart(o, literal);
+      std::erase_if(holding, [&](Id l) {
+        return l != literal && std::find(all.begin(), all.end(), l) == all.end();
+      });
+      Id more = known;
       // `literals` is a stack that the whole search shares; it is cut back after each branch.
-      if (asked) literals.push_back(literal);
-      if (inhabitance_.inhabited(more)) search(asked ? settled_by(next, more) : next, more);
+      for (Id l : holding)
+        if (asked || l != literal)
+          more = goals_.conj(more, goals_.goal({l})), literals.push_back(l);
+      const Id next = decide(o, holding);
+      if (inhabitance_.inhabited(more)) search(more == known ? next : settled_by(next, more), more);
       literals.resize(given);
     };
     take(all[0], true);
@@ -465,9 +476,9 @@ Id PartialValues::residual(Id open, Id value) {
   return opens_[open].array ? unique_.with_value(out, value) : out;
 }
 
-// Decides the literal, and with it those that list other values. Of dozens of tags only one holds,
-// so there is no way for each set of them.
-Id PartialValues::decided_apart(Id open, Id literal) {
+// The literal, and with it that those fail which list other values. Of dozens of tags only one
+// holds, so there is no way for each set of them.
+std::vector<Id> PartialValues::apart(Id open, Id literal) {
   std::vector<Id> holding{literal};
   if (const std::vector<Id>* some = goals_.listed(literal)) {
     Met nodes;
@@ -475,7 +486,7 @@ Id PartialValues::decided_apart(Id open, Id literal) {
     for (Id l : undecided(open))
       if (nodes.insert(l >> 1) && goals_.are_apart(*some, l & ~1)) holding.push_back(l | 1);
   }
-  return decide(open, holding);
+  return holding;
 }
 
 // Decides the literals that follow from the goal on sight.

@@ -65,7 +65,7 @@ class PartialValues {
   Id fold(Id open, bool met, bool top);
   bool is_ambiguous(Id residual, bool array) const;
   Id settled_by(Id open, Id known);
-  Id decided_apart(Id open, Id literal);
+  std::vector<Id> apart(Id open, Id literal);
 
   Goals& goals_;
   KeySets& key_sets_;
