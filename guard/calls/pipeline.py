@@ -42,7 +42,7 @@ from guard.calls.steps import (
 )
 from guard.calls.turn_stream import AsyncTurnStream, Attempts, Events, TurnStream
 from guard.calls.value_stream import AsyncStream, Ended, Stream
-from guard.calls.wholeness import End, as_it_is, whole
+from guard.calls.wholeness import End, whole
 from guard.decoding.confidence import Confidence
 from guard.errors import SchemaError, Unchecked
 from guard.models import adapters, chat_messages, replay_only
@@ -344,14 +344,14 @@ class Guard:
     def stream_turn(self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]) -> TurnStream:
         """Return an iterator of a turn's events while it is written; the arguments are those of `turn`."""
         plan = self._turn(messages, tools, asked)
-        return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts()), as_it_is))
+        return TurnStream(Stream(_drive(steps(plan), self._ready(plan), Attempts()), turns.finished))
 
     def astream_turn(
         self, messages: Prompt, tools: Iterable[Any] = (), **asked: Unpack[TurnSettings]
     ) -> AsyncTurnStream:
         """Do what `stream_turn` does, async."""
         plan = self._turn(messages, tools, asked)
-        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), self, plan, Attempts()), as_it_is))
+        return AsyncTurnStream(AsyncStream(_adrive(steps(plan), self, plan, Attempts()), turns.finished))
 
     def _turn(self, messages: Prompt, tools: Iterable[Any], asked: TurnSettings) -> Plan:
         check_names("turn", asked, tuple(TurnSettings.__annotations__), SETTING_NAMES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal, NamedTuple, Self
 
-from guard.calls.turns import finished
 from guard.models.base import Thought
 from guard.turns.pieces import CallPiece
 from guard.turns.turn import Turn
@@ -68,7 +67,7 @@ class TurnStream:
         while not self._waiting:
             found = next(self._stream)
             if self._stream.call is not None:
-                self.turn = finished(found, self._stream.call)
+                self.turn = found
                 raise StopIteration
             self._waiting = found
         return self._waiting.pop(0)
@@ -99,7 +98,7 @@ class AsyncTurnStream:
         while not self._waiting:
             found = await anext(self._stream)
             if self._stream.call is not None:
-                self.turn = finished(found, self._stream.call)
+                self.turn = found
                 raise StopAsyncIteration
             self._waiting = found
         return self._waiting.pop(0)

@@ -234,12 +234,72 @@ def test_an_async_stream_that_is_left_stops_the_model_and_is_recorded(trace_file
         assert TraceStore.at(trace_file).latest()[0].outcome == "GeneratorExit"
 
 
-def test_a_stream_that_failed_is_over(trace_file: Path) -> None:
+def test_a_stream_that_failed_says_so_to_whoever_reads_on(trace_file: Path) -> None:
     stream = guard.Guard(InPieces("nonsense"), retries=0).stream(Order, ASK)
     with pytest.raises(guard.ValidationFailed):
         list(stream)
-    assert list(stream) == []
     assert stream.call is None
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="ended by ValidationFailed"):
+            next(stream)
+    stream.close()
+    with pytest.raises(RuntimeError, match="ask again"):
+        next(stream)
+
+
+@pytest.mark.parametrize("way", ["astream", "astream_turn"])
+def test_a_stream_that_a_deadline_cut_off_does_not_end_like_a_whole_one(way: str, trace_file: Path) -> None:
+    """The loop that read on ended without an error, and its last partial value was taken for the whole one."""
+
+    text = TEXT if way == "astream" else json.dumps({"content": "a long text of many words"})
+
+    class Slow(Scripted):
+        async def astream(self, request: Request) -> AsyncIterator[str | Reply]:
+            self.requests.append(request)
+            for character in text:
+                yield character
+                await asyncio.sleep(0.02)
+            yield reply(text)
+
+    async def read() -> None:
+        asked = guard.Guard(Slow(text))
+        stream = asked.astream(Order, ASK) if way == "astream" else asked.astream_turn(ASK)
+        await anext(stream)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.001)
+        with pytest.raises(RuntimeError, match="ended by CancelledError"):
+            await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(read())
+
+
+def test_two_tasks_that_read_one_stream_do_not_end_it(trace_file: Path) -> None:
+    async def read() -> None:
+        stream = guard.Guard(AsyncInPieces(TEXT)).astream(Order, ASK)
+        _, other = await asyncio.gather(anext(stream), anext(stream), return_exceptions=True)
+        assert isinstance(other, RuntimeError)
+        assert "already running" in str(other)
+        assert [part async for part in stream][-1].number == "A-1"
+        assert [part async for part in stream] == []
+
+    asyncio.run(read())
+
+
+def test_a_value_that_is_lost_at_the_end_of_its_stream_is_told_of_again() -> None:
+    def ends() -> Any:
+        yield 1
+        return 2, None
+
+    def raises(*_: Any) -> Any:
+        raise LookupError("no value")
+
+    stream = Stream(ends(), raises)
+    assert next(stream) == 1
+    with pytest.raises(LookupError):
+        next(stream)
+    with pytest.raises(RuntimeError, match="ended by LookupError"):
+        next(stream)
 
 
 @pytest.mark.parametrize("other", [next, Stream.close])
