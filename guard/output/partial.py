@@ -2,7 +2,8 @@
 
 Complete values are converted to the field's type. A text that is still being written is shown so far, where the field
 is a plain `str`. Values that have not arrived, or can't be converted, are None. A partial object is built without the
-type's validators (`model_construct`); only the last value is validated.
+class's code (guard/output/partial_objects.py); only the last value is validated. Where a partial value can't be made,
+nothing new is shown: that never ends a call.
 
 A type becomes a tree of readers, one class for each way in which types are written as JSON. A reader turns a node into
 a `NodeReading`: the value, and how well it fits the type, which chooses among the members of a union. Closed nodes are
@@ -12,7 +13,7 @@ pieces are combined. A whole stream takes O(n).
 
 from __future__ import annotations
 
-import collections.abc
+import collections
 import dataclasses
 import enum
 import functools
@@ -20,6 +21,7 @@ import json
 import sys
 import types
 import typing
+from collections import abc
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +30,7 @@ import typing_extensions
 from guard.errors import GuardError
 from guard.kernels.cached import cached_property
 from guard.output.partial_json import Kind, Node, PartialReader, plain
+from guard.output.partial_objects import Make, attempt, hashable, of_dataclass, of_model, of_named_tuple, of_root_model
 from guard.schemas import types as schema_types
 
 if TYPE_CHECKING:
@@ -57,7 +60,7 @@ class Partials:
     """The partial values of one text, of a type or of a schema (None as type)."""
 
     def __init__(self, wanted: Any) -> None:
-        self._shape = _ANY if wanted is None else shape(wanted)
+        self._wanted = wanted
         self._reader = PartialReader()
         self._behind = 0  # characters since the last value
 
@@ -70,7 +73,15 @@ class Partials:
         if self._reader.root is None or self._behind * SHARE < self._reader.weight:
             return UNKNOWN
         self._behind = 0
+        return attempt(self._value, UNKNOWN)
+
+    def _value(self) -> Any:
+        assert self._reader.root is not None
         return self._shape.read(self._reader.root).value
+
+    @cached_property
+    def _shape(self) -> Shape:
+        return _ANY if self._wanted is None else shape(self._wanted)
 
 
 class TextSoFar:
@@ -175,6 +186,11 @@ class _Leaf(Shape):
         return schema_types.reader(self._wanted)
 
     @cached_property
+    def is_readable(self) -> bool:
+        """Whether Pydantic knows how to read the type."""
+        return attempt(lambda: self._reader is not None, False)
+
+    @cached_property
     def _kinds(self) -> frozenset[Kind]:
         """The JSON types of the type's values, by its schema."""
         try:
@@ -194,26 +210,33 @@ class _Leaf(Shape):
         return frozenset([of_type[named]]) if isinstance(named, str) else frozenset(Kind)
 
     def _read(self, node: Node) -> NodeReading:
-        import pydantic
-
         if node.is_open:
             if node.kind in self._kinds:
                 return NodeReading(_FITS)
             return NodeReading(_CONVERTED) if node.kind in (Kind.STRING, Kind.NUMBER) else _NO_READING
         said = node.text if node.kind in (Kind.NUMBER, Kind.WORD) else json.dumps(plain(node))
-        for is_strict, fit in ((True, _FITS), (False, _CONVERTED)):
-            try:
-                return NodeReading(fit, self._reader.validate_json(said, strict=is_strict))
-            except (pydantic.ValidationError, TypeError):
-                continue
-        return _NO_READING
+        readings = (attempt(functools.partial(self._whole, said, fit), _NO_READING) for fit in (_FITS, _CONVERTED))
+        return next((reading for reading in readings if reading.fit), _NO_READING)
+
+    def _whole(self, said: str, fit: int) -> NodeReading:
+        return NodeReading(fit, self._reader.validate_json(said, strict=fit == _FITS))
 
 
 class _Items(Shape):
-    """A list, set or tuple. `places` are the types of a tuple's first items; `item` that of the rest, or None."""
+    """A list, set or tuple. `places` are the types of a tuple's first items, of which `least` are there in the end.
 
-    def __init__(self, make: Callable[[list[Any]], Any], item: Shape | None, places: tuple[Shape, ...] = ()) -> None:
+    `item` is the type of the rest, or None.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[list[Any]], Any],
+        item: Shape | None,
+        places: tuple[Shape, ...] = (),
+        least: int | None = None,
+    ) -> None:
         self._make, self._item, self._places = make, item, places
+        self._least = len(places) if least is None else least
 
     def _read(self, node: Node) -> NodeReading:
         if node.kind is not Kind.ARRAY:
@@ -228,7 +251,7 @@ class _Items(Shape):
             fit = min(fit, reading.fit)
             if reading.value is not UNKNOWN:
                 values.append(reading.value)
-        if not node.is_open and len(node.items) < len(self._places):
+        if not node.is_open and len(node.items) < self._least:
             fit = _NOT
         return NodeReading(fit, self._make(values), so_far.weight) if fit else _NO_READING
 
@@ -240,8 +263,8 @@ class _Items(Shape):
 class _Mapping(Shape):
     """A dictionary; its keys are converted to their type."""
 
-    def __init__(self, key: Any, value: Shape) -> None:
-        self._key, self._value = key, value
+    def __init__(self, key: Any, value: Shape, make: Callable[[dict[Any, Any]], Any]) -> None:
+        self._key, self._value, self._make = key, value, make
 
     def _read(self, node: Node) -> NodeReading:
         if node.kind is not Kind.OBJECT:
@@ -256,17 +279,12 @@ class _Mapping(Shape):
             fit = min(fit, reading.fit)
             if reading.value is not UNKNOWN:
                 values[self._as_key(node.keys[-1])] = reading.value
-        return NodeReading(fit, values, so_far.weight) if fit else _NO_READING
+        return NodeReading(fit, self._make(values), so_far.weight) if fit else _NO_READING
 
     def _as_key(self, text: str) -> Any:
-        import pydantic
-
         if self._key in (str, Any):
             return text
-        try:
-            return self._reader.validate_strings(text)
-        except pydantic.ValidationError:
-            return text
+        return attempt(lambda: self._reader.validate_strings(text), text)
 
     @cached_property
     def _reader(self) -> Any:
@@ -280,23 +298,25 @@ class _Members(Shape):
         self,
         members: Iterable[tuple[tuple[str, ...], str, Any]],
         required: Iterable[str],
-        make: Callable[[dict[str, Any]], Any],
+        begin: Callable[[], Make],
         config: Mapping[str, Any],
     ) -> None:
         self._types = list(members)  # the names in JSON, the attribute's name, the type
-        self._required, self._make = frozenset(required), make
+        self._required, self._begin = frozenset(required), begin
         self._extra = config.get("extra") or "ignore"
         self._shown = _without_enums if config.get("use_enum_values") else lambda value: value
 
     @cached_property
     def _members(self) -> dict[str, tuple[str, Shape]]:
         """The members by their names in JSON. Resolved at the first use, because a type may contain itself."""
-        return {name: (attribute, shape(wanted)) for names, attribute, wanted in self._types for name in names}
+        named = [(name, attribute, wanted) for names, attribute, wanted in self._types for name in names]
+        named.sort(key=lambda one: one[0] != one[1])  # the last counts: a field's own name is no other's alias
+        return {name: (attribute, shape(wanted)) for name, attribute, wanted in named}
 
     def _read(self, node: Node) -> NodeReading:
         if node.kind is not Kind.OBJECT:
             return _NO_READING
-        so_far = self._state(node, lambda: _SoFar({}))
+        so_far, make = self._state(node, lambda: (_SoFar({}), self._begin()))
         for index in range(so_far.number, node.closed_items):
             self._add(so_far, so_far.value, node, index)
         values, fit = so_far.value, so_far.fit
@@ -306,7 +326,7 @@ class _Members(Shape):
             fit = min(fit, open_one.fit)
         if not node.is_open and not self._required <= values.keys():
             fit = _NOT
-        return NodeReading(fit, self._make(values), so_far.weight) if fit else _NO_READING
+        return NodeReading(fit, make(values), so_far.weight) if fit else _NO_READING
 
     def _add(self, so_far: _SoFar, values: dict[str, Any], node: Node, index: int) -> None:
         """Add a member to the values and to what is known of them."""
@@ -385,17 +405,13 @@ class _Root(Shape):
 
     @cached_property
     def _inner(self) -> Shape:
-        return shape(self._wanted.model_fields["root"].annotation)
+        return shape(_annotated(self._wanted.model_fields["root"]))
 
     def _read(self, node: Node) -> NodeReading:
         inner = self._inner.read(node)
         if inner.value is UNKNOWN and node.is_open:
             return inner
-        return (
-            NodeReading(inner.fit, self._wanted.model_construct(inner.value), inner.weight)
-            if inner.fit
-            else _NO_READING
-        )
+        return inner._replace(value=of_root_model(self._wanted, inner.value)) if inner.fit else _NO_READING
 
 
 class _SoFar:
@@ -426,6 +442,21 @@ _SAYING_MORE = frozenset((
 ))  # fmt: skip
 
 
+#: What Pydantic makes of arrays and objects, by the type that is asked for.
+_LISTS: dict[Any, Callable[[list[Any]], Any]] = {
+    **dict.fromkeys((list, abc.Iterable, abc.Generator, abc.Sequence, abc.MutableSequence), list),
+    **{one: one for one in (tuple, collections.deque)},
+}
+_SETS: dict[Any, Callable[[Iterable[Any]], Any]] = {
+    **dict.fromkeys((set, abc.MutableSet), set),
+    **dict.fromkeys((frozenset, abc.Set), frozenset),
+}
+_DICTS: dict[Any, Callable[[dict[Any, Any]], Any]] = {
+    **dict.fromkeys((dict, abc.Mapping, abc.MutableMapping), dict),
+    collections.OrderedDict: collections.OrderedDict,
+}
+
+
 @functools.lru_cache(1024)
 def _cached_shape(spelled: schema_types.Spelled) -> Shape:
     return _made(spelled.wanted)
@@ -442,7 +473,8 @@ def _made(wanted: Any) -> Shape:
     if isinstance(wanted, _ALIASES):
         return _Alias(wanted)
     if origin in _SAYING_MORE:
-        return _Leaf(wanted) if _is_encoded(wanted) else shape(arguments[0])
+        bare = shape(arguments[0])
+        return _Leaf(wanted) if _is_encoded(wanted) or (isinstance(bare, _Leaf) and not bare.is_readable) else bare
     if origin in (typing.Union, types.UnionType):
         return _Union(arguments)
     if origin is typing.Literal:
@@ -452,7 +484,9 @@ def _made(wanted: Any) -> Shape:
         return _Choice((member.value, member) for member in wanted) if is_plain else _Leaf(wanted)
     if typing_extensions.is_typeddict(wanted):
         hints = _hints(wanted)
-        return _Members((((key,), key, kind) for key, kind in hints.items()), wanted.__required_keys__, dict, {})
+        return _Members(
+            (((key,), key, kind) for key, kind in hints.items()), wanted.__required_keys__, lambda: dict, {}
+        )
     if isinstance(wanted, type) and issubclass(wanted, pydantic.RootModel):
         return _Root(wanted)
     if isinstance(wanted, type) and issubclass(wanted, pydantic.BaseModel):
@@ -477,14 +511,20 @@ def _is_encoded(wanted: Any) -> bool:
 
 
 def _of_container(wanted: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape:
+    if isinstance(wanted, type) and issubclass(wanted, tuple) and hasattr(wanted, "_field_defaults"):
+        return _of_named_tuple(wanted)
     if origin is tuple and arguments and arguments[-1] is not ...:
         return _Items(tuple, None, tuple(shape(argument) for argument in arguments))
-    if origin in (list, tuple, collections.abc.Iterable, collections.abc.Generator):
-        return _Items(tuple if origin is tuple else list, shape(arguments[0]) if arguments else _ANY)
-    if origin in (set, frozenset):
-        return _Items(functools.partial(_hashable, origin), shape(arguments[0]) if arguments else _ANY)
-    if origin is dict:
-        return _Mapping(*((arguments[0], shape(arguments[1])) if arguments else (str, _ANY)))
+    if origin in _LISTS:
+        return _Items(_LISTS[origin], shape(arguments[0]) if arguments else _ANY)
+    if origin in _SETS:
+        return _Items(functools.partial(hashable, _SETS[origin]), shape(arguments[0]) if arguments else _ANY)
+    if origin in _DICTS:
+        key, value = (_bare(arguments[0]), shape(arguments[1])) if arguments else (str, _ANY)
+        return _Mapping(key, value, _DICTS[origin])
+    if origin is collections.defaultdict and arguments:
+        empty = schema_types.reader(wanted).validate_json("{}")
+        return _Mapping(_bare(arguments[0]), shape(arguments[1]), functools.partial(type(empty), empty.default_factory))
     return _Leaf(wanted)
 
 
@@ -497,30 +537,37 @@ def _without_enums(value: Any) -> Any:
     return {key: _without_enums(one) for key, one in value.items()} if type(value) is dict else value
 
 
-def _hashable(make: Callable[[Iterable[Any]], Any], values: list[Any]) -> Any:
-    return make(value for value in values if isinstance(value, Hashable))
-
-
 def _of_model(wanted: Any) -> Shape:
-    fields = wanted.model_fields
-    needed = [name for name, field in fields.items() if field.is_required()]
-
-    def make(values: dict[str, Any]) -> Any:
-        known = {name for name, value in values.items() if value is not UNKNOWN}
-        return wanted.model_construct(_fields_set=known, **{**dict.fromkeys(needed), **values})
-
-    return _Members(_members(fields), needed, make, wanted.model_config)
+    members = list(_members(wanted.model_fields, wanted.model_config))
+    return _Members(members, _needed(members, wanted.model_fields), lambda: of_model(wanted), wanted.model_config)
 
 
-def _members(fields: Mapping[str, FieldInfo]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+def _members(fields: Mapping[str, FieldInfo], config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
     """Yield the names in JSON, the name and the type of each of Pydantic's fields."""
     import pydantic
 
+    is_by_alias = config.get("validate_by_alias") is not False
+    is_by_name = not is_by_alias or config.get("validate_by_name") or config.get("populate_by_name")
     for name, field in fields.items():
         alias = field.validation_alias or field.alias
-        choices = alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias, name]
-        names = tuple(choice for choice in choices if isinstance(choice, str))
-        yield names, name, typing.Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        aliases = alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias]
+        names = [one for one in aliases if isinstance(one, str) and is_by_alias]
+        yield (*names, *([name] if alias is None or is_by_name else ())), name, _annotated(field)
+
+
+def _needed(members: Iterable[tuple[tuple[str, ...], str, Any]], fields: Mapping[str, FieldInfo]) -> list[str]:
+    """Return the fields without which no object is whole; of those that lie deeper in the JSON nothing is known."""
+    return [name for names, name, _ in members if names and fields[name].is_required()]
+
+
+def _annotated(field: FieldInfo) -> Any:
+    return typing.Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def _of_named_tuple(wanted: Any) -> Shape:
+    hints = _hints(wanted)
+    places = tuple(shape(hints.get(name, Any)) for name in wanted._fields)
+    return _Items(functools.partial(of_named_tuple, wanted), None, places, len(places) - len(wanted._field_defaults))
 
 
 def _hints(wanted: Any) -> dict[str, Any]:
@@ -544,18 +591,6 @@ def _of_dataclass(wanted: Any) -> Shape:
     all_fields = {one.name: as_field(one) for one in dataclasses.fields(wanted)}
     fields = {one.name: all_fields[one.name] for one in dataclasses.fields(wanted) if one.init}
 
-    def make(values: dict[str, Any]) -> Any:
-        made = object.__new__(wanted)
-        for name, field in all_fields.items():
-            object.__setattr__(made, name, values[name] if name in values else _default(field))
-        return made
-
-    needed = [name for name, field in fields.items() if field.is_required()]
-    return _Members(_members(fields), needed, make, getattr(wanted, "__pydantic_config__", None) or {})
-
-
-def _default(field: FieldInfo) -> Any:
-    """Return the default of a field; None where there is none, or it is made of what has not come."""
-    if field.is_required() or getattr(field, "default_factory_takes_validated_data", False):
-        return UNKNOWN
-    return field.get_default(call_default_factory=True)
+    config = getattr(wanted, "__pydantic_config__", None) or {}
+    members = list(_members(fields, config))
+    return _Members(members, _needed(members, fields), lambda: of_dataclass(wanted, all_fields), config)
