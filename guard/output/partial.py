@@ -29,12 +29,15 @@ import typing_extensions
 
 from guard.errors import GuardError
 from guard.kernels.cached import cached_property
+from guard.output.own_code import runs_own_code
 from guard.output.partial_json import Kind, Node, PartialReader, plain
 from guard.output.partial_objects import Make, attempt, hashable, of_dataclass, of_model, of_named_tuple, of_root_model
 from guard.schemas import types as schema_types
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+    from guard.schemas.typed.exact_reader import ExactReader
 
 UNKNOWN = None  #: Stands for a value that has not arrived.
 SHARE = 256  #: Items that may be copied for each new character.
@@ -214,7 +217,7 @@ class _Leaf(Shape):
             if node.kind in self._kinds:
                 return NodeReading(_FITS)
             return NodeReading(_CONVERTED) if node.kind in (Kind.STRING, Kind.NUMBER) else _NO_READING
-        said = node.text if node.kind in (Kind.NUMBER, Kind.WORD) else json.dumps(plain(node))
+        said = _written(node)
         readings = (attempt(functools.partial(self._whole, said, fit), _NO_READING) for fit in (_FITS, _CONVERTED))
         return next((reading for reading in readings if reading.fit), _NO_READING)
 
@@ -345,34 +348,57 @@ class _Members(Shape):
 
 
 class _Union(Shape):
-    """One of several types; shown as soon as the others are ruled out."""
+    """One of several types; shown as soon as the others are ruled out. Of a whole value Pydantic chooses.
 
-    def __init__(self, choices: Iterable[Any]) -> None:
-        self._types = list(choices)
+    It is asked for the whole union, unless that would run code of the types before the end.
+    """
+
+    def __init__(self, wanted: Any, members: Iterable[Any]) -> None:
+        self._wanted, self._types = wanted, list(members)
+        self._is_ordered = _is_ordered(wanted)
         self._leaves: dict[tuple[int, ...], _Leaf] = {}
 
     @cached_property
     def _choices(self) -> list[Shape]:
-        return [shape(choice) for choice in self._types]
+        found = [shape(choice) for choice in self._types]
+        return [one.named if isinstance(one, _Alias) else one for one in found]
+
+    @cached_property
+    def _judge(self) -> ExactReader | None:
+        core = attempt(lambda: schema_types.adapter(self._wanted).core_schema, None)
+        return None if core is None or runs_own_code(core) else schema_types.reader(self._wanted)
 
     def _read(self, node: Node) -> NodeReading:
         alive: list[int] = self._state(node, lambda: list(range(len(self._types))))
         readings = {at: self._choices[at].read(node) for at in alive}
         alive[:] = [at for at in alive if readings[at].fit]  # what does not fit never will
-        best = max((readings[at].fit for at in alive), default=_NOT)
-        told = [at for at in alive if readings[at].fit == best]
-        if not told:
+        if not alive:
             return _NO_READING
-        if len(told) == 1:
-            return readings[told[0]]
-        if node.is_open:
-            return NodeReading(best)
-        if node.kind in (Kind.OBJECT, Kind.ARRAY):  # as pydantic chooses: the most members, else the first
-            return max((readings[at] for at in told), key=lambda reading: reading.weight)
-        return self._leaf(tuple(told)).read(node)
+        known = {at: readings[at] for at in alive}
+        told = list(known) if self._is_ordered else self._told(known)
+        if len(known) == 1 or (len(told) == 1 and (node.is_open or self._judge is None)):
+            return known[told[0]]
+        best = max(known.values(), key=lambda reading: (reading.fit, reading.weight))
+        return best._replace(value=UNKNOWN if node.is_open else self._chosen(node, tuple(told)))
+
+    def _told(self, known: Mapping[int, NodeReading]) -> list[int]:
+        """Return what an open value may be. A key that a model does not declare tells it from other models alone."""
+        best = max(reading.fit for reading in known.values())
+        told = [at for at in known if known[at].fit == best]
+        if all(isinstance(self._choices[at], _Members) for at in told):
+            return told
+        return [at for at in known if at in told or isinstance(self._choices[at], _Members)]
+
+    def _chosen(self, node: Node, told: tuple[int, ...]) -> Any:
+        if self._judge is not None:
+            judge, text = self._judge, _written(node)
+            return attempt(lambda: judge.validate_json(text), UNKNOWN)
+        if node.kind in (Kind.OBJECT, Kind.ARRAY):
+            return UNKNOWN
+        return self._leaf(told[:1] if self._is_ordered else told).read(node).value
 
     def _leaf(self, told: tuple[int, ...]) -> _Leaf:
-        """Return the reader of some of the types together: of them Pydantic chooses by rules of its own."""
+        """Return the reader of some of the types together, without their validators."""
         if told not in self._leaves:
             self._leaves[told] = _Leaf(typing.Union[tuple(_bare(self._types[at]) for at in told)])  # noqa: UP007 (of many)
         return self._leaves[told]
@@ -385,7 +411,8 @@ class _Alias(Shape):
         self._wanted = wanted
 
     @cached_property
-    def _named(self) -> Shape:
+    def named(self) -> Shape:
+        """The type that has the name."""
         holder = type("alias", (), {"__annotations__": {"value": self._wanted.__value__}})
         try:  # names in it are those of its module
             hints = typing.get_type_hints(holder, vars(sys.modules[self._wanted.__module__]), include_extras=True)
@@ -394,7 +421,7 @@ class _Alias(Shape):
         return shape(hints["value"])
 
     def _read(self, node: Node) -> NodeReading:
-        return self._named.read(node)
+        return self.named.read(node)
 
 
 class _Root(Shape):
@@ -435,6 +462,8 @@ _ANY = _Any()
 #: `type Name = …`: Python's own from 3.12 on, and that of typing_extensions.
 _ALIASES = tuple({typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType)})
 
+_UNIONS = (typing.Union, types.UnionType)
+
 #: What says more of the type that it holds.
 _SAYING_MORE = frozenset((
     *(typing.Annotated, typing.Required, typing.NotRequired),
@@ -473,10 +502,12 @@ def _made(wanted: Any) -> Shape:
     if isinstance(wanted, _ALIASES):
         return _Alias(wanted)
     if origin in _SAYING_MORE:
+        if typing.get_origin(arguments[0]) in _UNIONS:
+            return _Union(wanted if origin is typing.Annotated else arguments[0], typing.get_args(arguments[0]))
         bare = shape(arguments[0])
         return _Leaf(wanted) if _is_encoded(wanted) or (isinstance(bare, _Leaf) and not bare.is_readable) else bare
-    if origin in (typing.Union, types.UnionType):
-        return _Union(arguments)
+    if origin in _UNIONS:
+        return _Union(wanted, arguments)
     if origin is typing.Literal:
         return _Choice((value.value if isinstance(value, enum.Enum) else value, value) for value in arguments)
     if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
@@ -502,6 +533,18 @@ def _bare(wanted: Any) -> Any:
     return _bare(typing.get_args(wanted)[0]) if is_plain else wanted
 
 
+def _is_ordered(wanted: Any) -> bool:
+    """Whether a union is of the first member that takes the value: `Field(union_mode="left_to_right")`."""
+    beside = getattr(wanted, "__metadata__", ())
+    more = [*beside, *(one for said in beside for one in getattr(said, "metadata", ()))]
+    return any(getattr(one, "union_mode", None) == "left_to_right" for one in more)
+
+
+def _written(node: Node) -> str:
+    """Return the JSON text of a closed node."""
+    return node.text if node.kind in (Kind.NUMBER, Kind.WORD) else json.dumps(plain(node))
+
+
 def _is_encoded(wanted: Any) -> bool:
     """Whether a value is written in an encoding: nothing of it is known before it is whole."""
     import pydantic
@@ -524,7 +567,8 @@ def _of_container(wanted: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape
         return _Mapping(key, value, _DICTS[origin])
     if origin is collections.defaultdict and arguments:
         empty = schema_types.reader(wanted).validate_json("{}")
-        return _Mapping(_bare(arguments[0]), shape(arguments[1]), functools.partial(type(empty), empty.default_factory))
+        make: Any = functools.partial(collections.defaultdict, empty.default_factory)
+        return _Mapping(_bare(arguments[0]), shape(arguments[1]), make)
     return _Leaf(wanted)
 
 
