@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 UNKNOWN = None  #: Stands for a value that has not arrived.
 SHARE = 256  #: Items that may be copied for each new character.
 
+_NOW = "now"  # where an open node has its readings
+
 #: How well a text fits a type.
 _FITS = 2  # a value of the type, or the beginning of one
 _CONVERTED = 1  # after a conversion by pydantic, or without undeclared members
@@ -72,6 +74,8 @@ class Partials:
         self._behind += len(piece)
         if self._reader.is_over:
             return UNKNOWN
+        for node in self._reader.open_nodes:
+            node.memo.pop(_NOW, None)
         self._reader.feed(piece)
         if self._reader.root is None or self._behind * SHARE < self._reader.weight:
             return UNKNOWN
@@ -120,13 +124,17 @@ class Shape:
     """Reads values of one type."""
 
     def read(self, node: Node) -> NodeReading:
-        """Read a node. Closed nodes are cached."""
+        """Read a node. Closed nodes are cached, open ones till the next piece: several members of a union may ask."""
+        if node.is_open:
+            now: dict[Shape, NodeReading] = node.memo.setdefault(_NOW, {})
+            if self not in now:
+                now[self] = self._read(node)
+            return now[self]
         known: NodeReading | None = node.memo.get(self)
         if known is None:
             known = self._read(node)
-            if not node.is_open:
-                node.memo.pop((self, "so far"), None)
-                node.memo[self] = known
+            node.memo.pop((self, "so far"), None)
+            node.memo[self] = known
         return known
 
     def _read(self, node: Node) -> NodeReading:

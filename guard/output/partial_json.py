@@ -90,6 +90,11 @@ class PartialReader:
         leaf = 0 if self._leaf is None else sum(map(len, self._leaf._parts)) // 64
         return leaf + sum(len(node.items) for node in self._path)
 
+    @property
+    def open_nodes(self) -> list[Node]:
+        """The values that are open, from the root on."""
+        return self._path if self._leaf is None or self._is_key else [*self._path, self._leaf]
+
     def feed(self, piece: str) -> None:
         """Read the next piece."""
         at = 0
