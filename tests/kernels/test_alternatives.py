@@ -237,5 +237,5 @@ def test_a_budget_of_exactly_the_distance_holds_beside_dozens_of_implications_by
         for at, byte in enumerate(text):
             left = len(text) - at + 1
             assert matcher.distance() == left
-            assert allowed(matcher, byte_vocabulary(), remaining=left)[byte]
+            assert byte in allowed(matcher, byte_vocabulary(), remaining=left)
             assert matcher.accept(byte)
