@@ -144,7 +144,7 @@ def _become(asked: Any, output: Sequence[int]) -> None:
         stream = getattr(sys, name)
         os.dup2(descriptor, stream.fileno())
         os.close(descriptor)
-        fresh = open(stream.fileno(), "w", buffering=1 if name == "stderr" else -1, closefd=False)  # noqa: SIM115
+        fresh = open(stream.fileno(), "w", buffering=1 if name == "stderr" else -1, closefd=False)  # noqa: SIM115 (the child keeps it)
         setattr(sys, name, fresh)
         setattr(sys, f"__{name}__", fresh)
     os.environ.clear()
