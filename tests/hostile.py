@@ -262,7 +262,7 @@ for name, pattern in {
     "many optional letters": "^" + "a?" * 2_000 + "a" * 500 + "$",
 }.items():
     case(f"pattern {name}", "done")(lambda pattern=pattern: {"type": "string", "pattern": pattern})
-case("1,000 patternProperties that overlap", "compile", "alternatives")(
+case("1,000 patternProperties that overlap", "compile", "key_classes")(
     lambda: {"type": "object", "patternProperties": {f"a.*{n}": {"minLength": n} for n in range(1_000)}}
 )
 case("twenty dependencies", "done")(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import guard
 from guard.kernels.errors import SchemaError
 from guard.schemas import keywords
 from guard.schemas.compiled import FrontEnd, Options
@@ -81,6 +82,42 @@ def test_a_schema_beyond_a_limit_is_refused_by_its_name(schema: Any, limit: str)
     assert error.limit == limit
     if "pattern" not in str(error):
         assert f"limits=guard.Limits({limit}=...)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("schema", "pointer", "keyword"),
+    [
+        (
+            {
+                "type": "object",
+                "patternProperties": {f"a.*{n}": {"minLength": n} for n in range(600)},
+                "minProperties": 1,
+            },
+            "/patternProperties",
+            "patternProperties",
+        ),
+        (
+            {"type": "array", "unevaluatedItems": False, "anyOf": [{"contains": {"const": n}} for n in range(12)]},
+            "",
+            None,
+        ),
+        (
+            {"type": "array", "uniqueItems": True, "contains": {"enum": [1, 2]}, "minContains": 3, "minItems": 3_000},
+            "/uniqueItems",
+            "uniqueItems",
+        ),
+    ],
+)
+def test_what_no_limit_bounds_is_not_said_to_be_raised(
+    schema: dict[str, Any], pointer: str, keyword: str | None
+) -> None:
+    for limits in (Limits(), Limits(alternatives=2_000_000)):
+        with pytest.raises(SchemaError) as error:
+            guard.compile(
+                {"properties": {"x": schema}, "required": ["x"], "type": "object"}, limits=limits
+            ).check_satisfiable()
+        assert (error.value.pointer, error.value.keyword) == ("/properties/x" + pointer, keyword)
+        assert "no limit can be raised" in str(error.value)
 
 
 def test_a_deep_schema_inside_the_limit_is_read_and_a_wrong_one_refused() -> None:

@@ -60,9 +60,9 @@ std::vector<KeyClass> KeySets::partition(std::vector<Id> sets) {
     }
     parts = std::move(next);
     if (parts.size() > kMaxClasses)
-      throw Limit{
-          "alternatives", -1,
-          "patterns divide keys into more than " + std::to_string(kMaxClasses) + " classes"};
+      throw Limit{"key_classes", -1,
+                  "patterns divide keys into more than " + std::to_string(kMaxClasses) + " classes",
+                  Op::Patterns};
   }
   // The key sets, other than single names, that contain the texts which exactly the languages `in`
   // contain, exceptions by name aside. Most classes share them.

@@ -561,7 +561,7 @@ std::int64_t MinCosts::cost_row(Id id, std::int32_t at, const Plan& plan) {
   }
   if (is_cut) are_least_ = false;
   if (best < 0 && is_cut)  // a way that was cut off may have a cost
-    throw Limit{"alternatives", -1, "an item decides in too many ways what the next ones take"};
+    throw Limit{"items", -1, "an item decides in too many ways what the next ones take"};
   return best;
 }
 

@@ -188,7 +188,7 @@ Id Arrays::unevaluated_items(const Atom& atom, Id node, bool sign) {
       evaluated.push_back({0, kInf, &x.when});
   }
   if (contains.size() > kMaxContains)
-    throw Limit{"alternatives", node,
+    throw Limit{"contains", node,
                 "unevaluatedItems beside more than " + std::to_string(kMaxContains) +
                     " conditional contains"};
   for (const Evaluated& e : evaluated) edges.push_back(e.from), edges.push_back(e.to);

@@ -172,7 +172,7 @@ bool UniqueItems::plan_row(Id id, std::int32_t at, const std::vector<Id>& picks,
     return match(all, room, row.unique, found);
   }
   if (row.unique >= 0 && at >= room)
-    throw Limit{"alternatives", -1, "uniqueItems beside obligations that take too many items"};
+    throw Limit{"items", -1, "uniqueItems beside obligations that take too many items", Op::Unique};
   const Id base = arrays_.base_of(row, 0);
   if (!inhabitance_.inhabited(base)) return false;
   return partial_.ways(partial_.open_item(compared_to(id, kFalse), true), base,

@@ -321,7 +321,8 @@ bool Numbers::meets(Side& s, const Core& core, Natural lo, Natural hi, bool no_h
     // If any point of the lattice were valid, one of kRun neighbours would be: see kRun.
     if (++run > kRun) {
       if (g.without.size() <= kMaxExcluded) return false;
-      throw Limit{"alternatives", -1, "a number must be a multiple of none of too many numbers"};
+      throw Limit{"multiples", -1, "a number must be a multiple of none of too many numbers",
+                  Op::Multiple};
     }
     q = natural::plus(std::move(q), g.step);
   }

@@ -34,7 +34,7 @@ constexpr std::int32_t kInf =
 
 // A budget was exhausted. The binding turns it into a SchemaError(limit, pointer of node).
 struct Limit {
-  std::string name;    // the field of guard.Limits to raise
+  std::string name;    // the field of guard.Limits to raise, or what no limit bounds
   Id node = -1;        // the front end's node at which it happened, -1 when unknown
   std::string detail;  // a clause for people
   Op op = Op{};  // the keyword in which it happened, if known; Pattern stands for any keyword with
