@@ -29,7 +29,7 @@ class Built(NamedTuple):
     form: formats.Format
     says: dict[str, Says]
     joints: tuple[str, ...]  #: Texts that may stand between text and calls.
-    around: tuple[int, int]  #: Characters of a call before its first part and after its last.
+    around: tuple[int, int]  #: Bytes of a call before its first part and after its last.
     trigger: str = ""  #: The text that commits to a call.
     style: dict[str, Any] | None = None  #: The exact style of arguments; None: one JSON object.
     thinking: tuple[str, str] | None = None  #: The texts around thinking that may come first; None: none may.
@@ -74,7 +74,7 @@ class FormatBuilder:
         form = forms[0] if len(forms) == 1 else formats.union(*forms)
         says = {pointer: self._said[id(part)] for pointer, part in _walk(form, "/format") if id(part) in self._said}
         joints = [one.alone + self._space] + ([one.text_with_calls[1] + self._space] if one.text_with_calls else [])
-        around = (len(one.calls.opening), len(one.calls.closing))
+        around = (len(one.calls.opening.encode()), len(one.calls.closing.encode()))
         joined = tuple(sorted(joints, key=len, reverse=True))
         return Built(form, says, joined, around, self._trigger, one.arguments.style, lead.block)
 

@@ -18,6 +18,7 @@ from guard import formats
 from guard.kernels.bitmask import allocate_bitmask
 from guard.schemas.compiled import single_bytes
 from guard.turns import trials
+from guard.turns.pieces import CallPiece
 from guard.turns.probes import MANNERS, probes
 from guard.turns.reading import ReadCall
 from guard.turns.rendering import TemplateInput, render
@@ -194,6 +195,22 @@ def test_a_turn_is_read_with_places(hermes) -> None:
     assert read.calls == (ReadCall("get_weather", {"city": "Ulm"}), ReadCall("ping", {}))
     assert f"Wait.\n{CALL}\n{PING}"[read.calls[1].begin : read.calls[1].end] == PING
     assert read.trouble is None
+
+
+def test_places_are_in_bytes_also_where_marks_are_not_ascii() -> None:
+    """They were taken for characters: behind the last whole call, text began within a mark and within a character."""
+    wide = HERMES.replace("<tool_call>", "<｜call▁begin｜>").replace("</tool_call>", "<｜call▁end｜>")
+    form = formats.from_chat_template(wide)
+    assert form is not None
+    call, ping = (
+        one.replace("<tool_call>", "<｜call▁begin｜>").replace("</tool_call>", "<｜call▁end｜>") for one in (CALL, PING)
+    )
+    read = form.read(f"Hö.\n{call}\n{ping}…", TOOLS)
+    assert (read.text, [one.name for one in read.calls]) == ("Hö.…", ["get_weather", "ping"])
+    assert [f"Hö.\n{call}\n{ping}…".encode()[one.begin : one.end].decode() for one in read.calls] == [call, ping]
+    reader = form.reader(TOOLS)
+    told = [*reader.feed(f"Hö.\n{call}\n{ping}"), *reader.feed("…"), *reader.end()]
+    assert "".join(part for part in told if not isinstance(part, CallPiece)) == "Hö.…"
 
 
 def test_without_tools_any_names_and_arguments_are_read(hermes) -> None:
