@@ -61,8 +61,8 @@ class _Gaps:
         places = sorted((call.find(key, begin), key) for key in keys if call.find(key, begin) >= 0)
         self.keys = [key for _, key in places]
         self.first = places[0][0] if places else -1
-        ends = [at for at, _ in places[1:]] + [len(call)]
-        self.of = {key: call[at + len(key) : end] for (at, key), end in zip(places, ends, strict=True)}
+        ends = [*(at for at, _ in places[1:]), len(call)]
+        self.of = {key: call[at + len(key) : end] for (at, key), end in zip(places, ends, strict=False)}
         self.behind = {key: at + len(key) for at, key in places}
         self.last = self.keys[-1] if places else ""
 

@@ -139,6 +139,16 @@ def test_all_manners_are_asked_in_one_process() -> None:
     assert len(MANNERS) * len(probes(MANNERS[0])) < 300
 
 
+@pytest.mark.parametrize("shown", ["", "(…)", "({{ call.function.arguments | length }})", "{{ call.id }}"])
+def test_a_template_that_leaves_arguments_out_has_no_format(shown) -> None:
+    template = (
+        "{% for message in messages %}{{ message.role + ': ' + (message.content or '') }}"
+        f"{{% for call in message.tool_calls or [] %}}<call>{{{{ call.function.name }}}}{shown}</call>{{% endfor %}}\n"
+        "{% endfor %}{{ tools | length }}"
+    )
+    assert formats.from_chat_template(template) is None
+
+
 # -- Choices -----------------------------------------------------------------------------------------------------------
 
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Ulm"}}\n</tool_call>'
