@@ -33,6 +33,7 @@ class Built(NamedTuple):
     trigger: str = ""  #: The text that commits to a call.
     style: dict[str, Any] | None = None  #: The exact style of arguments; None: one JSON object.
     thinking: tuple[str, str] | None = None  #: The texts around thinking that may come first; None: none may.
+    leads: tuple[str, ...] = ()  #: What may turn out to come before text rather than to begin it.
 
 
 class FormatBuilder:
@@ -71,12 +72,13 @@ class FormatBuilder:
                 forms.append(self._led(lead.block, lead.in_calls, self._calls_alone()))
             if text:
                 forms.append(self._led(lead.block, lead.in_text, self._only_text()))
-        form = forms[0] if len(forms) == 1 else formats.union(*forms)
+        form = _either(forms)
         says = {pointer: self._said[id(part)] for pointer, part in _walk(form, "/format") if id(part) in self._said}
         joints = [one.alone + self._space] + ([one.text_with_calls[1] + self._space] if one.text_with_calls else [])
         around = (len(one.calls.opening.encode()), len(one.calls.closing.encode()))
         joined = tuple(sorted(joints, key=len, reverse=True))
-        return Built(form, says, joined, around, self._trigger, one.arguments.style, lead.block)
+        leads = [longer.removeprefix(own) for own in self._own_leads() for longer in self._leads(own)[:-1]]
+        return Built(form, says, joined, around, self._trigger, one.arguments.style, lead.block, tuple(leads))
 
     # -- Bodies --------------------------------------------------------------------------------------------------------
 
@@ -103,7 +105,7 @@ class FormatBuilder:
         if not end:
             raise ValueError("the template writes nothing between text and calls")
         text = self._is(formats.any_text(excludes=self._barred()), Says("text", tail=end))
-        return formats.sequence(formats.tag(begin, text, end), self._calls())
+        return formats.sequence(_either([formats.tag(lead, text, end) for lead in self._leads(begin)]), self._calls())
 
     def _calls_alone(self) -> formats.Format:
         return formats.sequence(*self._const(self._one.alone + self._whole), self._calls())
@@ -116,9 +118,21 @@ class FormatBuilder:
         excludes = [*self._barred(), *([trigger] if trigger else [])]
         if end:
             text = self._is(formats.any_text(excludes=self._barred()), Says("text", tail=end))
-            return formats.tag(begin, text, end)
+            return _either([formats.tag(lead, text, end) for lead in self._leads(begin)])
         text = self._is(formats.any_text(excludes=excludes), Says("text"))
-        return formats.sequence(*self._const(begin), text)
+        return _either([formats.sequence(*self._const(lead), text) for lead in self._leads(begin)])
+
+    def _own_leads(self) -> set[str]:
+        """Return what comes before text: in a turn without calls, and in one with calls."""
+        return {self._one.text[0], *(self._one.text_with_calls or ())[:1]}
+
+    def _leads(self, own: str) -> list[str]:
+        """Return what may come before a text, longest first: its own lead, and a longer one that begins alike.
+
+        That is the lead of the other kind of turn. Which kind it is shows only at its end, and must not change the
+        text that a stream has told by then.
+        """
+        return sorted((lead for lead in self._own_leads() if lead.startswith(own)), key=len, reverse=True)
 
     def _calls(self) -> formats.Format:
         """Return the format of all calls of a turn, after the opening of the first."""
@@ -181,7 +195,7 @@ class FormatBuilder:
             options.insert(0, formats.tag(block[0], thinking, block[1]))
         if options == [formats.const("")]:
             return body
-        return formats.sequence(options[0] if len(options) == 1 else formats.union(*options), body)
+        return formats.sequence(_either(options), body)
 
     def _barred(self) -> list[str]:
         """Return the marks of thinking, which no text may contain."""
@@ -232,6 +246,10 @@ def _lead(thinking: ThinkingTexts | None, wanted: bool | None, begun: str) -> Le
     if wanted is False:
         return Lead(None, in_text or [begin + end], in_calls or [begin + end])
     return Lead((begin, end), in_text, in_calls)
+
+
+def _either(parts: list[formats.Format]) -> formats.Format:
+    return parts[0] if len(parts) == 1 else formats.union(*parts)
 
 
 def _trigger(whole: str) -> tuple[str, str]:

@@ -146,7 +146,9 @@ class TurnReader:
         return says is not None and says.kind == "text"
 
     def _held(self, text: str) -> int:
-        """Return how many characters at the end of a text may begin a mark."""
+        """Return how many characters at the end of a text may begin a mark, or come before the text."""
+        if not self._said and any(lead.startswith(text) for lead in self._built.leads):
+            return len(text)
         longest = max(map(len, self._marks), default=0)
         for length in range(min(longest, len(text)), 0, -1):
             end = text[len(text) - length :]

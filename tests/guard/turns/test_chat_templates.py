@@ -139,6 +139,36 @@ def test_all_manners_are_asked_in_one_process() -> None:
     assert len(MANNERS) * len(probes(MANNERS[0])) < 300
 
 
+#: Says what it is that it says, where it calls nothing.
+FOREWORD = """\
+{%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}
+{%- if message.role == 'assistant' and not message.tool_calls %}{{ 'Says: ' }}{% endif %}{{ message.content or '' }}
+{%- for call in message.tool_calls or [] %}
+{{- '<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' }}
+{{- call.function.arguments | tojson + '}\\n</tool_call>' }}
+{%- endfor %}{{ '<|im_end|>\\n' }}{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+"""
+
+
+@pytest.mark.parametrize("calls", [[], [("ping", {})]])
+@pytest.mark.parametrize("text", ["Says: hello", "Says: Say", "Says: ", "Says: Says: a", "Hello"])
+def test_a_text_that_may_begin_with_what_comes_before_text_streams_as_it_is_read(text, calls) -> None:
+    """What came before text was told as text, and as many characters of the text were lost."""
+    form = formats.from_chat_template(FOREWORD)
+    assert form is not None
+    assert form.round_trips
+    turn = text + (form.assistant(calls) if calls else "")
+    for cut in (1, 2, len(turn)):
+        reader = form.reader(TOOLS, begun="")
+        parts = [part for at in range(0, len(turn), cut) for part in reader.feed(turn[at : at + cut])]
+        parts += reader.end()
+        told = "".join(part for part in parts if not isinstance(part, CallPiece))
+        assert told == form.read(turn, TOOLS, begun="").text
+    if calls or text.startswith("Says: "):
+        assert told == text.removeprefix("Says: ")
+
+
 @pytest.mark.parametrize("shown", ["", "(…)", "({{ call.function.arguments | length }})", "{{ call.id }}"])
 def test_a_template_that_leaves_arguments_out_has_no_format(shown) -> None:
     template = (
