@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -48,7 +49,7 @@ class FormatBuilder:
 
     def build(self, tool_choice: str, thinking: bool | None, begun: str) -> Built:
         """Return the format of the rest of a turn of which the prompt has already written `begun`."""
-        one = self._one
+        self._one = one = _without_begun(self._one, begun)
         tools = self._tools
         if tool_choice not in ("auto", "none", "required"):
             tools = [tool for tool in tools if tool[0] == tool_choice]
@@ -246,6 +247,24 @@ def _lead(thinking: ThinkingTexts | None, wanted: bool | None, begun: str) -> Le
     if wanted is False:
         return Lead(None, in_text or [begin + end], in_calls or [begin + end])
     return Lead((begin, end), in_text, in_calls)
+
+
+def _without_begun(one: Anatomy, begun: str) -> Anatomy:
+    """Return an anatomy without the texts before text and calls that the prompt has written, but for white space."""
+    head = begun.lstrip()
+    if not head.strip():
+        return one
+
+    def rest(lead: str) -> str:
+        return lead.lstrip()[len(head) :] if lead.lstrip().startswith(head) else lead
+
+    begin, joint = one.text_with_calls or ("", "")
+    return dataclasses.replace(
+        one,
+        text=(rest(one.text[0]), one.text[1]),
+        text_with_calls=None if one.text_with_calls is None else (rest(begin), joint),
+        alone=rest(one.alone),
+    )
 
 
 def _either(parts: list[formats.Format]) -> formats.Format:

@@ -169,6 +169,27 @@ def test_a_text_that_may_begin_with_what_comes_before_text_streams_as_it_is_read
         assert told == text.removeprefix("Says: ")
 
 
+def test_what_the_prompt_has_written_is_not_written_again() -> None:
+    """White space before the head of a turn with calls hid that the prompt had written the head."""
+    template = """\
+{%- for message in messages %}
+{{- '\\n' if message.tool_calls else '' }}{{ '<|head|>' + message.role + '<|/head|>' + (message.content or '') }}
+{%- for call in message.tool_calls or [] %}
+{{- '{"name": "' + call.function.name + '", "parameters": ' + call.function.arguments | tojson + '}' }}
+{%- endfor %}{{ '\\n<|eot|>' }}{%- endfor %}
+{%- if add_generation_prompt %}{{ '\\n<|head|>assistant<|/head|>' }}{% endif %}
+"""
+    form = formats.from_chat_template(template)
+    assert form is not None
+    assert form.round_trips
+    assert form.opened == "\n<|head|>assistant<|/head|>"
+    for text, calls in (("Hello", []), ("", [("ping", {})]), ("", [("get_weather", {"city": "Ulm"}), ("ping", {})])):
+        written = form.assistant(calls, text)
+        read = form.read(written.lstrip().removeprefix(form.opened.lstrip()), TOOLS)
+        assert (read.text, [(call.name, call.arguments) for call in read.calls]) == (text, calls)
+        assert read.trouble is None
+
+
 @pytest.mark.parametrize("shown", ["", "(…)", "({{ call.function.arguments | length }})", "{{ call.id }}"])
 def test_a_template_that_leaves_arguments_out_has_no_format(shown) -> None:
     template = (
