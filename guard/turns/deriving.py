@@ -6,12 +6,13 @@ turns round-trip is taken.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
 from guard.turns import trials
 from guard.turns.anatomy import anatomy
-from guard.turns.probes import MANNERS, NAMES, probes
+from guard.turns.probes import MANNERS, NAMES, VALUES, Manner, probes
 from guard.turns.rendering import render
 from guard.turns.tool_format import ToolFormat
 
@@ -34,10 +35,13 @@ def _derived(template: str, special_tokens: tuple[tuple[str, str], ...]) -> Tool
         return None
     asked = [(manner, name, one) for manner in MANNERS for name, one in probes(manner).items()]
     rendered = render(template, [one for _, _, one in asked], dict(special_tokens))
+    by_manner: dict[Manner, dict[str, str | None]] = {manner: {} for manner in MANNERS}
+    for (manner, name, _), text in zip(asked, rendered, strict=True):
+        by_manner[manner][name] = text
     best: ToolFormat | None = None
     wrong = 0
-    for manner in MANNERS:
-        of_manner = {name: text for (one, name, _), text in zip(asked, rendered, strict=True) if one == manner}
+    for manner in sorted(MANNERS, key=lambda one: _is_pythons(by_manner[one])):
+        of_manner = by_manner[manner]
         if NAMES[0] not in (of_manner["one"] or ""):
             continue
         found = anatomy(of_manner, manner, dict(special_tokens))
@@ -52,3 +56,8 @@ def _derived(template: str, special_tokens: tuple[tuple[str, str], ...]) -> Tool
         if wrong == MOST_WRONG:
             break
     return best
+
+
+def _is_pythons(rendered: Mapping[str, str | None]) -> bool:
+    """Whether a template writes arguments as Python shows a dict: it was made for arguments that come as text."""
+    return str(VALUES) in (rendered["one"] or "")

@@ -190,6 +190,14 @@ def test_what_the_prompt_has_written_is_not_written_again() -> None:
         assert read.trouble is None
 
 
+def test_arguments_that_a_template_takes_as_text_are_json() -> None:
+    """As Python shows a dict, with quotes and escapes that no rule of this form foresees."""
+    plain = HERMES.replace("arguments | tojson + '}", "arguments }}{{ '}")
+    form = formats.from_chat_template(plain)
+    assert form is not None
+    assert (form.kind, form.round_trips, form.anatomy.manner.arguments_as_text) == ("json", True, True)
+
+
 @pytest.mark.parametrize("shown", ["", "(…)", "({{ call.function.arguments | length }})", "{{ call.id }}"])
 def test_a_template_that_leaves_arguments_out_has_no_format(shown) -> None:
     template = (
