@@ -245,7 +245,10 @@ class Tagged:
             reference = schema.get("$ref")
             if reference is None:
                 break
-            if others := schema.keys() - {"$ref"} - ANNOTATIONS:
+            others = schema.keys() - {"$ref"} - ANNOTATIONS
+            if NAMES[wanted] in _kinds(schema):
+                others -= {"type"}  # which says no more than what is wanted
+            if others:
                 raise self._refused(
                     f"{at}/{min(others)}", "the style can't keep what stands beside a $ref", "merge both"
                 )
@@ -253,8 +256,7 @@ class Tagged:
         said = sorted((schema.keys() & SUPPORTED) - known - ANNOTATIONS - _OF_SCALARS)
         if said:
             raise self._refused(f"{at}/{said[0]}", "a tagged style can't keep it", "use style json, or leave it out")
-        kinds = schema.get("type", NAMES[wanted])
-        if NAMES[wanted] not in (kinds if isinstance(kinds, list) else [kinds]):
+        if "type" in schema and NAMES[wanted] not in _kinds(schema):
             raise self._refused(f"{at}/type", f"expected {NAMES[wanted]}", "arguments are an object")
         return schema, at
 
@@ -417,6 +419,12 @@ class Tagged:
 
 def step_of(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
+
+
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    """Return the types that a schema names."""
+    kinds = schema.get("type", [])
+    return kinds if isinstance(kinds, list) else [kinds]
 
 
 def _steps(pointer: str) -> list[str]:

@@ -439,6 +439,18 @@ def test_what_tags_can_not_keep_is_refused_with_its_pointer(word, schema, style)
     assert finding.pointer == f"/format/content/json_schema/{word}"
 
 
+@pytest.mark.parametrize("kinds", ["object", ["object", "null"]])
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_a_type_beside_a_reference_may_say_what_is_wanted_anyway(style, kinds):
+    """As in the schema of a Pydantic model that holds itself: "$ref" at its root, to which a tool adds the type."""
+    inner = {"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": False}
+    schema = {"$ref": "#/$defs/A", "$defs": {"A": inner}}
+    compiled = compiled_of({**schema, "type": kinds}, style)
+    assert takes(compiled, rendered({"n": 1}, style))
+    assert not takes(compiled, rendered({"m": 1}, style))
+    assert compiled_of({**schema, "type": "string"}, style) is None
+
+
 @pytest.mark.parametrize("style", [*sorted(STYLES), "cohere_xml", "text", "json"])
 def test_a_grounded_value_is_refused_in_every_style(style):
     name = {"type": "string", "x-guard-from": "input"}
