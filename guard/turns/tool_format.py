@@ -198,18 +198,18 @@ class ToolFormat:
         if most is not None and most < 1:
             raise ValueError(f"max_calls={max_calls} must be at least 1; tool_choice='none' lets no call through")
         opened = self.opened if begun is None else begun
-        return FormatBuilder(self.anatomy, [_tool(one) for one in tools], most).build(
-            chosen(tool_choice), thinking, opened
-        )
+        return FormatBuilder(self.anatomy, _told(tools), most).build(chosen(tool_choice), thinking, opened)
 
 
-def _tool(given: Tool) -> tuple[str, Any]:
-    """Return a tool's name and the schema of its arguments."""
-    function = given.get("function", given)
-    name, schema = function.get("name"), function.get("parameters", {"type": "object", "properties": {}})
-    if not isinstance(name, str) or not re.fullmatch(r"[^\s<>\"'`{}]{1,256}", name):
-        raise ValueError(f"{name!r} is no name of a tool")
-    return name, schema
+def _told(tools: Sequence[Tool]) -> list[tuple[str, Any]]:
+    """Return each tool's name and the schema of its arguments."""
+    from guard.tools import specs  # imported late: it imports Pydantic
+
+    told = [(tool.name, dict(tool.parameters)) for tool in specs(tools)]
+    for name, _ in told:
+        if not re.fullmatch(r"[^\s<>\"'`{}]{1,256}", name):
+            raise ValueError(f"{name!r} is no name of a tool")
+    return told
 
 
 def _written(one: Anatomy, calls: list[ReadCall], text: str, thinking: str) -> str:

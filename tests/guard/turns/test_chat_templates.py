@@ -255,6 +255,40 @@ def test_what_can_not_be_asked_for_is_an_error(hermes, choice) -> None:
         hermes.format(TOOLS, **choice)
 
 
+@pytest.mark.parametrize("parameters", [None, {}, {"properties": {"x": {"type": "integer"}}}, {"minProperties": 1}])
+def test_arguments_are_an_object_also_where_a_schema_does_not_say_so(hermes, parameters) -> None:
+    """Masks let any value through, which was read as no arguments."""
+    compiled = guard.compile(hermes.format([{"name": "f", "parameters": parameters}]))
+    call = '<tool_call>\n{"name": "f", "arguments": %s}\n</tool_call>'
+    compiled.read(call % ('{"x": 1}' if parameters else "{}"))
+    for other in ("1", "null", '"x"', "[]"):
+        with pytest.raises(ValueError, match="no such turn"):
+            compiled.read(call % other)
+
+
+@pytest.mark.parametrize("form", ["parameters", "inputSchema", "input_schema"])
+def test_tools_may_have_the_form_of_any_protocol(hermes, form) -> None:
+    """The schema of a tool in another form than OpenAI's was not enforced."""
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}, "additionalProperties": False}
+    compiled = guard.compile(hermes.format([{"name": "f", form: schema}], "required"))
+    with pytest.raises(ValueError, match="no such turn"):
+        compiled.read('<tool_call>\n{"name": "f", "arguments": {"x": "1"}}\n</tool_call>')
+
+
+@pytest.mark.parametrize(
+    ("tools", "words"),
+    [
+        ([{"name": "f", "parameters": {"type": "string"}}], "no object's schema"),
+        ([{"name": "f", "parameters": True}], "no object's schema"),
+        ([{"name": "f"}, {"name": "f"}], "twice"),
+        ([{"name": "a b"}], "no name of a tool"),
+    ],
+)
+def test_tools_that_are_none_are_refused(hermes, tools, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        hermes.format(tools)
+
+
 # -- Reading -----------------------------------------------------------------------------------------------------------
 
 
