@@ -131,6 +131,9 @@ def _members(call: str, begin: int, samples: Mapping[str, str]) -> Arguments | N
     if nested is None:
         return None
     style |= nested
+    inner = [nested[kind] for kind in ("array", "object") if kind in nested]
+    if not all(one["end"] for one in inner) and not all(one["closing"] for one in (style["members"], *inner)):
+        return None  # nothing would say where a nested value ends
     lost = tuple(_TYPES[key] for key in VALUES if key in _TYPES and key not in gaps.of)
     closing = around.closing.replace("{key}", gaps.last)
     return Arguments(

@@ -208,6 +208,30 @@ def test_a_template_that_leaves_arguments_out_has_no_format(shown) -> None:
     assert formats.from_chat_template(template) is None
 
 
+def test_values_without_an_end_are_no_form() -> None:
+    """Where an array ended was not known, and its reader failed with what is no JSON."""
+    template = """\
+{%- macro value(one) %}
+{%- if one is string %}{{ '<s>' + one + '</s>' }}
+{%- elif one is mapping %}{ {%- for k, v in one | items %}{{ k + ':' }}{{ value(v) }}{{ ',' if not loop.last }}
+{%- endfor %} }
+{%- elif one is boolean or one is number or one is none %}{{ one | tojson }}
+{%- else %}[{% for v in one %}{{ value(v) }}{{ ',' if not loop.last }}{% endfor %}END{% endif %}
+{%- endmacro %}
+{%- for message in messages %}{{ '<|' + message.role + '|>' + (message.content or '') }}
+{%- for call in message.tool_calls or [] %}
+{{- '<call>' + call.function.name + '(' }}
+{%- for k, v in call.function.arguments | items %}{{ k + ':' }}{{ value(v) }}{{ ',' if not loop.last }}{% endfor %}
+{{- ')</call>' }}
+{%- endfor %}{{ '<|end|>' }}{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}
+"""
+    form = formats.from_chat_template(template.replace("END", "]"))
+    assert form is not None
+    assert (form.kind, form.round_trips) == ("tagged", True)
+    assert formats.from_chat_template(template.replace("END", "")) is None
+
+
 # -- Choices -----------------------------------------------------------------------------------------------------------
 
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Ulm"}}\n</tool_call>'
