@@ -188,6 +188,8 @@ def _call(function: Callable[..., Any]) -> type[ToolCall]:
 def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
     if not inspect.isroutine(function) or not hasattr(function, "__name__"):  # from 3.14 on a partial is a routine
         raise TypeError(f"the tool {clipped(function)} must be a function, a Pydantic model or JSON")
+    from guard.schemas import types  # imported late: a schema needs no types
+
     fields: dict[str, Any] = {}
     hints = _hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
@@ -196,7 +198,7 @@ def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
         if name not in hints:
             raise TypeError(f"{function.__name__}: the parameter {name} has no annotation; write `{name}: Type`")
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[_field_name(name)] = (hints[name], default)
+        fields[_field_name(name)] = (types.readable(hints[name]), default)
     config = ConfigDict(extra="forbid", alias_generator=_parameter_name, protected_namespaces=())
     made: type[BaseModel] = create_model(f"{function.__name__}_arguments", __config__=config, **fields)
     for field in fields:

@@ -140,11 +140,15 @@ def reader(annotation: Any) -> ExactReader:
 
 def adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
     """Return Pydantic's adapter of a type."""
-    return pydantic.TypeAdapter(_readable(annotation, {}))
+    return pydantic.TypeAdapter(readable(annotation))
+
+
+def readable(annotation: Any) -> Any:
+    """Return an annotation with what Pydantic refuses before Python 3.12, `typing.TypedDict`, replaced by its like."""
+    return _readable(annotation, {})
 
 
 def _readable(annotation: Any, done: dict[Any, Any]) -> Any:
-    """Return an annotation with what Pydantic refuses before Python 3.12, `typing.TypedDict`, replaced by its like."""
     if sys.version_info >= (3, 12):
         return annotation
     if typing.is_typeddict(annotation) and type(annotation).__module__ == "typing":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import enum
 import functools
+import json
 import math
 import operator
 import re
@@ -93,6 +94,12 @@ class Generator(GenerateJsonSchema):
         return self.handle_invalid_for_json_schema(schema, f"core_schema.IsSubclassSchema ({schema['cls']})")
 
     # ---- numbers ----
+
+    def default_schema(self, schema: Any) -> Schema:
+        found = super().default_schema(schema)
+        if not _is_json(found.get("default")):  # infinity, or no number; no text says it
+            del found["default"]
+        return found
 
     def float_schema(self, schema: Any) -> Schema:
         """Return the numbers; finite ones lie between the doubles' ends."""
@@ -389,6 +396,15 @@ def _is_read(schema: Any, value: Any) -> bool:
     try:
         SchemaValidator(core).validate_json(to_json(value))
     except (ValidationError, PydanticSerializationError, ValueError):
+        return False
+    return True
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a value has no number in it that JSON does not have."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
         return False
     return True
 

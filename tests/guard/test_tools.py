@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
+import typing
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -14,6 +16,7 @@ from pydantic import BaseModel, Field
 from scripted import Scripted
 
 import guard
+from guard.models.scripted import ScriptedModel
 
 ASK = [{"role": "user", "content": "Will it rain in Oslo?"}]
 
@@ -155,6 +158,22 @@ def test_a_parameter_that_pydantic_has_its_own_use_for_is_a_finding_by_its_name(
     with pytest.raises(guard.ValidationFailed) as caught:
         guard.Guard(Scripted('[{"name": "find", "arguments": {"_id": "x"}}]'), retries=0).turn(ASK, [find])
     assert [finding.at for finding in caught.value.findings] == ["/0/arguments/_id"]
+
+
+class Place(typing.TypedDict, total=False):
+    lat: float
+
+
+def test_a_parameter_may_be_of_any_typed_dict_and_have_any_default() -> None:
+    """Before Python 3.12, Pydantic takes those of typing_extensions only."""
+
+    def find(place: Place, others: list[Place] = [], within: float = math.inf) -> str:  # noqa: B006 (as users write it)
+        """Find it."""
+        return f"{place} {others} {within}"
+
+    reply = '[{"name": "find", "arguments": {"place": {"lat": 1}, "others": [{}]}}]'
+    turn = guard.Guard(ScriptedModel(reply)).turn("?", [find], tool_choice="required")
+    assert turn.calls[0].run() == "{'lat': 1.0} [{}] inf"
 
 
 def test_a_type_that_cannot_be_found_is_said_with_a_way_out() -> None:

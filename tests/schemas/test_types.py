@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import re
 import typing
 from typing import Annotated, Any, Literal, NotRequired
@@ -84,6 +85,23 @@ def test_a_typed_dict_keeps_its_fields_and_which_are_required() -> None:
     assert "required" not in schema
     assert schema["$defs"]["Plain"]["required"] == ["name"]
     assert list(schema["$defs"]["Plain"]["properties"]) == ["name", "size"]
+
+
+class Patient(pydantic.BaseModel):
+    seconds: float = math.inf
+    tries: int = 3
+
+
+class Outer(pydantic.BaseModel):
+    inner: Patient = Patient()
+
+
+def test_a_default_that_is_no_json_is_left_out() -> None:
+    """The schema that was made of such a type was refused, and had to be mended by whoever had not written it."""
+    for kind in (Patient, Outer):
+        assert FrontEnd(kind, Options(), {})
+    members = types.json_schema(Patient)["properties"]
+    assert [name for name, schema in members.items() if "default" in schema] == ["tries"]
 
 
 def test_a_type_without_json_is_refused_in_words() -> None:
