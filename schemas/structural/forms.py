@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 from pydantic import Tag as Branch
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from guard.kernels._native import JsonTree
@@ -34,14 +35,25 @@ def _one_of(expected: str) -> Discriminator:
     return Discriminator(_branch, custom_error_type="expected", custom_error_message=expected)
 
 
+def _no_wrapper(given: dict[str, Any]) -> dict[str, Any]:
+    """Refuse the object around a schema in OpenAI's response_format: as a schema, it would allow any value."""
+    if "schema" in given and given.keys() <= _WRAPPER:
+        raise PydanticCustomError("wrapper", "it is no schema but has one in it, as OpenAI's response_format has")
+    return given
+
+
+#: Fields beside a schema in OpenAI's response_format, none of which is a keyword that says anything of a value.
+_WRAPPER = frozenset({"name", "description", "schema", "strict"})
 #: Names of unions' branches; no field has such a name.
 _BRANCHES: dict[type, str] = {bool: "(bool)", str: "(text)", int: "(id)", list: "(list)", dict: "(object)"}
 Some: TypeAlias = Annotated[str, Field(min_length=1)]
 _Text: TypeAlias = Annotated[str, Branch("(text)")]
 _Id: TypeAlias = Annotated[int, Field(ge=0), Branch("(id)")]
 _Texts: TypeAlias = Annotated[list[str], Field(min_length=1), Branch("(list)")]
-_Object: TypeAlias = Annotated[dict[str, Any], Branch("(object)")]
-Schema: TypeAlias = Annotated[Annotated[bool, Branch("(bool)")] | _Object, _one_of("expected a JSON Schema")]
+Schema: TypeAlias = Annotated[
+    Annotated[bool, Branch("(bool)")] | Annotated[dict[str, Any], AfterValidator(_no_wrapper), Branch("(object)")],
+    _one_of("expected a JSON Schema"),
+]
 TokenName: TypeAlias = Annotated[_Text | _Id, _one_of("expected a token's name or its id")]
 _IS_A_LIST = Field(strict=False)  # a JSON array for a tuple
 
@@ -299,6 +311,8 @@ def _finding(form: Any, error: Any) -> Finding:
         return Finding(pointer, name, "no field of this format", "leave it out")
     if kind == "missing":
         return Finding(pointer, name, "missing", "add it")
+    if kind == "wrapper":
+        return Finding(pointer, name, error["msg"], "write that schema here")
     if kind == "union_tag_invalid":
         return Finding(f"{pointer}/type", "type", f"no type of a format: {clip(at['type'])}", "see docs/formats.md")
     if kind == "union_tag_not_found" and isinstance(at, dict):

@@ -17,6 +17,10 @@ TAG = formats.tag("<a>", formats.json(WRONG), "</a>")
 STRUCTURE = {"begin": "<a>", "schema": WRONG, "end": "</a>"}
 
 
+#: As OpenAI has it, which is a format by its type: masks let any value through.
+RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": {"type": "object"}}}
+
+
 def findings(wanted):
     with pytest.raises(guard.SchemaError) as caught:
         guard.compile(wanted)
@@ -62,6 +66,9 @@ def test_findings_lead_to_what_was_written(wanted, pointer):
         (formats.union(formats.json({"enum": ["ab"]}), formats.const('"')), "/format"),
         (formats.union(formats.sequence(formats.const("a"), formats.json(str)), formats.const('a"b')), "/format"),
         ({"regex": "a", "disable_any_whitespace": True}, "/disable_any_whitespace"),
+        (RESPONSE_FORMAT, "/format/json_schema"),
+        ({"json": RESPONSE_FORMAT["json_schema"]}, "/json"),
+        (formats.tag("<a>", formats.json({"name": "a", "schema": NUMBER}), "</a>"), "/format/content/json_schema"),
     ],
 )
 def test_a_field_that_would_be_ignored_is_refused_by_name(wanted, pointer):
