@@ -1,8 +1,8 @@
 """Guard as SGLang's grammar backend: `--grammar-backend guard`.
 
 The entry point `guard` of `sglang.srt.plugins` calls `register` in every process of SGLang, which has a registry of
-backends. Hooks add two things that SGLang offers no foreign backend: the request's limit of tokens, and an end of
-reasoning while an answer still fits.
+backends. Hooks add what SGLang offers no foreign backend: the request's limit of tokens, an end of reasoning while an
+answer still fits, and an end of one request, not of the engine, where its grammar is given up among drafts.
 
 An SGLang with other parameters at these places is refused by version and name, and nothing in it is changed.
 """
@@ -21,6 +21,7 @@ _GRAMMAR = f"{_CONSTRAINED}.base_grammar_backend:BaseGrammarObject"
 _BACKEND = f"{_CONSTRAINED}.base_grammar_backend:BaseGrammarBackend"
 _REASONER = f"{_CONSTRAINED}.reasoner_grammar_backend"
 _MANAGER = f"{_CONSTRAINED}.grammar_manager:GrammarManager"
+_TREE = "sglang.srt.speculative.spec_utils:traverse_tree"
 #: The names that Guard calls, derives from and hooks into, with their parameters.
 SEAMS: dict[str, tuple[str, ...]] = {
     "sglang.srt.arg_groups.choices:add_grammar_backend_choices": ("iterable",),
@@ -59,6 +60,14 @@ SEAMS: dict[str, tuple[str, ...]] = {
     f"{_REASONER}:ReasonerGrammarObject.fill_vocab_mask": ("self", "vocab_mask", "idx"),
     f"{_MANAGER}.process_req_with_grammar": ("self", "req"),
     f"{_MANAGER}.get_ready_grammar_requests": ("self",),
+    _TREE: (
+        "retrieve_next_token",
+        "retrieve_next_sibling",
+        "draft_tokens",
+        "grammar",
+        "allocate_token_bitmask",
+        "vocab_size",
+    ),
     "sglang.srt.plugins.hook_registry:HookRegistry.register": ("target", "hook", "hook_type", "source"),
     "sglang.srt.plugins.hook_registry:HookRegistry.apply_hooks": (),
 }
@@ -93,6 +102,7 @@ def register() -> None:
         (f"{_MANAGER}.process_req_with_grammar", sglang_backend.after_a_request, HookType.AFTER),
         (f"{_MANAGER}.get_ready_grammar_requests", sglang_backend.after_requests, HookType.AFTER),
         (f"{_REASONER}:ReasonerGrammarObject.fill_vocab_mask", sglang_backend.before_a_fill, HookType.BEFORE),
+        (_TREE, sglang_backend.around_a_tree, HookType.AROUND),
     ):
         HookRegistry.register(place.replace(":", "."), hook, kind)
     HookRegistry.apply_hooks()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +39,10 @@ _log = logging.getLogger("sglang.guard")
 _count = StepCount()  # of the scheduler's one thread
 
 
+class GivenUpError(ValueError):
+    """A grammar was given up: SGLang ends its request, as where any accepting of a token raises ValueError."""
+
+
 class SGLangGrammar(BaseGrammarObject):
     """One request's grammar, as SGLang calls it."""
 
@@ -48,12 +53,15 @@ class SGLangGrammar(BaseGrammarObject):
         self._kind = kind
 
     def accept_token(self, token: int) -> None:
-        """Accept a token; raises ValueError where the mask does not allow it."""
+        """Accept a token; ValueError where the mask does not allow it, GivenUpError where nothing is accepted."""
         if self.answer.is_finished:
             return
         self.current_token = token
-        if not self.answer.accept([token]):
-            raise ValueError(f"guard: {self.answer.failure or f'token {token} lies outside of its mask'}")
+        if self.answer.accept([token]):
+            return
+        if self.answer.failure is not None:
+            raise GivenUpError(f"guard: {self.answer.failure}")
+        raise ValueError(f"guard: token {token} lies outside of its mask")
 
     def rollback(self, k: int) -> None:
         """Take back the last k tokens."""
@@ -247,3 +255,13 @@ def before_a_fill(reasoner: Any, vocab_mask: Any, idx: int) -> None:  # noqa: AR
     grammar = reasoner.grammar
     if isinstance(grammar, SGLangGrammar) and not reasoner.reasoning_in_grammar and reasoner.tokens_in_think >= 0:
         grammar.answer.before = reasoner.tokens_in_think + len(reasoner.think_end_ids)
+
+
+def around_a_tree(traverse: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Mask a request's tree of drafts, as far as its grammar goes before it is given up.
+
+    SGLang catches what accepting a sampled token raises, and ends the request. What accepting a draft raises would end
+    the scheduler.
+    """
+    with contextlib.suppress(GivenUpError):
+        traverse(*args, **kwargs)

@@ -97,6 +97,14 @@ def main() -> None:
         same = same and torch.equal(single[0], mask[row])
     found["tree of drafts"] = [len(one.answer.tokens), "", same and one.answer.tokens == chain[:1]]
 
+    one.answer.give_up("it took too long")
+    traverse_tree(following, torch.full((count,), -1), torch.tensor(chain), one, mask, vocab_size=WIDTH)
+    try:
+        one.accept_token(chain[1])
+        found["a grammar given up among drafts"] = ["accepts", "", False]
+    except ValueError as error:
+        found["a grammar given up among drafts"] = [str(error), "", True]
+
     end = tokenizer.convert_tokens_to_ids("<jupyter_output>")
     inner = backend.cache["json", json.dumps(schema)].copy()
     thinks = ReasonerGrammarObject(inner, (end,))

@@ -70,6 +70,7 @@ def test_it_registers_name_backend_and_hooks_once() -> None:
         (f"{constrained}grammar_manager.GrammarManager.process_req_with_grammar", "after"),
         (f"{constrained}grammar_manager.GrammarManager.get_ready_grammar_requests", "after"),
         (f"{constrained}reasoner_grammar_backend.ReasonerGrammarObject.fill_vocab_mask", "before"),
+        ("sglang.srt.speculative.spec_utils.traverse_tree", "around"),
         "applied",
     ]
 
@@ -144,6 +145,50 @@ def test_a_token_outside_of_the_mask_is_an_error(backend: Any) -> None:
     given_up.answer.give_up("it took too long")
     with pytest.raises(ValueError, match="guard: it took too long"):
         given_up.accept_token(5)
+
+
+def traverse(chain: list[int], grammar: Any, mask: torch.Tensor) -> None:
+    """Mask a chain of drafts as SGLang's traverse_tree does; the first of them is accepted already."""
+    for at, token in enumerate(chain):
+        if at:
+            if not int(mask[at - 1, token // 32]) >> token % 32 & 1:
+                break
+            grammar.accept_token(token)
+        grammar.fill_vocab_mask(mask, at)
+    grammar.rollback(at)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_grammar_given_up_among_drafts_ends_its_request_and_not_the_engine(
+    backend: Any, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request ends where SGLang catches a ValueError: at the next token that it has sampled."""
+    grammar, count = backend.dispatch_json(json.dumps(SCHEMA)), 0
+    chain = tiny.tokenizer().encode('{"total": 12}', add_special_tokens=False)
+    grammar.accept_token(chain[0])
+    accept = grammar.answer.guide.accept
+
+    def failing(token: int) -> bool:
+        nonlocal count
+        count += 1
+        if count == at:
+            raise MemoryError
+        return bool(accept(token))
+
+    monkeypatch.setattr(grammar.answer.guide, "accept", failing)
+    if at == 0:
+        grammar.answer.give_up("out of memory")
+    ours().around_a_tree(traverse, chain, grammar, grammar.allocate_vocab_mask(WIDTH, len(chain), "cpu"))
+    with pytest.raises(ValueError, match="guard: out of memory"):
+        grammar.accept_token(chain[1])
+
+
+def test_other_errors_in_a_tree_are_shown() -> None:
+    def broken() -> None:
+        raise ValueError("of another grammar")
+
+    with pytest.raises(ValueError, match="of another grammar"):
+        ours().around_a_tree(broken)
 
 
 def req(grammar: Any, max_new_tokens: int) -> Any:
