@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter
 
-STEPS = Counter("guard_mask_steps", "Steps of the engine for which Guard filled masks")
+STEPS = Counter("guard_mask_steps", "Calls of the engine for masks: one a step, or one a row")
 ROWS = Counter("guard_mask_rows", "Rows of masks that Guard filled")
 SECONDS = Counter("guard_mask_seconds", "Seconds that Guard took to fill masks")
 REQUESTS = Counter(

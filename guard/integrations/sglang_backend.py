@@ -77,7 +77,9 @@ class SGLangGrammar(BaseGrammarObject):
 
     def fill_vocab_mask(self, vocab_mask: torch.Tensor, idx: int) -> None:
         """Write the mask of the next token."""
+        start = time.perf_counter()
         fill([self.answer], vocab_mask.numpy(), [idx])
+        _count.add(1, start, time.perf_counter())
 
     @staticmethod
     def fill_vocab_mask_batched(entries: Sequence[Any], vocab_mask: torch.Tensor) -> None:

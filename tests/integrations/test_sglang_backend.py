@@ -121,6 +121,8 @@ def test_masks_of_a_step_are_filled_in_one_call_and_those_of_others_by_themselve
     shared, calls, filled = module("guard.integrations.token_grammar"), list[Any](), list[Any]()
     original = shared.fill_bitmasks
     monkeypatch.setattr(shared, "fill_bitmasks", lambda *given: calls.append(given) or original(*given))
+    counted = list[int]()
+    monkeypatch.setattr(ours()._count, "add", lambda rows, start, end: counted.append(rows))
     row = module("sglang.srt.constrained.base_grammar_backend").GrammarRow
     first, second = backend.dispatch_json(json.dumps(SCHEMA)), backend.dispatch_regex("[ab]")
     other = SimpleNamespace(fill_vocab_mask=lambda mask, at: filled.append(at))
@@ -129,6 +131,7 @@ def test_masks_of_a_step_are_filled_in_one_call_and_those_of_others_by_themselve
     assert (len(calls), filled) == (1, [1])
     single = first.allocate_vocab_mask(WIDTH, 1, "cpu")
     first.fill_vocab_mask(single, 0)
+    assert counted == [2, 1]
     assert torch.equal(mask[3], single[0])
     assert set(mask[1].tolist()) == set(mask[2].tolist()) == {-1}
     logits = torch.zeros(4, WIDTH)
