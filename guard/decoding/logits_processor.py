@@ -106,7 +106,10 @@ class LogitsProcessor:
         return tuple(found)
 
     def reset(self) -> None:
-        """Forget the batch; the next call starts a new one."""
+        """Forget the batch; the next call starts a new one.
+
+        Needed only where the next prompts may go on from the last ones: they would be taken for answers that go on.
+        """
         self._prompt, self._rows, self._wishes = None, [], {}
         self._seconds, self._mask, self._wide = self.mask_seconds, None, None
 
@@ -164,8 +167,8 @@ class LogitsProcessor:
             if token is not None and (number // each, *self._prompt[number].tolist()) not in living:
                 raise ValueError(
                     f"row {number} was continued with token {token}, which its schema does not allow after"
-                    f" {len(self._rows[number].tokens)} tokens: another processor overrode the mask, or reset() is"
-                    " missing"
+                    f" {len(self._rows[number].tokens)} tokens: another processor overrode the mask, an assistant with"
+                    " another tokenizer drafted it, or reset() is missing"
                 )
 
     def _fill(self, mask: MaskBuffer) -> list[bool]:

@@ -153,6 +153,18 @@ def test_a_processor_is_used_again() -> None:
     assert processor.mask_seconds > 0
 
 
+def test_a_prompt_that_goes_on_from_the_last_one_starts_anew_after_reset() -> None:
+    model, processor = tiny.llama(2), _processor(NUMBERS)
+    bracket = tiny.tokenizer().convert_tokens_to_ids("[")
+    for prompt in ([1, 40], [1, 40, bracket], [1, 40, bracket, 41]):
+        batch = _batch(prompt)
+        out = model.generate(
+            **batch, logits_processor=[processor], max_new_tokens=60, eos_token_id=EOS, pad_token_id=PAD
+        )
+        _check(_texts(out, len(prompt)), (NUMBERS,))
+        processor.reset()
+
+
 @pytest.mark.parametrize("cuts", [False, True])
 def test_assisted_decoding_goes_several_tokens_at_a_time(cuts: bool) -> None:
     """The matcher follows a loop that proposes tokens, keeps some and drops the rest."""
