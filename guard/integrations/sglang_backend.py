@@ -230,7 +230,7 @@ def after_requests(result: Any, manager: Any) -> Any:  # noqa: ARG001 - as SGLan
 def keep_budget(req: Any) -> None:
     """Make a request's answer end within its limit of tokens, and its reasoning leave room for the answer.
 
-    A request whose limit can't hold the shortest answer is refused.
+    A request whose limit can't hold the shortest answer, and the end of reasoning before it, is refused.
     """
     grammar, reasoner = req.grammar, None
     if isinstance(grammar, ReasonerGrammarObject):
@@ -245,7 +245,14 @@ def keep_budget(req: Any) -> None:
         return
     answer.limit = limit
     if reasoner is not None and limit is not None and not reasoner.reasoning_in_grammar:
-        room = max(0, limit - answer.distance() - len(reasoner.think_end_ids))
+        needed = answer.distance() + len(reasoner.think_end_ids)
+        if reasoner.tokens_in_think >= 0 and needed > limit:
+            req.set_finish_with_abort(
+                f"guard: max_tokens={limit} can't hold the end of reasoning and the shortest answer;"
+                f" they may need {needed}: raise max_tokens to that"
+            )
+            return
+        room = max(0, limit - needed)
         reasoner.max_think_tokens = min(room, reasoner.max_think_tokens) if reasoner.max_think_tokens >= 0 else room
         ends = list(answer.vocabulary.tokens.eos)
         reasoner.think_excluded_token_ids = [*(reasoner.think_excluded_token_ids or ()), *ends]

@@ -247,6 +247,20 @@ def test_reasoning_leaves_room_for_the_answer(backend: Any) -> None:
 
 
 @pytest.mark.parametrize("thinks", [False, True])
+def test_a_request_that_reasons_must_hold_the_end_of_that_too(backend: Any, thinks: bool) -> None:
+    wrapper = module("sglang.srt.constrained.reasoner_grammar_backend").ReasonerGrammarObject
+    inner = backend.dispatch_json(json.dumps(SCHEMA))
+    need = inner.answer.distance()
+    for limit, is_enough in ((need, not thinks), (need + 1, not thinks), (need + 2, True)):
+        reasoner = wrapper(inner.copy(), (END_OF_REASONING, 1))
+        reasoner.reasoning_in_grammar, reasoner.tokens_in_think = False, 0 if thinks else -1
+        one = req(reasoner, limit)
+        ours().after_a_request(False, None, one)
+        assert (one.refused is None) == is_enough
+        assert is_enough or f"they may need {need + 2}: raise max_tokens" in one.refused
+
+
+@pytest.mark.parametrize("thinks", [False, True])
 def test_the_backend_that_sglang_makes_has_its_own_wrapper_for_reasoning(
     thinks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
