@@ -93,16 +93,19 @@ def test_a_caller_that_is_cancelled(how: Callable[[float | None, Coroutine[Any, 
 
 
 def test_leaves_no_garbage() -> None:
-    async def main() -> None:
-        for steps in (["turn"], ["turn", "wait for ever"], ["stubborn"], ["turn", "raise"]):
-            await _outcome(within(0.002, _worker(steps, [])()))
+    async def left() -> int:
         gc.collect()
         gc.disable()
         try:
             for steps in (["turn"], ["turn", "wait for ever"], ["stubborn"], ["turn", "raise"]):
                 await _outcome(within(0.002, _worker(steps, [])()))
-            assert gc.collect() == 0
+            return gc.collect()
         finally:
             gc.enable()
+
+    async def main() -> None:
+        await left()
+        # A thread of another test may leave some meanwhile; what is looked at here leaves some each time, or never.
+        assert 0 in [await left() for _ in range(5)]
 
     asyncio.run(main())
