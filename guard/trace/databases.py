@@ -28,6 +28,9 @@ from guard.trace.waits import WAIT_S
 
 CONNECT_S = 10  #: Longest wait for a server's connection.
 SILENT_MS = 20_000  #: Milliseconds after which a server that acknowledges nothing is given up.
+#: Seconds of silence after which its machine is asked whether it is there, also where an answer is waited for: one that
+#: was switched off says nothing, and the system itself would ask after two hours.
+ALIVE_S = 5
 STILL_MS = 5_000  #: Milliseconds for which a transaction may stand still.
 WAL_BYTES = 64 * 2**20  #: Size to which the write-ahead log shrinks again after a long read made it grow.
 RETRY_S = 0.005  #: Seconds between two tries of what SQLite refuses at once while another makes the file.
@@ -197,7 +200,8 @@ def _postgresql(name: str) -> sa.Engine:
         url = sa.make_url(f"postgresql+psycopg://{rest}")
         if "@" in head and url.username is None:  # all of it would be taken for the database's name, and shown
             raise TraceError("the trace's URL has a / before its @; write a / of a user's name or a password as %2F")
-        wanted = {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS}
+        wanted = {"connect_timeout": CONNECT_S, "tcp_user_timeout": SILENT_MS, "keepalives_count": 3}
+        wanted |= dict.fromkeys(("keepalives_idle", "keepalives_interval"), ALIVE_S)
         unsaid = {name: value for name, value in wanted.items() if name not in url.query}
         # What writers do at once is counted row by row; under a stricter default of the server's they would fail.
         return sa.create_engine(url, pool_pre_ping=True, connect_args=unsaid, isolation_level="READ COMMITTED")

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -375,6 +376,30 @@ def test_a_lost_connection_to_the_server_loses_nothing(postgres_server: Any) -> 
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
     assert list(store.each()) == [CALL] * 3
+
+
+def test_a_server_whose_machine_is_switched_off_is_soon_missed() -> None:
+    """Who waited for its answer waited for two hours, and all records of the process behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        store = TraceStore(f"postgresql://postgres@127.0.0.1:{port}/trace")
+
+        def read() -> None:
+            with contextlib.suppress(TraceError):
+                store.latest()
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        silent, (_, own) = listener.accept()
+        with silent:
+            silent.recv(1)  # it has asked, and waits
+            time.sleep(0.1)
+            sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    reading.join()
+    (timer,) = (each[5] for each in sockets if each[1][-4:] == f"{own:04X}" and each[2][-4:] == f"{port:04X}")
+    kind, hundredths = (int(part, 16) for part in timer.split(":"))
+    assert kind == 2, "the system does not ask whether the server is there"
+    assert hundredths <= 500
 
 
 def test_any_number_of_threads_may_be_the_first_to_write(place: str) -> None:
