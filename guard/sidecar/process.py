@@ -3,7 +3,9 @@
 SIGTERM and SIGINT drain: /health/ready turns 503, new requests are refused, running ones finish, and the process ends
 with 0. A second signal ends it at once. SIGHUP reads the settings again, one reload after the other, and the log says
 what has changed. A file that is wrong, or names no model any more, is refused in the log; the old settings stay.
-Workers are processes of their own that share a socket and the trace; a worker that dies is replaced. They drain once,
+A SIGHUP that comes while a process starts waits until it serves.
+Workers are processes of their own that share a socket and the trace; a worker that dies is replaced, and one that then
+can't begin, because the trace is away or the file is wrong by now, is tried again and again. They drain once,
 however often they are told to: a signal to the whole process group reaches them, and their parent passes it on as well.
 Only the parent counts, and ends them at once by a signal of its own. Without a parent they drain.
 """
@@ -26,8 +28,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -60,6 +62,7 @@ STARTED = frozenset(
 TRACE = ("trace", "trace_days", "trace_calls")
 ENGINE_BYTES = 192_000_000  #: Bound of the mask engine's tables; lower than in a program that serves nobody else.
 AT_ONCE = signal.SIGUSR1  #: By which the parent ends its workers at once.
+AGAIN_S = 3.0  #: Seconds until a worker that could not begin is tried again.
 SPARE_FILES = 256  #: File descriptors reserved for other uses than clients' connections.
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -113,7 +116,7 @@ def _checked(start: Start) -> ServeSettings:
 
 def run(start: Start) -> int:
     """Serve until a signal ends it; returns the exit code."""
-    with Settings.of(start.config):
+    with Settings.of(start.config), _held_back():
         return _run(start)
 
 
@@ -127,18 +130,18 @@ def _run(start: Start) -> int:
     address = _address(listener)
     if serve.workers == 1:
         return _serve(start, listener, address)
-    return _Workers(start, serve, listener, address).run()
+    return _Workers(start, serve, start.settings()[1], listener, address).run()
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, ended by draining."""
 
     def __init__(
-        self, config: uvicorn.Config, start: Start, sidecar: Any, common: Settings, *, is_worker: bool
+        self, config: uvicorn.Config, start: Start, sidecar: Any, common: Settings, family: _Family | None
     ) -> None:
         super().__init__(config)
         self._common = common  # of which those of TRACE stay in force
-        self._start, self._sidecar, self._is_worker = start, sidecar, is_worker
+        self._start, self._sidecar, self._family = start, sidecar, family
         self._at_start: ServeSettings = sidecar.settings  # of which those of STARTED stay in force
         self._draining: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -147,17 +150,22 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start. A failure is raised, not printed."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        if self._is_worker:
+        if self._family is not None:
             loop.add_signal_handler(AT_ONCE, self.handle_exit, AT_ONCE, None)
             parent = multiprocessing.parent_process()
             assert parent is not None
             loop.add_reader(parent.sentinel, self._orphaned, parent.sentinel)
         await super().startup(sockets)
+        if self.should_exit:
+            return
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        if self._family is not None:
+            self._family.begun.value = 1
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's)
         """Drain at the first signal, end at the second; a worker ends at its parent's word only."""
-        if sig == AT_ONCE if self._is_worker else self._sidecar.is_draining:
+        if sig == AT_ONCE if self._family is not None else self._sidecar.is_draining:
             self.should_exit = self.force_exit = True
         self._begin_to_drain()
 
@@ -242,17 +250,16 @@ def _changes(before: ServeSettings, after: ServeSettings, at_start: ServeSetting
     return "; ".join(words if len(words) > 1 else [*words, "nothing has changed"])
 
 
-def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = None) -> int:
-    """Serve in this process. A worker is given the shared number that tells all workers that keys are needed."""
-    is_alone = seen is None
+def _serve(start: Start, listener: socket.socket, address: str, family: _Family | None = None) -> int:
+    """Serve in this process; a worker is given what its parent tells all of them."""
     from guard.sidecar.http_limits import HeldBytes, Wire
 
     _logging()
-    serve, common = start.settings()
+    serve, common = start.settings() if family is None else family.settings(start)
     failure: list[BaseException] = []
 
     async def main() -> None:
-        sidecar = begun(serve, common, seen)
+        sidecar = begun(serve, common, None if family is None else family.seen)
         config = uvicorn.Config(
             _failing(sidecar, failure),
             http=functools.partial(Wire, serve, HeldBytes()),  # type: ignore[arg-type]  # called like the class that it stands for
@@ -266,10 +273,10 @@ def _serve(start: Start, listener: socket.socket, address: str, *, seen: Any = N
             timeout_keep_alive=serve.keep_alive_seconds,
             timeout_graceful_shutdown=1,
         )
-        server = _Server(config, start, sidecar, common, is_worker=not is_alone)
-        if is_alone:
+        server = _Server(config, start, sidecar, common, family)
+        if family is None:
             _metrics_server(serve)
-        announced = asyncio.create_task(_announce(server, serve, address)) if is_alone else None
+        announced = asyncio.create_task(_announce(server, serve, address)) if family is None else None
         await server.serve(sockets=[listener])
         if announced is not None:
             announced.cancel()
@@ -333,13 +340,35 @@ def _failing(sidecar: Any, failure: list[BaseException]) -> Any:
     return kept
 
 
+@dataclass(frozen=True)
+class _Family:
+    """What the parent of workers tells each of them."""
+
+    at_start: Mapping[str, Any]  # what is in force of STARTED and TRACE until a restart
+    # Shared numbers. They have no lock, which a worker that is killed could keep.
+    seen: Any = field(default_factory=lambda: _SPAWN.RawValue("b", 0))  # 1: keys were seen
+    begun: Any = field(default_factory=lambda: _SPAWN.RawValue("b", 0))  # 1: some worker has served
+
+    def settings(self, start: Start) -> tuple[ServeSettings, Settings]:
+        """Read the settings for a worker, which may take another's place long after the start."""
+        serve, common = start.settings()
+        return (
+            serve.model_copy(update={name: self.at_start[name] for name in STARTED}),
+            common.model_copy(update={name: self.at_start[name] for name in TRACE}),
+        )
+
+
 class _Workers:
     """The parent process of workers."""
 
-    def __init__(self, start: Start, serve: ServeSettings, listener: socket.socket, address: str) -> None:
+    def __init__(
+        self, start: Start, serve: ServeSettings, common: Settings, listener: socket.socket, address: str
+    ) -> None:
         self._start, self._serve, self._listener, self._address = start, serve, listener, address
-        self._seen = _SPAWN.RawValue("b", 0)  # 1: keys were seen. No lock, which a worker that is killed could keep
+        at_start = {name: getattr(serve, name) for name in STARTED} | {name: getattr(common, name) for name in TRACE}
+        self._family = _Family(at_start)
         self._children: list[Any] = []
+        self._due: dict[int, float] = {}  # when a worker is replaced that has ended, by its place in the list
         self._is_ending = self._is_ending_at_once = False
         self._told: dict[int, int] = {}  # the signal by which a worker was told to end
 
@@ -352,6 +381,7 @@ class _Workers:
             for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(sig, self._pass_on)
             self._children = [self._child() for _ in range(self._serve.workers)]
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
             _metrics_server(self._serve)
             print(_words(self._serve, self._address), file=sys.stderr, flush=True)
             return self._watch()
@@ -363,7 +393,8 @@ class _Workers:
             time.sleep(0.05)
             if self._is_ending:
                 if not any(child.is_alive() for child in self._children):
-                    return max(max(child.exitcode or 0, 0) for child in self._children)
+                    codes = [child.exitcode or 0 for at, child in enumerate(self._children) if at not in self._due]
+                    return max(0, *codes)
                 sig = AT_ONCE if self._is_ending_at_once else signal.SIGTERM
                 for child in self._children:
                     if child.is_alive() and self._told.get(child.pid) != sig:
@@ -373,18 +404,31 @@ class _Workers:
             for at, child in enumerate(self._children):
                 if child.is_alive():
                     continue
-                if child.exitcode > 0:  # it could not begin, and no other could
+                if child.exitcode > 0 and not self._family.begun.value:  # it could not begin, and no other could
                     self._is_ending = True
                     break
-                _log.error("worker %d was ended by signal %d; another begins", child.pid, -child.exitcode)
-                from prometheus_client.multiprocess import mark_process_dead
+                if at not in self._due:
+                    self._due[at] = time.monotonic() + self._missed(child)
+                if self._due[at] <= time.monotonic():
+                    del self._due[at]
+                    self._children[at] = self._child()
 
-                mark_process_dead(child.pid)  # type: ignore[no-untyped-call] # prometheus-client's
-                self._children[at] = self._child()
+    def _missed(self, child: Any) -> float:
+        """Say that a worker has ended; return the seconds until another begins."""
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(child.pid)  # type: ignore[no-untyped-call] # prometheus-client's
+        if child.exitcode > 0:
+            _log.error("worker %d ended with %d; another begins in %g s", child.pid, child.exitcode, AGAIN_S)
+            return AGAIN_S
+        how = f"was ended by signal {-child.exitcode}" if child.exitcode else "has drained"
+        _log.error("worker %d %s; another begins", child.pid, how)
+        return 0.0
 
     def _child(self) -> Any:
-        child = _SPAWN.Process(target=_work, args=(self._start, self._listener, self._address, self._seen))
-        child.start()
+        child = _SPAWN.Process(target=_work, args=(self._start, self._listener, self._address, self._family))
+        with _held_back():
+            child.start()
         return child
 
     def _pass_on(self, sig: int, _frame: FrameType | None) -> None:
@@ -397,15 +441,25 @@ class _Workers:
                 os.kill(child.pid, sig)
 
 
-def _work(start: Start, listener: socket.socket, address: str, seen: Any) -> None:
+def _work(start: Start, listener: socket.socket, address: str, family: _Family) -> None:
     """Serve in a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server takes it: Ctrl-C reaches the parent as well
     try:
         with Settings.of(start.config):
-            sys.exit(_serve(start, listener, address, seen=seen))
+            sys.exit(_serve(start, listener, address, family))
     except GuardError as error:
         print(f"guard: {plain_line(str(error))}", file=sys.stderr)
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Let a SIGHUP wait, here and in processes that begin here: it ends one that has no handler for it yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _announce(server: uvicorn.Server, serve: ServeSettings, address: str) -> None:

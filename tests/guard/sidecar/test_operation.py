@@ -247,6 +247,33 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         assert sidecar.end() == 0
 
 
+def test_a_worker_that_can_not_take_anothers_place_is_tried_again_with_the_trace_of_the_start(tmp_path: Path) -> None:
+    """One that died while PostgreSQL was away, or the file was wrong, ended all the others."""
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
+        sidecar.wait(lambda: sidecar.chat().status == 200)
+        config = tmp_path / "guard.toml"
+        good = config.read_text()
+        config.write_text("[serve\n")
+        first, second = workers_of(sidecar)
+        os.kill(first, signal.SIGKILL)
+        sidecar.wait(lambda: any("ended with 1; another begins" in line for line in sidecar.errors))
+        assert all(sidecar.chat().status == 200 for _ in range(10))
+        config.write_text(good.replace("trace.db", "other.db"))
+        os.kill(second, signal.SIGKILL)
+        sidecar.wait(lambda: sidecar.chat().status == 200, 60)
+        assert not (tmp_path / "other.db").exists()
+        assert sidecar.end() == 0
+
+
+def test_a_reload_that_comes_while_workers_begin_waits_until_they_serve(tmp_path: Path) -> None:
+    """SIGHUP ended them, and a process alone."""
+    with fake_server.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
+        sidecar.process.send_signal(signal.SIGHUP)
+        sidecar.wait(lambda: sum("reloaded" in line for line in sidecar.errors) == 2)
+        assert not any("ended" in line for line in sidecar.errors)
+        assert sidecar.end() == 0
+
+
 def workers_of(sidecar: Sidecar) -> list[int]:
     """Return the two workers of a sidecar."""
     children = Path(f"/proc/{sidecar.process.pid}/task/{sidecar.process.pid}/children").read_text().split()
