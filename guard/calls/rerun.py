@@ -17,6 +17,7 @@ from guard.trace.asked_for import target_of
 from guard.trace.errors import TraceError
 from guard.trace.records import VALID, Attempt, Call
 from guard.trace.store import TraceStore
+from guard.turns import value as turn_value
 
 if TYPE_CHECKING:
     from guard.schemas.grounding.sources import Sources
@@ -130,6 +131,11 @@ def _target(store: TraceStore, call: Call) -> targets.Target:
     if kept is None:
         raise TraceError(
             f"the schema of call {call.number} was not kept, as in traces of version 1; it can't be replayed"
+        )
+    if turn_value.has_calls(kept["schema"]):  # the model wrote it otherwise, in a form of its own or told in words
+        raise TraceError(
+            f"call {call.number} is a turn with tools, of which no record says all that the model was told; it can't be"
+            " replayed"
         )
     target = target_of(kept, call.schema_hash)
     if target is None:

@@ -66,6 +66,17 @@ def parts(schema: Mapping[str, Any]) -> Iterator[str]:
             yield at
 
 
+def has_calls(schema: Any) -> bool:
+    """Whether a schema is one of these, of a turn that may call tools."""
+    kinds = schema.get("anyOf") if isinstance(schema, Mapping) else None
+    calls = kinds[0] if isinstance(kinds, list) and kinds else schema
+    try:
+        items = calls["items"]["anyOf"]
+        return bool(items) and all(list(item["properties"]) == ["name", "arguments"] for item in items)
+    except (TypeError, LookupError):
+        return False
+
+
 def place(pointer: str) -> TurnPlace | None:
     """Return what a JSON Pointer into such a schema leads into; None where it is neither a tool nor the answer."""
     if within := _OF_TOOL.fullmatch(pointer):

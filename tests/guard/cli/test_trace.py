@@ -290,6 +290,27 @@ def test_a_replay_asks_the_first_question_again_and_compares_to_the_byte(run: Ru
     ]
 
 
+def test_a_turn_with_tools_is_not_replayed_and_one_without_is(run: Run, place: str, model: Scripted) -> None:
+    """What the model was told of tools is on no record: it was asked without, and every answer differed."""
+
+    def lamp(on: bool) -> None:
+        """Turn the lamp on or off."""
+
+    says = Scripted('{"content": "hi"}', '[{"name": "lamp", "arguments": {"on": true}}]', name="small")
+    asker = guard.Guard(model=says, trace=place)
+    assert asker.turn("Hello").text == "hi"
+    assert asker.turn("Light", [lamp]).calls[0].arguments == {"on": True}
+    assert run("replay", "2") == (
+        app.EXIT_NO_ANSWER,
+        "",
+        "guard: call 2 is a turn with tools, of which no record says all that the model was told; it can't be"
+        " replayed\n",
+    )
+    assert model.requests == []
+    run("replay", "1")
+    assert len(model.requests) == 1
+
+
 def test_what_redaction_changed_is_said_or_refused(
     run: Run, place: str, model: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
