@@ -277,6 +277,31 @@ def test_what_failed_is_asked_again_only_where_that_is_said(run: Run, model: Ech
     assert not (tmp_path / "out.jsonl.failures.jsonl").exists()
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])
+def test_a_run_of_which_nothing_could_be_read_is_resumed_once_it_can_be(
+    run: Run, model: Echo, tmp_path: Path, name: str
+) -> None:
+    """It was refused as a file that no run had written, since the trace has no record of such inputs."""
+    (tmp_path / "in.jsonl").write_text('{"text": ""}\n{"text": null}\n')
+    command = ("-i", "in.jsonl", "-o", name)
+    code, _, err = run(*command)
+    assert (code, err.splitlines()[-1]) == (
+        2,
+        f"what failed is in {name}.failures.jsonl; mend the inputs that can't be read; --resume asks it again",
+    )
+    assert run(*command)[2].endswith(
+        "is there already, and no run that the trace knows wrote it; --force writes over it\n"
+    )
+    (tmp_path / "in.jsonl").write_text('"It says 1."\n"It says 2."\n')
+    assert run(*command, "--resume")[0] == 0
+    assert sorted(model.asked) == ["It says 1.", "It says 2."]
+    assert sorted(path.name for path in tmp_path.glob("out*")) == [name]
+    (tmp_path / f"{name}.failures.jsonl").touch()
+    with pytest.MonkeyPatch.context() as patch:  # the answers of a run that another trace knows are not lost
+        patch.setenv("GUARD_TRACE", str(tmp_path / "another.db"))
+        assert run(*command, "--resume")[0] == 2
+
+
 def test_two_runs_into_one_file_are_refused(run: Run, model: Echo, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("It says 1.")
     output = Output(tmp_path / "out.jsonl")
