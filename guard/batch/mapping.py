@@ -19,7 +19,7 @@ import functools
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar
 
 from guard.batch.map_run import AnyResults, MapOptions, MapRun, Question, Result, Unrecorded
@@ -321,6 +321,11 @@ def _questions(function: Decorated[..., Any], inputs: tuple[Iterable[Any], ...])
     for iterable in inputs:
         if isinstance(iterable, str | bytes):
             raise TypeError("map() takes an iterable of inputs, and a text is one input: guard.map(read, [text])")
+        if isinstance(iterable, Mapping) or not callable(getattr(iterable, "columns", list)):  # pandas', Polars'
+            raise TypeError(
+                f"map() takes an iterable of inputs, and a {type(iterable).__name__} yields only the names in it;"
+                ' give one of its columns, or its values: guard.map(read, table["text"])'
+            )
         if not isinstance(iterable, Iterable):
             raise TypeError(f"map() takes an iterable of inputs, not {iterable!r}: guard.map(read, texts)")
     return _planned(function, inputs)

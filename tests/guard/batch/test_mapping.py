@@ -59,6 +59,12 @@ class Counting:
                 self._now -= 1
 
 
+class Frame(list[str]):
+    """A table as those of pandas and Polars: it yields the names of its columns."""
+
+    columns = ("text",)
+
+
 def reader(model: object, **more: Any) -> Any:
     """Return a function that reads a document's number."""
 
@@ -502,6 +508,8 @@ def test_inputs_are_read_as_they_are_needed() -> None:
         (lambda: guard.map(reader(Counting(), tools=[texts]), ["x"]), TypeError, r"map\(\) asks .*its tools need more"),
         (lambda: guard.amap(reader(Counting(), tools=[texts]), ["x"]), TypeError, "decorate a function without tools"),
         (lambda: guard.map(reader(Counting()), [], concurrency=0), ValueError, "concurrency=0 must be at least 1"),
+        (lambda: guard.map(reader(Counting()), {"text": "1"}), TypeError, "a dict yields only the names in it"),
+        (lambda: guard.amap(reader(Counting()), Frame()), TypeError, "a Frame yields only the names in it"),
         (lambda: guard.map(reader(Counting()), [], concurrency=2.5), ValueError, "must be a whole number"),
         (lambda: guard.map(reader(Counting()), [], concurrency=5000), ValueError, "must be at most 1,024"),
         (lambda: guard.map(reader(Counting()), [], resume=True), ValueError, "resume=True must be a name"),
