@@ -8,6 +8,7 @@ value is read from the text here, and the record from the trace.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import pickle
 import uuid
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -21,9 +22,12 @@ from guard.calls.pipeline import Guard
 from guard.calls.steps import Plan
 from guard.errors import CallError, ModelError
 from guard.support.bounds import MOST_COUNT, MOST_USD, check
+from guard.trace.records import Call
 
 if TYPE_CHECKING:
     from guard.batch.ray_limits import JobLimits
+
+_log = logging.getLogger("guard")
 
 R = TypeVar("R")
 Chosen: TypeAlias = "Literal['ray'] | RayEngine"
@@ -102,20 +106,30 @@ class RayResults(AnyResults[R]):
         self._guard.store.check_writable()
         self._run.prepare()
         asked: dict[int, Question] = {}
-        for index, question in enumerate(keyed(questions, name)):
+        fault: Exception | None = None  # what the inputs ended with, where that was one
+        planned = enumerate(keyed(questions, name))
+        while True:
+            try:
+                index, question = next(planned)
+            except StopIteration:
+                break
+            except Exception as error:  # what came before is asked first, as by threads
+                fault = error
+                break
             known = self._run.known(index, question)
             if known is None:
                 asked[index] = question
             else:
                 yield known
-        if not asked:
-            return
-        try:
-            for row in self._rows(asked, name):
-                yield self._result(row, asked.pop(row["index"]))
-        finally:
-            if self._options.resume is None:
-                self._guard.store.forget_items(name)
+        if asked:
+            try:
+                for row in self._rows(asked, name):
+                    yield self._result(row, asked.pop(row["index"]))
+            finally:
+                if self._options.resume is None:
+                    self._guard.store.forget_items(name)
+        if fault is not None:
+            raise fault
 
     def _rows(self, asked: Mapping[int, Question], name: str) -> Iterator[dict[str, Any]]:
         import pyarrow as pa
@@ -139,6 +153,9 @@ class RayResults(AnyResults[R]):
         common = dataclasses.replace(plan, messages=(), sources={}, item=None)
         check_sendable(self._guard, common)
         limits = self._limits(name)
+        needs = {"CPU": 1 if engine.num_cpus is None else engine.num_cpus, "GPU": engine.num_gpus or 0}
+        if words := wait_for(needs, ray.nodes()):
+            _log.warning(words)
         workers = engine.workers or sum(node["Alive"] for node in ray.nodes())
         pool = min(workers, -(-len(table) // size))
         dataset = ray.data.from_arrow([table.slice(at, size) for at in range(0, len(table), size)])
@@ -148,7 +165,7 @@ class RayResults(AnyResults[R]):
             batch_size=size,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=pool, max_concurrent_calls_per_actor=BATCHES),
-            num_cpus=1 if engine.num_cpus is None else engine.num_cpus,
+            num_cpus=needs["CPU"],
             num_gpus=engine.num_gpus,
             fn_constructor_kwargs={
                 "guard": self._guard.using(trace=store),
@@ -179,13 +196,34 @@ class RayResults(AnyResults[R]):
         call = None if row["call"] is None else self._guard.store.read(row["call"])
         if row["error"] is None:
             value, _ = question.plan.target.check(row["value"])
-            return Result(index, given, value, call=call, is_kept=is_kept)
+            return Result(index, given, value, call=call and as_written(call, row["value"]), is_kept=is_kept)
         if row["failed"] is not None:
             return Result(index, given, error=pickle.loads(row["failed"]))  # noqa: S301 (our own worker's)
         kind: type[CallError] = getattr(errors, row["error"], CallError)
         attempts = () if call is None else call.attempts
         error = kind(row["message"]).recorded(attempts[-1].findings if attempts else (), attempts, row["call"])
         return Result(index, given, error=error, is_kept=is_kept)
+
+
+def as_written(call: Call, text: str) -> Call:
+    """Return a call of the trace with its answer as the model wrote it, from which redaction may have cut something."""
+    last = call.answer
+    if call.text == text or last is None or last.reply is None:
+        return call
+    if last.repaired is None:
+        whole = dataclasses.replace(last, reply=dataclasses.replace(last.reply, text=text))
+    else:
+        whole = dataclasses.replace(last, repaired=text)
+    return dataclasses.replace(call, attempts=tuple(whole if one is last else one for one in call.attempts))
+
+
+def wait_for(needs: Mapping[str, float], nodes: Iterable[Mapping[str, Any]]) -> str:
+    """Return what a run waits for that no node has; "" where one has it. Ray would wait and say nothing."""
+    has = [node["Resources"] for node in nodes if node["Alive"]]
+    if any(all(node.get(name, 0) >= count for name, count in needs.items()) for node in has):
+        return ""
+    wanted = " and ".join(f"{count:g} {name}" for name, count in needs.items() if count)
+    return f"no node of the cluster has the {wanted} that a worker needs; the run waits until one does"
 
 
 def check_sendable(guard: Guard, plan: Plan) -> None:

@@ -26,11 +26,12 @@ import ray_cluster
 from pydantic import BaseModel
 
 import guard
-from guard.batch.ray_engine import RayEngine, check_sendable
+from guard.batch.ray_engine import RayEngine, as_written, check_sendable, wait_for
 from guard.batch.ray_limits import LeaseLedger, LimitedModel
 from guard.batch.ray_mapper import Mapper
 from guard.models.base import Reply, Request
 from guard.testing.fake_server import Answer, ClientRequest, Server
+from guard.trace.records import Attempt, Call
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 ROOT = Path(__file__).parents[3]
@@ -140,6 +141,18 @@ try:
 except ZeroDivisionError as error:
     print("raised", error)
 
+def ending():
+    yield "This is number 1."
+    yield "This is number 2."
+    raise OSError("the inputs' own")
+
+taken = []
+try:
+    for result in guard.map(read, ending(), engine=RayEngine(workers=1)):
+        taken.append(result.value.number)
+except OSError as error:
+    print(taken, error)
+
 def limited(value):
     guard.compile({"type": "nothing"})
 
@@ -161,17 +174,23 @@ def test_a_mapper_of_a_dataset_writes_each_answer_once_and_asks_none_again(provi
     assert [row[:3] for row in second] == [row[:3] for row in first]
     assert all(row[3] for row in second)
     assert said[2] == "raised a validator with a bug"
-    assert said[3].startswith("SchemaError /type ")
-    assert said[4] == "['ModelError', 'ModelError', 'ModelError']"  # a server of one's own has no price
+    assert said[3] == "[1, 2] the inputs' own"
+    assert said[4].startswith("SchemaError /type ")
+    assert said[5] == "['ModelError', 'ModelError', 'ModelError']"  # a server of one's own has no price
     asked = [request for request in provider.requests if "read" not in request.path]
     assert (
-        len(asked) <= 9 + 3 + 1 + 1
+        len(asked) <= 9 + 3 + 1 + 2 + 1
     )  # alike rows share an answer, but for those of batches that were under way at once
 
 
 @needs_ray
-def test_a_command_line_run_is_done_by_a_cluster(provider: Server, tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_text("".join(f'{{"text": "This is number {n}.", "id": {n}}}\n' for n in range(5)))
+def test_a_command_line_run_is_done_by_a_cluster(
+    provider: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its output has the answers as the model wrote them; it had them without what redaction cut out of the record."""
+    monkeypatch.setenv("MY_PASSWORD", "87654321")
+    numbers = [*range(5), 87654321]
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"text": "This is number {n}.", "id": {n}}}\n' for n in numbers))
     (tmp_path / "schema.json").write_text(json.dumps(killed.SCHEMA))
     run = (
         "import sys\nfrom guard.cli.app import main\n"
@@ -180,7 +199,33 @@ def test_a_command_line_run_is_done_by_a_cluster(provider: Server, tmp_path: Pat
     )
     driven(run, provider, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [(row["columns"]["id"], row["value"]) for row in rows] == [(n, {"number": n}) for n in range(5)]
+    assert [(row["columns"]["id"], row["value"]) for row in rows] == [(n, {"number": n}) for n in numbers]
+    assert "87654321" not in (tmp_path / "trace.db").read_bytes().decode(errors="replace")
+
+
+def test_what_a_run_waits_for_is_said() -> None:
+    """A run on a cluster without a GPU waited for one and said nothing."""
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 8.0}},
+        {"Alive": True, "Resources": {"CPU": 1.0, "GPU": 0.5}},
+        {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 8.0}},
+    ]
+    assert wait_for({"CPU": 8, "GPU": 0}, nodes) == wait_for({"CPU": 1, "GPU": 0.5}, nodes) == ""
+    words = "no node of the cluster has the {} that a worker needs; the run waits until one does"
+    assert wait_for({"CPU": 2, "GPU": 0.25}, nodes) == words.format("2 CPU and 0.25 GPU")
+    assert wait_for({"CPU": 9, "GPU": 0}, nodes) == words.format("9 CPU")
+
+
+@pytest.mark.parametrize("repaired", [None, '{"number": 1}'])
+def test_a_call_of_the_trace_has_its_answer_as_it_was_written(repaired: str | None) -> None:
+    reply = Reply('{"number": 1', "stop", "m", 1, 1)
+    first = Attempt(1, (), reply, reason="invalid")
+    answer = Attempt(2, (), reply, repaired=repaired)
+    call = Call("read", "Number", "", "", "m", {}, 0.0, attempts=(first, answer), number=7)
+    assert as_written(call, call.text) is call
+    written = as_written(call, '{"number": 2}')
+    assert (written.text, written.number, written.attempts[0]) == ('{"number": 2}', 7, first)
+    assert (written.attempts[1].repaired is None) == (repaired is None)
 
 
 @needs_ray
