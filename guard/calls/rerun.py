@@ -54,7 +54,7 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
     name = model if isinstance(model, str) else asked.name
     defaults = {field: call.options.get(field, getattr(Policy, field)) for field in _OPTIONS}
     defaults["max_tokens"] = defaults["max_tokens"] or FIRST_TOKENS
-    sources = _sources(target, first)
+    sources = None if target.grounding is None else sources_of(first)
     compiled = target.compiled if sources is None else target.compiled.grounded(sources)
     request = Request(tuple(first.messages), compiled, name=call.target, **defaults)
     started, clock = time.time(), time.perf_counter()
@@ -105,10 +105,8 @@ def replay(store: TraceStore, call: Call, model: str | Model | None = None) -> R
     return Replay(written.number, name, was, reply.text if reply else error, cut)
 
 
-def _sources(target: targets.Target, attempt: Attempt) -> Sources | None:
-    """Return the inputs that grounded values came from, as the messages show them."""
-    if target.grounding is None:
-        return None
+def sources_of(attempt: Attempt) -> Sources:
+    """Return the inputs that grounded values came from, as the messages show them; TraceError where they changed."""
     from guard.schemas.grounding.sources import Sources  # here: few calls need it
 
     inputs = {}
@@ -118,7 +116,7 @@ def _sources(target: targets.Target, attempt: Attempt) -> Sources | None:
     try:
         return Sources(inputs)
     except ValueError:
-        raise TraceError("the record no longer has the input as it was; the call can't be replayed") from None
+        raise TraceError("the record no longer has the input as it was; the call can't be asked again") from None
 
 
 #: Of a call's options, those that decide its first answer.

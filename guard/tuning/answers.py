@@ -21,14 +21,16 @@ from guard.support import strict_json
 from guard.support.bounds import MOST_SUM
 from guard.support.secret_patterns import REDACTED
 from guard.trace.asked_for import target_of
+from guard.trace.errors import TraceError
 from guard.trace.feedback import PERSON
 from guard.trace.records import TRAINING, VALID
 from guard.tuning.examples import Pair, digest
 
 if TYPE_CHECKING:
     from guard.schemas.compiled import Compiled
+    from guard.schemas.grounding.sources import Sources
     from guard.trace.feedback import Feedback
-    from guard.trace.records import Call
+    from guard.trace.records import Attempt, Call
     from guard.trace.store import TraceStore
 
 #: Providers' terms about training on answers; shown before their answers are used.
@@ -168,7 +170,20 @@ def _pairs(
         answer = call.answer
         by = PERSON if is_corrected else answer.model if answer is not None else ""
         source, is_approved = f"call {call.number}", feedback is not None and feedback.right
-        yield Pair(call.attempts[0].messages, compiled, text, source, call.started, by, is_approved)
+        first = call.attempts[0]
+        sources = _sources(first) if compiled.is_grounded else None
+        if compiled.is_grounded and sources is None:
+            dropped["its inputs are not on record"] += 1
+            continue
+        yield Pair(first.messages, compiled, text, source, call.started, by, is_approved, sources)
+
+
+def _sources(first: Attempt) -> Sources | None:
+    """Return the inputs of grounded values; None where the messages do not show them as they were."""
+    try:
+        return rerun.sources_of(first) if first.inputs else None
+    except TraceError:
+        return None
 
 
 def _why_not(call: Call, feedback: Feedback | None, own: Container[str]) -> str:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guard.errors import GuardError
+from guard.errors import CallError, GuardError
 from guard.kernels.cached import cached_property
+from guard.models.chat_messages import said_by_user
+from guard.output.grounding import grounded
 from guard.support.subschemas import applying
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from guard.decoding.teacher import AnswerPath
     from guard.models.local.transformers import TransformersModel
     from guard.schemas.compiled import Compiled
+    from guard.schemas.grounding.sources import Sources
 
 LONGEST = 2048  #: Most tokens of prompt and answer together; longer pairs are dropped.
 DEPTH = 64  #: Nesting levels of an answer that are respelled.
@@ -42,6 +45,18 @@ class Pair:
     started: float = 0.0  # seconds since the epoch
     by: str = ""  # a model's name, or "person"
     is_approved: bool = False  # whether a person said that it is right
+    sources: Sources | None = None  # of grounded values; None: what the user says
+
+    def asked_for(self) -> Compiled:
+        """Return the schema whose masks a model answers under: that of grounded values with what the question states.
+
+        Raises ValidationFailed where it states no value that the schema could have, and Truncated where it is too long.
+        """
+        if not self.compiled.is_grounded:
+            return self.compiled
+        from guard.schemas.grounding.sources import Sources  # here: few types need it
+
+        return grounded(self.compiled, Sources(said_by_user(self.messages)) if self.sources is None else self.sources)
 
     @cached_property
     def input_hash(self) -> str:
@@ -138,7 +153,11 @@ def cut(model: TransformersModel, pairs: Iterable[Pair], dropped: Counter[str]) 
             continue
         room = LONGEST - len(prompt)
         try:
-            path = next(filter(None, (model.follow(pair.compiled, text, room) for text in spellings(pair))), None)
+            compiled = pair.asked_for()
+            path = next(filter(None, (model.follow(compiled, text, room) for text in spellings(pair))), None)
+        except CallError:
+            dropped["its inputs state no answer"] += 1
+            continue
         except GuardError:
             dropped["its schema is refused"] += 1
             continue

@@ -157,7 +157,7 @@ def _answered(model: Model, pair: Pair) -> Answered:
     value, is_right, failed = None, False, ""
     found: Mapping[str, AnswerFigures] = {}
     try:
-        reply = model.generate(Request(pair.messages, pair.compiled, max_tokens=TOKENS))
+        reply = model.generate(Request(pair.messages, pair.asked_for(), max_tokens=TOKENS))
         value = json.loads(reply.text)
         is_right = are_equal(value, json.loads(pair.answer))
         found = figures(reply.text, reply.tokens, asked(pair.messages, model.name), pair.compiled.schema)

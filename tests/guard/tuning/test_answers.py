@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import tiny
+from pydantic import BaseModel
 from scripted import Scripted, reply
 from typer.testing import CliRunner
 
@@ -105,6 +106,26 @@ def test_an_answer_that_a_larger_model_gave_in_the_end_is_learned_under_the_firs
     (pair,), _ = found(trace_file)
     assert [dict(message) for message in pair.messages] == [{"role": "user", "content": "Read."}]
     assert pair.answer == RIGHT
+
+
+def test_a_grounded_answer_is_learned_with_the_inputs_that_it_came_from(trace_file: Path) -> None:
+    """The inputs are the call's arguments, and not the words around them; those that no message shows are unknown."""
+
+    class Letter(BaseModel):
+        sender: Annotated[str, guard.Quoted()]
+
+    @guard.structured(model=Scripted('{"sender": "Anna"}', name="large"), retries=0)
+    def read(letter: str, copy: list[str]) -> Letter:
+        """Read the letter."""
+
+    read("From Anna", ["Dear Anna"])
+    asker = guard.Guard(model=Scripted(*['{"sender": "Anna"}'] * 2, name="large"))
+    asker.generate(Letter, "Who?", sources="From Anna")
+    asker.generate(Letter, "Who? Anna.")
+    pairs, dropped = found(trace_file)
+    known = [dict(pair.sources.texts) for pair in pairs if pair.sources is not None]
+    assert known == [{"letter": "From Anna", "copy/0": "Dear Anna"}, {"messages/0": "Who? Anna."}]
+    assert dropped == {"its inputs are not on record": 1}
 
 
 def test_what_redaction_changed_and_what_was_replayed_is_left_out(

@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -21,6 +22,7 @@ from guard.decoding.teacher import AnswerPath
 from guard.decoding.torch_loop import Decoding
 from guard.models.base import Request
 from guard.models.local.transformers import TransformersModel
+from guard.schemas.grounding.sources import Sources
 from guard.tuning.examples import LONGEST, Pair, cut, deduplicated, spellings, split
 
 SCHEMA: dict[str, Any] = {
@@ -120,6 +122,26 @@ def test_what_is_no_example_is_counted_under_its_reason() -> None:
     fixed = pair({}, {"type": "object", "additionalProperties": False})
     assert list(cut(model(), [wrong, fixed], dropped)) == []
     assert dropped == {"no path of the masks": 1, "nothing to choose": 1}
+
+
+QUOTED = {"type": "object", "properties": {"name": {"type": "string", "x-guard-from": "input"}}, "required": ["name"]}
+
+
+def test_a_grounded_answer_is_cut_under_the_masks_of_its_inputs_as_decoding_is() -> None:
+    """It was cut under masks that allow any text, so that training learned choices that decoding never has."""
+    asked = pair({"name": "Anna"}, QUOTED, "Anna, Berta")
+    reply = model().generate(Request(asked.messages, asked.asked_for(), max_tokens=50))
+    assert json.loads(reply.text)["name"] in ("Anna", "Berta", "Anna, Berta")
+    named = dataclasses.replace(asked, sources=Sources({"who": "Carla"}))
+    dropped: Counter[str] = Counter()
+    (example,) = cut(model(), [asked, dataclasses.replace(asked, answer='{"name": "Carla"}'), named], dropped)
+    assert (example.pair, dropped) == (asked, {"no path of the masks": 2})
+    allowed = np.bitwise_or.reduce(example.path.masks)
+    bits = np.unpackbits(allowed.view(np.uint8), bitorder="little")
+    begun = {model().vocabulary.token_bytes(int(token))[:1] for token in np.flatnonzero(bits)}
+    assert begun <= {char.encode() for char in ' "{}:name,AnBert\n'}
+    assert not list(cut(model(), [pair({"name": "Anna"}, QUOTED, "!")], dropped))
+    assert dropped["its inputs state no answer"] == 1
 
 
 def test_numbers_and_keys_are_respelled_inside_of_references_and_lists() -> None:

@@ -200,6 +200,14 @@ def test_a_right_null_is_right() -> None:
     assert not shadow._answered(Scripted("nul"), question).is_right
 
 
+def test_what_comes_from_the_inputs_is_answered_under_their_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both models were asked as though an input stated anything, and failed by what they would never have served."""
+    monkeypatch.setattr(shadow, "TOKENS", 50)  # a tiny model has no room for more
+    compiled = guard.compile({"type": "string", "x-guard-from": "input"})
+    one = Pair(({"role": "user", "content": "Anna"},), compiled, '"Anna"')
+    assert shadow._answered(TransformersModel("tiny", tiny.llama(), tiny.tokenizer()), one).is_right
+
+
 def test_a_question_that_a_version_was_trained_on_is_not_asked_again_under_another_number(tmp_path: Path) -> None:
     before, now = pairs(30), pairs(40)
     card = {"sources": [pair.source for pair in before], "questions": [pair.question for pair in before]}
