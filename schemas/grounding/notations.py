@@ -29,20 +29,21 @@ SPACES = " \u00a0\u202f\u2009"  #: Between groups of digits.
 _APOSTROPHES = "'’"
 #: A decimal mark and the marks between groups of digits, where no locale is named.
 _ALL = ((".", "," + _APOSTROPHES + SPACES), (",", "." + _APOSTROPHES + SPACES))
+_ARABIC = ("٫", "٬")  #: The same beside Arabic and Persian digits; nothing else is written with them.
 
 
 @functools.lru_cache(256)
 def marks(locales: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return pairs of a decimal mark and the marks between groups of digits; ValueError for an unknown locale."""
     if not locales:
-        return _ALL
+        return (*_ALL, _ARABIC)
     found = []
     for locale in map(_locale, locales):
         symbols = locale.number_symbols["latn"]
         group = symbols["group"]
         alike = next((others for others in (SPACES, _APOSTROPHES) if group in others), group)
         found.append((symbols["decimal"], alike))
-    return tuple(dict.fromkeys(found))
+    return (*dict.fromkeys(found), _ARABIC)
 
 
 @functools.lru_cache(256)

@@ -27,6 +27,8 @@ _NUMERIC = (
     r"(?P<d>\d{1,2})(?P<mark>[-/])(?P<m>\d{1,2})(?P=mark)(?P<y>\d{4}|\d{2})(?!\d)",
     r"(?P<m>\d{1,2})(?P<mark>[-/])(?P<d>\d{1,2})(?P=mark)(?P<y>\d{4}|\d{2})(?!\d)",
     r"(?P<y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})(?=T\d|\b)",
+    r"(?P<y>\d{4})\.\s(?P<m>\d{1,2})\.\s(?P<d>\d{1,2})(?!\d)",  # 2026. 05. 14., as in Hungary and Korea
+    r"(?P<y>\d{4})\s?[年년]\s?(?P<m>\d{1,2})\s?[月월]\s?(?P<d>\d{1,2})\s?[日일]",
 )
 _APART = r"(?<![\d.,/-])"  #: What is not before digits that begin a date.
 _APART_NAMED = r"(?<![\w.,/-])"  #: The same where the month has a name.

@@ -16,20 +16,34 @@ from guard.schemas.grounding.stated_dates import Span, dates
 
 MOST_DIGITS = 40  #: Most digits of a number; longer ones are not numbers.
 
-_GROUPS = ",.'’" + SPACES
+_GROUPS, _POINTS = ",.'’٬" + SPACES, ".,٫"
+_CURRENCY = (
+    "(?:AED|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|SAR|SEK|SGD"
+    "|THB|TRY|TWD|UAH|USD|ZAR)"
+)
+_UNIT = "(?:[KMGT]B|KG|KM|AM|PM)"
 _NUMBER = re.compile(
-    r"(?:(?<!\w)|(?<=EUR)|(?<=USD)|(?<=GBP)|(?<=CHF)|(?<=JPY))[-+−]?"
-    rf"(?:\d{{1,3}}(?:[{_GROUPS}]\d{{2,3}}){{0,9}}[{_GROUPS}]\d{{3}}(?:[.,]\d+)?|\d+(?:[.,]\d+)?|[.,]\d+)"
+    rf"(?:(?<!\w)|(?<={_CURRENCY}))[-+−]?"
+    rf"(?:\d{{1,3}}(?:[{_GROUPS}]\d{{2,3}}){{0,9}}[{_GROUPS}]\d{{3}}(?:[{_POINTS}]\d+)?"
+    rf"|\d+(?:[{_POINTS}]\d+)?|[{_POINTS}]\d+)"
     rf"(?!\d)(?:[eE][-+]?\d{{1,2}}(?!\w)|[{SPACES}]?[kK]\b)?"
 )
-_CURRENCY, _UNIT = "(?:EUR|USD|GBP|CHF|JPY)", "(?:[KMGT]B|KG|KM|AM|PM)"
+#: What says around a number that it is below zero: -$45.25, ($45.25), (1,204) and 1.204,50-, but not (7).
+_MONEY = rf"(?:{_CURRENCY}|[A-Z]{{0,3}}[$€£¥₹₩₺₽₪])"
+_MINUS_BEFORE = re.compile(rf"[-−][{SPACES}]?{_MONEY}[{SPACES}]?\Z")
+_BRACKET_BEFORE = re.compile(rf"\((?:{_MONEY}[{SPACES}]?)?\Z")
+_BRACKET_BEHIND = re.compile(rf"(?:[{SPACES}]?{_MONEY})?\)")
+_MINUS_BEHIND = re.compile(r"[-−](?![\w-])")
+_BEFORE = 8  #: Most characters of these before a number.
+#: A word with a colon before its number, without a space: Total:12.50, but not 14:30 and fe80:12:1. It is no code.
+_LABEL = re.compile(r"(?<![\w.:/@#-])(?:[^\W\d_]+:|(?:No|Nr|Rs|Fr|Pos)\.)(?=\d+(?![\d:]))")
 #: Texts whose digits are not numbers. Each is searched for separately, because they overlap.
 _MARKED = tuple(
     map(
         re.compile,
         (
-            rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]\w*(?:[-/.:#@][^\W_]+)+",  # A-17, host-3.example
-            r"(?<!\w)\d*[^\W\d_]\w*(?:[-:#@_]\w+)+",  # 2b-11
+            rf"(?<!\w)(?!{_CURRENCY}-?\d)[^\W\d_]\w*(?:[-/.:#@][^\W_]+)+",  # A-17, host-3.example
+            rf"(?<!\w)(?!{_CURRENCY}-\d)\d*[^\W\d_]\w*(?:[-:#@_]\w+)+",  # 2b-11
             r"(?<!\d)\d{1,2}:\d{2}(?::\d{2})?",  # times
             rf"(?<!\w)(?!{_CURRENCY}\d)[^\W\d_]{{2,}}\d+\w*",  # LS6, INV2026
             rf"\b\d+(?!(?:{_CURRENCY}|{_UNIT})\b)[A-Z]{{2,}}\b",  # 2AB
@@ -37,19 +51,23 @@ _MARKED = tuple(
             r"\d[eE][-+]?\d{3,}",  # beyond all that is counted
             r"(?<!\d)\d+(?:-\w+)+",  # 12-34-AB
             r"(?<!\d)\d+(?:\.\d+){2,}(?!\d)",  # versions, addresses
-            r"https?://\S+|(?<!\S)[^\s@]+@\S+|#\w+|(?<!\*)\*+\d+",
+            r"https?://\S+|(?<!\S)[^\s@]+@\S+|#\w+",
+            r"(?<!\*)(?!(\*{1,3})\d[^*\n]{0,200}(?<=\S)\1(?![\w*]))\*+\d+",  # ****1234, but not **12**
         ),
     )
 )
 #: Telephone numbers: nine digits or more, or four pairs. Digits of different columns are none.
 _TELEPHONE = re.compile(r"\+?\(?\d(?:(?: ?[-/()]{1,3} ?| )?\d){8,}|(?<!\d)\d\d(?:[ -]\d\d){3}(?!\d)")
-#: What looks like a code or a telephone number, and is a number: one with groups of digits, a power of ten, or digits
-#: alone that begin with no zero.
-_NUMBER_ALL_THE_SAME = re.compile(r"[-+−]?\d{1,3}(?:[ .]\d{3})+|\d+[eE][-+]?\d{1,2}|[1-9]\d*")
+#: What looks like a code or a telephone number, and is a number: one with groups of digits, a power of ten, digits
+#: alone that begin with no zero, or one with words behind it: 12-month.
+_NUMBER_ALL_THE_SAME = re.compile(
+    r"[-+−]?\d{1,3}(?:[ .]\d{3})+|\d+[eE][-+]?\d{1,2}|[1-9]\d*|\d+(?:-[^\W\d_][^\W\d_A-ZÀ-Þ]{2,})+"
+)
 
 
 def numbers(text: str, locales: tuple[str, ...] = ()) -> dict[Decimal, list[Span]]:
     """Return the numbers of a text, each with its places (start, end) in order."""
+    text = _LABEL.sub(lambda label: label[0][:-1] + " ", text)
     taken = sorted(_taken(text, locales))
     out: dict[Decimal, list[Span]] = {}
     at = 0
@@ -63,7 +81,24 @@ def numbers(text: str, locales: tuple[str, ...] = ()) -> dict[Decimal, list[Span
             continue
         for value in _values(match.group(), locales):
             out.setdefault(value, []).append((begin, end))
+        if (place := _below_zero(text, begin, end)) is not None:
+            for value in filter(None, _values(match.group(), locales)):
+                out.setdefault(value.copy_negate(), []).append(place)
     return out
+
+
+def _below_zero(text: str, begin: int, end: int) -> Span | None:
+    """Return the place of a number with the signs around it that say that it is below zero; None where none do."""
+    if text[begin] in "-+−":
+        return None
+    before = max(0, begin - _BEFORE)
+    if (minus := _MINUS_BEFORE.search(text, before, begin)) is not None:
+        return minus.start(), end
+    opened, closed = _BRACKET_BEFORE.search(text, before, begin), _BRACKET_BEHIND.match(text, end)
+    has_mark = not text[begin:end].isdecimal()
+    if opened is not None and closed is not None and (has_mark or closed.end() - opened.start() > end - begin + 2):
+        return opened.start(), closed.end()
+    return (begin, end + 1) if has_mark and _MINUS_BEHIND.match(text, end) else None
 
 
 def _taken(text: str, locales: tuple[str, ...]) -> Iterator[Span]:

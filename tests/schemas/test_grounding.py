@@ -12,6 +12,7 @@ from decimal import Decimal
 from random import Random
 from typing import Annotated, Any
 
+import babel.numbers
 import pytest
 from pydantic import BaseModel
 
@@ -192,10 +193,54 @@ def test_a_long_value_is_looked_for_in_linear_time(text: str, value: str) -> Non
         ("45\nk", (), {"45"}),
         ("٣٤٥", (), {"345"}),
         ("0.1234567890123456789012345678901234567", (), {"0.1234567890123456789012345678901234567"}),
+        ("-$45.25", (), {"45.25", "-45.25"}),
+        ("−US$ 45", (), {"45", "-45"}),
+        ("CHF-45.25", ("de_CH",), {"45.25", "-45.25"}),
+        ("(1,204.50)", (), {"1204.5", "-1204.5"}),
+        ("($7), (7 EUR), (7), (0.00)", (), {"7", "-7", "0"}),
+        ("1.204,50- EUR", (), {"1204.5", "-1204.5"}),
+        ("pages 4- and 1.5--", (), {"4", "1.5"}),
+        ("SEK12 CAD12.50 PLN5", (), {"12", "12.5", "5"}),
+        ("Qty:12 total:12.50 No.5 Rs.500", (), {"12", "12.5", "5", "500"}),
+        ("um:14:30 fe80:12:1 v.1.2.3 Tel:0113 555 0187", (), set()),
+        ("a 12-month contract, 24-Stunden, 3-year-old", (), {"12", "24", "3"}),
+        ("12-34-AB, 12-AB, 10-12", (), set()),
+        ("*7* **12** and **13 EUR** of ****4411 and ****4412", (), {"7", "12", "13"}),
+        ("١٬٢٠٤٫٥٠", ("ar",), {"1204.5"}),
     ],
 )
 def test_numbers_count_by_value_where_they_stand_as_numbers(text: str, locales: Any, found: set[str]) -> None:
     assert set(numbers(text, locales)) == {Decimal(value) for value in found}
+
+
+@pytest.mark.parametrize("locale", ["en", "de", "de_AT", "de_CH", "fr", "es", "it", "nl", "pt_BR", "pl", "sv", "hi"])
+def test_amounts_are_read_as_cldr_writes_them(locale: str) -> None:
+    """Below zero most were not: -$45.25 and ($45.25) stated 45.25 alone, and CHF-45.25 nothing."""
+    amounts = [Decimal(value) for value in ("-45.25", "-1204.5", "1234567.89", "0.07", "12")]
+    for amount, currency, form in itertools.product(amounts, ("EUR", "CHF", "SEK", "INR"), ("standard", "accounting")):
+        written = babel.numbers.format_currency(amount, currency, locale=locale, format_type=form)
+        for locales in ((), (locale,)):
+            assert amount in numbers(f"Sum: {written}.", locales), (written, locales)
+
+
+def test_places_of_an_amount_have_its_signs() -> None:
+    text = "-$45.25, (1,204.50), 7.50-"
+    found = {str(value): [text[start:end] for start, end in spans] for value, spans in numbers(text).items()}
+    assert found == {
+        "45.25": ["45.25"],
+        "-45.25": ["-$45.25"],
+        "1204.50": ["1,204.50"],
+        "-1204.50": ["(1,204.50)"],
+        "7.50": ["7.50"],
+        "-7.50": ["7.50-"],
+    }
+
+
+@pytest.mark.parametrize("text", ["*1" * 50_000, "**1 " * 50_000, "(" * 100_000, "a:1" * 60_000, "1-a" * 60_000])
+def test_signs_around_numbers_take_no_longer_than_other_texts(text: str) -> None:
+    began = time.process_time()
+    numbers(text)
+    assert time.process_time() - began < 3
 
 
 def test_a_power_of_ten_and_many_digits_are_masked_as_they_are_checked() -> None:
@@ -235,6 +280,8 @@ def test_a_power_of_ten_and_many_digits_are_masked_as_they_are_checked() -> None
         ("12-14 May 2026", {"2026-05-12", "2026-05-14"}),
         ("May 12–14, 2026", {"2026-05-12", "2026-05-14"}),
         ("the code 12-34-2026-05-12", set()),
+        ("2026年5月14日、2026년 5월 15일", {"2026-05-14", "2026-05-15"}),
+        ("Kelt: 2026. 05. 14.", {"2026-05-14"}),
     ],
 )
 def test_dates_have_all_their_readings(text: str, found: set[str]) -> None:
