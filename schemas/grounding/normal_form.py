@@ -10,12 +10,14 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from guard.schemas.grounding.seen_text import seen
+
 _LONG = 30  #: Marks of one letter, above which they are put in order here: no language has as many.
 
 
 def compared(value: str) -> str:
     """Return the normal form of a value."""
-    return re.sub(r"\s+", " ", nfc(value))
+    return re.sub(r"\s+", " ", nfc(seen(value)))
 
 
 def nfc(text: str) -> str:

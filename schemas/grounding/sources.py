@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from guard.schemas.grounding.json_text import JsonNumber, JsonText
 from guard.schemas.grounding.keyword import MOST_PLACES, SourceRule, Within
 from guard.schemas.grounding.quotes import QuotableText
+from guard.schemas.grounding.seen_text import SeenText
 from guard.schemas.grounding.stated_dates import StatedDates, dates
 from guard.schemas.grounding.stated_numbers import numbers
 from guard.schemas.ops import Rx, Tree
@@ -46,6 +47,7 @@ class Sources:
             texts = {name + at: leaf for at, leaf in text.leaves()} if isinstance(text, JsonText) else {name: text}
             self.texts |= texts
             self._named[name] = [*texts]
+        self._seen: dict[str, SeenText] = {}
         self._quotes: dict[tuple[str, Within], QuotableText] = {}
         self._numbers: dict[tuple[str, tuple[str, ...]], dict[Decimal, Spans]] = {}
         self._dates: dict[tuple[str, tuple[str, ...]], StatedDates] = {}
@@ -95,6 +97,9 @@ class Sources:
         return list(self.texts) if rule.input is None else self._named.get(rule.input, [])
 
     def _spans(self, rule: SourceRule, name: str, value: str | Decimal) -> Spans:
+        return list(map(self._seen_of(name).place, self._seen_spans(rule, name, value)))
+
+    def _seen_spans(self, rule: SourceRule, name: str, value: str | Decimal) -> Spans:
         if isinstance(value, Decimal):
             return self._numbers_of(name, rule.locales).get(value, [])
         if rule.kind == "date":
@@ -118,22 +123,28 @@ class Sources:
         starts, ends = b"".join(start for start, _ in marks), b"".join(end for _, end in marks)
         return (int(Rx.QUOTES), "\n".join(found), starts or b"\0", ends or b"\0")
 
+    def _seen_of(self, name: str) -> SeenText:
+        if name not in self._seen:
+            self._seen[name] = SeenText(self.texts[name])
+        return self._seen[name]
+
     def _quotes_of(self, name: str, within: Within) -> QuotableText:
         key = name, within
         if key not in self._quotes:
-            self._quotes[key] = QuotableText(self.texts[name], within)
+            self._quotes[key] = QuotableText(self._seen_of(name).text, within)
         return self._quotes[key]
 
     def _numbers_of(self, name: str, locales: tuple[str, ...]) -> dict[Decimal, Spans]:
         key = name, locales
         if key not in self._numbers:
             text = self.texts[name]
-            told = {Decimal(text): [(0, len(text))]} if isinstance(text, JsonNumber) else numbers(text, locales)
-            self._numbers[key] = told
+            is_json = isinstance(text, JsonNumber)
+            found = {Decimal(text): [(0, len(text))]} if is_json else numbers(self._seen_of(name).text, locales)
+            self._numbers[key] = found
         return self._numbers[key]
 
     def _dates_of(self, name: str, locales: tuple[str, ...]) -> StatedDates:
         key = name, locales
         if key not in self._dates:
-            self._dates[key] = dates(self.texts[name], locales)
+            self._dates[key] = dates(self._seen_of(name).text, locales)
         return self._dates[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 import pickle
 import re
 import time
@@ -14,6 +15,8 @@ from typing import Annotated, Any
 
 import babel.numbers
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import guard
@@ -24,6 +27,7 @@ from guard.schemas.grounding.keyword import KEYWORD, MOST_PLACES, SourceRule, ru
 from guard.schemas.grounding.normal_form import clusters, nfc
 from guard.schemas.grounding.notations import months
 from guard.schemas.grounding.quotes import QuotableText
+from guard.schemas.grounding.seen_text import SeenText, seen
 from guard.schemas.grounding.sources import Sources
 from guard.schemas.grounding.stated_dates import _folded, dates
 from guard.schemas.grounding.stated_numbers import numbers
@@ -117,6 +121,49 @@ def test_the_normal_form_is_the_one_of_unicode() -> None:
         parts = [text[start:end] for start, end in clusters(text)]
         assert "".join(parts) == text
         assert "".join(map(nfc, parts)) == nfc(text), text
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "value", "places"),
+    [
+        ("שם: \u200fדוד\u200f \u200fלוי\u200f, חיפה", {"type": "string"}, "דוד לוי", ["דוד\u200f \u200fלוי"]),
+        ("שם: \u200fדוד\u200f לוי", {"type": "string"}, "\u200fדוד\u200f לוי", ["דוד\u200f לוי"]),
+        ("the soft\u00adware of zero\u200bwidth", {"type": "string"}, "software", ["soft\u00adware"]),
+        ("\ufeffAnna", {"type": "string"}, "Anna", ["Anna"]),
+        ("في 14\u200f/05\u200f/2026", {"type": "string", "format": "date"}, "2026-05-14", ["14\u200f/05\u200f/2026"]),
+        ("-\u200e$\xa045.25", {"type": "number"}, -45.25, ["-\u200e$\xa045.25"]),
+    ],
+)
+def test_marks_that_nobody_sees_do_not_count(text: str, schema: Any, value: Any, places: list[str]) -> None:
+    compiled, sources = guard.compile({**schema, KEYWORD: "input"}), Sources({"text": text})
+    written = json.dumps(value, ensure_ascii=False)
+    found = GroundingChecker(compiled).check(written, sources)
+    assert not found.findings
+    assert [text[start:end] for _, start, end in found.places[""]] == places
+    matcher = compiled.grounded(sources).matcher(single_bytes())
+    assert all(map(matcher.accept, written.replace("\u200f", "").encode()))
+    assert matcher.can_stop()
+
+
+@given(st.text(st.sampled_from("aB1 .\n\u00ad\u200b\u200e\u200f\u202e\u2066\ufeff")))
+def test_a_seen_text_knows_where_it_stood(text: str) -> None:
+    found = SeenText(text)
+    assert seen(found.text) == found.text
+    for start, end in itertools.combinations(range(len(found.text) + 1), 2):
+        first, last = found.place((start, end))
+        assert seen(text[first:last]).replace("-", "") == found.text[start:end].replace("-", "")
+        assert (text[first], text[last - 1]) == tuple(found.text[at].replace("-", "\xad") for at in (start, end - 1))
+
+
+@pytest.mark.parametrize("within", ["cell", "line", "paragraph"])
+@given(text=st.text(st.sampled_from("ab1- \n\u00ad\u200b\u200e\u0301")))
+def test_what_may_be_quoted_of_a_text_with_unseen_marks_is_found_in_it(within: Any, text: str) -> None:
+    sources, rule = Sources({"text": text}), SourceRule("quoted", within=within)
+    _, compared, starts, ends = sources.tree(rule)
+    for start, end in itertools.combinations(range(len(compared) + 1), 2):
+        value = compared[start:end]
+        if starts[start] and ends[end] and "\n" not in value:
+            assert sources.places(rule, value), (text, value)
 
 
 def test_overlapping_places_are_all_found() -> None:
