@@ -198,8 +198,9 @@ def as_html(reports: Sequence[Report]) -> str:
 
 _OWN_STYLE = """
 .held { list-style: none; padding: 0; columns: 24rem; } .held li { margin: 0 0 .3rem; break-inside: avoid; }
-.bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: .15rem .6rem; font-size: .85rem;
-  align-items: center; } .bars i { height: .7rem; background: var(--forced); border-radius: 2px; display: block; }
+.bars { display: grid; grid-template-columns: fit-content(60%) minmax(3rem, 1fr) max-content; gap: .15rem .6rem;
+  font-size: .85rem; align-items: center; }
+.bars i { height: .7rem; background: var(--forced); border-radius: 2px; display: block; }
 article.broken { border-left: 5px solid var(--bad); } .says { font-size: 1.05rem; margin: 0 0 .5rem; }
 .mark { font-weight: 700; } .line { color: var(--quiet); font-weight: 400; font-size: .85rem; }
 """
