@@ -17,7 +17,7 @@ from guard.errors import SchemaError, Truncated, Unchecked, ValidationFailed, Vi
 from guard.kernels import json_pointer
 from guard.kernels.json_pointer import pointer
 from guard.output.judge import Judge, JudgedSchema, too_deep
-from guard.support.clipping import clipped
+from guard.support.clipping import GOT_LENGTH, clipped, cut_short
 
 if TYPE_CHECKING:
     from guard.schemas import Compiled
@@ -138,8 +138,8 @@ def _finding(one: Grounded) -> Violation:
         expected += f", within a {one.rule.within}"
     elif one.rule.kind == "quoted":
         expected += ", within one line"
-    got = float(one.value) if isinstance(one.value, Decimal) else one.value
-    return Violation(pointer(one.path), rule, expected, clipped(got))
+    got = cut_short(str(one.value), GOT_LENGTH) if isinstance(one.value, Decimal) else clipped(one.value)
+    return Violation(pointer(one.path), rule, expected, got)
 
 
 def _once(found: Sequence[Grounded]) -> list[Violation]:

@@ -45,7 +45,8 @@ class Stated:
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         """Write the keyword."""
         said = {"input": _pointer(self.input), "locales": list(self.locales)}
-        return _marked(handler, handler(core), _short(said, {"locales": []}), ("number", "date"), "a number or a date")
+        what = "a number or a date; a Decimal is a text in JSON: mark a float instead"
+        return _marked(handler, handler(core), _short(said, {"locales": []}), ("number", "date"), what)
 
 
 def _pointer(name: str | None) -> str:

@@ -388,6 +388,19 @@ def test_types_say_it_in_their_schemas() -> None:
     assert said["items"]["items"][KEYWORD] == {"input": "input", "within": "line", "once": True}
 
 
+def test_a_mark_on_a_decimal_is_refused_with_a_way_out() -> None:
+    with pytest.raises(guard.SchemaError, match="a Decimal is a text in JSON: mark a float instead"):
+        types.described(Annotated[Decimal | None, guard.Stated()])
+
+
+@pytest.mark.parametrize("written", ["7", "7.50", "12345678901234567891", "1E+400"])
+def test_a_finding_shows_a_number_as_it_was_written(written: str) -> None:
+    """The model was told that it had said 7.0, or 1.2345678901234567e+19."""
+    compiled = guard.compile({"type": "number", KEYWORD: "input"})
+    (finding,) = GroundingChecker(compiled).check(written, Sources({"text": "8"})).findings
+    assert finding.got == written
+
+
 def test_a_mark_on_another_type_is_refused() -> None:
     for wanted in (Annotated[bool, guard.Stated()], Annotated[float, guard.Quoted()]):
         with pytest.raises(guard.SchemaError, match="is marked as one that the input states"):
