@@ -300,11 +300,11 @@ def test_a_turn_with_tools_is_not_replayed_and_one_without_is(run: Run, place: s
     asker = guard.Guard(model=says, trace=place)
     assert asker.turn("Hello").text == "hi"
     assert asker.turn("Light", [lamp]).calls[0].arguments == {"on": True}
+    told = "call 2 is a turn with tools, of which no record says all that the model was told; it can't be replayed"
     assert run("replay", "2") == (
         app.EXIT_NO_ANSWER,
         "",
-        "guard: call 2 is a turn with tools, of which no record says all that the model was told; it can't be"
-        " replayed\n",
+        f"guard: {told}\n",
     )
     assert model.requests == []
     run("replay", "1")
