@@ -18,7 +18,7 @@ _SPACELESS = re.compile(
     "\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 _STARTERS = "+(#@/<$€£¥[*"  #: Signs that may belong to the word after them.
-_ENDERS = ").!?%+#>]€£$¥°*"  #: Signs that may belong to the word before them.
+_ENDERS = ").!?%+#>]€£$¥°*/="  #: Signs that may belong to the word before them; = ends Base64.
 _JOINERS = "-.@'’‐‑"  #: Marks that are part of a word between two of its letters.
 
 

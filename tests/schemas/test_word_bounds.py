@@ -13,7 +13,7 @@ SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-CHARS = "aBs19_ ,:/.-@'’‐‑\n+(#<$€£¥[*)!?%>]°−\\|\"é\u0301ßж٣東京กา๑฿〆ー\u200d\U0001f600\U00020001"
+CHARS = "aBs19_ ,:/=.-@'’‐‑\n+(#<$€£¥[*)!?%>]°−\\|\"é\u0301ßж٣東京กา๑฿〆ー\u200d\U0001f600\U00020001"
 
 
 @functools.cache
@@ -24,7 +24,7 @@ def patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     inner = r"(?:[-.@_'’‐‑]|(?<=\d)[,:](?=\d)|/(?=\d)|(?<=\d)/)"
     word = rf"{letter}+(?:{inner}{letter}+)*|[{SPACELESS}][{marks}]*"
     before = rf"(?:[+(#@/<$€£¥\[*]|[-−](?=\d))(?<![{any_letter}].)(?![ \n])"
-    behind = rf"[).!?%+#>\]€$£¥°*](?<![ \n].)(?![{any_letter}])"
+    behind = rf"[).!?%+#>\]€$£¥°*/=](?<![ \n].)(?![{any_letter}])"
     return re.compile(word), re.compile(before), re.compile(behind)
 
 
