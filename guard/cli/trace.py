@@ -72,16 +72,24 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the latest calls."""
-    from rich.text import Text
-
     store = opened()
-    calls = store.latest(limit=limit, outcome=outcome, function=function)
+    damaged: list[TraceError] = []
+    calls = store.latest(limit=limit, outcome=outcome, function=function, damaged=damaged.append)
     if as_json:
         for call in calls:
             say_json(_as_dict(call))
-        return
+    elif calls or not damaged:
+        _list(calls, store, is_chosen=bool(outcome or function))
+    _name(damaged)
+    if damaged:
+        raise typer.Exit(EXIT_NO_ANSWER)
+
+
+def _list(calls: Sequence[Call], store: TraceStore, *, is_chosen: bool) -> None:
+    from rich.text import Text
+
     if not calls:
-        say(f"no call in {store.place} is so" if outcome or function else f"no calls in {store.place}")
+        say(f"no call in {store.place} is so" if is_chosen else f"no calls in {store.place}")
         return
     shown = table("no", "time (UTC)", "function", "outcome", "tries", "tokens", "seconds")
     shown.expand = True
@@ -382,11 +390,16 @@ def export(
             for row in exported.rows(store, asked, form):
                 file.write(plain_json(row) + "\n")
                 count += 1
-    for wrong in damaged:
-        complain(f"left out: {wrong}")
+    _name(damaged)
     say(_counted(count, "row"), err=True)
     if damaged:
         raise typer.Exit(EXIT_NO_ANSWER)
+
+
+def _name(damaged: Sequence[TraceError]) -> None:
+    """Name the calls that were left out."""
+    for wrong in damaged:
+        complain(f"left out: {wrong}")
 
 
 def _advancing(calls: Iterator[Call], advance: Any) -> Iterator[Call]:

@@ -100,7 +100,7 @@ class Doomed(NamedTuple):
         times: list[float] = [] if self.before is None else [self.before]
         if self.newest is not None:
             cursor.execute("SELECT MIN(started) FROM calls")
-            times += [oldest for (oldest,) in cursor.fetchall() if oldest is not None]
+            times += [oldest for (oldest,) in cursor.fetchall() if isinstance(oldest, int | float)]  # or it is damaged
         if not times:
             return 0
         cursor.execute(

@@ -21,6 +21,7 @@ from guard.errors import Violation
 from guard.models.base import Reply
 from guard.output.repair import Edit
 from guard.schemas.grounding.sources import Place
+from guard.support.clipping import clipped
 from guard.support.json_pieces import COMPACT, SMALL, WINDOW, is_small, pieces, weight
 from guard.support.secret_patterns import REDACTED, may_hold_secret, redacted
 from guard.trace.records import Attempt, Call, Shown
@@ -197,17 +198,35 @@ _NO_REPLY = dict.fromkeys(
 )
 
 
+#: The columns of an attempt that hold numbers, of which some may be null.
+_NUMBERS = (
+    *("number", "tier", "started", "elapsed", "prompt_tokens", "completion_tokens", "forced_tokens", "thinking_tokens"),
+    *("seconds", "mask_seconds", "retries", "cost", "room", "decision"),
+)
+
+
+def _check_numbers(row: Any, names: Sequence[str]) -> None:
+    for name in names:
+        value = getattr(row, name)
+        if value is not None and not isinstance(value, float | int):  # SQLite's columns may hold anything
+            raise TypeError(f"its {name} is {clipped(value)}, which is no number")
+
+
 def call_of(row: Any, attempts: Sequence[Attempt]) -> Call:
     """Return the call of a row and its attempts. Raises DAMAGE where the row is not as Guard writes it."""
     if not isinstance(row.started, float | int):
         raise TypeError(f"it began at {row.started!r}, which is no time")
+    _check_numbers(row, ("seconds",))
+    options = loaded(row.options)
+    if not isinstance(options, dict):
+        raise TypeError("its options are no object")
     return Call(
         function=restored(row.function),
         target=restored(row.target),
         schema_hash=restored(row.schema_hash),
         template=restored(row.template),
         model=restored(row.model),
-        options=loaded(row.options),
+        options=options,
         started=row.started,
         seconds=row.seconds,
         outcome=restored(row.outcome),
@@ -220,6 +239,7 @@ def call_of(row: Any, attempts: Sequence[Attempt]) -> Call:
 
 def attempt_of(row: Any) -> Attempt:
     """Return the attempt of a row. Raises DAMAGE where the row is not as Guard writes it."""
+    _check_numbers(row, _NUMBERS)
     reply = None
     if row.text is not None:
         reply = Reply(

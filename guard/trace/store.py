@@ -441,13 +441,19 @@ class TraceStore:
         return found[0] if found else None
 
     def latest(
-        self, *, limit: int = 20, function: str | None = None, outcome: str | None = None, before: int | None = None
+        self,
+        *,
+        limit: int = 20,
+        function: str | None = None,
+        outcome: str | None = None,
+        before: int | None = None,
+        damaged: Callable[[TraceError], object] | None = None,
     ) -> list[Call]:
-        """Return the latest calls, the newest first."""
+        """Return the latest calls, the newest first. Of one whose rows are damaged `damaged` is told, as by `each`."""
         conditions = call_rows.conditions(function, outcome)
         if before is not None:
             conditions.append(CALLS.c.id < before)
-        return self._select(conditions, (CALLS.c.id.desc(),), limit)
+        return self._select(conditions, (CALLS.c.id.desc(),), limit, damaged=damaged)
 
     def outlines(self, limit: int = 20, before: int | None = None, *, failed: bool = False) -> list[Call]:
         """Return the latest calls, or those that ended without a value, the newest first, for lists.
@@ -568,13 +574,17 @@ class TraceStore:
         order: Sequence[Any],
         limit: int,
         columns: Sequence[Any] = (ATTEMPTS,),
+        damaged: Callable[[TraceError], object] | None = None,
     ) -> list[Call]:
         """Return the first calls, as many as `limit`."""
         calls = []
         for _, call in self._found(conditions, order, limit, columns):
-            if not isinstance(call, Call):
+            if isinstance(call, Call):
+                calls.append(call)
+            elif damaged is None:
                 raise call
-            calls.append(call)
+            else:
+                damaged(call)
         return calls
 
     def _found(

@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from guard.trace import day_totals
 from guard.trace.day_totals import MINUTES
 from guard.trace.records import VALID
-from guard.trace.row_codec import last_tier, loaded, restored, storable
+from guard.trace.row_codec import DAMAGE, last_tier, loaded, restored, storable
 from guard.trace.sql_tables import COUNTS, DAY_TOTALS, SUMS, TOTALS
 
 MINUTE = 60
@@ -63,6 +63,9 @@ _FIELDS = (
     *("cost", "finish", "is_estimate", "is_kept"),
 )
 _OF_CALL = 8  # the first so many are the call's
+_TEXTS = ("function", "target", "model", "options", "outcome", "reason", "text", "finish")
+#: What the columns hold: texts, tokens, of which an answer without any has none, or other numbers.
+_KINDS = tuple(str if name in _TEXTS else int if name.endswith("_tokens") else float for name in _FIELDS)
 
 
 class About(NamedTuple):
@@ -229,14 +232,30 @@ def pages(cursor: Any, mark: str, since: float = -math.inf, until: float = math.
 
 
 def records(cursor: Any, numbers: Iterable[int]) -> Iterator[tuple[int, dict[str, Any], list[Any]]]:
-    """Yield the number, row and attempts' rows of each call of a page, for `Totals.add`."""
+    """Yield the number, row and attempts' rows of each call of a page, for `Totals.add`.
+
+    What is damaged in a row counts as nothing, so that a record that can't be read can be deleted, and holds up no
+    other. Where that is what it was counted under, its totals stay.
+    """
     cursor.execute(f"{LEDGER} WHERE c.id IN ({', '.join(map(str, numbers))}) ORDER BY c.id, a.number")
     for number, group in itertools.groupby(cursor.fetchall(), key=lambda row: row[0]):
-        rows = list(group)
+        rows = [tuple(map(_undamaged, row, _KINDS)) for row in group]
         call = dict(zip(_FIELDS[:_OF_CALL], rows[0], strict=False))
-        call["large"] = storable(last_tier(loaded(call["options"])))
+        try:
+            call["large"] = storable(last_tier(loaded(call["options"])))
+        except DAMAGE:
+            call["large"] = ""
         attempts = [dict(zip(_FIELDS[_OF_CALL:], row[_OF_CALL:], strict=True)) for row in rows if row[_OF_CALL]]
         yield number, call, attempts
+
+
+def _undamaged(value: Any, kind: type) -> Any:
+    """Return the value of a column, or the nothing of its kind where it has another; SQLite's may hold anything."""
+    if kind is str:
+        return value if value is None or isinstance(value, str) else ""
+    if kind is int and value is None:
+        return 0
+    return value if value is None or isinstance(value, int | float) else 0
 
 
 def recount(connection: sa.Connection) -> None:

@@ -14,6 +14,7 @@ from sample_calls import CALL
 from guard.cli import app
 from guard.trace import TraceError, TraceStore
 from guard.trace.call_rows import PAGE
+from guard.trace.retention import EVERY, Retention
 from guard.trace.sql_tables import CALLS
 
 Run = Callable[..., tuple[int, str, str]]
@@ -25,6 +26,15 @@ HURTS = {
 }
 
 
+def hurt(file: Path, *statements: str) -> None:
+    connection = sqlite3.connect(file)
+    connection.create_function("guard_sums_up_days", 0, int)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
 @pytest.fixture
 def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TraceStore]:
     """Seven calls, of which four are damaged; of the last two, one began in no year, and one in the year 11016."""
@@ -32,12 +42,7 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TraceStor
     for _ in range(6):
         store.write(CALL)
     store.write(dataclasses.replace(CALL, started=285_490_000_000.0))
-    connection = sqlite3.connect(tmp_path / "calls.db")
-    connection.create_function("guard_sums_up_days", 0, int)
-    for statement in (*HURTS.values(), "UPDATE calls SET started = 1e18 WHERE id = 6"):
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
+    hurt(tmp_path / "calls.db", *HURTS.values(), "UPDATE calls SET started = 1e18 WHERE id = 6")
     monkeypatch.setenv("GUARD_TRACE", str(tmp_path / "calls.db"))
     yield store
     store.close()
@@ -84,6 +89,60 @@ def test_an_export_leaves_damaged_calls_out_and_says_so(run: Run, tmp_path: Path
     assert (code, count) == (1, "2 rows" if more else "3 rows")
     if form == "jsonl":
         assert [json.loads(line)["number"] for line in file.read_text().splitlines()] == [1, 6, 7]
+
+
+@pytest.mark.usefixtures("trace")
+def test_a_list_leaves_damaged_calls_out_and_says_so(run: Run) -> None:
+    """One damaged call among the latest left nothing to be seen of the others."""
+    code, out, said = run("list", "--json")
+    assert (code, [json.loads(line)["call"] for line in out.splitlines()]) == (1, [7, 6, 1])
+    assert [line.split(" is damaged")[0] for line in said.splitlines()] == [
+        f"guard: left out: call {number}" for number in (5, 4, 3, 2)
+    ]
+    code, out, said = run("list", "--limit", "2")
+    assert (code, said) == (0, "")
+
+
+#: What SQLite takes into a column, and no Guard writes.
+DAMAGE = [
+    "UPDATE calls SET options = '' WHERE id = 2",
+    "UPDATE calls SET options = '[]' WHERE id = 2",
+    "UPDATE calls SET started = 'abc' WHERE id = 2",
+    "UPDATE calls SET seconds = x'00' WHERE id = 2",
+    "UPDATE calls SET function = x'00', outcome = x'ff' WHERE id = 2",
+    "UPDATE attempts SET prompt_tokens = 'many' WHERE call = 2",
+    "UPDATE attempts SET prompt_tokens = NULL, completion_tokens = NULL WHERE call = 2",
+    "UPDATE attempts SET cost = 'x', tier = 'y', is_kept = 'z', reason = x'00' WHERE call = 2",
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_call_is_deleted_and_no_call_fails_for_it(damage: str, tmp_path: Path) -> None:
+    """Once it was among the oldest that are deleted, no call could be recorded any more, nor could any be pruned."""
+    store = TraceStore(tmp_path / "calls.db", Retention(calls=100))
+    store.write_all([(CALL, None, 30.0)] * (EVERY - 1))
+    hurt(tmp_path / "calls.db", damage)
+    assert len(list(store.each(damaged=lambda _: None))) >= EVERY - 2
+    assert store.write(CALL).number == EVERY
+    assert (store.read(2), store.count()) == (None, 100)
+    # What it was counted under may be damaged too: then it stays in the totals.
+    assert sum(row.figures["ended"] for row in store.ledger()) in (100, 101)
+    store.write_all([(CALL, None, 30.0)] * 10)
+    hurt(tmp_path / "calls.db", damage.replace("= 2", f"= {EVERY}"))
+    assert store.ledger(since=0.5)
+    assert store.prune(Retention(calls=5)) + store.count() == 110
+    assert store.count() in (4, 5)
+    store.close()
+
+
+@pytest.mark.parametrize("column", ["prompt_tokens", "cost", "seconds", "tier", "room"])
+def test_a_number_that_is_none_is_named(tmp_path: Path, column: str) -> None:
+    store = TraceStore(tmp_path / "calls.db")
+    store.write(CALL)
+    hurt(tmp_path / "calls.db", f"UPDATE attempts SET {column} = 'many' WHERE call = 1")  # noqa: S608 (ours)
+    with pytest.raises(TraceError, match=f"call 1 is damaged and can't be read: its {column} is 'many'"):
+        store.read(1)
+    store.close()
 
 
 @pytest.mark.parametrize("since", [None, 0.0])
