@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -72,6 +72,19 @@ def _call(row: Any, attempts: Sequence[Attempt]) -> Call | Exception:
         return row_codec.call_of(row, attempts)
     except row_codec.DAMAGE as error:
         return error
+
+
+def whole(
+    found: Iterable[tuple[Any, Call | TraceError]], damaged: Callable[[TraceError], object] | None
+) -> Iterator[Call]:
+    """Yield the calls whose rows are whole; `damaged` is told of the others, whose error is raised without it."""
+    for _, call in found:
+        if isinstance(call, Call):
+            yield call
+        elif damaged is None:
+            raise call
+        else:
+            damaged(call)
 
 
 def damaged(place: str, number: int, error: Exception) -> TraceError:

@@ -488,13 +488,8 @@ class TraceStore:
             page = self._found(conditions, order, PAGE, most=call_rows.PARTS)
             if not page:
                 return
-            for last, call in page:  # noqa: B007 (the next page begins there)
-                if isinstance(call, Call):
-                    yield call
-                elif damaged is None:
-                    raise call
-                else:
-                    damaged(call)
+            yield from call_rows.whole(page, damaged)
+            last = page[-1][0]
 
     def count(self, *, function: str | None = None, since: float | None = None) -> int:
         """Return how many calls there are."""
@@ -577,15 +572,7 @@ class TraceStore:
         damaged: Callable[[TraceError], object] | None = None,
     ) -> list[Call]:
         """Return the first calls, as many as `limit`."""
-        calls = []
-        for _, call in self._found(conditions, order, limit, columns):
-            if isinstance(call, Call):
-                calls.append(call)
-            elif damaged is None:
-                raise call
-            else:
-                damaged(call)
-        return calls
+        return list(call_rows.whole(self._found(conditions, order, limit, columns), damaged))
 
     def _found(
         self, wanted: Any, order: Any, limit: int, columns: Sequence[Any] = (ATTEMPTS,), most: int | None = None
