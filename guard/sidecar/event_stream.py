@@ -15,6 +15,7 @@ from guard.sidecar.request_context import RequestContext
 from guard.support import frames
 
 DONE = b"data: [DONE]\n\n"
+RESPONSES = "/v1/responses"  #: The path of the protocol whose events have types and numbers.
 
 
 class EventSender:
@@ -23,6 +24,7 @@ class EventSender:
     def __init__(self, context: RequestContext, send: Any) -> None:
         self._context, self._send = context, send
         self.is_open = False
+        self._events = 0  # that were sent
 
     async def send(self, event: bytes) -> None:
         """Send an event."""
@@ -32,6 +34,7 @@ class EventSender:
             head = [EVENTS, (b"cache-control", b"no-store"), *self._context.headers()]
             await self._send({"type": "http.response.start", "status": 200, "headers": head})
         self._context.sent += len(event)
+        self._events += 1
         await self._send({"type": "http.response.body", "body": event, "more_body": True})
 
     @contextlib.asynccontextmanager
@@ -48,13 +51,18 @@ class EventSender:
 
     async def _fail(self, error: ApiError) -> None:
         """Send an event that says why the answer ends early; SDKs raise it as an error."""
-        await self.send(b"event: error\ndata: " + error.body + b"\n\n")
+        body = error.body
+        if self._context.path == RESPONSES:  # some of its clients read the members of the event itself
+            named = {name: error.object[name] for name in ("code", "message", "param")}
+            event = {"type": "error", "sequence_number": self._events, **named, "error": error.object}
+            body = json.dumps(event).encode()
+        await self.send(b"event: error\ndata: " + body + b"\n\n")
         await self._close(b"")
 
     async def end(self) -> None:
         """Send [DONE]. A comment before it has the figures that no header could: they were not known then."""
         figures = {name.decode(): value.decode() for name, value in self._context.headers()}
-        done = b"" if self._context.path == "/v1/responses" else DONE
+        done = b"" if self._context.path == RESPONSES else DONE
         await self._close(b": " + json.dumps(figures).encode() + b"\n\n" + done)
 
     async def _close(self, last: bytes) -> None:

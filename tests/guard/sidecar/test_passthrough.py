@@ -264,8 +264,11 @@ def test_a_streamed_response_is_completed_once_it_is_on_record(tmp_path: Path, s
             trace.execute("DROP TABLE attempts")
         trace.close()
         events = sidecar.ask("POST", "/v1/responses", body).events
-        assert [said.get("type") for said in events[:-1]] == kinds[:-1]
-        assert events[-1]["error"]["code"] == "trace_unavailable"
+        assert [said["type"] for said in events] == [*kinds[:-1], "error"]
+        error = events[-1]["error"]
+        assert error["code"] == "trace_unavailable"
+        named = {name: error[name] for name in ("code", "message", "param")}  # the protocol's own form of the event
+        assert events[-1] == {"type": "error", "sequence_number": len(events) - 1, **named, "error": error}
 
 
 def test_the_models_are_listed_by_the_names_that_clients_ask_for(sidecar: Sidecar) -> None:
