@@ -60,7 +60,7 @@ def test_the_file_written_last_is_served(
     async def main() -> _Sidecar:
         serve, common = start.settings()
         sidecar: Any = _Sidecar(serve, failing)
-        server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar, common, is_worker=False)
+        server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar, common, None)
         for what, number in [*steps, ("signal", 1)]:
             if what == "write":
                 file.write_text(MODEL.format(n=number))
@@ -119,7 +119,7 @@ def test_a_reload_says_what_has_changed(tmp_path: Path, caplog: pytest.LogCaptur
         sidecar: Any = _Sidecar(read(one), set())
         empty = tmp_path / "empty.toml"
         empty.write_text("")
-        server = _Server(uvicorn.Config(SimpleNamespace()), Start(empty), sidecar, Settings.load(), is_worker=False)
+        server = _Server(uvicorn.Config(SimpleNamespace()), Start(empty), sidecar, Settings.load(), None)
         asyncio.run(server._reloaded())
     assert "no model is named any more, and m1 would be dropped" in caplog.text
 
@@ -134,7 +134,7 @@ def test_a_changed_trace_is_said_to_need_a_restart(
     start = Start(file)
     serve, common = start.settings()
     sidecar: Any = _Sidecar(serve, set())
-    server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar, common, is_worker=False)
+    server = _Server(uvicorn.Config(SimpleNamespace()), start, sidecar, common, None)
     file.write_text('trace = "b.db"\ntrace_days = 1\ntrace_calls = 9\n' + MODEL.format(n=1))
     with caplog.at_level(logging.INFO, "guard.sidecar"):
         asyncio.run(server._reloaded())
