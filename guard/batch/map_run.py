@@ -175,16 +175,22 @@ class MapRun:
         if self.options.ordered and self._asked - self._handed_on >= AHEAD + self.options.concurrency:
             return None
         self.prepare()
+        found = self._question()
+        self._asked += found is not None
+        return found
+
+    def all(self) -> Iterator[tuple[int, Question]]:
+        """Yield all questions and their numbers, however many wait; of inputs that end with an exception as `next`."""
+        return iter(self._question, None)
+
+    def _question(self) -> tuple[int, Question] | None:
         try:
-            index, question = next(self._questions)
+            return next(self._questions)
         except StopIteration:
             self._is_over = True
-            return None
         except Exception as error:
             self._is_over, self._fault = True, error
-            return None
-        self._asked += 1
-        return index, question
+        return None
 
     def end(self) -> None:
         """Raise what the inputs ended with, once, where that was an exception; all results are handed on."""

@@ -76,9 +76,10 @@ class RayResults(AnyResults[R]):
     """The results of a run, from the workers of a cluster."""
 
     def __init__(self, guard: Guard, questions: Iterable[Question], options: MapOptions, engine: RayEngine) -> None:
-        self._run = MapRun(guard, (), options)
+        self._name = options.resume or f"ray {uuid.uuid4().hex}"
+        self._run = MapRun(guard, questions if options.resume is not None else keyed(questions, self._name), options)
         self._guard, self._options, self._engine = guard, options, engine
-        self._made = self._results(questions)
+        self._made = self._results()
 
     def __next__(self) -> Result[R]:
         with self._run.alone():
@@ -101,21 +102,11 @@ class RayResults(AnyResults[R]):
         self._made.close()
         self._run.drop()
 
-    def _results(self, questions: Iterable[Question]) -> Generator[Result[R], None, None]:
-        name = self._options.resume or f"ray {uuid.uuid4().hex}"
+    def _results(self) -> Generator[Result[R], None, None]:
         self._guard.store.check_writable()
         self._run.prepare()
         asked: dict[int, Question] = {}
-        fault: Exception | None = None  # what the inputs ended with, where that was one
-        planned = enumerate(keyed(questions, name))
-        while True:
-            try:
-                index, question = next(planned)
-            except StopIteration:
-                break
-            except Exception as error:  # what came before is asked first, as by threads
-                fault = error
-                break
+        for index, question in self._run.all():
             known = self._run.known(index, question)
             if known is None:
                 asked[index] = question
@@ -123,13 +114,12 @@ class RayResults(AnyResults[R]):
                 yield known
         if asked:
             try:
-                for row in self._rows(asked, name):
+                for row in self._rows(asked, self._name):
                     yield self._result(row, asked.pop(row["index"]))
             finally:
                 if self._options.resume is None:
-                    self._guard.store.forget_items(name)
-        if fault is not None:
-            raise fault
+                    self._guard.store.forget_items(self._name)
+        self._run.end()
 
     def _rows(self, asked: Mapping[int, Question], name: str) -> Iterator[dict[str, Any]]:
         import pyarrow as pa

@@ -130,7 +130,8 @@ def _target(store: TraceStore, call: Call) -> targets.Target:
         raise TraceError(
             f"the schema of call {call.number} was not kept, as in traces of version 1; it can't be replayed"
         )
-    if turn_value.has_calls(kept["schema"]):  # the model wrote it otherwise, in a form of its own or told in words
+    # The model wrote such a value otherwise: in a form of its own, or as it was told in words.
+    if call.target in turn_value.TARGETS and turn_value.has_calls(kept["schema"]):
         raise TraceError(
             f"call {call.number} is a turn with tools, of which no record says all that the model was told; it can't be"
             " replayed"

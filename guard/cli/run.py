@@ -234,24 +234,26 @@ def _begun(guard: Guard, batch: Batch, stack: contextlib.ExitStack) -> str | Non
 def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> None:
     """Raise a Problem where an output that is there would be lost: it is not the run's that is resumed, or has more."""
     there = output.path if output.path.exists() else output.partial
-    fault: InputError | None = None
-    try:
-        answered = output.answered()
-    except InputError as error:
-        answered, fault = 1, error  # one at least, for all that is known
-    # A run of which no input could be read has left failures alone, and no records.
-    is_unread = batch.resume and not answered and output.failures.exists()
-    if not is_unread and not guard.store.items(name):
+    if not guard.store.items(name) and not (batch.resume and _has_failures_alone(output)):
         raise Problem(f"{there} is there already, and no run that the trace knows wrote it; --force writes over it")
     if not batch.resume:
         raise Problem(f"{there} is there already; --resume goes on with that run, --force begins it anew")
-    if fault is not None:
-        raise Problem(f"{fault}, or give --force, which begins the run anew")
+    try:
+        answered = output.answered()
+    except InputError as error:
+        raise Problem(f"{error}, or give --force, which begins the run anew") from None
     if answered > len(batch.inputs):
         raise Problem(
             f"{there} has answers to {answered:,} inputs, and {len(batch.inputs):,} are named now; name those as well,"
             " another --output, or --force, which begins it anew"
         )
+
+
+def _has_failures_alone(output: Output) -> bool:
+    """Whether an output is of a run of which no input could be read, and that has left no records therefore."""
+    with contextlib.suppress(InputError):
+        return output.failures.exists() and not output.answered()
+    return False
 
 
 def questions(guard: Guard, wanted: Target, inputs: Inputs, words: Decorated[..., Any] | str) -> Iterator[Question]:

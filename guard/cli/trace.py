@@ -80,7 +80,7 @@ def list_(
             say_json(_as_dict(call))
     elif calls or not damaged:
         _list(calls, store, is_chosen=bool(outcome or function))
-    _name(damaged)
+    _tell_left_out(damaged)
     if damaged:
         raise typer.Exit(EXIT_NO_ANSWER)
 
@@ -390,13 +390,13 @@ def export(
             for row in exported.rows(store, asked, form):
                 file.write(plain_json(row) + "\n")
                 count += 1
-    _name(damaged)
+    _tell_left_out(damaged)
     say(_counted(count, "row"), err=True)
     if damaged:
         raise typer.Exit(EXIT_NO_ANSWER)
 
 
-def _name(damaged: Sequence[TraceError]) -> None:
+def _tell_left_out(damaged: Sequence[TraceError]) -> None:
     """Name the calls that were left out."""
     for wrong in damaged:
         complain(f"left out: {wrong}")

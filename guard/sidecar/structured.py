@@ -106,7 +106,7 @@ class Pipeline:
         try:
             return await self._targets.of(
                 schema,
-                "calls" if chat_request.has_tools else chat_request.name,
+                turn.CALLS if chat_request.has_tools else chat_request.name,
                 context.size,
                 is_checked_only=is_checked_only,
                 is_turn=chat_request.has_tools,

@@ -185,7 +185,7 @@ def target(
         found = outline.checker.check(text)
         return (None, found.findings) if found.findings else _built(said, wanted, stem, response)
 
-    return dataclasses.replace(plain, name="turn", checker=TypeChecker(checked), partials=TextSoFar, is_turn=True)
+    return dataclasses.replace(plain, name=value.TARGET, checker=TypeChecker(checked), partials=TextSoFar, is_turn=True)
 
 
 def _compiled(wanted: Wanted, options: Mapping[str, Any]) -> targets.Target:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from guard.support import json_equality, json_pieces
 
 MOST_CALLS = 32  #: Most calls in one turn, unless `max_calls` says otherwise.
+TARGET, CALLS = "turn", "calls"  #: Names by which such values are on record: of a turn, and of a sidecar's answer.
+TARGETS = frozenset({TARGET, CALLS})
 REPEATS = 8  #: How often one call comes in a row where a model says the same over and over.
 
 _OF_TOOL = re.compile(
@@ -67,7 +69,7 @@ def parts(schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def has_calls(schema: Any) -> bool:
-    """Whether a schema is one of these, of a turn that may call tools."""
+    """Whether a schema looks like one of these, of a turn that may call tools; another may look so, too."""
     kinds = schema.get("anyOf") if isinstance(schema, Mapping) else None
     calls = kinds[0] if isinstance(kinds, list) and kinds else schema
     try:

@@ -311,6 +311,15 @@ def test_a_turn_with_tools_is_not_replayed_and_one_without_is(run: Run, place: s
     assert len(model.requests) == 1
 
 
+def test_a_schema_that_looks_like_a_turns_is_replayed(run: Run, place: str, model: Scripted) -> None:
+    call = {"properties": {"name": {"const": "lamp"}, "arguments": {"type": "object"}}, "required": ["name"]}
+    own = {"type": "array", "items": {"anyOf": [{"type": "object", **call}]}}
+    asker = guard.Guard(model=Scripted('[{"name": "lamp"}]', name="small"), trace=place)
+    assert asker.generate(own, "Light") == [{"name": "lamp"}]
+    run("replay", "1")
+    assert len(model.requests) == 1
+
+
 def test_what_redaction_changed_is_said_or_refused(
     run: Run, place: str, model: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
