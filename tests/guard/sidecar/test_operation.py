@@ -250,7 +250,8 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
 def test_a_worker_that_can_not_take_anothers_place_is_tried_again_with_the_trace_of_the_start(tmp_path: Path) -> None:
     """One that died while PostgreSQL was away, or the file was wrong, ended all the others."""
     with fake_server.Server("Hello.") as provider, serving(tmp_path, "workers = 2\n" + model(provider.url)) as sidecar:
-        sidecar.wait(lambda: sidecar.chat().status == 200)
+        sidecar.process.send_signal(signal.SIGHUP)
+        sidecar.wait(lambda: sum("reloaded" in line for line in sidecar.errors) == 2)  # both serve
         config = tmp_path / "guard.toml"
         good = config.read_text()
         config.write_text("[serve\n")
