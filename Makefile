@@ -194,7 +194,7 @@ sanitize: sanitize-memory sanitize-threads  ## Run the kernel tests under Addres
 sanitize-memory: build
 	$(call sanitized,$(SANITIZED),GUARD_SANITIZE)
 	ulimit -s 65536; LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 GUARD_KERNEL_SLOWER=12 \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 GUARD_KERNEL_SLOWER=24 \
 	  $(SANITIZED)/venv/bin/python -m pytest tests/kernels -k "not child_of_a_fork and not of_a_real_vocabulary and not for_every_spelling" $(PYTEST_FLAGS)
 
 # The tests with threads. A process that had a report ends with 66, so the tests of its own and of other processes fail.

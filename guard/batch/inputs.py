@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import json
 import os
 import re
 import sys
@@ -22,6 +21,7 @@ from typing import Any, NoReturn, TextIO
 from guard.batch.kept_values import as_json
 from guard.calls import prompts
 from guard.errors import GuardError
+from guard.support import exact_json
 from guard.support.clipping import clipped
 from guard.support.strict_json import unread
 
@@ -243,7 +243,7 @@ class _Jsonl(_TableFile):
     def _row(self, number: int, line: bytes) -> Mapping[str, Any] | str | InputError:
         place = f"{self._path}, line {number}"
         try:
-            row = json.loads(decoded(line, place))
+            row = exact_json.read(decoded(line, place))
         except InputError as error:
             return error
         except (ValueError, RecursionError) as error:

@@ -5,22 +5,23 @@ whoever wants to may look. At the end they become the output and `OUTPUT.failure
 that was killed has no output; its answers are in the trace, from which `--resume` writes the partial files anew.
 
 In CSV and Parquet the members of an answer are columns, lists and objects in them are JSON. A type that mixes kinds of
-values in a column, or has integers beyond 64 bits, is text there, so that nothing is rounded. No two things share a
-column: a member of the answer whose name is another's is `value.NAME`, and a column that goes along has no such name.
+values in a column, or has integers beyond 64 bits or fractions that a double would round, is text there, so that
+nothing is rounded. No two things share a column: a member of the answer whose name is another's is `value.NAME`, and a
+column that goes along has no such name.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from guard.batch.inputs import InputError, pyarrow_parquet, row_count
-from guard.kernels.unicode_text import json_text, writable
+from guard.kernels.unicode_text import writable
+from guard.support import exact_json
 
 ROWS = 1_000  #: Of a Parquet file, written at a time.
 _INT64 = range(-(2**63), 2**63)
@@ -145,7 +146,7 @@ def _told(path: Path) -> Iterator[None]:
 
 def _write(file: IO[str] | None, row: Row) -> None:
     assert file is not None
-    file.write(json_text(row) + "\n")
+    file.write(exact_json.written(row) + "\n")
     file.flush()
 
 
@@ -165,7 +166,7 @@ def _is_locked(file: IO[str]) -> bool:
 def _lines(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
-            yield json.loads(line)
+            yield exact_json.read(line)
 
 
 def _to_jsonl(partial: Path, made: Path, _: Collection[str]) -> None:
@@ -283,7 +284,7 @@ def _cell(value: Any) -> Any:
     """Return a cell of CSV, or of a text in Parquet: text as it is, nothing for null, everything else as JSON."""
     if isinstance(value, str):
         return writable(value)
-    return "" if value is None else json_text(value)
+    return "" if value is None else exact_json.written(value)
 
 
 def _typed(value: Any, kind: str) -> Any:
@@ -291,7 +292,7 @@ def _typed(value: Any, kind: str) -> Any:
     if value is None:
         return None
     if kind == "json":
-        return json_text(value)
+        return exact_json.written(value)
     return float(value) if kind == "float" else _cell(value) if kind == "text" else value
 
 

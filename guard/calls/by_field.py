@@ -5,7 +5,6 @@ Only the members of an object at the root can be asked alone, where its schema s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from guard.decoding import confidence
 from guard.errors import GuardError
 from guard.kernels import json_pointer
-from guard.kernels.unicode_text import json_text
+from guard.support import exact_json
 
 if TYPE_CHECKING:
     from guard.decoding.confidence import Token
@@ -51,16 +50,16 @@ class Doubtful:
     def merged(self, text: str) -> str | None:
         """Return the answer with the members of a text in place of the doubtful ones; None where it is no object."""
         try:
-            new = json.loads(text)
+            new = exact_json.read(text)
         except (ValueError, RecursionError):
             return None
         if not isinstance(new, dict):
             return None
         whole = {name: new.get(name, ...) if name in self.names else value for name, value in self._members().items()}
-        return json_text({name: value for name, value in whole.items() if value is not ...})
+        return exact_json.written({name: value for name, value in whole.items() if value is not ...})
 
     def _members(self) -> dict[str, Any]:
-        members: dict[str, Any] = json.loads(self.text)
+        members: dict[str, Any] = exact_json.read(self.text)
         return members
 
 
@@ -72,7 +71,7 @@ def doubtful(compiled: Compiled, text: str, tokens: Sequence[Token], least: floa
         return None
     names = tuple(dict.fromkeys(step for at in low for step in json_pointer.steps(at)[:1]))
     properties = contents.get("properties", {})
-    members = json.loads(text)
+    members = exact_json.read(text)
     if not names or not isinstance(members, dict) or len(names) == len(members) or not set(names) <= set(properties):
         return None
     return Doubtful(text, names)

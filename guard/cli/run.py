@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import sys
 import time
@@ -42,6 +41,7 @@ from guard.cli.console import (
 )
 from guard.errors import BadReply, CallError, GuardError, ModelError
 from guard.output.target import Target
+from guard.support import exact_json
 
 if TYPE_CHECKING:
     from guard.calls.decorator import Decorated
@@ -299,7 +299,7 @@ def _row(result: Result[Any]) -> Row:
     """Return an answer as it is written: where it comes from, the value, and figures of its call."""
     call = result.call
     assert call is not None
-    facts = {"value": json.loads(call.text), "call": call.number, "attempts": len(call.attempts)}
+    facts = {"value": exact_json.read(call.text), "call": call.number, "attempts": len(call.attempts)}
     not_whole = {"cut_at": list(call.cut_at), "repeated_at": list(call.repeated_at)}
     return {**_place(result.input), **facts, "tokens": call.tokens, "seconds": round(call.seconds, 3), **not_whole}
 

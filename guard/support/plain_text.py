@@ -12,6 +12,8 @@ import json
 import re
 from typing import Any
 
+from guard.support import exact_json
+
 _UNFIT = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but for tabs and ends of lines
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings, overrides and isolates of direction
@@ -33,8 +35,8 @@ def plain_line(text: str) -> str:
 
 
 def plain_json(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON that is safe to print, in one line unless `indent` is given."""
-    return _TEXT.sub(_escaped_in_json, json.dumps(value, ensure_ascii=False, indent=indent))
+    """Return a value of `exact_json` as JSON that is safe to print, in one line unless `indent` is given."""
+    return _TEXT.sub(_escaped_in_json, exact_json.written(value, indent))
 
 
 def _escaped(found: re.Match[str]) -> str:

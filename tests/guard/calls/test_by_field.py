@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +71,25 @@ def test_the_doubtful_field_is_asked_alone_and_the_others_are_given(store: Trace
     assert kept is not None
     assert kept.attempts[1].fields == ("amount",)
     assert json.loads(kept.text) == json.loads(call.text)
+
+
+def test_the_fields_that_are_given_keep_their_digits(store: TraceStore) -> None:
+    """A decimal was rounded to a double where another field was asked again."""
+
+    class Sum(BaseModel):
+        total: Decimal
+        payee: Annotated[str, guard.Quoted()]
+
+    small = Scripted(told('{"total": 0.12345678901234567890, "payee": "Anna Smith"}', payee=-3.0))
+    asked = guard.Guard(
+        model=small,
+        escalate_to=Scripted('{"payee": "Anna"}', name="large"),
+        confidence=guard.Confidence(value=0.5),
+        trace=store,
+    )
+    value, call = asked.traced(Sum, LETTER)
+    assert [attempt.reason for attempt in call.attempts] == ["confidence", ""]
+    assert value == Sum(total=Decimal("0.12345678901234567890"), payee="Anna")
 
 
 def test_a_part_that_is_not_valid_leads_to_a_question_about_all(store: TraceStore) -> None:

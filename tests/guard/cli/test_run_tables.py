@@ -117,11 +117,42 @@ def test_whatever_a_parquet_file_holds_is_kept_exactly(
 
 
 def test_a_number_that_is_none_is_a_text_in_json_lines_too(run: Run, model: Same, tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_text('{"text": "1", "k": NaN}\n{"text": "", "k": [-Infinity, 1e400]}\n')
+    (tmp_path / "in.jsonl").write_text(
+        '{"text": "1", "k": NaN}\n{"text": "", "k": [-Infinity, 1e400, 0.12345678901234567890, 0.5]}\n'
+    )
     assert run("-i", "in.jsonl", "--keep", "k", "-o", "out.jsonl")[0] == 2  # one of them is empty
     assert [row["k"] for row in read(tmp_path / "out.jsonl")] == ["NaN"]
     failed = json.loads((tmp_path / "out.jsonl.failures.jsonl").read_text(), parse_constant=pytest.fail)
-    assert failed["columns"] == {"k": ["-Infinity", "Infinity"]}
+    assert failed["columns"] == {"k": ["-Infinity", "1E+400", "0.12345678901234567890", 0.5]}
+
+
+class Long:
+    """Answers with a number that no double is."""
+
+    name = "long"
+
+    def generate(self, _: Request) -> Reply:
+        return Reply('{"n": 12345678901234567.25, "parts": [0.1, 0.10000000000000000001]}', "stop", "long", 10, 5)
+
+
+LONG_SCHEMA = {"type": "object", "properties": {"n": {"type": "number"}, "parts": {"type": "array"}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize("schema", [LONG_SCHEMA])
+def test_an_answers_numbers_keep_their_digits(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They were rounded to doubles, and nothing said so."""
+    monkeypatch.setattr("guard.models.load", lambda _name, _progress=None: Long())
+    (tmp_path / "in.jsonl").write_text('{"text": "1"}\n')
+    said = '"n": 12345678901234567.25, "parts": [0.1, 0.10000000000000000001]'
+    assert said in run("-i", "in.jsonl", "--json")[1]
+    assert '"n": 12345678901234567.25' in run("-i", "in.jsonl")[1]
+    for target in FORMATS:
+        assert run("-i", "in.jsonl", "-o", target)[0] == 0
+        if target == "out.jsonl":
+            assert said in (tmp_path / target).read_text()
+        else:
+            (row,) = read(tmp_path / target)
+            assert (row["n"], row["parts"]) == ("12345678901234567.25", "[0.1, 0.10000000000000000001]")
 
 
 SCALARS = st.one_of(
