@@ -1,8 +1,9 @@
 """Word bounds: where in a text a quotation may begin and end.
 
 A code, a number or an address is one word: marks such as `-` or `.` between two letters or digits are part of it. Signs
-that belong to a word may be quoted with or without it: `$13.50`, `Inc.`, `(0113) 555`. In scripts written without
-spaces, every character is a word.
+that belong to a word may be quoted with or without it: `$13.50`, `Inc.`, `(0113) 555`. A currency sign or `%` belongs
+to a number also where a space stands between: `12,50 €`, `€ 12`, `5 %`. In scripts written without spaces, every
+character is a word.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-_STARTERS = "+(#@/<$€£¥[*"  #: Signs that may belong to the word after them.
-_ENDERS = ").!?%+#>]€£$¥°*/="  #: Signs that may belong to the word before them; = ends Base64.
+_STARTERS = "+(#@/<[*"  #: Signs that may belong to the word after them, as currency signs may.
+_ENDERS = ").!?%+#>]°*/="  #: Signs that may belong to the word before them, as currency signs may; = ends Base64.
 _JOINERS = "-.@'’‐‑"  #: Marks that are part of a word between two of its letters.
 
 
@@ -33,7 +34,8 @@ def bounds(text: str) -> tuple[bytes, bytes]:
 def _classes(code: int) -> int:
     """Return the classes of a character as bits, in the order of `Class` in kernels/cpu/python/word_bounds.cpp."""
     char = chr(code)
-    is_mark = unicodedata.category(char)[0] == "M"
+    category = unicodedata.category(char)
+    is_mark, is_currency = category[0] == "M", category == "Sc"
     is_word = char.isalnum() or char == "_"
     is_spaceless = _SPACELESS.match(char) is not None
     is_letter = is_mark or (is_word and not is_spaceless)
@@ -45,8 +47,9 @@ def _classes(code: int) -> int:
             is_mark,
             char.isdecimal(),
             char in _JOINERS,
-            char in _STARTERS,
-            char in _ENDERS,
+            char in _STARTERS or is_currency,
+            char in _ENDERS or is_currency,
             is_word or is_mark,
+            char == "%" or is_currency,
         ))
     )  # fmt: skip

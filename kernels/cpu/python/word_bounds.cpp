@@ -22,7 +22,8 @@ enum Class : std::uint16_t {
   kStarter = 32,   // may belong to the word after it
   kEnder = 64,     // may belong to the word before it
   kAnyWord = 128,  // a letter of any script, or a mark
-  kKnown = 256
+  kUnit = 256,     // belongs to a number also where a space stands between
+  kKnown = 512
 };
 
 // Asks Python once for each distinct character. The GIL must be held.
@@ -84,6 +85,11 @@ nb::tuple word_bounds(const nb::str& text, nb::handle classify) {
         (i + 1 == n || !is_space(i + 1)))
       starts[i] = 1;
     if ((is[i] & kEnder) && (i == 0 || !is_space(i - 1)) && !in_word(i + 1)) ends[i + 1] = 1;
+    if (!(is[i] & kUnit)) continue;
+    if ((is[i] & kStarter) && (i == 0 || !in_word(i - 1)) && i + 2 < n && c[i + 1] == ' ' &&
+        (is[i + 2] & kDigit))
+      starts[i] = 1;
+    if (i > 1 && (is[i - 2] & kDigit) && c[i - 1] == ' ' && !in_word(i + 1)) ends[i + 1] = 1;
   }
   return nb::make_tuple(nb::bytes(starts.data(), n + 1), nb::bytes(ends.data(), n + 1));
 }
