@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import itertools
 import os
+import secrets
 import threading
 import time
 import weakref
@@ -28,7 +29,7 @@ from guard.kernels import at_fork
 from guard.settings import Settings
 from guard.support import private_files
 from guard.support.aside import aside
-from guard.trace import call_rows, partitions, row_codec, sql_tables, totals
+from guard.trace import call_rows, feedback_rows, partitions, row_codec, sql_tables, totals
 from guard.trace.asked_for import target_of
 from guard.trace.call_rows import PAGE
 from guard.trace.databases import Database, is_busy, located
@@ -40,7 +41,7 @@ from guard.trace.record_queue import Entry, Journal
 from guard.trace.records import VALID, Call
 from guard.trace.redaction import Redaction
 from guard.trace.retention import EVERY, Retention
-from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, FEEDBACK, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
+from guard.trace.sql_tables import ATTEMPTS, CALLS, FAILED, ITEMS, REPLIES, SCHEMA, SCHEMAS, VERSION
 from guard.trace.totals import Totals
 from guard.trace.transaction import Transaction
 from guard.trace.upkeep import Upkeep, is_without_partition
@@ -51,13 +52,8 @@ if TYPE_CHECKING:
 
 TRIES = 20  #: How often a record is tried again whose month another process has dropped.
 _UNUSABLE = "the trace can't be used"
+_ROOM = 2**16  #: Bytes that a probe writes after a write that failed.
 SPENT = "when its turn came and its rows were made, no time was left"
-
-
-#: In one statement, since two may say something of one call at the same time.
-_SAY = sa.text("""INSERT INTO feedback (call, is_right, value, by, given) VALUES (:call, :is_right, :value, :by, :given)
-    ON CONFLICT (call) DO UPDATE SET is_right = excluded.is_right, value = excluded.value, by = excluded.by,
-    given = excluded.given""")
 
 
 class TraceStore:
@@ -120,6 +116,7 @@ class TraceStore:
         )
         self._journals: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Journal] = weakref.WeakKeyDictionary()
         self._ready = False
+        self._has_failed = False  # the last write, and no probe has passed since
         self._upkeep = Upkeep(self._database, self._writer)
         self._preparing = threading.Lock()
         self.process = os.getpid()  #: That made it.
@@ -204,10 +201,19 @@ class TraceStore:
             private_files.close_to_others(self.path)
 
     def probe(self, seconds: float) -> None:
-        """Test writing by an update that changes nothing. Raises TraceError where it fails within so many seconds."""
+        """Test writing by an update that changes nothing. Raises TraceError where it fails within so many seconds.
+
+        After a write that failed, it tests whether there is room for more too, which an update may find without: it
+        writes what takes 64 KiB, and deletes it.
+        """
         with self.begin(seconds) as connection:  # a row of its own, since no other writer may wait for the probe
             for _ in range(2):  # SQLite writes nothing where nothing changes
                 connection.execute(SCHEMA.update().values(version=-SCHEMA.c.version))
+            if self._has_failed:
+                name = f"probe {secrets.token_hex(16)}"
+                connection.execute(SCHEMAS.insert().values(hash=name, text=secrets.token_hex(_ROOM // 2)))
+                connection.execute(SCHEMAS.delete().where(SCHEMAS.c.hash == name))
+        self._has_failed = False
 
     def write(self, call: Call, compiled: Compiled | None = None, seconds: float = WAIT_S) -> Call:
         """Commit a call and its attempts; return the call with its number.
@@ -386,54 +392,19 @@ class TraceStore:
         self._tell(number, Feedback(call.outcome == VALID and is_same(text, call.text), text, by, time.time()))
 
     def _tell(self, number: int, said: Feedback) -> None:
-        row = {"call": number, "is_right": int(said.right), "value": said.value, "by": said.by, "given": said.given}
-        for name in ("value", "by"):
-            row[name] = None if row[name] is None else row_codec.storable(str(row[name]))
         with self.begin() as connection:
-            there = sa.select(CALLS.c.id).where(CALLS.c.id == number).with_for_update(read=True, key_share=True)
-            if connection.scalar(there) is None:
+            if not feedback_rows.write(connection, number, said):
                 raise ValueError(f"there is no call {number} in {self.place}")
-            connection.execute(_SAY, row)
 
     def feedback(self, numbers: Sequence[int]) -> dict[int, Feedback]:
         """Return the feedback on calls, by number. Calls without feedback are left out."""
-        found: dict[int, Feedback] = {}
         with self.reading() as connection:
-            for at in range(0, len(numbers) if connection is not None else 0, PAGE):
-                assert connection is not None
-                of_these = sa.select(FEEDBACK).where(FEEDBACK.c.call.in_(numbers[at : at + PAGE]))
-                for row in connection.execute(of_these):
-                    value = None if row.value is None else row_codec.restored(row.value)
-                    found[row.call] = Feedback(bool(row.is_right), value, row_codec.restored(row.by), row.given)
-        return found
+            return {} if connection is None else feedback_rows.read(connection, numbers)
 
     def ratings(self, *, function: str | None = None, since: float | None = None) -> list[Ratings]:
         """Return how often valid answers were said to be right, by function and tier."""
-        # CROSS JOIN: SQLite goes from what was said to its calls, never the other way round.
-        query = """SELECT c.function, c.target, c.options, a.tier, a.model, COUNT(*), SUM(f.is_right)
-            FROM feedback f CROSS JOIN calls c CROSS JOIN attempts a
-            WHERE c.id = f.call AND a.call = c.id AND c.outcome = :outcome AND a.reason = ''"""
-        given: dict[str, Any] = {"outcome": VALID}
-        if function is not None:
-            query, given["function"] = f"{query} AND c.function = :function", row_codec.storable(function)
-        if since is not None:
-            query, given["since"] = f"{query} AND c.started >= :since", since
         with self.reading() as connection:
-            if connection is None:
-                return []
-            grouped = sa.text(f"{query} GROUP BY c.function, c.target, c.options, a.tier, a.model")
-            rows = connection.execute(grouped, given)
-            return [
-                Ratings(
-                    row_codec.restored(function) or f"({row_codec.restored(target)})",
-                    tier,
-                    row_codec.restored(model),
-                    (row_codec.loaded(options).get("tiers") or [""])[-1],
-                    rated,
-                    int(right),
-                )
-                for function, target, options, tier, model, rated, right in rows
-            ]
+            return [] if connection is None else feedback_rows.ratings(connection, function, since)
 
     def read(self, number: int) -> Call | None:
         """Return a call by its number, or None where there is none."""
@@ -455,13 +426,29 @@ class TraceStore:
             conditions.append(CALLS.c.id < before)
         return self._select(conditions, (CALLS.c.id.desc(),), limit, damaged=damaged)
 
-    def outlines(self, limit: int = 20, before: int | None = None, *, failed: bool = False) -> list[Call]:
+    def outlines(
+        self,
+        limit: int = 20,
+        before: int | None = None,
+        *,
+        failed: bool = False,
+        damaged: Callable[[TraceError], object] | None = None,
+    ) -> list[Call]:
         """Return the latest calls, or those that ended without a value, the newest first, for lists.
 
-        Their attempts are without what may be large: messages, answers, thoughts, tokens, places.
+        Their attempts are without what may be large: messages, answers, thoughts, tokens, places. There are fewer than
+        `limit` only where no others are left: those whose rows are damaged are left out, and `damaged` told of them, as
+        by `each`.
         """
-        conditions = [*([FAILED] if failed else []), *([] if before is None else [CALLS.c.id < before])]
-        return self._select(conditions, (CALLS.c.id.desc(),), limit, call_rows.OUTLINE)
+        calls: list[Call] = []
+        while len(calls) < limit:
+            conditions = [*([FAILED] if failed else []), *([] if before is None else [CALLS.c.id < before])]
+            page = self._found(conditions, (CALLS.c.id.desc(),), limit - len(calls), call_rows.OUTLINE)
+            if not page:
+                break
+            calls += call_rows.whole(page, damaged)
+            before = page[-1][0].id
+        return calls
 
     def each(
         self,
@@ -554,6 +541,7 @@ class TraceStore:
             told = self._late(error, seconds)
         elif isinstance(error, self._database.errors):
             told = self._error("can't be written", error)
+            self._has_failed = True
         else:
             return error
         told.__cause__ = error

@@ -149,11 +149,14 @@ async def failures(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls that ended without a value, with their findings: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(_listed, await sidecar.read(_failures, sidecar.store, limit, before))
+    return 200, await _made(_listed, *await sidecar.read(_outlines, sidecar.store, limit, before, True))
 
 
-def _failures(store: TraceStore, limit: int, before: int | None) -> list[Call]:
-    return store.outlines(limit, before, failed=True)
+def _outlines(store: TraceStore, limit: int, before: int | None, failed: bool) -> tuple[list[Call], list[str]]:
+    """Return the latest calls before a number, and what is said of those left out, which are damaged."""
+    damaged: list[str] = []
+    calls = store.outlines(limit, before, failed=failed, damaged=lambda error: damaged.append(error.outline))
+    return calls, damaged[:MOST_CALLS]
 
 
 async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
@@ -162,17 +165,17 @@ async def kinds(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     `next` is the `before` of the next page, None on the last.
     """
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(_by_kind, await sidecar.read(_failures, sidecar.store, MOST_CALLS, before))
+    return 200, await _made(_by_kind, *await sidecar.read(_outlines, sidecar.store, MOST_CALLS, before, True))
 
 
-def _by_kind(calls: Sequence[Call]) -> dict[str, Any]:
+def _by_kind(calls: Sequence[Call], damaged: Sequence[str]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for call in calls:  # the newest first
         shown = found.setdefault(_kind(call), {**_shown(call), "count": 0, "since": call.started})
         shown["count"] += 1
         shown["since"] = min(shown["since"], call.started)
     further = calls[-1].number if len(calls) == MOST_CALLS else None
-    return {"calls": list(found.values()), "next": further}
+    return {"calls": list(found.values()), "damaged": damaged, "next": further}
 
 
 def _kind(call: Call) -> str:
@@ -186,7 +189,7 @@ async def traces(sidecar: Service, scope: Any) -> tuple[int, bytes]:
     """Return the latest calls: `?limit=50&before=NUMBER`."""
     limit = _number(scope, "limit", 50, MOST_CALLS)
     before = _number(scope, "before", 0, MOST_NUMBER) or None
-    return 200, await _made(_listed, await sidecar.read(sidecar.store.outlines, limit, before))
+    return 200, await _made(_listed, *await sidecar.read(_outlines, sidecar.store, limit, before, False))
 
 
 async def _made(work: Callable[..., dict[str, Any]], *read: Any) -> bytes:
@@ -194,8 +197,8 @@ async def _made(work: Callable[..., dict[str, Any]], *read: Any) -> bytes:
     return await asyncio.to_thread(large.counted, lambda: _json(work(*read)))
 
 
-def _listed(calls: Sequence[Call]) -> dict[str, Any]:
-    return {"calls": [_shown(call) for call in calls]}
+def _listed(calls: Sequence[Call], damaged: Sequence[str]) -> dict[str, Any]:
+    return {"calls": [_shown(call) for call in calls], "damaged": damaged}
 
 
 async def trace(sidecar: Service, scope: Any) -> tuple[int, bytes]:

@@ -4,6 +4,7 @@ import { badge, dollars, el, findings, moment, number, said, seconds, show, tabl
 import { get } from "./server.js";
 
 const FINDINGS = 5; // of a failure in the list; the call's page has all
+const DAMAGED = 3; // calls that are left out and named
 
 /** A list of calls, a page of it at a time. Its newest page is kept up to date, an older one stands still. */
 export class Pages {
@@ -11,12 +12,13 @@ export class Pages {
     Object.assign(this, { box, path, size, make, changed });
     this.before = []; // for each page that was gone back, the number that it ends before
     this.content = el("div");
+    this.damaged = el("div");
     this.empty = empty;
     this.newer = el("button", { type: "button" }, "Newer");
     this.older = el("button", { type: "button" }, "Older");
     this.where = el("span", { class: "quiet small" });
     this.nav = el("nav", { class: "line pages", "aria-label": `Pages of ${name}` }, this.newer, this.older, this.where);
-    box.append(this.content, this.nav);
+    box.append(this.damaged, this.content, this.nav);
     this.newer.addEventListener("click", () => this.#turn(() => this.before.pop()));
     this.older.addEventListener("click", () => this.#turn(() => this.before.push(this.last)));
     this.nav.hidden = true;
@@ -26,7 +28,7 @@ export class Pages {
     const before = this.before.at(-1);
     // One more than is shown tells whether there is an older page; where there is no size, the answer itself does.
     const parts = [this.size ? `limit=${this.size + 1}` : null, before ? `before=${before}` : null];
-    const { calls, next } = await get(`${this.path}?${parts.filter(Boolean).join("&")}`);
+    const { calls, damaged, next } = await get(`${this.path}?${parts.filter(Boolean).join("&")}`);
     if (before !== this.before.at(-1)) return; // the page was turned meanwhile
     const shown = this.size ? calls.slice(0, this.size) : calls;
     this.last = this.size ? shown.at(-1)?.call : next;
@@ -35,6 +37,7 @@ export class Pages {
     disable(this.newer, isFirst);
     disable(this.older, isLast);
     this.where.textContent = shown.length ? `${number(shown.at(-1).call)} to ${number(shown[0].call)}` : "";
+    show(this.damaged, damaged, () => damaged.length ? left(damaged) : null);
     show(this.content, shown, () => (shown.length ? this.make(shown) : el("p", { class: "empty" }, this.empty)));
     return shown;
   }
@@ -43,6 +46,12 @@ export class Pages {
     step();
     this.changed();
   }
+}
+
+/** Say which calls are left out, since they can't be read. */
+function left(damaged) {
+  const more = damaged.length > DAMAGED ? [`and ${number(damaged.length - DAMAGED)} more`] : [];
+  return el("p", { class: "notice bad" }, said(`Left out: ${[...damaged.slice(0, DAMAGED), ...more].join("; ")}.`));
 }
 
 /** Disable a button without taking the focus from it. */

@@ -7,18 +7,20 @@ import contextlib
 import hashlib
 import http.client
 import json
+import sqlite3
 import threading
 import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from sidecars import Sidecar, serving_here
+from sidecars import Sidecar, model, serving, serving_here
 
 from guard.models.base import Reply
 from guard.sidecar.endpoints import operator
 from guard.testing import fake_server
 from guard.trace import TraceStore
+from guard.trace.databases import FUNCTION
 from guard.trace.records import Attempt, Call
 
 SCHEMA = {"type": "object", "properties": {"total": {"type": "integer"}}, "required": ["total"]}
@@ -225,3 +227,23 @@ def test_a_query_has_a_hundred_fields_at_most(sidecar: Sidecar) -> None:
     many = sidecar.ask("GET", f"/guard/traces?{'a=1&' * 100}limit=1")
     assert many.status == 400
     assert "more than 100 fields" in many.json["error"]["message"]
+
+
+def test_lists_leave_damaged_calls_out_and_say_so(tmp_path: Path) -> None:
+    """One damaged record took every list down; the pages before and after it were lost too."""
+    with serving(tmp_path, model("http://127.0.0.1:9/v1")) as here:
+        store = TraceStore(here.trace)
+        failed = Call("f", "t", "", "", "m", {}, 1.0, outcome="Refused", attempts=(Attempt(1, (), error="no"),))
+        store.write_all([(failed, None, 30.0) for _ in range(8)])
+        with contextlib.closing(sqlite3.connect(here.trace)) as other:
+            other.create_function(FUNCTION, 0, int)
+            other.execute("UPDATE attempts SET findings = '{broken' WHERE call IN (2, 6, 7)")
+            other.commit()
+        said = [f"call {number} is damaged and can't be read" for number in (7, 6, 2)]
+        for path in ("/guard/traces", "/guard/failures"):
+            pages = [here.ask("GET", f"{path}?limit=3{at}").json for at in ("", "&before=4", "&before=1")]
+            assert [[call["call"] for call in page["calls"]] for page in pages] == [[8, 5, 4], [3, 1], []]
+            assert [page["damaged"] for page in pages] == [said[:2], said[2:], []]
+        kinds = here.ask("GET", "/guard/failures/kinds").json
+        assert [(call["call"], call["count"]) for call in kinds["calls"]] == [(8, 5)]
+        assert (kinds["damaged"], kinds["next"]) == (said, None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from guard.schemas.grounding.sources import Place
 from guard.sidecar import keys
 from guard.testing import fake_server
 from guard.trace import TraceStore
+from guard.trace.databases import FUNCTION
 from guard.trace.records import Attempt, Call, Shown
 from guard.tuning.registry import CARD, Registry, write_json
 
@@ -260,6 +263,20 @@ def test_calls_are_paged_back_and_forth(filled: Sidecar, watched: Callable[..., 
     expect(first).to_have_text(str(newest - 25))  # a page that was gone back to stands still
     page.get_by_role("button", name="Newer").click()
     expect(first).to_have_text(str(newest + 1))
+
+
+def test_calls_that_cant_be_read_are_left_out_and_named(tmp_path: Path, watched: Callable[..., Watched]) -> None:
+    with serving(tmp_path, model("http://127.0.0.1:9/v1")) as sidecar:
+        store = TraceStore(sidecar.trace)
+        store.write_all([(Call("f", "t", "", "", "openai:a", {}, 1.0), None, 30.0) for _ in range(7)])
+        with contextlib.closing(sqlite3.connect(sidecar.trace)) as other:
+            other.create_function(FUNCTION, 0, int)
+            other.execute("UPDATE calls SET options = '' WHERE id < 6")
+            other.commit()
+        page = watched(sidecar, "calls").page
+        expect(page.locator("#list tbody tr")).to_have_count(2)
+        words = [f"call {number} is damaged and can't be read" for number in (5, 4, 3)]
+        expect(page.locator("#list .notice")).to_have_text(f"Left out: {'; '.join(words)}; and 2 more.")
 
 
 def test_what_is_under_way_is_shown_while_it_is_and_refreshing_pauses(

@@ -199,6 +199,47 @@ def test_nobody_waits_for_who_reads(store: TraceStore) -> None:
             connection.exec_driver_sql("DELETE FROM calls")
 
 
+def full(place: str, is_full: bool) -> None:
+    """Let a database take no more than 1,000 characters at a time and no call, or all again.
+
+    So does a disk without room, on which a row may still be changed where it is.
+    """
+    conditions = {"calls": "TRUE", "schemas": "length(NEW.text) > 1000"}
+    if "://" not in place:
+        with contextlib.closing(sqlite3.connect(place)) as other:
+            for table, condition in conditions.items():
+                body = f"BEFORE INSERT ON {table} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'no room'); END"
+                other.execute(f"CREATE TRIGGER full_{table} {body}" if is_full else f"DROP TRIGGER full_{table}")
+        return
+    import psycopg
+
+    with psycopg.connect(place) as other:
+        function = "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION USING ERRCODE = ''53100''; END'"
+        other.execute(f"CREATE OR REPLACE FUNCTION no_room() {function}")
+        for table, condition in conditions.items():
+            body = f"BEFORE INSERT ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION no_room()"
+            trigger = f"CREATE TRIGGER full_{table} {body}" if is_full else f"DROP TRIGGER full_{table} ON {table}"
+            other.execute(trigger)
+
+
+def test_a_probe_after_a_write_that_failed_tests_whether_there_is_room(store: TraceStore, place: str) -> None:
+    """A sidecar said that it was ready while its database's disk was full: a row was changed where it stood."""
+    full(place, True)
+    store.probe(5.0)  # nothing has failed yet
+    for _ in range(2):
+        with pytest.raises(TraceError):
+            store.write(CALL)
+        for _ in range(2):
+            with pytest.raises(TraceError):
+                store.probe(5.0)
+    full(place, False)
+    store.probe(5.0)
+    assert store.write(CALL).number is not None
+    with store.reading() as connection:
+        assert connection is not None
+        assert connection.exec_driver_sql("SELECT COUNT(*) FROM schemas WHERE hash LIKE 'probe %%'").scalar() == 0
+
+
 def test_a_probe_tells_whether_anything_can_be_written(store: TraceStore, place: str) -> None:
     store.probe(5.0)
     with locked(place), pytest.raises(TraceError):
