@@ -127,7 +127,7 @@ class Wire(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow: _Flow = _Flow(self, transport)
         self._unread = Watch(transport, self._body_seconds, self._all_held.unread, transport.abort)
-        self.transport: Any = WatchedTransport(transport, self._unread)
+        self.transport: Any = WatchedTransport(transport, self._unread, self.loop)
         if len(self.connections) > self._most_connections:
             self._refuse(503, f"{self._most_connections:,} connections are open, which is all that is allowed", "busy")
             return
