@@ -284,6 +284,7 @@ class Sidecar:
 
     async def _refresh(self) -> None:
         """Notice keys that were made or revoked, and close models that a reload has replaced."""
+        said = ""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_missed.wait(), keys.FRESH - MISSES_EVERY_S)
@@ -292,9 +293,11 @@ class Sidecar:
             failure: TraceError | None = None
             try:
                 await self.read(self._read_keys)
+                said = ""
             except TraceError as error:
-                _log.error("the keys can't be read, those known before are kept: %s", error)
-                failure = error
+                if said != str(error):  # once, not each second
+                    _log.error("the keys can't be read, those known before are kept: %s", error)
+                failure, said = error, str(error)
             for each in waiting:
                 if not each.done():
                     each.set_result(None) if failure is None else each.set_exception(TraceError(failure.outline))

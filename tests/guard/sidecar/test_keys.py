@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import sqlite3
@@ -253,3 +254,28 @@ def _early_in_a_minute() -> None:
     left = 60 - time.time() % 60
     if left < 15:
         time.sleep(left + 0.05)
+
+
+def test_that_keys_cant_be_read_is_said_once_and_those_known_before_are_kept(tmp_path: Path) -> None:
+    """Each worker said so each second."""
+    _, key = made(tmp_path, "shop")
+    with fake_server.Server("prose") as provider, serving(tmp_path, model(provider.url)) as sidecar:
+        assert sidecar.chat(headers=bearer(key)).status == 200
+        for times in (1, 2):
+            _rename(tmp_path / "trace.db", "keys", "gone")
+            sidecar.wait(lambda times=times: _said(sidecar) == times)
+            time.sleep(2.5 * keys.FRESH)
+            assert _said(sidecar) == times
+            assert sidecar.chat(headers=bearer(key)).status == 200
+            _rename(tmp_path / "trace.db", "gone", "keys")
+            time.sleep(2.5 * keys.FRESH)
+        assert _said(sidecar) == 2
+
+
+def _said(sidecar: Sidecar) -> int:
+    return sum("the keys can't be read" in line for line in sidecar.errors)
+
+
+def _rename(trace: Path, old: str, new: str) -> None:
+    with contextlib.closing(sqlite3.connect(trace, timeout=30)) as connection:
+        connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
