@@ -69,6 +69,11 @@ class Output:
         """Whether an earlier run has left answers."""
         return self.path.exists() or (self.partial.exists() and self.partial.stat().st_size > 0)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the output is there, and has nothing in it."""
+        return self.path.exists() and not self.path.stat().st_size
+
     def answered(self) -> int:
         """Return how many answers an earlier run has left; InputError where its output is no longer one."""
         lines = 0

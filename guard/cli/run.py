@@ -234,7 +234,7 @@ def _begun(guard: Guard, batch: Batch, stack: contextlib.ExitStack) -> str | Non
 def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> None:
     """Raise a Problem where an output that is there would be lost: it is not the run's that is resumed, or has more."""
     there = output.path if output.path.exists() else output.partial
-    if not guard.store.items(name) and not (batch.resume and _has_failures_alone(output)):
+    if not guard.store.items(name) and not (batch.resume and _has_no_answers(output)):
         raise Problem(f"{there} is there already, and no run that the trace knows wrote it; --force writes over it")
     if not batch.resume:
         raise Problem(f"{there} is there already; --resume goes on with that run, --force begins it anew")
@@ -249,10 +249,10 @@ def _check_resumed(guard: Guard, batch: Batch, output: Output, name: str) -> Non
         )
 
 
-def _has_failures_alone(output: Output) -> bool:
-    """Whether an output is of a run of which no input could be read, and that has left no records therefore."""
+def _has_no_answers(output: Output) -> bool:
+    """Whether an output is of a run that has left no records: it had no input, or none that could be read."""
     with contextlib.suppress(InputError):
-        return output.failures.exists() and not output.answered()
+        return (output.failures.exists() or output.is_empty) and not output.answered()
     return False
 
 

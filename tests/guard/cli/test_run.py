@@ -444,6 +444,17 @@ def test_the_commands_of_the_documentation_run_as_they_stand(
     assert (row["id"], row["n"], len(model.asked)) == ("7", 2, 2)
 
 
+def test_a_run_without_an_input_is_resumed_once_there_is_one(run: Run, model: Echo, tmp_path: Path) -> None:
+    """Its empty output was refused as a file that no run had written."""
+    (tmp_path / "in.jsonl").write_text("")
+    command = ("-i", "in.jsonl", "-o", "out.jsonl")
+    assert run(*command)[0] == 0
+    (tmp_path / "in.jsonl").write_text('"It says 1."\n')
+    assert run(*command)[0] == 2
+    assert run(*command, "--resume")[0] == 0
+    assert (lines(tmp_path / "out.jsonl")[0]["value"], model.asked) == ({"n": 1}, ["It says 1."])
+
+
 def test_no_file_is_lost_to_an_output(run: Run, model: Echo, tmp_path: Path) -> None:
     """What is an input, what no run wrote, and answers to inputs that are not named again."""
     for number in range(3):
