@@ -264,11 +264,11 @@ def test_that_keys_cant_be_read_is_said_once_and_those_known_before_are_kept(tmp
         for times in (1, 2):
             _rename(tmp_path / "trace.db", "keys", "gone")
             sidecar.wait(lambda times=times: _said(sidecar) == times)
-            time.sleep(2.5 * keys.FRESH)
+            time.sleep(1.6 * keys.FRESH)
             assert _said(sidecar) == times
             assert sidecar.chat(headers=bearer(key)).status == 200
             _rename(tmp_path / "trace.db", "gone", "keys")
-            time.sleep(2.5 * keys.FRESH)
+            time.sleep(1.6 * keys.FRESH)
         assert _said(sidecar) == 2
 
 
