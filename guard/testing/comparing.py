@@ -130,7 +130,8 @@ def new_words(asks: Sequence[ObservedRequest], after: ObservedRequest) -> str:
             continue
         text = content(message)
         for ask in (ask for ask in asks if ask.number < after.number):
-            if said := ask.reply.text.strip():
+            said = ask.reply.text.strip()
+            if any(map(str.isalnum, said)):  # another names no field, but a name may be spelled so: "{}"
                 text = text.replace(said, "").replace(json.dumps(said)[1:-1], "")
         new += [line for line in text.split("\n") if line not in lines]
     return "\n".join(new)

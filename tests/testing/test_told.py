@@ -38,6 +38,7 @@ def test_guards_own_words_tell_of_a_finding_in_one_line(key: str) -> None:
 
 @given(KEYS)
 @example("a\n\n")
+@example("{}")
 def test_an_application_may_tell_of_it_in_the_keys_own_letters(key: str) -> None:
     finding = Violation(pointer((key,)), "int_type", "a valid integer", "None")
     words = {"role": "user", "content": f"Wrong: <{key}> must be a number."}
