@@ -20,9 +20,10 @@ from typing import Any, NoReturn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from guard.sidecar.answer_transport import AnswerTransport
 from guard.sidecar.errors import ApiError
 from guard.sidecar.settings import ServeSettings
-from guard.sidecar.unread_answers import UnreadAnswers, Watch, WatchedTransport
+from guard.sidecar.unread_answers import UnreadAnswers, Watch
 
 _PHRASES = {
     400: b"Bad Request",
@@ -127,7 +128,7 @@ class Wire(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow: _Flow = _Flow(self, transport)
         self._unread = Watch(transport, self._body_seconds, self._all_held.unread, transport.abort)
-        self.transport: Any = WatchedTransport(transport, self._unread, self.loop)
+        self.transport: Any = AnswerTransport(transport, self._unread, self.loop.call_soon)
         if len(self.connections) > self._most_connections:
             self._refuse(503, f"{self._most_connections:,} connections are open, which is all that is allowed", "busy")
             return

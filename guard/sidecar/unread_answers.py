@@ -17,7 +17,6 @@ from typing import Any
 #: until its last byte is taken: so long its bytes stay in memory, though the system has taken some megabytes of each.
 ALL_UNREAD = 128_000_000
 LOOKS = 8  #: How often a connection is looked at in the time for which its client may take nothing.
-_HEAD = b"HTTP/1.1 "  #: With which uvicorn begins each answer.
 AT_FIRST = 65_536  #: Bytes that a client counts as having read at once, so that none is judged before it could read.
 
 
@@ -115,42 +114,3 @@ class Watch:
     def _hold(self, held: int) -> None:
         self._all.bytes += held - self._held
         self._held = held
-
-
-class WatchedTransport:
-    """A connection's transport, as uvicorn uses it, that tells a watch what is written.
-
-    The head of an answer waits for the beginning of its body, so that both are sent in one call of the system: at most
-    until what is under way on the event loop has had its turn.
-    """
-
-    def __init__(self, transport: Any, watch: Watch, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._watch, self._loop = transport, watch, loop
-        self._head = b""  # that waits
-
-    def write(self, data: bytes) -> None:
-        """Write, counted."""
-        if data.startswith(_HEAD) and not self._head:
-            self._head = data
-            self._loop.call_soon(self._send)
-            return
-        self._watch.wrote(len(self._head) + len(data))
-        if not self._head:
-            self._transport.write(data)
-            return
-        parts, self._head = (self._head, data), b""
-        self._transport.writelines(parts)
-
-    def close(self) -> None:
-        """Close once all is sent."""
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        """Send a head that still waits: its body takes longer, or there is none."""
-        if self._head and not self._transport.is_closing():
-            self.write(b"")
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what else the transport has."""
-        return getattr(self._transport, name)

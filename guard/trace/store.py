@@ -441,13 +441,14 @@ class TraceStore:
         by `each`.
         """
         calls: list[Call] = []
+        most = limit
         while len(calls) < limit:
             conditions = [*([FAILED] if failed else []), *([] if before is None else [CALLS.c.id < before])]
-            page = self._found(conditions, (CALLS.c.id.desc(),), limit - len(calls), call_rows.OUTLINE)
+            page = self._found(conditions, (CALLS.c.id.desc(),), most, call_rows.OUTLINE)
             if not page:
                 break
-            calls += call_rows.whole(page, damaged)
-            before = page[-1][0].id
+            calls += itertools.islice(call_rows.whole(page, damaged), limit - len(calls))
+            before, most = page[-1][0].id, PAGE  # however few are left to find: many damaged ones may be in between
         return calls
 
     def each(

@@ -37,7 +37,7 @@ export class Pages {
     disable(this.newer, isFirst);
     disable(this.older, isLast);
     this.where.textContent = shown.length ? `${number(shown.at(-1).call)} to ${number(shown[0].call)}` : "";
-    show(this.damaged, damaged, () => damaged.length ? left(damaged) : null);
+    show(this.damaged, damaged, () => (damaged.length ? left(damaged) : null));
     show(this.content, shown, () => (shown.length ? this.make(shown) : el("p", { class: "empty" }, this.empty)));
     return shown;
   }
