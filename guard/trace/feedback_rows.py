@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from guard.trace import row_codec
 from guard.trace.call_rows import PAGE
+from guard.trace.errors import TraceError
 from guard.trace.feedback import Feedback, Ratings
 from guard.trace.records import VALID
 from guard.trace.sql_tables import CALLS, FEEDBACK
@@ -32,12 +34,19 @@ def write(connection: sa.Connection, number: int, said: Feedback) -> bool:
 
 
 def read(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, Feedback]:
-    """Return the feedback on calls, by number. Calls without feedback are left out."""
+    """Return the feedback on calls, by number. Calls without feedback are left out.
+
+    Raises TraceError where what was said of one is damaged.
+    """
     found: dict[int, Feedback] = {}
     for at in range(0, len(numbers), PAGE):
         for row in connection.execute(sa.select(FEEDBACK).where(FEEDBACK.c.call.in_(numbers[at : at + PAGE]))):
-            value = None if row.value is None else row_codec.restored(row.value)
-            found[row.call] = Feedback(bool(row.is_right), value, row_codec.restored(row.by), row.given)
+            try:
+                value = None if row.value is None else row_codec.restored(row.value)
+                found[row.call] = Feedback(bool(row.is_right), value, row_codec.restored(row.by), row.given)
+            except row_codec.DAMAGE as error:
+                words = f"the feedback on call {row.call} is damaged and can't be read; give it again"
+                raise TraceError(words) from error
     return found
 
 
@@ -53,14 +62,10 @@ def ratings(connection: sa.Connection, function: str | None, since: float | None
     if since is not None:
         query, given["since"] = f"{query} AND c.started >= :since", since
     grouped = sa.text(f"{query} GROUP BY c.function, c.target, c.options, a.tier, a.model")
-    return [
-        Ratings(
-            row_codec.restored(function) or f"({row_codec.restored(target)})",
-            tier,
-            row_codec.restored(model),
-            (row_codec.loaded(options).get("tiers") or [""])[-1],
-            rated,
-            int(right),
-        )
-        for function, target, options, tier, model, rated, right in connection.execute(grouped, given)
-    ]
+    found: list[Ratings] = []
+    for function, target, options, tier, model, rated, right in connection.execute(grouped, given):
+        with contextlib.suppress(*row_codec.DAMAGE):  # it counts as nothing, as in the running totals
+            tiers = row_codec.loaded(options).get("tiers") or [""]
+            name = row_codec.restored(function) or f"({row_codec.restored(target)})"
+            found.append(Ratings(name, tier, row_codec.restored(model), tiers[-1], rated, int(right)))
+    return found

@@ -155,3 +155,20 @@ def test_a_page_of_damaged_calls_ends_nothing(tmp_path: Path, since: float | Non
     assert [call.number for call in store.each(since=since, damaged=wrong.append)] == list(range(PAGE + 11, PAGE + 51))
     assert len(wrong) == PAGE + 10
     store.close()
+
+
+def test_damaged_feedback_is_named_and_statistics_go_on_without_what_is_damaged(tmp_path: Path) -> None:
+    """The sidecar's page of economics was a 500 for one record, the call's page for what was said of it."""
+    store = TraceStore(tmp_path / "calls.db")
+    for number in (1, 2):
+        store.write(CALL)
+        store.rate(number, True)
+    rated = sum(one.rated for one in store.ratings())
+    hurt(tmp_path / "calls.db", "UPDATE calls SET options = '{broken' WHERE id = 2")
+    assert (rated, sum(one.rated for one in store.ratings())) == (2, 1)
+    hurt(tmp_path / "calls.db", "UPDATE feedback SET by = x'00ff' WHERE call = 1")
+    with pytest.raises(TraceError, match="the feedback on call 1 is damaged and can't be read; give it again"):
+        store.feedback([1, 2])
+    store.rate(1, False)
+    assert [store.feedback([1])[1].right, store.feedback([2])[2].right] == [False, True]
+    store.close()
