@@ -150,6 +150,13 @@ class Policy:
         """Pickle the fields without derived values."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
+    def within(self, budget: Budget) -> Policy:
+        """Return this policy with another budget of the whole call; what was checked once is not checked again."""
+        same = object.__new__(Policy)
+        vars(same).update(vars(self), budget=budget)
+        vars(same).pop("as_json", None)
+        return same
+
     def action(self, failure: str) -> str:
         """Return the action for a failure."""
         return self.on.get(failure, FAILURES[failure])

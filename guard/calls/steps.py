@@ -653,7 +653,8 @@ def _priced(model: Model, reply: Any) -> Any:
         raise ModelError(f"{model.name} answered with {wrong}={shown}, which no record can hold")
     if not isinstance(reply, Reply) or reply.cost is not None:
         return reply
-    return replace(reply, cost=adapters.price(model, reply.prompt_tokens, reply.completion_tokens))
+    cost = adapters.price(model, reply.prompt_tokens, reply.completion_tokens)
+    return reply if cost is None else replace(reply, cost=cost)
 
 
 def _affordable(model: Model, prompt: int, most: int, usd: float) -> int:

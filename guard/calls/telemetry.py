@@ -1,6 +1,6 @@
 """OpenTelemetry: a span for each call, a child for each attempt, and metrics, by the GenAI semantic conventions.
 
-Only the API is used; without an SDK that the application configured all of this does nothing. Texts are left out
+Only the API is used; without an SDK that the application configured nothing of this is done. Texts are left out
 unless the environment variable OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT is "true". What the conventions have
 no name for is `guard.*`.
 """
@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from opentelemetry import trace
 
 CONTENT_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_IDLE = ("opentelemetry.trace", "opentelemetry.metrics")  #: The modules of the API's own providers.
 #: Bounds of the histograms, from the conventions: tokens, and seconds.
 TOKEN_BOUNDS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 SECOND_BOUNDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 
 
 class Spans:
-    """The spans of one call; made where the call begins."""
+    """The spans of one call; made where the call begins. Without an SDK there are none."""
 
     def __init__(self, function: str, target: str, schema_hash: str) -> None:
+        self._span: trace.Span | None = None
+        if not _is_heard():
+            return
         self._span = _tracer().start_span(f"guard {function or target}")
         self._target = target
         if self._span.is_recording():
@@ -36,13 +40,15 @@ class Spans:
                 {"guard.function": function, "guard.target": target, "guard.schema.hash": schema_hash}
             )
 
-    def attempt(self, model: str, request: Request) -> Span:
+    def attempt(self, model: str, request: Request) -> Span | None:
         """Begin the span of an attempt."""
-        return Span(self._span, model, request)
+        return None if self._span is None else Span(self._span, model, request)
 
     def end(self, call: Call, error: BaseException | None) -> None:
         """End the call's span with what became of the call."""
         span = self._span
+        if span is None:
+            return
         if span.is_recording():
             rules = {finding.rule for attempt in call.attempts for finding in attempt.findings}
             span.set_attributes(
@@ -146,6 +152,14 @@ def _wants_content() -> bool:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _is_heard() -> bool:
+    """Whether an SDK was configured. Until then the providers are the API's own, of which whatever is asked is idle."""
+    from opentelemetry import metrics, trace
+
+    tracers, meters = type(trace.get_tracer_provider()), type(metrics.get_meter_provider())
+    return not (tracers.__module__.startswith(_IDLE) and meters.__module__.startswith(_IDLE))
 
 
 @functools.cache

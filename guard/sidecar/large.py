@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from guard.sidecar.circuit_breaker import SENDER
 from guard.sidecar.fair_queue import FairQueue
-from guard.support.json_pieces import PLAIN, SMALL, encoded, weight
+from guard.support.json_pieces import SMALL, compact, encoded, weight
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def walked(data: bytes) -> int:
 async def aencoded(value: object) -> bytes:
     """Return what `encoded` makes of a value, without holding up the event loop."""
     if weight(value, SMALL) <= SMALL:
-        return PLAIN.encode(value).encode(errors="backslashreplace")
+        return compact(value).encode(errors="backslashreplace")
     return await done(LARGE, encoded, value)
 
 

@@ -23,7 +23,7 @@ from guard.schemas.limits import limit_error
 from guard.sidecar import large
 from guard.sidecar.fair_queue import FairQueue
 from guard.support.first_step import within
-from guard.support.json_pieces import PLAIN, pieces
+from guard.support.json_pieces import compact, pieces
 from guard.turns import value
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ def _key(schema: Any, name: str, within: int, is_checked_only: bool, is_turn: bo
     """
     digest, size = hashlib.sha256(), 0
     what = [name, is_checked_only, is_turn, schema]
-    for piece in (PLAIN.encode(what),) if within < large.LARGE else pieces(what):
+    for piece in (compact(what),) if within < large.LARGE else pieces(what):
         data = piece.encode(errors="backslashreplace")  # halves of surrogate pairs, as JSON escapes them
         digest.update(data)
         size += len(data)

@@ -84,15 +84,14 @@ class Pipeline:
         for tier in tiers:  # what is translated is a schema by now
             await chat.check_translated(chat_request.body, tier, context.size)
         messages = tuple(dict(custom_tools.in_functions(message)) for message in chat_request.chat.messages)
-        policy = Policy(
+        policy = _policy(
             retries=0 if is_live else served.settings.retries,
             repair=not is_live,  # pieces that were sent can't be repaired
             max_tokens=chat_request.chat.limit or served.settings.most_tokens,
             temperature=chat_request.chat.temperature or 0.0,
             seed=chat_request.chat.seed or 0,
-            budget=Budget(seconds=context.begin(total)),
-            confidence=Confidence(precision=served.settings.precision),
-        )
+            precision=served.settings.precision,
+        ).within(Budget(seconds=context.begin(total)))
         models = tuple(_tier(tier, chat_request, context.size) for tier in tiers)
         if target.grounding is not None:
             more["sources"] = chat_messages.said_by_user(messages)
@@ -162,6 +161,12 @@ class Pipeline:
         except Refused as error:
             return _refused(error)
         return _choice(chat_request, value, call)
+
+
+@functools.lru_cache(256, typed=True)
+def _policy(*, precision: float | None, **settings: Any) -> Policy:
+    """Return a policy without a budget, cached: most requests have one of a few, and to check one takes a while."""
+    return Policy(**settings, confidence=Confidence(precision=precision))
 
 
 class _StreamedSoFar(TextSoFar):

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pydantic_core import to_json
+
 from guard.kernels._native import json_parts
 
 WINDOW = 65_536  #: Characters of a text that one call writes: some 100 µs.
@@ -22,12 +24,22 @@ PART = 64  #: Characters of a text that count as one part.
 _ARRAYS = (list, tuple)  # named, for `list | tuple` is made anew wherever it stands
 _CONTAINERS = (dict, *_ARRAYS)
 _PLAIN_SCALARS = frozenset((int, float, bool, type(None)))
-PLAIN = json.JSONEncoder(ensure_ascii=False)
 ASCII = json.JSONEncoder()
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def pieces(value: Any, encoder: json.JSONEncoder = PLAIN) -> Iterator[str]:
+def compact(value: Any) -> str:
+    """Return the JSON of a value of JSON's types in one call, in a fifth of COMPACT's time. O(n).
+
+    It is COMPACT's, but for how a float is spelled.
+    """
+    try:
+        return str(to_json(value), "utf-8")
+    except ValueError:  # half of a surrogate pair, or nested more deeply than it writes
+        return COMPACT.encode(value)
+
+
+def pieces(value: Any, encoder: json.JSONEncoder = COMPACT) -> Iterator[str]:
     """Yield the JSON of a value as an encoder writes it, which must neither indent nor sort keys. O(n)."""
     if weight(value, ONCE) <= ONCE:
         yield encoder.encode(value)
@@ -37,6 +49,8 @@ def pieces(value: Any, encoder: json.JSONEncoder = PLAIN) -> Iterator[str]:
 
 def encoded(value: Any) -> bytes:
     """Return a value as the bytes of JSON, with halves of surrogate pairs escaped, which no bytes have."""
+    if weight(value, ONCE) <= ONCE:
+        return compact(value).encode(errors="backslashreplace")
     return b"".join([piece.encode(errors="backslashreplace") for piece in pieces(value)])
 
 

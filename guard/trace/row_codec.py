@@ -22,7 +22,7 @@ from guard.models.base import Reply
 from guard.output.repair import Edit
 from guard.schemas.grounding.sources import Place
 from guard.support.clipping import clipped
-from guard.support.json_pieces import COMPACT, SMALL, WINDOW, is_small, pieces, weight
+from guard.support.json_pieces import SMALL, WINDOW, compact, is_small, pieces, weight
 from guard.support.secret_patterns import REDACTED, may_hold_secret, redacted
 from guard.trace.records import Attempt, Call, Shown
 from guard.trace.redaction import Redaction
@@ -296,8 +296,8 @@ def loaded(text: str | bytes) -> Any:
 
 def _json(value: Any) -> str:
     if weight(value, SMALL) <= SMALL:
-        return storable(COMPACT.encode(value))  # as most are, in one call
-    return "".join(map(storable, pieces(value, COMPACT)))
+        return storable(compact(value))  # as most are, in one call
+    return "".join(map(storable, pieces(value)))
 
 
 def _redacted_json(value: Any, redaction: Redaction) -> str:
@@ -307,7 +307,7 @@ def _redacted_json(value: Any, redaction: Redaction) -> str:
     signs of one, so each stands in the JSON as it stands in the value.
     """
     if not redaction.hooks and is_small(value) and _are_plain(redaction.secrets):
-        text = COMPACT.encode(value)
+        text = compact(value)
         if not may_hold_secret(text, redaction.secrets):
             return storable(text)
     return _json(redaction.value(value))
@@ -316,7 +316,7 @@ def _redacted_json(value: Any, redaction: Redaction) -> str:
 @functools.lru_cache(8)
 def _are_plain(secrets: tuple[str, ...]) -> bool:
     """Whether JSON writes each of some texts as it is."""
-    return all(COMPACT.encode(secret)[1:-1] == secret for secret in secrets)
+    return all(compact(secret)[1:-1] == secret for secret in secrets)
 
 
 def _sources(attempt: Attempt, redaction: Redaction) -> str | None:

@@ -28,7 +28,8 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[InMemorySpanExpo
     tracer = TracerProvider()
     tracer.add_span_processor(SimpleSpanProcessor(spans))
     meter = MeterProvider([reader])
-    monkeypatch.setattr(trace, "get_tracer", tracer.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracer)
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: meter)
     monkeypatch.setattr(metrics, "get_meter", meter.get_meter)
     telemetry._tracer.cache_clear()
     telemetry._instruments.cache_clear()
@@ -95,3 +96,27 @@ def test_tokens_and_times_are_measured(exported: Any) -> None:
     assert tokens == {"input": 100, "output": 8}
     assert found["gen_ai.client.operation.duration"][0].count == 1
     assert found["guard.call.duration"][0].attributes["guard.outcome"] == "valid"
+
+
+def test_without_an_sdk_nothing_is_done_and_one_that_comes_later_is_heard(
+    exported: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = guard.Guard(Scripted(*['{"n": 3}'] * 4, name="openai:m"))
+    with monkeypatch.context() as patched:
+        patched.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+        patched.setattr(metrics, "get_meter_provider", metrics.NoOpMeterProvider)
+        for name in ("_tracer", "_instruments"):
+            patched.setattr(telemetry, name, lambda: pytest.fail("telemetry was asked"))
+        asked.generate(SCHEMA, ASK)
+    asked.generate(SCHEMA, ASK)
+    with monkeypatch.context() as patched:  # spans alone
+        patched.setattr(metrics, "get_meter_provider", metrics.NoOpMeterProvider)
+        asked.generate(SCHEMA, ASK)
+    with monkeypatch.context() as patched:  # measures alone
+        patched.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+        telemetry._tracer.cache_clear()
+        asked.generate(SCHEMA, ASK)
+    data = exported[1].get_metrics_data()
+    found = {m.name: m.data.data_points for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
+    assert found["guard.call.duration"][0].count == 3  # the instruments are those of before
+    assert len(exported[0].get_finished_spans()) == 2 * 2

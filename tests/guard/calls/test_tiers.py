@@ -361,6 +361,15 @@ def test_a_model_without_a_price_is_not_asked_under_a_budget_of_money() -> None:
     assert model.requests == []
 
 
+@pytest.mark.parametrize("given", [{}, {"retries": 1, "seed": 7, "on": {"length": "fail"}, "budget": Budget(usd=2)}])
+def test_a_policy_within_another_budget_is_the_same_but_for_that(given: dict[str, Any]) -> None:
+    policy, budget = Policy(**given), Budget(seconds=3.5)
+    assert "budget" not in policy.as_json or given
+    found, wanted = policy.within(budget), Policy(**{**given, "budget": budget})
+    assert (found, hash(found), found.as_json) == (wanted, hash(wanted), wanted.as_json)
+    assert policy == Policy(**given)
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -1,16 +1,18 @@
 import enum
+import functools
 import json
+import re
 import string
 import tracemalloc
 from collections import OrderedDict
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from guard.support import json_pieces
-from guard.support.json_pieces import COMPACT, PART, PLAIN, SMALL, WINDOW, encoded, is_small, pieces, weight
+from guard.support.json_pieces import COMPACT, PART, SMALL, WINDOW, compact, encoded, is_small, pieces, weight
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
@@ -24,7 +26,7 @@ class Kind(enum.IntEnum):
     ONE = 1
 
 
-ENCODERS = pytest.mark.parametrize("encoder", [PLAIN, COMPACT, json.JSONEncoder()])
+ENCODERS = pytest.mark.parametrize("encoder", [json.JSONEncoder(ensure_ascii=False), COMPACT, json.JSONEncoder()])
 
 
 @ENCODERS
@@ -37,6 +39,30 @@ def test_pieces_are_what_the_encoder_writes_however_small_they_are(encoder, valu
         patch.setattr(json_pieces, "WINDOW", window)
         patch.setattr(json_pieces, "PART", 2)
         assert "".join(pieces(value, encoder)) == encoder.encode(value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec=None)), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+@example([-0.0, 1e16, 1e-7, 5e-324, 1e308, float("inf"), float("nan"), 10**30, -(2**63), 1.0, 1, True, None])
+@example({"\ud800": ['\0\x1f\x7f\u2028"\\/é😀', "\udc00\ud800"]})
+@settings(max_examples=300)
+def test_the_quick_encoder_writes_what_pythons_writes(value):
+    """But for how a float is spelled: 1e-05 or 0.00001."""
+    assert repr(json.loads(compact(value))) == repr(json.loads(COMPACT.encode(value)))
+    if not re.search(r"\d\.\d|\de-|inf|nan", repr(value)):
+        assert compact(value) == COMPACT.encode(value)
+    assert encoded(value) == compact(value).encode(errors="backslashreplace")
+
+
+def test_the_quick_encoder_gives_what_nests_deeply_to_pythons():
+    deep = functools.reduce(lambda inner, _: {"a": [inner]}, range(300), 1.5)
+    assert compact(deep) == COMPACT.encode(deep)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +89,7 @@ def test_no_piece_of_a_large_value_is_large(value, encoder):
 
 
 def test_halves_of_surrogate_pairs_are_escaped_as_json_has_them():
-    assert encoded({"a": ["\ud800", "é😀"]}) == '{"a": ["\\ud800", "é😀"]}'.encode()
+    assert encoded({"a": ["\ud800", "é😀"]}) == '{"a":["\\ud800","é😀"]}'.encode()
     assert json.loads(encoded("\udc00" * 3)) == "\udc00" * 3
 
 
@@ -148,7 +174,7 @@ def test_a_part_is_weighed_a_few_times_however_deep_it_stands(monkeypatch):
     value = [1] * 80
     for _ in range(190):
         value = {"a": value, "b": [1] * 80}
-    assert "".join(pieces([value] * 6)) == json.dumps([value] * 6)
+    assert "".join(pieces([value] * 6)) == COMPACT.encode([value] * 6)
     assert looked_at < 2 * weight([value] * 6, 10**9)
 
 
@@ -156,7 +182,7 @@ def test_a_deep_value_is_written_wherever_the_encoder_can():
     """Calls nested two deep for each level: what was nested 480 deep failed where its caller was 100 calls deep."""
 
     def below(calls, value):
-        return below(calls - 1, value) if calls else ("".join(pieces(value)), json.dumps(value))
+        return below(calls - 1, value) if calls else ("".join(pieces(value)), COMPACT.encode(value))
 
     value = [1] * 20_000
     for _ in range(240):
