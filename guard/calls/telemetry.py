@@ -154,10 +154,16 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+@functools.cache
+def _api() -> tuple[Any, Any]:
+    from opentelemetry import metrics, trace  # late, as all here; once, for each time takes as long as what is asked
+
+    return trace, metrics
+
+
 def _is_heard() -> bool:
     """Whether an SDK was configured. Until then the providers are the API's own, of which whatever is asked is idle."""
-    from opentelemetry import metrics, trace
-
+    trace, metrics = _api()
     tracers, meters = type(trace.get_tracer_provider()), type(metrics.get_meter_provider())
     return not (tracers.__module__.startswith(_IDLE) and meters.__module__.startswith(_IDLE))
 
