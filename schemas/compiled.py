@@ -267,8 +267,7 @@ class Compiled:
             native = vocabulary.native
         except AttributeError:
             raise TypeError(f"vocabulary={vocabulary!r} must be a guard.Vocabulary") from None
-        front = self._front
-        for name in front.scan.slow_formats if front.options.formats else ():
+        for name in self._front.scan.slow_formats if self.options.formats else ():
             with contextlib.suppress(SchemaError):  # where memory is short
                 vocabulary.warm_once((name, self.options.spelling), partial(_slow, name, self.options.spelling))
         return self._engine.matcher(native)

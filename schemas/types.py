@@ -80,7 +80,7 @@ def _spelling(wanted: Any) -> Any:
 
 def as_described(wanted: Any) -> tuple[Any, tuple[Beyond, ...]]:
     """Return a JSON Schema or a type as a schema, and what it does not say; SchemaError where a type has none."""
-    if type(wanted) is dict or is_schema(wanted):  # no call for what there is most of
+    if is_schema(wanted):
         return wanted, ()
     found = wanted if isinstance(wanted, Described) else described(wanted)
     return found.schema, found.beyond

@@ -24,20 +24,15 @@ _LOOKS = ("disable_any_whitespace", "disable_additional_properties", "whitespace
 _CONSTRAINTS = frozenset(CONSTRAINTS)
 _FIELDS = _CONSTRAINTS | _HOW | frozenset(_LOOKS)
 _TAGS = TYPES | {"structural_tag"}
-#: What no format lacks, beside a type of one.
-_SIGNS = _CONSTRAINTS | {"structures"}
 
 
 def is_format(given: Any) -> bool:
     """Whether the argument of `compile` is a format rather than a schema. O(1)."""
-    if type(given) is not dict:
-        return False
-    kind = given.get("type")
-    if isinstance(kind, str) and kind in _TAGS:
+    if is_tag(given):
         return True
-    if _SIGNS.isdisjoint(given):  # quick: every compile asks, and few ask for a format
+    if type(given) is not dict or _CONSTRAINTS.isdisjoint(given):  # quick: every compile asks, and few ask for a format
         return False
-    return is_tag(given) or (bool(_asked(given)) and given.keys() <= _FIELDS)
+    return bool(_asked(given)) and given.keys() <= _FIELDS
 
 
 def is_tag(given: Any) -> bool:
