@@ -156,7 +156,7 @@ def _as_json(value: Any) -> str:
 
 @functools.cache
 def _api() -> tuple[Any, Any]:
-    from opentelemetry import metrics, trace  # late, as all here; once, for each time takes as long as what is asked
+    from opentelemetry import metrics, trace  # once: to look a module up takes as long as what is asked of it
 
     return trace, metrics
 

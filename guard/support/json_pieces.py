@@ -29,14 +29,17 @@ COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def compact(value: Any) -> str:
-    """Return the JSON of a value of JSON's types in one call, in a fifth of COMPACT's time. O(n).
+    """Return what COMPACT makes of a value, but for how a float is spelled, in one call. O(n).
 
-    It is COMPACT's, but for how a float is spelled.
+    A value of JSON's types takes a third of the time. Any other is COMPACT's to refuse: pydantic_core would write a set,
+    a decimal or a date as something else.
     """
-    try:
-        return str(to_json(value), "utf-8")
-    except ValueError:  # half of a surrogate pair, or nested more deeply than it writes
-        return COMPACT.encode(value)
+    if json_parts(value, sys.maxsize) >= 0:
+        try:
+            return str(to_json(value), "utf-8")
+        except ValueError:  # half of a surrogate pair, or nested more deeply than it writes
+            pass
+    return COMPACT.encode(value)
 
 
 def pieces(value: Any, encoder: json.JSONEncoder = COMPACT) -> Iterator[str]:

@@ -5,6 +5,8 @@ import re
 import string
 import tracemalloc
 from collections import OrderedDict
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -58,6 +60,19 @@ def test_the_quick_encoder_writes_what_pythons_writes(value):
     if not re.search(r"\d\.\d|\de-|inf|nan", repr(value)):
         assert compact(value) == COMPACT.encode(value)
     assert encoded(value) == compact(value).encode(errors="backslashreplace")
+
+
+@pytest.mark.parametrize("other", [Decimal("1.50"), b"ab", date(2026, 1, 1), {1}, Kind, object()])
+def test_what_json_does_not_have_is_refused_and_not_written_as_something_else(other):
+    for value in (other, [{"a": other}], {"a": [1, other]}):
+        for write in (compact, encoded):
+            with pytest.raises(TypeError, match="not JSON serializable"):
+                write(value)
+
+
+def test_kinds_of_jsons_types_are_written_as_python_writes_them():
+    value = {None: Kind.ONE, True: (1, 2), 1.5: OrderedDict(a=Kind.ONE)}
+    assert compact(value) == COMPACT.encode(value) == '{"null":1,"true":[1,2],"1.5":{"a":1}}'
 
 
 def test_the_quick_encoder_gives_what_nests_deeply_to_pythons():
