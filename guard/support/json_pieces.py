@@ -31,8 +31,8 @@ COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 def compact(value: Any) -> str:
     """Return what COMPACT makes of a value, but for how a float is spelled, in one call. O(n).
 
-    A value of JSON's types takes a third of the time. Any other is COMPACT's to refuse: pydantic_core would write a set,
-    a decimal or a date as something else.
+    A value of JSON's types takes a third of the time. Any other is COMPACT's to refuse: pydantic_core would write
+    a set, a decimal or a date as something else.
     """
     if json_parts(value, sys.maxsize) >= 0:
         try:
