@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ _IDLE = ("opentelemetry.trace", "opentelemetry.metrics")  #: The modules of the 
 #: Bounds of the histograms, from the conventions: tokens, and seconds.
 TOKEN_BOUNDS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 SECOND_BOUNDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+
+_log = logging.getLogger("guard.telemetry")
 
 
 class Spans:
@@ -155,15 +158,24 @@ def _as_json(value: Any) -> str:
 
 
 @functools.cache
-def _api() -> tuple[Any, Any]:
-    from opentelemetry import metrics, trace  # once: to look a module up takes as long as what is asked of it
+def _api() -> tuple[Any, Any] | None:
+    """Return the two modules of the API; None, and said, where the environment names a provider that is not there."""
+    from opentelemetry import metrics, trace
 
+    try:
+        trace.get_tracer_provider(), metrics.get_meter_provider()
+    except Exception as error:  # the API raises whatever it meets, StopIteration for a provider that is not installed
+        words = "OTEL_PYTHON_TRACER_PROVIDER or OTEL_PYTHON_METER_PROVIDER names what can't be loaded"
+        _log.warning("calls have no spans and no measures: %s (%s)", words, type(error).__name__)
+        return None
     return trace, metrics
 
 
 def _is_heard() -> bool:
     """Whether an SDK was configured. Until then the providers are the API's own, of which whatever is asked is idle."""
-    trace, metrics = _api()
+    if (api := _api()) is None:
+        return False
+    trace, metrics = api
     tracers, meters = type(trace.get_tracer_provider()), type(metrics.get_meter_provider())
     return not (tracers.__module__.startswith(_IDLE) and meters.__module__.startswith(_IDLE))
 

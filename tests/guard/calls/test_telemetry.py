@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,3 +124,18 @@ def test_without_an_sdk_nothing_is_done_and_one_that_comes_later_is_heard(
     found = {m.name: m.data.data_points for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
     assert found["guard.call.duration"][0].count == 3  # the instruments are those of before
     assert len(exported[0].get_finished_spans()) == 2 * 2
+
+
+@pytest.mark.parametrize("variable", ["OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER"])
+def test_a_provider_that_is_not_installed_costs_no_call(variable: str) -> None:
+    """Each call failed, with StopIteration, which a generator turns into a RuntimeError."""
+    program = (
+        "import guard\nfrom scripted import Scripted\n"
+        "asked = guard.Guard(Scripted('1', '2', name='m'))\n"
+        "print(asked.generate(int, 'a'), asked.generate(int, 'b'))\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, variable: "nonesuch", "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stdout) == (0, "1 2\n")
+    assert done.stderr.count("calls have no spans and no measures") == 1
