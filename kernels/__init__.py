@@ -8,6 +8,7 @@ holds, `limit_memory(nbytes)` how much its tables may. Names are imported on fir
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,3 +36,30 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def _stand_aside() -> None:
+    """Let `import kernels` find the installed package of that name, as transformers does, where a checkout hides it.
+
+    Installed, this package is guard.kernels alone; in a checkout's root Python finds its folder as `kernels`, too.
+    """
+    import importlib.machinery
+    import importlib.util
+    from pathlib import Path
+
+    checkout = Path(__file__).resolve().parent.parent
+    elsewhere = [folder for folder in sys.path if Path(folder or ".").resolve() != checkout]
+    spec = importlib.machinery.PathFinder.find_spec(__name__, elsewhere)
+    if spec is None or spec.loader is None or spec.origin is None:  # none, or a folder that only has that name
+        return
+    ours, theirs = sys.modules[__name__], importlib.util.module_from_spec(spec)
+    sys.modules[__name__] = theirs
+    try:
+        spec.loader.exec_module(theirs)
+    except BaseException:
+        sys.modules[__name__] = ours
+        raise
+
+
+if __name__ == "kernels":
+    _stand_aside()

@@ -12,6 +12,8 @@ import pytest
 
 import guard
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def _run(program: str) -> str:
     """Run a program as it runs anywhere: the second time its modules are compiled already."""
@@ -96,3 +98,17 @@ def test_importing_modules_first_hides_no_public_name() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(guard, "nonesuch")
+
+
+def test_a_checkout_hides_no_package_named_kernels(tmp_path: Path) -> None:
+    """Transformers imports Hugging Face's package `kernels`; the folder of that name here must not be taken for it."""
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("from . import part\n")
+    (tmp_path / "kernels" / "part.py").write_text("theirs = 1\n")
+    program = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
+        "import kernels, kernels.part, guard.kernels\n"
+        "print(kernels.part.theirs, kernels.__file__, guard.kernels.__name__, guard.kernels.Vocabulary.__name__)"
+    )
+    theirs = tmp_path / "kernels" / "__init__.py"
+    assert _run(program) == f"1 {theirs} guard.kernels Vocabulary\n"
