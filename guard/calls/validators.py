@@ -1,14 +1,14 @@
 """Validators of the user's own: what no schema can say, asked of a value that is valid already.
 
-A validator takes the value and raises ValueError or AssertionError, or returns what it finds: None or True for
-nothing, a sentence, a Violation, or several of either. False is a finding too, worded by the function's docstring.
+A validator takes the value and raises ValueError or AssertionError, or returns (or yields) what it finds: None or True
+for nothing, a sentence, a Violation, or several of either. False is a finding too, worded by the function's docstring.
 Anything else that it raises is a fault of the validator and goes to the caller as it is.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from guard.errors import Violation
@@ -24,12 +24,11 @@ def check(value: Any, validators: Sequence[Validator]) -> tuple[Violation, ...]:
     found: list[Violation] = []
     for validator in validators:
         try:
-            result = validator(value)
+            found.extend(_findings(validator(value), validator, value))  # also what a generator finds before it raises
         except (ValueError, AssertionError) as error:
             if is_injected(error):
                 raise
-            result = str(error) or False
-        found += _findings(result, validator, value)
+            found += _findings(str(error) or False, validator, value)
     return tuple(found)
 
 
@@ -44,16 +43,18 @@ def check_validators(validators: Iterable[Any]) -> tuple[Validator, ...]:
     return listed
 
 
-def _findings(result: Any, validator: Validator, value: Any) -> list[Violation]:
+def _findings(result: Any, validator: Validator, value: Any) -> Iterator[Violation]:
     name = getattr(validator, "__name__", type(validator).__name__)
     if result is None or result is True:
-        return []
-    if isinstance(result, Violation):
-        return [result]
+        return
     if result is False:
         result = (inspect.getdoc(validator) or "").partition("\n")[0] or f"a value that {name} accepts"
-    if isinstance(result, str):
-        return [Violation("", name, result, clipped(value))]
-    if isinstance(result, Iterable):
-        return [finding for part in result for finding in _findings(part, validator, value)]
-    raise TypeError(f"the validator {name} returned {result!r}; it may return None, findings or sentences")
+    if isinstance(result, Violation):
+        yield result
+    elif isinstance(result, str):
+        yield Violation("", name, result, clipped(value))
+    elif isinstance(result, Iterable):
+        for part in result:
+            yield from _findings(part, validator, value)
+    else:
+        raise TypeError(f"the validator {name} returned {result!r}; it may return None, findings or sentences")

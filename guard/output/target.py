@@ -25,6 +25,7 @@ from guard.output.text_target import FormatChecker, TextChecker, as_format, is_b
 from guard.support.clipping import clipped
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
     from guard.output.grounding import GroundingChecker
@@ -39,6 +40,9 @@ CACHED_TARGETS = 256  #: Compiled types that `Guard.generate` keeps; a decorated
 
 #: Pydantic's phrases for what it expected: "Input should be a valid integer", "String should match pattern '^x'".
 _SHOULD = re.compile(r"(?P<noun>\w+) should (?P<be>be )?(?P<rest>.*)", re.DOTALL)
+#: How values are dumped so that reading gives them again: by the names that are read, without computed fields.
+_AS_READ: Any = {"by_alias": True, "round_trip": True, "warnings": "error"}
+_AS_JSON = "give the answer as JSON: a dict, a list, a text or a number"
 _RAISED = ("Value error, ", "Assertion failed, ")  #: Prefixes of Pydantic's messages from a user's own validator.
 
 
@@ -55,6 +59,7 @@ class Target:
     is_turn: bool = False  # whether the value is a turn (guard/turns/value.py)
     grounding: GroundingChecker | None = None  # None: no value is grounded
     refused: SchemaError | None = None  # why masks can't enforce it; only models without masks may then be asked
+    adapter: TypeAdapter[Any] | None = None  # Pydantic's, of a type; None: values are JSON, or text
     made_of: tuple[Any, ...] = field(default=(), compare=False, repr=False)  # what `from_any` was given
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -79,14 +84,32 @@ class Target:
 
         ValueError names `what` where it is not valid.
         """
-        from pydantic_core import to_json
+        from pydantic_core import PydanticSerializationError, to_json
 
-        said = json.loads(to_json(value))
+        is_of_type = False
+        try:
+            if self.adapter is not None:
+                try:
+                    dumped = self.adapter.dump_json(value, **_AS_READ)
+                    is_of_type = True
+                except (PydanticSerializationError, TypeError, AttributeError):
+                    dumped = to_json(value, inf_nan_mode="constants")  # the answer as JSON, not of the type
+            else:
+                dumped = to_json(value, inf_nan_mode="constants")
+            said = json.loads(dumped)
+        except ValueError as error:  # Pydantic's, of what JSON does not have, among them
+            raise ValueError(f"{what}: the answer can't be written as JSON: {error}; {_AS_JSON}") from None
         text = said if isinstance(said, str) and not self.is_json else json.dumps(said, ensure_ascii=False)
-        findings = self.check(text)[1]
+        read, findings = self.check(text)
         if findings:
             raise ValueError(f"{what}: the answer is not valid: {findings[0]}")
+        if is_of_type and self._plain(read) != self._plain(value):
+            raise ValueError(f"{what}: the answer, written as JSON, is read as another value; {_AS_JSON}")
         return text
+
+    def _plain(self, value: Any) -> Any:
+        assert self.adapter is not None
+        return self.adapter.dump_python(value, **_AS_READ)
 
 
 def from_any(wanted: Any, options: Mapping[str, Any], style: Style = "json", parts: tuple[str, ...] = ()) -> Target:
@@ -158,12 +181,14 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 
     from guard import schemas
     from guard.schemas import types
+    from guard.schemas.typed.exact_reader import ExactReader
 
     described = types.described(wanted)
     schema = closed(described.schema)
     compiled = schemas.compile(types.Described(schema, described.beyond), **options)
     compiled.check_satisfiable()
-    reader = types.reader(wanted)
+    adapter = types.adapter(wanted)
+    reader = ExactReader(adapter)
 
     def validated(text: str, value: Any) -> tuple[Any, tuple[Violation, ...]]:
         try:
@@ -174,7 +199,8 @@ def _from_type(wanted: Any, options: Mapping[str, Any]) -> Target:
 
     name = "text" if is_bare(wanted) else getattr(wanted, "__name__", None) or str(wanted)
     partials = functools.partial(Partials, wanted)
-    return Target(name, schema, compiled, TypeChecker(validated), partials, grounding=_grounding(compiled))
+    checker = TypeChecker(validated)
+    return Target(name, schema, compiled, checker, partials, grounding=_grounding(compiled), adapter=adapter)
 
 
 def _from_schema(given: Any, options: Mapping[str, Any], parts: tuple[str, ...] = ()) -> Target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -446,6 +446,21 @@ def test_validators_of_the_users_own_are_heard_and_told_to_the_model() -> None:
     ]
     for finding in call.attempts[0].findings:
         assert str(finding) in model.requests[1].messages[-1]["content"]
+
+
+def test_a_validator_that_yields_may_raise_too() -> None:
+    def odd(value: Count) -> Iterator[str]:
+        if value.n > 9:
+            yield "one digit"
+        if value.n % 2 == 0:
+            raise ValueError("an odd number")
+
+    call = guard.Guard(Scripted('{"n": 12}', '{"n": 8}', '{"n": 7}'), validators=[odd]).traced(Count, ASK)[1]
+    assert [[finding.expected for finding in attempt.findings] for attempt in call.attempts] == [
+        ["one digit", "an odd number"],
+        ["an odd number"],
+        [],
+    ]
 
 
 def test_a_fault_of_a_validator_is_the_callers_and_still_recorded(trace_file: Any) -> None:

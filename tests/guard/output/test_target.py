@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import json
 import math
+import zoneinfo
 from collections.abc import Generator, Iterable
 from decimal import Decimal
 from typing import Annotated, Any
@@ -208,3 +209,78 @@ def test_numbers_that_are_one_double_are_no_decimals() -> None:
     assert target.from_any(list[float], {}).check(answer)[0] == [0.1, 0.1]
     with pytest.raises(pydantic.ValidationError):
         types.reader(int).validate_json("12345678901234567.5")
+
+
+class Doubled(BaseModel, extra="forbid"):
+    n: int = Field(alias="N")
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @property
+    def double(self) -> int:
+        """What extra="forbid" refuses, where it is written."""
+        return 2 * self.n
+
+
+class Login(BaseModel):
+    password: pydantic.SecretStr
+
+
+class Inner(BaseModel):
+    numbers: pydantic.Json[list[int]]
+
+
+class Bytes(BaseModel):
+    data: bytes
+
+
+class Zoned(BaseModel):
+    zone: zoneinfo.ZoneInfo
+
+
+class Rate(BaseModel):
+    rate: float | None
+
+
+@dataclasses.dataclass(eq=False)
+class Chain:
+    a: int
+    b: Chain | None = None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "text"),
+    [
+        (Doubled, Doubled(N=1), '{"N": 1}'),
+        (Doubled, {"N": 1}, '{"N": 1}'),
+        (Login, {"password": "x"}, '{"password": "x"}'),
+        (Inner, Inner(numbers="[1]"), '{"numbers": "[1]"}'),
+        (Inner, {"numbers": "[1]"}, '{"numbers": "[1]"}'),
+        (Bytes, Bytes(data=b"ab"), '{"data": "ab"}'),
+        (Zoned, Zoned(zone="Europe/Paris"), '{"zone": "Europe/Paris"}'),
+        (Rate, Rate(rate=1.5), '{"rate": 1.5}'),
+        (Chain, Chain(1, Chain(2)), '{"a": 1, "b": {"a": 2, "b": null}}'),
+        (set[int], {2}, "[2]"),
+        (datetime.date, datetime.date(2024, 1, 1), '"2024-01-01"'),
+        (datetime.date, "2024-01-01", '"2024-01-01"'),
+        ({"type": "object"}, {"a": (1, 2)}, '{"a": [1, 2]}'),
+    ],
+)
+def test_an_answer_that_is_given_is_written_as_it_is_read(wanted: Any, value: Any, text: str) -> None:
+    assert target.from_any(wanted, {}).written(value, "examples[0]") == text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "words"),
+    [
+        (Login, Login(password="x"), "is read as another value; give the answer as JSON"),
+        (Rate, Rate(rate=math.nan), "is read as another value; give the answer as JSON"),
+        (Bytes, Bytes(data=b"\xff"), "can't be written as JSON: .*; give the answer as JSON"),
+        (Rate, {"rate": math.nan}, "NaN is no number"),
+        ({"type": ["number", "null"]}, math.nan, "NaN is no number"),
+        ({"type": "integer"}, object(), "can't be written as JSON: .*; give the answer as JSON"),
+        (Doubled, Rate(rate=1), "is not valid: /N: expected the property 'N'"),
+    ],
+)
+def test_an_answer_that_json_does_not_keep_is_refused_by_its_place(wanted: Any, value: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=r"^examples\[0\]: the answer.*" + words):
+        target.from_any(wanted, {}).written(value, "examples[0]")
