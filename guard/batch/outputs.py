@@ -4,7 +4,8 @@ While a run is under way its rows are lines of JSON in `OUTPUT.partial`, and the
 whoever wants to may look. At the end they become the output and `OUTPUT.failures.jsonl`, each complete or absent. A run
 that was killed has no output; its answers are in the trace, from which `--resume` writes the partial files anew.
 
-In CSV and Parquet the members of an answer are columns, lists and objects in them are JSON. A type that mixes kinds of
+In CSV and Parquet the members of an answer are columns, those that its type declares in any case; lists and objects in
+them are JSON. A type that mixes kinds of
 values in a column, or has integers beyond 64 bits or fractions that a double would round, is text there, so that
 nothing is rounded. No two things share a column: a member of the answer whose name is another's is `value.NAME`, and a
 column that goes along has no such name.
@@ -16,6 +17,7 @@ import contextlib
 import csv
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +35,15 @@ _OWN = frozenset({"input", "row", "call", *_MARKS})  #: Columns of CSV and Parqu
 _MEMBER = "value."  #: Before the name of a member that is another column's.
 
 Row = Mapping[str, Any]  #: "input", "row" and "columns" of a table; "value", "call" and figures; or "error" and words.
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a table has besides what its rows have."""
+
+    keep: Collection[str] = ()  # those that go along
+    declared: Mapping[str, str | None] = field(default_factory=dict)  # the members of answers, with their kinds
+    has_rows: bool = False  # whether inputs are rows of tables
 
 
 class Output:
@@ -56,6 +67,7 @@ class Output:
         self._partial_failures = path.with_name(f"{path.name}.failures.partial")
         self._rows: IO[str] | None = None
         self._failed: IO[str] | None = None
+        self._has_rows = False  # whether inputs are rows of tables
         if folder := next((path for path in self.files if path.is_dir()), None):
             raise InputError(f"{folder} is a folder, and the run would write a file there; name another --output")
 
@@ -96,17 +108,20 @@ class Output:
 
     def add(self, row: Row) -> None:
         """Write an answer; it is the system's when this returns. Raises InputError where it can't be written."""
+        self._has_rows = self._has_rows or "row" in row
         with _told(self.partial):
             _write(self._rows, row)
 
     def fail(self, row: Row) -> None:
         """Write a failure. Raises InputError where it can't be written."""
+        self._has_rows = self._has_rows or "row" in row
         with _told(self._partial_failures):
             _write(self._failed, row)
 
-    def finish(self) -> None:
+    def finish(self, declared: Mapping[str, str | None] | None = None) -> None:
         """Make the output and the failures of the partial files; a file without failures is removed.
 
+        `declared` are the columns that a table has in any case, with the kinds of their values: see declared_columns.
         Raises InputError where they can't be written: the partial files stay.
         """
         assert self._rows is not None
@@ -114,7 +129,7 @@ class Output:
         made = self.path.with_name(f"{self.path.name}.tmp")
         with _told(self.path):
             try:
-                self._convert(self.partial, made, self._keep)
+                self._convert(self.partial, made, Columns(self._keep, declared or {}, self._has_rows))
                 made.replace(self.path)
             except OSError:
                 made.unlink(missing_ok=True)
@@ -174,36 +189,36 @@ def _lines(path: Path) -> Iterator[Row]:
             yield exact_json.read(line)
 
 
-def _to_jsonl(partial: Path, made: Path, _: Collection[str]) -> None:
+def _to_jsonl(partial: Path, made: Path, _: Columns) -> None:
     with partial.open("rb") as source, made.open("wb") as target:
         while chunk := source.read(1 << 20):
             target.write(chunk)
         _sync(target)
 
 
-def _to_csv(partial: Path, made: Path, keep: Collection[str], separator: str = ",") -> None:
-    columns = _columns(partial, keep)
+def _to_csv(partial: Path, made: Path, also: Columns, separator: str = ",") -> None:
+    columns = _columns(partial, also)
     with made.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=separator)
         writer.writerow(columns)
-        for row in _flat_rows(partial, keep):
+        for row in _flat_rows(partial, also.keep):
             writer.writerow([_cell(row.get(name)) for name in columns])
         _sync(file)
 
 
-def _to_tsv(partial: Path, made: Path, keep: Collection[str]) -> None:
-    _to_csv(partial, made, keep, "\t")
+def _to_tsv(partial: Path, made: Path, also: Columns) -> None:
+    _to_csv(partial, made, also, "\t")
 
 
-def _to_parquet(partial: Path, made: Path, keep: Collection[str]) -> None:
+def _to_parquet(partial: Path, made: Path, also: Columns) -> None:
     import pyarrow as pa
 
     kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    columns = _columns(partial, keep)
+    columns = _columns(partial, also)
     schema = pa.schema([(name, kinds.get(kind, pa.string())) for name, kind in columns.items()])
     with pyarrow_parquet().ParquetWriter(made, schema) as writer:
         batch: list[dict[str, Any]] = []
-        for row in _flat_rows(partial, keep):
+        for row in _flat_rows(partial, also.keep):
             batch.append({name: _typed(row.get(name), kind) for name, kind in columns.items()})
             if len(batch) == ROWS:
                 writer.write_table(pa.Table.from_pylist(batch, schema))
@@ -249,12 +264,16 @@ def _flat_rows(partial: Path, keep: Collection[str]) -> Iterator[dict[str, Any]]
         yield {**flat, "call": row["call"], **{name: row[name] for name in _MARKS if row.get(name)}}
 
 
-def _columns(partial: Path, keep: Collection[str]) -> dict[str, str]:
+def _columns(partial: Path, also: Columns) -> dict[str, str]:
     """Return the columns of all rows, in the order in which they come, and of what kind each is."""
-    kinds: dict[str, set[str]] = {"input": set()}
-    for row in _flat_rows(partial, keep):
+    kinds: dict[str, set[str]] = {"input": set(), **({"row": {"int"}} if also.has_rows else {})}
+    kinds |= {name: set() for name in also.keep}
+    for name, kind in also.declared.items():
+        kinds[_MEMBER + name if _is_taken(name, also.keep) else name] = {kind} if kind else set()
+    for row in _flat_rows(partial, also.keep):
         for name, value in row.items():
             kinds.setdefault(name, set()).update(_kinds(value))
+    kinds.setdefault("call", {"int"})
     return {name: _joined(found) for name, found in kinds.items()}
 
 
@@ -301,7 +320,7 @@ def _typed(value: Any, kind: str) -> Any:
     return float(value) if kind == "float" else _cell(value) if kind == "text" else value
 
 
-_FORMATS: Mapping[str, Callable[[Path, Path, Collection[str]], None]] = {
+_FORMATS: Mapping[str, Callable[[Path, Path, Columns], None]] = {
     ".jsonl": _to_jsonl,
     ".ndjson": _to_jsonl,
     ".csv": _to_csv,

@@ -19,6 +19,7 @@ import typer
 
 from guard import models
 from guard.batch import mapping
+from guard.batch.declared_columns import declared
 from guard.batch.inputs import Input, InputError, Inputs
 from guard.batch.map_run import AnyResults, MapOptions, Question, Result
 from guard.batch.outputs import Output, Row
@@ -198,7 +199,7 @@ def run(guard: Guard, wanted: Target, batch: Batch) -> None:
         except KeyboardInterrupt:
             _leave(results, counts, batch)
         if batch.output is not None:
-            batch.output.finish()
+            batch.output.finish(declared(wanted.schema) if wanted.is_json else {"value": "text"})
     _sum_up(counts, batch)
     if counts.failed:
         raise typer.Exit(counts.exit_code())

@@ -16,13 +16,14 @@ def applying(schemas: Sequence[Any], root: Any) -> Iterator[Mapping[str, Any]]:
         seen.add(id(schema))
         yield schema
         if str(schema.get("$ref", "")).startswith("#"):
-            waiting.append(_at(root, schema["$ref"][1:]))
+            waiting.append(at(root, schema["$ref"][1:]))
         for word in ("allOf", "anyOf", "oneOf"):
             waiting += schema.get(word, ())
         waiting += [schema[word] for word in ("then", "else") if word in schema]
 
 
-def _at(root: Any, pointer: str) -> Any:
+def at(root: Any, pointer: str) -> Any:
+    """Return what a JSON Pointer leads to through objects; None where it leads to nothing."""
     found = root
     for part in filter(None, pointer.split("/")):
         key = part.replace("~1", "/").replace("~0", "~")

@@ -211,8 +211,8 @@ def test_an_answer_that_is_not_whole_is_marked_among_many(run: Run, model: Echo,
     code, out, _ = run(*given, "--output", "out.csv")
     assert (code, json.loads(out)["not_whole"]) == (0, 1)
     assert list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))) == [
-        {"input": "in.csv", "row": "1", "n": "77", "call": "1", "cut_at": '["/n"]'},
-        {"input": "in.csv", "row": "2", "n": "8", "call": "2", "cut_at": ""},
+        {"input": "in.csv", "row": "1", "n": "77", "parts": "", "call": "1", "cut_at": '["/n"]'},
+        {"input": "in.csv", "row": "2", "n": "8", "parts": "", "call": "2", "cut_at": ""},
     ]
     code, out, err = run(*given)
     assert [json.loads(line)["cut_at"] for line in out.splitlines()] == [["/n"], []]
